@@ -1,0 +1,1 @@
+"""4D-STEM patterns to phase images by a network trained on photographs, stitched."""

@@ -1,0 +1,1 @@
+"""The one training loop of the study: devices, checkpoints, resume and distribution."""

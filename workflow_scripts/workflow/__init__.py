@@ -1,0 +1,1 @@
+"""What a stage script needs from the workflow: settings, files, provenance, progress."""
