@@ -1,6 +1,12 @@
-"""The base of every settings model."""
+"""Settings models: strict types, sentences for mistakes, and their form on a command line."""
 
-from pydantic import BaseModel, ConfigDict
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workflow_scripts.workflow.errors import InputError
 
 
 class Settings(BaseModel):
@@ -11,3 +17,120 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+
+class Compute(Settings):
+    """On what a stage runs; part of every command line that trains or predicts."""
+
+    gpus: int = Field(
+        ge=0, description="GPUs that each training and prediction job asks for; 0 runs on the CPU."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        description="Number format inside networks: auto takes bfloat16 on a GPU and float32 on the CPU."
+    )
+
+
+def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "") -> SettingsType:
+    """Return `values` as an instance of `model`.
+
+    `where` is the path of the section in the configuration, put before the keys of every mistake.
+
+    Raises:
+        InputError: naming every key that is wrong, its value, and what would be right.
+    """
+    try:
+        return model.model_validate_json(json.dumps(values), strict=True)
+    except TypeError as error:
+        raise InputError(
+            f"the settings {where or 'given'} hold a value that is not plain YAML: {error}"
+        ) from None
+    except ValidationError as error:
+        raise InputError("; ".join(_sentences(error, where))) from None
+
+
+def _sentences(error: ValidationError, where: str) -> Iterator[str]:
+    for mistake in error.errors(include_url=False):
+        path = ".".join(str(part) for part in (*([where] if where else []), *mistake["loc"]))
+        match mistake["type"]:
+            case "extra_forbidden":
+                yield f"{path}: there is no such key (docs/configuration.md lists them all)"
+            case "missing":
+                yield f"{path}: this key is missing"
+            case _:
+                yield f"{path}: is {mistake['input']!r}, but {_expectation(mistake)}"
+
+
+def _expectation(mistake: Mapping[str, Any]) -> str:
+    text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if isinstance(mistake["input"], str) and mistake["type"] in ("float_type", "int_type"):
+        try:
+            float(mistake["input"])
+        except ValueError:
+            return text
+        return f"{text}; it was read as text: YAML wants 1.0e-3, not 1e-3, and no quotes"
+    return text
+
+
+def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every setting, depth first; values are plain JSON."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", json.loads(json.dumps(value))
+
+
+def flag(key: str) -> str:
+    """The command-line flag of a dotted key: ``probe.semiangle_mrad`` → ``--probe.semiangle-mrad``."""
+    return "--" + key.replace("_", "-")
+
+
+def as_arguments(settings: Settings) -> list[str]:
+    """The settings as a list of command-line words, which `fields` and `parse_value` read back."""
+    words = []
+    for key, value in flatten(settings):
+        words += [flag(key), value if isinstance(value, str) else json.dumps(value)]
+    return words
+
+
+def fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, pydantic field) of every setting of a model, depth first."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from fields(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def parse_value(field: Any, word: str) -> Any:
+    """A command-line word as the JSON value of a field: text stays text where the field takes text."""
+    takes_text = any(part is str or isinstance(part, str) for part in _parts(field.annotation))
+    if takes_text and word != "null":
+        return word
+    try:
+        return json.loads(word)
+    except json.JSONDecodeError:
+        return word  # refused by the check of the model, with the name of the key
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    if not isinstance(annotation, str):
+        for part in get_args(annotation):
+            yield from _parts(part)
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys back into nested dictionaries."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = nested
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value
+    return nested

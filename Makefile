@@ -1,0 +1,37 @@
+# Two commands: `make study` runs the laptop-scale study, `make test` the tests; both set up .venv first.
+PYTHON ?= python3
+CORES ?= all
+SCALE ?= laptop
+BIN := .venv/bin
+
+# `python` in a rule is what PATH has. With Slurm's packages installed and no controller running, every
+# Snakemake call would wait 10 s for it.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export SLURM_CONF ?= /dev/null
+export PYTHONHASHSEED := 0
+
+.PHONY: study report test format clean
+
+study: .venv/installed
+	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html --report-after-run
+	@echo "report: results/$(SCALE)/report.html"
+
+report: .venv/installed
+	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html
+
+test: .venv/installed
+	pytest
+
+format: .venv/installed
+	ruff format .
+	ruff check --fix .
+	snakefmt Snakefile rules
+
+clean:
+	rm -rf .venv .snakemake .checkpoints results/smoke
+
+.venv/installed: envs/lock.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Beamtime needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/lock.txt
+	touch $@

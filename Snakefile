@@ -1,0 +1,33 @@
+# Beamtime: five deep-learning studies in nano-imaging as one DAG. docs/architecture.md explains the house.
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config.yaml"
+configfile: f"scales/{config['scale']}.yaml"
+
+
+report: "docs/report/study.rst"
+
+
+pathvars:
+    results=f"results/{config['scale']}",
+
+
+include: "rules/common.smk"
+
+
+for method in STUDY.methods:
+
+    include: f"rules/{method}.smk"
+
+
+include: "rules/study.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.input,
+        rules.claims.input,

@@ -1,0 +1,65 @@
+# What every rule file uses: the checked configuration, and the few functions that turn it into inputs and arguments.
+import json
+
+from snakemake.exceptions import WorkflowError
+
+from workflow_scripts.workflow.closure import closure
+from workflow_scripts.workflow.configuration import STAGES, checked
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import as_arguments, flatten
+
+try:
+    STUDY = checked(config)
+except InputError as error:
+    raise WorkflowError(f"config.yaml, its overlays or --config: {error}") from None
+
+# A target of another scale would otherwise be reported as a missing rule.
+for _target in workflow.dag_settings.targets:
+    _parts = str(_target).removeprefix("./").split("/")
+    if _parts[0] == "results" and len(_parts) > 2 and _parts[1] not in (STUDY.scale, "reference"):
+        raise WorkflowError(
+            f"{_target} belongs to the scale {_parts[1]}, but this run is of the scale {STUDY.scale}: "
+            f"add --config scale={_parts[1]}, or ask for results/{STUDY.scale}/…"
+        )
+
+
+wildcard_constraints:
+    variant="published|corrected",
+    seed=r"\d+",
+    shard=r"\d+",
+
+
+def section(method, stage):
+    """The checked settings of one stage."""
+    return getattr(getattr(STUDY, method), stage)
+
+
+def settings(method, stage):
+    """The settings of one stage as command-line words; quoted by :q in the shell line."""
+    return as_arguments(section(method, stage))
+
+
+def code(method, stage):
+    """All project files that the stage script runs: a changed module reruns the jobs that import it."""
+    return list(closure(f"workflow_scripts.{method}.{stage}"))
+
+
+def of_all_methods(pattern):
+    """The pattern filled in for every method of the study."""
+    return expand(pattern, method=STUDY.methods)
+
+
+def as_flag(name, files):
+    """An optional input as command-line words: the flag and its files, or nothing."""
+    return [f"--{name}", *files] if files else []
+
+
+def present_settings():
+    """The settings of every stage as JSON, as `verify` compares them with those that were recorded."""
+    return json.dumps(
+        {
+            f"workflow_scripts.{method}.{stage}": dict(flatten(section(method, stage)))
+            for method in STUDY.methods
+            for stage in STAGES
+        }
+    )

@@ -1,0 +1,97 @@
+"""Settings: strict types, sentences with the key's path, and the way to a command line and back."""
+
+import json
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import (
+    Settings,
+    as_arguments,
+    check,
+    fields,
+    flag,
+    flatten,
+    nest,
+    parse_value,
+)
+
+
+class Inner(Settings):
+    semiangle_mrad: float = Field(gt=0, description="Semiangle, mrad.")
+    file: str | None = Field(description="A path.")
+
+
+class Outer(Settings):
+    inner: Inner = Field(description="A section.")
+    epochs: int = Field(ge=1, description="Epochs.")
+    doses_e: tuple[float, ...] = Field(description="Doses, electrons.")
+    mode: Literal["a", "b"] = Field(description="A choice.")
+    shuffled: bool = Field(description="A switch.")
+
+
+VALID = {
+    "inner": {"semiangle_mrad": 31.5, "file": None},
+    "epochs": 3,
+    "doses_e": [1, 2.5],
+    "mode": "a",
+    "shuffled": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"epochs": 0}, "stage.epochs: is 0, but should be greater than or equal to 1"),
+        ({"epochs": "1e-3"}, "1.0e-3, not 1e-3"),
+        ({"epochs": 2.5}, "stage.epochs: is 2.5"),
+        ({"epohcs": 3}, "stage.epohcs: there is no such key"),
+        ({"mode": "c"}, "should be 'a' or 'b'"),
+        ({"shuffled": "yes"}, "stage.shuffled: is 'yes'"),
+        ({"inner": {"semiangle_mrad": -1.0, "file": None}}, "stage.inner.semiangle_mrad: is -1.0"),
+        ({"inner": {"semiangle_mrad": 1.0}}, "stage.inner.file: this key is missing"),
+    ],
+)
+def test_a_mistake_is_a_sentence_with_the_path_of_the_key(change, sentence):
+    with pytest.raises(InputError) as error:
+        check(Outer, VALID | change, "stage")
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_values_that_are_no_yaml_are_refused():
+    with pytest.raises(InputError, match="not plain YAML"):
+        check(Outer, VALID | {"epochs": {1, 2}})
+    with pytest.raises(InputError, match="semiangle_mrad"):
+        check(Outer, VALID | {"inner": {"semiangle_mrad": float("nan"), "file": None}})
+
+
+@given(
+    st.builds(
+        Outer,
+        inner=st.builds(
+            Inner,
+            semiangle_mrad=st.floats(1e-6, 1e6),
+            file=st.none()
+            | st.text(st.characters(blacklist_categories=["Cs"]), min_size=1).filter("null".__ne__),
+        ),
+        epochs=st.integers(1, 10**6),
+        doses_e=st.lists(st.floats(-1e9, 1e9), max_size=4).map(tuple),
+        mode=st.sampled_from("ab"),
+        shuffled=st.booleans(),
+    )
+)
+def test_arguments_read_back_are_the_same_settings(settings):
+    words = as_arguments(settings)
+    by_flag = dict(zip(words[::2], words[1::2], strict=True))
+    values = {key: parse_value(field, by_flag[flag(key)]) for key, field in fields(Outer)}
+    assert check(Outer, nest(values)) == settings
+    assert json.loads(json.dumps(dict(flatten(settings)))) == dict(flatten(settings))
+
+
+def test_flags_are_dashed():
+    assert flag("probe.semiangle_mrad") == "--probe.semiangle-mrad"

@@ -1,0 +1,114 @@
+"""Settings of the six stages of diffractive imaging."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.workflow.settings import Settings
+
+Variant = Literal["published", "corrected"]
+
+
+class ProbeSettings(Settings):
+    """The illumination: from parameters, or the wave in a file."""
+
+    file: str | None = Field(
+        description="Path of a .npy file with the complex probe wave in real space, (n, n), centred at [n//2, n//2];"
+        " null makes the probe from the parameters below. The parameters still give the pixel size."
+    )
+    detector_px: int = Field(
+        ge=16,
+        le=1024,
+        description="Detector pixels along each side, after binning or cropping; a multiple of 16.",
+    )
+    voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
+    semiangle_mrad: float = Field(gt=0, le=200, description="Convergence semiangle, mrad.")
+    aperture_radius_px: float = Field(gt=0, description="Radius of the bright-field disc, detector pixels.")
+    defocus_a: float = Field(description="Defocus, Å; positive is underfocus.")
+    cs_mm: float = Field(description="Spherical aberration, mm.")
+
+    @model_validator(mode="after")
+    def _disc_fits(self) -> "ProbeSettings":
+        if self.detector_px % 16:
+            raise ValueError(f"detector_px must be a multiple of 16, not {self.detector_px}")
+        if self.aperture_radius_px >= self.detector_px / 2:
+            raise ValueError(
+                f"aperture_radius_px {self.aperture_radius_px} does not fit a detector of {self.detector_px} px"
+            )
+        return self
+
+
+class ScanSettings(Settings):
+    """The simulated scans of the large test objects."""
+
+    points: int = Field(ge=8, le=512, description="Scan points along each side of the raster.")
+    step_px: float = Field(gt=0, le=2, description="Mean step of the raster, object pixels.")
+    jitter_px: float = Field(
+        ge=0, le=1, description="Standard deviation of the position jitter, object pixels."
+    )
+    phase_std_rad: float = Field(
+        gt=0, le=3, description="Standard deviation of the test objects' phase, rad."
+    )
+    detector_transposed: bool = Field(
+        description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
+    )
+
+
+class Synthesize(Settings):
+    """Photographs and synthetic images to phase objects and their diffraction patterns."""
+
+    photographs: str | None = Field(
+        description="Folder of photographs (.png, .jpg, .tif) to cut phase objects from; null takes those that ship"
+        " with scikit-image and scikit-learn."
+    )
+    probe: ProbeSettings = Field(description="The illumination.")
+    train_shards: int = Field(
+        ge=1, le=400, description="Files that the training data are spread over, made in parallel."
+    )
+    samples_per_shard: int = Field(ge=32, description="Phase objects in each training file.")
+    dead_leaves_share: float = Field(
+        ge=0, le=1, description="Share of the training objects that are dead leaves."
+    )
+    one_over_f_share: float = Field(
+        ge=0, le=1, description="Share of the training objects that are 1/f images; the rest are photographs."
+    )
+    validation_share: float = Field(
+        gt=0,
+        lt=0.5,
+        description="Share of the training objects kept for validation, with photographs of their own.",
+    )
+    phase_std_min_rad: float = Field(
+        gt=0, description="Smallest standard deviation of a training object's phase, rad."
+    )
+    phase_std_max_rad: float = Field(
+        gt=0, le=3, description="Largest standard deviation of a training object's phase, rad."
+    )
+    dose_e: float = Field(
+        gt=0,
+        le=1e8,
+        description="Electrons per pattern: of the counts that are drawn once, and of the headline.",
+    )
+    test_samples: int = Field(
+        ge=16, description="1/f objects of the frozen test set, for each phase and dose."
+    )
+    test_phase_std_rad: tuple[float, ...] = Field(
+        min_length=1, description="Phase standard deviations of the test set, rad."
+    )
+    test_dose_e: tuple[float, ...] = Field(min_length=1, description="Electrons per pattern of the test set.")
+    scan: ScanSettings = Field(description="The simulated scans.")
+    seed: int = Field(
+        ge=0, description="Seed of objects, noise and jitter; the data are the same for every training seed."
+    )
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> "Synthesize":
+        if self.dead_leaves_share + self.one_over_f_share > 1:
+            raise ValueError("dead_leaves_share and one_over_f_share must not exceed 1 together")
+        if self.phase_std_min_rad > self.phase_std_max_rad:
+            raise ValueError("phase_std_min_rad must not exceed phase_std_max_rad")
+        return self
+
+
+class Pretrain(TrainingSettings):
+    """The network, trained on simulated patterns."""

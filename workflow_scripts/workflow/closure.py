@@ -1,0 +1,67 @@
+"""Which files of the project a module runs: its import closure, read from the source without importing it.
+
+Snakemake tracks neither imported modules nor a script that a shell line names. So every rule takes the
+closure of its script as inputs, and a changed module reruns exactly the jobs that import it.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "workflow_scripts"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def closure(module: str) -> tuple[str, ...]:
+    """Paths, relative to the project's root and sorted, of all project files that importing `module` runs.
+
+    Imports inside functions count: they run too, later. The ``__init__.py`` of every package on the way
+    belongs to the closure because Python runs it.
+
+    Raises:
+        ModuleNotFoundError: `module` or a project module that it imports does not exist.
+    """
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        for part in _with_parents(name):
+            path = _path(part)
+            relative = path.relative_to(ROOT).as_posix()
+            if relative not in found:
+                found.add(relative)
+                waiting += _imports(path)
+    return tuple(sorted(found))
+
+
+def _with_parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _path(module: str) -> Path:
+    stem = ROOT.joinpath(*module.split("."))
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    raise ModuleNotFoundError(f"no module {module} in {ROOT}")
+
+
+def _imports(path: Path) -> list[str]:
+    """The project modules that a file imports; ``from package import name`` may name a module or a value."""
+    modules = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), path.name)):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            modules.append(node.module)
+            modules += [
+                f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name)
+            ]
+    return [module for module in modules if module.split(".")[0] == PACKAGE]
+
+
+def _is_module(package: str, name: str) -> bool:
+    stem = ROOT.joinpath(*package.split("."), name)
+    return stem.with_suffix(".py").is_file() or (stem / "__init__.py").is_file()

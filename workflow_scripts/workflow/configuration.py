@@ -1,0 +1,91 @@
+"""The whole configuration as one typed model; imported by rules/common.smk and the documentation alone.
+
+A stage script imports the settings of its own method and nothing from here: otherwise one knob of one
+method would rerun all.
+"""
+
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from workflow_scripts.workflow.closure import PACKAGE, ROOT
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import Compute, Settings, check
+
+STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
+Scale = Literal["smoke", "laptop", "gpu", "paper"]
+Variant = Literal["published", "corrected"]
+
+
+class Study(Settings):
+    """The keys that all methods share."""
+
+    scale: Scale = Field(
+        description="Size of the study: smoke, laptop, gpu or paper; names the overlay and results/<scale>."
+    )
+    seeds: tuple[int, ...] = Field(
+        min_length=1, description="Seeds of training; every learned result is made once for each."
+    )
+    methods: tuple[str, ...] = Field(
+        min_length=1, description="Methods to run; each has a folder, a rule file and a section here."
+    )
+    variants: tuple[Variant, ...] = Field(
+        min_length=1,
+        description="Arms of every method: published (the recipe with its faults) and corrected (ours).",
+    )
+    compute: Compute = Field(description="On what the jobs run.")
+
+
+def known_methods() -> list[str]:
+    """Names of the folders that hold a method: those with a settings.py and the rule file of their name."""
+    return sorted(
+        path.parent.name
+        for path in (ROOT / PACKAGE).glob("*/settings.py")
+        if (ROOT / "rules" / f"{path.parent.name}.smk").is_file()
+    )
+
+
+def study_model() -> type[Settings]:
+    """The model of the whole configuration: the shared keys and a section for every known method."""
+    sections = {}
+    for method in known_methods():
+        module = importlib.import_module(f"{PACKAGE}.{method}.settings")
+        stages = {
+            stage: (getattr(module, stage.capitalize()), Field(description=f"Settings of the stage {stage}."))
+            for stage in STAGES
+        }
+        section = create_model(method, __base__=Settings, **stages)
+        sections[method] = (
+            section | None,
+            Field(default=None, description=f"Settings of the method {method}."),
+        )
+    return create_model("Configuration", __base__=Study, **sections)
+
+
+def checked(config: Mapping[str, Any]) -> Settings:
+    """The merged configuration as a typed model.
+
+    Raises:
+        InputError: naming every key that is wrong, its value, and what would be right.
+    """
+    study = check(study_model(), config)
+    for method in study.methods:
+        if method not in known_methods():
+            raise InputError(
+                f"methods: there is no method {method!r}; there are {', '.join(known_methods())}"
+            )
+        if getattr(study, method) is None:
+            raise InputError(f"{method}: this section is missing, but methods names it")
+    for name in ("seeds", "methods", "variants"):
+        values = getattr(study, name)
+        if len(set(values)) < len(values):
+            raise InputError(f"{name}: is {list(values)!r}, but each may be named once")
+    return study
+
+
+def schema() -> str:
+    """The JSON schema of the configuration, as committed in docs/config.schema.json."""
+    return json.dumps(study_model().model_json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,76 @@
+"""Where an artifact came from: a small JSON beside it, enough to check a results folder on its own."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.files import sha256
+
+LOCK = "envs/lock.txt"
+PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "torch", "safetensors", "scikit-image", "scikit-learn")
+
+
+def code_hashes(files: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of each project file, by its path relative to the project's root."""
+    return {name: sha256(ROOT / name) for name in files}
+
+
+def job_key(
+    module: str, settings: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]
+) -> str:
+    """A hash of all that decides what a job computes; it names the job's checkpoint folder.
+
+    `inputs` and `code` map paths to SHA-256. The number of GPUs is left out: a job resumes on what is free.
+    """
+    decisive = {name: value for name, value in settings.items() if name != "gpus"}
+    text = json.dumps([module, decisive, dict(inputs), dict(code)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def record(
+    *,
+    module: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    code: Mapping[str, str],
+    device: str,
+    started: str,
+    wall_time_s: float,
+) -> dict[str, Any]:
+    """The provenance of one job as plain JSON; only `started` and `wall_time_s` differ from run to run."""
+    return {
+        "module": module,
+        "settings": dict(settings),
+        "inputs": dict(inputs),
+        "outputs": dict(outputs),
+        "code": dict(code),
+        "environment_lock": sha256(ROOT / LOCK),
+        "device": device,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "started": started,
+        "wall_time_s": wall_time_s,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # figures are drawn without torch
+            continue
+    return found
+
+
+def portable(path: Path) -> str:
+    """A path as provenance names it: relative to the working folder where it lies inside, else absolute."""
+    absolute = path.resolve()
+    return (
+        absolute.relative_to(Path.cwd()).as_posix() if absolute.is_relative_to(Path.cwd()) else str(absolute)
+    )

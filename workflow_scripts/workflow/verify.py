@@ -1,0 +1,110 @@
+"""Check a results folder against the provenance inside it, the present code and the present configuration.
+
+Needs nothing but the folder: a copy on another machine is checked the same way. Finds a changed byte, a
+missing file, a file that no job accounts for, a changed input, a changed module, a changed setting.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.workflow.closure import ROOT, closure
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_json, sha256
+from workflow_scripts.workflow.provenance import LOCK, code_hashes
+
+# Written by Snakemake, not by a stage.
+UNACCOUNTED = ("logs/*", "benchmarks/*", "report.html")
+
+
+def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield one sentence for everything in a results folder that does not agree with its provenance.
+
+    Args:
+        folder: ``results/<scale>`` or a copy of it.
+        settings: for each stage module, the present settings by dotted key.
+
+    Raises:
+        InputError: there is no provenance in the folder, or one is not JSON.
+    """
+    records = {path: read_json(path) for path in sorted(folder.rglob("*provenance.json"))}
+    if not records:
+        raise InputError(
+            f"{folder} holds no provenance.json; name a folder such as results/laptop after a run"
+        )
+    checksums: dict[Path, str] = {}
+    code: dict[str, dict[str, str]] = {}
+    lock = sha256(ROOT / LOCK)
+    accounted = set(records)
+    for path, record in records.items():
+        for kind in ("outputs", "inputs"):
+            for name, recorded in record[kind].items():
+                file = located(name, folder)
+                if kind == "outputs":
+                    accounted.add(file)
+                if not file.is_file():
+                    yield f"{file}: is missing, though {path} names it among its {kind}"
+                    continue
+                if file not in checksums:
+                    checksums[file] = sha256(file)
+                if checksums[file] != recorded:
+                    yield f"{file}: is not what {path} recorded among its {kind}"
+        yield from _changed_code(path, record, code)
+        if record["environment_lock"] != lock:
+            yield f"{path}: was made with another {LOCK}"
+        for key, value in settings.get(record["module"], {}).items():
+            if record["settings"].get(key) != value:
+                yield f"{path}: was made with {key} = {record['settings'].get(key)!r}; it is {value!r} now"
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file not in accounted and not _made_by_snakemake(file.relative_to(folder)):
+            yield f"{file}: no provenance accounts for it"
+
+
+def located(name: str, folder: Path) -> Path:
+    """Where a recorded path lies now: ``results/<scale>/…`` inside `folder`, anything else where it was."""
+    parts = Path(name).parts
+    return folder.joinpath(*parts[2:]) if parts[0] == "results" and len(parts) > 2 else Path(name)
+
+
+def _changed_code(path: Path, record: Mapping[str, Any], code: dict[str, dict[str, str]]) -> Iterator[str]:
+    module = record["module"]
+    if module not in code:
+        try:
+            code[module] = code_hashes(closure(module))
+        except ModuleNotFoundError:
+            code[module] = {}
+    for name in sorted(code[module].keys() | record["code"].keys()):
+        if code[module].get(name) != record["code"].get(name):
+            yield f"{path}: was made with another {name}"
+
+
+def _made_by_snakemake(relative: Path) -> bool:
+    return any(relative.is_relative_to(rule.removesuffix("/*")) for rule in UNACCOUNTED)
+
+
+def main() -> None:
+    """Print every finding; exit code 1 where there is one."""
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.workflow.verify", description=__doc__)
+    parser.add_argument("folder", type=Path, help="results/<scale>, or a copy of it")
+    parser.add_argument(
+        "--settings",
+        default="{}",
+        help="present settings as JSON: {module: {dotted key: value}}; `snakemake verify` gives them",
+    )
+    arguments = parser.parse_args()
+    try:
+        found = list(findings(arguments.folder, json.loads(arguments.settings)))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    for sentence in found:
+        print(sentence)
+    if found:
+        sys.exit(f"error: {len(found)} differences in {arguments.folder}")
+    print(f"{arguments.folder}: everything is as its provenance says")
+
+
+if __name__ == "__main__":
+    main()
