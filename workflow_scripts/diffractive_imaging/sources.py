@@ -1,0 +1,87 @@
+"""Which photographs there are and which of them train, validate and test; looks at names, never at pictures.
+
+The rule file imports this while it is parsed, so it needs the standard library alone.
+"""
+
+import hashlib
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import sha256
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+SPLITS = ("train", "validation", "test")
+# Left out on purpose: logo, chessboards, colour wheel, phantom, silhouettes and icons (drawings), the right
+# half of the stereo pair (the same scene as the left), files of a few pixels.
+_SHIPPED = {
+    "skimage": (
+        "data",
+        "astronaut.png brick.png camera.png cell.png chelsea.png clock_motion.png coffee.png coins.png grass.png "
+        "gravel.png hubble_deep_field.jpg ihc.png microaneurysms.png moon.png motorcycle_left.png page.png "
+        "retina.jpg rocket.jpg text.png",
+    ),
+    "sklearn": ("datasets/images", "china.jpg flower.jpg"),
+}
+
+
+def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1) -> list[Path]:
+    """The files that one shard of a split cuts its objects from.
+
+    A fixed rule on the names alone: in the order of their SHA-256 the first seventh (at least one) tests,
+    the next seventh validates, the rest trains. The shards take turns; a shard always has one. Files with
+    the same bytes count once, under the first name, so that no copy lies on both sides of the split.
+
+    Args:
+        folder: the user's folder, or None for the photographs that ship with scikit-image and scikit-learn.
+        split: train, validation or test.
+        shard: which of the `shards` files of the split.
+
+    Raises:
+        InputError: there is no such folder, or it holds fewer than three photographs.
+    """
+    files = shipped() if folder is None else _distinct(_listed(Path(folder)))
+    if len(files) < len(SPLITS):
+        raise InputError(
+            f"photographs: found {len(files)} different photograph(s) in {folder}, expected at least {len(SPLITS)}"
+            " (.png, .jpg, .tif), so that training, validation and test share none; add photographs"
+        )
+    order = sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    share = max(1, len(order) // 7)
+    chosen = {"test": order[:share], "validation": order[share : 2 * share], "train": order[2 * share :]}[
+        split
+    ]
+    return sorted(chosen[shard::shards] or [chosen[shard % len(chosen)]])
+
+
+def shipped() -> list[Path]:
+    """The photographs in the wheels of scikit-image and scikit-learn, by name."""
+    files = []
+    for package, (folder, names) in _SHIPPED.items():
+        root = Path(find_spec(package).origin).parent
+        files += [root / folder / name for name in names.split()]
+    return sorted(files, key=lambda path: path.name)
+
+
+def _listed(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(
+            f"photographs: there is no folder {folder}; correct the path, or null for those that ship"
+        )
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def _distinct(files: list[Path]) -> list[Path]:
+    """The files without copies; only files of the same size are read."""
+    sizes = Counter(path.stat().st_size for path in files)
+    seen: set[str] = set()
+    kept = []
+    for path in files:
+        if sizes[path.stat().st_size] > 1:
+            digest = sha256(path)
+            if digest in seen:
+                continue
+            seen.add(digest)
+        kept.append(path)
+    return kept

@@ -1,0 +1,133 @@
+"""Write the parts of docs/ that are generated: the configuration's reference and schema, the table of sizes.
+
+``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import annotated_types
+import yaml
+
+from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.configuration import Scale, Study, known_methods, schema, study_model
+from workflow_scripts.workflow.settings import Settings, fields
+
+
+def merged(scale: str) -> dict[str, Any]:
+    """config.yaml with the overlay of a scale, merged as Snakemake merges them."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    overlay = yaml.safe_load((ROOT / "scales" / f"{scale}.yaml").read_text(encoding="utf-8"))
+    return _merge(config, overlay)
+
+
+def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    together = dict(base)
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(together.get(key), Mapping):
+            together[key] = _merge(together[key], value)
+        else:
+            together[key] = value
+    return together
+
+
+def documents() -> dict[str, str]:
+    """The generated files: path relative to the root → text."""
+    return {
+        "docs/configuration.md": "\n".join(_reference()) + "\n",
+        "docs/config.schema.json": schema(),
+        "docs/scales.md": "\n".join(_sizes()) + "\n",
+    }
+
+
+def _reference() -> Iterator[str]:
+    yield "# Configuration"
+    yield ""
+    yield "Every key of `config.yaml`, with its range and the value that the laptop scale has. Overlays in `scales/`"
+    yield "change some of them ([sizes](scales.md)); `--configfile my.yaml` and `--config key=value` win over both."
+    yield "The whole is checked before the first job. This page is generated: `python -m"
+    yield "workflow_scripts.workflow.reference`."
+    yield ""
+    yield "YAML reads `1e-3` as text: write `1.0e-3`."
+    laptop = merged("laptop")
+    yield from _table("All methods", fields(Study), laptop)
+    for method in known_methods():
+        section = study_model().model_fields[method].annotation
+        for name, stage in _section_of(section).model_fields.items():
+            yield from _table(f"{method}: {name}", fields(stage.annotation), laptop[method][name])
+
+
+def _section_of(annotation: Any) -> type[Settings]:
+    return next(part for part in get_args(annotation) if part is not type(None))
+
+
+def _table(title: str, described: Iterator[tuple[str, Any]], values: Mapping[str, Any]) -> Iterator[str]:
+    rows = list(described)
+    yield ""
+    yield f"## {title}"
+    yield ""
+    if not rows:
+        yield "This stage has no settings."
+        return
+    yield "| key | laptop | range | meaning |"
+    yield "|---|---|---|---|"
+    for key, field in rows:
+        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {field.description} |"
+
+
+def _value(values: Mapping[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def _text(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).strip().removesuffix("...").strip()
+
+
+def _range(field: Any) -> str:
+    signs = {annotated_types.Gt: ("> ", "gt"), annotated_types.Ge: ("≥ ", "ge")}
+    signs |= {annotated_types.Lt: ("< ", "lt"), annotated_types.Le: ("≤ ", "le")}
+    bounds = [
+        f"{sign}{getattr(rule, attribute)}"
+        for rule in field.metadata
+        for kind, (sign, attribute) in signs.items()
+        if isinstance(rule, kind)
+    ]
+    choices = [repr(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return ", ".join(bounds) or " or ".join(f"`{choice[1:-1]}`" for choice in choices) or "–"
+
+
+def _sizes() -> Iterator[str]:
+    scales = get_args(Scale)
+    flat = {scale: dict(_leaves(merged(scale))) for scale in scales}
+    keys = [key for key in flat["laptop"] if len({repr(flat[scale].get(key)) for scale in scales}) > 1]
+    yield "# The four sizes"
+    yield ""
+    yield "A scale is an overlay of `config.yaml` and nothing else: the rules and how they hang together are the same."
+    yield "`smoke` is for tests, `laptop` the default (2 cores, no GPU), `gpu` for one large GPU, `paper` has the"
+    yield "published sizes. Only these keys differ. This page is generated."
+    yield ""
+    yield "| key | " + " | ".join(scales) + " |"
+    yield "|---" * (len(scales) + 1) + "|"
+    for key in keys:
+        yield f"| `{key}` | " + " | ".join(f"`{_text(flat[scale][key])}`" for scale in scales) + " |"
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def main() -> None:
+    """Write the generated files into docs/."""
+    for name, text in documents().items():
+        (ROOT / name).write_text(text, encoding="utf-8")
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
