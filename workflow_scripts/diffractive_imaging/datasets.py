@@ -1,0 +1,208 @@
+"""The arrays that the stages hand on: what the training and test files hold, and how they are made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.diffractive_imaging import forward, objects, photographs
+from workflow_scripts.diffractive_imaging.settings import ProbeSettings, ScanSettings, Synthesize
+from workflow_scripts.optics.probe import make_probe, pixel_size_a
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays
+
+SCANS = ("photograph", "edge")
+ILLUMINATION = ("probe", "pixel_size_a", "dose_e")
+SYNTHETIC = ("dead leaves", "1/f")
+
+
+@dataclass(frozen=True)
+class Illumination:
+    """What falls on the object.
+
+    probe: complex128 (n, n), centred at [n//2, n//2], ∑|P|² = 1.
+    pixel_size_a: side of an object pixel, Å.
+    dose_e: electrons per pattern at full dose.
+    """
+
+    probe: Tensor
+    pixel_size_a: float
+    dose_e: float
+
+    @property
+    def n(self) -> int:
+        """Pixels along each side of pattern, probe and patch."""
+        return self.probe.shape[-1]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As it stands in every file, so that a file explains itself."""
+        return {
+            "probe": self.probe.numpy(),
+            "pixel_size_a": np.float64(self.pixel_size_a),
+            "dose_e": np.float64(self.dose_e),
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> "Illumination":
+        """The illumination of a file of this module."""
+        found = read_arrays(path, ILLUMINATION)
+        return cls(torch.from_numpy(found["probe"]), float(found["pixel_size_a"]), float(found["dose_e"]))
+
+
+def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:
+    """The probe of the parameters, or of a file.
+
+    Raises:
+        InputError: the file does not hold one finite complex wave of the detector's size.
+    """
+    n = settings.detector_px
+    size = pixel_size_a(n, settings.voltage_kv, settings.semiangle_mrad, settings.aperture_radius_px)
+    if file is None:
+        probe = make_probe(
+            n,
+            settings.voltage_kv,
+            settings.semiangle_mrad,
+            settings.aperture_radius_px,
+            settings.defocus_a,
+            settings.cs_mm,
+        )
+    else:
+        probe = _read_probe(file, n)
+    return Illumination(probe, size, dose_e)
+
+
+def _read_probe(path: Path, n: int) -> Tensor:
+    try:
+        wave = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(
+            f"{path}: the probe is not a whole .npy file ({error}); save it with numpy.save"
+        ) from None
+    if not isinstance(wave, np.ndarray) or not np.issubdtype(wave.dtype, np.number):
+        raise InputError(f"{path}: the probe file holds no array of numbers; expected complex ({n}, {n})")
+    if wave.shape != (n, n):
+        raise InputError(
+            f"{path}: the probe has the shape {wave.shape}, expected ({n}, {n}) as probe.detector_px says"
+        )
+    if not np.iscomplexobj(wave):
+        raise InputError(f"{path}: the probe is {wave.dtype}, expected the complex wave, not its intensity")
+    if not np.isfinite(wave).all():
+        raise InputError(f"{path}: the probe holds values that are not finite")
+    power = float((np.abs(wave) ** 2).sum())
+    if power == 0:
+        raise InputError(f"{path}: the probe is zero everywhere")
+    return torch.from_numpy(wave.astype(np.complex128) / np.sqrt(power))
+
+
+def training_set(
+    settings: Synthesize,
+    light: Illumination,
+    train: Sequence[Path],
+    validation: Sequence[Path],
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """One file of training objects and, with photographs of their own, validation objects.
+
+    Returns:
+        phase_rad float32 (N, n, n); counts uint32 (N, n, n), drawn once at the full dose; validation bool (N,);
+        source int64 (N,), an index of source_names; and the illumination.
+    """
+    n_validation = max(1, round(settings.validation_share * settings.samples_per_shard))
+    parts = [
+        _mixture(settings, light.n, train, settings.samples_per_shard - n_validation, rng),
+        _mixture(settings, light.n, validation, n_validation, rng),
+    ]
+    names = [*SYNTHETIC, *(path.name for path in train), *(path.name for path in validation)]
+    source = np.concatenate([parts[0][1], np.where(parts[1][1] < 2, parts[1][1], parts[1][1] + len(train))])
+    unit = np.concatenate([objects for objects, _ in parts])
+    std = rng.uniform(settings.phase_std_min_rad, settings.phase_std_max_rad, len(unit)).astype(np.float32)
+    phase = unit * std[:, None, None]
+    return {
+        "phase_rad": phase,
+        "counts": _count(light, phase, light.dose_e, rng),
+        "validation": np.arange(len(unit)) >= len(parts[0][0]),
+        "source": source,
+        "source_names": np.array(names),
+        **light.arrays(),
+    }
+
+
+def _mixture(
+    settings: Synthesize, n: int, files: Sequence[Path], count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of all three kinds, shuffled, and the source of each: 0 dead leaves, 1 1/f, 2 … photographs."""
+    n_leaves = round(settings.dead_leaves_share * count)
+    n_fractal = round(settings.one_over_f_share * count)
+    n_photographs = count - n_leaves - n_fractal
+    made = [objects.dead_leaves(n_leaves, n, rng), objects.power_law_noise(n_fractal, n, rng)]
+    source = [np.zeros(n_leaves, np.int64), np.ones(n_fractal, np.int64)]
+    if n_photographs:
+        images = [photographs.read_grey(path, minimum_px=2 * n) for path in files]
+        crops, origin = objects.photograph_crops(images, n_photographs, n, rng)
+        made.append(crops)
+        source.append(origin + len(SYNTHETIC))
+    order = rng.permutation(count)
+    return np.concatenate(made)[order], np.concatenate(source)[order]
+
+
+def test_set(
+    settings: Synthesize, light: Illumination, files: Sequence[Path], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The frozen 1/f test set and the simulated scans.
+
+    Returns:
+        unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
+        test_dose_e (D,); for each scan of `SCANS`: <scan>.phase_rad float32 (H, W) on the fine grid,
+        <scan>.positions_px float64 (P, 2), <scan>.counts uint32 (P, n, n); detector_transposed bool; photograph,
+        the name of the test photograph; and the illumination.
+    """
+    unit = objects.power_law_noise(settings.test_samples, light.n, rng)
+    counts = [
+        [_count(light, unit * np.float32(std), dose, rng) for dose in settings.test_dose_e]
+        for std in settings.test_phase_std_rad
+    ]
+    positions, side = raster(settings.scan, light.n, rng)
+    image = photographs.read_grey(files[0], minimum_px=2 * light.n)
+    shapes = {"photograph": objects.large_photograph(image, side), "edge": objects.step_edge(side)}
+    arrays = {
+        "unit_phase": unit,
+        "phase_std_rad": np.array(settings.test_phase_std_rad),
+        "test_dose_e": np.array(settings.test_dose_e),
+        "counts": np.array(counts),
+        "detector_transposed": np.bool_(settings.scan.detector_transposed),
+        "photograph": np.array(files[0].name),
+    }
+    for scan in SCANS:
+        fine = forward.upsample(torch.from_numpy(shapes[scan] * np.float32(settings.scan.phase_std_rad)))
+        counted = forward.simulate_scan(light.probe, fine.double(), positions, light.dose_e, _generator(rng))
+        if settings.scan.detector_transposed:
+            counted = counted.transpose(-2, -1)
+        arrays[f"{scan}.phase_rad"] = fine.numpy()
+        arrays[f"{scan}.positions_px"] = positions.numpy()
+        arrays[f"{scan}.counts"] = counted.numpy().astype(np.uint32)
+    return arrays | light.arrays()
+
+
+def raster(settings: ScanSettings, n: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+    """Positions (P, 2) [y, x] of a jittered raster in object pixels, and the side of an object that holds it."""
+    margin = n // 2 + 3 * settings.jitter_px + 2
+    axis = margin + settings.step_px * np.arange(settings.points)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)  # (P, 2)
+    jitter = np.clip(rng.standard_normal(grid.shape), -3, 3) * settings.jitter_px
+    return torch.from_numpy(grid + jitter), int(np.ceil(axis[-1] + margin)) + 1
+
+
+def _count(light: Illumination, phase: np.ndarray, dose_e: float, rng: np.random.Generator) -> np.ndarray:
+    generator = _generator(rng)
+    parts = [
+        forward.measure(light.probe, part.double(), dose_e, generator)
+        for part in torch.from_numpy(phase).split(512)
+    ]
+    return torch.cat(parts).numpy().astype(np.uint32)
+
+
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))

@@ -1,0 +1,51 @@
+"""Cut phase objects from photographs and synthetic images, and simulate what the detector counts.
+
+The split `train` holds the objects of training and validation, `test` the frozen 1/f test set and the scans.
+"""
+
+import numpy as np
+from pydantic import Field
+
+from workflow_scripts.diffractive_imaging import datasets, sources
+from workflow_scripts.diffractive_imaging.settings import Split, Synthesize
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_arrays
+
+
+class Arguments(Synthesize):
+    """The settings of the stage and which file to make."""
+
+    split: Split = Field(description="Which file: train (training and validation objects) or test.")
+    shard: int = Field(ge=0, description="Number of the file within the split, from 0.")
+
+
+def synthesize(job: Job[Arguments]) -> None:
+    """Write one shard; the same seed gives the same bytes."""
+    arguments = job.arguments
+    illumination = datasets.illumination(arguments.probe)
+
+    def files(split: str) -> list:
+        return job.inputs.get(split) or sources.photographs(
+            None, split, arguments.shard, arguments.train_shards
+        )
+
+    rng = np.random.default_rng([arguments.seed, arguments.split == "test", arguments.shard])
+    if arguments.split == "train":
+        arrays = datasets.training_set(arguments, illumination, files("train"), files("validation"), rng)
+    else:
+        arrays = datasets.test_set(arguments, illumination, files("test"), rng)
+    write_arrays(job.outputs["arrays"], arrays)
+
+
+if __name__ == "__main__":
+    Command(
+        synthesize,
+        Arguments,
+        inputs={},
+        outputs={"arrays": "The objects and their patterns (.npz)."},
+        optional_inputs={
+            "train": "Photographs to train on; those that ship where none is named.",
+            "validation": "Photographs to validate on.",
+            "test": "Photographs to test on.",
+        },
+    ).main()

@@ -1,0 +1,34 @@
+"""The two arms of the study: one code path, the recipe's faults as named switches of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which faults of the published recipe are present; docs/diffractive_imaging.md explains each.
+
+    Attributes:
+        loss_on_first_sample: one sample of every batch trains and validates.
+        target_keeps_mean: the network is asked for the mean phase, which a pattern cannot determine.
+        noise_drawn_once: one dose and one draw of Poisson noise for all epochs, no normalisation by dose.
+        validation_split_by_sample: crops of one photograph lie on both sides of the split.
+        epoch_by_hand: the weights of an epoch chosen beforehand, not those that validate best.
+        axes_exchanged: the scan's x and y are exchanged, right only where the detector's are too.
+        damped_stitching: patches are averaged with a damping that lets no long period through.
+        without_finetune: the network is never adapted to the measured patterns.
+    """
+
+    loss_on_first_sample: bool
+    target_keeps_mean: bool
+    noise_drawn_once: bool
+    validation_split_by_sample: bool
+    epoch_by_hand: bool
+    axes_exchanged: bool
+    damped_stitching: bool
+    without_finetune: bool
+
+
+VARIANTS = {
+    "published": Variant(True, True, True, True, True, True, True, True),
+    "corrected": Variant(False, False, False, False, False, False, False, False),
+}
