@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workflow_scripts.diffractive_imaging import objects
+
+N = 32
+PHOTOGRAPHS = [np.random.default_rng(k).random((80 + 30 * k, 120)).astype(np.float32) for k in range(3)]
+MAKERS = {
+    "photograph_crops": lambda count, rng: objects.photograph_crops(PHOTOGRAPHS, count, N, rng)[0],
+    "power_law_noise": lambda count, rng: objects.power_law_noise(count, N, rng),
+    "dead_leaves": lambda count, rng: objects.dead_leaves(count, N, rng),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@given(count=st.integers(1, 7), seed=st.integers(0, 2**31))
+@settings(deadline=None, max_examples=5)
+def test_every_object_is_standardised_and_repeatable(name, count, seed):
+    made, again = (MAKERS[name](count, np.random.default_rng(seed)) for _ in range(2))
+    assert made.shape == (count, N, N) and made.dtype == np.float32
+    np.testing.assert_allclose(made.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(made.std(axis=(1, 2)), 1, rtol=1e-4)
+    np.testing.assert_array_equal(made, again)
+
+
+def test_photographs_take_turns():
+    _, origin = objects.photograph_crops(PHOTOGRAPHS, 7, N, np.random.default_rng(0))
+    np.testing.assert_array_equal(origin, [0, 1, 2, 0, 1, 2, 0])
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_spectrum_follows_its_law(exponent):
+    noise = objects.power_law_noise(500, N, np.random.default_rng(0), exponent)
+    amplitude = np.sqrt((np.abs(np.fft.fft2(noise)) ** 2).mean(axis=0))
+    assert amplitude[0, 2] / amplitude[0, 8] == pytest.approx(4**exponent, rel=0.1)
+
+
+def test_a_flat_photograph_is_refused():
+    with pytest.raises(ValueError, match="flat"):
+        objects.photograph_crops([np.ones((80, 80))], 1, N, np.random.default_rng(0))
+
+
+def test_a_ramp_is_cropped_as_a_ramp():
+    ramp = np.broadcast_to(np.arange(200.0), (200, 200))
+    crop = objects.photograph_crops([ramp], 1, N, np.random.default_rng(3))[0][0]
+    second_difference = np.diff(crop, n=2, axis=0)
+    np.testing.assert_allclose(second_difference, 0, atol=1e-4)
+
+
+def test_step_edge_has_two_levels_and_a_straight_edge():
+    edge = objects.step_edge(96)
+    assert np.mean(np.abs(np.abs(edge) - 1) < 0.05) > 0.97
+    columns_above = (edge > 0).sum(axis=1)  # each row further down has the edge further left
+    slope = np.polyfit(np.arange(96), columns_above, 1)[0]
+    assert slope == pytest.approx(np.tan(np.deg2rad(10)), rel=0.02)
+
+
+@pytest.mark.parametrize("size", [40, 200])
+def test_large_photograph_keeps_its_picture(size):
+    y, x = np.mgrid[:100, :130]
+    picture = objects.large_photograph(np.sin(x / 20) + np.cos(y / 15), size)
+    assert picture.shape == (size, size)
+    place = (np.arange(size) + 0.5) * 100 / size - 0.5
+    expected = np.sin((place[None, :] + 15) / 20) + np.cos(place[:, None] / 15)
+    assert np.corrcoef(picture.ravel(), expected.ravel())[0, 1] > 0.999

@@ -1,0 +1,92 @@
+"""The convergent probe of a scanning transmission electron microscope, one coherent mode."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.optics.diffraction import far_field, near_field
+from workflow_scripts.optics.waves import wavelength_a
+
+
+def pixel_size_a(n: int, voltage_kv: float, semiangle_mrad: float, aperture_radius_px: float) -> float:
+    """Object pixel size in Å that an n × n detector implies: λ / (n Δα).
+
+    Δα, the angle that one detector pixel spans, is ``semiangle_mrad`` / ``aperture_radius_px``.
+
+    Raises:
+        ValueError: an argument is not positive.
+    """
+    if not (n > 0 and semiangle_mrad > 0 and aperture_radius_px > 0):
+        raise ValueError("n, semiangle_mrad and aperture_radius_px must be positive")
+    return wavelength_a(voltage_kv) / (n * 1e-3 * semiangle_mrad / aperture_radius_px)
+
+
+def aberration_phase(angle_rad: Tensor, voltage_kv: float, defocus_a: float, cs_mm: float) -> Tensor:
+    """χ(α) = (2π/λ) (¼ Cs α⁴ − ½ Δf α²) in rad; Δf > 0 is underfocus.
+
+    Eq. 2.10 of Kirkland, Advanced Computing in Electron Microscopy (doi:10.1007/978-3-030-33260-0).
+
+    Args:
+        angle_rad: any shape, rad.
+    """
+    squared = angle_rad.square()
+    path_a = 0.25 * (cs_mm * 1e7) * squared.square() - 0.5 * defocus_a * squared
+    return 2 * math.pi / wavelength_a(voltage_kv) * path_a
+
+
+def make_probe(
+    n: int,
+    voltage_kv: float,
+    semiangle_mrad: float,
+    aperture_radius_px: float,
+    defocus_a: float = 0.0,
+    cs_mm: float = 0.0,
+) -> Tensor:
+    """Probe wave at the object: the aperture with its aberrations, carried to real space.
+
+    The rim of the aperture falls off linearly over one detector pixel, as it does on a detector whose
+    pixels integrate. The source is a point: a finite one needs several coherent modes.
+
+    Args:
+        n: pixels along each side of detector and probe.
+        voltage_kv: accelerating voltage in kV.
+        semiangle_mrad: convergence semiangle in mrad.
+        aperture_radius_px: radius of the bright disc in detector pixels.
+        defocus_a: defocus in Å, positive is underfocus.
+        cs_mm: spherical aberration in mm.
+
+    Returns:
+        complex128 (n, n), centred at [n//2, n//2], ∑|P|² = 1.
+
+    Raises:
+        ValueError: the disc does not fit the detector, or an argument is not positive.
+    """
+    if not 0 < aperture_radius_px < n / 2:
+        raise ValueError(f"an aperture radius of {aperture_radius_px} px does not fit a detector of {n} px")
+    if not semiangle_mrad > 0:
+        raise ValueError(f"semiangle_mrad must be positive, not {semiangle_mrad}")
+    axis = torch.arange(n, dtype=torch.float64) - n // 2
+    radius_px = torch.hypot(axis[:, None], axis[None, :])  # (n, n)
+    aperture = (aperture_radius_px - radius_px + 0.5).clamp(0, 1)
+    angle_rad = radius_px * (1e-3 * semiangle_mrad / aperture_radius_px)
+    chi = aberration_phase(angle_rad, voltage_kv, defocus_a, cs_mm)
+    probe = near_field(torch.polar(aperture, -chi))
+    return probe / probe.abs().square().sum().sqrt()
+
+
+def shift_probe(probe: Tensor, shift_px: Tensor) -> Tensor:
+    """The probe moved by whole or part pixels, exact for a band-limited wave on a torus.
+
+    Args:
+        probe: complex (n, n).
+        shift_px: (..., 2) as [y, x] in object pixels.
+
+    Returns:
+        complex (..., n, n).
+    """
+    n = probe.shape[-1]
+    frequency = (torch.arange(n, dtype=torch.float64, device=probe.device) - n // 2) / n
+    turns = shift_px[..., 0, None, None] * frequency[:, None] + shift_px[..., 1, None, None] * frequency
+    ramp = torch.exp(-2j * math.pi * turns)  # (..., n, n)
+    return near_field(far_field(probe) * ramp)
