@@ -44,13 +44,12 @@ def cubic_weights(fraction: Tensor) -> Tensor:
     )
 
 
-def patch_interpolation(n: int) -> Tensor:
-    """The matrix A, float64 (n, n), with patch = A · phase · Aᵀ by cubic convolution; rows sum to 1."""
-    point = patch_offsets_px(n) + n // 2  # (n,) in pixels of the object
-    below = point.floor()
-    columns = below.long()[:, None] + torch.arange(-1, 3)  # (n, 4)
-    matrix = torch.zeros(n, n, dtype=torch.float64)
-    return matrix.scatter_add_(1, columns.clamp(0, n - 1), cubic_weights(point - below))
+def cubic_matrix(point_px: Tensor, n: int) -> Tensor:
+    """The matrix A, float64 (P, n), that reads n samples at real-valued points (P,); its rows sum to 1."""
+    below = point_px.floor()
+    columns = below.long()[:, None] + torch.arange(-1, 3)  # (P, 4)
+    matrix = torch.zeros(len(point_px), n, dtype=torch.float64)
+    return matrix.scatter_add_(1, columns.clamp(0, n - 1), cubic_weights(point_px - below))
 
 
 def true_patch(phase: Tensor) -> Tensor:
@@ -62,8 +61,25 @@ def true_patch(phase: Tensor) -> Tensor:
     Returns:
         (..., n, n) in rad.
     """
-    matrix = patch_interpolation(phase.shape[-1]).to(phase)
+    n = phase.shape[-1]
+    matrix = cubic_matrix(patch_offsets_px(n) + n // 2, n).to(phase)
     return matrix @ phase @ matrix.T
+
+
+def upsample(image: Tensor) -> Tensor:
+    """A large object on the fine grid: sample [UPSAMPLING y, UPSAMPLING x] is pixel (y, x).
+
+    Args:
+        image: (H, W).
+
+    Returns:
+        (UPSAMPLING (H − 1) + 1, UPSAMPLING (W − 1) + 1).
+    """
+    rows, columns = (
+        cubic_matrix(torch.arange(UPSAMPLING * (side - 1) + 1) / UPSAMPLING, side).to(image)
+        for side in image.shape
+    )
+    return rows @ image @ columns.T
 
 
 def patch_mask(probe: Tensor) -> Tensor:

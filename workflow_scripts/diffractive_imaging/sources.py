@@ -1,6 +1,6 @@
 """Which photographs there are and which of them train, validate and test; looks at names, never at pictures.
 
-The rule file imports this while it is parsed, so it needs the standard library alone.
+The rule file imports this while it is parsed, so it imports nothing heavy.
 """
 
 import hashlib
