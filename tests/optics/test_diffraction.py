@@ -29,9 +29,7 @@ def test_vacuum_shows_the_aperture():
 
 def test_a_phase_ramp_shifts_the_pattern():
     ramp = 2 * torch.pi * 3 / 32 * torch.arange(32, dtype=torch.float64)  # 3 detector pixels along x
-    vacuum, tilted = (
-        diffraction_pattern(PROBE, phase) for phase in (torch.zeros(32, 32), ramp.expand(32, 32))
-    )
+    vacuum, tilted = (diffraction_pattern(PROBE, phase) for phase in (torch.zeros(32, 32), ramp.expand(32, 32)))
     assert torch.allclose(tilted, torch.roll(vacuum, 3, dims=1))
 
 
@@ -40,17 +38,14 @@ def test_a_weak_phase_acts_linearly():
     vacuum = diffraction_pattern(PROBE, torch.zeros_like(phase))
     first_order = 2 * (far_field(PROBE).conj() * far_field(1j * phase * PROBE)).real
     errors = [
-        (diffraction_pattern(PROBE, weak * phase) - vacuum - weak * first_order).abs().max()
-        for weak in (1e-2, 1e-3)
+        (diffraction_pattern(PROBE, weak * phase) - vacuum - weak * first_order).abs().max() for weak in (1e-2, 1e-3)
     ]
     assert errors[0] / errors[1] == pytest.approx(100, rel=0.1)  # what is left is of second order
 
 
 def test_gradient_agrees_with_finite_differences():
     probe = make_probe(8, 80, 31.5, 2, defocus_a=15)
-    phase = torch.randn(
-        2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
-    )
+    phase = torch.randn(2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     assert torch.autograd.gradcheck(lambda p: diffraction_pattern(probe, p), phase)
 
 

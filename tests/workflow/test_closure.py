@@ -21,9 +21,7 @@ def test_the_closure_holds_every_project_file_that_python_loads(module):
         "print(*{Path(m.__file__).resolve() for m in list(sys.modules.values())"
         " if getattr(m, '__name__', '').startswith('workflow_scripts') and m.__file__})"
     )
-    loaded = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     files = {name.removeprefix(f"{ROOT}/") for name in loaded.stdout.split()}
     assert files <= set(closure(module))
     assert f"{module.replace('.', '/')}.py" in closure(module)

@@ -76,8 +76,7 @@ def test_values_that_are_no_yaml_are_refused():
         inner=st.builds(
             Inner,
             semiangle_mrad=st.floats(1e-6, 1e6),
-            file=st.none()
-            | st.text(st.characters(blacklist_categories=["Cs"]), min_size=1).filter("null".__ne__),
+            file=st.none() | st.text(st.characters(blacklist_categories=["Cs"]), min_size=1).filter("null".__ne__),
         ),
         epochs=st.integers(1, 10**6),
         doses_e=st.lists(st.floats(-1e9, 1e9), max_size=4).map(tuple),

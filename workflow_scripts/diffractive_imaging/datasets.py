@@ -52,6 +52,31 @@ class Illumination:
         return cls(torch.from_numpy(found["probe"]), float(found["pixel_size_a"]), float(found["dose_e"]))
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What a microscope would give of one scan.
+
+    counts: float32 (P, n, n) as the detector recorded them.
+    positions_px: float64 (P, 2) [y, x], object pixels.
+    detector_transposed: whether the recorded patterns have x and y exchanged.
+    """
+
+    counts: Tensor
+    positions_px: Tensor
+    detector_transposed: bool
+
+
+def read_scan(path: Path, name: str) -> Scan:
+    """One of the `SCANS` of a test file, without its truth."""
+    counts, positions = f"{name}.counts", f"{name}.positions_px"
+    found = read_arrays(path, [counts, positions, "detector_transposed"])
+    return Scan(
+        torch.from_numpy(found[counts].astype(np.float32)),
+        torch.from_numpy(found[positions]),
+        bool(found["detector_transposed"]),
+    )
+
+
 def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:
     """The probe of the parameters, or of a file.
 
@@ -78,15 +103,11 @@ def _read_probe(path: Path, n: int) -> Tensor:
     try:
         wave = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(
-            f"{path}: the probe is not a whole .npy file ({error}); save it with numpy.save"
-        ) from None
+        raise InputError(f"{path}: the probe is not a whole .npy file ({error}); save it with numpy.save") from None
     if not isinstance(wave, np.ndarray) or not np.issubdtype(wave.dtype, np.number):
         raise InputError(f"{path}: the probe file holds no array of numbers; expected complex ({n}, {n})")
     if wave.shape != (n, n):
-        raise InputError(
-            f"{path}: the probe has the shape {wave.shape}, expected ({n}, {n}) as probe.detector_px says"
-        )
+        raise InputError(f"{path}: the probe has the shape {wave.shape}, expected ({n}, {n}) as probe.detector_px says")
     if not np.iscomplexobj(wave):
         raise InputError(f"{path}: the probe is {wave.dtype}, expected the complex wave, not its intensity")
     if not np.isfinite(wave).all():
@@ -198,8 +219,7 @@ def raster(settings: ScanSettings, n: int, rng: np.random.Generator) -> tuple[Te
 def _count(light: Illumination, phase: np.ndarray, dose_e: float, rng: np.random.Generator) -> np.ndarray:
     generator = _generator(rng)
     parts = [
-        forward.measure(light.probe, part.double(), dose_e, generator)
-        for part in torch.from_numpy(phase).split(512)
+        forward.measure(light.probe, part.double(), dose_e, generator) for part in torch.from_numpy(phase).split(512)
     ]
     return torch.cat(parts).numpy().astype(np.uint32)
 

@@ -76,20 +76,19 @@ def upsample(image: Tensor) -> Tensor:
         (UPSAMPLING (H − 1) + 1, UPSAMPLING (W − 1) + 1).
     """
     rows, columns = (
-        cubic_matrix(torch.arange(UPSAMPLING * (side - 1) + 1) / UPSAMPLING, side).to(image)
-        for side in image.shape
+        cubic_matrix(torch.arange(UPSAMPLING * (side - 1) + 1) / UPSAMPLING, side).to(image) for side in image.shape
     )
     return rows @ image @ columns.T
 
 
-def patch_mask(probe: Tensor) -> Tensor:
-    """Where a patch is illuminated: |P|² > 0.16 max of the probe, interpolated by Fourier series.
+def patch_illumination(probe: Tensor) -> Tensor:
+    """|P|² over a patch, relative to its largest value there, interpolated by Fourier series.
 
     Args:
         probe: complex (n, n), centred at [n//2, n//2].
 
     Returns:
-        bool (n, n) on the fine grid.
+        (n, n) on the fine grid, between 0 and 1.
     """
     n = probe.shape[-1]
     frequency = torch.arange(n, dtype=torch.float64, device=probe.device) - n // 2
@@ -97,7 +96,16 @@ def patch_mask(probe: Tensor) -> Tensor:
     series = torch.exp(2j * torch.pi * point[:, None] * frequency / n).to(probe.dtype)  # (n, n)
     fine = series @ far_field(probe) @ series.T  # (n, n) complex, up to a factor
     intensity = fine.real.square() + fine.imag.square()
-    return intensity > MASK_THRESHOLD * intensity.max()
+    return intensity / intensity.max()
+
+
+def patch_mask(probe: Tensor) -> Tensor:
+    """Where a patch is illuminated enough to be asked for: bool (n, n) on the fine grid.
+
+    Args:
+        probe: complex (n, n), centred at [n//2, n//2].
+    """
+    return patch_illumination(probe) > MASK_THRESHOLD
 
 
 def remove_mask_mean(patches: Tensor, mask: Tensor) -> Tensor:
@@ -154,9 +162,7 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int) -
     size = torch.tensor(fine_object.shape, device=first.device)
     if (first < 0).any() or (last >= size).any():
         raise ValueError("a scan position lies so close to the border that its window leaves the object")
-    tap = (
-        spacing * torch.arange(n, device=first.device)[:, None] + torch.arange(4, device=first.device)
-    ).ravel()
+    tap = (spacing * torch.arange(n, device=first.device)[:, None] + torch.arange(4, device=first.device)).ravel()
     rows, columns = first[:, :1] + tap, first[:, 1:] + tap  # (N, 4 n) each
     block = fine_object[rows[:, :, None], columns[:, None, :]]  # (N, 4 n, 4 n)
     block = block.reshape(-1, n, 4, n, 4)

@@ -25,9 +25,7 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
     if image.ndim == 3 and image.shape[-1] in (3, 4):
         image = color.rgb2gray(image[..., :3])
     if image.ndim != 2:
-        raise InputError(
-            f"{path}: found an array of shape {image.shape}, expected one grey or RGB image; convert it"
-        )
+        raise InputError(f"{path}: found an array of shape {image.shape}, expected one grey or RGB image; convert it")
     if min(image.shape) < minimum_px:
         raise InputError(
             f"{path}: found {image.shape[0]} × {image.shape[1]} px, "

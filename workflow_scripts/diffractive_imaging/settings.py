@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
-Variant = Literal["published", "corrected"]
+VariantName = Literal["published", "corrected"]
+Split = Literal["train", "test"]
 
 
 class ProbeSettings(Settings):
@@ -44,12 +45,8 @@ class ScanSettings(Settings):
 
     points: int = Field(ge=8, le=512, description="Scan points along each side of the raster.")
     step_px: float = Field(gt=0, le=2, description="Mean step of the raster, object pixels.")
-    jitter_px: float = Field(
-        ge=0, le=1, description="Standard deviation of the position jitter, object pixels."
-    )
-    phase_std_rad: float = Field(
-        gt=0, le=3, description="Standard deviation of the test objects' phase, rad."
-    )
+    jitter_px: float = Field(ge=0, le=1, description="Standard deviation of the position jitter, object pixels.")
+    phase_std_rad: float = Field(gt=0, le=3, description="Standard deviation of the test objects' phase, rad.")
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
     )
@@ -67,9 +64,7 @@ class Synthesize(Settings):
         ge=1, le=400, description="Files that the training data are spread over, made in parallel."
     )
     samples_per_shard: int = Field(ge=32, description="Phase objects in each training file.")
-    dead_leaves_share: float = Field(
-        ge=0, le=1, description="Share of the training objects that are dead leaves."
-    )
+    dead_leaves_share: float = Field(ge=0, le=1, description="Share of the training objects that are dead leaves.")
     one_over_f_share: float = Field(
         ge=0, le=1, description="Share of the training objects that are 1/f images; the rest are photographs."
     )
@@ -78,9 +73,7 @@ class Synthesize(Settings):
         lt=0.5,
         description="Share of the training objects kept for validation, with photographs of their own.",
     )
-    phase_std_min_rad: float = Field(
-        gt=0, description="Smallest standard deviation of a training object's phase, rad."
-    )
+    phase_std_min_rad: float = Field(gt=0, description="Smallest standard deviation of a training object's phase, rad.")
     phase_std_max_rad: float = Field(
         gt=0, le=3, description="Largest standard deviation of a training object's phase, rad."
     )
@@ -89,9 +82,7 @@ class Synthesize(Settings):
         le=1e8,
         description="Electrons per pattern: of the counts that are drawn once, and of the headline.",
     )
-    test_samples: int = Field(
-        ge=16, description="1/f objects of the frozen test set, for each phase and dose."
-    )
+    test_samples: int = Field(ge=16, description="1/f objects of the frozen test set, for each phase and dose.")
     test_phase_std_rad: tuple[float, ...] = Field(
         min_length=1, description="Phase standard deviations of the test set, rad."
     )
@@ -110,5 +101,53 @@ class Synthesize(Settings):
         return self
 
 
+class NetworkSettings(Settings):
+    """The residual U-net."""
+
+    widths: tuple[int, ...] = Field(min_length=1, description="Channels at full resolution and after each halving.")
+    dropout: float = Field(ge=0, lt=1, description="Probability that a channel is dropped in training.")
+
+
 class Pretrain(TrainingSettings):
     """The network, trained on simulated patterns."""
+
+    network: NetworkSettings = Field(description="The network, the same in both arms.")
+    dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise in the corrected arm, electrons.")
+    dose_max_e: float = Field(gt=0, description="Largest dose of the training noise in the corrected arm, electrons.")
+    epoch_by_hand: int = Field(ge=1, description="Epoch whose weights the published arm takes unseen.")
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> "Pretrain":
+        if self.dose_min_e > self.dose_max_e:
+            raise ValueError("dose_min_e must not exceed dose_max_e")
+        if self.epoch_by_hand > self.epochs:
+            raise ValueError(f"epoch_by_hand {self.epoch_by_hand} must not exceed epochs {self.epochs}")
+        return self
+
+
+class Finetune(TrainingSettings):
+    """The network adapted to the measured patterns of a scan, without any truth."""
+
+    validation_share: float = Field(
+        gt=0, lt=1, description="Share of the patterns that choose the weights and are not trained on."
+    )
+
+
+class Predict(Settings):
+    """Patches and stitched images of every estimator."""
+
+    batch_size: int = Field(ge=1, description="Patterns that go through a network at once.")
+
+
+class Evaluate(Settings):
+    """Predictions against the truth."""
+
+    bootstrap_samples: int = Field(ge=100, description="Resamplings of the sources for every interval.")
+    transfer_points: int = Field(
+        ge=16, le=1024, description="Scan points along each side of the raster of perfect patches for T(k)."
+    )
+    seed: int = Field(ge=0, description="Seed of the white-noise object, of the jitter and of the bootstrap.")
+
+
+class Plot(Settings):
+    """The figure."""

@@ -49,9 +49,7 @@ def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1)
         )
     order = sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())
     share = max(1, len(order) // 7)
-    chosen = {"test": order[:share], "validation": order[share : 2 * share], "train": order[2 * share :]}[
-        split
-    ]
+    chosen = {"test": order[:share], "validation": order[share : 2 * share], "train": order[2 * share :]}[split]
     return sorted(chosen[shard::shards] or [chosen[shard % len(chosen)]])
 
 
@@ -66,9 +64,7 @@ def shipped() -> list[Path]:
 
 def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise InputError(
-            f"photographs: there is no folder {folder}; correct the path, or null for those that ship"
-        )
+        raise InputError(f"photographs: there is no folder {folder}; correct the path, or null for those that ship")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 

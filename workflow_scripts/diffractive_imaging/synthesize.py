@@ -25,9 +25,7 @@ def synthesize(job: Job[Arguments]) -> None:
     illumination = datasets.illumination(arguments.probe)
 
     def files(split: str) -> list:
-        return job.inputs.get(split) or sources.photographs(
-            None, split, arguments.shard, arguments.train_shards
-        )
+        return job.inputs.get(split) or sources.photographs(None, split, arguments.shard, arguments.train_shards)
 
     rng = np.random.default_rng([arguments.seed, arguments.split == "test", arguments.shard])
     if arguments.split == "train":

@@ -22,7 +22,9 @@ _POLL_S = 1.0
 
 # Asked in a child process: CUDA fixes its devices when it starts, so it must not start in this one before
 # the lease. The child sees what this process would see: a scheduler's choice, cgroups, the order of CUDA.
-_LIST_UUIDS = "import torch; print(*(torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())))"
+_LIST_UUIDS = (
+    "import torch; print(*(torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())))"
+)
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,7 @@ def _imports(path: Path) -> list[str]:
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             modules.append(node.module)
-            modules += [
-                f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name)
-            ]
+            modules += [f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name)]
     return [module for module in modules if module.split(".")[0] == PACKAGE]
 
 

@@ -74,9 +74,7 @@ def checked(config: Mapping[str, Any]) -> Settings:
     study = check(study_model(), config)
     for method in study.methods:
         if method not in known_methods():
-            raise InputError(
-                f"methods: there is no method {method!r}; there are {', '.join(known_methods())}"
-            )
+            raise InputError(f"methods: there is no method {method!r}; there are {', '.join(known_methods())}")
         if getattr(study, method) is None:
             raise InputError(f"{method}: this section is missing, but methods names it")
     for name in ("seeds", "methods", "variants"):

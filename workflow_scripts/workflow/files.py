@@ -28,9 +28,7 @@ def partial_name(path: Path) -> Path:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys under a temporary name, then move it into place."""
     partial = partial_name(path)
-    partial.write_text(
-        json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    partial.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
 
 

@@ -20,9 +20,7 @@ def code_hashes(files: Iterable[str]) -> dict[str, str]:
     return {name: sha256(ROOT / name) for name in files}
 
 
-def job_key(
-    module: str, settings: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]
-) -> str:
+def job_key(module: str, settings: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
     """A hash of all that decides what a job computes; it names the job's checkpoint folder.
 
     `inputs` and `code` map paths to SHA-256. The number of GPUs is left out: a job resumes on what is free.
@@ -71,6 +69,4 @@ def _versions() -> dict[str, str]:
 def portable(path: Path) -> str:
     """A path as provenance names it: relative to the working folder where it lies inside, else absolute."""
     absolute = path.resolve()
-    return (
-        absolute.relative_to(Path.cwd()).as_posix() if absolute.is_relative_to(Path.cwd()) else str(absolute)
-    )
+    return absolute.relative_to(Path.cwd()).as_posix() if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -25,9 +25,7 @@ SettingsType = TypeVar("SettingsType", bound=Settings)
 class Compute(Settings):
     """On what a stage runs; part of every command line that trains or predicts."""
 
-    gpus: int = Field(
-        ge=0, description="GPUs that each training and prediction job asks for; 0 runs on the CPU."
-    )
+    gpus: int = Field(ge=0, description="GPUs that each training and prediction job asks for; 0 runs on the CPU.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         description="Number format inside networks: auto takes bfloat16 on a GPU and float32 on the CPU."
     )
@@ -44,9 +42,7 @@ def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "")
     try:
         return model.model_validate_json(json.dumps(values), strict=True)
     except TypeError as error:
-        raise InputError(
-            f"the settings {where or 'given'} hold a value that is not plain YAML: {error}"
-        ) from None
+        raise InputError(f"the settings {where or 'given'} hold a value that is not plain YAML: {error}") from None
     except ValidationError as error:
         raise InputError("; ".join(_sentences(error, where))) from None
 

@@ -32,9 +32,7 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
     """
     records = {path: read_json(path) for path in sorted(folder.rglob("*provenance.json"))}
     if not records:
-        raise InputError(
-            f"{folder} holds no provenance.json; name a folder such as results/laptop after a run"
-        )
+        raise InputError(f"{folder} holds no provenance.json; name a folder such as results/laptop after a run")
     checksums: dict[Path, str] = {}
     code: dict[str, dict[str, str]] = {}
     lock = sha256(ROOT / LOCK)

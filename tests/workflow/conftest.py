@@ -1,0 +1,31 @@
+"""One smoke-scale run of the whole study, shared by the tests of the DAG."""
+
+import numpy as np
+import pytest
+from skimage import io
+
+from tests.workflow.study import copy_project, snakemake
+
+OVERLAY = """
+diffractive_imaging:
+  synthesize:
+    photographs: photographs
+"""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A copy of the project with photographs of its own, after `snakemake all verify` at smoke scale."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    (folder / "my.yaml").write_text(OVERLAY)
+    (folder / "photographs").mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        picture = rng.integers(0, 255, (8, 8)).repeat(16, axis=0).repeat(16, axis=1).astype(np.uint8)
+        io.imsave(folder / "photographs" / f"photo{k}.png", picture, check_contrast=False)
+    done = snakemake(folder, *STUDY, "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+STUDY = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")

@@ -1,0 +1,82 @@
+"""Estimators of the patch behind a pattern: a trained network, or ridge regression fitted for the dose at hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.diffractive_imaging import forward, ridge
+from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.pattern_task import Examples, read_examples
+from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
+from workflow_scripts.learning.devices import Precision
+from workflow_scripts.optics.noise import poisson_counts
+
+_BATCH = 1024
+
+
+class Estimator(Protocol):
+    """Patterns to patches."""
+
+    def __call__(self, counts: Tensor, dose_e: float) -> Tensor:
+        """Counts (N, n, n) of known dose → patches float32 (N, n, n) rad, zero outside the mask, mean-free inside."""
+
+
+class NetworkEstimator:
+    """A network of either arm."""
+
+    def __init__(
+        self,
+        weights: Path,
+        light: Illumination,
+        variant: Variant,
+        device: torch.device,
+        precision: Precision,
+        batch_size: int,
+    ) -> None:
+        self._network = load_network(weights)
+        self._rest = (light, variant, device, precision, batch_size)
+
+    def __call__(self, counts: Tensor, dose_e: float) -> Tensor:
+        """See `Estimator`."""
+        return estimate_patches(self._network, counts, dose_e, *self._rest)
+
+
+class RidgeEstimator:
+    """Ridge regression on the networks' own training examples.
+
+    An expert knows the dose: ridge is fitted for each dose anew, its penalty and its feature (√I or I) chosen
+    on the validation examples at that dose.
+    """
+
+    def __init__(self, shards: Sequence[Path], light: Illumination) -> None:
+        self._train, self._validation, _ = read_examples(shards, VARIANTS["corrected"], seed=0)
+        self._mask = forward.patch_mask(light.probe)
+        self._fits: dict[float, ridge.Ridge] = {}
+
+    def __call__(self, counts: Tensor, dose_e: float) -> Tensor:
+        """See `Estimator`."""
+        if dose_e not in self._fits:
+            self._fits[dose_e] = self._fit(dose_e)
+        fit = self._fits[dose_e]
+        parts = [ridge.predict(fit, part.float(), dose_e) for part in counts.split(_BATCH)]
+        return forward.remove_mask_mean(torch.cat(parts), self._mask)
+
+    def _fit(self, dose_e: float) -> ridge.Ridge:
+        generator = torch.Generator().manual_seed(0)
+        held_out = self._measured(self._validation, dose_e, generator)
+        fits = []
+        for feature in ridge.FEATURES:
+            equations = ridge.NormalEquations(self._mask, feature)
+            for index in torch.arange(len(self._train)).split(_BATCH):
+                equations.add(*self._measured(self._train.rows(index), dose_e, generator))
+            fits += equations.solve()
+        return ridge.tune(fits, *held_out)
+
+    def _measured(self, examples: Examples, dose_e: float, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
+        counts = poisson_counts(examples.pattern, dose_e, generator)
+        return counts, dose_e, forward.remove_mask_mean(examples.patch_rad, self._mask)

@@ -1,0 +1,76 @@
+"""Adapt one arm's network to the measured patterns of the scans, without any truth.
+
+The published recipe has no such stage: its arm hands the pretrained weights on.
+"""
+
+import shutil
+
+from pydantic import Field
+
+from workflow_scripts.diffractive_imaging.datasets import SCANS, Illumination, read_scan
+from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network, oriented, stitch
+from workflow_scripts.diffractive_imaging.scan_task import ScanTask
+from workflow_scripts.diffractive_imaging.settings import Finetune, VariantName
+from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
+from workflow_scripts.learning.training import HISTORY, train
+from workflow_scripts.learning.weights import read_metadata, save_weights
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_rows
+from workflow_scripts.workflow.settings import Compute
+
+
+class Arguments(Finetune, Compute):
+    """The settings of the stage, the arm, and on what it runs."""
+
+    variant: VariantName = Field(description="Arm of the study: published or corrected.")
+    seed: int = Field(ge=0, description="Seed of shuffles.")
+
+
+def finetune(job: Job[Arguments]) -> None:
+    """Write the adapted weights and the history."""
+    arguments = job.arguments
+    variant = VARIANTS[arguments.variant]
+    if variant.without_finetune:
+        shutil.copyfile(job.input("pretrained"), job.outputs["weights"])
+        write_rows(job.outputs["history"], [], HISTORY)
+        return
+    relaunch_under_torchrun(arguments.gpus)
+    light = Illumination.read(job.input("measured"))
+    with leased_device(arguments.gpus) as device, process_group(device):
+        job.device = str(device)
+        network = load_network(job.input("pretrained"))
+        scans = []
+        for name in SCANS:
+            scan = read_scan(job.input("measured"), name)
+            counts = oriented(scan.counts, scan.detector_transposed, variant)
+            patches = estimate_patches(
+                network, counts, light.dose_e, light, variant, device, arguments.precision, arguments.batch_size
+            )
+            image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
+            scans.append((image, counts, scan.positions_px))
+        trained = train(
+            network,
+            ScanTask(scans, light, arguments.validation_share, arguments.seed, device),
+            arguments,
+            seed=arguments.seed,
+            device=device,
+            precision=arguments.precision,
+            checkpoint_folder=job.checkpoint_folder,
+            label=f"finetuning {arguments.variant}",
+        )
+    save_weights(trained.best, job.outputs["weights"], read_metadata(job.input("pretrained")))
+    write_rows(job.outputs["history"], trained.history, HISTORY)
+
+
+if __name__ == "__main__":
+    Command(
+        finetune,
+        Arguments,
+        inputs={
+            "pretrained": "Weights of the stage pretrain (.safetensors).",
+            "measured": "Test file of the stage synthesize (.npz); of it only what a microscope would give is read.",
+        },
+        outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
+    ).main()

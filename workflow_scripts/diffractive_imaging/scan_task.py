@@ -1,0 +1,119 @@
+"""Finetuning on the measured patterns of a scan: the forward model says what the network should have said.
+
+No truth is used. The stitched image of the pretrained network is the surroundings of every patch; the
+network's own patch replaces it under the probe, the pattern is simulated, and compared with the counts.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workflow_scripts.diffractive_imaging import forward
+from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.forward import UPSAMPLING
+from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.optics.diffraction import diffraction_pattern
+from workflow_scripts.optics.probe import shift_probe
+
+_BATCH = 256
+# Patterns nearer to the rim of a scan, in object pixels, are left out: half of what they see is unknown.
+_RIM_PX = 4.0
+
+
+class ScanTask:
+    """The task of `learning.training.train`: measured patterns of one or several scans.
+
+    Args:
+        scans: of each scan the stitched image, the counts (N, n, n) with the axes of the object, and the positions
+            (N, 2) [y, x] in object pixels.
+        light: the illumination of all.
+        validation_share: share of the patterns that choose the weights and are not trained on.
+        seed: chooses them.
+        device: where everything is kept.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[tuple[Stitched, Tensor, Tensor]],
+        light: Illumination,
+        validation_share: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        images, counts, positions = [], [], []
+        top = 0.0
+        margin = light.n  # object pixels; the windows of the outermost patterns stay inside
+        for stitched, counted, position in scans:
+            inner = _inside(position)
+            fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * UPSAMPLING] * 4)
+            # One tall image of all scans, so that a batch may mix them.
+            shift = torch.tensor([margin + top, margin]) - torch.tensor(stitched.origin)
+            positions.append(position[inner] + shift)
+            counts.append(counted[inner])
+            images.append(fine)
+            top += fine.shape[0] / UPSAMPLING
+        width = max(image.shape[1] for image in images)
+        tall = torch.cat([functional.pad(image, [0, width - image.shape[1]]) for image in images])
+        self._surroundings = tall.float().to(device)
+        self._positions = torch.cat(positions).to(device)
+        self._counts = torch.cat(counts).float().to(device)
+
+        order = torch.randperm(len(self._counts), generator=torch.Generator().manual_seed(seed)).to(device)
+        n_validation = max(1, round(validation_share * len(order)))
+        self._validation, self._train = order[:n_validation], order[n_validation:]
+        self.n_samples = len(self._train)
+
+        self._dose_e = light.dose_e
+        self._mask = forward.patch_mask(light.probe).to(device)
+        self._probe = light.probe.to(device)
+        self._device = device
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Network inputs, √counts, surroundings (B, n, n) each, and which fine pixels these sample (B, 2)."""
+        step = torch.randint(UPSAMPLING, (2,), generator=generator, device=self._device)
+        return self._make(self._train[indices], step)
+
+    def _make(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
+        counts = self._counts[rows]
+        surroundings = forward.window_at(
+            self._surroundings, self._positions[rows] + step / UPSAMPLING, counts.shape[-1], UPSAMPLING
+        )
+        seen = forward.network_input(counts, self._dose_e)
+        return seen, counts, surroundings, step.expand(len(rows), 2)
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        """Squared misfit of the amplitudes per detector pixel, 1 for shot noise alone.
+
+        The root of a Poisson count has variance ¼ whatever its mean (Anscombe, doi:10.1093/biomet/35.3-4.246),
+        so 4 (√expected − √counts)² is about χ² of one degree of freedom where counts are not few.
+        """
+        seen, counts, surroundings, steps = batch
+        n, (row, column) = seen.shape[-1], steps[0].tolist()
+        patch = forward.remove_mask_mean(model(seen).float(), self._mask)
+        # The fine pixels of the patch that object pixels fall on, when the grid is moved by (row, column).
+        coarse, lit = (image[..., row::UPSAMPLING, column::UPSAMPLING] for image in (patch, self._mask))
+        rim = (n - coarse.shape[-1]) // 2
+        patch, lit = (functional.pad(image, [rim] * 4) for image in (coarse, lit))
+        level = (surroundings * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
+        own_level = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
+        phase = torch.where(lit, patch - own_level + level, surroundings)
+        shift = -steps[0].double() / UPSAMPLING
+        probe = shift_probe(self._probe, shift).to(torch.complex64)
+        expected = self._dose_e * diffraction_pattern(probe, phase)
+        return 4 * ((expected + 0.375).sqrt() - (counts + 0.375).sqrt()).square().mean()
+
+    def validate(self, model: nn.Module) -> float:
+        """The loss over the patterns that were kept back."""
+        total = 0.0
+        for part in self._validation.split(_BATCH):
+            step = torch.zeros(2, dtype=torch.int64, device=self._device)
+            total += float(self.loss(model, self._make(part, step))) * len(part)
+        return total / len(self._validation)
+
+
+def _inside(positions_px: Tensor) -> Tensor:
+    """Which positions (N, 2) lie off the rim of their scan: bool (N,)."""
+    low, high = positions_px.amin(0) + _RIM_PX, positions_px.amax(0) - _RIM_PX
+    return ((positions_px >= low) & (positions_px <= high)).all(dim=1)
