@@ -1,0 +1,159 @@
+"""The device of a process: a leased GPU or the CPU, and the precision on it."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+import torch
+
+from workflow_scripts.workflow.errors import InputError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+_POLL_S = 1.0
+
+# Asked in a child process: CUDA fixes its devices when it starts, so it must not start in this one before
+# the lease. The child sees what this process would see: a scheduler's choice, cgroups, the order of CUDA.
+_LIST_UUIDS = """
+import torch
+print(*(torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())))
+"""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU: `name` is its entry in CUDA_VISIBLE_DEVICES, `uuid` the same for all jobs of the machine."""
+
+    name: str
+    uuid: str
+
+
+def visible_gpus() -> list[Gpu]:
+    """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), found without starting CUDA in it."""
+    if not torch.backends.cuda.is_built():
+        return []
+    answer = subprocess.run([sys.executable, "-c", _LIST_UUIDS], capture_output=True, text=True, check=False)
+    uuids = answer.stdout.split()
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = map(str, range(len(uuids))) if chosen is None else (name.strip() for name in chosen.split(","))
+    # CUDA ignores what stands behind a device that does not exist: there can be more names than GPUs
+    return [Gpu(name, uuid) for name, uuid in zip(names, uuids, strict=False)]
+
+
+def lock_folder() -> Path:
+    """The folder of this user's lock files, one per GPU."""
+    folder = Path(tempfile.gettempdir()) / f"beamtime-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def lease(
+    count: int,
+    *,
+    list_gpus: Callable[[], list[Gpu]] = visible_gpus,
+    folder: Path | None = None,
+) -> Iterator[list[IO[bytes]]]:
+    """Hold `count` GPUs, alone among the jobs of this user, and show CUDA nothing else.
+
+    Waits while too few are free. Takes all or none, so that two jobs never wait for each other. The kernel
+    drops the locks when the process ends, however it ends. Yields the open lock files.
+
+    Raises:
+        InputError: the machine shows fewer than `count` GPUs.
+        RuntimeError: CUDA has started already, so that its devices cannot be chosen any more.
+    """
+    if torch.cuda.is_initialized():
+        raise RuntimeError("a GPU is leased before CUDA starts, but it has started in this process")
+    gpus = list_gpus()
+    if len(gpus) < count:
+        raise InputError(
+            f"compute.gpus: {count} asked for, but this process sees {len(gpus)} (torch {torch.__version__}, "
+            f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}); "
+            "set compute.gpus to what the machine has, 0 for the CPU"
+        )
+    folder = folder or lock_folder()
+    with ExitStack() as locks:
+        waiting = False
+        while not (held := _try_lease(gpus, count, folder, locks)):
+            if not waiting:
+                print(
+                    f"waiting for {count} of {len(gpus)} GPUs: other jobs hold them",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                waiting = True
+            time.sleep(_POLL_S)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.name for gpu in held)
+        yield list(held.values())
+
+
+def _try_lease(gpus: list[Gpu], count: int, folder: Path, locks: ExitStack) -> dict[Gpu, IO[bytes]]:
+    """Lock `count` of the GPUs for as long as `locks` lives, or none, and return {}, if too few are free."""
+    held: dict[Gpu, IO[bytes]] = {}
+    with ExitStack() as attempt:
+        for left, gpu in zip(range(len(gpus), 0, -1), gpus, strict=True):
+            if len(held) + left < count:
+                return {}  # so of two jobs that want all, the later one stops at the first lock
+            file = attempt.enter_context((folder / f"{gpu.uuid}.lock").open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            held[gpu] = file
+            if len(held) == count:
+                locks.push(attempt.pop_all())
+                return held
+    return {}
+
+
+@contextmanager
+def leased_device(
+    gpus: int,
+    *,
+    list_gpus: Callable[[], list[Gpu]] = visible_gpus,
+    folder: Path | None = None,
+) -> Iterator[torch.device]:
+    """The device this process works on: the CPU for `gpus` = 0, else one GPU, held until the block ends.
+
+    Under torchrun the launcher holds the GPUs (`distributed.relaunch_under_torchrun`), and each process
+    takes the one of its local rank.
+
+    Raises:
+        InputError: a GPU is asked for and there is none (or fewer than processes).
+    """
+    if gpus == 0:
+        yield torch.device("cpu")
+    elif "LOCAL_RANK" in os.environ:
+        local_rank, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= present:
+            raise InputError(
+                f"compute.gpus: process {local_rank + 1} of this machine finds {present} GPUs; "
+                "start at most one process per GPU"
+            )
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+        yield device
+    else:
+        with lease(1, list_gpus=list_gpus, folder=folder):
+            yield torch.device("cuda", 0)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    """The context of a forward pass: `auto` is bfloat16 on a GPU that computes it, float32 elsewhere.
+
+    Weights, gradients and the optimizer stay float32; bfloat16 has the range of float32, so that nothing
+    has to be scaled.
+    """
+    if precision == "auto":
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if native else "float32"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,0 +1,97 @@
+"""Several processes for one training: torchrun, one process per GPU (or gloo processes on the CPU)."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from workflow_scripts.learning import devices
+from workflow_scripts.workflow.errors import InputError
+
+
+def rank() -> int:
+    """The number of this process among the `world_size()` of the training, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes train together: 1 unless torchrun started this one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes files and talks to the user."""
+    return rank() == 0
+
+
+def relaunch_under_torchrun(
+    gpus: int,
+    *,
+    list_gpus: Callable[[], list[devices.Gpu]] = devices.visible_gpus,
+    folder: Path | None = None,
+) -> None:
+    """Replace this process by torchrun with `gpus` copies of it; return at once where one is enough.
+
+    The GPUs are leased here, all at once, and the lock files stay open in torchrun: were each copy to lease
+    its own, two jobs could each hold half of the machine and wait for ever.
+
+    Raises:
+        InputError: there are fewer GPUs than asked for.
+    """
+    if gpus <= 1 or "WORLD_SIZE" in os.environ:
+        return
+    script = sys.modules["__main__"].__spec__  # None where a file was run and not `-m module`
+    program = [sys.argv[0]] if script is None else ["-m", script.name]
+    with devices.lease(gpus, list_gpus=list_gpus, folder=folder) as locks:
+        for lock in locks:
+            os.set_inheritable(lock.fileno(), True)
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
+        os.execv(sys.executable, [*torchrun, *program, *sys.argv[1:]])
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Connect the processes that torchrun started: NCCL on GPUs, gloo on the CPU; nothing for one alone."""
+    if world_size() == 1:
+        yield
+        return
+    on_gpu = device.type == "cuda"
+    torch.distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    yield
+    # Not in a finally: a process that failed leaves at once, and torchrun ends the others, which wait for it.
+    torch.distributed.destroy_process_group()
+
+
+def rows_of_this_process(batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """This process's share of the rows of a batch, a contiguous slice of the first axis of each tensor.
+
+    Raises:
+        InputError: the processes do not divide the rows.
+    """
+    processes = world_size()
+    if processes == 1:
+        return batch
+    rows = len(batch[0])
+    check_divides(rows)
+    share = rows // processes
+    return tuple(tensor[rank() * share : (rank() + 1) * share] for tensor in batch)
+
+
+def check_divides(batch_size: int) -> None:
+    """Raise an InputError unless the processes share a batch in equal parts."""
+    if batch_size % world_size():
+        raise InputError(
+            f"batch_size is {batch_size}, which {world_size()} processes do not divide; "
+            f"choose a multiple of {world_size()}"
+        )
+
+
+def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """The mean of a detached scalar over the processes, the same in each."""
+    if world_size() > 1:
+        value = value / world_size()
+        torch.distributed.all_reduce(value)
+    return value

@@ -1,0 +1,286 @@
+"""The training loop: the same one for every method and stage.
+
+What a network is trained on is a `Task`. Everything random is drawn from generators seeded by (seed, purpose,
+step) alone, so that a training that is resumed at any step, or shared by several processes, sees what the
+uninterrupted one would have seen.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from workflow_scripts.learning import checkpoints, distributed
+from workflow_scripts.learning.checkpoints import Checkpoint
+from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.learning.weights import on_cpu
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.progress import Progress
+
+State = dict[str, torch.Tensor]
+Batch = tuple[torch.Tensor, ...]
+
+_SHUFFLE, _BATCH, _DROPOUT, _VALIDATION = range(4)  # purposes of random numbers
+
+
+class Task(Protocol):
+    """What a network learns: samples, loss, validation. Its tensors are on the device of the training."""
+
+    n_samples: int
+
+    def batch(self, indices: torch.Tensor, generator: torch.Generator) -> Batch:
+        """The samples `indices` (B,) int64, with fresh noise and augmentation drawn from `generator` alone.
+
+        Returns tensors whose first axis has the B rows: of several processes each takes a share of the rows.
+        Indices and generator are on the device.
+        """
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """The loss, a scalar: a mean over rows, so that the mean over equal shares is that of the batch.
+
+        A loss that looks at some of the rows takes their weights as one more tensor of the batch.
+        """
+
+    def validate(self, model: torch.nn.Module) -> float:
+        """The loss that chooses `best`, the smallest. Called in evaluation mode and without gradients."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """State dicts on the CPU and the history.
+
+    `best` has the smallest validation loss (the first of equal ones), `last` is of the last epoch, `kept` of
+    the epoch chosen by hand. `history` has one row per epoch: epoch (from 1), step, training_loss (mean over
+    the steps of the epoch), validation_loss, learning_rate (of its last step).
+    """
+
+    best: State
+    last: State
+    kept: State | None
+    history: list[dict[str, float]]
+
+
+def train(
+    model: torch.nn.Module,
+    task: Task,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: Precision,
+    checkpoint_folder: Path,
+    keep_epoch: int | None = None,
+    label: str = "training",
+) -> Trained:
+    """Train `model` in place, from the newest checkpoint in `checkpoint_folder` where there is one.
+
+    An epoch is a shuffle of the samples in whole batches; the few that do not fill one are left out of it.
+
+    Args:
+        keep_epoch: the epoch (from 1) whose weights are returned as `kept`.
+        label: what the progress is called.
+
+    Raises:
+        InputError: the batch does not fit the samples or the processes, or a loss is not a finite number.
+    """
+    _check(task, settings, keep_epoch)
+    steps_per_epoch = task.n_samples // settings.batch_size
+    n_steps = settings.epochs * steps_per_epoch
+
+    model.to(device)
+    optimizer = make_optimizer(model, settings)
+    step, loss_sum, history = 0, torch.zeros((), dtype=torch.float64, device=device), []
+    best: State = {}
+    kept: State = {}
+
+    run = _describe(model, task, settings, seed, keep_epoch)
+    if checkpoint := checkpoints.load_newest(checkpoint_folder, run):
+        step, history = checkpoint.step, checkpoint.facts["history"]
+        loss_sum.fill_(checkpoint.facts["loss_sum"])
+        parts = _split(checkpoint.tensors)
+        model.load_state_dict(parts["model"])
+        _load_optimizer_state(optimizer, parts.get("optimizer", {}))
+        best, kept = parts.get("best", {}), parts.get("kept", {})
+
+    def save_checkpoint() -> None:
+        if distributed.is_main():
+            tensors = {"model": on_cpu(model.state_dict()), "optimizer": _optimizer_state(optimizer)}
+            facts = {"loss_sum": loss_sum.item(), "history": history}
+            flat = _join({**tensors, "best": best, "kept": kept})
+            checkpoints.save(checkpoint_folder, Checkpoint(step, run, flat, facts))
+
+    parallel = model
+    if distributed.world_size() > 1:
+        parallel = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    generator = torch.Generator(device)
+    saved_at = time.monotonic()
+
+    with Progress(n_steps, label, done=step, silent=not distributed.is_main()) as progress:
+        for epoch in range(step // steps_per_epoch, settings.epochs):
+            parallel.train()
+            order = shuffle(task.n_samples, seed, epoch).to(device)[: steps_per_epoch * settings.batch_size]
+            batches = order.view(steps_per_epoch, settings.batch_size)  # indices of the samples
+            for indices in batches[step % steps_per_epoch :]:
+                learning_rate = learning_rate_at(step, n_steps, settings)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate
+
+                generator.manual_seed(derived_seed(seed, _BATCH, step))
+                torch.manual_seed(derived_seed(seed, _DROPOUT, step, distributed.rank()))
+                batch = task.batch(indices, generator)
+                with autocast(device, precision):
+                    loss = task.loss(parallel, distributed.rows_of_this_process(batch))
+                optimizer.zero_grad()
+                loss.backward()
+                if settings.gradient_clip_norm > 0:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip_norm)
+                optimizer.step()
+
+                step += 1
+                loss_sum += distributed.mean_over_processes(loss.detach())
+                progress.advance()
+                # The end of an epoch is saved below, with its validation
+                if step % steps_per_epoch and time.monotonic() - saved_at >= settings.checkpoint_interval_s:
+                    _check_finite(loss_sum.item(), "training", epoch + 1, settings)
+                    save_checkpoint()
+                    saved_at = time.monotonic()
+
+            training_loss = loss_sum.item() / steps_per_epoch
+            _check_finite(training_loss, "training", epoch + 1, settings)
+            validation_loss = _validate(model, task, seed, step, device, precision)
+            _check_finite(validation_loss, "validation", epoch + 1, settings)
+            if all(validation_loss < row["validation_loss"] for row in history):
+                best = on_cpu(model.state_dict())
+            if epoch + 1 == keep_epoch:
+                kept = on_cpu(model.state_dict())
+            history.append(
+                {
+                    "epoch": epoch + 1,
+                    "step": step,
+                    "training_loss": training_loss,
+                    "validation_loss": validation_loss,
+                    "learning_rate": learning_rate,
+                }
+            )
+            progress.advance(0, note=f"validation {validation_loss:.4g}")
+            loss_sum.zero_()
+            save_checkpoint()
+            saved_at = time.monotonic()
+
+    return Trained(best, on_cpu(model.state_dict()), kept or None, history)
+
+
+def learning_rate_at(step: int, n_steps: int, settings: TrainingSettings) -> float:
+    """The learning rate of step 0 to `n_steps` - 1: a linear warm-up, then constant or half a cosine to 0.
+
+    The cosine is eq. 5 of Loshchilov & Hutter (doi:10.48550/arXiv.1608.03983) without restarts.
+    """
+    warmup = round(settings.warmup_fraction * n_steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (n_steps - warmup)))
+
+
+def shuffle(n_samples: int, seed: int, epoch: int) -> torch.Tensor:
+    """The order of the samples in an epoch from 0: (n_samples,) int64, the same on every device."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, _SHUFFLE, epoch))
+    return torch.randperm(n_samples, generator=generator)
+
+
+def derived_seed(*numbers: int) -> int:
+    """One seed from several non-negative integers, well mixed: neighbours give unrelated streams."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def make_optimizer(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimizer of the settings over all parameters that are trained."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
+    return torch.optim.AdamW(parameters, **common)
+
+
+def _validate(
+    model: torch.nn.Module, task: Task, seed: int, step: int, device: torch.device, precision: Precision
+) -> float:
+    torch.manual_seed(derived_seed(seed, _VALIDATION, step))
+    model.eval()
+    with torch.no_grad(), autocast(device, precision):
+        return float(task.validate(model))
+
+
+def _check(task: Task, settings: TrainingSettings, keep_epoch: int | None) -> None:
+    if settings.batch_size > task.n_samples:
+        raise InputError(
+            f"batch_size is {settings.batch_size}, but there are {task.n_samples} training samples; "
+            "lower batch_size or synthesize more samples"
+        )
+    if keep_epoch is not None and not 1 <= keep_epoch <= settings.epochs:
+        raise InputError(
+            f"the weights of epoch {keep_epoch} are to be kept, but epochs is {settings.epochs}; "
+            f"choose an epoch from 1 to {settings.epochs}"
+        )
+    distributed.check_divides(settings.batch_size)
+
+
+def _check_finite(loss: float, kind: str, epoch: int, settings: TrainingSettings) -> None:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the {kind} loss became {loss} in epoch {epoch}; lower learning_rate "
+            f"(now {settings.learning_rate}) or set gradient_clip_norm (now {settings.gradient_clip_norm})"
+        )
+
+
+def _describe(
+    model: torch.nn.Module, task: Task, settings: TrainingSettings, seed: int, keep_epoch: int | None
+) -> dict:
+    """What tells this training from another; a checkpoint may be written more or less often."""
+    return {
+        "settings": settings.model_dump(mode="json", exclude={"checkpoint_interval_s"}),
+        "seed": seed,
+        "n_samples": task.n_samples,
+        "keep_epoch": keep_epoch,
+        "shapes": {name: list(tensor.shape) for name, tensor in model.state_dict().items()},
+    }
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> State:
+    """The tensors that the optimizer carries from step to step; its numbers follow from the settings."""
+    state = optimizer.state_dict()["state"]
+    return on_cpu(
+        {
+            f"{parameter}.{name}": value
+            for parameter, values in state.items()
+            for name, value in values.items()
+            if value is not None  # the momentum buffer of SGD without momentum
+        }
+    )
+
+
+def _load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: State) -> None:
+    state: dict[int, State] = {}
+    for key, tensor in tensors.items():
+        parameter, name = key.split(".", 1)
+        state.setdefault(int(parameter), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _join(parts: dict[str, State]) -> State:
+    return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+
+
+def _split(tensors: State) -> dict[str, State]:
+    parts: dict[str, State] = {}
+    for key, tensor in tensors.items():
+        part, name = key.split(".", 1)
+        parts.setdefault(part, {})[name] = tensor
+    return parts

@@ -1,0 +1,99 @@
+"""Weights of a network as safetensors: readable without unpickling, equal bytes for equal weights."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from workflow_scripts.workflow.errors import InputError
+
+# All metadata stand in this one entry: safetensors orders several by a random hash.
+_METADATA = "beamtime"
+
+
+def on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """An own, contiguous copy of each tensor in the memory of the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+
+
+def to_bytes(tensors: dict[str, torch.Tensor], metadata: dict) -> bytes:
+    """The safetensors file of CPU tensors with metadata that JSON can hold."""
+    return save(tensors, {_METADATA: json.dumps(metadata, sort_keys=True)})
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors and the metadata of a safetensors file; a file not ours has the metadata {}.
+
+    Raises:
+        OSError: the file cannot be read.
+        SafetensorError, ValueError: it is truncated, or not safetensors.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+        # Cloned, since get_tensor returns views of the file
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is either whole under its name or not there, after a crash or power cut too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)  # the new name itself is an entry of the folder
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def save_weights(state: dict[str, torch.Tensor], path: Path, metadata: dict) -> None:
+    """Write a state dict and `metadata` (what JSON can hold) as one safetensors file."""
+    write_atomically(path, to_bytes(on_cpu(state), metadata))
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> dict:
+    """Load a file of `save_weights` into a model of the same architecture; returns the metadata.
+
+    Raises:
+        InputError: the file is missing, damaged, or its tensors are not those of the model.
+    """
+    try:
+        tensors, metadata = read(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(
+            f"{path}: these weights cannot be read as safetensors ({error}); make the file again"
+        ) from error
+    if differences := _differences(model.state_dict(), tensors):
+        raise InputError(
+            f"{path}: the weights do not fit the network: {differences}; "
+            "use the settings of the network that they were trained with"
+        )
+    model.load_state_dict(tensors)
+    return metadata
+
+
+def _differences(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:
+    missing = [f"{name} {tuple(expected[name].shape)}" for name in expected if name not in found]
+    unknown = [f"{name} {tuple(found[name].shape)}" for name in found if name not in expected]
+    other_shape = [
+        f"{name} {tuple(found[name].shape)} where the network has {tuple(expected[name].shape)}"
+        for name in expected
+        if name in found and found[name].shape != expected[name].shape
+    ]
+    kinds = {"missing": missing, "unknown": unknown, "of another shape": other_shape}
+    return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in kinds.items() if names)
+
+
+def _first_few(names: list[str]) -> str:
+    rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + rest
