@@ -21,7 +21,7 @@ def on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def to_bytes(tensors: dict[str, torch.Tensor], metadata: dict) -> bytes:
     """The safetensors file of CPU tensors with metadata that JSON can hold."""
-    return save(tensors, {_METADATA: json.dumps(metadata, sort_keys=True)})
+    return save(tensors, {_METADATA: json.dumps(metadata)})
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
