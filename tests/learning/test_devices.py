@@ -72,6 +72,7 @@ def test_too_few_free_holds_none(tmp_path: Path, capsys: pytest.CaptureFixture) 
         waiting.start()
         while "waiting for 2 of 2 GPUs" not in capsys.readouterr().err:
             assert waiting.is_alive()
+        assert not (tmp_path / "uuid-b.lock").exists()  # not even tried: one is too few
         with lease(1, list_gpus=lambda: TWO, folder=tmp_path):
             assert not got_both.is_set()
     waiting.join()

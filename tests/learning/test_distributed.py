@@ -20,11 +20,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    training = ["-m", "tests.learning.tiny_training", str(tmp_path / "two"), "--dropout", "0"]
-    command = [*torchrun, *training, "--checkpoints", str(tmp_path / "checkpoints")]
+    """Through the relaunch: the command line of one process becomes torchrun, which keeps the lease."""
+    command = [sys.executable, "-m", "tests.learning.tiny_training", f"{tmp_path}/two", "--dropout", "0"]
+    command += ["--checkpoints", f"{tmp_path}/checkpoints", "--two-processes", f"{tmp_path}"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+    assert sorted(ran.stdout.splitlines()) == ["process 0 of 2", "process 1 of 2"]
     assert ran.stderr.count("training: ") == 1  # one process shows the progress
     save_tiny(train_tiny(tmp_path / "one's", dropout=0.0), tmp_path / "one")
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two")]

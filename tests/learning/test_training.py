@@ -65,6 +65,19 @@ def test_it_learns_and_the_history_says_so(tmp_path: Path) -> None:
     assert list(trained.history[0]) == ["epoch", "step", "training_loss", "validation_loss", "learning_rate"]
 
 
+def test_the_training_loss_is_the_mean_over_the_steps_of_the_epoch(tmp_path: Path) -> None:
+    class Recorded(TinyTask):
+        def loss(self, model, batch):
+            loss = super().loss(model, batch)
+            seen.append(loss.item())
+            return loss
+
+    seen: list[float] = []
+    trained = train_tiny(tmp_path, task=Recorded())
+    expected = [sum(seen[first : first + 5]) / 5 for first in (0, 5, 10)]
+    assert [row["training_loss"] for row in trained.history] == pytest.approx(expected)
+
+
 def test_the_same_seed_gives_the_same_whatever_was_drawn_before(tmp_path: Path) -> None:
     first = train_tiny(tmp_path / "a")
     torch.rand(99)

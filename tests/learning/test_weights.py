@@ -79,17 +79,18 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, damage: str)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("owner", "call"), [(os, "fsync"), (Path, "replace")])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, call: str
 ) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(network(4).state_dict(), path, {})
     before = path.read_bytes()
 
-    def full(descriptor: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(owner, call, full)
     with pytest.raises(OSError, match="No space left"):
         save_weights(network(5).state_dict(), path, {})
     assert path.read_bytes() == before

@@ -4,6 +4,8 @@ The task has fresh noise and the network dropout: whatever a resume does not rep
 """
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -48,7 +50,8 @@ class TinyTask:
         return samples + noise, samples.sum(1, keepdim=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        inputs, targets = batch
+        inputs, targets = batch  # (B, 3), (B, 1)
+        assert len(inputs) == BATCH_SIZE // distributed.world_size()
         return (model(inputs) - targets).square().mean()
 
     def validate(self, model: nn.Module) -> float:
@@ -83,9 +86,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--interval-s", type=float, default=0)
     parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--two-processes", type=Path, help="lock folder of two GPUs that do not exist")
     parser.add_argument("--kill-at-batch", type=int)
     parser.add_argument("--kill-in-save-of-step", type=int)
     args = parser.parse_args(arguments)
+    if args.two_processes is not None:
+        gpus = [devices.Gpu("0", "uuid-a"), devices.Gpu("1", "uuid-b")]
+        distributed.relaunch_under_torchrun(2, list_gpus=lambda: gpus, folder=args.two_processes)
+        print(f"process {distributed.rank()} of {distributed.world_size()}")
+        for lock in args.two_processes.glob("*.lock"):
+            with lock.open("ab") as file, contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                raise AssertionError("the launcher has dropped its lease")
     if args.kill_in_save_of_step is not None:
         _kill_in_save(args.kill_in_save_of_step)
     with devices.leased_device(0) as device, distributed.process_group(device):
