@@ -1,0 +1,1 @@
+"""The tests, one folder per package; a package itself, so that files of one name can stand in two folders."""

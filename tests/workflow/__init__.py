@@ -1,0 +1,1 @@
+"""Tests of what a stage script needs from the workflow, and of the DAG."""

@@ -22,9 +22,10 @@ _POLL_S = 1.0
 
 # Asked in a child process: CUDA fixes its devices when it starts, so it must not start in this one before
 # the lease. The child sees what this process would see: a scheduler's choice, cgroups, the order of CUDA.
-_LIST_UUIDS = (
-    "import torch; print(*(torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())))"
-)
+_LIST_UUIDS = """
+import torch
+print(*(torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())))
+"""
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,9 @@ def lease(
         raise RuntimeError("a GPU is leased before CUDA starts, but it has started in this process")
     gpus = list_gpus()
     if len(gpus) < count:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        among = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible})"
         raise InputError(
-            f"compute.gpus: {count} asked for, but this process sees {len(gpus)}{among}; "
+            f"compute.gpus: {count} asked for, but this process sees {len(gpus)} (torch {torch.__version__}, "
+            f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}); "
             "set compute.gpus to what the machine has, 0 for the CPU"
         )
     folder = folder or lock_folder()
@@ -97,12 +97,12 @@ def lease(
 
 
 def _try_lease(gpus: list[Gpu], count: int, folder: Path, locks: ExitStack) -> dict[Gpu, IO[bytes]]:
-    """Lock `count` of the GPUs and hand the lock files to `locks`; lock none and return {} if too few are free."""
+    """Lock `count` of the GPUs for as long as `locks` lives, or none, and return {}, if too few are free."""
     held: dict[Gpu, IO[bytes]] = {}
     with ExitStack() as attempt:
         for left, gpu in zip(range(len(gpus), 0, -1), gpus, strict=True):
             if len(held) + left < count:
-                return {}  # also ends the tie of two jobs that want all: the later one stops at the first lock
+                return {}  # so of two jobs that want all, the later one stops at the first lock
             file = attempt.enter_context((folder / f"{gpu.uuid}.lock").open("ab"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,10 +133,10 @@ def leased_device(
     if gpus == 0:
         yield torch.device("cpu")
     elif "LOCAL_RANK" in os.environ:
-        local_rank = int(os.environ["LOCAL_RANK"])
-        if local_rank >= torch.cuda.device_count():
+        local_rank, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= present:
             raise InputError(
-                f"compute.gpus: process {local_rank + 1} of this machine finds {torch.cuda.device_count()} GPUs; "
+                f"compute.gpus: process {local_rank + 1} of this machine finds {present} GPUs; "
                 "start at most one process per GPU"
             )
         device = torch.device("cuda", local_rank)

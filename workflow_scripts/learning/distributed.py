@@ -54,7 +54,7 @@ def relaunch_under_torchrun(
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Connect the processes that torchrun started (NCCL on GPUs, gloo on the CPU); nothing for a single one."""
+    """Connect the processes that torchrun started: NCCL on GPUs, gloo on the CPU; nothing for one alone."""
     if world_size() == 1:
         yield
         return

@@ -15,7 +15,9 @@ class TrainingSettings(Settings):
         ge=1,
         description="samples in one step, over all GPUs together; the number of GPUs must divide it",
     )
-    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw (decoupled weight decay) or sgd")
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw", description="adamw (decoupled weight decay) or sgd"
+    )
     learning_rate: float = Field(gt=0, le=10, description="largest step size of the optimizer, no unit")
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="weight decay of the optimizer, no unit")
     momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of sgd, no unit; 0 with adamw")
@@ -41,5 +43,7 @@ class TrainingSettings(Settings):
     @model_validator(mode="after")
     def _momentum_belongs_to_sgd(self) -> Self:
         if self.momentum > 0 and self.optimizer != "sgd":
-            raise ValueError(f"momentum is {self.momentum} but {self.optimizer} has none: set it to 0 or use sgd")
+            raise ValueError(
+                f"momentum is {self.momentum} but {self.optimizer} has none: set it to 0 or use sgd"
+            )
         return self

@@ -37,8 +37,8 @@ class Task(Protocol):
     def batch(self, indices: torch.Tensor, generator: torch.Generator) -> Batch:
         """The samples `indices` (B,) int64, with fresh noise and augmentation drawn from `generator` alone.
 
-        Returns tensors whose first axis has the B rows: several processes take a share of the rows each. Indices
-        and generator are on the device.
+        Returns tensors whose first axis has the B rows: of several processes each takes a share of the rows.
+        Indices and generator are on the device.
         """
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -48,16 +48,16 @@ class Task(Protocol):
         """
 
     def validate(self, model: torch.nn.Module) -> float:
-        """The validation loss; the smallest one chooses `best`. Called in evaluation mode, without gradients."""
+        """The loss that chooses `best`, the smallest. Called in evaluation mode and without gradients."""
 
 
 @dataclass(frozen=True)
 class Trained:
     """State dicts on the CPU and the history.
 
-    `best` has the smallest validation loss (the first of equal ones), `last` is of the last epoch, `kept` of the
-    epoch chosen by hand. `history` has one row per epoch: epoch (from 1), step, training_loss (mean over the steps
-    of the epoch), validation_loss, learning_rate (of its last step).
+    `best` has the smallest validation loss (the first of equal ones), `last` is of the last epoch, `kept` of
+    the epoch chosen by hand. `history` has one row per epoch: epoch (from 1), step, training_loss (mean over
+    the steps of the epoch), validation_loss, learning_rate (of its last step).
     """
 
     best: State
@@ -80,7 +80,7 @@ def train(
 ) -> Trained:
     """Train `model` in place, from the newest checkpoint in `checkpoint_folder` where there is one.
 
-    An epoch is a shuffle of the samples in whole batches: the few that do not fill one wait for the next shuffle.
+    An epoch is a shuffle of the samples in whole batches; the few that do not fill one are left out of it.
 
     Args:
         keep_epoch: the epoch (from 1) whose weights are returned as `kept`.
@@ -122,20 +122,18 @@ def train(
     saved_at = time.monotonic()
 
     with Progress(n_steps, label, done=step, silent=not distributed.is_main()) as progress:
-        while step < n_steps:
-            epoch = step // steps_per_epoch
+        for epoch in range(step // steps_per_epoch, settings.epochs):
             parallel.train()
-            order = shuffle(task.n_samples, seed, epoch).to(device)  # (n_samples,)
-            for first in range(
-                step % steps_per_epoch * settings.batch_size, _whole(task, settings), settings.batch_size
-            ):
+            order = shuffle(task.n_samples, seed, epoch).to(device)[: steps_per_epoch * settings.batch_size]
+            batches = order.view(steps_per_epoch, settings.batch_size)  # indices of the samples
+            for indices in batches[step % steps_per_epoch :]:
                 learning_rate = learning_rate_at(step, n_steps, settings)
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate
 
                 generator.manual_seed(derived_seed(seed, _BATCH, step))
                 torch.manual_seed(derived_seed(seed, _DROPOUT, step, distributed.rank()))
-                batch = task.batch(order[first : first + settings.batch_size], generator)
+                batch = task.batch(indices, generator)
                 with autocast(device, precision):
                     loss = task.loss(parallel, distributed.rows_of_this_process(batch))
                 optimizer.zero_grad()
@@ -179,7 +177,7 @@ def train(
 
 
 def learning_rate_at(step: int, n_steps: int, settings: TrainingSettings) -> float:
-    """The learning rate of a step from 0 to `n_steps` - 1: a linear warm-up, then constant or a half cosine to 0.
+    """The learning rate of step 0 to `n_steps` - 1: a linear warm-up, then constant or half a cosine to 0.
 
     The cosine is eq. 5 of Loshchilov & Hutter (doi:10.48550/arXiv.1608.03983) without restarts.
     """
@@ -237,14 +235,9 @@ def _check(task: Task, settings: TrainingSettings, keep_epoch: int | None) -> No
 def _check_finite(loss: float, kind: str, epoch: int, settings: TrainingSettings) -> None:
     if not math.isfinite(loss):
         raise InputError(
-            f"the {kind} loss became {loss} in epoch {epoch}; lower learning_rate (now {settings.learning_rate}) "
-            f"or set gradient_clip_norm (now {settings.gradient_clip_norm})"
+            f"the {kind} loss became {loss} in epoch {epoch}; lower learning_rate "
+            f"(now {settings.learning_rate}) or set gradient_clip_norm (now {settings.gradient_clip_norm})"
         )
-
-
-def _whole(task: Task, settings: TrainingSettings) -> int:
-    """Samples of one epoch: those of its whole batches."""
-    return task.n_samples // settings.batch_size * settings.batch_size
 
 
 def _describe(

@@ -21,7 +21,7 @@ def on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def to_bytes(tensors: dict[str, torch.Tensor], metadata: dict) -> bytes:
     """The safetensors file of CPU tensors with metadata that JSON can hold."""
-    return save(tensors, {_METADATA: json.dumps(metadata, sort_keys=True)})
+    return save(tensors, {_METADATA: json.dumps(metadata)})
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -33,13 +33,14 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """
     with safe_open(path, framework="pt") as file:
         metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
-        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+        # Cloned, since get_tensor returns views of the file
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is either whole under its name or not there, after a crash or power cut too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -1,0 +1,159 @@
+"""Leases and precision, with GPUs that exist only in a list."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from workflow_scripts.learning import devices
+from workflow_scripts.learning.devices import Gpu, autocast, lease, leased_device, visible_gpus
+from workflow_scripts.workflow.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+TWO = [Gpu("0", "uuid-a"), Gpu("1", "uuid-b")]
+
+HOLD_ONE = """
+import sys
+from pathlib import Path
+from workflow_scripts.learning.devices import Gpu, lease
+with lease(1, list_gpus=lambda: [Gpu("0", "uuid-a")], folder=Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # restored after the test, which the lease does not do
+    monkeypatch.setattr(devices, "_POLL_S", 0.01)
+
+
+def test_no_gpu_asked_for_is_the_cpu() -> None:
+    with leased_device(0, list_gpus=lambda: pytest.fail("looked for GPUs")) as device:
+        assert device == torch.device("cpu")
+
+
+def test_a_gpu_where_there_is_none_is_one_sentence(tmp_path: Path) -> None:
+    sentence = (
+        r"compute.gpus: 1 asked for, but this process sees 0 .*set compute.gpus to what the machine has"
+    )
+    with pytest.raises(InputError, match=sentence), leased_device(1, list_gpus=list, folder=tmp_path):
+        pass
+
+
+def test_each_lease_is_another_gpu_and_is_freed(tmp_path: Path) -> None:
+    def one():
+        return leased_device(1, list_gpus=lambda: TWO, folder=tmp_path)
+
+    with one() as device:
+        assert device == torch.device("cuda", 0)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+        with one():
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+    with lease(2, list_gpus=lambda: TWO, folder=tmp_path) as locks:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+        assert len(locks) == 2
+
+
+def test_too_few_free_holds_none(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Two jobs that want both GPUs never hold one each: while the second waits, a third gets the free one."""
+    got_both = threading.Event()
+
+    def want_both() -> None:
+        with lease(2, list_gpus=lambda: TWO, folder=tmp_path):
+            got_both.set()
+
+    with lease(1, list_gpus=lambda: TWO, folder=tmp_path):
+        waiting = threading.Thread(target=want_both)
+        waiting.start()
+        while "waiting for 2 of 2 GPUs" not in capsys.readouterr().err:
+            assert waiting.is_alive()
+        assert not (tmp_path / "uuid-b.lock").exists()  # not even tried: one is too few
+        with lease(1, list_gpus=lambda: TWO, folder=tmp_path):
+            assert not got_both.is_set()
+    waiting.join()
+    assert got_both.is_set()
+
+
+def test_processes_take_turns_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD_ONE, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        order = []
+
+        def wait_for_it() -> None:
+            with lease(1, list_gpus=lambda: TWO[:1], folder=tmp_path):
+                order.append("leased")
+
+        waiting = threading.Thread(target=wait_for_it)
+        waiting.start()
+        waiting.join(0.2)
+        order.append("killed")
+        holder.kill()
+        waiting.join()
+    assert order == ["killed", "leased"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (None, ["0", "1"]),
+        ("3, GPU-5a", ["3", "GPU-5a"]),
+        ("3,5,99", ["3", "5"]),  # CUDA saw two
+    ],
+)
+def test_the_choice_of_a_scheduler_is_kept(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: list[str]
+) -> None:
+    answer = subprocess.CompletedProcess([], 0, stdout="uuid-a uuid-b\n")
+    monkeypatch.setattr(devices.subprocess, "run", lambda *_, **__: answer)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    if chosen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert [gpu.name for gpu in visible_gpus()] == expected
+    assert [gpu.uuid for gpu in visible_gpus()] == ["uuid-a", "uuid-b"]
+
+
+def test_looking_for_gpus_does_not_start_cuda() -> None:
+    # CUDA_VISIBLE_DEVICES is empty here: nothing is seen, on a machine with GPUs too
+    assert visible_gpus() == []
+    assert not torch.cuda.is_initialized()
+
+
+def test_cuda_that_has_started_is_too_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with (
+        pytest.raises(RuntimeError, match="before CUDA starts"),
+        lease(1, list_gpus=lambda: TWO, folder=tmp_path),
+    ):
+        pass
+
+
+def test_a_process_of_torchrun_takes_the_gpu_of_its_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with leased_device(2, list_gpus=lambda: pytest.fail("leased twice")) as device:
+        assert device == torch.device("cuda", 1)
+    assert chosen == [device]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="process 3 of this machine finds 2 GPUs"), leased_device(3):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
+)
+def test_precision_of_a_forward_pass_on_the_cpu(precision: str, expected: torch.dtype) -> None:
+    with autocast(torch.device("cpu"), precision):
+        assert torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2)).dtype == expected
