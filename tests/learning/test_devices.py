@@ -38,9 +38,7 @@ def test_no_gpu_asked_for_is_the_cpu() -> None:
 
 
 def test_a_gpu_where_there_is_none_is_one_sentence(tmp_path: Path) -> None:
-    sentence = (
-        r"compute.gpus: 1 asked for, but this process sees 0 .*set compute.gpus to what the machine has"
-    )
+    sentence = r"compute.gpus: 1 asked for, but this process sees 0 .*set compute.gpus to what the machine has"
     with pytest.raises(InputError, match=sentence), leased_device(1, list_gpus=list, folder=tmp_path):
         pass
 
@@ -81,9 +79,7 @@ def test_too_few_free_holds_none(tmp_path: Path, capsys: pytest.CaptureFixture) 
 
 def test_processes_take_turns_and_a_killed_one_lets_go(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD_ONE, str(tmp_path)]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         order = []
 

@@ -57,13 +57,9 @@ def test_processes_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(torch.cat(parts), whole)
 
 
-def test_a_batch_that_the_processes_do_not_divide_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_batch_that_the_processes_do_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(
-        InputError, match="batch_size is 8, which 3 processes do not divide; choose a multiple of 3"
-    ):
+    with pytest.raises(InputError, match="batch_size is 8, which 3 processes do not divide; choose a multiple of 3"):
         train_tiny(tmp_path)
 
 

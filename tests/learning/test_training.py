@@ -108,9 +108,7 @@ def test_a_shuffle_is_a_permutation_that_depends_on_nothing_else(n: int, seed: i
 
 
 def test_derived_seeds_of_neighbours_differ() -> None:
-    seeds = {
-        derived_seed(seed, purpose, step) for seed in range(5) for purpose in range(4) for step in range(50)
-    }
+    seeds = {derived_seed(seed, purpose, step) for seed in range(5) for purpose in range(4) for step in range(50)}
     assert len(seeds) == 1000
 
 
@@ -140,9 +138,7 @@ def test_constant_schedule_and_the_rate_that_the_optimizer_gets(tmp_path: Path) 
 def test_clipping_bounds_the_step_of_plain_gradient_descent(tmp_path: Path, clip: float) -> None:
     before = tiny_model().state_dict()
     plain = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.5, "schedule": "constant"}
-    trained = train_tiny(
-        tmp_path, keep_epoch=None, epochs=1, warmup_fraction=0, gradient_clip_norm=clip, **plain
-    )
+    trained = train_tiny(tmp_path, keep_epoch=None, epochs=1, warmup_fraction=0, gradient_clip_norm=clip, **plain)
     moved = math.sqrt(sum((trained.last[name] - before[name]).square().sum().item() for name in before))
     longest = 5 * 0.5 * 1e-3  # steps × learning rate × largest norm
     assert (moved <= longest * 1.001) == (clip > 0)
@@ -163,9 +159,7 @@ def test_a_loss_that_is_not_finite_stops_in_one_sentence(tmp_path: Path) -> None
         def loss(self, model, batch):
             return super().loss(model, batch) * float("inf")
 
-    with pytest.raises(
-        InputError, match=r"training loss became inf in epoch 1; lower learning_rate \(now 0.02\)"
-    ):
+    with pytest.raises(InputError, match=r"training loss became inf in epoch 1; lower learning_rate \(now 0.02\)"):
         train_tiny(tmp_path, task=Exploding())
     assert not list(tmp_path.iterdir())  # nothing to resume such a training from
     with pytest.raises(InputError, match="validation loss became nan in epoch 2"):

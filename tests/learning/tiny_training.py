@@ -8,13 +8,14 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from workflow_scripts.learning import checkpoints, devices, distributed, weights
+from workflow_scripts.learning import devices, distributed, weights
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.training import Batch, Trained, train
 
@@ -24,7 +25,18 @@ N_STEPS = EPOCHS * (N_SAMPLES // BATCH_SIZE)
 
 def tiny_settings(**changes) -> TrainingSettings:
     values = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.02, "weight_decay": 0.01}
-    return TrainingSettings(**values | {"checkpoint_interval_s": 0, "warmup_fraction": 0.2} | changes)
+    return TrainingSettings(**values | DEFAULTS | changes)
+
+
+DEFAULTS = {
+    "optimizer": "adamw",
+    "weight_decay": 0.0,
+    "momentum": 0.0,
+    "schedule": "cosine",
+    "warmup_fraction": 0.2,
+    "gradient_clip_norm": 0.0,
+    "checkpoint_interval_s": 0.0,
+}
 
 
 def tiny_model(dropout: float = 0.2) -> nn.Module:
@@ -58,9 +70,7 @@ class TinyTask:
         return (model(self.samples) - self.samples.sum(1, keepdim=True)).square().mean().item()
 
 
-def train_tiny(
-    folder: Path, *, task=None, dropout: float = 0.2, keep_epoch: int | None = 2, **changes
-) -> Trained:
+def train_tiny(folder: Path, *, task=None, dropout: float = 0.2, keep_epoch: int | None = 2, **changes) -> Trained:
     return train(
         tiny_model(dropout),
         task or TinyTask(),
@@ -109,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         if distributed.is_main():
             save_tiny(trained, args.results)
-            checkpoints.remove(args.checkpoints)
+            shutil.rmtree(args.checkpoints)
 
 
 def _kill_in_save(step: int) -> None:

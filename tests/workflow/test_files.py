@@ -38,5 +38,5 @@ def test_json_and_rows(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(InputError, match="not a JSON file"):
         read_json(tmp_path / "a.json")
-    write_rows(tmp_path / "a.csv", [{"x": 0.1, "y": 1}, {"x": 1 / 3, "y": 2}])
+    write_rows(tmp_path / "a.csv", [{"x": 0.1, "y": 1}, {"x": 1 / 3, "y": 2}], ["x", "y"])
     assert (tmp_path / "a.csv").read_text() == f"x,y\n0.1,1\n{1 / 3!r},2\n"

@@ -1,15 +1,11 @@
 """The figure of diffractive imaging, drawn from the tables and images of the stage evaluate."""
 
-from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from workflow_scripts.diffractive_imaging.settings import Plot
-from workflow_scripts.study.figures import COLOURS, LABELS, new_figure, panel_letter, save_figure, scale_bar
-from workflow_scripts.study.tables import parse_condition, read_metrics
+from workflow_scripts.study.figures import save_figure
+from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 

@@ -6,10 +6,9 @@ from workflow_scripts.diffractive_imaging.model import make_network
 from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
 from workflow_scripts.diffractive_imaging.settings import Pretrain, VariantName
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
-from workflow_scripts.learning import checkpoints
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import train
+from workflow_scripts.learning.training import HISTORY, train
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_rows
@@ -46,8 +45,7 @@ def pretrain(job: Job[Arguments]) -> None:
     about = {"n": light.n, "network": arguments.network.model_dump(mode="json")}
     save_weights(chosen, job.outputs["weights"], about)
     save_weights(trained.last, job.outputs["last"], about)
-    write_rows(job.outputs["history"], trained.history)
-    checkpoints.remove(job.checkpoint_folder)
+    write_rows(job.outputs["history"], trained.history, HISTORY)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ No file is ever unpickled. Whatever is wrong with a checkpoint costs one line an
 
 import hashlib
 import re
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,11 +69,6 @@ def load_newest(folder: Path, run: dict) -> Checkpoint | None:
         else:
             return Checkpoint(metadata["step"], run, tensors, metadata["facts"])
     return None
-
-
-def remove(folder: Path) -> None:
-    """Remove the checkpoints, once the results of the training are written."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _newest_first(folder: Path) -> list[Path]:

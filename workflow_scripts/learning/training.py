@@ -26,6 +26,8 @@ from workflow_scripts.workflow.progress import Progress
 State = dict[str, torch.Tensor]
 Batch = tuple[torch.Tensor, ...]
 
+HISTORY = ("epoch", "step", "training_loss", "validation_loss", "learning_rate")  # columns of the history
+
 _SHUFFLE, _BATCH, _DROPOUT, _VALIDATION = range(4)  # purposes of random numbers
 
 
@@ -159,15 +161,8 @@ def train(
                 best = on_cpu(model.state_dict())
             if epoch + 1 == keep_epoch:
                 kept = on_cpu(model.state_dict())
-            history.append(
-                {
-                    "epoch": epoch + 1,
-                    "step": step,
-                    "training_loss": training_loss,
-                    "validation_loss": validation_loss,
-                    "learning_rate": learning_rate,
-                }
-            )
+            row = (epoch + 1, step, training_loss, validation_loss, learning_rate)
+            history.append(dict(zip(HISTORY, row, strict=True)))
             progress.advance(0, note=f"validation {validation_loss:.4g}")
             loss_sum.zero_()
             save_checkpoint()

@@ -61,25 +61,40 @@ def save_weights(state: dict[str, torch.Tensor], path: Path, metadata: dict) -> 
     write_atomically(path, to_bytes(on_cpu(state), metadata))
 
 
-def load_weights(model: torch.nn.Module, path: Path) -> dict:
-    """Load a file of `save_weights` into a model of the same architecture; returns the metadata.
+def read_metadata(path: Path) -> dict:
+    """What `save_weights` wrote beside the tensors.
+
+    Raises:
+        InputError: the file is missing or damaged, or not of `save_weights`.
+    """
+    _, metadata = _read_or_refuse(path)
+    if not metadata:
+        raise InputError(f"{path}: these weights do not say which network they are for; make the file again")
+    return metadata
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Load a file of `save_weights` into a model of the same architecture.
 
     Raises:
         InputError: the file is missing, damaged, or its tensors are not those of the model.
     """
-    try:
-        tensors, metadata = read(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(
-            f"{path}: these weights cannot be read as safetensors ({error}); make the file again"
-        ) from error
+    tensors, _ = _read_or_refuse(path)
     if differences := _differences(model.state_dict(), tensors):
         raise InputError(
             f"{path}: the weights do not fit the network: {differences}; "
             "use the settings of the network that they were trained with"
         )
     model.load_state_dict(tensors)
-    return metadata
+
+
+def _read_or_refuse(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    try:
+        return read(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(
+            f"{path}: these weights cannot be read as safetensors ({error}); make the file again"
+        ) from error
 
 
 def _differences(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:

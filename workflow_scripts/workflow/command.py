@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import os
+import shutil
 import signal
 import sys
 import time
@@ -28,7 +29,8 @@ class Job(Generic[SettingsType]):
         arguments: the checked settings and wildcards.
         inputs: paths by name; every name holds at least one path.
         outputs: temporary paths by name; they get their final names when the stage returns.
-        checkpoint_folder: survives a killed job; its name is a hash of settings, inputs and code.
+        checkpoint_folder: survives a killed job and goes when the outputs are in place; its name is a hash of
+            settings, inputs and code.
         device: what the provenance will say; a stage that uses a GPU sets it.
     """
 
@@ -108,6 +110,7 @@ class Command(Generic[SettingsType]):
             for name, path in partial.items():
                 sync(path)
                 path.replace(final[name])
+            shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
         finally:
             for path in partial.values():
                 path.unlink(missing_ok=True)
