@@ -1,0 +1,100 @@
+"""Where patches lie, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workflow_scripts.diffractive_imaging.layout import cut_patches, lay_out
+from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares
+from workflow_scripts.workflow.errors import InputError
+
+
+def test_a_patch_lies_with_its_centre_pixel_on_the_position():
+    image = torch.arange(40.0 * 48).reshape(40, 48)
+    patch = cut_patches(image, torch.tensor([[5.0, 7.0]]), size=8)[0]
+    assert patch[4, 4] == image[20, 28]
+    assert patch[4, 5] == image[20, 29]
+
+
+@given(
+    st.lists(st.tuples(st.floats(-3, 9), st.floats(-3, 9)), min_size=1, max_size=6),
+    st.integers(1, 5),
+    st.integers(0, 2**16),
+)
+@settings(max_examples=40, deadline=None)
+def test_summing_patches_is_the_adjoint_of_cutting_them(positions, upsampling, seed):
+    generator = torch.Generator().manual_seed(seed)
+    positions = torch.tensor(positions, dtype=torch.float64)
+    values = torch.randn((len(positions), 6, 6), generator=generator, dtype=torch.float64)
+    layout, pixels = lay_out(values, positions, torch.ones(6, 6), upsampling)
+    image = torch.randn(layout.shape, generator=generator, dtype=torch.float64)
+    cut = cut_patches(image, positions, size=6, upsampling=upsampling, origin=layout.origin)
+    assert torch.isclose((layout.scatter(pixels) * image).sum(), (values * cut).sum())
+
+
+def test_only_the_pixels_under_the_weights_take_room():
+    weights = torch.zeros(32, 32)
+    weights[10:20, 11:23] = 1.0
+    layout, pixels = lay_out(torch.zeros(1, 32, 32), torch.tensor([[100.0, 200.0]]), weights, 4)
+    assert pixels.shape == (1, 120)
+    assert layout.origin == (98, 198)
+    assert layout.extent == (12, 16)
+
+
+def inputs(**changed):
+    given = {"patches": torch.zeros(3, 8, 8), "positions": torch.zeros(3, 2), "weights": torch.ones(8, 8)}
+    return given | changed
+
+
+def with_value(tensor, index, value):
+    tensor = tensor.clone()
+    tensor[index] = value
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (inputs(patches=torch.zeros(3, 8, 7)), {}, r"shape \(3, 8, 7\); expected \(N, n, n\)"),
+        (inputs(patches=torch.zeros(0, 8, 8), positions=torch.zeros(0, 2)), {}, "at least one patch"),
+        (inputs(positions=torch.zeros(4, 2)), {}, r"\(4, 2\) for 3 patches"),
+        (inputs(positions=with_value(torch.zeros(3, 2), 1, math.nan)), {}, "position of patch 1"),
+        (inputs(positions=with_value(torch.zeros(3, 2), 2, 1e6)), {}, "object pixels, not in Å"),
+        (inputs(patches=with_value(torch.zeros(3, 8, 8), 2, math.inf)), {}, "the first is number 2"),
+        (inputs(weights=torch.ones(6, 6)), {}, r"weights of a patch have the shape \(6, 6\)"),
+        (inputs(weights=torch.zeros(8, 8)), {}, "> 0 at one pixel"),
+        (inputs(weights=-torch.ones(8, 8)), {}, "finite and ≥ 0"),
+        (inputs(), {"upsampling": 2.5}, "upsampling is 2.5"),
+        (inputs(), {"upsampling": 0}, "upsampling is 0"),
+        (inputs(), {"confidence": torch.ones(2)}, r"confidence has the shape \(2,\)"),
+        (inputs(), {"confidence": -torch.ones(3)}, "finite and ≥ 0"),
+        (inputs(), {"confidence": torch.zeros(3)}, "> 0 for at least one"),
+    ],
+)
+def test_what_cannot_be_stitched_is_one_sentence(arguments, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        least_squares(*arguments.values(), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_published_stitch_refuses_the_same():
+    with pytest.raises(InputError, match=r"\(4, 2\) for 3 patches"):
+        damped_average(torch.zeros(3, 8, 8), torch.zeros(4, 2), torch.ones(8, 8), generator=torch.Generator())
+
+
+def test_nan_outside_the_mask_and_in_patches_left_out_is_no_matter():
+    patches = torch.zeros(3, 8, 8)
+    patches[:, 0, 0] = math.nan
+    patches[1] = math.nan
+    weights = with_value(torch.ones(8, 8), (0, 0), 0.0)
+    stitched = least_squares(patches, torch.zeros(3, 2), weights, confidence=torch.tensor([1.0, 0.0, 1.0]))
+    assert np.isclose(float(stitched.coverage.max()), 2.0)
+
+
+def test_a_patch_that_reaches_outside_the_image_is_refused():
+    with pytest.raises(InputError, match="leave a margin"):
+        cut_patches(torch.zeros(40, 40), torch.tensor([[0.0, 0.0]]), size=8)

@@ -1,0 +1,197 @@
+"""Patches on the fine grid: where they lie in an image, cut from it or summed into it.
+
+The fine grid has `upsampling` pixels per object pixel. Positions are [y, x] in object pixels, rounded to
+the fine grid; pixel [n//2, n//2] of a patch (n, n) lies on its position.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import fft as scipy_fft
+
+from workflow_scripts.workflow.errors import InputError
+
+# 20,000 × 20,000 fine pixels: more is a mistake in the units of the positions, not a scan.
+MAX_FINE_PIXELS = 400_000_000
+# Patch pixels handled at once: bounds the memory of their indices (8 bytes each).
+CHUNK_PIXELS = 16_777_216
+
+
+@dataclass(frozen=True)
+class Layout:
+    """N patches, each reduced to the K pixels where the weights are > 0, in an image on the fine grid.
+
+    rows, columns: (K,) of these pixels in the patch.
+    weights: (K,) float64.
+    confidence: (N,) float64, > 0.
+    corners: (N,) flat index in the image of the first row and column of each patch's K pixels.
+    offsets: (K,) flat index of each pixel from that corner.
+    shape: (H, W) of the image, a fast size of the FFT.
+    extent: (H, W) without what was added for the FFT.
+    origin: (y, x) of image pixel [0, 0] in object pixels.
+    """
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+    weights: torch.Tensor
+    confidence: torch.Tensor
+    corners: torch.Tensor
+    offsets: torch.Tensor
+    shape: tuple[int, int]
+    extent: tuple[int, int]
+    origin: tuple[int, int]
+
+    def indices(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Slices of patches with the flat image index (n, K) of their pixels."""
+        step = max(1, CHUNK_PIXELS // len(self.offsets))
+        for start in range(0, len(self.corners), step):
+            chunk = slice(start, start + step)
+            yield chunk, self.corners[chunk, None] + self.offsets
+
+    def scatter(self, values: torch.Tensor) -> torch.Tensor:
+        """The image (H, W) of the sums of patch values (N, K)."""
+        image = torch.zeros(math.prod(self.shape), dtype=values.dtype, device=values.device)
+        for chunk, index in self.indices():
+            image.index_add_(0, index.flatten(), values[chunk].flatten())
+        return image.reshape(self.shape)
+
+    def crop(self, image: torch.Tensor) -> torch.Tensor:
+        """Without what was added for the FFT."""
+        return image[: self.extent[0], : self.extent[1]]
+
+
+def lay_out(
+    patches: torch.Tensor,
+    positions: torch.Tensor,
+    weights: torch.Tensor,
+    upsampling: int,
+    confidence: torch.Tensor | None = None,
+) -> tuple[Layout, torch.Tensor]:
+    """Where the patches of confidence > 0 lie, and their values (N, K) float64 where the weights are > 0.
+
+    Raises InputError for shapes that do not fit, NaN, and positions that span too much.
+    """
+    patches = torch.as_tensor(patches)
+    if patches.ndim != 3 or patches.shape[1] != patches.shape[2] or patches.numel() == 0:
+        raise InputError(
+            f"The patches have the shape {tuple(patches.shape)}; expected (N, n, n) with at least one patch."
+        )
+    if upsampling < 1 or upsampling != int(upsampling):
+        raise InputError(f"The upsampling is {upsampling}; expected a whole number of fine pixels ≥ 1.")
+    positions = _checked_positions(positions, len(patches))
+    weights = _checked_weights(weights, patches)
+    confidence = _checked_confidence(confidence, patches)
+    used = torch.nonzero(confidence > 0)[:, 0]
+    if len(used) < len(patches):
+        patches, positions, confidence = patches[used], positions[used.cpu().numpy()], confidence[used]
+
+    n = patches.shape[-1]
+    span = np.ptp(positions, axis=0)
+    if np.prod(span * upsampling + n) > MAX_FINE_PIXELS or np.abs(positions).max() > MAX_FINE_PIXELS:
+        raise InputError(
+            f"The positions run from {positions.min(0)} to {positions.max(0)}, an image of more than "
+            f"{MAX_FINE_PIXELS} fine pixels; expected [y, x] in object pixels, not in Å or nm."
+        )
+    rows, columns = torch.nonzero(weights > 0, as_tuple=True)
+    pixels = patches[:, rows, columns].to(torch.float64)
+    finite = torch.isfinite(pixels).all(1)
+    if not finite.all():
+        raise InputError(
+            f"{int((~finite).sum())} of {len(patches)} patches hold NaN or infinity inside the mask, "
+            f"the first is number {int(used[~finite][0])}; expected phases in rad: leave those out."
+        )
+    top, left = int(rows.min()), int(columns.min())
+    box = np.array([int(rows.max()) - top + 1, int(columns.max()) - left + 1])
+    corners = _fine_corners(positions, n, upsampling) + np.array([top, left])  # (N, 2)
+    origin = np.floor_divide(corners.min(0), upsampling)
+    corners -= origin * upsampling
+    extent = -(-(corners.max(0) + box) // upsampling) * upsampling
+    shape = tuple(scipy_fft.next_fast_len(int(length), real=True) for length in extent)
+    layout = Layout(
+        rows=rows,
+        columns=columns,
+        weights=weights[rows, columns].to(torch.float64),
+        confidence=confidence,
+        corners=torch.from_numpy(corners[:, 0] * shape[1] + corners[:, 1]).to(patches.device),
+        offsets=(rows - top) * shape[1] + (columns - left),
+        shape=shape,
+        extent=(int(extent[0]), int(extent[1])),
+        origin=(int(origin[0]), int(origin[1])),
+    )
+    return layout, pixels
+
+
+def cut_patches(
+    image: torch.Tensor,
+    positions: torch.Tensor,
+    *,
+    size: int,
+    upsampling: int = 4,
+    origin: tuple[int, int] = (0, 0),
+) -> torch.Tensor:
+    """The patches (N, size, size) that a fine image (H, W) holds at the positions: perfect patches.
+
+    positions: (N, 2) [y, x] in object pixels; origin: (y, x) of image pixel [0, 0] in object pixels.
+    Raises InputError where a patch reaches outside the image.
+    """
+    positions = _checked_positions(positions, len(positions))
+    corners = _fine_corners(positions, size, upsampling) - np.asarray(origin) * upsampling
+    if corners.min() < 0 or (corners.max(0) + size > np.array(image.shape)).any():
+        raise InputError(
+            f"Patches of {size} fine pixels at {positions.min(0)} to {positions.max(0)} object pixels reach outside "
+            f"the image of {tuple(image.shape)} fine pixels from {origin}; leave a margin of half a patch."
+        )
+    rows, columns = torch.from_numpy(corners).to(image.device).T
+    return image.unfold(0, size, 1).unfold(1, size, 1)[rows, columns]
+
+
+def _fine_corners(positions: np.ndarray, n: int, upsampling: int) -> np.ndarray:
+    """Fine index (N, 2) of pixel [0, 0] of each patch (n, n)."""
+    return np.rint(positions * upsampling).astype(np.int64) - n // 2
+
+
+def _checked_positions(positions, n_patches: int) -> np.ndarray:
+    positions = np.asarray(torch.as_tensor(positions).cpu(), dtype=np.float64)
+    if positions.shape != (n_patches, 2):
+        raise InputError(
+            f"The positions have the shape {positions.shape} for {n_patches} patches; "
+            f"expected ({n_patches}, 2), one [y, x] in object pixels per patch."
+        )
+    finite = np.isfinite(positions).all(1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InputError(
+            f"The position of patch {row} is {positions[row]}; expected finite [y, x] in object pixels."
+        )
+    return positions
+
+
+def _checked_weights(weights, patches: torch.Tensor) -> torch.Tensor:
+    weights = torch.as_tensor(weights, device=patches.device)
+    if weights.shape != patches.shape[1:]:
+        raise InputError(
+            f"The weights of a patch have the shape {tuple(weights.shape)}; "
+            f"expected that of the patches, {tuple(patches.shape[1:])}."
+        )
+    if not torch.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
+        raise InputError(
+            "The weights of a patch must be finite and ≥ 0, and > 0 at one pixel; check the probe."
+        )
+    return weights
+
+
+def _checked_confidence(confidence, patches: torch.Tensor) -> torch.Tensor:
+    if confidence is None:
+        return torch.ones(len(patches), dtype=torch.float64, device=patches.device)
+    confidence = torch.as_tensor(confidence, device=patches.device).to(torch.float64)
+    if confidence.shape != (len(patches),):
+        raise InputError(
+            f"The confidence has the shape {tuple(confidence.shape)}; "
+            f"expected one number for each of the {len(patches)} patches."
+        )
+    if not torch.isfinite(confidence).all() or (confidence < 0).any() or not (confidence > 0).any():
+        raise InputError("The confidence must be finite and ≥ 0, and > 0 for at least one patch.")
+    return confidence

@@ -1,0 +1,314 @@
+"""From overlapping phase patches to one image: least squares, and the published damped average.
+
+A diffraction pattern does not determine the mean of its patch, so every patch b_j carries one unknown
+offset c_j. Least squares minimises
+
+    Σ_j λ_j Σ_p w_p (b_jp − a(x_j + p) + c_j)²
+
+over the image a and the offsets. Eliminating c_j leaves A a = Σ_j λ_j w (b_j − ⟨b_j⟩_w) with
+
+    A a = (w ⊛ N)·a − w ⊛ (N/Σw · (w ⋆ a)),      N = Σ_j λ_j δ(x_j),
+
+because all patches share the illumination w: two small convolutions, whatever the number of patches.
+A has the symbol of a Laplacian beyond the size of a patch, so plain conjugate gradients would leave the
+long periods behind; the preconditioner carries them on a coarse grid. All is solved in float64: single
+precision leaves an error of 7 % at the longest periods of a noise-like image.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csgraph, csr_matrix
+from torch.nn import functional
+
+from workflow_scripts.diffractive_imaging.layout import Layout, lay_out
+from workflow_scripts.workflow.errors import InputError
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """An image on the fine grid.
+
+    phase: (H, W) rad, NaN where no patch lies. Its gauge: mean zero over the covered region; after
+        `least_squares` over each part of it, where patches that share no pixel fall into several.
+    coverage: (H, W) Σ_j λ_j w, the weight that every pixel received.
+    origin: (y, x) of pixel [0, 0] in object pixels, whole numbers: object pixel o lies at fine index
+        upsampling · (o − origin).
+    upsampling: fine pixels per object pixel.
+    iterations: of conjugate gradients, or passes of the damped average.
+    relative_residual: what is left of the preconditioned residual, the worse of all periods and of those
+        beyond a patch; NaN for the damped average, which solves nothing.
+    """
+
+    phase: torch.Tensor
+    coverage: torch.Tensor
+    origin: tuple[int, int]
+    upsampling: int
+    iterations: int
+    relative_residual: float
+
+    def to_object_pixels(self) -> torch.Tensor:
+        """Area mean over each object pixel, (H / upsampling, W / upsampling) rad; [0, 0] is `origin`."""
+        return to_object_pixels(self.phase, self.upsampling)
+
+
+def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
+    """Area mean of a fine image (H, W) over object pixels centred on every `upsampling`-th fine pixel.
+
+    For an even upsampling the outermost samples of an object pixel lie on its edge and count half.
+    NaN marks no data: the mean runs over what is there, and is NaN where that is less than half of the area.
+    """
+    half = upsampling // 2
+    taps = torch.ones(2 * half + 1, dtype=torch.float64, device=image.device)
+    if upsampling % 2 == 0:
+        taps[[0, -1]] = 0.5
+    kernel = torch.outer(taps, taps)[None, None]
+    present = ~torch.isnan(image)
+    both = torch.stack([torch.where(present, image, 0.0), present]).to(torch.float64)[:, None]  # (2, 1, H, W)
+    total, area = functional.conv2d(both, kernel, stride=upsampling, padding=half)[:, 0]
+    rows, columns = (-(-length // upsampling) for length in image.shape)
+    mean = torch.where(area >= kernel.sum() / 2, total / area, torch.nan)
+    return mean[:rows, :columns].to(image.dtype)
+
+
+def least_squares(
+    patches: torch.Tensor,
+    positions: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    upsampling: int = 4,
+    confidence: torch.Tensor | None = None,
+    tolerance: float = 1e-5,
+    max_iterations: int = 200,
+) -> Stitched:
+    """The image that explains all patches best, each with an offset of its own.
+
+    patches: (N, n, n) phase in rad on the fine grid; pixel [n//2, n//2] lies on the position.
+    positions: (N, 2) [y, x] in object pixels, rounded to the fine grid here.
+    weights: (n, n) illumination inside the mask, zero outside; its scale does not matter.
+    confidence: (N,) λ_j ≥ 0, and 0 leaves the patch out; None means 1 for each.
+    tolerance: on `Stitched.relative_residual`; 1e-5 takes about ten iterations.
+    Parts of the scan that share no pixel have no common phase: each part gets mean zero.
+    Raises InputError for shapes that do not fit, NaN inside the mask, and positions that span too much.
+    """
+    layout, pixels = lay_out(patches, positions, weights, upsampling, confidence)  # pixels: (N, K)
+    _subtract_means(pixels, layout)
+    right_side = layout.scatter(pixels.mul_(layout.weights).mul_(layout.confidence[:, None]))
+    operator = NormalOperator(layout)
+    image, iterations, relative = _conjugate_gradients(operator, right_side, tolerance, max_iterations)
+    if relative > tolerance:
+        warnings.warn(
+            f"Stitching stopped after {iterations} iterations with a relative residual of {relative:.1e}, "
+            f"not {tolerance:.1e}: the longest periods may be wrong.",
+            stacklevel=2,
+        )
+    image = torch.where(operator.covered, image - _part_means(image, _parts(layout)), torch.nan)
+    return Stitched(
+        phase=layout.crop(image).to(torch.as_tensor(patches).dtype),
+        coverage=layout.crop(operator.coverage),
+        origin=layout.origin,
+        upsampling=int(upsampling),
+        iterations=iterations,
+        relative_residual=relative,
+    )
+
+
+def residual_variance(
+    stitched: Stitched,
+    patches: torch.Tensor,
+    positions: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    confidence: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """How much the patches disagree with the image: Σ_j λ_j w (b_j − a + c_j)² / Σ_j λ_j w, (H, W) in rad².
+
+    Arguments as given to `least_squares`. NaN where no patch lies; zero where a single one does, so read it
+    beside `Stitched.coverage`. Raises InputError as `least_squares` does, and where the image is of others.
+    """
+    layout, misfit = lay_out(patches, positions, weights, stitched.upsampling, confidence)  # misfit: (N, K)
+    if tuple(stitched.phase.shape) != layout.extent or stitched.origin != layout.origin:
+        raise InputError(
+            f"The stitched image is {tuple(stitched.phase.shape)} from {stitched.origin}, these patches "
+            f"make one of {layout.extent} from {layout.origin}; give those that it was made from."
+        )
+    image = torch.zeros(layout.shape, dtype=torch.float64, device=misfit.device)
+    layout.crop(image).copy_(stitched.phase)
+    for chunk, index in layout.indices():
+        misfit[chunk] -= image.flatten()[index]
+    _subtract_means(misfit, layout)
+    total = layout.scatter(misfit.square_().mul_(layout.weights).mul_(layout.confidence[:, None]))
+    return torch.where(stitched.phase.isnan(), torch.nan, layout.crop(total) / stitched.coverage)
+
+
+def damped_average(
+    patches: torch.Tensor,
+    positions: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    upsampling: int = 4,
+    passes: int = 3,
+    step: float = 0.1,
+    generator: torch.Generator,
+) -> Stitched:
+    """The published stitch: a ← a + step (b − a + mean(a)) in the mask, patch by patch, shuffled each pass.
+
+    Chang et al., doi:10.1103/PhysRevLett.130.016101, and their released code; only the shuffle is seeded
+    here. Each patch b loses its own mean in the mask, and mean(a) is that of the image under the mask. A
+    step leaves that mean alone, so detail longer than a patch only ever diffuses in: a high-pass filter.
+
+    patches: (N, n, n) rad; positions: (N, 2) [y, x] in object pixels; mask: (n, n), where > 0.
+    Raises InputError as `least_squares` does.
+    """
+    inside = torch.as_tensor(mask) > 0
+    layout, pixels = lay_out(patches, positions, inside.to(torch.float64), upsampling)
+    coverage = layout.scatter(torch.ones_like(pixels))
+    _subtract_means(pixels, layout)
+    rows, columns = layout.rows - layout.rows.min(), layout.columns - layout.columns.min()
+    height, width = int(rows.max()) + 1, int(columns.max()) + 1
+    boxes = torch.zeros((len(pixels), height, width), dtype=torch.float64)
+    boxes[:, rows, columns] = step * pixels.cpu()
+    in_box = torch.zeros((height, width), dtype=torch.float64)
+    in_box[rows, columns] = 1.0
+
+    boxes, in_box, image = boxes.numpy(), in_box.numpy(), np.zeros(layout.shape)
+    average, damping = in_box / in_box.sum(), step * in_box
+    tops, lefts = (part.tolist() for part in np.divmod(layout.corners.cpu().numpy(), layout.shape[1]))
+    for _ in range(passes):
+        for j in torch.randperm(len(boxes), generator=generator).tolist():
+            view = image[tops[j] : tops[j] + height, lefts[j] : lefts[j] + width]
+            view += boxes[j] + damping * ((average * view).sum() - view)
+
+    image = torch.from_numpy(image).to(pixels.device)
+    image = torch.where(coverage > 0, image - image[coverage > 0].mean(), torch.nan)
+    return Stitched(
+        phase=layout.crop(image).to(torch.as_tensor(patches).dtype),
+        coverage=layout.crop(coverage),
+        origin=layout.origin,
+        upsampling=int(upsampling),
+        iterations=passes,
+        relative_residual=math.nan,
+    )
+
+
+class NormalOperator:
+    """A of one layout, with the two halves of its preconditioner; images are (H, W) float64.
+
+    covered: (H, W) bool, where a patch lies.
+    coverage: (H, W) w ⊛ N, the diagonal of A but for the small part of the offsets.
+    inverse_coverage: (H, W), 0 where no patch lies.
+    """
+
+    def __init__(self, layout: Layout):
+        w, size = layout.weights, math.prod(layout.shape)
+        kernel = torch.zeros(size, dtype=torch.float64, device=w.device)
+        kernel[layout.offsets] = w
+        count = torch.zeros_like(kernel).index_add_(0, layout.corners, layout.confidence)
+        kernel, count = kernel.reshape(layout.shape), count.reshape(layout.shape)
+        # No patch reaches over the far edges, so the circular convolutions never wrap into the image.
+        self.kernel = torch.fft.rfft2(kernel)
+        touched = torch.fft.rfft2((kernel > 0).to(torch.float64))
+        self.covered = _convolve((count > 0).to(torch.float64), touched) > 0.5
+        self.coverage = torch.where(self.covered, _convolve(count, self.kernel), 0.0)
+        self.inverse_coverage = torch.where(self.covered, 1.0 / self.coverage, 0.0)
+        self.count = count / w.sum()
+
+        # Long periods live on a grid a third to a quarter as fine as a patch is wide, continued evenly.
+        rows, columns = layout.rows - layout.rows.min(), layout.columns - layout.columns.min()
+        self.factor = max(1, int(max(rows.max(), columns.max()) + 1) // 4)
+        self.coarse = [-(-length // self.factor) for length in layout.shape]
+        ky = torch.fft.fftfreq(2 * self.coarse[0], d=self.factor, dtype=torch.float64, device=w.device)
+        kx = torch.fft.rfftfreq(2 * self.coarse[1], d=self.factor, dtype=torch.float64, device=w.device)
+        along_y = torch.exp(-2j * torch.pi * ky[:, None] * rows)  # (2H', K)
+        along_x = torch.exp(-2j * torch.pi * kx[:, None] * columns)  # (W' + 1, K)
+        power = ((along_y * w) @ along_x.T).abs().square() / w.sum() ** 2  # |ŵ/Σw|²
+        power = (power + power.flip(0).roll(1, 0)) / 2  # even in ky, as the continued image is
+        # With constant coverage n the symbol of A is n·S, S = 1 − |ŵ/Σw|². The half with 1/coverage is right
+        # where S → 1; what is left for the long periods is (1/S − 1)/n. The mean is free.
+        symbol = power / (1 - power).clamp_min(1e-12)
+        symbol[0, 0] = 0.0
+        self.symbol = symbol / (self.coverage[self.covered].mean() * self.factor**2)
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """A a = (w ⊛ N)·a − w ⊛ (N/Σw · (w ⋆ a))."""
+        means = self.count * _convolve(image, self.kernel.conj())
+        return self.coverage * image - torch.where(self.covered, _convolve(means, self.kernel), 0.0)
+
+    def long_periods(self, residual: torch.Tensor) -> torch.Tensor:
+        """The error (H, W) that a residual stands for, at periods beyond a patch."""
+        height, width = residual.shape
+        added = [c * self.factor - length for c, length in zip(self.coarse, residual.shape, strict=True)]
+        padded = functional.pad(residual, (0, added[1], 0, added[0]))
+        blocks = functional.avg_pool2d(padded[None], self.factor, divisor_override=1)[0]  # (H', W') sums
+        even = torch.cat([blocks, blocks.flip(0)], 0)
+        even = torch.cat([even, even.flip(1)], 1)
+        error = _convolve(even, self.symbol)[: self.coarse[0], : self.coarse[1]]
+        fine = error.repeat_interleave(self.factor, 0).repeat_interleave(self.factor, 1)
+        return torch.where(self.covered, fine[:height, :width], 0.0)
+
+
+def _convolve(image: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+    """Circular convolution of an image (H, W) with the kernel that has this rfft2."""
+    return torch.fft.irfft2(torch.fft.rfft2(image) * spectrum, s=image.shape)
+
+
+def _subtract_means(pixels: torch.Tensor, layout: Layout) -> None:
+    """Take from each patch (N, K) its mean under the weights, in place."""
+    pixels -= (pixels @ (layout.weights / layout.weights.sum()))[:, None]
+
+
+def _conjugate_gradients(
+    operator: NormalOperator, right_side: torch.Tensor, tolerance: float, max_iterations: int
+) -> tuple[torch.Tensor, int, float]:
+    """Solve A a = right_side from a = 0; the image, the iterations and the relative residual that is left.
+
+    The energy of the residual hardly feels the long periods, where A is small, so the error that is
+    estimated for them must fall below the tolerance too.
+    """
+    image, residual = torch.zeros_like(right_side), right_side.clone()
+    direction, last_energy, first_energy, first_long = 0.0, 1.0, 0.0, 0.0
+    for iteration in range(max_iterations + 1):
+        long = operator.long_periods(residual)
+        step = operator.inverse_coverage * residual + long
+        energy, long_norm = float((residual * step).sum()), float(long.norm())
+        if iteration == 0:
+            first_energy, first_long = energy, long_norm
+        if energy <= 0:  # nothing left, or patches without contrast
+            return image, iteration, 0.0
+        relative = max(math.sqrt(energy / first_energy), long_norm / (first_long or 1.0))
+        if relative <= tolerance or iteration == max_iterations:
+            return image, iteration, relative
+        direction = step + (energy / last_energy) * direction
+        applied = operator(direction)
+        length = energy / float((direction * applied).sum())
+        image += length * direction
+        residual -= length * applied
+        last_energy = energy
+    raise AssertionError("the loop returns")
+
+
+def _parts(layout: Layout) -> torch.Tensor:
+    """The part (H, W) that each pixel belongs to: patches that share a pixel belong together.
+
+    The graph joins every patch to its pixels; a pixel without a patch is a part of its own.
+    """
+    corners = torch.unique(layout.corners).cpu().numpy()
+    pixels = (corners[:, None] + layout.offsets.cpu().numpy()).astype(np.int32)  # (M, K)
+    n_pixels = math.prod(layout.shape)
+    n_nodes = n_pixels + len(corners)
+    starts = np.concatenate([np.zeros(n_pixels), np.arange(0, pixels.size + 1, pixels.shape[1])])
+    edges = np.ones(pixels.size, np.int8), pixels.ravel(), starts.astype(np.int32)
+    _, labels = csgraph.connected_components(csr_matrix(edges, shape=(n_nodes, n_nodes)), directed=False)
+    return torch.from_numpy(labels[:n_pixels].reshape(layout.shape)).to(layout.corners.device, torch.int64)
+
+
+def _part_means(image: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
+    """At each pixel (H, W) the mean over its part."""
+    labels, values = parts.flatten(), image.flatten()
+    total = torch.zeros(int(labels.max()) + 1, dtype=image.dtype, device=image.device)
+    size = torch.zeros_like(total).index_add_(0, labels, torch.ones_like(values))
+    total.index_add_(0, labels, values)
+    return (total / size.clamp_min(1.0))[parts]
