@@ -16,7 +16,11 @@ except InputError as error:
 # A target of another scale would otherwise be reported as a missing rule.
 for _target in workflow.dag_settings.targets:
     _parts = str(_target).removeprefix("./").split("/")
-    if _parts[0] == "results" and len(_parts) > 2 and _parts[1] not in (STUDY.scale, "reference"):
+    if (
+        _parts[0] == "results"
+        and len(_parts) > 2
+        and _parts[1] not in (STUDY.scale, "reference")
+    ):
         raise WorkflowError(
             f"{_target} belongs to the scale {_parts[1]}, but this run is of the scale {STUDY.scale}: "
             f"add --config scale={_parts[1]}, or ask for results/{STUDY.scale}/…"
@@ -49,9 +53,16 @@ def of_all_methods(pattern):
     return expand(pattern, method=STUDY.methods)
 
 
-def as_flag(name, files):
-    """An optional input as command-line words: the flag and its files, or nothing."""
-    return [f"--{name}", *files] if files else []
+def listed(path):
+    """An optional path of the configuration as a list of inputs."""
+    return [path] if path else []
+
+
+def flags(**files):
+    """Optional inputs as command-line words: a flag and its files where there are any."""
+    return [
+        word for name, paths in files.items() if paths for word in [f"--{name}", *paths]
+    ]
 
 
 def present_settings():

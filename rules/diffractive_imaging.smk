@@ -1,42 +1,59 @@
 # 4D-STEM patterns to phase images: photographs → phase objects → patterns → network → stitched images → figure.
-from workflow_scripts.diffractive_imaging.sources import named_files
+from workflow_scripts.diffractive_imaging.sources import job_inputs
 
 
 rule diffractive_imaging_synthesize:
     input:
         code=code("diffractive_imaging", "synthesize"),
-        photographs=lambda wildcards: named_files(
-            section("diffractive_imaging", "synthesize").photographs, wildcards.split
+        probe=listed(section("diffractive_imaging", "synthesize").probe.file),
+        train=lambda wildcards: job_inputs(
+            section("diffractive_imaging", "synthesize").photographs,
+            "train",
+            wildcards.split,
+            int(wildcards.shard),
+            section("diffractive_imaging", "synthesize").train_shards,
         ),
-        probe=[
-            path
-            for path in [section("diffractive_imaging", "synthesize").probe.file]
-            if path
-        ],
+        validation=lambda wildcards: job_inputs(
+            section("diffractive_imaging", "synthesize").photographs,
+            "validation",
+            wildcards.split,
+            int(wildcards.shard),
+            section("diffractive_imaging", "synthesize").train_shards,
+        ),
+        test=lambda wildcards: job_inputs(
+            section("diffractive_imaging", "synthesize").photographs,
+            "test",
+            wildcards.split,
+            int(wildcards.shard),
+            section("diffractive_imaging", "synthesize").train_shards,
+        ),
     output:
         arrays="<results>/diffractive_imaging/synthesize/{split}/shard{shard}.npz",
         provenance="<results>/diffractive_imaging/synthesize/{split}/shard{shard}.provenance.json",
-    params:
-        settings=settings("diffractive_imaging", "synthesize"),
-        photographs=lambda wildcards, input: as_flag("photographs", input.photographs),
-        probe=lambda wildcards, input: as_flag("probe", input.probe),
     log:
         "<results>/logs/diffractive_imaging/synthesize_{split}_{shard}.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/synthesize_{split}_{shard}.tsv"
     wildcard_constraints:
         split="train|test",
+    conda:
+        "../envs/study.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
         gpu=0,
-    conda:
-        "../envs/study.yaml"
+    params:
+        settings=settings("diffractive_imaging", "synthesize"),
+        files=lambda wildcards, input: flags(
+            probe=input.probe,
+            train=input.train,
+            validation=input.validation,
+            test=input.test,
+        ),
     shell:
         "python -m workflow_scripts.diffractive_imaging.synthesize"
-        " --split {wildcards.split} --shard {wildcards.shard} {params.settings:q}"
-        " {params.photographs:q} {params.probe:q}"
+        " --split {wildcards.split} --shard {wildcards.shard} {params.settings:q} {params.files:q}"
         " --arrays {output.arrays:q} --provenance {output.provenance:q} 2> {log:q}"
 
 
@@ -52,20 +69,20 @@ rule diffractive_imaging_pretrain:
         last="<results>/diffractive_imaging/pretrain/{variant}/seed{seed}/last.safetensors",
         history="<results>/diffractive_imaging/pretrain/{variant}/seed{seed}/history.csv",
         provenance="<results>/diffractive_imaging/pretrain/{variant}/seed{seed}/provenance.json",
-    params:
-        settings=settings("diffractive_imaging", "pretrain"),
-        precision=STUDY.compute.precision,
     log:
         "<results>/logs/diffractive_imaging/pretrain_{variant}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/pretrain_{variant}_seed{seed}.tsv"
+    conda:
+        "../envs/study.yaml"
     threads: 2
     resources:
         mem_mb=8000,
         runtime=240,
         gpu=STUDY.compute.gpus,
-    conda:
-        "../envs/study.yaml"
+    params:
+        settings=settings("diffractive_imaging", "pretrain"),
+        precision=STUDY.compute.precision,
     shell:
         "python -m workflow_scripts.diffractive_imaging.pretrain"
         " --variant {wildcards.variant} --seed {wildcards.seed} {params.settings:q}"
@@ -78,28 +95,172 @@ rule diffractive_imaging_finetune:
     input:
         code=code("diffractive_imaging", "finetune"),
         weights=rules.diffractive_imaging_pretrain.output.weights,
-        scans="<results>/diffractive_imaging/synthesize/test/shard0.npz",
+        measured="<results>/diffractive_imaging/synthesize/test/shard0.npz",
     output:
         weights="<results>/diffractive_imaging/finetune/{variant}/seed{seed}/weights.safetensors",
         history="<results>/diffractive_imaging/finetune/{variant}/seed{seed}/history.csv",
         provenance="<results>/diffractive_imaging/finetune/{variant}/seed{seed}/provenance.json",
-    params:
-        settings=settings("diffractive_imaging", "finetune"),
-        precision=STUDY.compute.precision,
     log:
         "<results>/logs/diffractive_imaging/finetune_{variant}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/finetune_{variant}_seed{seed}.tsv"
+    conda:
+        "../envs/study.yaml"
     threads: 2
     resources:
         mem_mb=8000,
         runtime=120,
         gpu=STUDY.compute.gpus,
-    conda:
-        "../envs/study.yaml"
+    params:
+        settings=settings("diffractive_imaging", "finetune"),
+        precision=STUDY.compute.precision,
     shell:
         "python -m workflow_scripts.diffractive_imaging.finetune"
         " --variant {wildcards.variant} --seed {wildcards.seed} {params.settings:q}"
         " --gpus {resources.gpu} --precision {params.precision}"
-        " --pretrained {input.weights:q} --scans {input.scans:q}"
+        " --pretrained {input.weights:q} --measured {input.measured:q}"
         " --weights {output.weights:q} --history {output.history:q} --provenance {output.provenance:q} 2> {log:q}"
+
+
+rule diffractive_imaging_predict:
+    input:
+        code=code("diffractive_imaging", "predict"),
+        pretrained=rules.diffractive_imaging_pretrain.output.weights,
+        finetuned=rules.diffractive_imaging_finetune.output.weights,
+        test="<results>/diffractive_imaging/synthesize/test/shard0.npz",
+    output:
+        predictions="<results>/diffractive_imaging/predict/{variant}/seed{seed}/predictions.npz",
+        provenance="<results>/diffractive_imaging/predict/{variant}/seed{seed}/provenance.json",
+    log:
+        "<results>/logs/diffractive_imaging/predict_{variant}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/diffractive_imaging/predict_{variant}_seed{seed}.tsv"
+    conda:
+        "../envs/study.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=STUDY.compute.gpus,
+    params:
+        settings=settings("diffractive_imaging", "predict"),
+        precision=STUDY.compute.precision,
+    shell:
+        "python -m workflow_scripts.diffractive_imaging.predict"
+        " --estimator {wildcards.variant} --seed {wildcards.seed} {params.settings:q}"
+        " --gpus {resources.gpu} --precision {params.precision}"
+        " --pretrained {input.pretrained:q} --finetuned {input.finetuned:q} --test {input.test:q}"
+        " --predictions {output.predictions:q} --provenance {output.provenance:q} 2> {log:q}"
+
+
+rule diffractive_imaging_predict_ridge:
+    input:
+        code=code("diffractive_imaging", "predict"),
+        shards=rules.diffractive_imaging_pretrain.input.shards,
+        test="<results>/diffractive_imaging/synthesize/test/shard0.npz",
+    output:
+        predictions="<results>/diffractive_imaging/predict/ridge/seed0/predictions.npz",
+        provenance="<results>/diffractive_imaging/predict/ridge/seed0/provenance.json",
+    log:
+        "<results>/logs/diffractive_imaging/predict_ridge.log",
+    benchmark:
+        "<results>/benchmarks/diffractive_imaging/predict_ridge.tsv"
+    conda:
+        "../envs/study.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=0,
+    params:
+        settings=settings("diffractive_imaging", "predict"),
+        precision=STUDY.compute.precision,
+    shell:
+        "python -m workflow_scripts.diffractive_imaging.predict --estimator ridge --seed 0 {params.settings:q}"
+        " --gpus 0 --precision {params.precision} --shards {input.shards:q} --test {input.test:q}"
+        " --predictions {output.predictions:q} --provenance {output.provenance:q} 2> {log:q}"
+
+
+rule diffractive_imaging_evaluate:
+    input:
+        code=code("diffractive_imaging", "evaluate"),
+        test="<results>/diffractive_imaging/synthesize/test/shard0.npz",
+        predictions=[
+            rules.diffractive_imaging_predict_ridge.output.predictions,
+            *expand(
+                rules.diffractive_imaging_predict.output.predictions,
+                variant=STUDY.variants,
+                seed=STUDY.seeds,
+            ),
+        ],
+    output:
+        metrics="<results>/diffractive_imaging/evaluate/metrics.csv",
+        transfer="<results>/diffractive_imaging/evaluate/transfer.csv",
+        images="<results>/diffractive_imaging/evaluate/images.npz",
+        provenance="<results>/diffractive_imaging/evaluate/provenance.json",
+    log:
+        "<results>/logs/diffractive_imaging/evaluate.log",
+    benchmark:
+        "<results>/benchmarks/diffractive_imaging/evaluate.tsv"
+    conda:
+        "../envs/study.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=30,
+        gpu=0,
+    params:
+        settings=settings("diffractive_imaging", "evaluate"),
+    shell:
+        "python -m workflow_scripts.diffractive_imaging.evaluate {params.settings:q}"
+        " --test {input.test:q} --predictions {input.predictions:q}"
+        " --metrics {output.metrics:q} --transfer {output.transfer:q} --images {output.images:q}"
+        " --provenance {output.provenance:q} 2> {log:q}"
+
+
+rule diffractive_imaging_plot:
+    input:
+        code=code("diffractive_imaging", "plot"),
+        metrics=rules.diffractive_imaging_evaluate.output.metrics,
+        transfer=rules.diffractive_imaging_evaluate.output.transfer,
+        images=rules.diffractive_imaging_evaluate.output.images,
+    output:
+        svg=report(
+            "<results>/figures/diffractive_imaging.svg",
+            caption="../docs/report/diffractive_imaging.rst",
+            category="Figures",
+            labels={"figure": "diffractive imaging: phase from diffraction patterns"},
+        ),
+        pdf="<results>/figures/diffractive_imaging.pdf",
+        png="<results>/figures/diffractive_imaging.png",
+        csv="<results>/figures/diffractive_imaging.csv",
+        provenance="<results>/figures/diffractive_imaging.provenance.json",
+    log:
+        "<results>/logs/diffractive_imaging/plot.log",
+    benchmark:
+        "<results>/benchmarks/diffractive_imaging/plot.tsv"
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=0,
+    params:
+        settings=settings("diffractive_imaging", "plot"),
+    shell:
+        "python -m workflow_scripts.diffractive_imaging.plot {params.settings:q}"
+        " --metrics {input.metrics:q} --transfer {input.transfer:q} --images {input.images:q}"
+        " --svg {output.svg:q} --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q}"
+        " --provenance {output.provenance:q} 2> {log:q}"
+
+
+rule diffractive_imaging:
+    input:
+        rules.diffractive_imaging_evaluate.output,
+        rules.diffractive_imaging_plot.output,
+
+
+rule diffractive_imaging_figures:
+    input:
+        rules.diffractive_imaging_plot.output,

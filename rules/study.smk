@@ -29,19 +29,19 @@ rule ledger:
             labels={"table": "the ledger: what was stated, what was measured"},
         ),
         provenance="<results>/claims.provenance.json",
-    params:
-        scale=STUDY.scale,
     log:
         "<results>/logs/study/ledger.log",
     benchmark:
         "<results>/benchmarks/study/ledger.tsv"
+    conda:
+        "../envs/study.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=5,
         gpu=0,
-    conda:
-        "../envs/study.yaml"
+    params:
+        scale=STUDY.scale,
     shell:
         "python -m workflow_scripts.study.ledger --scale {params.scale}"
         " --claims {input.claims:q} --metrics {input.metrics:q}"
@@ -49,17 +49,17 @@ rule ledger:
 
 
 rule verify:
-    params:
-        folder=f"results/{STUDY.scale}",
-        settings=present_settings(),
     log:
         "<results>/logs/study/verify.log",
+    conda:
+        "../envs/study.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
         gpu=0,
-    conda:
-        "../envs/study.yaml"
+    params:
+        folder=f"results/{STUDY.scale}",
+        settings=present_settings(),
     shell:
         "python -m workflow_scripts.workflow.verify {params.folder:q} --settings {params.settings:q} 2>&1 | tee {log:q}"

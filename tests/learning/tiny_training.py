@@ -24,13 +24,13 @@ N_STEPS = EPOCHS * (N_SAMPLES // BATCH_SIZE)
 
 
 def tiny_settings(**changes) -> TrainingSettings:
-    values = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.02, "weight_decay": 0.01}
+    values = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.02}
     return TrainingSettings(**values | DEFAULTS | changes)
 
 
 DEFAULTS = {
     "optimizer": "adamw",
-    "weight_decay": 0.0,
+    "weight_decay": 0.01,
     "momentum": 0.0,
     "schedule": "cosine",
     "warmup_fraction": 0.2,

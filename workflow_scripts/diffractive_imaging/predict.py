@@ -41,8 +41,10 @@ def predict(job: Job[Arguments]) -> None:
     doses = found["test_dose_e"].tolist()
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        arrays = {"estimator": np.array(arguments.estimator), "seed": np.int64(arguments.seed)}
+        arrays: dict[str, np.ndarray] = {}
+        stages = []
         for stage, estimator in _estimators(job, light, variant, device):
+            stages.append(stage)
             patches = [
                 [
                     estimator(torch.from_numpy(part), dose)[:, mask].numpy()
@@ -57,7 +59,8 @@ def predict(job: Job[Arguments]) -> None:
                 image = stitch(estimator(counts, light.dose_e), scan.positions_px, light, variant, arguments.seed)
                 arrays[f"{stage}.{name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
                 arrays[f"{stage}.{name}.origin_px"] = np.array(image.origin)
-    write_arrays(job.outputs["predictions"], arrays)
+    about = {"estimator": arguments.estimator, "seed": arguments.seed, "stages": stages}
+    write_arrays(job.outputs["predictions"], arrays | about)
 
 
 def _estimators(

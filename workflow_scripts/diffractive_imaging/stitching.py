@@ -17,7 +17,7 @@ precision leaves an error of 7 % at the longest periods of a noise-like image.
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -53,6 +53,10 @@ class Stitched:
     def to_object_pixels(self) -> torch.Tensor:
         """Area mean over each object pixel, (H / upsampling, W / upsampling) rad; [0, 0] is `origin`."""
         return to_object_pixels(self.phase, self.upsampling)
+
+    def transposed(self) -> "Stitched":
+        """The same with y and x exchanged."""
+        return replace(self, phase=self.phase.T, coverage=self.coverage.T, origin=self.origin[::-1])
 
 
 def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
