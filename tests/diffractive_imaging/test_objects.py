@@ -16,7 +16,7 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", MAKERS)
 @given(count=st.integers(1, 7), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=3)
 def test_every_object_is_standardised_and_repeatable(name, count, seed):
     made, again = (MAKERS[name](count, np.random.default_rng(seed)) for _ in range(2))
     assert made.shape == (count, N, N) and made.dtype == np.float32

@@ -42,11 +42,16 @@ def make_probe(
     aperture_radius_px: float,
     defocus_a: float = 0.0,
     cs_mm: float = 0.0,
+    skirt_amplitude: float = 0.0,
+    skirt_decay_px: float = 1.0,
 ) -> Tensor:
     """Probe wave at the object: the aperture with its aberrations, carried to real space.
 
     The rim of the aperture falls off linearly over one detector pixel, as it does on a detector whose
-    pixels integrate. The source is a point: a finite one needs several coherent modes.
+    pixels integrate. Around the disc a weak coherent skirt, skirt_amplitude · exp(−(r − R) / decay) of the
+    disc's amplitude, may be added, as probes retrieved from measurements show; it is the reference wave that
+    makes the dark field respond linearly to a weak phase. The source is a point: a finite one needs several
+    coherent modes.
 
     Args:
         n: pixels along each side of detector and probe.
@@ -55,6 +60,8 @@ def make_probe(
         aperture_radius_px: radius of the bright disc in detector pixels.
         defocus_a: defocus in Å, positive is underfocus.
         cs_mm: spherical aberration in mm.
+        skirt_amplitude: amplitude of the skirt at the rim, as a share of the disc's.
+        skirt_decay_px: distance in detector pixels over which the skirt falls to 1/e.
 
     Returns:
         complex128 (n, n), centred at [n//2, n//2], ∑|P|² = 1.
@@ -66,9 +73,13 @@ def make_probe(
         raise ValueError(f"an aperture radius of {aperture_radius_px} px does not fit a detector of {n} px")
     if not semiangle_mrad > 0:
         raise ValueError(f"semiangle_mrad must be positive, not {semiangle_mrad}")
+    if not (0 <= skirt_amplitude < 1 and skirt_decay_px > 0):
+        raise ValueError("skirt_amplitude must be at least 0 and below 1, skirt_decay_px positive")
     axis = torch.arange(n, dtype=torch.float64) - n // 2
     radius_px = torch.hypot(axis[:, None], axis[None, :])  # (n, n)
-    aperture = (aperture_radius_px - radius_px + 0.5).clamp(0, 1)
+    outside_px = radius_px - aperture_radius_px
+    skirt = skirt_amplitude * torch.exp(-outside_px.clamp(min=0) / skirt_decay_px)
+    aperture = torch.maximum((0.5 - outside_px).clamp(0, 1), skirt)
     angle_rad = radius_px * (1e-3 * semiangle_mrad / aperture_radius_px)
     chi = aberration_phase(angle_rad, voltage_kv, defocus_a, cs_mm)
     probe = near_field(torch.polar(aperture, -chi))
