@@ -56,9 +56,7 @@ def transfer(stitched: Stitched, object_fine: torch.Tensor) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=256, help="positions along each axis (default 256)")
     parser.add_argument("--step", type=float, default=0.87, help="mean step in object pixels (default 0.87)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of least squares; the median counts")
@@ -81,9 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         stitched.phase.cpu()  # waits for the device
         times.append(time.perf_counter() - start)
     start = time.perf_counter()
-    published = damped_average(
-        patches, positions, weights, generator=torch.Generator().manual_seed(options.seed)
-    )
+    published = damped_average(patches, positions, weights, generator=torch.Generator().manual_seed(options.seed))
     published_time = time.perf_counter() - start
 
     rows = {

@@ -58,9 +58,7 @@ def test_the_mean_over_the_mask_goes_and_nothing_else(seed, constant):
 def test_the_input_of_a_network_does_not_grow_with_the_dose_unless_published(dose_e):
     counts = forward.measure(PROBE, 0.5 * normal(0, 200, N, N), dose_e, torch.Generator().manual_seed(0))
     assert forward.network_input(counts, dose_e).square().mean() == pytest.approx(1, rel=0.01)
-    assert forward.network_input(counts, None).square().sum(dim=(1, 2)).mean() == pytest.approx(
-        dose_e, rel=0.01
-    )
+    assert forward.network_input(counts, None).square().sum(dim=(1, 2)).mean() == pytest.approx(dose_e, rel=0.01)
 
 
 @given(seed=seeds)

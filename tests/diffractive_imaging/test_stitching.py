@@ -86,13 +86,9 @@ def test_the_operator_and_its_preconditioner_are_symmetric_and_never_negative(se
     layout, _ = lay_out(patches, positions, weights, 4, confidence)
     operator = NormalOperator(layout)
     generator = torch.Generator().manual_seed(seed)
-    first, second = (
-        torch.randn((2, *layout.shape), generator=generator, dtype=torch.float64) * operator.covered
-    )
+    first, second = torch.randn((2, *layout.shape), generator=generator, dtype=torch.float64) * operator.covered
     for apply in (operator, operator.long_periods):
-        assert torch.isclose(
-            (first * apply(second)).sum(), (apply(first) * second).sum(), rtol=1e-9, atol=1e-9
-        )
+        assert torch.isclose((first * apply(second)).sum(), (apply(first) * second).sum(), rtol=1e-9, atol=1e-9)
         assert (first * apply(first)).sum() > -1e-9
     flat = operator.covered.to(torch.float64)
     assert float(operator(flat).abs().max()) < 1e-9
@@ -189,9 +185,7 @@ def test_the_published_stitch_follows_its_recipe():
             under = canvas[row : row + 16, column : column + 16]
             b = patches[j].numpy()[mask] - patches[j].numpy()[mask].mean()
             under[mask] += 0.1 * (b - under[mask] + under[mask].mean())
-    stitched = damped_average(
-        patches, positions, torch.from_numpy(mask), generator=torch.Generator().manual_seed(5)
-    )
+    stitched = damped_average(patches, positions, torch.from_numpy(mask), generator=torch.Generator().manual_seed(5))
     oy, ox = (4 * start for start in stitched.origin)
     height, width = stitched.phase.shape
     difference = torch.from_numpy(canvas[oy : oy + height, ox : ox + width]) - stitched.phase

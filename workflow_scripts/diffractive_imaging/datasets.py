@@ -93,6 +93,8 @@ def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> I
             settings.aperture_radius_px,
             settings.defocus_a,
             settings.cs_mm,
+            settings.skirt_amplitude,
+            settings.skirt_decay_px,
         )
     else:
         probe = _read_probe(file, n)
@@ -139,7 +141,8 @@ def training_set(
     names = [*SYNTHETIC, *(path.name for path in train), *(path.name for path in validation)]
     source = np.concatenate([parts[0][1], np.where(parts[1][1] < 2, parts[1][1], parts[1][1] + len(train))])
     unit = np.concatenate([objects for objects, _ in parts])
-    std = rng.uniform(settings.phase_std_min_rad, settings.phase_std_max_rad, len(unit)).astype(np.float32)
+    low, high = np.log(settings.phase_std_min_rad), np.log(settings.phase_std_max_rad)
+    std = np.exp(rng.uniform(low, high, len(unit))).astype(np.float32)
     phase = unit * std[:, None, None]
     return {
         "phase_rad": phase,

@@ -44,9 +44,7 @@ class Truth:
 def read_truth(path: Path) -> Truth:
     """The truth of a test file of the stage synthesize."""
     light = Illumination.read(path)
-    found = read_arrays(
-        path, ["unit_phase", "phase_std_rad", "test_dose_e", *(f"{name}.phase_rad" for name in SCANS)]
-    )
+    found = read_arrays(path, ["unit_phase", "phase_std_rad", "test_dose_e", *(f"{name}.phase_rad" for name in SCANS)])
     mask = forward.patch_mask(light.probe)
     unit = forward.remove_mask_mean(forward.true_patch(torch.from_numpy(found["unit_phase"]).double()), mask)
     return Truth(

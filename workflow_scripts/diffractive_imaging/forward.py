@@ -76,7 +76,8 @@ def upsample(image: Tensor) -> Tensor:
         (UPSAMPLING (H − 1) + 1, UPSAMPLING (W − 1) + 1).
     """
     rows, columns = (
-        cubic_matrix(torch.arange(UPSAMPLING * (side - 1) + 1) / UPSAMPLING, side).to(image) for side in image.shape
+        cubic_matrix(torch.arange(UPSAMPLING * (side - 1) + 1).double() / UPSAMPLING, side).to(image)
+        for side in image.shape
     )
     return rows @ image @ columns.T
 

@@ -163,9 +163,7 @@ def _checked_positions(positions, n_patches: int) -> np.ndarray:
     finite = np.isfinite(positions).all(1)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise InputError(
-            f"The position of patch {row} is {positions[row]}; expected finite [y, x] in object pixels."
-        )
+        raise InputError(f"The position of patch {row} is {positions[row]}; expected finite [y, x] in object pixels.")
     return positions
 
 
@@ -177,9 +175,7 @@ def _checked_weights(weights, patches: torch.Tensor) -> torch.Tensor:
             f"expected that of the patches, {tuple(patches.shape[1:])}."
         )
     if not torch.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
-        raise InputError(
-            "The weights of a patch must be finite and ≥ 0, and > 0 at one pixel; check the probe."
-        )
+        raise InputError("The weights of a patch must be finite and ≥ 0, and > 0 at one pixel; check the probe.")
     return weights
 
 

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.diffractive_imaging.settings import NetworkSettings
+from workflow_scripts.workflow.errors import InputError
+
 
 class ResidualBlock(nn.Module):
     """Pre-activation residual block (doi:10.1007/978-3-319-46493-0_38).
@@ -131,6 +134,21 @@ class DenseNetwork(nn.Module):
         for block in self.blocks:
             hidden = hidden + functional.gelu(block(hidden))
         return (self.linear(z) + self.leave(hidden)).view_as(pattern)
+
+
+def make_network(n: int, settings: NetworkSettings, seed: int) -> ResidualUnet | DenseNetwork:
+    """A network with random weights that follow from the seed.
+
+    Raises:
+        InputError: the settings do not fit patterns of n × n pixels.
+    """
+    torch.manual_seed(seed)
+    if settings.kind == "dense":
+        return DenseNetwork(n, settings.dense.components, settings.dense.width, settings.dense.blocks)
+    try:
+        return ResidualUnet(n, settings.unet.widths, settings.unet.dropout)
+    except ValueError as error:
+        raise InputError(f"pretrain.network.unet.widths: {error}") from None
 
 
 def _groups(channels: int) -> int:

@@ -18,6 +18,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 _BATCH = 512
+_FIRST_LOOK = 8192
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,13 @@ class PatternTask:
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Network inputs (B, n, n), target patches (B, n, n), and the weight of each row (B,), 1 on average."""
         return self._make(self._train.rows(indices), generator)
+
+    def first_look(self) -> tuple[Tensor, Tensor]:
+        """Network inputs and targets (N, n, n) for a start in closed form, on the CPU."""
+        generator = torch.Generator(self._device).manual_seed(0)
+        rows = torch.arange(min(_FIRST_LOOK, self.n_samples), device=self._device)
+        seen, target, _ = self._make(self._train.rows(rows), generator)
+        return seen.cpu(), target.cpu()
 
     def _make(self, examples: Examples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = len(examples)

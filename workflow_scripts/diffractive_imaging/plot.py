@@ -1,6 +1,5 @@
 """The figure of diffractive imaging, drawn from the tables and images of the stage evaluate."""
 
-
 import pandas as pd
 
 from workflow_scripts.diffractive_imaging.settings import Plot

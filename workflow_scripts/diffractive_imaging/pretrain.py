@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.model import make_network
+from workflow_scripts.diffractive_imaging.model import DenseNetwork, make_network
 from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
 from workflow_scripts.diffractive_imaging.settings import Pretrain, VariantName
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
@@ -30,9 +30,13 @@ def pretrain(job: Job[Arguments]) -> None:
     with leased_device(arguments.gpus) as device, process_group(device):
         job.device = str(device)
         examples, validation, light = read_examples(job.inputs["shards"], variant, arguments.seed)
+        task = PatternTask(examples, validation, light, variant, arguments, device)
+        network = make_network(light.n, arguments.network, arguments.seed)
+        if isinstance(network, DenseNetwork):
+            network.warm_start(*task.first_look())
         trained = train(
-            make_network(light.n, arguments.network, arguments.seed),
-            PatternTask(examples, validation, light, variant, arguments, device),
+            network,
+            task,
             arguments,
             seed=arguments.seed,
             device=device,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.diffractive_imaging import forward
 from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.model import PatchNetwork, make_network
+from workflow_scripts.diffractive_imaging.model import DenseNetwork, ResidualUnet, make_network
 from workflow_scripts.diffractive_imaging.settings import NetworkSettings
 from workflow_scripts.diffractive_imaging.stitching import Stitched, damped_average, least_squares
 from workflow_scripts.diffractive_imaging.variants import Variant
@@ -16,7 +16,7 @@ from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.settings import check
 
 
-def load_network(path: Path) -> PatchNetwork:
+def load_network(path: Path) -> ResidualUnet | DenseNetwork:
     """The network of a weights file, which says its own architecture.
 
     Raises:

@@ -78,9 +78,7 @@ def features(counts: Tensor, dose_e: Tensor | float, feature: str) -> Tensor:
 def predict(ridge: Ridge, counts: Tensor, dose_e: Tensor | float) -> Tensor:
     """Patches (B, n, n) in the dtype of ``counts`` (B, n, n), zero outside the mask."""
     patches = counts.new_zeros(counts.shape)
-    patches[:, ridge.mask] = (features(counts, dose_e, ridge.feature) @ ridge.weight + ridge.offset).to(
-        counts
-    )
+    patches[:, ridge.mask] = (features(counts, dose_e, ridge.feature) @ ridge.weight + ridge.offset).to(counts)
     return patches
 
 

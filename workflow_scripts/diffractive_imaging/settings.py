@@ -28,6 +28,10 @@ class ProbeSettings(Settings):
     aperture_radius_px: float = Field(gt=0, description="Radius of the bright-field disc, detector pixels.")
     defocus_a: float = Field(description="Defocus, Å; positive is underfocus.")
     cs_mm: float = Field(description="Spherical aberration, mm.")
+    skirt_amplitude: float = Field(
+        ge=0, lt=1, description="Amplitude of the weak skirt around the disc, at its rim, as a share of the disc's."
+    )
+    skirt_decay_px: float = Field(gt=0, description="Distance over which the skirt falls to 1/e, detector pixels.")
 
     @model_validator(mode="after")
     def _disc_fits(self) -> "ProbeSettings":
@@ -101,11 +105,27 @@ class Synthesize(Settings):
         return self
 
 
-class NetworkSettings(Settings):
-    """The residual U-net."""
+class DenseSettings(Settings):
+    """The reduced network, for scales without a GPU."""
+
+    components: int = Field(ge=1, description="Principal components that are kept of a pattern.")
+    width: int = Field(ge=1, description="Units of each hidden layer.")
+    blocks: int = Field(ge=0, description="Residual layers between the first and the last.")
+
+
+class UnetSettings(Settings):
+    """The recipe's residual U-net."""
 
     widths: tuple[int, ...] = Field(min_length=1, description="Channels at full resolution and after each halving.")
     dropout: float = Field(ge=0, lt=1, description="Probability that a channel is dropped in training.")
+
+
+class NetworkSettings(Settings):
+    """The network, the same in both arms."""
+
+    kind: Literal["dense", "unet"] = Field(description="Which of the two networks below is trained.")
+    dense: DenseSettings = Field(description="The reduced network.")
+    unet: UnetSettings = Field(description="The recipe's network.")
 
 
 class Pretrain(TrainingSettings):

@@ -22,16 +22,17 @@ class Arguments(Synthesize):
 def synthesize(job: Job[Arguments]) -> None:
     """Write one shard; the same seed gives the same bytes."""
     arguments = job.arguments
-    illumination = datasets.illumination(arguments.probe)
+    (probe_file,) = job.inputs.get("probe", [None])
+    light = datasets.illumination(arguments.probe, arguments.dose_e, probe_file)
 
     def files(split: str) -> list:
         return job.inputs.get(split) or sources.photographs(None, split, arguments.shard, arguments.train_shards)
 
     rng = np.random.default_rng([arguments.seed, arguments.split == "test", arguments.shard])
     if arguments.split == "train":
-        arrays = datasets.training_set(arguments, illumination, files("train"), files("validation"), rng)
+        arrays = datasets.training_set(arguments, light, files("train"), files("validation"), rng)
     else:
-        arrays = datasets.test_set(arguments, illumination, files("test"), rng)
+        arrays = datasets.test_set(arguments, light, files("test"), rng)
     write_arrays(job.outputs["arrays"], arrays)
 
 
@@ -42,6 +43,7 @@ if __name__ == "__main__":
         inputs={},
         outputs={"arrays": "The objects and their patterns (.npz)."},
         optional_inputs={
+            "probe": "The probe wave (.npy); from the settings where none is named.",
             "train": "Photographs to train on; those that ship where none is named.",
             "validation": "Photographs to validate on.",
             "test": "Photographs to test on.",

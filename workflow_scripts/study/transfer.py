@@ -51,9 +51,7 @@ def windowed_spectra(first: np.ndarray, second: np.ndarray) -> Spectra:
     Raises InputError where the shapes differ or fewer than 4 × 4 pixels are left.
     """
     if first.shape != second.shape or first.ndim != 2:
-        raise InputError(
-            f"The images to compare are {first.shape} and {second.shape}; expected one shape (H, W)."
-        )
+        raise InputError(f"The images to compare are {first.shape} and {second.shape}; expected one shape (H, W).")
     covered = np.isfinite(first) & np.isfinite(second)
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     if min(len(rows), len(columns)) < 4:
@@ -79,9 +77,7 @@ def radial_transfer(reconstruction: np.ndarray, truth: np.ndarray) -> pd.DataFra
     spectra = windowed_spectra(reconstruction, truth)
     rows = []
     for index in range(2, spectra.length // 2 + 1):
-        cross, power, true_power, error = spectra.ring(
-            (index - 0.5) / spectra.length, (index + 0.5) / spectra.length
-        )
+        cross, power, true_power, error = spectra.ring((index - 0.5) / spectra.length, (index + 0.5) / spectra.length)
         rows.append(
             {
                 "period_px": spectra.length / index,
@@ -104,9 +100,7 @@ def transfer_at_period(reconstruction: np.ndarray, truth: np.ndarray, period_px:
     return _ratio(cross, true_power)
 
 
-def transfer_in_band(
-    reconstruction: np.ndarray, truth: np.ndarray, shortest_px: float, longest_px: float
-) -> float:
+def transfer_in_band(reconstruction: np.ndarray, truth: np.ndarray, shortest_px: float, longest_px: float) -> float:
     """T over the periods shortest_px < period ≤ longest_px; NaN where the images hold none of them."""
     cross, _, true_power, _ = windowed_spectra(reconstruction, truth).ring(1 / longest_px, 1 / shortest_px)
     return _ratio(cross, true_power)
