@@ -141,7 +141,7 @@ def cut_patches(
     corners = _fine_corners(positions, size, upsampling) - np.asarray(origin) * upsampling
     if corners.min() < 0 or (corners.max(0) + size > np.array(image.shape)).any():
         raise InputError(
-            f"Patches of {size} fine pixels at {positions.min(0)} to {positions.max(0)} object pixels reach outside "
+            f"Patches of {size} fine pixels at {positions.min(0)} to {positions.max(0)} px reach outside "
             f"the image of {tuple(image.shape)} fine pixels from {origin}; leave a margin of half a patch."
         )
     rows, columns = torch.from_numpy(corners).to(image.device).T

@@ -11,8 +11,8 @@ over the image a and the offsets. Eliminating c_j leaves A a = Σ_j λ_j w (b_j 
 
 because all patches share the illumination w: two small convolutions, whatever the number of patches.
 A has the symbol of a Laplacian beyond the size of a patch, so plain conjugate gradients would leave the
-long periods behind; the preconditioner carries them on a coarse grid. All is solved in float64: single
-precision leaves an error of 7 % at the longest periods of a noise-like image.
+long periods behind; the preconditioner carries them on a coarse grid. All is solved in float64: on
+white noise single precision leaves errors up to 0.5 % in the transfer beyond 100 px, whatever the tolerance.
 """
 
 import math

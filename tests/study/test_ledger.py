@@ -1,0 +1,150 @@
+"""A claim holds at its scale and condition alone, and nobody wins against something worse than nothing."""
+
+import pytest
+import yaml
+
+from workflow_scripts.study.ledger import LEDGER_COLUMNS, NOT_MEASURED, Claim, make_ledger, read_claims
+from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, write_metrics
+from workflow_scripts.workflow.errors import InputError
+
+CLAIM = {
+    "claim": "RMSE at most a quarter",
+    "metric": "phase_rmse_rad_meanfree",
+    "unit": "rad",
+    "stated": 0.1,
+    "condition": "dose_e=27882;object=photograph",
+    "scale": "gpu",
+    "baseline": "dpc",
+    "target": {"op": "<=", "value": 0.25, "of": "published"},
+    "computed": "RMS of the difference",
+    "source": "our target",
+}
+
+
+def claim(**changed):
+    return Claim(method="diffractive_imaging", **{**CLAIM, **changed})
+
+
+def table(tmp_path, **values):
+    """A metrics table with the claim's metric of each estimator; two seeds where a pair is given."""
+    rows = []
+    for estimator, value in values.items():
+        seeds = dict(enumerate(value)) if isinstance(value, tuple) else {None: value}
+        for seed, number in seeds.items():
+            for condition in (
+                {CLAIM["condition"]: None} if seed else {CLAIM["condition"]: None, HEADLINE: None}
+            ):
+                rows.append(
+                    metric_row(estimator, CLAIM["metric"], "rad", number, condition=condition, seed=seed)
+                )
+    write_metrics(rows, tmp_path / "metrics.csv")
+    return {"diffractive_imaging": read_metrics(tmp_path / "metrics.csv")}
+
+
+def holds(metrics, scale="gpu", **changed):
+    return make_ledger([claim(**changed)], metrics, scale)["holds"][0]
+
+
+def test_a_row_shows_what_was_stated_and_measured(tmp_path):
+    metrics = table(tmp_path, published=0.4, corrected=(0.08, 0.10), zeros=0.5, dpc=0.3)
+    row = make_ledger([claim()], metrics, "gpu").iloc[0]
+    assert list(row.index) == LEDGER_COLUMNS
+    assert (row["stated"], row["published"], row["corrected"]) == ("0.1", "0.4", "0.09")
+    assert row["baseline"] == "dpc: 0.3"
+    assert row["target"] == "corrected <= 0.25 × published (gpu; dose_e=27882;object=photograph)"
+    assert row["holds"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ({"op": "<=", "value": 0.1}, "yes"),
+        ({"op": "<", "value": 0.1}, "no"),
+        ({"op": ">=", "value": 0.1}, "yes"),
+        ({"op": ">", "value": 0.1}, "no"),
+        ({"op": "~", "value": 0.12, "tolerance": 0.03}, "yes"),
+        ({"op": "~", "value": 0.14, "tolerance": 0.03}, "no"),
+        ({"arm": "published", "op": ">", "value": 0.3}, "yes"),
+        ({"op": "<=", "value": 0.25, "of": "zeros"}, "yes"),
+        ({"op": "<=", "value": 0.1, "of": "zeros"}, "no"),
+        ({"op": "<=", "value": 1.1, "of": "ptychography"}, NOT_MEASURED),
+        ({"arm": "ridge", "op": ">", "value": 0}, NOT_MEASURED),
+    ],
+)
+def test_comparisons(target, expected, tmp_path):
+    metrics = table(tmp_path, published=0.4, corrected=0.1, zeros=0.5)
+    assert holds(metrics, target=target) == expected
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_another_scale_is_not_measured(scale, tmp_path):
+    metrics = table(tmp_path, published=0.4, corrected=0.01, zeros=0.5)
+    assert holds(metrics) == "yes"
+    assert holds(metrics, scale=scale) == NOT_MEASURED
+
+
+def test_another_condition_metric_or_statistic_is_not_measured(tmp_path):
+    metrics = table(tmp_path, published=0.4, corrected=0.01, zeros=0.5)
+    for changed in ({"condition": "dose_e=279"}, {"metric": "patch_r2"}, {"statistic": "median"}):
+        assert holds(metrics, **changed) == NOT_MEASURED
+        assert make_ledger([claim(**changed)], metrics, "gpu")["corrected"][0] == NOT_MEASURED
+    assert holds({}) == NOT_MEASURED
+
+
+def test_a_ratio_to_published_counts_only_where_published_beats_zeros(tmp_path):
+    assert holds(table(tmp_path, published=0.6, corrected=0.01, zeros=0.5)) == NOT_MEASURED
+    assert holds(table(tmp_path, published=0.5, corrected=0.01, zeros=0.5)) == NOT_MEASURED
+    assert holds(table(tmp_path, published=0.4, corrected=0.01)) == NOT_MEASURED
+    assert holds(table(tmp_path, published=0.4, corrected=0.2, zeros=0.5)) == "no"
+    higher_is_better = {"op": ">=", "value": 2.0, "of": "published"}
+    assert holds(table(tmp_path, published=0.3, corrected=0.9, zeros=0.0), target=higher_is_better) == "yes"
+    assert (
+        holds(table(tmp_path, published=-0.3, corrected=0.9, zeros=0.0), target=higher_is_better)
+        == NOT_MEASURED
+    )
+
+
+def test_another_unit_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"'mrad'.*'rad'"):
+        holds(table(tmp_path, corrected=0.1), unit="mrad")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"colour": "red"}, "claim 1 .RMSE at most a quarter.: colour: Extra"),
+        ({"scale": "huge"}, "scale: Input should be"),
+        ({"condition": "b=1;a=2"}, "condition: .*keys sorted"),
+        ({"stated": "many"}, "stated: .*found 'many'"),
+        ({"target": {"op": "~", "value": 1.0}}, "target: .*tolerance belongs"),
+        ({"target": {"op": "<=", "value": 1.0, "tolerance": 0.1}}, "target: .*tolerance belongs"),
+        ({"target": {"op": "==", "value": 1.0}}, "target.op"),
+        ({"claim": ""}, "claim: String should have"),
+    ],
+)
+def test_a_wrong_claim_is_one_sentence(changed, message, tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([{**CLAIM, **changed}]))
+    with pytest.raises(InputError, match=message) as caught:
+        read_claims(path, "diffractive_imaging")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: 1", "not a list"), ("- 3", "not a list"), ("", "not a list"), ("- {", "cannot be read")],
+)
+def test_a_file_that_is_no_list_of_claims_is_refused(text, message, tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_claims(path, "diffractive_imaging")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_claims(tmp_path / "absent.yaml", "diffractive_imaging")
+
+
+def test_the_same_claim_twice_is_refused(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([CLAIM, CLAIM]))
+    with pytest.raises(InputError, match="twice"):
+        read_claims(path, "diffractive_imaging")

@@ -1,0 +1,54 @@
+"""Intervals by the bootstrap over sources: photographs, materials, sessions; never over pixels or samples."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workflow_scripts.workflow.errors import InputError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with its percentile interval, and the number n of sources it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def sum_by_source(rows: np.ndarray, sources: Sequence) -> np.ndarray:
+    """Sums (S, M) of the rows (N, M) of each source, in the order of the sorted source names (N,)."""
+    if len(rows) != len(sources):
+        raise InputError(f"There are {len(rows)} rows and {len(sources)} sources; expected one per row.")
+    names, index = np.unique(np.asarray(sources), return_inverse=True)
+    sums = np.zeros((len(names), *rows.shape[1:]))
+    np.add.at(sums, index, rows)
+    return sums
+
+
+def bootstrap(
+    by_source: np.ndarray,
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    *,
+    seed: int,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> Estimate:
+    """The statistic of all sources, and its percentile interval under resampled sources.
+
+    by_source: (S, ...) what each source contributes; a statistic gets such an array back.
+    With a single source there is nothing to resample: the interval is NaN.
+    Efron, doi:10.1214/aos/1176344552.
+    """
+    by_source = np.asarray(by_source)
+    if len(by_source) == 0:
+        raise InputError("No source is left to average over; the test split is empty.")
+    value, n = float(statistic(by_source)), len(by_source)
+    if n == 1:
+        return Estimate(value, float("nan"), float("nan"), 1)
+    draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    spread = [statistic(by_source[draw]) for draw in draws]
+    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high), n)

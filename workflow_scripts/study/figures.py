@@ -1,0 +1,107 @@
+"""One style for all figures, and figures whose bytes depend on their table alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from workflow_scripts.study.tables import number
+from workflow_scripts.workflow.errors import InputError
+
+COLUMN_MM, PAGE_MM = 85.0, 180.0
+MM_PER_INCH = 25.4
+
+STYLE = {
+    "backend": "agg",
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs everywhere
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6,
+    "ytick.labelsize": 6,
+    "legend.fontsize": 6,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "image.cmap": "gray",
+    "image.interpolation": "none",
+    "savefig.dpi": 300,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "beamtime",
+    "pdf.fonttype": 42,
+}
+
+# The palette of Okabe and Ito for colour-blind readers (https://jfly.uni-koeln.de/color), but a lighter
+# grey: theirs is too close to purple. Variants and trivial predictors look the same in all methods.
+BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY = (
+    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#BBBBBB"),
+)
+ESTIMATORS = {
+    "corrected": (BLUE, "o"),
+    "published": (VERMILLION, "s"),
+    "zeros": (GREY, "x"),
+    "chance": (GREY, "x"),
+    "metadata_mean": (GREY, "x"),
+    "ridge": (GREEN, "^"),
+    "dpc": (ORANGE, "v"),
+    "ptychography": (PURPLE, "D"),
+    "polar_pairwise": (GREEN, "^"),
+    "polar_joint": (PURPLE, "D"),
+    "icom": (GREEN, "^"),
+    "unet": (PURPLE, "D"),
+    "gaussian": (GREEN, "^"),
+    "median_2": (SKY, "<"),
+    "median_4": (ORANGE, "v"),
+    "median_16": (BLACK, ">"),
+    "eigen_flats": (GREY, "P"),
+    "ncc": (GREEN, "^"),
+    "polar_template": (PURPLE, "D"),
+}
+
+
+def estimator_style(estimator: str) -> dict[str, str]:
+    """Colour and marker of an estimator, the same in every figure: keywords of `Axes.plot`."""
+    if estimator not in ESTIMATORS:
+        raise InputError(f"The estimator {estimator!r} has no colour; add it to study/figures.py.")
+    colour, marker = ESTIMATORS[estimator]
+    return {"color": colour, "marker": marker}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within it figures are made and saved in the one style, whatever the user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def new_figure(width_mm: float = COLUMN_MM, height_mm: float = 60.0) -> Figure:
+    """An empty figure of a journal's column (85 mm) or page (180 mm); use inside `style()`."""
+    return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), layout="constrained")
+
+
+def save_figure(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
+    """Write stem.svg, .pdf and .png, and stem.csv with the numbers the figure shows; use inside `style()`.
+
+    No dates and no versions: an equal figure and table give equal bytes.
+    """
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    unwanted = {
+        "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Software": None},
+    }
+    for kind, metadata in unwanted.items():
+        figure.savefig(stem.with_name(f"{stem.name}.{kind}"), metadata=metadata)
+    text = table.to_csv(index=False, lineterminator="\n", float_format=number)
+    stem.with_name(f"{stem.name}.csv").write_text(text, encoding="utf-8")

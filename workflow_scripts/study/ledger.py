@@ -1,0 +1,168 @@
+"""The claims ledger: what somebody stated, beside what this study measured.
+
+Claims stand in claims.yaml beside each method. A claim holds only at its own scale and under its own
+condition; anything else, and any number that nobody measured, reads "not measured".
+"""
+
+import operator
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+
+from workflow_scripts.study.tables import check_condition, number
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import Settings
+
+NOT_MEASURED = "not measured"
+LEDGER_COLUMNS = [
+    *("method", "claim", "metric", "unit", "stated", "published", "corrected", "baseline"),
+    *("target", "holds", "source"),
+]
+COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+
+
+def _canonical(text: str) -> str:
+    try:
+        return check_condition(text)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+class Target(Settings):
+    """When a claim holds: the arm's value against a number, or a multiple of another estimator's."""
+
+    arm: str = Field(default="corrected", description="estimator whose value is judged")
+    op: Literal[">=", "<=", ">", "<", "~"] = Field(description="comparison; ~ means within the tolerance")
+    value: float = Field(description="number to reach in the claim's unit, or factor where `of` is given")
+    of: str | None = Field(default=None, description="estimator whose value the factor multiplies")
+    tolerance: float | None = Field(default=None, gt=0, description="for ~: largest difference, claim's unit")
+
+    def model_post_init(self, _context) -> None:
+        if (self.op == "~") != (self.tolerance is not None):
+            raise ValueError("tolerance belongs to op ~, and only to it")
+
+    def __str__(self) -> str:
+        goal = number(self.value) if self.of is None else f"{number(self.value)} × {self.of}"
+        return f"{self.arm} {self.op} {goal}" + (f" ± {number(self.tolerance)}" if self.tolerance else "")
+
+    def holds(self, value: float, reference: float = 1.0) -> bool:
+        """Whether the arm's value meets the target; reference: the value of `of`."""
+        if self.op == "~":
+            return abs(value - self.value * reference) <= self.tolerance
+        return COMPARISONS[self.op](value, self.value * reference)
+
+
+class Claim(Settings):
+    """A number that somebody stated, or a target that we set, with how it is computed."""
+
+    method: str = Field(description="method the claim is about")
+    claim: str = Field(min_length=1, description="what is claimed, in one sentence")
+    metric: str = Field(min_length=1, description="name of the metric in metrics.csv")
+    statistic: str = Field(default="value", description="statistic in metrics.csv")
+    unit: str = Field(min_length=1, description="unit in metrics.csv; '1' for none")
+    stated: float | None = Field(default=None, description="number as stated, if there is one")
+    condition: Annotated[str, AfterValidator(_canonical)] = Field(description="condition in metrics.csv")
+    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="scale that the claim is about")
+    baseline: str | None = Field(default=None, description="estimator to show beside the two variants")
+    target: Target = Field(description="when the claim holds")
+    computed: str = Field(min_length=1, description="how the number was or is computed")
+    source: str = Field(min_length=1, description="who stated it, and where")
+
+
+def read_claims(path: Path, method: str) -> list[Claim]:
+    """The claims of one method from its claims.yaml; raises InputError naming the claim and the key."""
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path} is not a list of claims; expected entries that start with '- claim: …'.")
+    claims = []
+    for place, entry in enumerate(entries, start=1):
+        try:
+            claims.append(Claim.model_validate({**entry, "method": method}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"]) or "target"
+            raise InputError(
+                f"{path}, claim {place} ({entry.get('claim', 'without a name')}): {key}: {first['msg']}, "
+                f"found {first['input']!r}."
+            ) from error
+    names = [claim.claim for claim in claims]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path} holds the claim {name!r} twice; give each its own sentence.")
+    return claims
+
+
+def make_ledger(
+    claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.DataFrame], scale: str
+) -> pd.DataFrame:
+    """One row per claim, all as text: what was stated, what was measured at this scale, whether it holds.
+
+    metrics_by_method: tables as `read_metrics` gives them. Values of several seeds are averaged.
+    """
+    rows = []
+    for claim in claims:
+        table = metrics_by_method.get(claim.method)
+        baseline = _measured(table, claim, claim.baseline) if claim.baseline else None
+        rows.append(
+            {
+                "method": claim.method,
+                "claim": claim.claim,
+                "metric": claim.metric,
+                "unit": claim.unit,
+                "stated": "" if claim.stated is None else number(claim.stated),
+                "published": _shown(_measured(table, claim, "published")),
+                "corrected": _shown(_measured(table, claim, "corrected")),
+                "baseline": f"{claim.baseline}: {_shown(baseline)}" if claim.baseline else "",
+                "target": f"{claim.target} ({claim.scale}; {claim.condition or 'any condition'})",
+                "holds": _holds(claim, table, scale),
+                "source": f"{claim.source}; {claim.computed}",
+            }
+        )
+    return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+
+
+def _shown(value: float | None) -> str:
+    return NOT_MEASURED if value is None else number(value)
+
+
+def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float | None:
+    """The claim's metric under its condition, mean over seeds; None where nobody measured it."""
+    if table is None:
+        return None
+    rows = table[
+        (table["estimator"] == estimator)
+        & (table["metric"] == claim.metric)
+        & (table["statistic"] == claim.statistic)
+        & (table["condition"] == claim.condition)
+    ]
+    if rows.empty:
+        return None
+    units = set(rows["unit"])
+    if units != {claim.unit}:
+        raise InputError(
+            f"The claim {claim.claim!r} is in {claim.unit!r}, but metrics.csv of {claim.method} gives "
+            f"{claim.metric} in {', '.join(sorted(units))!r}; correct the unit in claims.yaml."
+        )
+    return float(rows["value"].mean())
+
+
+def _holds(claim: Claim, table: pd.DataFrame | None, scale: str) -> str:
+    target = claim.target
+    value = _measured(table, claim, target.arm)
+    reference = 1.0 if target.of is None else _measured(table, claim, target.of)
+    if scale != claim.scale or value is None or reference is None:
+        return NOT_MEASURED
+    if target.of == "published":
+        # To beat what is worse than nothing is no merit: the ratio counts once published beats zeros.
+        zeros = _measured(table, claim, "zeros")
+        better = COMPARISONS["<" if target.op.startswith("<") else ">"]
+        if zeros is None or not better(reference, zeros):
+            return NOT_MEASURED
+    return "yes" if target.holds(value, reference) else "no"
