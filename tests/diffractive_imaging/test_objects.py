@@ -65,3 +65,13 @@ def test_large_photograph_keeps_its_picture(size):
     place = (np.arange(size) + 0.5) * 100 / size - 0.5
     expected = np.sin((place[None, :] + 15) / 20) + np.cos(place[:, None] / 15)
     assert np.corrcoef(picture.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_refining_keeps_the_pixels_and_follows_a_smooth_object_between_them():
+    y, x = np.mgrid[:40, :50]
+    fine = objects.refine(np.sin(y * 0.8) * np.cos(x * 0.5), 4)
+    assert fine.shape == (160, 200)
+    np.testing.assert_allclose(fine[::4, ::4], np.sin(y * 0.8) * np.cos(x * 0.5), atol=1e-6)
+    y, x = np.mgrid[:160, :200] / 4
+    inside = np.s_[20:-20, 20:-20]
+    np.testing.assert_allclose(fine[inside], (np.sin(y * 0.8) * np.cos(x * 0.5))[inside], atol=5e-3)

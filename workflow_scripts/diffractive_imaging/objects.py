@@ -132,7 +132,7 @@ def _leaves(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def step_edge(size: int) -> np.ndarray:
-    """A large object (size, size): two half planes whose edge runs 10° from the columns, standardised.
+    """Two half planes with an edge 10° from the columns: (size, size) object pixels, standardised.
 
     The slant gives every sub-pixel position of the edge; the edge is one pixel wide.
     """
@@ -142,7 +142,7 @@ def step_edge(size: int) -> np.ndarray:
 
 
 def large_photograph(photograph: np.ndarray, size: int) -> np.ndarray:
-    """The central square of a photograph brought to (size, size), standardised.
+    """The central square of a photograph brought to (size, size) object pixels, standardised.
 
     Args:
         photograph: (height, width); enlarged by cubic splines, reduced after block means.
@@ -153,3 +153,17 @@ def large_photograph(photograph: np.ndarray, size: int) -> np.ndarray:
     level = max(0, int(np.log2(side / size)))
     square = _pyramid(square)[min(level, 3)]
     return standardise(ndimage.zoom(square, size / square.shape[0], order=3, mode="nearest", grid_mode=True))
+
+
+def refine(image: np.ndarray, upsampling: int) -> np.ndarray:
+    """An object (H, W) on a grid ``upsampling`` times finer, by cubic splines; [u·y, u·x] keeps [y, x].
+
+    A scan reads its object on the fine grid at sub-pixel positions. What is drawn on object pixels and then
+    refined holds no detail that a patch, sampled on object pixels, could not show.
+
+    Returns:
+        float32 (upsampling · H, upsampling · W); past the last pixel the border value goes on.
+    """
+    y, x = (np.arange(upsampling * side) / upsampling for side in image.shape)
+    grid = np.meshgrid(y, x, indexing="ij")
+    return ndimage.map_coordinates(image, grid, order=3, mode="nearest").astype(np.float32)
