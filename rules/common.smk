@@ -1,10 +1,12 @@
-# What every rule file uses: the checked configuration, and the few functions that turn it into inputs and arguments.
+# Shared by all rule files - the checked configuration, and functions that turn it into inputs and arguments.
 import json
+import sys
+from typing import get_args
 
 from snakemake.exceptions import WorkflowError
 
 from workflow_scripts.workflow.closure import closure
-from workflow_scripts.workflow.configuration import STAGES, checked
+from workflow_scripts.workflow.configuration import STAGES, Scale, checked
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import as_arguments, flatten
 
@@ -13,17 +15,13 @@ try:
 except InputError as error:
     raise WorkflowError(f"config.yaml, its overlays or --config: {error}") from None
 
-# A target of another scale would otherwise be reported as a missing rule.
-for _target in workflow.dag_settings.targets:
-    _parts = str(_target).removeprefix("./").split("/")
-    if (
-        _parts[0] == "results"
-        and len(_parts) > 2
-        and _parts[1] not in (STUDY.scale, "reference")
-    ):
+# Snakemake would say of a target of another scale that no rule makes it.
+for word in sys.argv[1:]:
+    scale = word.removeprefix("./").removeprefix("results/").split("/")[0]
+    if scale in get_args(Scale) and scale != STUDY.scale and word.removeprefix("./").startswith("results/"):
         raise WorkflowError(
-            f"{_target} belongs to the scale {_parts[1]}, but this run is of the scale {STUDY.scale}: "
-            f"add --config scale={_parts[1]}, or ask for results/{STUDY.scale}/…"
+            f"{word} belongs to the scale {scale}, but this run is of the scale {STUDY.scale}: "
+            f"add --config scale={scale}, or ask for results/{STUDY.scale}/…"
         )
 
 

@@ -75,7 +75,7 @@ rule diffractive_imaging_pretrain:
         "<results>/benchmarks/diffractive_imaging/pretrain_{variant}_seed{seed}.tsv"
     conda:
         "../envs/study.yaml"
-    threads: 2
+    threads: STUDY.compute.threads
     resources:
         mem_mb=8000,
         runtime=240,
@@ -106,7 +106,7 @@ rule diffractive_imaging_finetune:
         "<results>/benchmarks/diffractive_imaging/finetune_{variant}_seed{seed}.tsv"
     conda:
         "../envs/study.yaml"
-    threads: 2
+    threads: STUDY.compute.threads
     resources:
         mem_mb=8000,
         runtime=120,
@@ -137,7 +137,7 @@ rule diffractive_imaging_predict:
         "<results>/benchmarks/diffractive_imaging/predict_{variant}_seed{seed}.tsv"
     conda:
         "../envs/study.yaml"
-    threads: 2
+    threads: STUDY.compute.threads
     resources:
         mem_mb=8000,
         runtime=60,
@@ -167,7 +167,7 @@ rule diffractive_imaging_predict_ridge:
         "<results>/benchmarks/diffractive_imaging/predict_ridge.tsv"
     conda:
         "../envs/study.yaml"
-    threads: 2
+    threads: STUDY.compute.threads
     resources:
         mem_mb=8000,
         runtime=60,

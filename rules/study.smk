@@ -17,7 +17,7 @@ rule claims:
 
 rule ledger:
     input:
-        code=code("study", "ledger"),
+        code=code("study", "publish_ledger"),
         claims=of_all_methods("workflow_scripts/{method}/claims.yaml"),
         metrics=of_all_methods("<results>/{method}/evaluate/metrics.csv"),
     output:
@@ -43,7 +43,7 @@ rule ledger:
     params:
         scale=STUDY.scale,
     shell:
-        "python -m workflow_scripts.study.ledger --scale {params.scale}"
+        "python -m workflow_scripts.study.publish_ledger --scale {params.scale}"
         " --claims {input.claims:q} --metrics {input.metrics:q}"
         " --csv {output.csv:q} --html {output.html:q} --provenance {output.provenance:q} 2> {log:q}"
 

@@ -61,9 +61,7 @@ def test_a_figure_drawn_twice_has_equal_bytes_whatever_the_users_settings(tmp_pa
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "two" / name).read_bytes()
         assert matplotlib.__version__.encode() not in content
-    assert (
-        tmp_path / "one" / "transfer.csv"
-    ).read_text() == "period_px,transfer\n5,0.91\n12,0.49\n100,0.01\n"
+    assert (tmp_path / "one" / "transfer.csv").read_text() == "period_px,transfer\n5,0.91\n12,0.49\n100,0.01\n"
 
 
 def test_a_figure_has_the_width_of_a_column():

@@ -31,12 +31,8 @@ def table(tmp_path, **values):
     for estimator, value in values.items():
         seeds = dict(enumerate(value)) if isinstance(value, tuple) else {None: value}
         for seed, number in seeds.items():
-            for condition in (
-                {CLAIM["condition"]: None} if seed else {CLAIM["condition"]: None, HEADLINE: None}
-            ):
-                rows.append(
-                    metric_row(estimator, CLAIM["metric"], "rad", number, condition=condition, seed=seed)
-                )
+            for condition in {CLAIM["condition"]: None} if seed else {CLAIM["condition"]: None, HEADLINE: None}:
+                rows.append(metric_row(estimator, CLAIM["metric"], "rad", number, condition=condition, seed=seed))
     write_metrics(rows, tmp_path / "metrics.csv")
     return {"diffractive_imaging": read_metrics(tmp_path / "metrics.csv")}
 
@@ -98,10 +94,7 @@ def test_a_ratio_to_published_counts_only_where_published_beats_zeros(tmp_path):
     assert holds(table(tmp_path, published=0.4, corrected=0.2, zeros=0.5)) == "no"
     higher_is_better = {"op": ">=", "value": 2.0, "of": "published"}
     assert holds(table(tmp_path, published=0.3, corrected=0.9, zeros=0.0), target=higher_is_better) == "yes"
-    assert (
-        holds(table(tmp_path, published=-0.3, corrected=0.9, zeros=0.0), target=higher_is_better)
-        == NOT_MEASURED
-    )
+    assert holds(table(tmp_path, published=-0.3, corrected=0.9, zeros=0.0), target=higher_is_better) == NOT_MEASURED
 
 
 def test_another_unit_is_refused(tmp_path):

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging import forward, objects, photographs
-from workflow_scripts.diffractive_imaging.settings import ProbeSettings, ScanSettings, Synthesize
+from workflow_scripts.diffractive_imaging.settings import ProbeSettings, Synthesize
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-SCANS = ("photograph", "edge")
+SCANS = ("photograph", "step_edge")
 ILLUMINATION = ("probe", "pixel_size_a", "dose_e")
 SYNTHETIC = ("dead leaves", "1/f")
 
@@ -180,43 +180,58 @@ def test_set(
     Returns:
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
         test_dose_e (D,); for each scan of `SCANS`: <scan>.phase_rad float32 (H, W) on the fine grid,
-        <scan>.positions_px float64 (P, 2), <scan>.counts uint32 (P, n, n); detector_transposed bool; photograph,
-        the name of the test photograph; and the illumination.
+        <scan>.positions_px float64 (P, 2), <scan>.counts uint32 (P, n, n); detector_transposed bool;
+        scan_phase_std_rad; photograph, the name of the test photograph; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [
         [_count(light, unit * np.float32(std), dose, rng) for dose in settings.test_dose_e]
         for std in settings.test_phase_std_rad
     ]
-    positions, side = raster(settings.scan, light.n, rng)
+    scan = settings.scan
+    # Half a window, and two more pixels for the interpolation between fine pixels.
+    positions, side = raster(scan.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
     image = photographs.read_grey(files[0], minimum_px=2 * light.n)
-    shapes = {"photograph": objects.large_photograph(image, side), "edge": objects.step_edge(side)}
+    shapes = {"photograph": objects.large_photograph(image, side), "step_edge": objects.step_edge(side)}
     arrays = {
         "unit_phase": unit,
         "phase_std_rad": np.array(settings.test_phase_std_rad),
         "test_dose_e": np.array(settings.test_dose_e),
         "counts": np.array(counts),
-        "detector_transposed": np.bool_(settings.scan.detector_transposed),
+        "detector_transposed": np.bool_(scan.detector_transposed),
+        "scan_phase_std_rad": np.float64(scan.phase_std_rad),
         "photograph": np.array(files[0].name),
     }
-    for scan in SCANS:
-        fine = forward.upsample(torch.from_numpy(shapes[scan] * np.float32(settings.scan.phase_std_rad)))
-        counted = forward.simulate_scan(light.probe, fine.double(), positions, light.dose_e, _generator(rng))
-        if settings.scan.detector_transposed:
+    for name in SCANS:
+        fine = objects.refine(shapes[name] * scan.phase_std_rad, forward.UPSAMPLING)
+        counted = forward.simulate_scan(light.probe, torch.from_numpy(fine), positions, light.dose_e, _generator(rng))
+        if scan.detector_transposed:
             counted = counted.transpose(-2, -1)
-        arrays[f"{scan}.phase_rad"] = fine.numpy()
-        arrays[f"{scan}.positions_px"] = positions.numpy()
-        arrays[f"{scan}.counts"] = counted.numpy().astype(np.uint32)
+        arrays[f"{name}.phase_rad"] = fine
+        arrays[f"{name}.positions_px"] = positions.numpy()
+        arrays[f"{name}.counts"] = counted.numpy().astype(np.uint32)
     return arrays | light.arrays()
 
 
-def raster(settings: ScanSettings, n: int, rng: np.random.Generator) -> tuple[Tensor, int]:
-    """Positions (P, 2) [y, x] of a jittered raster in object pixels, and the side of an object that holds it."""
-    margin = n // 2 + 3 * settings.jitter_px + 2
-    axis = margin + settings.step_px * np.arange(settings.points)
-    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)  # (P, 2)
-    jitter = np.clip(rng.standard_normal(grid.shape), -3, 3) * settings.jitter_px
-    return torch.from_numpy(grid + jitter), int(np.ceil(axis[-1] + margin)) + 1
+def raster(
+    points: int, step_px: float, jitter_px: float, margin_px: float, rng: np.random.Generator
+) -> tuple[Tensor, int]:
+    """A jittered square raster in object pixels.
+
+    Args:
+        points: along each side.
+        step_px: mean step.
+        jitter_px: standard deviation of each coordinate, cut at three of them.
+        margin_px: what an object must hold around every position.
+
+    Returns:
+        positions float64 (points², 2) [y, x]; pixels along each side of an object that holds them.
+    """
+    first = np.ceil(margin_px + 3 * jitter_px)
+    axis = first + step_px * np.arange(points)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)  # (points², 2)
+    jitter = np.clip(rng.standard_normal(grid.shape), -3, 3) * jitter_px
+    return torch.from_numpy(grid + jitter), int(np.ceil(axis[-1] + first)) + 1
 
 
 def _count(light: Illumination, phase: np.ndarray, dose_e: float, rng: np.random.Generator) -> np.ndarray:

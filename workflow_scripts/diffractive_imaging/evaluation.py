@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,12 @@ import torch
 
 from workflow_scripts.diffractive_imaging import forward
 from workflow_scripts.diffractive_imaging.datasets import SCANS, Illumination, raster
-from workflow_scripts.diffractive_imaging.reconstruction import stitch
-from workflow_scripts.diffractive_imaging.settings import Evaluate, ScanSettings
-from workflow_scripts.diffractive_imaging.stitching import to_object_pixels
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.objects import refine
+from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares, to_object_pixels
+from workflow_scripts.study.bootstrap import bootstrap
+from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree
+from workflow_scripts.study.tables import condition, metric_row, with_headline
 from workflow_scripts.study.transfer import radial_transfer, transfer_at_period, transfer_in_band
 from workflow_scripts.workflow.files import read_arrays
 
@@ -22,16 +23,71 @@ from workflow_scripts.workflow.files import read_arrays
 STAGES = {"pretrained": "pretrain", "finetuned": "finetune", "fitted": None}
 BANDS_PX = ((4, 6), (10, 15), (25, 50))
 LONG_PERIOD_PX = 100
-EXAMPLES = 3
+_EXAMPLES = 4  # patterns that the figure shows
+# The published experiment's raster and mask (doi:10.1103/PhysRevLett.130.016101, data of its release).
+PUBLISHED_STEP_PX = 0.86995916
+PUBLISHED_MASK_PX = 12  # fine pixels a side
+_MARGIN_PX = 6  # a patch reaches 4 px beyond its position
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Perfect patches of a white-noise object, stitched.
+
+    estimator: published (damped average) or corrected (least squares).
+    scan: "published" for the geometry of the published experiment; None for that of our scans and probe.
+    image_rad, truth_rad: (H, W) in object pixels, NaN where no patch lies.
+    """
+
+    estimator: str
+    scan: str | None
+    image_rad: np.ndarray
+    truth_rad: np.ndarray
+
+    def table(self) -> pd.DataFrame:
+        """T(k) of every ring: estimator, scan, period_px, transfer."""
+        rings = radial_transfer(self.image_rad, self.truth_rad)[["period_px", "transfer"]]
+        return rings.assign(estimator=self.estimator, scan=self.scan or "default")
+
+
+def stitch_perfect_patches(light: Illumination, settings: Evaluate) -> Iterator[Transfer]:
+    """Both stitchings of both geometries.
+
+    The patches are cut at the exact positions, which the stitchings round to the fine grid.
+    """
+    n = light.n
+    lit = torch.zeros(n, n, dtype=torch.bool)
+    side = slice(n // 2 - PUBLISHED_MASK_PX // 2, n // 2 + PUBLISHED_MASK_PX // 2)
+    lit[side, side] = True
+    probe_mask = forward.patch_mask(light.probe)
+    illumination = forward.patch_illumination(light.probe)
+    geometries = {
+        None: (settings.transfer_step_px, settings.transfer_jitter_px, probe_mask, illumination),
+        "published": (PUBLISHED_STEP_PX, 0.0, lit, torch.ones(n, n, dtype=torch.float64)),
+    }
+    for scan, (step, jitter, mask, weights) in geometries.items():
+        rng = np.random.default_rng(settings.seed)
+        positions, length = raster(settings.transfer_points, step, jitter, _MARGIN_PX, rng)
+        fine = torch.from_numpy(refine(rng.standard_normal((length, length)), forward.UPSAMPLING))
+        patches = torch.cat([forward.window_at(fine, part, n, 1) for part in positions.split(1024)])
+        truth = to_object_pixels(fine, forward.UPSAMPLING).numpy()
+        generator = torch.Generator().manual_seed(settings.seed)
+        for estimator, stitched in (
+            ("published", damped_average(patches, positions, mask, generator=generator)),
+            ("corrected", least_squares(patches, positions, weights * mask)),
+        ):
+            image = stitched.to_object_pixels().numpy()
+            yield Transfer(estimator, scan, image, cut_like(truth, image, stitched.origin))
 
 
 @dataclass(frozen=True)
 class Truth:
     """What the test file knows and no estimator saw.
 
-    patches_rad: (S, M, K) mean-free over the K pixels of the mask, for the S phases.
+    patches_rad: (S, M, K) in the K pixels of the mask for the S phases, their means not removed.
     phase_std_rad, dose_e: (S,), (D,) of the test set.
     images_rad: by scan, (H, W) in object pixels from [0, 0].
+    scan_phase_std_rad: standard deviation of the scanned objects' phase.
     """
 
     light: Illumination
@@ -39,23 +95,24 @@ class Truth:
     phase_std_rad: list[float]
     dose_e: list[float]
     images_rad: Mapping[str, np.ndarray]
+    scan_phase_std_rad: float
 
 
 def read_truth(path: Path) -> Truth:
     """The truth of a test file of the stage synthesize."""
     light = Illumination.read(path)
-    found = read_arrays(path, ["unit_phase", "phase_std_rad", "test_dose_e", *(f"{name}.phase_rad" for name in SCANS)])
+    names = ["unit_phase", "phase_std_rad", "test_dose_e", "scan_phase_std_rad"]
+    found = read_arrays(path, [*names, *(f"{name}.phase_rad" for name in SCANS)])
     mask = forward.patch_mask(light.probe)
-    unit = forward.remove_mask_mean(forward.true_patch(torch.from_numpy(found["unit_phase"]).double()), mask)
+    unit = forward.true_patch(torch.from_numpy(found["unit_phase"]).double())[:, mask].numpy()
+    images = {name: torch.from_numpy(found[f"{name}.phase_rad"]) for name in SCANS}
     return Truth(
         light,
-        found["phase_std_rad"][:, None, None] * unit[:, mask].numpy(),
+        found["phase_std_rad"][:, None, None] * unit,
         found["phase_std_rad"].tolist(),
         found["test_dose_e"].tolist(),
-        {
-            name: to_object_pixels(torch.from_numpy(found[f"{name}.phase_rad"]), forward.UPSAMPLING).numpy()
-            for name in SCANS
-        },
+        {name: to_object_pixels(image, forward.UPSAMPLING).numpy() for name, image in images.items()},
+        float(found["scan_phase_std_rad"]),
     )
 
 
@@ -65,7 +122,7 @@ class Prediction:
 
     seed: training seed; None where nothing was drawn.
     stage: pretrain or finetune; None where there are no stages.
-    patches_rad: (S, D, M, K), as `Truth.patches_rad` for every dose.
+    patches_rad: (S, D, M, K), as `Truth.patches_rad` for every dose, mean-free.
     images_rad: by scan, (h, w) in object pixels, NaN where no patch lies; `origins_px` says where they begin.
     """
 
@@ -77,93 +134,177 @@ class Prediction:
     origins_px: Mapping[str, tuple[int, int]]
 
 
-def read_predictions(paths: Sequence[Path]) -> Iterator[Prediction]:
-    """Every stage of every file of the stage predict."""
-    for path in paths:
-        about = read_arrays(path, ["estimator", "seed", "stages"])
-        for stage in about["stages"].tolist():
-            names = [f"{stage}.patches_rad"]
-            names += [f"{stage}.{scan}.{kind}" for scan in SCANS for kind in ("image_rad", "origin_px")]
-            found = read_arrays(path, names)
-            yield Prediction(
-                estimator=str(about["estimator"]),
-                seed=int(about["seed"]) if STAGES[stage] else None,
-                stage=STAGES[stage],
-                patches_rad=found[f"{stage}.patches_rad"],
-                images_rad={scan: found[f"{stage}.{scan}.image_rad"] for scan in SCANS},
-                origins_px={scan: tuple(found[f"{stage}.{scan}.origin_px"].tolist()) for scan in SCANS},
-            )
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """Every stage of a file of the stage predict."""
+    about = read_arrays(path, ["estimator", "seed", "stages"])
+    for stage in about["stages"].tolist():
+        names = [f"{stage}.patches_rad"]
+        names += [f"{stage}.{scan}.{kind}" for scan in SCANS for kind in ("image_rad", "origin_px")]
+        found = read_arrays(path, names)
+        yield Prediction(
+            estimator=str(about["estimator"]),
+            seed=int(about["seed"]) if STAGES[stage] else None,
+            stage=STAGES[stage],
+            patches_rad=found[f"{stage}.patches_rad"],
+            images_rad={scan: found[f"{stage}.{scan}.image_rad"] for scan in SCANS},
+            origins_px={scan: tuple(found[f"{stage}.{scan}.origin_px"].tolist()) for scan in SCANS},
+        )
+
+
+def predict_zeros(truth: Truth) -> Prediction:
+    """The trivial predictor: no phase anywhere."""
+    shape = (len(truth.phase_std_rad), len(truth.dose_e), *truth.patches_rad.shape[1:])
+    images = {name: np.zeros_like(image) for name, image in truth.images_rad.items()}
+    return Prediction("zeros", None, None, np.zeros(shape), images, dict.fromkeys(images, (0, 0)))
 
 
 def metric_rows(
-    truth: Truth, predictions: Sequence[Prediction], transfer: pd.DataFrame, settings: Evaluate
+    truth: Truth, predictions: Sequence[Prediction], transfers: Sequence[Transfer], settings: Evaluate
 ) -> list[dict]:
-    """All rows of metrics.csv, those of the headline included."""
-    zeros = Prediction(
-        "zeros",
-        None,
-        None,
-        np.zeros((len(truth.phase_std_rad), len(truth.dose_e), *truth.patches_rad.shape[1:])),
-        {name: np.zeros_like(image) for name, image in truth.images_rad.items()},
-        {name: (0, 0) for name in truth.images_rad},
-    )
-    rows: list[dict] = []
-    for prediction in (zeros, *predictions):
-        rows += _patch_rows(truth, prediction, settings)
-        rows += _image_rows(truth, prediction)
-    for estimator, group in transfer.groupby("estimator", sort=False):
-        rows += _transfer_rows(str(estimator), group.iloc[0])
-    return rows
+    """All rows of metrics.csv, those of the headline included.
+
+    A row of a network without a stage is of the weights that a user would take: for the patches of the 1/f
+    set the pretrained ones (the finetuned ones are adapted to other objects, the scans), for the images of
+    the scans the finetuned ones. The other weights have rows that name their stage.
+    """
+    patches, images, others = [], [], []
+    for prediction in predictions:
+        patches += _patch_rows(truth, prediction, settings)
+        images += _image_rows(truth, prediction)
+    for transfer in transfers:
+        others += _transfer_rows(transfer)
+    full = {"dose_e": truth.light.dose_e, "phase_std_rad": truth.scan_phase_std_rad}
+    return [
+        *with_headline(patches, condition(**full)),
+        *with_headline(images, condition(object="photograph", **full)),
+        *with_headline(others, condition(object="white_noise", patches="perfect")),
+        *with_headline(_recipe_rows(truth), condition(probe="default")),
+    ]
 
 
 def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """Patch R² for every phase and dose; the headline is 0.5 rad at full dose, of the pretrained network.
-
-    The scans that a network was finetuned on are no part of this test set.
-    """
+    """Patch R² for every phase and dose."""
     rows = []
+    stage = {"stage": "finetune"} if prediction.stage == "finetune" else {}
     for std, true, by_dose in zip(truth.phase_std_rad, truth.patches_rad, prediction.patches_rad, strict=True):
         for dose, predicted in zip(truth.dose_e, by_dose, strict=True):
-            estimate = bootstrap(
-                patch_misfit(predicted, true),
-                patch_r2,
-                seed=settings.seed,
-                resamples=settings.bootstrap_samples,
+            misfit = patch_misfit(predicted, true)  # (M, 2); every 1/f object is a source of its own
+            interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
+            where = condition(dose_e=dose, phase_std_rad=std, **stage)
+            rows.append(
+                metric_row(prediction.estimator, "patch_r2", "1", interval, condition=where, seed=prediction.seed)
             )
-            row = metric_row(
-                prediction.estimator,
-                "patch_r2",
-                "1",
-                estimate,
-                condition=condition(dose_e=dose, phase_std_rad=std, **_stage(prediction)),
-                seed=prediction.seed,
-            )
-            rows.append(row)
     return rows
 
 
 def _image_rows(truth: Truth, prediction: Prediction) -> list[dict]:
+    """RMSE of the stitched scans; each is one source, so there is no interval."""
     rows = []
+    stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
     for name, image in prediction.images_rad.items():
         true = cut_like(truth.images_rad[name], image, prediction.origins_px[name])
+        where = condition(dose_e=truth.light.dose_e, object=name, phase_std_rad=truth.scan_phase_std_rad, **stage)
+        rmse = phase_rmse_rad_meanfree(image, true)
         rows.append(
             metric_row(
-                prediction.estimator,
-                "phase_rmse_rad_meanfree",
-                "rad",
-                phase_rmse_rad_meanfree(image, true),
-                condition=condition(object=name, **_stage(prediction)),
-                seed=prediction.seed,
+                prediction.estimator, "phase_rmse_rad_meanfree", "rad", rmse, condition=where, seed=prediction.seed
             )
         )
     return rows
-
-
-def _stage(prediction: Prediction) -> dict[str, str]:
-    return {"stage": prediction.stage} if prediction.stage else {}
 
 
 def cut_like(truth: np.ndarray, image: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
     """The part of a true image (H, W) that an image (h, w) with this origin shows, NaN where it shows nothing."""
     rows, columns = (slice(start, start + side) for start, side in zip(origin, image.shape, strict=True))
     return np.where(np.isfinite(image), truth[rows, columns], np.nan)
+
+
+def _transfer_rows(transfer: Transfer) -> list[dict]:
+    where = condition(object="white_noise", patches="perfect", **({"scan": transfer.scan} if transfer.scan else {}))
+    image, truth = transfer.image_rad, transfer.truth_rad
+    by_metric = {f"transfer_period_{low}_{high}px": transfer_in_band(image, truth, low, high) for low, high in BANDS_PX}
+    by_metric[f"transfer_period_{LONG_PERIOD_PX}px"] = transfer_at_period(image, truth, LONG_PERIOD_PX)
+    return [
+        metric_row(transfer.estimator, metric, "1", value, condition=where)
+        for metric, value in by_metric.items()
+        if np.isfinite(value)  # a small scan holds no period of 100 px
+    ]
+
+
+def _recipe_rows(truth: Truth) -> list[dict]:
+    """What the recipe asks of its network: how much of the dose falls into the mask, how much of the target is mean."""
+    intensity = truth.light.probe.abs().square()
+    lit = intensity > forward.MASK_THRESHOLD * intensity.max()
+    share = float(intensity[lit].sum() / intensity.sum())
+    mean_share = float((truth.patches_rad.mean(axis=2) ** 2).sum() / (truth.patches_rad**2).mean(axis=2).sum())
+    where = condition(probe="default")
+    return [
+        metric_row("published", "mask_dose_fraction", "1", share, condition=where),
+        metric_row(
+            "published", "target_mean_variance_fraction", "1", mean_share, condition=where, n=truth.patches_rad.shape[1]
+        ),
+    ]
+
+
+def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) -> dict[str, np.ndarray]:
+    """What the figure shows as pictures, of the first seed of every estimator.
+
+    Args:
+        path: the test file, whose counts are shown.
+
+    Returns:
+        estimators (E,); counts (X, n, n) of X objects of the headline; true_patches_rad (X, h, w) and
+        patches_rad (E, X, h, w) mean-free on the box of the mask, NaN outside; for each scan true_<scan>_rad (H, W)
+        and <scan>_rad (E, H, W) in object pixels, mean-free, NaN where no patch lies; pixel_size_a.
+    """
+    shown = [predictions[k] for k in sorted(_first_of_each_estimator(predictions).values())]
+    nearest = int(np.argmin(np.abs(np.array(truth.phase_std_rad) - truth.scan_phase_std_rad)))
+    dose = int(np.argmax(truth.dose_e))
+    true = truth.patches_rad[nearest, :_EXAMPLES]
+    true = true - true.mean(axis=1, keepdims=True)
+    mask = forward.patch_mask(truth.light.probe).numpy()
+    arrays = {
+        "estimators": np.array([prediction.estimator for prediction in shown]),
+        "counts": read_arrays(path, ["counts"])["counts"][nearest, dose, :_EXAMPLES],
+        "true_patches_rad": _on_box(true, mask),
+        "patches_rad": np.array(
+            [_on_box(prediction.patches_rad[nearest, dose, :_EXAMPLES], mask) for prediction in shown]
+        ),
+        "pixel_size_a": np.float64(truth.light.pixel_size_a),
+    }
+    for scan, image in truth.images_rad.items():
+        arrays |= _common_frame(scan, image, shown)
+    return arrays
+
+
+def _first_of_each_estimator(predictions: Sequence[Prediction]) -> dict[str, int]:
+    """Index of the first seed's last stage of every estimator, in the order of the predictions."""
+    first_seed: dict[str, int | None] = {}
+    chosen = {}
+    for index, prediction in enumerate(predictions):
+        if first_seed.setdefault(prediction.estimator, prediction.seed) == prediction.seed:
+            chosen[prediction.estimator] = index
+    return chosen
+
+
+def _on_box(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Values (X, K) of the mask's pixels as images (X, h, w) of its box, float32, NaN off the mask."""
+    images = np.full((len(values), *mask.shape), np.nan, np.float32)
+    images[:, mask] = values
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return images[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _common_frame(scan: str, truth: np.ndarray, shown: Sequence[Prediction]) -> dict[str, np.ndarray]:
+    """Truth and images of a scan in the frame of what every estimator covers, mean-free."""
+    whole = np.full((len(shown) + 1, *truth.shape), np.nan, np.float32)
+    whole[0] = truth
+    for index, prediction in enumerate(shown, start=1):
+        (top, left), (height, width) = prediction.origins_px[scan], prediction.images_rad[scan].shape
+        whole[index, top : top + height, left : left + width] = prediction.images_rad[scan]
+    covered = np.isfinite(whole).all(axis=0)
+    rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    frame = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    whole = np.where(covered, whole, np.nan)[frame]
+    whole -= np.nanmean(whole, axis=(1, 2), keepdims=True)
+    return {f"true_{scan}_rad": whole[0], f"{scan}_rad": whole[1:]}

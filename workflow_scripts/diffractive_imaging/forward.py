@@ -66,22 +66,6 @@ def true_patch(phase: Tensor) -> Tensor:
     return matrix @ phase @ matrix.T
 
 
-def upsample(image: Tensor) -> Tensor:
-    """A large object on the fine grid: sample [UPSAMPLING y, UPSAMPLING x] is pixel (y, x).
-
-    Args:
-        image: (H, W).
-
-    Returns:
-        (UPSAMPLING (H − 1) + 1, UPSAMPLING (W − 1) + 1).
-    """
-    rows, columns = (
-        cubic_matrix(torch.arange(UPSAMPLING * (side - 1) + 1).double() / UPSAMPLING, side).to(image)
-        for side in image.shape
-    )
-    return rows @ image @ columns.T
-
-
 def patch_illumination(probe: Tensor) -> Tensor:
     """|P|² over a patch, relative to its largest value there, interpolated by Fourier series.
 

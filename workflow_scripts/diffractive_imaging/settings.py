@@ -166,6 +166,8 @@ class Evaluate(Settings):
     transfer_points: int = Field(
         ge=16, le=1024, description="Scan points along each side of the raster of perfect patches for T(k)."
     )
+    transfer_step_px: float = Field(gt=0, le=2, description="Mean step of that raster, object pixels.")
+    transfer_jitter_px: float = Field(ge=0, le=1, description="Standard deviation of its jitter, object pixels.")
     seed: int = Field(ge=0, description="Seed of the white-noise object, of the jitter and of the bootstrap.")
 
 

@@ -1,12 +1,15 @@
 """One style for all figures, and figures whose bytes depend on their table alone."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from workflow_scripts.study.tables import number
 from workflow_scripts.workflow.errors import InputError
@@ -105,3 +108,27 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
         figure.savefig(stem.with_name(f"{stem.name}.{kind}"), metadata=metadata)
     text = table.to_csv(index=False, lineterminator="\n", float_format=number)
     stem.with_name(f"{stem.name}.csv").write_text(text, encoding="utf-8")
+
+
+def letter(axis: Axes, text: str) -> None:
+    """The bold letter of a panel, above its upper left corner."""
+    axis.text(-0.02, 1.06, text, transform=axis.transAxes, fontsize=9, fontweight="bold", ha="right", va="bottom")
+
+
+def scale_bar(axis: Axes, pixel_size_a: float) -> None:
+    """A bar of a round length, 1, 2 or 5 × 10ⁿ Å or nm, about a quarter of an image that `axis` shows.
+
+    pixel_size_a: side of a pixel of the image, Å.
+    """
+    left, right = sorted(axis.get_xlim())
+    target = (right - left) * pixel_size_a / 4
+    decade = 10 ** math.floor(math.log10(target))
+    length_a = max(step * decade for step in (1, 2, 5) if step * decade <= target)
+    label = f"{length_a / 10:g} nm" if length_a >= 10 else f"{length_a:g} Å"
+    bottom, top = sorted(axis.get_ylim())
+    x, y = left + 0.06 * (right - left), top - 0.07 * (top - bottom)
+    (bar,) = axis.plot([x, x + length_a / pixel_size_a], [y, y], color="white", linewidth=2, solid_capstyle="butt")
+    words = axis.text(x, y - 0.03 * (top - bottom), label, color="white", va="bottom")
+    # White with a dark rim is seen on any image.
+    bar.set_path_effects([withStroke(linewidth=3.2, foreground="black")])
+    words.set_path_effects([withStroke(linewidth=1.2, foreground="black")])

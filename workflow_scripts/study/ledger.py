@@ -99,9 +99,7 @@ def read_claims(path: Path, method: str) -> list[Claim]:
     return claims
 
 
-def make_ledger(
-    claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.DataFrame], scale: str
-) -> pd.DataFrame:
+def make_ledger(claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.DataFrame], scale: str) -> pd.DataFrame:
     """One row per claim, all as text: what was stated, what was measured at this scale, whether it holds.
 
     metrics_by_method: tables as `read_metrics` gives them. Values of several seeds are averaged.

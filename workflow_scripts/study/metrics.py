@@ -5,17 +5,14 @@ import numpy as np
 from workflow_scripts.workflow.errors import InputError
 
 
-def patch_misfit(predicted: np.ndarray, true: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Σ (predicted − true)² and Σ true² of each patch, (N, 2), every patch mean-free over the mask.
+def patch_misfit(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Σ (predicted − true)² and Σ true² of each patch, (N, 2), every patch mean-free.
 
-    predicted, true: (N, n, n) rad; mask: (n, n), where > 0.
+    predicted, true: (N, K) rad, the K pixels of each patch that lie in the mask.
     """
-    if predicted.shape != true.shape or predicted.shape[1:] != mask.shape:
-        raise InputError(
-            f"Predicted and true patches are {predicted.shape} and {true.shape}, the mask {mask.shape}; "
-            "expected (N, n, n), (N, n, n) and (n, n)."
-        )
-    predicted, true = (patches[:, mask > 0].astype(np.float64) for patches in (predicted, true))  # (N, K)
+    if predicted.shape != true.shape or predicted.ndim != 2:
+        raise InputError(f"Predicted and true patches are {predicted.shape} and {true.shape}; expected (N, K) both.")
+    predicted, true = (pixels.astype(np.float64) for pixels in (predicted, true))
     predicted, true = (pixels - pixels.mean(1, keepdims=True) for pixels in (predicted, true))
     return np.stack([((predicted - true) ** 2).sum(1), (true**2).sum(1)], axis=1)
 

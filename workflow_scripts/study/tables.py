@@ -108,10 +108,7 @@ def write_metrics(rows: list[dict] | pd.DataFrame, path: Path) -> None:
     table = _checked(pd.DataFrame(rows), path).sort_values(KEY, na_position="first", kind="stable")
     for column in ("value", "low", "high"):
         table[column] = ["" if np.isnan(value) else number(value) for value in table[column]]
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    table.to_csv(unfinished, index=False, lineterminator="\n")
-    unfinished.replace(path)
+    table.to_csv(path, index=False, lineterminator="\n")
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
@@ -136,9 +133,7 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         table[column] = numbers
     for column in ("seed", "n"):
         numbers, wrong = _numbers(table[column], required=column == "n")
-        _refuse(
-            table, wrong | (numbers % 1 > 0) | (numbers < 0), f"{column} that is no whole number ≥ 0", path
-        )
+        _refuse(table, wrong | (numbers % 1 > 0) | (numbers < 0), f"{column} that is no whole number ≥ 0", path)
         table[column] = numbers.astype("Int64")
     for column in ("estimator", "metric", "statistic", "unit"):
         _refuse(table, table[column] == "", f"row with an empty {column}", path)
@@ -148,9 +143,7 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     _refuse(table, half_open | (table["low"] > table["high"]), "interval that is none", path)
     _refuse(table, table.duplicated(KEY), "second value for one number", path)
 
-    headlines = (
-        (table["condition"] == HEADLINE).groupby([table[column] for column in NUMBER]).transform("sum")
-    )
+    headlines = (table["condition"] == HEADLINE).groupby([table[column] for column in NUMBER]).transform("sum")
     _refuse(table, headlines != 1, f"number with {HEADLINE} in another count of rows than one", path)
     return table
 

@@ -20,6 +20,12 @@ Scale = Literal["smoke", "laptop", "gpu", "paper"]
 Variant = Literal["published", "corrected"]
 
 
+class ComputeSection(Compute):
+    """The key `compute`: what the stages are told, and what Snakemake reserves for them."""
+
+    threads: int = Field(ge=1, description="CPU threads of each training and prediction job.")
+
+
 class Study(Settings):
     """The keys that all methods share."""
 
@@ -36,7 +42,7 @@ class Study(Settings):
         min_length=1,
         description="Arms of every method: published (the recipe with its faults) and corrected (ours).",
     )
-    compute: Compute = Field(description="On what the jobs run.")
+    compute: ComputeSection = Field(description="On what the jobs run.")
 
 
 def known_methods() -> list[str]:

@@ -1,0 +1,42 @@
+"""Compare every estimator with the truth, and both stitchings with a known object."""
+
+import pandas as pd
+
+from workflow_scripts.diffractive_imaging import evaluation
+from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.study.tables import number, write_metrics
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_arrays
+
+
+class Arguments(Evaluate):
+    """The settings of the stage."""
+
+
+def evaluate(job: Job[Arguments]) -> None:
+    """Write the metrics, the transfer of the stitchings by period, and the images that the figure shows."""
+    test = job.input("test")
+    truth = evaluation.read_truth(test)
+    predicted = [prediction for path in job.inputs["predictions"] for prediction in evaluation.read_predictions(path)]
+    transfers = list(evaluation.stitch_perfect_patches(truth.light, job.arguments))
+    rows = evaluation.metric_rows(truth, [evaluation.predict_zeros(truth), *predicted], transfers, job.arguments)
+    write_metrics(rows, job.outputs["metrics"])
+    table = pd.concat([transfer.table() for transfer in transfers])
+    table.to_csv(job.outputs["transfer"], index=False, lineterminator="\n", float_format=number)
+    write_arrays(job.outputs["images"], evaluation.example_images(test, truth, predicted))
+
+
+if __name__ == "__main__":
+    Command(
+        evaluate,
+        Arguments,
+        inputs={
+            "test": "Test file of the stage synthesize (.npz).",
+            "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
+        },
+        outputs={
+            "metrics": "Metrics (.csv).",
+            "transfer": "Transfer of both stitchings by period (.csv).",
+            "images": "Example patches and stitched images (.npz).",
+        },
+    ).main()
