@@ -8,16 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.diffractive_imaging.layout import cut_patches, lay_out
+from workflow_scripts.diffractive_imaging.layout import lay_out
 from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares
 from workflow_scripts.workflow.errors import InputError
 
 
 def test_a_patch_lies_with_its_centre_pixel_on_the_position():
-    image = torch.arange(40.0 * 48).reshape(40, 48)
-    patch = cut_patches(image, torch.tensor([[5.0, 7.0]]), size=8)[0]
-    assert patch[4, 4] == image[20, 28]
-    assert patch[4, 5] == image[20, 29]
+    patch = torch.zeros(1, 8, 8)
+    patch[0, 4, 4], patch[0, 4, 5] = 1.0, 2.0
+    layout, pixels = lay_out(patch, torch.tensor([[5.0, 7.0]]), torch.ones(8, 8), 4)
+    image = layout.scatter(pixels)
+    top, left = (4 * start for start in layout.origin)
+    assert image[20 - top, 28 - left] == 1
+    assert image[20 - top, 29 - left] == 2
 
 
 @given(
@@ -32,8 +35,19 @@ def test_summing_patches_is_the_adjoint_of_cutting_them(positions, upsampling, s
     values = torch.randn((len(positions), 6, 6), generator=generator, dtype=torch.float64)
     layout, pixels = lay_out(values, positions, torch.ones(6, 6), upsampling)
     image = torch.randn(layout.shape, generator=generator, dtype=torch.float64)
-    cut = cut_patches(image, positions, size=6, upsampling=upsampling, origin=layout.origin)
-    assert torch.isclose((layout.scatter(pixels) * image).sum(), (values * cut).sum())
+    cut = torch.cat([image.flatten()[index] for _, index in layout.indices()])  # (N, K)
+    assert torch.isclose((layout.scatter(pixels) * image).sum(), (pixels * cut).sum())
+
+
+@given(st.lists(st.tuples(st.floats(-3, 9), st.floats(-3, 9)), min_size=1, max_size=6), st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+def test_rounded_place_and_remainder_are_the_position(positions, upsampling):
+    positions = torch.tensor(positions, dtype=torch.float64)
+    layout, _ = lay_out(torch.zeros(len(positions), 6, 6), positions, torch.ones(6, 6), upsampling)
+    rows, columns = layout.corners // layout.shape[1], layout.corners % layout.shape[1]
+    centres = torch.stack([rows, columns], 1) + 3 + upsampling * torch.tensor(layout.origin)
+    assert layout.remainders.abs().max() <= 0.5
+    assert torch.allclose(centres + layout.remainders, upsampling * positions)
 
 
 def test_only_the_pixels_under_the_weights_take_room():
@@ -93,8 +107,3 @@ def test_nan_outside_the_mask_and_in_patches_left_out_is_no_matter():
     weights = with_value(torch.ones(8, 8), (0, 0), 0.0)
     stitched = least_squares(patches, torch.zeros(3, 2), weights, confidence=torch.tensor([1.0, 0.0, 1.0]))
     assert np.isclose(float(stitched.coverage.max()), 2.0)
-
-
-def test_a_patch_that_reaches_outside_the_image_is_refused():
-    with pytest.raises(InputError, match="leave a margin"):
-        cut_patches(torch.zeros(40, 40), torch.tensor([[0.0, 0.0]]), size=8)

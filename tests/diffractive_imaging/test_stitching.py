@@ -8,9 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.stitching import MARGIN_PX, illumination, jittered_raster, transfer
+from benchmarks.stitching import illumination
 from benchmarks.stitching import main as benchmark
-from workflow_scripts.diffractive_imaging.layout import cut_patches, lay_out
+from workflow_scripts.diffractive_imaging.forward import window_at
+from workflow_scripts.diffractive_imaging.layout import lay_out
+from workflow_scripts.diffractive_imaging.objects import refine
+from workflow_scripts.diffractive_imaging.perfect_patches import (
+    beside_truth,
+    transfer_by_period,
+    white_noise_scan,
+)
 from workflow_scripts.diffractive_imaging.stitching import (
     NormalOperator,
     damped_average,
@@ -19,21 +26,20 @@ from workflow_scripts.diffractive_imaging.stitching import (
     to_object_pixels,
 )
 
-CORNER = (-MARGIN_PX, -MARGIN_PX)
-
 
 @pytest.fixture(scope="module")
 def perfect():
-    """A white-noise object 215 px wide, 104 × 104 positions, and the patches of a perfect network."""
-    generator = np.random.default_rng(7)
-    positions = jittered_raster(104, 2.0, generator)
-    object_fine = torch.from_numpy(generator.standard_normal((900, 900)))
-    return object_fine, positions, cut_patches(object_fine, positions, size=32, origin=CORNER)
+    """A white-noise object 220 px wide, 140 × 140 positions, and the patches of a perfect network."""
+    return white_noise_scan(140, 1.5, 0.15, 32, seed=7)
+
+
+def transfer(stitched, object_rad):
+    return transfer_by_period(*beside_truth(stitched, object_rad))
 
 
 def random_scan(seed, n_patches=25, span=2.0, size=6):
     generator = torch.Generator().manual_seed(seed)
-    positions = span * torch.rand((n_patches, 2), generator=generator, dtype=torch.float64)
+    positions = torch.round(4 * span * torch.rand((n_patches, 2), generator=generator, dtype=torch.float64)) / 4
     weights = torch.rand((size, size), generator=generator, dtype=torch.float64)
     weights[weights < 0.3] = 0.0
     confidence = 0.2 + torch.rand(n_patches, generator=generator, dtype=torch.float64)
@@ -44,16 +50,18 @@ def random_scan(seed, n_patches=25, span=2.0, size=6):
 def test_perfect_patches_stitch_to_the_object_at_all_periods(perfect):
     object_fine, positions, patches = perfect
     stitched = least_squares(patches, positions, illumination())
-    assert list(transfer(stitched, object_fine).values()) == pytest.approx([1.0] * 4, abs=1e-3)
-    assert stitched.iterations <= 30
+    assert list(transfer(stitched, object_fine).values()) == pytest.approx([1.0] * 4, abs=0.04)
+    assert stitched.iterations <= 60
 
 
 def test_the_published_stitch_is_a_high_pass_filter(perfect):
     object_fine, positions, patches = perfect
     published = damped_average(patches, positions, illumination(), generator=torch.Generator().manual_seed(0))
     by_period = transfer(published, object_fine)
-    assert by_period["100 px"] <= 0.05
-    assert by_period["100 px"] < by_period["10–15 px"] < by_period["4–6 px"]
+    assert by_period["transfer_period_100px"] <= 0.05
+    assert (
+        by_period["transfer_period_100px"] < by_period["transfer_period_10_15px"] < by_period["transfer_period_4_6px"]
+    )
 
 
 @given(st.integers(0, 2**16))
@@ -96,10 +104,10 @@ def test_the_operator_and_its_preconditioner_are_symmetric_and_never_negative(se
 
 def test_an_offset_of_a_patch_changes_nothing(perfect):
     _, positions, patches = perfect
-    offsets = torch.randn(len(patches), 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    offsets = torch.randn(len(patches), 1, 1, generator=torch.Generator().manual_seed(1))
     one = least_squares(patches[:500], positions[:500], illumination())
     other = least_squares((patches + offsets)[:500], positions[:500], illumination())
-    assert torch.allclose(one.phase, other.phase, atol=1e-6, equal_nan=True)
+    assert torch.allclose(one.phase, other.phase, atol=1e-5, equal_nan=True)
 
 
 def test_a_confidence_of_two_is_a_patch_given_twice():
@@ -204,22 +212,36 @@ def test_the_same_seed_gives_the_same_bytes():
 
 
 def test_the_benchmark_fails_where_long_periods_are_missed(monkeypatch, capsys):
-    assert benchmark(["--side", "104", "--step", "2", "--repeats", "1"]) == 0
+    assert benchmark(["--side", "140", "--step", "1.5", "--repeats", "1"]) == 0
     filtered = lambda *scan: damped_average(*scan, generator=torch.Generator().manual_seed(0))  # noqa: E731
     monkeypatch.setattr("benchmarks.stitching.least_squares", filtered)
-    assert benchmark(["--side", "104", "--step", "2", "--repeats", "1"]) == 1
+    assert benchmark(["--side", "140", "--step", "1.5", "--repeats", "1"]) == 1
     assert "FAILED" in capsys.readouterr().err
+
+
+def test_what_the_fine_grid_rounds_off_is_made_up_for(perfect, monkeypatch):
+    """Without it the long periods of white noise drown in the errors of rounding."""
+    object_fine, positions, patches = perfect
+    error = {}
+    for passes in (0, 2):
+        monkeypatch.setattr("workflow_scripts.diffractive_imaging.stitching.SUBPIXEL_PASSES", passes)
+        image, truth = beside_truth(least_squares(patches, positions, illumination()), object_fine)
+        error[passes] = np.nanstd(image - truth)
+    assert error[2] < 0.5 * error[0]
 
 
 def test_the_published_stitch_transmits_what_was_measured_on_the_real_scan(real_data):
     """91 % at periods of 4–6 px, 49 % at 10–15, 8 % at 25–50, under 1 % beyond 100."""
-    positions, mask = np.load(real_data / "hbn_positions.npy"), np.load(real_data / "hbn_mask.npy")
-    object_fine = torch.from_numpy(np.random.default_rng(1).standard_normal((960, 960)))
-    patches = cut_patches(object_fine, positions, size=32, origin=CORNER)
-    published = damped_average(patches, positions, mask, generator=torch.Generator().manual_seed(0))
-    by_period = transfer(published, object_fine)
-    assert by_period["4–6 px"] == pytest.approx(0.91, abs=0.03)
-    assert by_period["10–15 px"] == pytest.approx(0.49, abs=0.03)
-    assert by_period["25–50 px"] == pytest.approx(0.08, abs=0.03)
-    assert by_period["100 px"] < 0.03
-    assert min(transfer(least_squares(patches, positions, mask), object_fine).values()) > 0.999
+    positions, mask = (
+        torch.from_numpy(np.load(real_data / "hbn_positions.npy")) + 8,
+        np.load(real_data / "hbn_mask.npy"),
+    )
+    side = int(np.ceil(float(positions.max()))) + 8
+    fine = torch.from_numpy(refine(np.random.default_rng(1).standard_normal((side, side)), 4))
+    patches = torch.cat([window_at(fine, part, 32, 1) for part in positions.split(1024)])
+    by_period = transfer(damped_average(patches, positions, mask, generator=torch.Generator().manual_seed(0)), fine)
+    assert by_period["transfer_period_4_6px"] == pytest.approx(0.91, abs=0.03)
+    assert by_period["transfer_period_10_15px"] == pytest.approx(0.49, abs=0.03)
+    assert by_period["transfer_period_25_50px"] == pytest.approx(0.08, abs=0.03)
+    assert by_period["transfer_period_100px"] < 0.03
+    assert min(transfer(least_squares(patches, positions, mask), fine).values()) >= 0.95

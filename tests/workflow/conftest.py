@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import io
 
-from tests.workflow.study import copy_project, snakemake
+from tests.workflow.running import copy_project, snakemake
 
 OVERLAY = """
 diffractive_imaging:

@@ -14,7 +14,7 @@ from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-SCANS = ("photograph", "step_edge")
+STEP_EDGE = "step_edge"
 ILLUMINATION = ("probe", "pixel_size_a", "dose_e")
 SYNTHETIC = ("dead leaves", "1/f")
 
@@ -67,7 +67,7 @@ class Scan:
 
 
 def read_scan(path: Path, name: str) -> Scan:
-    """One of the `SCANS` of a test file, without its truth."""
+    """One scan of a test file, without its truth."""
     counts, positions = f"{name}.counts", f"{name}.positions_px"
     found = read_arrays(path, [counts, positions, "detector_transposed"])
     return Scan(
@@ -75,6 +75,11 @@ def read_scan(path: Path, name: str) -> Scan:
         torch.from_numpy(found[positions]),
         bool(found["detector_transposed"]),
     )
+
+
+def scan_names(path: Path) -> list[str]:
+    """The scans of a test file: the names of photographs, and `STEP_EDGE`."""
+    return read_arrays(path, ["scans"])["scans"].tolist()
 
 
 def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:
@@ -179,9 +184,9 @@ def test_set(
 
     Returns:
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
-        test_dose_e (D,); for each scan of `SCANS`: <scan>.phase_rad float32 (H, W) on the fine grid,
+        test_dose_e (D,); scans, the names of the test photographs and `STEP_EDGE`; for each <scan>.phase_rad float32 (H, W) on the fine grid,
         <scan>.positions_px float64 (P, 2), <scan>.counts uint32 (P, n, n); detector_transposed bool;
-        scan_phase_std_rad; photograph, the name of the test photograph; and the illumination.
+        scan_phase_std_rad; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [
@@ -191,8 +196,11 @@ def test_set(
     scan = settings.scan
     # Half a window, and two more pixels for the interpolation between fine pixels.
     positions, side = raster(scan.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
-    image = photographs.read_grey(files[0], minimum_px=2 * light.n)
-    shapes = {"photograph": objects.large_photograph(image, side), "step_edge": objects.step_edge(side)}
+    shapes = {
+        path.name: objects.large_photograph(photographs.read_grey(path, minimum_px=2 * light.n), side)
+        for path in files[: scan.photographs]
+    }
+    shapes[STEP_EDGE] = objects.step_edge(side)
     arrays = {
         "unit_phase": unit,
         "phase_std_rad": np.array(settings.test_phase_std_rad),
@@ -200,10 +208,10 @@ def test_set(
         "counts": np.array(counts),
         "detector_transposed": np.bool_(scan.detector_transposed),
         "scan_phase_std_rad": np.float64(scan.phase_std_rad),
-        "photograph": np.array(files[0].name),
+        "scans": np.array(list(shapes)),
     }
-    for name in SCANS:
-        fine = objects.refine(shapes[name] * scan.phase_std_rad, forward.UPSAMPLING)
+    for name, shape in shapes.items():
+        fine = objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING)
         counted = forward.simulate_scan(light.probe, torch.from_numpy(fine), positions, light.dose_e, _generator(rng))
         if scan.detector_transposed:
             counted = counted.transpose(-2, -1)

@@ -17,7 +17,8 @@ def evaluate(job: Job[Arguments]) -> None:
     """Write the metrics, the transfer of the stitchings by period, and the images that the figure shows."""
     test = job.input("test")
     truth = evaluation.read_truth(test)
-    predicted = [prediction for path in job.inputs["predictions"] for prediction in evaluation.read_predictions(path)]
+    scans = list(truth.images_rad)
+    predicted = [found for path in job.inputs["predictions"] for found in evaluation.read_predictions(path, scans)]
     transfers = list(evaluation.stitch_perfect_patches(truth.light, job.arguments))
     rows = evaluation.metric_rows(truth, [evaluation.predict_zeros(truth), *predicted], transfers, job.arguments)
     write_metrics(rows, job.outputs["metrics"])

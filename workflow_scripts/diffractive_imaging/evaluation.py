@@ -9,25 +9,27 @@ import pandas as pd
 import torch
 
 from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import SCANS, Illumination, raster
-from workflow_scripts.diffractive_imaging.objects import refine
+from workflow_scripts.diffractive_imaging.datasets import STEP_EDGE, Illumination, scan_names
+from workflow_scripts.diffractive_imaging.perfect_patches import (
+    beside_truth,
+    cut_like,
+    transfer_by_period,
+    white_noise_scan,
+)
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares, to_object_pixels
 from workflow_scripts.study.bootstrap import bootstrap
-from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree
+from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
 from workflow_scripts.study.tables import condition, metric_row, with_headline
-from workflow_scripts.study.transfer import radial_transfer, transfer_at_period, transfer_in_band
+from workflow_scripts.study.transfer import radial_transfer
 from workflow_scripts.workflow.files import read_arrays
 
 # Stages of a learned estimator, as predictions name them and as conditions do; ridge is fitted, in no stage.
 STAGES = {"pretrained": "pretrain", "finetuned": "finetune", "fitted": None}
-BANDS_PX = ((4, 6), (10, 15), (25, 50))
-LONG_PERIOD_PX = 100
 _EXAMPLES = 4  # patterns that the figure shows
 # The published experiment's raster and mask (doi:10.1103/PhysRevLett.130.016101, data of its release).
 PUBLISHED_STEP_PX = 0.86995916
 PUBLISHED_MASK_PX = 12  # fine pixels a side
-_MARGIN_PX = 6  # a patch reaches 4 px beyond its position
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,7 @@ class Transfer:
 
 
 def stitch_perfect_patches(light: Illumination, settings: Evaluate) -> Iterator[Transfer]:
-    """Both stitchings of both geometries.
-
-    The patches are cut at the exact positions, which the stitchings round to the fine grid.
-    """
+    """Both stitchings of perfect patches, in the geometry of our scans and in that of the published experiment."""
     n = light.n
     lit = torch.zeros(n, n, dtype=torch.bool)
     side = slice(n // 2 - PUBLISHED_MASK_PX // 2, n // 2 + PUBLISHED_MASK_PX // 2)
@@ -66,18 +65,14 @@ def stitch_perfect_patches(light: Illumination, settings: Evaluate) -> Iterator[
         "published": (PUBLISHED_STEP_PX, 0.0, lit, torch.ones(n, n, dtype=torch.float64)),
     }
     for scan, (step, jitter, mask, weights) in geometries.items():
-        rng = np.random.default_rng(settings.seed)
-        positions, length = raster(settings.transfer_points, step, jitter, _MARGIN_PX, rng)
-        fine = torch.from_numpy(refine(rng.standard_normal((length, length)), forward.UPSAMPLING))
-        patches = torch.cat([forward.window_at(fine, part, n, 1) for part in positions.split(1024)])
-        truth = to_object_pixels(fine, forward.UPSAMPLING).numpy()
+        perfect = white_noise_scan(settings.transfer_points, step, jitter, n, settings.seed)
+        scanned = perfect.patches_rad, perfect.positions_px
         generator = torch.Generator().manual_seed(settings.seed)
         for estimator, stitched in (
-            ("published", damped_average(patches, positions, mask, generator=generator)),
-            ("corrected", least_squares(patches, positions, weights * mask)),
+            ("published", damped_average(*scanned, mask, generator=generator)),
+            ("corrected", least_squares(*scanned, weights * mask)),
         ):
-            image = stitched.to_object_pixels().numpy()
-            yield Transfer(estimator, scan, image, cut_like(truth, image, stitched.origin))
+            yield Transfer(estimator, scan, *beside_truth(stitched, perfect.object_rad))
 
 
 @dataclass(frozen=True)
@@ -102,10 +97,11 @@ def read_truth(path: Path) -> Truth:
     """The truth of a test file of the stage synthesize."""
     light = Illumination.read(path)
     names = ["unit_phase", "phase_std_rad", "test_dose_e", "scan_phase_std_rad"]
-    found = read_arrays(path, [*names, *(f"{name}.phase_rad" for name in SCANS)])
+    scans = scan_names(path)
+    found = read_arrays(path, [*names, *(f"{name}.phase_rad" for name in scans)])
     mask = forward.patch_mask(light.probe)
     unit = forward.true_patch(torch.from_numpy(found["unit_phase"]).double())[:, mask].numpy()
-    images = {name: torch.from_numpy(found[f"{name}.phase_rad"]) for name in SCANS}
+    images = {name: torch.from_numpy(found[f"{name}.phase_rad"]) for name in scans}
     return Truth(
         light,
         found["phase_std_rad"][:, None, None] * unit,
@@ -134,20 +130,20 @@ class Prediction:
     origins_px: Mapping[str, tuple[int, int]]
 
 
-def read_predictions(path: Path) -> Iterator[Prediction]:
+def read_predictions(path: Path, scans: Sequence[str]) -> Iterator[Prediction]:
     """Every stage of a file of the stage predict."""
     about = read_arrays(path, ["estimator", "seed", "stages"])
     for stage in about["stages"].tolist():
         names = [f"{stage}.patches_rad"]
-        names += [f"{stage}.{scan}.{kind}" for scan in SCANS for kind in ("image_rad", "origin_px")]
+        names += [f"{stage}.{scan}.{kind}" for scan in scans for kind in ("image_rad", "origin_px")]
         found = read_arrays(path, names)
         yield Prediction(
             estimator=str(about["estimator"]),
             seed=int(about["seed"]) if STAGES[stage] else None,
             stage=STAGES[stage],
             patches_rad=found[f"{stage}.patches_rad"],
-            images_rad={scan: found[f"{stage}.{scan}.image_rad"] for scan in SCANS},
-            origins_px={scan: tuple(found[f"{stage}.{scan}.origin_px"].tolist()) for scan in SCANS},
+            images_rad={scan: found[f"{stage}.{scan}.image_rad"] for scan in scans},
+            origins_px={scan: tuple(found[f"{stage}.{scan}.origin_px"].tolist()) for scan in scans},
         )
 
 
@@ -170,7 +166,7 @@ def metric_rows(
     patches, images, others = [], [], []
     for prediction in predictions:
         patches += _patch_rows(truth, prediction, settings)
-        images += _image_rows(truth, prediction)
+        images += _image_rows(truth, prediction, settings)
     for transfer in transfers:
         others += _transfer_rows(transfer)
     full = {"dose_e": truth.light.dose_e, "phase_std_rad": truth.scan_phase_std_rad}
@@ -197,36 +193,36 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
     return rows
 
 
-def _image_rows(truth: Truth, prediction: Prediction) -> list[dict]:
-    """RMSE of the stitched scans; each is one source, so there is no interval."""
+def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
+    """RMSE of the stitched scans: over the photographs, each a source of its own, and of the step edge."""
     rows = []
     stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
-    for name, image in prediction.images_rad.items():
-        true = cut_like(truth.images_rad[name], image, prediction.origins_px[name])
+    photographs = [name for name in prediction.images_rad if name != STEP_EDGE]
+    for name, scans in (("photograph", photographs), (STEP_EDGE, [STEP_EDGE])):
+        errors = []
+        for scan in scans:
+            image = prediction.images_rad[scan]
+            true = cut_like(truth.images_rad[scan], image, prediction.origins_px[scan])
+            errors.append(phase_rmse_rad_meanfree(image, true))
+        interval = bootstrap(
+            np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
+        )
         where = condition(dose_e=truth.light.dose_e, object=name, phase_std_rad=truth.scan_phase_std_rad, **stage)
-        rmse = phase_rmse_rad_meanfree(image, true)
         rows.append(
             metric_row(
-                prediction.estimator, "phase_rmse_rad_meanfree", "rad", rmse, condition=where, seed=prediction.seed
+                *(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval),
+                condition=where,
+                seed=prediction.seed,
             )
         )
     return rows
 
 
-def cut_like(truth: np.ndarray, image: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-    """The part of a true image (H, W) that an image (h, w) with this origin shows, NaN where it shows nothing."""
-    rows, columns = (slice(start, start + side) for start, side in zip(origin, image.shape, strict=True))
-    return np.where(np.isfinite(image), truth[rows, columns], np.nan)
-
-
 def _transfer_rows(transfer: Transfer) -> list[dict]:
     where = condition(object="white_noise", patches="perfect", **({"scan": transfer.scan} if transfer.scan else {}))
-    image, truth = transfer.image_rad, transfer.truth_rad
-    by_metric = {f"transfer_period_{low}_{high}px": transfer_in_band(image, truth, low, high) for low, high in BANDS_PX}
-    by_metric[f"transfer_period_{LONG_PERIOD_PX}px"] = transfer_at_period(image, truth, LONG_PERIOD_PX)
     return [
         metric_row(transfer.estimator, metric, "1", value, condition=where)
-        for metric, value in by_metric.items()
+        for metric, value in transfer_by_period(transfer.image_rad, transfer.truth_rad).items()
         if np.isfinite(value)  # a small scan holds no period of 100 px
     ]
 
@@ -253,8 +249,8 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
         path: the test file, whose counts are shown.
 
     Returns:
-        estimators (E,); counts (X, n, n) of X objects of the headline; true_patches_rad (X, h, w) and
-        patches_rad (E, X, h, w) mean-free on the box of the mask, NaN outside; for each scan true_<scan>_rad (H, W)
+        estimators (E,); scans (C,); counts (X, n, n) of X objects of the headline; true_patches_rad (X, h, w) and
+        patches_rad (E, X, h, w) mean-free on the box of the mask, NaN outside; for each scan true.<scan>_rad (H, W)
         and <scan>_rad (E, H, W) in object pixels, mean-free, NaN where no patch lies; pixel_size_a.
     """
     shown = [predictions[k] for k in sorted(_first_of_each_estimator(predictions).values())]
@@ -271,6 +267,7 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
             [_on_box(prediction.patches_rad[nearest, dose, :_EXAMPLES], mask) for prediction in shown]
         ),
         "pixel_size_a": np.float64(truth.light.pixel_size_a),
+        "scans": np.array(list(truth.images_rad)),
     }
     for scan, image in truth.images_rad.items():
         arrays |= _common_frame(scan, image, shown)
@@ -307,4 +304,4 @@ def _common_frame(scan: str, truth: np.ndarray, shown: Sequence[Prediction]) -> 
     frame = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     whole = np.where(covered, whole, np.nan)[frame]
     whole -= np.nanmean(whole, axis=(1, 2), keepdims=True)
-    return {f"true_{scan}_rad": whole[0], f"{scan}_rad": whole[1:]}
+    return {f"true.{scan}_rad": whole[0], f"{scan}_rad": whole[1:]}

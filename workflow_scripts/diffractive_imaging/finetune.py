@@ -7,7 +7,7 @@ import shutil
 
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.datasets import SCANS, Illumination, read_scan
+from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
 from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network, oriented, stitch
 from workflow_scripts.diffractive_imaging.scan_task import ScanTask
 from workflow_scripts.diffractive_imaging.settings import Finetune, VariantName
@@ -42,7 +42,7 @@ def finetune(job: Job[Arguments]) -> None:
         job.device = str(device)
         network = load_network(job.input("pretrained"))
         scans = []
-        for name in SCANS:
+        for name in scan_names(job.input("measured")):
             scan = read_scan(job.input("measured"), name)
             counts = oriented(scan.counts, scan.detector_transposed, variant)
             patches = estimate_patches(

@@ -1,4 +1,4 @@
-"""Patches on the fine grid: where they lie in an image, cut from it or summed into it.
+"""Patches on the fine grid: where they lie in an image, and their sums in it.
 
 The fine grid has `upsampling` pixels per object pixel. Positions are [y, x] in object pixels, rounded to
 the fine grid; pixel [n//2, n//2] of a patch (n, n) lies on its position.
@@ -29,6 +29,7 @@ class Layout:
     confidence: (N,) float64, > 0.
     corners: (N,) flat index in the image of the first row and column of each patch's K pixels.
     offsets: (K,) flat index of each pixel from that corner.
+    remainders: (N, 2) [y, x] float64, how far each patch lies from where it was rounded to, in fine pixels, ≤ ½.
     shape: (H, W) of the image, a fast size of the FFT.
     extent: (H, W) without what was added for the FFT.
     origin: (y, x) of image pixel [0, 0] in object pixels.
@@ -40,6 +41,7 @@ class Layout:
     confidence: torch.Tensor
     corners: torch.Tensor
     offsets: torch.Tensor
+    remainders: torch.Tensor
     shape: tuple[int, int]
     extent: tuple[int, int]
     origin: tuple[int, int]
@@ -117,35 +119,12 @@ def lay_out(
         confidence=confidence,
         corners=torch.from_numpy(corners[:, 0] * shape[1] + corners[:, 1]).to(patches.device),
         offsets=(rows - top) * shape[1] + (columns - left),
+        remainders=torch.from_numpy(positions * upsampling - np.rint(positions * upsampling)).to(patches.device),
         shape=shape,
         extent=(int(extent[0]), int(extent[1])),
         origin=(int(origin[0]), int(origin[1])),
     )
     return layout, pixels
-
-
-def cut_patches(
-    image: torch.Tensor,
-    positions: torch.Tensor,
-    *,
-    size: int,
-    upsampling: int = 4,
-    origin: tuple[int, int] = (0, 0),
-) -> torch.Tensor:
-    """The patches (N, size, size) that a fine image (H, W) holds at the positions: perfect patches.
-
-    positions: (N, 2) [y, x] in object pixels; origin: (y, x) of image pixel [0, 0] in object pixels.
-    Raises InputError where a patch reaches outside the image.
-    """
-    positions = _checked_positions(positions, len(positions))
-    corners = _fine_corners(positions, size, upsampling) - np.asarray(origin) * upsampling
-    if corners.min() < 0 or (corners.max(0) + size > np.array(image.shape)).any():
-        raise InputError(
-            f"Patches of {size} fine pixels at {positions.min(0)} to {positions.max(0)} px reach outside "
-            f"the image of {tuple(image.shape)} fine pixels from {origin}; leave a margin of half a patch."
-        )
-    rows, columns = torch.from_numpy(corners).to(image.device).T
-    return image.unfold(0, size, 1).unfold(1, size, 1)[rows, columns]
 
 
 def _fine_corners(positions: np.ndarray, n: int, upsampling: int) -> np.ndarray:

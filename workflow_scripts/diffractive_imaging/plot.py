@@ -1,6 +1,7 @@
 """The figure of diffractive imaging, drawn from the tables and images of the stage evaluate."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,15 +22,7 @@ from workflow_scripts.study.tables import HEADLINE, read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
-IMAGES = (
-    "estimators",
-    "counts",
-    "true_patches_rad",
-    "patches_rad",
-    "true_photograph_rad",
-    "photograph_rad",
-    "pixel_size_a",
-)
+IMAGES = ("estimators", "counts", "true_patches_rad", "patches_rad", "pixel_size_a")
 
 
 class Arguments(Plot):
@@ -40,9 +33,16 @@ def plot(job: Job[Arguments]) -> None:
     """Write the figure in three formats and the table of its curves."""
     table = source_table(read_metrics(job.input("metrics")), pd.read_csv(job.input("transfer")))
     with style():
-        figure = draw(table, read_arrays(job.input("images"), IMAGES))
+        figure = draw(table, read_images(job.input("images")))
         # The four outputs share their stem.
         save_figure(figure, table, job.outputs["svg"].with_suffix(""))
+
+
+def read_images(path: Path) -> dict[str, np.ndarray]:
+    """What panels a and b show: `IMAGES`, and of the first scan, a photograph, true_scan_rad and scan_rad."""
+    shown = str(read_arrays(path, ["scans"])["scans"][0])
+    images = read_arrays(path, [*IMAGES, f"true.{shown}_rad", f"{shown}_rad"])
+    return images | {"true_scan_rad": images[f"true.{shown}_rad"], "scan_rad": images[f"{shown}_rad"]}
 
 
 def source_table(metrics: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
@@ -94,9 +94,9 @@ def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
 
 
 def _draw_scan(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
-    truth = images["true_photograph_rad"]
+    truth = images["true_scan_rad"]
     limit = np.nanpercentile(np.abs(truth), 99)
-    pictures = [truth, *images["photograph_rad"]]
+    pictures = [truth, *images["scan_rad"]]
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axis, picture, name in zip(axes, pictures, ["truth", *images["estimators"].tolist()], strict=True):
         shown = axis.imshow(picture, vmin=-limit, vmax=limit)
@@ -114,7 +114,10 @@ def _draw_transfer(axis: Axes, curves: pd.DataFrame) -> None:
         looks = {**estimator_style(estimator), "marker": ""}
         axis.plot(curve["period_px"], curve["value"], label=labels[estimator], **looks)
     axis.axhline(0.95, color="0.6", linewidth=0.6, linestyle=":")
-    axis.set(xscale="log", xlabel="period of the detail (object pixels)", ylabel="transfer T", ylim=(-0.03, 1.06))
+    axis.set_xscale("log")
+    axis.set_xticks([2, 5, 10, 20, 50, 100], labels=["2", "5", "10", "20", "50", "100"])
+    axis.minorticks_off()
+    axis.set(xlabel="period of the detail (object pixels)", ylabel="transfer T", ylim=(-0.03, 1.06))
     axis.legend(loc="center left")
     letter(axis, "c")
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.datasets import SCANS, Illumination, read_scan
+from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
 from workflow_scripts.diffractive_imaging.estimators import Estimator, NetworkEstimator, RidgeEstimator
 from workflow_scripts.diffractive_imaging.forward import patch_mask
 from workflow_scripts.diffractive_imaging.reconstruction import oriented, stitch
@@ -53,7 +53,7 @@ def predict(job: Job[Arguments]) -> None:
                 for parts in found["counts"]
             ]
             arrays[f"{stage}.patches_rad"] = np.array(patches)  # (S, D, M, pixels of the mask)
-            for name in SCANS:
+            for name in scan_names(test):
                 scan = read_scan(test, name)
                 counts = oriented(scan.counts, scan.detector_transposed, variant)
                 image = stitch(estimator(counts, light.dose_e), scan.positions_px, light, variant, arguments.seed)

@@ -47,6 +47,9 @@ class ProbeSettings(Settings):
 class ScanSettings(Settings):
     """The simulated scans of the large test objects."""
 
+    photographs: int = Field(
+        ge=1, description="Test photographs that are scanned, at most; a step edge is scanned too."
+    )
     points: int = Field(ge=8, le=512, description="Scan points along each side of the raster.")
     step_px: float = Field(gt=0, le=2, description="Mean step of the raster, object pixels.")
     jitter_px: float = Field(ge=0, le=1, description="Standard deviation of the position jitter, object pixels.")

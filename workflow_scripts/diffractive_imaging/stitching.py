@@ -27,6 +27,11 @@ from torch.nn import functional
 from workflow_scripts.diffractive_imaging.layout import Layout, lay_out
 from workflow_scripts.workflow.errors import InputError
 
+# On perfect patches of white noise two passes raise the spectral SNR of periods of 100 px from below 1 to some
+# hundreds, and more add nothing. A pass needs a few digits of its correction alone.
+SUBPIXEL_PASSES = 2
+SUBPIXEL_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True)
 class Stitched:
@@ -91,7 +96,7 @@ def least_squares(
     """The image that explains all patches best, each with an offset of its own.
 
     patches: (N, n, n) phase in rad on the fine grid; pixel [n//2, n//2] lies on the position.
-    positions: (N, 2) [y, x] in object pixels, rounded to the fine grid here.
+    positions: (N, 2) [y, x] in object pixels; what the fine grid rounds off is made up for to second order.
     weights: (n, n) illumination inside the mask, zero outside; its scale does not matter.
     confidence: (N,) λ_j ≥ 0, and 0 leaves the patch out; None means 1 for each.
     tolerance: on `Stitched.relative_residual`; 1e-5 takes about ten iterations.
@@ -102,7 +107,12 @@ def least_squares(
     _subtract_means(pixels, layout)
     right_side = layout.scatter(pixels.mul_(layout.weights).mul_(layout.confidence[:, None]))
     operator = NormalOperator(layout)
-    image, iterations, relative = _conjugate_gradients(operator, right_side, tolerance, max_iterations)
+    rounded, iterations, relative = _conjugate_gradients(operator, right_side, tolerance, max_iterations)
+    image = rounded
+    for _ in range(SUBPIXEL_PASSES):
+        right_side = _moved_back(image, layout, operator.covered)
+        change, more, _ = _conjugate_gradients(operator, right_side, SUBPIXEL_TOLERANCE, max_iterations)
+        image, iterations = rounded + change, iterations + more
     if relative > tolerance:
         warnings.warn(
             f"Stitching stopped after {iterations} iterations with a relative residual of {relative:.1e}, "
@@ -292,6 +302,37 @@ def _conjugate_gradients(
         residual -= length * applied
         last_energy = energy
     raise AssertionError("the loop returns")
+
+
+def _moved_back(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> torch.Tensor:
+    """The right side (H, W) of what patches that were rounded to the fine grid lack.
+
+    A patch shows a(x_j + δ_j + p); seen from the rounded x_j this is a(x_j + p) + δ_j · ∇a + ½ δ_j · ∇∇a δ_j + O(δ³).
+    """
+    along_y, along_x = _slope(image, covered, 0), _slope(image, covered, 1)
+    curved_y, curved_x = _slope(along_y, covered, 0), _slope(along_x, covered, 1)
+    twisted = _slope(along_x, covered, 0)
+    terms = [term.flatten() for term in (along_y, along_x, curved_y, curved_x, twisted)]
+    y, x = layout.remainders.T
+    factors = torch.stack([y, x, y * y / 2, x * x / 2, y * x], dim=1)  # (N, 5)
+    moved = torch.zeros_like(image).flatten()
+    for chunk, index in layout.indices():
+        lacking = torch.zeros(index.shape, dtype=image.dtype, device=image.device)  # (n, K)
+        for factor, term in zip(factors[chunk].T, terms, strict=True):
+            lacking.addcmul_(factor[:, None], term[index], value=-1)
+        _subtract_means(lacking, layout)
+        lacking.mul_(layout.weights).mul_(layout.confidence[chunk, None])
+        moved.index_add_(0, index.flatten(), lacking.flatten())
+    return moved.reshape(image.shape)
+
+
+def _slope(image: torch.Tensor, covered: torch.Tensor, axis: int) -> torch.Tensor:
+    """Differences (H, W) along an axis over covered pixels: central, at a rim one-sided, 0 for a lone pixel."""
+    valid = covered & covered.roll(-1, axis)
+    valid.select(axis, -1).fill_(False)  # the roll goes around
+    forward = torch.where(valid, image.roll(-1, axis) - image, 0.0)
+    number = valid.to(image.dtype)
+    return (forward + forward.roll(1, axis)) / (number + number.roll(1, axis)).clamp_min(1.0)
 
 
 def _parts(layout: Layout) -> torch.Tensor:

@@ -34,3 +34,8 @@ def phase_rmse_rad_meanfree(image: np.ndarray, truth: np.ndarray) -> float:
     if difference.size == 0:
         raise InputError("Image and truth share no covered pixel; compare what was measured.")
     return float(difference.std())
+
+
+def root_mean_square(values: np.ndarray) -> float:
+    """√⟨x²⟩ of values (N,): how RMS errors of several images of one size are pooled."""
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -1,0 +1,118 @@
+"""The files that the stages hand on: what they hold, that they repeat, and what a bad probe says."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.diffractive_imaging import settings
+from workflow_scripts.diffractive_imaging import datasets, forward
+from workflow_scripts.diffractive_imaging.sources import photographs
+from workflow_scripts.optics.diffraction import diffraction_pattern
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import write_arrays
+
+
+@pytest.fixture(scope="module")
+def light():
+    given_settings = settings.synthesize()
+    return datasets.illumination(given_settings.probe, given_settings.dose_e, None)
+
+
+def make_training(light, seed=0, **changes):
+    files = [photographs(None, split)[:2] for split in ("train", "validation")]
+    return datasets.training_set(settings.synthesize(**changes), light, *files, np.random.default_rng(seed))
+
+
+def test_training_and_validation_share_no_photograph(light):
+    made = make_training(light, samples_per_shard=64)
+    assert made["phase_rad"].shape == made["counts"].shape == (64, 32, 32)
+    sides = [
+        set(made["source_names"][made["source"][side]]) - set(datasets.SYNTHETIC)
+        for side in (made["validation"], ~made["validation"])
+    ]
+    assert all(sides)
+    assert not sides[0] & sides[1]
+
+
+def test_the_same_seed_gives_the_same_arrays_and_another_seed_others(light):
+    first, again, other = (make_training(light, seed, samples_per_shard=32) for seed in (1, 1, 2))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["phase_rad"], other["phase_rad"])
+
+
+def test_counts_have_the_dose_and_the_pattern_of_their_phase(light):
+    made = make_training(light, samples_per_shard=64)
+    electrons = made["counts"].sum(axis=(1, 2))
+    assert abs(electrons.mean() / light.dose_e - 1) < 0.005
+    expected = light.dose_e * diffraction_pattern(light.probe, torch.from_numpy(made["phase_rad"]).double()).numpy()
+    bright = expected > 10
+    chi_square = ((made["counts"] - expected) ** 2 / expected)[bright].mean()
+    assert abs(chi_square - 1) < 0.05
+
+
+def test_the_shares_of_the_mixture_are_those_of_the_settings(light):
+    made = make_training(light, samples_per_shard=100, dead_leaves_share=1.0, one_over_f_share=0.0)
+    assert set(made["source_names"][made["source"]]) == {"dead leaves"}
+
+
+def test_a_transposed_detector_records_transposed_patterns(light):
+    made = {}
+    for transposed in (False, True):
+        scan = {"points": 8, "step_px": 0.87, "jitter_px": 0.1, "phase_std_rad": 0.5, "detector_transposed": transposed}
+        changed = settings.synthesize(scan=scan)
+        made[transposed] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
+    assert np.array_equal(made[True]["photograph.counts"], made[False]["photograph.counts"].transpose(0, 2, 1))
+    assert np.array_equal(made[True]["counts"], made[False]["counts"])
+
+
+@given(st.integers(2, 20), st.floats(0.2, 2), st.floats(0, 0.5), st.floats(0, 20), st.integers(0, 5))
+def test_an_object_holds_the_margin_around_every_position(points, step, jitter, margin, seed):
+    positions, side = datasets.raster(points, step, jitter, margin, np.random.default_rng(seed))
+    assert positions.shape == (points**2, 2)
+    assert (positions >= margin - 1e-9).all()
+    assert (positions <= side - 1 - margin + 1e-9).all()
+
+
+def test_an_illumination_reads_back(light, tmp_path):
+    write_arrays(tmp_path / "a.npz", light.arrays())
+    again = datasets.Illumination.read(tmp_path / "a.npz")
+    assert torch.equal(again.probe, light.probe)
+    assert (again.pixel_size_a, again.dose_e) == (light.pixel_size_a, light.dose_e)
+
+
+def test_a_probe_from_a_file_is_the_wave_normalised(tmp_path, light):
+    np.save(tmp_path / "probe.npy", 7 * light.probe.numpy())
+    read = datasets.illumination(settings.synthesize().probe, 100.0, tmp_path / "probe.npy")
+    assert torch.allclose(read.probe, light.probe)
+    assert forward.patch_mask(read.probe).equal(forward.patch_mask(light.probe))
+
+
+BAD_PROBES = {
+    "another size": np.ones((16, 16), complex),
+    "a stack": np.ones((2, 32, 32), complex),
+    "an intensity": np.ones((32, 32)),
+    "not finite": np.full((32, 32), np.nan, complex),
+    "zero": np.zeros((32, 32), complex),
+    "no numbers": np.full((32, 32), "a"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PROBES)
+def test_a_bad_probe_is_one_sentence_that_names_the_file(tmp_path, kind):
+    np.save(tmp_path / "probe.npy", BAD_PROBES[kind])
+    with pytest.raises(InputError, match=r"probe\.npy") as caught:
+        datasets.illumination(settings.synthesize().probe, 100.0, tmp_path / "probe.npy")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_probe_file_that_is_no_array_or_holds_objects_is_refused(tmp_path):
+    path = tmp_path / "probe.npy"
+    for content in (b"", b"not an array", None):
+        if content is None:
+            np.save(path, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
+        else:
+            path.write_bytes(content)
+        with pytest.raises(InputError, match=r"probe\.npy"):
+            datasets.illumination(settings.synthesize().probe, 100.0, path)

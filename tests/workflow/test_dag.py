@@ -1,0 +1,242 @@
+"""The DAG: its form, its shape at every scale, one run of it, and exactly what reruns."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.workflow.conftest import STUDY
+from tests.workflow.running import ENVIRONMENT, planned, snakemake
+from workflow_scripts.study.tables import read_metrics
+from workflow_scripts.workflow.closure import ROOT
+
+METHOD = "diffractive_imaging"
+
+
+def of_stages(*stages, **more):
+    """The jobs of one run of these stages, as a dry run counts them."""
+    return {f"{METHOD}_{stage}": 1 for stage in stages} | more
+
+
+AFTER_TRAINING = ("finetune", "predict", "evaluate", "plot")
+EVERYTHING = of_stages(*AFTER_TRAINING, "pretrain", "predict_ridge", ledger=1) | {f"{METHOD}_synthesize": 2}
+
+
+def test_lint_is_clean():
+    done = snakemake(ROOT, "--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["snakefmt", "--check", "Snakefile", "rules"],
+    ],
+    ids=" ".join,
+)
+def test_the_form_is_in_order(words):
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rule_graph_is_the_same_at_all_scales():
+    graphs = {}
+    for scale in ("smoke", "laptop", "gpu", "paper"):
+        done = snakemake(ROOT, "--rulegraph", "--config", f"scale={scale}")
+        assert done.returncode == 0, done.stderr
+        names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', done.stdout, flags=re.MULTILINE))
+        edges = re.findall(r"^\s*(\d+) -> (\d+)", done.stdout, flags=re.MULTILINE)
+        graphs[scale] = {(names[start], names[end]) for start, end in edges}
+    assert graphs["laptop"]
+    assert all(graph == graphs["laptop"] for graph in graphs.values())
+
+
+def test_smoke_has_at_most_eight_jobs_a_method():
+    jobs = planned(ROOT, "--forceall", "--config", "scale=smoke")
+    assert sum(count for rule, count in jobs.items() if rule.startswith(METHOD)) <= 8
+
+
+def test_one_run_makes_every_artifact_with_its_provenance(finished):
+    results = finished / "results" / "smoke"
+    metrics = read_metrics(results / METHOD / "evaluate" / "metrics.csv")
+    assert set(metrics["estimator"]) >= {"corrected", "ridge", "zeros"}
+    zeros = metrics[(metrics["estimator"] == "zeros") & (metrics["metric"] == "patch_r2")]
+    assert (zeros["value"] == 0).all()
+    for suffix in ("svg", "pdf", "png", "csv"):
+        assert (results / "figures" / f"{METHOD}.{suffix}").stat().st_size > 500
+    ledger = pd.read_csv(results / "claims.csv", keep_default_na=False)
+    assert list(ledger.columns) == [
+        *("method", "claim", "metric", "unit", "stated", "published", "corrected", "baseline"),
+        *("target", "holds", "source"),
+    ]
+    # No claim is about the smoke scale.
+    assert set(ledger["holds"]) == {"not measured"}
+    record = json.loads((results / METHOD / "pretrain/corrected/seed0/provenance.json").read_text())
+    assert record["settings"]["seed"] == 0
+    assert f"workflow_scripts/{METHOD}/model.py" in record["code"]
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert planned(finished, *STUDY) == {}
+
+
+def test_a_finished_study_leaves_no_checkpoint_and_no_partial_file(finished):
+    assert not list((finished / ".checkpoints").glob("*"))
+    assert not list(finished.rglob(".partial-*"))
+
+
+@pytest.fixture
+def changed(finished):
+    """The finished study, to be changed by a test and put back after it."""
+    files = [path for folder in ("workflow_scripts", "photographs") for path in (finished / folder).rglob("*.*")]
+    files += [finished / "my.yaml"]
+    before = {path: path.read_bytes() for path in files if "__pycache__" not in path.parts}
+    yield finished
+    for path, content in before.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def test_touched_files_rerun_nothing(changed):
+    for path in [*(changed / "workflow_scripts").rglob("*.py"), *(changed / "photographs").iterdir()]:
+        path.touch()
+    assert planned(changed, *STUDY) == {}
+
+
+KEYS = {
+    "synthesize.seed": EVERYTHING,
+    "pretrain.learning_rate": of_stages("pretrain", *AFTER_TRAINING, ledger=1),
+    "finetune.learning_rate": of_stages(*AFTER_TRAINING, ledger=1),
+    "predict.batch_size": of_stages("predict", "predict_ridge", "evaluate", "plot", ledger=1),
+    "evaluate.seed": of_stages("evaluate", "plot", ledger=1),
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_one_changed_key_reruns_its_stage_and_what_follows(changed, key):
+    overlay = yaml.safe_load((changed / "my.yaml").read_text())
+    stage, name = key.split(".")
+    overlay[METHOD].setdefault(stage, {})[name] = {"learning_rate": 0.0123, "batch_size": 7, "seed": 5}[name]
+    (changed / "my.yaml").write_text(yaml.safe_dump(overlay))
+    assert planned(changed, *STUDY) == KEYS[key]
+
+
+MODULES = {
+    f"{METHOD}/plot.py": of_stages("plot"),
+    f"{METHOD}/evaluation.py": of_stages("evaluate", "plot", ledger=1),
+    f"{METHOD}/ridge.py": of_stages("predict", "predict_ridge", "evaluate", "plot", ledger=1),
+    f"{METHOD}/scan_task.py": of_stages(*AFTER_TRAINING, ledger=1),
+    "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, ledger=1),
+    f"{METHOD}/objects.py": EVERYTHING,
+    "study/publish_ledger.py": {"ledger": 1},
+    "workflow/verify.py": {},
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_one_changed_module_reruns_what_imports_it_and_what_follows(changed, module):
+    with (changed / "workflow_scripts" / module).open("a") as file:
+        file.write("# a change\n")
+    assert planned(changed, *STUDY) == MODULES[module]
+
+
+def test_one_changed_photograph_reruns_what_was_cut_from_it(changed):
+    record = json.loads((changed / f"results/smoke/{METHOD}/synthesize/test/shard0.provenance.json").read_text())
+    tested = {name.rsplit("/", 1)[1] for name in record["inputs"]}
+    trained = sorted(path.name for path in (changed / "photographs").iterdir() if path.name not in tested)
+    after = of_stages("synthesize", *AFTER_TRAINING, ledger=1)
+    for name, expected in (
+        (sorted(tested)[0], after | of_stages("predict_ridge")),
+        (trained[0], after | of_stages("predict_ridge", "pretrain")),
+    ):
+        path = changed / "photographs" / name
+        before = path.read_bytes()
+        path.write_bytes(before + b"\0")
+        assert planned(changed, *STUDY) == expected, name
+        path.write_bytes(before)
+
+
+def test_single_artifacts_and_named_targets_are_asked_for_by_name(finished):
+    artifact = f"results/smoke/{METHOD}/pretrain/published/seed3/weights.safetensors"
+    assert planned(finished, *STUDY, artifact) == of_stages("pretrain")
+    for target in ("figures", METHOD, f"{METHOD}_figures", "claims"):
+        done = snakemake(finished, "--dry-run", *STUDY, target)
+        assert done.returncode == 0, target
+
+
+def test_a_target_of_another_scale_is_refused_with_what_to_type(finished):
+    done = snakemake(finished, "--dry-run", *STUDY, f"results/gpu/figures/{METHOD}.svg")
+    assert done.returncode != 0
+    assert "belongs to the scale gpu" in done.stderr + done.stdout
+    assert "--config scale=gpu" in done.stderr + done.stdout
+
+
+def test_the_other_arm_joins_without_rerunning_the_first(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    words = ("--configfile", "my.yaml", "--config", "scale=smoke", "variants=[published,corrected]", "--")
+    done = snakemake(copy, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = read_metrics(copy / f"results/smoke/{METHOD}/evaluate/metrics.csv")
+    assert {"published", "corrected"} <= set(metrics["estimator"])
+    # The published recipe has no finetuning: its arm hands the pretrained weights on.
+    weights = [
+        copy / f"results/smoke/{METHOD}/{stage}/published/seed0/weights.safetensors"
+        for stage in ("pretrain", "finetune")
+    ]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert (
+        done.stdout.count("rule diffractive_imaging_pretrain:")
+        + done.stderr.count("rule diffractive_imaging_pretrain:")
+        == 1
+    )
+
+
+def test_the_report_is_one_file_that_asks_nothing_of_the_network(finished):
+    done = snakemake(finished, "--report", "results/smoke/report.html", *STUDY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (finished / "results/smoke/report.html").read_text(encoding="utf-8")
+    assert "Diffractive" in text or "diffractive imaging" in text
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', text)
+
+
+VERIFY = [sys.executable, "-m", "workflow_scripts.workflow.verify"]
+
+
+def test_verify_passes_through_snakemake_and_finds_what_changed(finished, tmp_path):
+    done = snakemake(finished, *STUDY, "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(finished / "results" / "smoke", copy)
+
+    def findings(*words):
+        checked = subprocess.run([*VERIFY, str(copy), *words], cwd=finished, capture_output=True, text=True)
+        return checked.returncode, checked.stdout
+
+    assert findings()[0] == 0
+    weights = copy / METHOD / "pretrain/corrected/seed0/weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    code, found = findings()
+    assert code == 1
+    assert f"{weights}: is not what" in found
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+    settings = {f"workflow_scripts.{METHOD}.pretrain": {"epochs": 99}}
+    code, found = findings("--settings", json.dumps(settings))
+    assert code == 1
+    assert "epochs = 2; it is 99 now" in found
+
+    (copy / "stray.csv").write_text("what is this\n")
+    code, found = findings()
+    assert code == 1
+    assert "no provenance accounts for it" in found
