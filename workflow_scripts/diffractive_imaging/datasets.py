@@ -184,9 +184,9 @@ def test_set(
 
     Returns:
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
-        test_dose_e (D,); scans, the names of the test photographs and `STEP_EDGE`; for each <scan>.phase_rad float32 (H, W) on the fine grid,
-        <scan>.positions_px float64 (P, 2), <scan>.counts uint32 (P, n, n); detector_transposed bool;
-        scan_phase_std_rad; and the illumination.
+        test_dose_e (D,); scans (C,), the names of the test photographs and `STEP_EDGE`; for each of them
+        <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts uint32
+        (P, n, n); scan_phase_std_rad; detector_transposed bool; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [

@@ -30,13 +30,13 @@ def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1)
     """The files that one shard of a split cuts its objects from.
 
     A fixed rule on the names alone: in the order of their SHA-256 the first seventh (at least one) tests,
-    the next seventh validates, the rest trains. The shards take turns; a shard always has one. Files with
+    the next seventh validates, the rest trains. The training files take turns; each has one. Files with
     the same bytes count once, under the first name, so that no copy lies on both sides of the split.
 
     Args:
         folder: the user's folder, or None for the photographs that ship with scikit-image and scikit-learn.
         split: train, validation or test.
-        shard: which of the `shards` files of the split.
+        shard: which of the `shards` training files; the one test file takes all photographs for testing.
 
     Raises:
         InputError: there is no such folder, or it holds fewer than three photographs.
@@ -50,6 +50,8 @@ def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1)
     order = sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())
     share = max(1, len(order) // 7)
     chosen = {"test": order[:share], "validation": order[share : 2 * share], "train": order[2 * share :]}[split]
+    if split == "test":
+        return sorted(chosen)
     return sorted(chosen[shard::shards] or [chosen[shard % len(chosen)]])
 
 
