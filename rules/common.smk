@@ -18,7 +18,11 @@ except InputError as error:
 # Snakemake would say of a target of another scale that no rule makes it.
 for word in sys.argv[1:]:
     scale = word.removeprefix("./").removeprefix("results/").split("/")[0]
-    if scale in get_args(Scale) and scale != STUDY.scale and word.removeprefix("./").startswith("results/"):
+    if (
+        scale in get_args(Scale)
+        and scale != STUDY.scale
+        and word.removeprefix("./").startswith("results/")
+    ):
         raise WorkflowError(
             f"{word} belongs to the scale {scale}, but this run is of the scale {STUDY.scale}: "
             f"add --config scale={scale}, or ask for results/{STUDY.scale}/…"
