@@ -8,7 +8,6 @@ c in Å, d in Å². The fit holds up to 12 Å⁻¹.
 import torch
 from torch import Tensor
 
-_WORDS = 13  # of an element
 _TABLE = """
 H 0.0042029832 0.225350888  0.0627762505 0.22536695  0.0300907347 0.225331756
    0.0677756695 4.38854001  0.0035660924 0.403884823  0.0276135815 1.44490166
@@ -216,11 +215,9 @@ No 0.216052899 0.0583584058  4.91106799 15.3264212  4.5486287 0.53443476
    2.36114249 16.8164803  0.126277292 0.0750304633  0.381364501 0.399305852
 Lr 4.86738014 16.032052  0.319974401 0.0670871138  4.58872425 0.577039373
    0.121482448 0.0722275899  2.31639872 14.1279737  0.379258137 0.389973484
-""".split()
-_PARAMETERS = {
-    _TABLE[start]: [float(word) for word in _TABLE[start + 1 : start + _WORDS]]
-    for start in range(0, len(_TABLE), _WORDS)
-}
+"""
+_WORDS = _TABLE.split()
+_PARAMETERS = {_WORDS[i]: [float(word) for word in _WORDS[i + 1 : i + 13]] for i in range(0, len(_WORDS), 13)}
 
 
 def scattering_factor_a(symbol: str, frequency_squared: Tensor) -> Tensor:
