@@ -66,12 +66,19 @@ class Scan:
     detector_transposed: bool
 
 
-def read_scan(path: Path, name: str) -> Scan:
-    """One scan of a test file, without its truth."""
+def read_scan(path: Path, name: str, dose_e: float) -> Scan:
+    """One scan of a test file, without its truth, at one of the file's test_dose_e.
+
+    Raises:
+        InputError: the file does not hold that dose.
+    """
     counts, positions = f"{name}.counts", f"{name}.positions_px"
-    found = read_arrays(path, [counts, positions, "detector_transposed"])
+    found = read_arrays(path, [counts, positions, "detector_transposed", "test_dose_e"])
+    doses = found["test_dose_e"].tolist()
+    if dose_e not in doses:
+        raise InputError(f"{path} holds no scan of {dose_e:g} electrons per pattern; it holds those of {doses}")
     return Scan(
-        torch.from_numpy(found[counts].astype(np.float32)),
+        torch.from_numpy(found[counts][doses.index(dose_e)].astype(np.float32)),
         torch.from_numpy(found[positions]),
         bool(found["detector_transposed"]),
     )
@@ -185,8 +192,9 @@ def test_set(
     Returns:
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
         test_dose_e (D,); scans (C,), the names of the test photographs and `STEP_EDGE`; for each of them
-        <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts uint32
-        (P, n, n); scan_phase_std_rad; detector_transposed bool; and the illumination.
+        <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts
+        (D, P, n, n) for test_dose_e, of the smallest unsigned type that holds them; scan_phase_std_rad;
+        detector_transposed bool; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [
@@ -210,14 +218,15 @@ def test_set(
         "scan_phase_std_rad": np.float64(scan.phase_std_rad),
         "scans": np.array(list(shapes)),
     }
+    doses = torch.tensor(settings.test_dose_e, dtype=torch.float64)[:, None, None, None]
     for name, shape in shapes.items():
         fine = objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING)
-        counted = forward.simulate_scan(light.probe, torch.from_numpy(fine), positions, light.dose_e, _generator(rng))
+        counted = forward.simulate_scan(light.probe, torch.from_numpy(fine), positions, doses, _generator(rng))
         if scan.detector_transposed:
             counted = counted.transpose(-2, -1)
         arrays[f"{name}.phase_rad"] = fine
         arrays[f"{name}.positions_px"] = positions.numpy()
-        arrays[f"{name}.counts"] = counted.numpy().astype(np.uint32)
+        arrays[f"{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
     return arrays | light.arrays()
 
 

@@ -1,4 +1,4 @@
-"""Estimators of the patch behind a pattern: a trained network, or ridge regression fitted for the dose at hand."""
+"""Estimators of the patch behind a pattern, a trained network or ridge regression, and of the image of a scan."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,8 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging import forward, ridge
 from workflow_scripts.diffractive_imaging.datasets import Illumination
 from workflow_scripts.diffractive_imaging.pattern_task import Examples, read_examples
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network, stitch
+from workflow_scripts.diffractive_imaging.stitching import Stitched
 from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
 from workflow_scripts.learning.devices import Precision
 from workflow_scripts.optics.noise import poisson_counts
@@ -23,6 +24,25 @@ class Estimator(Protocol):
 
     def __call__(self, counts: Tensor, dose_e: float) -> Tensor:
         """Counts (N, n, n) of known dose → patches float32 (N, n, n) rad, zero outside the mask, mean-free inside."""
+
+
+class Imager(Protocol):
+    """Scans to images."""
+
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+        """Oriented counts (N, n, n) of known dose at positions (N, 2) [y, x] in object pixels → the image."""
+
+
+class PatchImager:
+    """The stitched patches of an estimator, as the arm stitches them."""
+
+    def __init__(self, estimator: Estimator, light: Illumination, variant: Variant, seed: int) -> None:
+        self._estimator = estimator
+        self._rest = (light, variant, seed)
+
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+        """See `Imager`."""
+        return stitch(self._estimator(counts, dose_e), positions_px, *self._rest)
 
 
 class NetworkEstimator:
