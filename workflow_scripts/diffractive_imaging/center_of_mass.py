@@ -45,25 +45,25 @@ def phase_gradient(counts: Tensor, light: Illumination) -> Tensor:
 
 
 def reconstruct(counts: Tensor, positions_px: Tensor, light: Illumination) -> Stitched:
-    """The image, |P|² ⋆ φ, whose slopes at the positions are closest to those of the patterns.
+    """The image |P|² ⋆ φ of patterns (N, n, n), with the axes of the object, at positions (N, 2), object pixels."""
+    return integrate(phase_gradient(counts, light).cpu(), positions_px, light)
+
+
+def integrate(gradient: Tensor, positions_px: Tensor, light: Illumination) -> Stitched:
+    """The image whose slopes at the positions are closest to a gradient (N, 2) [y, x], rad per object pixel.
 
     Least squares over cubic B-splines takes the positions where they are, jittered or not; its sparse normal
     equations are solved directly, so the longest periods are as exact as the others.
-
-    Args:
-        counts: (N, n, n), with the axes of the object.
-        positions_px: (N, 2) [y, x], object pixels.
     """
     margin = light.n // (2 * TAPS) + TAPS  # half a patch, and the taps of the splines
-    origin = positions_px.amin(0).floor() - margin
-    shape = (positions_px.amax(0).ceil() - origin).long() + margin
-    slopes = _slope_matrices(positions_px - origin, tuple(shape.tolist()))
-    measured = phase_gradient(counts, light).cpu().numpy()
-    normal = sum(matrix.T @ matrix for matrix in slopes) + SMOOTHNESS**2 * _bending(tuple(shape.tolist()))
-    right_side = sum(matrix.T @ along for matrix, along in zip(slopes, measured.T, strict=True))
-    normal = csc_array(normal + _RIDGE * eye_array(normal.shape[0]))
-    solved = torch.from_numpy(spsolve(normal, right_side)).reshape(tuple(shape.tolist()))
-    return as_stitched(solved, tuple(origin.long().tolist()), positions_px, light, iterations=1)
+    corner = positions_px.amin(0).floor().long() - margin
+    height, width = (positions_px.amax(0).ceil().long() - corner + margin).tolist()
+    slopes = _slope_matrices(positions_px - corner, (height, width))
+    normal = sum(matrix.T @ matrix for matrix in slopes) + SMOOTHNESS**2 * _bending((height, width))
+    normal = csc_array(normal + _RIDGE * eye_array(height * width))
+    right_side = sum(matrix.T @ along.numpy() for matrix, along in zip(slopes, gradient.double().T, strict=True))
+    coefficients = torch.from_numpy(spsolve(normal, right_side)).reshape(height, width)
+    return as_stitched(coefficients, tuple(corner.tolist()), positions_px, light, iterations=1)
 
 
 def _slope_matrices(points: Tensor, shape: tuple[int, int]) -> list[coo_array]:

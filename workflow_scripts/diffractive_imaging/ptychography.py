@@ -19,10 +19,10 @@ from workflow_scripts.diffractive_imaging.splines import TAPS, as_stitched, spli
 from workflow_scripts.diffractive_imaging.stitching import Stitched
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted
-STEP, MOMENTUM = 0.5, 0.9
+STEP, MOMENTUM = 0.25, 0.8
 CURVATURE_FLOOR = 1e-3  # of the largest: frequencies that are hardly seen move slowly, not wildly
-# Electrons per pixel that are added to what is expected, as a detector's background: the likelihood of an
-# electron where none is expected stays finite.
+# Electrons per pixel that are added to what is counted and to what is expected: the likelihood of an electron where
+# none is expected stays finite, and on average the gradient still vanishes for the truth.
 BACKGROUND_E = 0.01
 # Patterns at once: on a CPU what fits its cache, on a GPU what fills it.
 _CHUNK = {"cpu": 256, "cuda": 16384}
@@ -104,7 +104,7 @@ class ScanFit:
         self._weights = spline_weights(fraction).float().to(device)  # (N, 2, 4)
         self._probe = light.probe.to(device, torch.complex64)
         # The patterns in the order of the FFT. Where its input begins changes phases on the detector alone.
-        self._counts = torch.fft.ifftshift(counts.to(device).float(), dim=(-2, -1))
+        self._counts = torch.fft.ifftshift(counts.to(device).float(), dim=(-2, -1)) + BACKGROUND_E
         self._area_px = float((positions_px.amax(0) - positions_px.amin(0) + 1).prod())
 
     def loss(self, coefficients: Tensor, rows: Tensor) -> float:
@@ -180,4 +180,4 @@ class ScanFit:
     def _deviance(self, expected: Tensor, rows: Tensor) -> Tensor:
         """2 Σ (expected − N + N log(N / expected)), float64."""
         counts = self._counts[rows]
-        return 2 * (expected - counts + torch.xlogy(counts, counts / expected)).sum(dtype=torch.float64)
+        return 2 * (expected - counts + counts * (counts / expected).log()).sum(dtype=torch.float64)
