@@ -1,12 +1,13 @@
-"""Time a network with least-squares stitching against iterative ptychography: patterns per second, same device, same scan.
+"""Time a network with least-squares stitching against iterative ptychography: patterns per second.
 
     python -m benchmarks.ptychography
-    python -m benchmarks.ptychography --weights results/laptop/diffractive_imaging/finetune/corrected/seed0/weights.safetensors
+    python -m benchmarks.ptychography --weights weights.safetensors
     python -m benchmarks.ptychography --device cuda --points 256 --dose 2788
 
-Both go from counts to a phase image on one device. A random 1/f object is scanned. Ptychography's time is that up to its
-best iteration, which held-out patterns choose; it is found by a first run, and the timed run stops there. Without
-weights the network of the laptop's scale is untrained: its speed means something, its error nothing, and is not printed.
+Both go from the same counts to a phase image on one device. A random 1/f object is scanned. Ptychography's time is that
+up to its best iteration, which held-out patterns choose; it is found by a first run, and the timed run stops there.
+Weights are those of the stages pretrain and finetune. Without them the network of the laptop's scale is untrained: its
+speed means something, its error nothing, and is not printed.
 """
 
 import argparse

@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging import center_of_mass, ptychography
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
 from workflow_scripts.diffractive_imaging.estimators import (
+    CenterOfMassImager,
     Estimator,
     Imager,
     NetworkEstimator,
     PatchImager,
+    PtychographyImager,
     RidgeEstimator,
+    patches_of,
 )
-from workflow_scripts.diffractive_imaging.forward import patch_mask
 from workflow_scripts.diffractive_imaging.reconstruction import oriented
 from workflow_scripts.diffractive_imaging.settings import Predict
-from workflow_scripts.diffractive_imaging.stitching import Stitched
 from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
@@ -59,7 +59,7 @@ def predict(job: Job[Arguments]) -> None:
         for stage, estimator, imager in _estimators(job, light, variant, device):
             stages.append(stage)
             if estimator:
-                arrays[f"{stage}.patches_rad"] = _patches(
+                arrays[f"{stage}.patches_rad"] = patches_of(
                     estimator, read_arrays(test, ["counts"])["counts"], doses, light
                 )
             for name in scan_names(test):
@@ -77,38 +77,18 @@ def predict(job: Job[Arguments]) -> None:
     write_arrays(job.outputs["predictions"], arrays | about)
 
 
-def _patches(estimator: Estimator, counts: np.ndarray, doses: list[float], light: Illumination) -> np.ndarray:
-    """The patches (S, D, M, K) in the K pixels of the mask behind counts (S, D, M, n, n)."""
-    mask = patch_mask(light.probe)
-    return np.array(
-        [
-            [estimator(torch.from_numpy(part), dose)[:, mask].numpy() for part, dose in zip(parts, doses, strict=True)]
-            for parts in counts
-        ]
-    )
-
-
 def _estimators(
     job: Job[Arguments], light: Illumination, variant: Variant, device: torch.device
 ) -> Iterator[tuple[str, Estimator | None, Imager]]:
     """Yield the name of each stage, what predicts patches, where there are such, and what makes images."""
     arguments = job.arguments
-
-    def fit(counts: torch.Tensor, positions_px: torch.Tensor, dose_e: float) -> Stitched:
-        settings = arguments.ptychography
-        fitted = ptychography.reconstruct(counts, positions_px, light, dose_e, settings, arguments.seed, device)
-        for number, (loss, held_out) in enumerate(fitted.losses, start=1):
-            best = ", the best" if number == fitted.image.iterations else ""
-            print(f"iteration {number}: loss {loss:.5f}, held out {held_out:.5f}{best}", file=sys.stderr)
-        return fitted.image
-
     for name in NEEDED.get(arguments.estimator, ()):
         if name not in job.inputs:
             raise InputError(f"--estimator {arguments.estimator} needs --{name}, which is missing")
     if arguments.estimator == "dpc":
-        yield "imaged", None, lambda counts, positions_px, _: center_of_mass.reconstruct(counts, positions_px, light)
+        yield "imaged", None, CenterOfMassImager(light)
     elif arguments.estimator == "ptychography":
-        yield "imaged", None, fit
+        yield "imaged", None, PtychographyImager(light, arguments.ptychography, arguments.seed, device)
     elif arguments.estimator == "ridge":
         ridge = RidgeEstimator(job.inputs["shards"], light)
         yield "fitted", ridge, PatchImager(ridge, light, variant, arguments.seed)

@@ -23,7 +23,7 @@ STEP, MOMENTUM = 0.25, 0.8
 CURVATURE_FLOOR = 1e-3  # of the largest: frequencies that are hardly seen move slowly, not wildly
 # Electrons per pixel that are added to what is counted and to what is expected: the likelihood of an electron where
 # none is expected stays finite, and on average the gradient still vanishes for the truth.
-BACKGROUND_E = 0.01
+BACKGROUND_E = 1e-3
 # Patterns at once: on a CPU what fits its cache, on a GPU what fills it.
 _CHUNK = {"cpu": 256, "cuda": 16384}
 
