@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from workflow_scripts.diffractive_imaging.perfect_patches import (
     transfer_by_period,
     white_noise_scan,
 )
-from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.diffractive_imaging.settings import CrystalName, Evaluate
 from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares, to_object_pixels
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
@@ -84,7 +86,7 @@ class Truth:
     patches_rad: (S, M, K) in the K pixels of the mask for the S phases, their means not removed.
     phase_std_rad, dose_e: (S,), (D,) of the test set.
     images_rad: by scan, (H, W) in object pixels from [0, 0].
-    scan_phase_std_rad: standard deviation of the scanned objects' phase.
+    scan_phase_std_rad: standard deviation of the phase of photographs and step edge.
     """
 
     light: Illumination
@@ -203,31 +205,31 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
 
 
 def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """RMSE of the scans at every dose: over the photographs, each a source of its own, and of the step edge.
+    """RMSE of the scans at every dose: the photographs, each a source of its own, the step edge and the crystals.
 
     Of ptychography also the iteration that its held-out patterns chose, the median over the same scans.
     """
     rows = []
     stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
-    photographs = [name for name in prediction.images_rad if name != STEP_EDGE]
-    for name, scans in (("photograph", photographs), (STEP_EDGE, [STEP_EDGE])):
-        for index, dose in enumerate(truth.dose_e):
-            errors = []
-            for scan in scans:
-                image = prediction.images_rad[scan][index]
-                true = cut_like(truth.images_rad[scan], image, prediction.origins_px[scan])
-                errors.append(phase_rmse_rad_meanfree(image, true))
-            interval = bootstrap(
-                np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
-            )
-            about = {
-                "condition": condition(dose_e=dose, object=name, phase_std_rad=truth.scan_phase_std_rad, **stage),
-                "seed": prediction.seed,
-            }
-            rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval, **about))
-            if prediction.estimator == "ptychography":
-                chosen = float(np.median([prediction.iterations[scan][index] for scan in scans]))
-                rows.append(metric_row(prediction.estimator, "best_iteration", "1", chosen, n=len(scans), **about))
+    made = {"phase_std_rad": truth.scan_phase_std_rad}  # a crystal has the phase that it has
+    crystals = [name for name in prediction.images_rad if name in get_args(CrystalName)]
+    photographs = [name for name in prediction.images_rad if name not in (STEP_EDGE, *crystals)]
+    objects = [("photograph", photographs, made), (STEP_EDGE, [STEP_EDGE], made)]
+    objects += [(name, [name], {}) for name in crystals]
+    for (name, scans, about), (index, dose) in product(objects, enumerate(truth.dose_e)):
+        errors = []
+        for scan in scans:
+            image = prediction.images_rad[scan][index]
+            true = cut_like(truth.images_rad[scan], image, prediction.origins_px[scan])
+            errors.append(phase_rmse_rad_meanfree(image, true))
+        interval = bootstrap(
+            np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
+        )
+        where = {"condition": condition(dose_e=dose, object=name, **about, **stage), "seed": prediction.seed}
+        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval, **where))
+        if prediction.estimator == "ptychography":
+            chosen = float(np.median([prediction.iterations[scan][index] for scan in scans]))
+            rows.append(metric_row(prediction.estimator, "best_iteration", "1", chosen, n=len(scans), **where))
     return rows
 
 
