@@ -153,31 +153,41 @@ rule diffractive_imaging_predict:
         " --predictions {output.predictions:q} --provenance {output.provenance:q} 2> {log:q}"
 
 
-rule diffractive_imaging_predict_ridge:
+rule diffractive_imaging_predict_baseline:
     input:
         code=code("diffractive_imaging", "predict"),
-        shards=rules.diffractive_imaging_pretrain.input.shards,
+        shards=lambda wildcards: (
+            rules.diffractive_imaging_pretrain.input.shards
+            if wildcards.baseline == "ridge"
+            else []
+        ),
         test="<results>/diffractive_imaging/synthesize/test/shard0.npz",
     output:
-        predictions="<results>/diffractive_imaging/predict/ridge/seed0/predictions.npz",
-        provenance="<results>/diffractive_imaging/predict/ridge/seed0/provenance.json",
+        predictions="<results>/diffractive_imaging/predict/{baseline}/seed0/predictions.npz",
+        provenance="<results>/diffractive_imaging/predict/{baseline}/seed0/provenance.json",
     log:
-        "<results>/logs/diffractive_imaging/predict_ridge.log",
+        "<results>/logs/diffractive_imaging/predict_{baseline}.log",
     benchmark:
-        "<results>/benchmarks/diffractive_imaging/predict_ridge.tsv"
+        "<results>/benchmarks/diffractive_imaging/predict_{baseline}.tsv"
+    wildcard_constraints:
+        baseline="ridge|dpc|ptychography",
     conda:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
         mem_mb=8000,
         runtime=60,
-        gpu=0,
+        gpu=lambda wildcards: (
+            STUDY.compute.gpus if wildcards.baseline == "ptychography" else 0
+        ),
     params:
         settings=settings("diffractive_imaging", "predict"),
         precision=STUDY.compute.precision,
+        files=lambda wildcards, input: flags(shards=input.shards),
     shell:
-        "python -m workflow_scripts.diffractive_imaging.predict --estimator ridge --seed 0 {params.settings:q}"
-        " --gpus 0 --precision {params.precision} --shards {input.shards:q} --test {input.test:q}"
+        "python -m workflow_scripts.diffractive_imaging.predict"
+        " --estimator {wildcards.baseline} --seed 0 {params.settings:q}"
+        " --gpus {resources.gpu} --precision {params.precision} --test {input.test:q} {params.files:q}"
         " --predictions {output.predictions:q} --provenance {output.provenance:q} 2> {log:q}"
 
 
@@ -186,7 +196,10 @@ rule diffractive_imaging_evaluate:
         code=code("diffractive_imaging", "evaluate"),
         test="<results>/diffractive_imaging/synthesize/test/shard0.npz",
         predictions=[
-            rules.diffractive_imaging_predict_ridge.output.predictions,
+            *expand(
+                rules.diffractive_imaging_predict_baseline.output.predictions,
+                baseline=section("diffractive_imaging", "evaluate").baselines,
+            ),
             *expand(
                 rules.diffractive_imaging_predict.output.predictions,
                 variant=STUDY.variants,

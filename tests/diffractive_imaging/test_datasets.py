@@ -65,7 +65,7 @@ def test_a_transposed_detector_records_transposed_patterns(light):
         changed = settings.synthesize(scan=scan)
         made[transposed] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
     for name in made[True]["scans"]:
-        assert np.array_equal(made[True][f"{name}.counts"], made[False][f"{name}.counts"].transpose(0, 2, 1))
+        assert np.array_equal(made[True][f"{name}.counts"], made[False][f"{name}.counts"].transpose(0, 1, 3, 2))
     assert np.array_equal(made[True]["counts"], made[False]["counts"])
 
 
@@ -118,3 +118,24 @@ def test_a_probe_file_that_is_no_array_or_holds_objects_is_refused(tmp_path):
             path.write_bytes(content)
         with pytest.raises(InputError, match=r"probe\.npy"):
             datasets.illumination(settings.synthesize().probe, 100.0, path)
+
+
+def test_a_scan_is_counted_at_every_dose_and_read_back_by_it(light, tmp_path):
+    made = datasets.test_set(
+        settings.synthesize(test_dose_e=[light.dose_e, 300.0]),
+        light,
+        photographs(None, "test"),
+        np.random.default_rng(0),
+    )
+    write_arrays(tmp_path / "a.npz", made)
+    for dose in (light.dose_e, 300.0):
+        scan = datasets.read_scan(tmp_path / "a.npz", datasets.STEP_EDGE, dose)
+        assert scan.counts.shape == (24**2, 32, 32)
+        assert scan.counts.sum(dim=(1, 2)).mean() == pytest.approx(dose, rel=0.01)
+    with pytest.raises(InputError, match="300"):
+        datasets.read_scan(tmp_path / "a.npz", datasets.STEP_EDGE, 301.0)
+
+
+def test_the_full_dose_must_be_among_the_doses_of_the_test_set():
+    with pytest.raises(InputError, match="dose_e"):
+        settings.synthesize(test_dose_e=[300.0])

@@ -24,7 +24,7 @@ def of_stages(*stages, **more):
 
 
 AFTER_TRAINING = ("finetune", "predict", "evaluate", "plot")
-EVERYTHING = of_stages(*AFTER_TRAINING, "pretrain", "predict_ridge", ledger=1) | {f"{METHOD}_synthesize": 2}
+EVERYTHING = of_stages(*AFTER_TRAINING, "pretrain", "predict_baseline", ledger=1) | {f"{METHOD}_synthesize": 2}
 
 
 def test_lint_is_clean():
@@ -114,7 +114,7 @@ KEYS = {
     "synthesize.seed": EVERYTHING,
     "pretrain.learning_rate": of_stages("pretrain", *AFTER_TRAINING, ledger=1),
     "finetune.learning_rate": of_stages(*AFTER_TRAINING, ledger=1),
-    "predict.batch_size": of_stages("predict", "predict_ridge", "evaluate", "plot", ledger=1),
+    "predict.batch_size": of_stages("predict", "predict_baseline", "evaluate", "plot", ledger=1),
     "evaluate.seed": of_stages("evaluate", "plot", ledger=1),
 }
 
@@ -131,7 +131,7 @@ def test_one_changed_key_reruns_its_stage_and_what_follows(changed, key):
 MODULES = {
     f"{METHOD}/plot.py": of_stages("plot"),
     f"{METHOD}/evaluation.py": of_stages("evaluate", "plot", ledger=1),
-    f"{METHOD}/ridge.py": of_stages("predict", "predict_ridge", "evaluate", "plot", ledger=1),
+    f"{METHOD}/ridge.py": of_stages("predict", "predict_baseline", "evaluate", "plot", ledger=1),
     f"{METHOD}/scan_task.py": of_stages(*AFTER_TRAINING, ledger=1),
     "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, ledger=1),
     f"{METHOD}/objects.py": EVERYTHING,
@@ -153,8 +153,8 @@ def test_one_changed_photograph_reruns_what_was_cut_from_it(changed):
     trained = sorted(path.name for path in (changed / "photographs").iterdir() if path.name not in tested)
     after = of_stages("synthesize", *AFTER_TRAINING, ledger=1)
     for name, expected in (
-        (sorted(tested)[0], after | of_stages("predict_ridge")),
-        (trained[0], after | of_stages("predict_ridge", "pretrain")),
+        (sorted(tested)[0], after | of_stages("predict_baseline")),
+        (trained[0], after | of_stages("predict_baseline", "pretrain")),
     ):
         path = changed / "photographs" / name
         before = path.read_bytes()

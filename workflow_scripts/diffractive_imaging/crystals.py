@@ -113,24 +113,24 @@ def sheets(angles_deg: Sequence[float], side_a: float) -> ase.Atoms:
 
 
 def simulate_scan(
-    probe: Tensor, crystal: Crystal, positions_px: Tensor, dose_e: float, generator: torch.Generator
+    probe: Tensor, crystal: Crystal, positions_px: Tensor, dose_e: Tensor | float, generator: torch.Generator
 ) -> Tensor:
     """Counts of a scan over a crystal.
 
     Args:
         probe: complex (n, n), centred at [n//2, n//2], at the surface that the electrons meet first.
         positions_px: (N, 2) as [y, x] in object pixels, at real-valued places.
-        dose_e: electrons per pattern; those scattered beyond the detector are not counted.
+        dose_e: electrons per pattern, (D, 1, 1, 1) for D doses; those scattered beyond the detector are not counted.
         generator: source of the Poisson noise.
 
     Returns:
-        float32 (N, n, n).
+        float32 (N, n, n), or (D, N, n, n).
 
     Raises:
         ValueError: a window leaves the crystal.
     """
     parts = positions_px.split(_BATCH)
-    return torch.cat([poisson_counts(patterns(probe, crystal, part), dose_e, generator) for part in parts])
+    return torch.cat([poisson_counts(patterns(probe, crystal, part), dose_e, generator) for part in parts], dim=-3)
 
 
 def patterns(probe: Tensor, crystal: Crystal, positions_px: Tensor) -> Tensor:

@@ -66,12 +66,19 @@ class Scan:
     detector_transposed: bool
 
 
-def read_scan(path: Path, name: str) -> Scan:
-    """One scan of a test file, without its truth."""
+def read_scan(path: Path, name: str, dose_e: float) -> Scan:
+    """One scan of a test file, without its truth, at one of the file's test_dose_e.
+
+    Raises:
+        InputError: the file does not hold that dose.
+    """
     counts, positions = f"{name}.counts", f"{name}.positions_px"
-    found = read_arrays(path, [counts, positions, "detector_transposed"])
+    found = read_arrays(path, [counts, positions, "detector_transposed", "test_dose_e"])
+    doses = found["test_dose_e"].tolist()
+    if dose_e not in doses:
+        raise InputError(f"{path} holds no scan of {dose_e:g} electrons per pattern; it holds those of {doses}")
     return Scan(
-        torch.from_numpy(found[counts].astype(np.float32)),
+        torch.from_numpy(found[counts][doses.index(dose_e)].astype(np.float32)),
         torch.from_numpy(found[positions]),
         bool(found["detector_transposed"]),
     )
@@ -185,8 +192,9 @@ def test_set(
     Returns:
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
         test_dose_e (D,); scans (C,), the names of the test photographs, `STEP_EDGE` and the crystals; for each
-        <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts uint32
-        (P, n, n); scan_phase_std_rad, which the crystals do not have; detector_transposed bool; and the illumination.
+        <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts
+        (D, P, n, n) for test_dose_e, of the smallest unsigned type that holds them; scan_phase_std_rad, which the
+        crystals do not have; detector_transposed bool; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [
@@ -210,20 +218,23 @@ def test_set(
         "scan_phase_std_rad": np.float64(scan.phase_std_rad),
         "scans": np.array([*shapes, *scan.crystals]),
     }
-    scanned = {}  # by name: the truth on the fine grid and what the detector counts
+    doses = torch.tensor(settings.test_dose_e, dtype=torch.float32)[:, None, None, None]
+    scanned = {}  # by name: the truth on the fine grid and what the detector counts at every dose
     for name, shape in shapes.items():
         fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
-        scanned[name] = fine, forward.simulate_scan(light.probe, fine, positions, light.dose_e, _generator(rng))
+        scanned[name] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(rng))
     for name in scan.crystals:
         crystal = crystals.build(name, side, light.pixel_size_a, settings.probe.voltage_kv, scan.twist_deg)
-        counted = crystals.simulate_scan(light.probe, crystal, positions, light.dose_e, _generator(rng))
-        scanned[name] = crystal.phase_rad, counted
+        scanned[name] = (
+            crystal.phase_rad,
+            crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng)),
+        )
     for name, (fine, counted) in scanned.items():
         if scan.detector_transposed:
             counted = counted.transpose(-2, -1)
         arrays[f"{name}.phase_rad"] = fine.numpy()
         arrays[f"{name}.positions_px"] = positions.numpy()
-        arrays[f"{name}.counts"] = counted.numpy().astype(np.uint32)
+        arrays[f"{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
     return arrays | light.arrays()
 
 

@@ -12,7 +12,7 @@ from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new
 from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_arrays
 
-IMAGES = ("estimators", "counts", "true_patches_rad", "patches_rad", "pixel_size_a")
+IMAGES = ("patch_estimators", "estimators", "counts", "true_patches_rad", "patches_rad", "pixel_size_a")
 
 
 def read_images(path: Path) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
 
 
 def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
-    names = ["truth", *images["estimators"].tolist()]
+    names = ["truth", *images["patch_estimators"].tolist()]
     columns = [images["true_patches_rad"], *images["patches_rad"]]
     axes = figure.subplots(len(images["counts"]), 1 + len(columns))
     for row, counts in enumerate(images["counts"]):

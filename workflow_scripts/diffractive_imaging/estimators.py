@@ -1,16 +1,20 @@
-"""Estimators of the patch behind a pattern: a trained network, or ridge regression fitted for the dose at hand."""
+"""Estimators of the patch behind a pattern, a trained network or ridge regression, and of the image of a scan."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import forward, ridge
+from workflow_scripts.diffractive_imaging import center_of_mass, forward, ptychography, ridge
 from workflow_scripts.diffractive_imaging.datasets import Illumination
 from workflow_scripts.diffractive_imaging.pattern_task import Examples, read_examples
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network, stitch
+from workflow_scripts.diffractive_imaging.settings import PtychographySettings
+from workflow_scripts.diffractive_imaging.stitching import Stitched
 from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
 from workflow_scripts.learning.devices import Precision
 from workflow_scripts.optics.noise import poisson_counts
@@ -23,6 +27,63 @@ class Estimator(Protocol):
 
     def __call__(self, counts: Tensor, dose_e: float) -> Tensor:
         """Counts (N, n, n) of known dose → patches float32 (N, n, n) rad, zero outside the mask, mean-free inside."""
+
+
+def patches_of(estimator: Estimator, counts: np.ndarray, doses: Sequence[float], light: Illumination) -> np.ndarray:
+    """The patches (S, D, M, K) in the K pixels of the mask behind counts (S, D, M, n, n) of D doses."""
+    mask = forward.patch_mask(light.probe)
+    return np.array(
+        [
+            [estimator(torch.from_numpy(part), dose)[:, mask].numpy() for part, dose in zip(parts, doses, strict=True)]
+            for parts in counts
+        ]
+    )
+
+
+class Imager(Protocol):
+    """Scans to images."""
+
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+        """Oriented counts (N, n, n) of known dose at positions (N, 2) [y, x] in object pixels → the image."""
+
+
+class PatchImager:
+    """The stitched patches of an estimator, as the arm stitches them."""
+
+    def __init__(self, estimator: Estimator, light: Illumination, variant: Variant, seed: int) -> None:
+        self._estimator = estimator
+        self._rest = (light, variant, seed)
+
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+        """See `Imager`."""
+        return stitch(self._estimator(counts, dose_e), positions_px, *self._rest)
+
+
+class CenterOfMassImager:
+    """Integrated centre of mass; it needs no dose."""
+
+    def __init__(self, light: Illumination) -> None:
+        self._light = light
+
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+        """See `Imager`."""
+        return center_of_mass.reconstruct(counts, positions_px, self._light)
+
+
+class PtychographyImager:
+    """Iterative ptychography at its best iteration; the log holds the losses of all."""
+
+    def __init__(self, light: Illumination, settings: PtychographySettings, seed: int, device: torch.device) -> None:
+        self._light = light
+        self._rest = (settings, seed, device)
+
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+        """See `Imager`."""
+        fitted = ptychography.reconstruct(counts, positions_px, self._light, dose_e, *self._rest)
+        for number, (loss, held_out) in enumerate(fitted.losses, start=1):
+            best = ", the best" if number == fitted.image.iterations else ""
+            print(f"iteration {number}: loss {loss:.5f}, held out {held_out:.5f}{best}", file=sys.stderr)
+        return fitted.image
 
 
 class NetworkEstimator:

@@ -6,6 +6,7 @@ from workflow_scripts.diffractive_imaging import evaluation
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.study.tables import number, write_metrics
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 
 
@@ -14,11 +15,18 @@ class Arguments(Evaluate):
 
 
 def evaluate(job: Job[Arguments]) -> None:
-    """Write the metrics, the transfer of the stitchings by period, and the images that the figure shows."""
+    """Write the metrics, the transfer of the stitchings by period, and the images that the figure shows.
+
+    Raises:
+        InputError: the predictions of a baseline are missing.
+    """
     test = job.input("test")
     truth = evaluation.read_truth(test)
     scans = list(truth.images_rad)
     predicted = [found for path in job.inputs["predictions"] for found in evaluation.read_predictions(path, scans)]
+    missing = set(job.arguments.baselines) - {prediction.estimator for prediction in predicted}
+    if missing:
+        raise InputError(f"--predictions holds no file of {', '.join(sorted(missing))}, which --baselines names")
     transfers = list(evaluation.stitch_perfect_patches(truth.light, job.arguments))
     rows = evaluation.metric_rows(truth, [evaluation.predict_zeros(truth), *predicted], transfers, job.arguments)
     write_metrics(rows, job.outputs["metrics"])

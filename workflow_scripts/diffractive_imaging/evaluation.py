@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -25,8 +26,10 @@ from workflow_scripts.study.tables import condition, metric_row, with_headline
 from workflow_scripts.study.transfer import radial_transfer
 from workflow_scripts.workflow.files import read_arrays
 
-# Stages of a learned estimator, as predictions name them and as conditions do; ridge is fitted, in no stage.
-STAGES = {"pretrained": "pretrain", "finetuned": "finetune", "fitted": None}
+# Stages of a learned estimator, as predictions name them and as conditions do. Classical ones have no stage: ridge is
+# fitted, dpc and ptychography answer with images and no patches.
+STAGES = {"pretrained": "pretrain", "finetuned": "finetune", "fitted": None, "imaged": None}
+IMAGES_ONLY = "imaged"
 _EXAMPLES = 4  # patterns that the figure shows
 # The published experiment's raster and mask (doi:10.1103/PhysRevLett.130.016101, data of its release).
 PUBLISHED_STEP_PX = 0.86995916
@@ -119,40 +122,45 @@ class Prediction:
 
     seed: training seed; None where nothing was drawn.
     stage: pretrain or finetune; None where there are no stages.
-    patches_rad: (S, D, M, K), as `Truth.patches_rad` for every dose, mean-free.
-    images_rad: by scan, (h, w) in object pixels, NaN where no patch lies; `origins_px` says where they begin.
+    patches_rad: (S, D, M, K), as `Truth.patches_rad` for every dose, mean-free; None of an estimator of images alone.
+    images_rad: by scan, (D, h, w) in object pixels, NaN where no patch lies; `origins_px` says where they begin.
+    iterations: by scan, (D,) that each image took.
     """
 
     estimator: str
     seed: int | None
     stage: str | None
-    patches_rad: np.ndarray
+    patches_rad: np.ndarray | None
     images_rad: Mapping[str, np.ndarray]
     origins_px: Mapping[str, tuple[int, int]]
+    iterations: Mapping[str, np.ndarray]
 
 
 def read_predictions(path: Path, scans: Sequence[str]) -> Iterator[Prediction]:
     """Every stage of a file of the stage predict."""
     about = read_arrays(path, ["estimator", "seed", "stages"])
     for stage in about["stages"].tolist():
-        names = [f"{stage}.patches_rad"]
-        names += [f"{stage}.{scan}.{kind}" for scan in scans for kind in ("image_rad", "origin_px")]
+        names = [] if stage == IMAGES_ONLY else [f"{stage}.patches_rad"]
+        names += [f"{stage}.{scan}.{kind}" for scan in scans for kind in ("image_rad", "origin_px", "iterations")]
         found = read_arrays(path, names)
         yield Prediction(
             estimator=str(about["estimator"]),
             seed=int(about["seed"]) if STAGES[stage] else None,
             stage=STAGES[stage],
-            patches_rad=found[f"{stage}.patches_rad"],
+            patches_rad=found.get(f"{stage}.patches_rad"),
             images_rad={scan: found[f"{stage}.{scan}.image_rad"] for scan in scans},
             origins_px={scan: tuple(found[f"{stage}.{scan}.origin_px"].tolist()) for scan in scans},
+            iterations={scan: found[f"{stage}.{scan}.iterations"] for scan in scans},
         )
 
 
 def predict_zeros(truth: Truth) -> Prediction:
     """The trivial predictor: no phase anywhere."""
     shape = (len(truth.phase_std_rad), len(truth.dose_e), *truth.patches_rad.shape[1:])
-    images = {name: np.zeros_like(image) for name, image in truth.images_rad.items()}
-    return Prediction("zeros", None, None, np.zeros(shape), images, dict.fromkeys(images, (0, 0)))
+    n_doses = len(truth.dose_e)
+    images = {name: np.zeros((n_doses, *image.shape)) for name, image in truth.images_rad.items()}
+    origins = dict.fromkeys(images, (0, 0))
+    return Prediction("zeros", None, None, np.zeros(shape), images, origins, dict.fromkeys(images, np.zeros(n_doses)))
 
 
 def metric_rows(
@@ -180,7 +188,9 @@ def metric_rows(
 
 
 def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """Patch R² for every phase and dose."""
+    """Patch R² for every phase and dose, of estimators that predict patches."""
+    if prediction.patches_rad is None:
+        return []
     rows = []
     stage = {"stage": "finetune"} if prediction.stage == "finetune" else {}
     for std, true, by_dose in zip(truth.phase_std_rad, truth.patches_rad, prediction.patches_rad, strict=True):
@@ -195,30 +205,31 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
 
 
 def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """RMSE of the stitched scans: over the photographs, each a source of its own, of the step edge and of crystals."""
+    """RMSE of the scans at every dose: the photographs, each a source of its own, the step edge and the crystals.
+
+    Of ptychography also the iteration that its held-out patterns chose, the median over the same scans.
+    """
     rows = []
     stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
     made = {"phase_std_rad": truth.scan_phase_std_rad}  # a crystal has the phase that it has
     crystals = [name for name in prediction.images_rad if name in get_args(CrystalName)]
     photographs = [name for name in prediction.images_rad if name not in (STEP_EDGE, *crystals)]
     objects = [("photograph", photographs, made), (STEP_EDGE, [STEP_EDGE], made)]
-    for name, scans, about in [*objects, *((name, [name], {}) for name in crystals)]:
+    objects += [(name, [name], {}) for name in crystals]
+    for (name, scans, about), (index, dose) in product(objects, enumerate(truth.dose_e)):
         errors = []
         for scan in scans:
-            image = prediction.images_rad[scan]
+            image = prediction.images_rad[scan][index]
             true = cut_like(truth.images_rad[scan], image, prediction.origins_px[scan])
             errors.append(phase_rmse_rad_meanfree(image, true))
         interval = bootstrap(
             np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
         )
-        where = condition(dose_e=truth.light.dose_e, object=name, **about, **stage)
-        rows.append(
-            metric_row(
-                *(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval),
-                condition=where,
-                seed=prediction.seed,
-            )
-        )
+        where = {"condition": condition(dose_e=dose, object=name, **about, **stage), "seed": prediction.seed}
+        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval, **where))
+        if prediction.estimator == "ptychography":
+            chosen = float(np.median([prediction.iterations[scan][index] for scan in scans]))
+            rows.append(metric_row(prediction.estimator, "best_iteration", "1", chosen, n=len(scans), **where))
     return rows
 
 
@@ -253,28 +264,31 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
         path: the test file, whose counts are shown.
 
     Returns:
-        estimators (E,); scans (C,); counts (X, n, n) of X objects of the headline; true_patches_rad (X, h, w) and
-        patches_rad (E, X, h, w) mean-free on the box of the mask, NaN outside; for each scan true.<scan>_rad (H, W)
-        and <scan>_rad (E, H, W) in object pixels, mean-free, NaN where no patch lies; pixel_size_a.
+        patch_estimators (F,), those of the E that predict patches; estimators (E,); scans (C,); counts (X, n, n) of X
+        objects of the headline; true_patches_rad (X, h, w) and patches_rad (F, X, h, w) mean-free on the box of the
+        mask, NaN outside; for each scan at full dose true.<scan>_rad (H, W) and <scan>_rad (E, H, W) in object pixels,
+        mean-free, NaN where no patch lies; pixel_size_a.
     """
     shown = [predictions[k] for k in sorted(_first_of_each_estimator(predictions).values())]
+    of_patches = [prediction for prediction in shown if prediction.patches_rad is not None]
     nearest = int(np.argmin(np.abs(np.array(truth.phase_std_rad) - truth.scan_phase_std_rad)))
     dose = int(np.argmax(truth.dose_e))
     true = truth.patches_rad[nearest, :_EXAMPLES]
     true = true - true.mean(axis=1, keepdims=True)
     mask = forward.patch_mask(truth.light.probe).numpy()
     arrays = {
+        "patch_estimators": np.array([prediction.estimator for prediction in of_patches]),
         "estimators": np.array([prediction.estimator for prediction in shown]),
         "counts": read_arrays(path, ["counts"])["counts"][nearest, dose, :_EXAMPLES],
         "true_patches_rad": _on_box(true, mask),
         "patches_rad": np.array(
-            [_on_box(prediction.patches_rad[nearest, dose, :_EXAMPLES], mask) for prediction in shown]
+            [_on_box(prediction.patches_rad[nearest, dose, :_EXAMPLES], mask) for prediction in of_patches]
         ),
         "pixel_size_a": np.float64(truth.light.pixel_size_a),
         "scans": np.array(list(truth.images_rad)),
     }
     for scan, image in truth.images_rad.items():
-        arrays |= _common_frame(scan, image, shown)
+        arrays |= _common_frame(scan, image, shown, truth.dose_e.index(truth.light.dose_e))
     return arrays
 
 
@@ -296,13 +310,13 @@ def _on_box(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return images[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _common_frame(scan: str, truth: np.ndarray, shown: Sequence[Prediction]) -> dict[str, np.ndarray]:
-    """Truth and images of a scan in the frame of what every estimator covers, mean-free."""
+def _common_frame(scan: str, truth: np.ndarray, shown: Sequence[Prediction], dose: int) -> dict[str, np.ndarray]:
+    """Truth and images of a scan at one dose in the frame of what every estimator covers, mean-free."""
     whole = np.full((len(shown) + 1, *truth.shape), np.nan, np.float32)
     whole[0] = truth
     for index, prediction in enumerate(shown, start=1):
-        (top, left), (height, width) = prediction.origins_px[scan], prediction.images_rad[scan].shape
-        whole[index, top : top + height, left : left + width] = prediction.images_rad[scan]
+        (top, left), image = prediction.origins_px[scan], prediction.images_rad[scan][dose]
+        whole[index, top : top + image.shape[0], left : left + image.shape[1]] = image
     covered = np.isfinite(whole).all(axis=0)
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     frame = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

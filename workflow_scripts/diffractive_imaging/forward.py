@@ -155,7 +155,7 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int) -
 
 
 def simulate_scan(
-    probe: Tensor, fine_object: Tensor, positions_px: Tensor, dose_e: float, generator: torch.Generator
+    probe: Tensor, fine_object: Tensor, positions_px: Tensor, dose_e: Tensor | float, generator: torch.Generator
 ) -> Tensor:
     """Counts of a scan over a large phase object.
 
@@ -163,16 +163,17 @@ def simulate_scan(
         probe: complex (n, n).
         fine_object: (H, W) in rad on the fine grid.
         positions_px: (N, 2) as [y, x] in object pixels.
-        dose_e: electrons per pattern.
+        dose_e: electrons per pattern; (D, 1, 1, 1) counts the scan at D doses.
         generator: source of the Poisson noise.
 
     Returns:
-        (N, n, n).
+        (N, n, n), or (D, N, n, n).
     """
     n = probe.shape[-1]
     return torch.cat(
         [
             measure(probe, window_at(fine_object, part, n, UPSAMPLING), dose_e, generator)
             for part in positions_px.split(_SCAN_BATCH)
-        ]
+        ],
+        dim=-3,
     )

@@ -1,5 +1,6 @@
-"""Phase patches of the test set and stitched images of the scans, by a network or by ridge regression."""
+"""Phase patches of the test set and images of the scans, by a network or by a classical estimator."""
 
+import sys
 from collections.abc import Iterator
 from typing import Literal
 
@@ -8,9 +9,17 @@ import torch
 from pydantic import Field
 
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
-from workflow_scripts.diffractive_imaging.estimators import Estimator, NetworkEstimator, RidgeEstimator
-from workflow_scripts.diffractive_imaging.forward import patch_mask
-from workflow_scripts.diffractive_imaging.reconstruction import oriented, stitch
+from workflow_scripts.diffractive_imaging.estimators import (
+    CenterOfMassImager,
+    Estimator,
+    Imager,
+    NetworkEstimator,
+    PatchImager,
+    PtychographyImager,
+    RidgeEstimator,
+    patches_of,
+)
+from workflow_scripts.diffractive_imaging.reconstruction import oriented
 from workflow_scripts.diffractive_imaging.settings import Predict
 from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
 from workflow_scripts.learning.devices import leased_device
@@ -19,65 +28,76 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays, write_arrays
 from workflow_scripts.workflow.settings import Compute
 
+NEEDED = {"published": ("pretrained", "finetuned"), "corrected": ("pretrained", "finetuned"), "ridge": ("shards",)}
+
 
 class Arguments(Predict, Compute):
     """The settings of the stage, the estimator, and on what it runs."""
 
-    estimator: Literal["published", "corrected", "ridge"] = Field(
-        description="An arm of the study (needs --pretrained and --finetuned) or ridge (needs --shards)."
+    estimator: Literal["published", "corrected", "ridge", "dpc", "ptychography"] = Field(
+        description="An arm of the study (needs --pretrained and --finetuned), ridge (needs --shards), dpc or"
+        " ptychography."
     )
-    seed: int = Field(ge=0, description="Training seed of the weights; also shuffles the published stitching.")
+    seed: int = Field(
+        ge=0,
+        description="Training seed of the weights; also shuffles the published stitching and ptychography's patterns.",
+    )
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write the patches of the test set and the images of the scans."""
+    """Write the patches of the test set and the images of the scans at all doses."""
     arguments = job.arguments
     test = job.input("test")
     light = Illumination.read(test)
-    mask = patch_mask(light.probe)
-    # Ridge is a fair baseline: its scans are oriented and stitched as ours are.
-    variant = VARIANTS["corrected" if arguments.estimator == "ridge" else arguments.estimator]
-    found = read_arrays(test, ["counts", "test_dose_e"])
-    doses = found["test_dose_e"].tolist()
+    # Baselines are fair: their scans are oriented as ours are, and ridge is stitched as ours is.
+    variant = VARIANTS.get(arguments.estimator, VARIANTS["corrected"])
+    doses = read_arrays(test, ["test_dose_e"])["test_dose_e"].tolist()
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         arrays: dict[str, np.ndarray] = {}
         stages = []
-        for stage, estimator in _estimators(job, light, variant, device):
+        for stage, estimator, imager in _estimators(job, light, variant, device):
             stages.append(stage)
-            patches = [
-                [
-                    estimator(torch.from_numpy(part), dose)[:, mask].numpy()
-                    for part, dose in zip(parts, doses, strict=True)
-                ]
-                for parts in found["counts"]
-            ]
-            arrays[f"{stage}.patches_rad"] = np.array(patches)  # (S, D, M, pixels of the mask)
+            if estimator:
+                arrays[f"{stage}.patches_rad"] = patches_of(
+                    estimator, read_arrays(test, ["counts"])["counts"], doses, light
+                )
             for name in scan_names(test):
-                scan = read_scan(test, name)
-                counts = oriented(scan.counts, scan.detector_transposed, variant)
-                image = stitch(estimator(counts, light.dose_e), scan.positions_px, light, variant, arguments.seed)
-                arrays[f"{stage}.{name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
-                arrays[f"{stage}.{name}.origin_px"] = np.array(image.origin)
+                images = []
+                for dose in doses:
+                    scan = read_scan(test, name, dose)
+                    counts = oriented(scan.counts, scan.detector_transposed, variant)
+                    images.append(imager(counts, scan.positions_px, dose))
+                    print(f"{stage} {name} at {dose:g} electrons per pattern", file=sys.stderr, flush=True)
+                phases = [image.to_object_pixels().numpy().astype(np.float32) for image in images]
+                arrays[f"{stage}.{name}.image_rad"] = np.array(phases)  # (D, h, w): the doses share their positions
+                arrays[f"{stage}.{name}.origin_px"] = np.array(images[0].origin)
+                arrays[f"{stage}.{name}.iterations"] = np.array([image.iterations for image in images])
     about = {"estimator": arguments.estimator, "seed": arguments.seed, "stages": stages}
     write_arrays(job.outputs["predictions"], arrays | about)
 
 
 def _estimators(
     job: Job[Arguments], light: Illumination, variant: Variant, device: torch.device
-) -> Iterator[tuple[str, Estimator]]:
-    """Yield what is to be predicted with, and the name of its stage."""
+) -> Iterator[tuple[str, Estimator | None, Imager]]:
+    """Yield the name of each stage, what predicts patches, where there are such, and what makes images."""
     arguments = job.arguments
-    needed = {"ridge": ["shards"]}.get(arguments.estimator, ["pretrained", "finetuned"])
-    for name in needed:
+    for name in NEEDED.get(arguments.estimator, ()):
         if name not in job.inputs:
             raise InputError(f"--estimator {arguments.estimator} needs --{name}, which is missing")
-    if arguments.estimator == "ridge":
-        yield "fitted", RidgeEstimator(job.inputs["shards"], light)
+    if arguments.estimator == "dpc":
+        yield "imaged", None, CenterOfMassImager(light)
+    elif arguments.estimator == "ptychography":
+        yield "imaged", None, PtychographyImager(light, arguments.ptychography, arguments.seed, device)
+    elif arguments.estimator == "ridge":
+        ridge = RidgeEstimator(job.inputs["shards"], light)
+        yield "fitted", ridge, PatchImager(ridge, light, variant, arguments.seed)
     else:
-        for name in needed:
-            weights = job.input(name)
-            yield name, NetworkEstimator(weights, light, variant, device, arguments.precision, arguments.batch_size)
+        for name in NEEDED[arguments.estimator]:
+            network = NetworkEstimator(
+                job.input(name), light, variant, device, arguments.precision, arguments.batch_size
+            )
+            yield name, network, PatchImager(network, light, variant, arguments.seed)
 
 
 if __name__ == "__main__":

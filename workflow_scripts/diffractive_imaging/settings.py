@@ -11,6 +11,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
+BaselineName = Literal["ridge", "dpc", "ptychography"]
 Split = Literal["train", "test"]
 CrystalName = Literal["hbn", "hbn_twisted"]
 
@@ -114,7 +115,9 @@ class Synthesize(Settings):
     test_phase_std_rad: tuple[float, ...] = Field(
         min_length=1, description="Phase standard deviations of the test set, rad."
     )
-    test_dose_e: tuple[float, ...] = Field(min_length=1, description="Electrons per pattern of the test set.")
+    test_dose_e: tuple[float, ...] = Field(
+        min_length=1, description="Electrons per pattern of the test set and of the scans, dose_e among them."
+    )
     scan: ScanSettings = Field(description="The simulated scans.")
     seed: int = Field(
         ge=0, description="Seed of objects, noise and jitter; the data are the same for every training seed."
@@ -136,6 +139,8 @@ class Synthesize(Settings):
             raise ValueError("dead_leaves_share and one_over_f_share must not exceed 1 together")
         if self.phase_std_min_rad > self.phase_std_max_rad:
             raise ValueError("phase_std_min_rad must not exceed phase_std_max_rad")
+        if self.dose_e not in self.test_dose_e:
+            raise ValueError(f"test_dose_e must hold the full dose, dose_e {self.dose_e:g}")
         return self
 
 
@@ -187,15 +192,27 @@ class Finetune(TrainingSettings):
     )
 
 
+class PtychographySettings(Settings):
+    """Iterative ptychography."""
+
+    iterations: int = Field(ge=1, description="Passes over the patterns; held-out patterns choose the best of them.")
+    batches: int = Field(ge=1, description="Steps in each pass, every one from its own share of the patterns.")
+
+
 class Predict(Settings):
     """Patches and stitched images of every estimator."""
 
     batch_size: int = Field(ge=1, description="Patterns that go through a network at once.")
+    ptychography: PtychographySettings = Field(description="The iterative baseline.")
 
 
 class Evaluate(Settings):
     """Predictions against the truth."""
 
+    baselines: tuple[BaselineName, ...] = Field(
+        description="Classical estimators beside the networks: ridge (regression to patches), dpc (integrated centre"
+        " of mass), ptychography (iterative)."
+    )
     bootstrap_samples: int = Field(ge=100, description="Resamplings of the sources for every interval.")
     transfer_points: int = Field(
         ge=16, le=1024, description="Scan points along each side of the raster of perfect patches for T(k)."

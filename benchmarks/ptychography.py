@@ -1,0 +1,104 @@
+"""Time a network with least-squares stitching against iterative ptychography: patterns per second.
+
+    python -m benchmarks.ptychography
+    python -m benchmarks.ptychography --weights weights.safetensors
+    python -m benchmarks.ptychography --device cuda --points 256 --dose 2788
+
+Both go from the same counts to a phase image on one device. A random 1/f object is scanned. Ptychography's time is that
+up to its best iteration, which held-out patterns choose; it is found by a first run, and the timed run stops there.
+Weights are those of the stages pretrain and finetune. Without them the network of the laptop's scale is untrained: its
+speed means something, its error nothing, and is not printed.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workflow_scripts.diffractive_imaging import datasets, forward, objects, ptychography
+from workflow_scripts.diffractive_imaging.model import make_network
+from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
+from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.settings import NetworkSettings, Predict, Synthesize
+from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares
+from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.study.metrics import phase_rmse_rad_meanfree
+from workflow_scripts.workflow.reference import merged
+from workflow_scripts.workflow.settings import check
+
+SEED = 0
+
+
+def timed(make: Callable[[], Stitched], device: torch.device, repeats: int) -> tuple[float, Stitched]:
+    """The median wall time of `repeats` runs after one that warms up, and what the last made."""
+    times = []
+    for _ in range(repeats + 1):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        made = make()
+        made.phase.cpu()  # waits for the device
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:]), made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, help="trained network (.safetensors); untrained where none is given")
+    parser.add_argument("--points", type=int, default=96, help="scan points a side (default 96)")
+    parser.add_argument("--dose", type=float, default=2788.0, help="electrons per pattern (default 2788)")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each; the median counts (default 3)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    options = parser.parse_args(arguments)
+
+    laptop = merged("laptop")["diffractive_imaging"]
+    synthesize, predict = check(Synthesize, laptop["synthesize"]), check(Predict, laptop["predict"])
+    device, light = torch.device(options.device), datasets.illumination(synthesize.probe, synthesize.dose_e, None)
+    rng = np.random.default_rng(SEED)
+    scan = synthesize.scan
+    positions, side = datasets.raster(options.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
+    shape = scan.phase_std_rad * objects.power_law_noise(1, side, rng)[0]
+    fine = torch.from_numpy(objects.refine(shape, forward.UPSAMPLING))
+    generator = torch.Generator().manual_seed(SEED)
+    counts = forward.simulate_scan(light.probe, fine, positions, options.dose, generator).float()
+
+    if options.weights:
+        network = load_network(options.weights)
+    else:
+        network = make_network(light.n, check(NetworkSettings, laptop["pretrain"]["network"]), SEED).eval()
+    weights = (forward.patch_illumination(light.probe) * forward.patch_mask(light.probe)).to(device)
+
+    def by_network() -> Stitched:
+        how = (VARIANTS["corrected"], device, "float32", predict.batch_size)
+        patches = estimate_patches(network, counts, options.dose, light, *how)
+        return least_squares(patches.to(device), positions, weights)
+
+    def fit(iterations: int) -> ptychography.Reconstruction:
+        settings = predict.ptychography.model_copy(update={"iterations": iterations})
+        return ptychography.reconstruct(counts, positions, light, options.dose, settings, SEED, device)
+
+    best = fit(predict.ptychography.iterations).image.iterations
+    results = {
+        "network": timed(by_network, device, options.repeats),
+        "ptychography": timed(lambda: fit(best).image, device, options.repeats),
+    }
+    print(f"{len(counts)} patterns of {options.dose:g} electrons, {device}, {torch.get_num_threads()} threads")
+    for name, (seconds, image) in results.items():
+        line = f"{name:14}{seconds:8.2f} s{len(counts) / seconds:12,.0f} patterns/s"
+        if name == "ptychography":
+            line += f", {best} iterations"
+        if name == "ptychography" or options.weights:
+            line += f", RMSE {phase_rmse_rad_meanfree(*beside_truth(image, fine)):.4f} rad"
+        print(line)
+    (network_s, _), (ptychography_s, _) = results.values()
+    print(f"the network is {ptychography_s / network_s:.1f} times as fast as ptychography")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

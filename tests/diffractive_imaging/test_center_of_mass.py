@@ -1,0 +1,55 @@
+"""DPC: the sign and scale of the gradient, integration that keeps long periods, and the probe's own blur."""
+
+import pytest
+import torch
+
+from tests.diffractive_imaging import scanned
+from workflow_scripts.diffractive_imaging import center_of_mass, datasets, forward
+from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
+from workflow_scripts.optics.diffraction import diffraction_pattern
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return scanned.scan()
+
+
+def test_a_phase_ramp_moves_the_pattern_by_its_gradient(scan):
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    ramp = 2 * torch.pi / 32 * (2 * (y - 16) - (x - 16))  # whole detector pixels: nothing leaks
+    gradient = center_of_mass.phase_gradient(diffraction_pattern(scan.light.probe, ramp.double())[None], scan.light)
+    # What the skirt brings over the detector's edge comes back at the other.
+    assert gradient[0] == pytest.approx([2 * 2 * torch.pi / 32, -2 * torch.pi / 32], rel=0.05)
+
+
+def test_an_empty_pattern_has_no_center():
+    assert center_of_mass.center_of_mass(torch.zeros(1, 8, 8)).tolist() == [[0.0, 0.0]]
+
+
+def test_the_image_is_the_object_blurred_by_the_probe(scan):
+    image = center_of_mass.reconstruct(scan.patterns, scan.positions, scan.light)
+    blurred = scan._replace(fine=blur(scan.fine, scan.light))
+    assert blurred.rmse(image) < 0.5 * scan.rmse(image)
+    assert scan.rmse(image) < 0.2  # the object has 0.5 rad
+    shown, truth = beside_truth(image, scan.fine)
+    assert shown.shape == truth.shape
+
+
+def blur(fine, light: datasets.Illumination):
+    """An object on the fine grid convolved with |P|², sampled on object pixels of the fine grid."""
+    kernel = torch.zeros_like(fine)
+    rows = (torch.arange(32) - 16) * forward.UPSAMPLING
+    kernel[rows[:, None], rows] = light.probe.abs().square()
+    return torch.fft.irfft2(torch.fft.rfft2(fine) * torch.fft.rfft2(kernel), s=fine.shape)
+
+
+def test_long_periods_are_integrated_exactly(scan):
+    """Slopes of a smooth object, given exactly, give the object, on the jittered raster."""
+    height = len(scan.fine) / forward.UPSAMPLING
+    y, x = scan.positions.T
+    wave = 2 * torch.pi / height
+    slopes = torch.stack([wave * torch.cos(wave * y), -wave * torch.sin(wave * x)], dim=1)
+    image = center_of_mass.integrate(slopes, scan.positions, scan.light)
+    axis = torch.arange(len(scan.fine)) / forward.UPSAMPLING
+    smooth = torch.sin(wave * axis)[:, None] + torch.cos(wave * axis)
+    assert scan._replace(fine=smooth.double()).rmse(image) < 0.01

@@ -1,0 +1,118 @@
+"""Ptychography: its gradient and curvature, what it reaches, and that nothing but the patterns enters."""
+
+import pytest
+import torch
+
+from tests.diffractive_imaging import scanned
+from workflow_scripts.diffractive_imaging import ptychography
+from workflow_scripts.diffractive_imaging.settings import PtychographySettings
+from workflow_scripts.diffractive_imaging.splines import refined
+from workflow_scripts.optics.diffraction import diffraction_pattern
+
+CPU = torch.device("cpu")
+SETTINGS = PtychographySettings(iterations=8, batches=24)
+# On noiseless data, over all pixels that patches cover, the rim included.
+STATED_RMSE_RAD = 5e-3
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return scanned.scan()
+
+
+def reconstruct(scan, counts, dose, **changes):
+    settings = SETTINGS.model_copy(update=changes)
+    return ptychography.reconstruct(counts, scan.positions, scan.light, dose, settings, 0, CPU)
+
+
+@pytest.fixture(scope="module")
+def noiseless(scan):
+    dose = 27882.0
+    return reconstruct(scan, dose * scan.patterns, dose)
+
+
+def test_noiseless_data_give_the_object(scan, noiseless):
+    assert scan.rmse(noiseless.image) < STATED_RMSE_RAD
+
+
+def test_the_loss_falls_and_the_image_is_that_of_the_smallest_held_out_loss(noiseless):
+    fitted, held_out = zip(*noiseless.losses, strict=True)
+    assert len(fitted) == SETTINGS.iterations
+    assert fitted[-1] < 0.05 * fitted[0]
+    assert held_out[noiseless.image.iterations - 1] == min(held_out)
+
+
+@pytest.mark.parametrize(("dose", "limit"), [(27882.0, 0.02), (279.0, 0.10)])
+def test_counted_data_give_the_object_as_well_as_the_dose_allows(scan, dose, limit):
+    counts = torch.poisson(dose * scan.patterns, generator=torch.Generator().manual_seed(1))
+    found = reconstruct(scan, counts, dose)
+    assert 0.2 * limit < scan.rmse(found.image) < limit
+    again = reconstruct(scan, counts, dose)
+    assert torch.equal(found.image.phase.nan_to_num(7.0), again.image.phase.nan_to_num(7.0))
+
+
+def test_an_early_iteration_is_taken_where_the_fit_runs_into_the_noise(scan):
+    counts = torch.poisson(3 * scan.patterns, generator=torch.Generator().manual_seed(1))
+    found = reconstruct(scan, counts, 3.0, iterations=30)
+    assert found.image.iterations < 30
+    fitted, held_out = zip(*found.losses, strict=True)
+    assert fitted[-1] < fitted[found.image.iterations - 1]
+    assert held_out[-1] > held_out[found.image.iterations - 1]
+
+
+def test_the_gradient_is_that_of_the_forward_model(scan):
+    """Against automatic differentiation through optics, on a few patterns."""
+    rows, dose = torch.arange(0, 1024, 113), 500.0
+    counts = torch.poisson(dose * scan.patterns, generator=torch.Generator().manual_seed(1))
+    fit = ptychography.ScanFit(counts, scan.positions, scan.light, dose, CPU)
+    start = 0.3 * torch.randn(fit.shape, generator=torch.Generator().manual_seed(2))
+    loss, gradient = fit.loss_and_gradient(start, rows)
+
+    free = start.double().requires_grad_()
+    total = 0.0
+    for row in rows:
+        phase = spline_window(free, scan.positions[row] - torch.tensor(fit.origin) - 16, 32)
+        expected = dose * diffraction_pattern(scan.light.probe, phase) + ptychography.BACKGROUND_E
+        n = counts[row] + ptychography.BACKGROUND_E
+        total = total + 2 * (expected - n + n * (n / expected).log()).sum() / (len(rows) * 32**2)
+    total.backward()
+    assert loss == pytest.approx(total.item(), rel=1e-4)
+    assert fit.loss(start, rows) == pytest.approx(loss, rel=1e-6)
+    assert (gradient - free.grad).norm() < 1e-3 * free.grad.norm()
+
+
+def spline_window(coefficients, corner, n):
+    """The window by scipy's definition of a cubic B-spline, its taps written as one matrix along each axis."""
+    grid = [torch.arange(length, dtype=torch.float64) for length in coefficients.shape]
+    along = [bspline(start + torch.arange(n)[:, None] - centre) for start, centre in zip(corner, grid, strict=True)]
+    return along[0] @ coefficients @ along[1].T
+
+
+def bspline(x):
+    x = x.abs()
+    return torch.where(x < 1, 2 / 3 - x**2 + x**3 / 2, (2 - x).clamp(min=0) ** 3 / 6)
+
+
+def test_the_curvature_is_that_of_the_loss_around_a_flat_object(scan):
+    """A plane wave of small phase raises the loss of noiseless patterns of a flat object as the symbol says."""
+    dose, amplitude = 1e5, 0.01
+    flat = diffraction_pattern(scan.light.probe, torch.zeros(32, 32, dtype=torch.float64)).expand(1024, 32, 32)
+    fit = ptychography.ScanFit(dose * flat, scan.positions, scan.light, dose, CPU)
+    row, column = 6, 9
+    y, x = (torch.arange(length) / length for length in fit.shape)
+    wave = amplitude * torch.cos(2 * torch.pi * (row * y[:, None] + column * x))
+    rows = torch.arange(1024)
+    raised = fit.loss(wave, rows) - fit.loss(0 * wave, rows)
+    # Coefficients of a plane wave to its values: the spline's own response at these frequencies.
+    response = refined(wave.double(), 1).std() / wave.double().std()
+    mean_square = (amplitude * response) ** 2 / 2
+    curvature = 1 / fit.inverse_curvature()[row, column]
+    area = float((scan.positions.amax(0) - scan.positions.amin(0) + 1).prod())
+    assert raised == pytest.approx(float(0.5 * curvature * mean_square * area), rel=0.1)
+
+
+def test_ptychography_does_not_look_beyond_its_patterns(scan):
+    """Patterns of nothing give nothing, wherever they lie."""
+    flat = diffraction_pattern(scan.light.probe, torch.zeros(32, 32, dtype=torch.float64)).expand(1024, 32, 32)
+    found = reconstruct(scan, 1000 * flat, 1000.0, iterations=2)
+    assert float(found.image.phase[found.image.coverage > 0].abs().max()) < 1e-3

@@ -1,0 +1,71 @@
+"""A large image as cubic B-splines with one coefficient per object pixel: read at points, in windows, finely.
+
+Along each axis the value at y is Σ_t b_t(f) c[⌊y⌋ − 1 + t] with f = y − ⌊y⌋ and four weights b
+(doi:10.1109/79.799930): twice continuously differentiable, and linear in c.
+"""
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.diffractive_imaging import forward
+from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.forward import UPSAMPLING
+from workflow_scripts.diffractive_imaging.layout import lay_out
+from workflow_scripts.diffractive_imaging.stitching import Stitched
+
+TAPS = 4
+
+
+def spline_weights(fraction: Tensor) -> Tensor:
+    """Weights (..., 4) of the coefficients at −1, 0, 1, 2 for a point ``fraction`` ∈ [0, 1) past coefficient 0."""
+    f = fraction
+    return torch.stack([(1 - f) ** 3, (3 * f - 6) * f * f + 4, ((3 - 3 * f) * f + 3) * f + 1, f**3], dim=-1) / 6
+
+
+def spline_slopes(fraction: Tensor) -> Tensor:
+    """The derivatives (..., 4) of `spline_weights`, per object pixel."""
+    f = fraction
+    return torch.stack([-((1 - f) ** 2), (3 * f - 4) * f, (2 - 3 * f) * f + 1, f * f], dim=-1) / 2
+
+
+def taps(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the first coefficient of each coordinate, int64, and how far it lies past the second, in [0, 1)."""
+    below = points.floor()
+    return below.long() - 1, points - below
+
+
+def refined(coefficients: Tensor, upsampling: int) -> Tensor:
+    """The image on a finer grid: (H, W) coefficients to (upsampling · (H − 3), upsampling · (W − 3)).
+
+    Fine pixel [0, 0] lies on coefficient [1, 1]; beyond that and its counterpart one would need coefficients
+    that are not there.
+    """
+    fraction = torch.arange(upsampling, dtype=coefficients.dtype, device=coefficients.device) / upsampling
+    weights = spline_weights(fraction)  # (u, 4)
+    image = coefficients
+    for _ in range(2):
+        neighbours = image.unfold(0, TAPS, 1)  # (H − 3, W, 4)
+        image = torch.einsum("hwt,ut->huw", neighbours, weights).flatten(0, 1).T  # one axis refined, then the other
+    return image
+
+
+def as_stitched(
+    coefficients: Tensor, origin: tuple[int, int], positions_px: Tensor, light: Illumination, iterations: int
+) -> Stitched:
+    """The image as stitched patches would give it: where the masks of the patches lie, mean zero there.
+
+    Args:
+        coefficients: (H, W) rad; they must reach two object pixels beyond the masks.
+        origin: object pixel (y, x) of coefficient [0, 0].
+        positions_px: (N, 2) [y, x], object pixels.
+        iterations: how many it took.
+    """
+    n, weights = light.n, forward.patch_illumination(light.probe) * forward.patch_mask(light.probe)
+    nothing = torch.zeros(1, 1, 1).expand(len(positions_px), n, n)
+    layout, _ = lay_out(nothing, positions_px.cpu(), weights, UPSAMPLING)
+    coverage = layout.crop(layout.scatter(layout.weights.expand(len(positions_px), -1)))
+    top, left = (UPSAMPLING * (first - start - 1) for first, start in zip(layout.origin, origin, strict=True))
+    fine = refined(coefficients.cpu(), UPSAMPLING)[top : top + coverage.shape[0], left : left + coverage.shape[1]]
+    covered = coverage > 0
+    phase = torch.where(covered, fine - fine[covered].mean(), torch.nan)
+    return Stitched(phase, coverage, layout.origin, UPSAMPLING, iterations, float("nan"))
