@@ -72,7 +72,7 @@ def _examples(light: Illumination, phase_rad: np.ndarray, counts: np.ndarray) ->
     return Examples(
         pattern=torch.cat([diffraction_pattern(probe, part) for part in parts]),
         counts=torch.from_numpy(counts).float(),
-        patch_rad=torch.cat([forward.true_patch(part) for part in parts]),
+        patch_rad=torch.cat([forward.true_patch(part, light.upsampling) for part in parts]),
     )
 
 
@@ -103,7 +103,7 @@ class PatternTask:
             *(part.to(device) for part in (validation.pattern, validation.counts, validation.patch_rad))
         )
         self._full_dose_e = light.dose_e
-        self._mask = forward.patch_mask(light.probe).to(device)
+        self._mask = light.mask().to(device)
         self._variant = variant
         self._settings = settings
         self._device = device

@@ -23,7 +23,10 @@ def synthesize(job: Job[Arguments]) -> None:
     """Write one shard; the same seed gives the same bytes."""
     arguments = job.arguments
     (probe_file,) = job.inputs.get("probe", [None])
-    light = datasets.illumination(arguments.probe, arguments.dose_e, probe_file)
+    if "illumination" in job.inputs:
+        light = datasets.Illumination.read(job.input("illumination"))
+    else:
+        light = datasets.illumination(arguments.probe, arguments.dose_e, probe_file)
 
     def files(split: str) -> list:
         return job.inputs.get(split) or sources.photographs(None, split, arguments.shard, arguments.train_shards)
@@ -44,6 +47,7 @@ if __name__ == "__main__":
         outputs={"arrays": "The objects and their patterns (.npz)."},
         optional_inputs={
             "probe": "The probe wave (.npy); from the settings where none is named.",
+            "illumination": "A scan of the user's (.npz), whose probe and dose are taken instead of all settings of them.",
             "train": "Photographs to train on; those that ship where none is named.",
             "validation": "Photographs to validate on.",
             "test": "Photographs to test on.",
