@@ -1,6 +1,7 @@
 # Shared by all rule files - the checked configuration, and functions that turn it into inputs and arguments.
 import json
 import sys
+from pathlib import Path
 from typing import get_args
 
 from snakemake.exceptions import WorkflowError
@@ -18,7 +19,11 @@ except InputError as error:
 # Snakemake would say of a target of another scale that no rule makes it.
 for word in sys.argv[1:]:
     scale = word.removeprefix("./").removeprefix("results/").split("/")[0]
-    if scale in get_args(Scale) and scale != STUDY.scale and word.removeprefix("./").startswith("results/"):
+    if (
+        scale in get_args(Scale)
+        and scale != STUDY.scale
+        and word.removeprefix("./").startswith("results/")
+    ):
         raise WorkflowError(
             f"{word} belongs to the scale {scale}, but this run is of the scale {STUDY.scale}: "
             f"add --config scale={scale}, or ask for results/{STUDY.scale}/…"
@@ -72,3 +77,29 @@ def present_settings():
             for stage in STAGES
         }
     )
+
+
+def own_data(method, name):
+    """The checked settings of one entry of `apply`."""
+    entries = getattr(STUDY.apply, method)
+    if name not in entries:
+        raise WorkflowError(
+            f"apply.{method} has no entry {name!r}; it has {', '.join(entries) or 'none: docs/own-data.md'}"
+        )
+    return entries[name]
+
+
+def own_file(method, name, key, path):
+    """A file that an entry of `apply` names, as a list of inputs; none where it names none."""
+    if path is not None and not Path(path).is_file():
+        raise WorkflowError(
+            f"apply.{method}.{name}.{key}: there is no file {path}; correct the path"
+        )
+    return listed(path)
+
+
+def own_training(method, name):
+    """The settings of the stage pretrain as words, with the doses of an entry of `apply`."""
+    entry = own_data(method, name)
+    doses = {"dose_min_e": entry.dose_min_e, "dose_max_e": entry.dose_max_e}
+    return as_arguments(section(method, "pretrain").model_copy(update=doses))

@@ -120,9 +120,7 @@ def network_input(counts: Tensor, dose_e: Tensor | float | None) -> Tensor:
     return (counts / dose_e).sqrt() * counts.shape[-1]
 
 
-def window_at(
-    fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, upsampling: int = UPSAMPLING
-) -> Tensor:
+def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, upsampling: int = UPSAMPLING) -> Tensor:
     """Samples of a large object around real-valued positions, by cubic convolution on the fine grid.
 
     All n × n samples of a window share one sub-pixel fraction, so the four taps along each axis are a

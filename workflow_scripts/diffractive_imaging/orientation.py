@@ -79,7 +79,9 @@ def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumi
 
     curls = {transposed: curl_by_angle(field_px, transposed) for transposed in (False, True)}
     starts = [
-        (transposed, float(_ANGLES_DEG[curl.argmin()]) + turn) for transposed, curl in curls.items() for turn in (0, 180)
+        (transposed, float(_ANGLES_DEG[curl.argmin()]) + turn)
+        for transposed, curl in curls.items()
+        for turn in (0, 180)
     ]
     transposed, angle = min(starts, key=lambda start: misfit(*start))
     for step in _REFINEMENTS_DEG:

@@ -95,8 +95,8 @@ def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path
     dose_e = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
     if not settings.dose_min_e <= dose_e <= settings.dose_max_e:
         raise InputError(
-            f"{where}: the patterns hold {dose_e:.0f} electrons on average, outside dose_min_e {settings.dose_min_e:g} to"
-            f" dose_max_e {settings.dose_max_e:g}; set the two around it, or counts_per_electron"
+            f"{where}: the patterns hold {dose_e:.0f} electrons on average, outside dose_min_e {settings.dose_min_e:g}"
+            f" to dose_max_e {settings.dose_max_e:g}; set the two around it, or counts_per_electron"
         )
     radius = disc.radius_px / settings.binning
     size = pixel_size_a(window.n, settings.probe.voltage_kv, settings.probe.semiangle_mrad, radius)
@@ -255,3 +255,10 @@ def _probe(settings: OwnProbe, window: Window, radius_px: float, mean: np.ndarra
     probe = make_probe(window.n, voltage, semiangle, radius_px, settings.defocus_a, settings.cs_mm)
     # Where the disc lies off the central pixel by part of one, the wave carries a ramp of phase.
     return probe * torch.exp(2j * torch.pi * (y * axis[:, None] + x * axis) / window.n)
+
+
+def along_object(scan: Scan) -> Scan:
+    """The same scan with the axes of its patterns along the object's."""
+    if not scan.detector_transposed:
+        return scan
+    return Scan(scan.counts.transpose(1, 2).contiguous(), scan.positions_px, detector_transposed=False)

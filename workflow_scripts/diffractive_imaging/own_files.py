@@ -65,7 +65,9 @@ def _npy(path: Path, what: str) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{what}: {path} is not a whole .npy file ({_first(error)}); save it with numpy.save") from None
+        raise InputError(
+            f"{what}: {path} is not a whole .npy file ({_first(error)}); save it with numpy.save"
+        ) from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{what}: {path} is an archive of arrays, expected one array; save it with numpy.save")
     return array

@@ -8,9 +8,9 @@ from workflow_scripts.workflow.files import write_arrays, write_json
 
 def run(job: Job[Apply]) -> None:
     """Write the scan as the stages take it, and the report on it."""
-    (positions,) = job.inputs.get("positions", [None])
-    (probe,) = job.inputs.get("probe", [None])
-    prepared = prepare(job.arguments, job.input("patterns"), positions, probe)
+    (positions,) = job.inputs.get("positions_file", [None])
+    (probe,) = job.inputs.get("probe_file", [None])
+    prepared = prepare(job.arguments, job.input("patterns_file"), positions, probe)
     write_arrays(job.outputs["scan"], prepared.arrays())
     write_json(job.outputs["report"], prepared.report)
 
@@ -19,7 +19,10 @@ if __name__ == "__main__":
     Command(
         run,
         Apply,
-        inputs={"patterns": "The patterns (.npy or .h5)."},
+        inputs={"patterns_file": "The patterns (.npy or .h5)."},
         outputs={"scan": "The scan (.npz).", "report": "Disc, window, dose and orientation (.json)."},
-        optional_inputs={"positions": "The scan positions (.npy or .h5).", "probe": "The probe wave (.npy)."},
+        optional_inputs={
+            "positions_file": "The scan positions (.npy or .h5).",
+            "probe_file": "The probe wave (.npy).",
+        },
     ).main()

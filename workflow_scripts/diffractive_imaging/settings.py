@@ -183,8 +183,8 @@ class OwnProbe(Settings):
 
     file: str | None = Field(
         default=None,
-        description="Path of a .npy file with the complex probe wave in real space, (detector_px, detector_px), centred,"
-        " axes as the patterns were recorded; null makes the probe from the parameters below. The voltage, the semiangle"
+        description="Path of a .npy file with the complex probe wave in real space, (detector_px, detector_px),"
+        " centred, axes as the patterns were recorded; null makes it from the parameters below. The voltage, the semiangle"
         " and the radius give the pixel size in any case.",
     )
     voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
@@ -212,7 +212,9 @@ class Apply(Settings):
     counts_per_electron: float = Field(
         default=1.0, gt=0, description="What the detector counts for one electron; 1 for a counting detector."
     )
-    binning: int = Field(default=1, ge=1, le=64, description="Recorded pixels along each side that are summed into one.")
+    binning: int = Field(
+        default=1, ge=1, le=64, description="Recorded pixels along each side that are summed into one."
+    )
     detector_px: int = Field(
         ge=16,
         le=1024,
@@ -233,7 +235,9 @@ class Apply(Settings):
         description="Path of the scan positions, .npy or .h5, (N, 2) as [y, x]; null takes a raster of step_a.",
     )
     positions_dataset: str | None = Field(default=None, description="Path of the positions inside the .h5 file.")
-    positions_unit: Literal["px", "angstrom"] = Field(default="px", description="Unit of the positions: object px or Å.")
+    positions_unit: Literal["px", "angstrom"] = Field(
+        default="px", description="Unit of the positions: object px or Å."
+    )
     step_a: float | None = Field(default=None, gt=0, description="Step of the raster along both axes, Å.")
     scan_shape: tuple[int, int] | None = Field(
         default=None, description="Scan points [rows, columns] of the raster; null takes them from (Ry, Rx, H, W)."
