@@ -8,7 +8,8 @@ BIN := .venv/bin
 # Snakemake call would wait 10 s for it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SLURM_CONF ?= /dev/null
-export PYTHONHASHSEED := 0
+# Threads that wait for each other sleep, so that jobs which share the cores do not slow each other down.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: study report test format clean
 

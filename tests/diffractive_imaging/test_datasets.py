@@ -60,10 +60,12 @@ def test_the_shares_of_the_mixture_are_those_of_the_settings(light):
 def test_a_transposed_detector_records_transposed_patterns(light):
     made = {}
     for transposed in (False, True):
-        scan = {"points": 8, "step_px": 0.87, "jitter_px": 0.1, "phase_std_rad": 0.5, "detector_transposed": transposed}
+        scan = {"photographs": 1, "points": 8, "step_px": 0.87, "jitter_px": 0.1, "phase_std_rad": 0.5}
+        scan["detector_transposed"] = transposed
         changed = settings.synthesize(scan=scan)
         made[transposed] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
-    assert np.array_equal(made[True]["photograph.counts"], made[False]["photograph.counts"].transpose(0, 2, 1))
+    for name in made[True]["scans"]:
+        assert np.array_equal(made[True][f"{name}.counts"], made[False][f"{name}.counts"].transpose(0, 2, 1))
     assert np.array_equal(made[True]["counts"], made[False]["counts"])
 
 

@@ -1,10 +1,13 @@
 """Settings of the six stages of diffractive imaging."""
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from workflow_scripts.diffractive_imaging import sources
 from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
@@ -32,6 +35,14 @@ class ProbeSettings(Settings):
         ge=0, lt=1, description="Amplitude of the weak skirt around the disc, at its rim, as a share of the disc's."
     )
     skirt_decay_px: float = Field(gt=0, description="Distance over which the skirt falls to 1/e, detector pixels.")
+
+    @field_validator("file")
+    @classmethod
+    def _file_exists(cls, file: str | None) -> str | None:
+        # Snakemake would go on with what an earlier run made from a file that is gone.
+        if file is not None and not Path(file).is_file():
+            raise ValueError("there is no such file")
+        return file
 
     @model_validator(mode="after")
     def _disc_fits(self) -> "ProbeSettings":
@@ -98,6 +109,16 @@ class Synthesize(Settings):
     seed: int = Field(
         ge=0, description="Seed of objects, noise and jitter; the data are the same for every training seed."
     )
+
+    @field_validator("photographs")
+    @classmethod
+    def _photographs_exist(cls, folder: str | None) -> str | None:
+        if folder is not None:
+            try:
+                sources.photographs(folder, "train")
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        return folder
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "Synthesize":

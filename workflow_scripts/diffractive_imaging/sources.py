@@ -44,7 +44,7 @@ def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1)
     files = shipped() if folder is None else _distinct(_listed(Path(folder)))
     if len(files) < len(SPLITS):
         raise InputError(
-            f"photographs: found {len(files)} different photograph(s) in {folder}, expected at least {len(SPLITS)}"
+            f"found {len(files)} different photograph(s) in {folder}, expected at least {len(SPLITS)}"
             " (.png, .jpg, .tif), so that training, validation and test share none; add photographs"
         )
     order = sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())
@@ -77,7 +77,7 @@ def shipped() -> list[Path]:
 
 def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise InputError(f"photographs: there is no folder {folder}; correct the path, or null for those that ship")
+        raise InputError(f"there is no folder {folder}; correct the path, or null for those that ship")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 

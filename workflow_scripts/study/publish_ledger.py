@@ -13,7 +13,9 @@ from workflow_scripts.workflow.settings import Settings
 
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5em; color: #222; }
-table { border-collapse: collapse; } th, td { padding: .35em .6em; text-align: left; vertical-align: top; }
+table { border-collapse: collapse; }
+th, td { padding: .35em .6em; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+td:nth-child(2), td:nth-child(9), td:last-child { min-width: 14em; } td { max-width: 24em; }
 th { border-bottom: 2px solid #444; } td { border-bottom: 1px solid #ccc; }
 .yes { color: #00694c; font-weight: 600; } .no { color: #b03a00; font-weight: 600; } .not-measured { color: #777; }
 """

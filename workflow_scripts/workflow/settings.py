@@ -48,7 +48,11 @@ def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "")
 
 
 def _sentences(error: ValidationError, where: str) -> Iterator[str]:
-    for mistake in error.errors(include_url=False):
+    mistakes = error.errors(include_url=False)
+    for mistake in mistakes:
+        inside = (other["loc"][: len(mistake["loc"])] for other in mistakes if other is not mistake)
+        if mistake["loc"] and mistake["loc"] in inside:
+            continue  # a section is wrong because a key in it is
         path = ".".join(str(part) for part in (*([where] if where else []), *mistake["loc"]))
         match mistake["type"]:
             case "extra_forbidden":
@@ -66,6 +70,8 @@ def _expectation(mistake: Mapping[str, Any]) -> str:
             float(mistake["input"])
         except ValueError:
             return text
+        if isinstance(mistake["loc"][-1], int):  # in a list
+            return f"{text}; --config reads the numbers of a list as text, so give it with --configfile"
         return f"{text}; it was read as text: YAML wants 1.0e-3, not 1e-3, and no quotes"
     return text
 

@@ -1,0 +1,136 @@
+"""How the figure of diffractive imaging looks: patches, a stitched photograph, transfer, R²."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new_figure, scale_bar
+from workflow_scripts.study.tables import HEADLINE
+from workflow_scripts.workflow.files import read_arrays
+
+IMAGES = ("estimators", "counts", "true_patches_rad", "patches_rad", "pixel_size_a")
+
+
+def read_images(path: Path) -> dict[str, np.ndarray]:
+    """What panels a and b show: `IMAGES`, and of the first scan, a photograph, true_scan_rad and scan_rad."""
+    shown = str(read_arrays(path, ["scans"])["scans"][0])
+    images = read_arrays(path, [*IMAGES, f"true.{shown}_rad", f"{shown}_rad"])
+    return images | {"true_scan_rad": images[f"true.{shown}_rad"], "scan_rad": images[f"{shown}_rad"]}
+
+
+def source_table(metrics: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
+    """All points of panels c and d.
+
+    Returns:
+        columns panel, estimator, period_px, phase_std_rad, dose_e, value, low, high, n; seeds averaged.
+    """
+    curves = transfer[transfer["scan"] == "default"].rename(columns={"transfer": "value"}).assign(panel="c")
+    rows = []
+    patches = metrics[(metrics["metric"] == "patch_r2") & (metrics["condition"] != HEADLINE)]
+    for (estimator, condition), group in patches.groupby(["estimator", "condition"], sort=False):
+        keys = dict(pair.split("=") for pair in condition.split(";"))
+        if "stage" not in keys:
+            numbers = {key: float(keys[key]) for key in ("phase_std_rad", "dose_e")}
+            mean = group[["value", "low", "high", "n"]].astype(float).mean().to_dict()
+            rows.append({"panel": "d", "estimator": estimator, **numbers, **mean})
+    columns = ["panel", "estimator", "period_px", "phase_std_rad", "dose_e", "value", "low", "high", "n"]
+    return pd.concat([curves, pd.DataFrame(rows)]).reindex(columns=columns).reset_index(drop=True)
+
+
+def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
+    """The figure: a patches, b a stitched photograph, c transfer of the stitchings, d R² of all estimators."""
+    figure = new_figure(PAGE_MM, 190.0)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.5, 0.95, 1.15])
+    _draw_patches(top, images)
+    _draw_scan(middle, images)
+    n_doses = table["dose_e"].nunique()
+    transfer, *by_dose = bottom.subplots(1, 1 + n_doses, width_ratios=[1.7, *[1.0] * n_doses])
+    _draw_transfer(transfer, table[table["panel"] == "c"])
+    _draw_r2(by_dose, table[table["panel"] == "d"])
+    return figure
+
+
+def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
+    names = ["truth", *images["estimators"].tolist()]
+    columns = [images["true_patches_rad"], *images["patches_rad"]]
+    axes = figure.subplots(len(images["counts"]), 1 + len(columns))
+    for row, counts in enumerate(images["counts"]):
+        axes[row, 0].imshow(np.sqrt(counts), cmap="magma")
+        limit = np.nanmax(np.abs(images["true_patches_rad"][row]))
+        for axis, patches in zip(axes[row, 1:], columns, strict=True):
+            shown = axis.imshow(patches[row], vmin=-limit, vmax=limit, cmap="RdBu_r")
+        figure.colorbar(shown, ax=axes[row, -1], label="phase (rad)")
+    for axis, name in zip(axes[0], ["√counts", *names], strict=True):
+        axis.set_title(name)
+    _without_ticks(axes)
+    letter(axes[0, 0], "a")
+
+
+def _draw_scan(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
+    truth = images["true_scan_rad"]
+    limit = np.nanpercentile(np.abs(truth), 99)
+    pictures = [truth, *images["scan_rad"]]
+    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axis, picture, name in zip(axes, pictures, ["truth", *images["estimators"].tolist()], strict=True):
+        shown = axis.imshow(picture, vmin=-limit, vmax=limit)
+        rmse = np.nanstd(picture - truth)
+        axis.set_title(name if name == "truth" else f"{name}: RMSE {rmse:.2f} rad")
+    scale_bar(axes[0], float(images["pixel_size_a"]))
+    figure.colorbar(shown, ax=axes[-1], label="phase (rad)")
+    _without_ticks(axes)
+    letter(axes[0], "b")
+
+
+def _draw_transfer(axis: Axes, curves: pd.DataFrame) -> None:
+    labels = {"corrected": "least squares (corrected)", "published": "damped average (published)"}
+    for estimator, curve in curves.groupby("estimator"):
+        looks = {**estimator_style(estimator), "marker": ""}
+        axis.plot(curve["period_px"], curve["value"], label=labels[estimator], **looks)
+    axis.axhline(0.95, color="0.6", linewidth=0.6, linestyle=":")
+    axis.set_xscale("log")
+    axis.set_xticks([2, 5, 10, 20, 50, 100], labels=["2", "5", "10", "20", "50", "100"])
+    axis.minorticks_off()
+    axis.set(xlabel="period of the detail (object pixels)", ylabel="transfer T", ylim=(-0.03, 1.06))
+    axis.legend(loc="lower left")
+    letter(axis, "c")
+
+
+def _draw_r2(axes: list[Axes], points: pd.DataFrame) -> None:
+    """One panel for each dose; what falls below the panel has its value written there."""
+    doses = sorted(points["dose_e"].unique(), reverse=True)
+    for axis, dose in zip(axes, doses, strict=True):
+        for place, (estimator, line) in enumerate(points[points["dose_e"] == dose].groupby("estimator", sort=False)):
+            line = line.sort_values("phase_std_rad")
+            reach = [line["value"] - line["low"], line["high"] - line["value"]]
+            axis.errorbar(
+                line["phase_std_rad"],
+                line["value"],
+                yerr=reach,
+                label=estimator,
+                capsize=1.5,
+                **estimator_style(estimator),
+            )
+            if (line["value"] < -0.55).any():
+                axis.text(
+                    *(0.97, 0.04 + 0.08 * place, f"{estimator}: down to {line['value'].min():.3g}"),
+                    color=estimator_style(estimator)["color"],
+                    fontsize=6,
+                    ha="right",
+                    transform=axis.transAxes,
+                )
+        axis.set(title=f"{dose:,.0f} e⁻ per pattern", xlabel="phase std (rad)", ylim=(-0.55, 1.03))
+        if axis is not axes[0]:
+            axis.set_yticklabels([])
+    axes[0].set_ylabel("patch R²")
+    axes[0].legend(loc="lower left")
+    letter(axes[0], "d")
+
+
+def _without_ticks(axes: np.ndarray) -> None:
+    for axis in np.ravel(axes):
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
