@@ -21,7 +21,7 @@ from workflow_scripts.workflow.errors import InputError
 
 _ANGLES_DEG = np.arange(0, 180, 2)
 _REFINEMENTS_DEG = (8.0, 4.0, 2.0)
-_POINTS = 24  # along each side of the block of the scan on which χ² is compared
+_POINTS = 16  # along each side of the block of the scan on which χ² is compared
 _STEPS = 12
 _BATCH = 96
 _LEARNING_RATE = 0.01  # rad; Adam's steps are of this size

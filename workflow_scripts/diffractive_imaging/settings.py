@@ -205,8 +205,8 @@ class OwnProbe(Settings):
     file: str | None = Field(
         default=None,
         description="Path of a .npy file with the complex probe wave in real space, (detector_px, detector_px),"
-        " centred, axes as the patterns were recorded; null makes it from the parameters below. The voltage, the semiangle"
-        " and the radius give the pixel size in any case.",
+        " centred, axes as the patterns were recorded; null makes it from the parameters below. The voltage, the"
+        " semiangle and the radius give the pixel size in any case.",
     )
     voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
     semiangle_mrad: float = Field(gt=0, le=200, description="Convergence semiangle, mrad.")
