@@ -1,7 +1,6 @@
 # Shared by all rule files - the checked configuration, and functions that turn it into inputs and arguments.
 import json
 import sys
-from pathlib import Path
 from typing import get_args
 
 from snakemake.exceptions import WorkflowError
@@ -87,15 +86,6 @@ def own_data(method, name):
             f"apply.{method} has no entry {name!r}; it has {', '.join(entries) or 'none: docs/own-data.md'}"
         )
     return entries[name]
-
-
-def own_file(method, name, key, path):
-    """A file that an entry of `apply` names, as a list of inputs; none where it names none."""
-    if path is not None and not Path(path).is_file():
-        raise WorkflowError(
-            f"apply.{method}.{name}.{key}: there is no file {path}; correct the path"
-        )
-    return listed(path)
 
 
 def own_training(method, name):

@@ -4,23 +4,14 @@
 rule diffractive_imaging_apply_prepare:
     input:
         code=code("diffractive_imaging", "prepare"),
-        patterns=lambda wildcards: own_file(
-            "diffractive_imaging",
-            wildcards.name,
-            "patterns",
-            own_data("diffractive_imaging", wildcards.name).patterns,
+        patterns=lambda wildcards: own_data(
+            "diffractive_imaging", wildcards.name
+        ).patterns,
+        positions=lambda wildcards: listed(
+            own_data("diffractive_imaging", wildcards.name).positions
         ),
-        positions=lambda wildcards: own_file(
-            "diffractive_imaging",
-            wildcards.name,
-            "positions",
-            own_data("diffractive_imaging", wildcards.name).positions,
-        ),
-        probe=lambda wildcards: own_file(
-            "diffractive_imaging",
-            wildcards.name,
-            "probe.file",
-            own_data("diffractive_imaging", wildcards.name).probe.file,
+        probe=lambda wildcards: listed(
+            own_data("diffractive_imaging", wildcards.name).probe.file
         ),
     output:
         scan="<results>/diffractive_imaging/apply/{name}/prepare/scan.npz",

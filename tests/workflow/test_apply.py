@@ -11,6 +11,8 @@ import yaml
 
 from tests.diffractive_imaging import own_scan
 from tests.workflow.running import ENVIRONMENT, copy_project, planned, snakemake
+from workflow_scripts.diffractive_imaging.settings import Apply
+from workflow_scripts.workflow.settings import as_arguments, check
 
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
 FOLDER = "results/smoke/diffractive_imaging/apply/mine"
@@ -23,8 +25,8 @@ def project(tmp_path_factory):
     return folder
 
 
-def configure(project, **changes):
-    entries = {"mine": own_scan.settings(**changes)}
+def configure(project, name="mine", **changes):
+    entries = {name: own_scan.settings(**changes)}
     (project / "my.yaml").write_text(yaml.safe_dump({"apply": {"diffractive_imaging": entries}}))
 
 
@@ -46,10 +48,16 @@ def test_one_scan_from_its_file_to_its_phase(project):
     record = json.loads((folder / "prepare/provenance.json").read_text())
     assert "scan.npy" in record["inputs"]
 
+
+def test_the_run_is_complete_and_its_provenance_agrees(project):
+    configure(project)
     assert planned(project, *WORDS, "diffractive_imaging_apply") == {}
     verify = [sys.executable, "-m", "workflow_scripts.workflow.verify", "results/smoke"]
     checked = subprocess.run(verify, cwd=project, env=ENVIRONMENT, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_a_changed_setting_of_a_scan_remakes_its_network_and_its_image(project):
     configure(project, dose_max_e=60000.0)
     jobs = planned(project, *WORDS, f"{FOLDER}/phase.tif")
     assert set(jobs) == {
@@ -58,19 +66,19 @@ def test_one_scan_from_its_file_to_its_phase(project):
 
 
 MISTAKES = {
-    "an absent file": ({"patterns": "absent.npy"}, "mine.patterns: there is no file absent.npy"),
+    "an absent file": ({"patterns": "absent.npy"}, "other.patterns: there is no file absent.npy"),
     "absent positions": (
         {"positions": "absent.npy", "step_a": None},
-        "mine.positions: there is no file absent.npy",
+        "other.positions: there is no file absent.npy",
     ),
-    "an unknown key": ({"pattern": "scan.npy"}, "apply.diffractive_imaging.mine.pattern: there is no such key"),
+    "an unknown key": ({"pattern": "scan.npy"}, "apply.diffractive_imaging.other.pattern: there is no such key"),
 }
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_a_mistake_stops_before_any_job(project, kind):
     changes, sentence = MISTAKES[kind]
-    configure(project, **changes)
+    configure(project, "other", **changes)
     done = snakemake(project, "--dry-run", *WORDS, "diffractive_imaging_apply")
     text = done.stdout + done.stderr
     assert done.returncode == 1
@@ -89,9 +97,6 @@ def test_a_scan_that_cannot_be_used_leaves_one_sentence_and_nothing_else(project
     stack = np.load(project / "scan.npy").astype(np.float32)
     stack[0, 0, 0, 0] = np.nan
     np.save(tmp_path / "bad.npy", stack)
-    from workflow_scripts.diffractive_imaging.settings import Apply
-    from workflow_scripts.workflow.settings import as_arguments, check
-
     words = as_arguments(check(Apply, own_scan.settings()))
     outputs = [f"--{name}={tmp_path}/out/{name}.json" for name in ("scan", "report", "provenance")]
     done = subprocess.run(

@@ -290,3 +290,8 @@ class Apply(Settings):
         if self.dose_min_e > self.dose_max_e:
             raise ValueError("dose_min_e must not exceed dose_max_e")
         return self
+
+    def files(self) -> dict[str, str]:
+        """The files that it names, by key."""
+        named = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
+        return {key: path for key, path in named.items() if path is not None}

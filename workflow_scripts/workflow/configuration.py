@@ -7,6 +7,7 @@ method would rerun all.
 import importlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, create_model
@@ -105,6 +106,11 @@ def checked(config: Mapping[str, Any]) -> Settings:
         values = getattr(study, name)
         if len(set(values)) < len(values):
             raise InputError(f"{name}: is {list(values)!r}, but each may be named once")
+    for method in appliable_methods():
+        for name, entry in getattr(study.apply, method).items():
+            for key, path in entry.files().items():
+                if not Path(path).is_file():
+                    raise InputError(f"apply.{method}.{name}.{key}: there is no file {path}; correct the path")
     return study
 
 
