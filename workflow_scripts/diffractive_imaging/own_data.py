@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, read_probe
+from workflow_scripts.diffractive_imaging.forward import MASK_THRESHOLD
 from workflow_scripts.diffractive_imaging.orientation import Orientation, search
 from workflow_scripts.diffractive_imaging.own_files import chunks, opened
 from workflow_scripts.diffractive_imaging.settings import Apply, OwnProbe
@@ -156,7 +157,7 @@ def _object_mask(light: Illumination) -> Tensor:
     n, half = light.n, light.n // (2 * light.upsampling)
     inside = torch.zeros(n, n, dtype=torch.bool)
     inside[n // 2 - half : n // 2 + half, n // 2 - half : n // 2 + half] = True
-    return inside & (intensity > 0.16 * intensity.max())
+    return inside & (intensity > MASK_THRESHOLD * intensity.max())
 
 
 def _scan_shape(shape: tuple[int, ...], settings: Apply, where: str) -> tuple[int, int] | None:

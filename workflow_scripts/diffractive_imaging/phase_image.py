@@ -1,6 +1,6 @@
 """From the patches of a measured scan to its phase image, with what can be said about it without a truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -55,7 +55,7 @@ def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
     stitched = least_squares(*given, upsampling=light.upsampling)
     variance = residual_variance(stitched, *given)
     chi2 = reduced_chi2(stitched, scan, light)
-    flat = Stitched(**{**vars(stitched), "phase": torch.zeros_like(stitched.phase)})
+    flat = replace(stitched, phase=torch.zeros_like(stitched.phase))
     layout, pixels = lay_out(*given, light.upsampling)
     spread = layout.crop(layout.scatter(chi2[:, None] * layout.weights.expand_as(pixels))) / stitched.coverage
     spread = torch.where(stitched.phase.isnan(), torch.nan, spread)
