@@ -60,8 +60,8 @@ def test_the_shares_of_the_mixture_are_those_of_the_settings(light):
 def test_a_transposed_detector_records_transposed_patterns(light):
     made = {}
     for transposed in (False, True):
-        scan = {"photographs": 1, "points": 8, "step_px": 0.87, "jitter_px": 0.1, "phase_std_rad": 0.5}
-        scan["detector_transposed"] = transposed
+        smoke = settings.synthesize().scan.model_dump(mode="json")
+        scan = smoke | {"points": 8, "crystals": ["hbn"], "detector_transposed": transposed}
         changed = settings.synthesize(scan=scan)
         made[transposed] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
     for name in made[True]["scans"]:

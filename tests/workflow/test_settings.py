@@ -31,6 +31,7 @@ class Outer(Settings):
     epochs: int = Field(ge=1, description="Epochs.")
     doses_e: tuple[float, ...] = Field(description="Doses, electrons.")
     mode: Literal["a", "b"] = Field(description="A choice.")
+    objects: tuple[Literal["a", "b"], ...] = Field(description="Some of them.")
     shuffled: bool = Field(description="A switch.")
 
 
@@ -39,6 +40,7 @@ VALID = {
     "epochs": 3,
     "doses_e": [1, 2.5],
     "mode": "a",
+    "objects": ["b"],
     "shuffled": True,
 }
 
@@ -81,6 +83,7 @@ def test_values_that_are_no_yaml_are_refused():
         epochs=st.integers(1, 10**6),
         doses_e=st.lists(st.floats(-1e9, 1e9), max_size=4).map(tuple),
         mode=st.sampled_from("ab"),
+        objects=st.lists(st.sampled_from("ab"), max_size=3).map(tuple),
         shuffled=st.booleans(),
     )
 )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import forward, objects, photographs
+from workflow_scripts.diffractive_imaging import crystals, forward, objects, photographs
 from workflow_scripts.diffractive_imaging.settings import ProbeSettings, Synthesize
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
@@ -90,7 +90,7 @@ def read_scan(path: Path, name: str) -> Scan:
 
 
 def scan_names(path: Path) -> list[str]:
-    """The scans of a test file: the names of photographs, and `STEP_EDGE`."""
+    """The scans of a test file: the names of photographs, `STEP_EDGE`, and those of `CrystalName`."""
     return read_arrays(path, ["scans"])["scans"].tolist()
 
 
@@ -196,9 +196,9 @@ def test_set(
 
     Returns:
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
-        test_dose_e (D,); scans (C,), the names of the test photographs and `STEP_EDGE`; for each of them
+        test_dose_e (D,); scans (C,), the names of the test photographs, `STEP_EDGE` and the crystals; for each
         <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts uint32
-        (P, n, n); scan_phase_std_rad; detector_transposed bool; and the illumination.
+        (P, n, n); scan_phase_std_rad, which the crystals do not have; detector_transposed bool; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [
@@ -220,14 +220,20 @@ def test_set(
         "counts": np.array(counts),
         "detector_transposed": np.bool_(scan.detector_transposed),
         "scan_phase_std_rad": np.float64(scan.phase_std_rad),
-        "scans": np.array(list(shapes)),
+        "scans": np.array([*shapes, *scan.crystals]),
     }
+    scanned = {}  # by name: the truth on the fine grid and what the detector counts
     for name, shape in shapes.items():
-        fine = objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING)
-        counted = forward.simulate_scan(light.probe, torch.from_numpy(fine), positions, light.dose_e, _generator(rng))
+        fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
+        scanned[name] = fine, forward.simulate_scan(light.probe, fine, positions, light.dose_e, _generator(rng))
+    for name in scan.crystals:
+        crystal = crystals.build(name, side, light.pixel_size_a, settings.probe.voltage_kv, scan.twist_deg)
+        counted = crystals.simulate_scan(light.probe, crystal, positions, light.dose_e, _generator(rng))
+        scanned[name] = crystal.phase_rad, counted
+    for name, (fine, counted) in scanned.items():
         if scan.detector_transposed:
             counted = counted.transpose(-2, -1)
-        arrays[f"{name}.phase_rad"] = fine
+        arrays[f"{name}.phase_rad"] = fine.numpy()
         arrays[f"{name}.positions_px"] = positions.numpy()
         arrays[f"{name}.counts"] = counted.numpy().astype(np.uint32)
     return arrays | light.arrays()

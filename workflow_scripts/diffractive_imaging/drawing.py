@@ -95,7 +95,7 @@ def _draw_transfer(axis: Axes, curves: pd.DataFrame) -> None:
     axis.set_xticks([2, 5, 10, 20, 50, 100], labels=["2", "5", "10", "20", "50", "100"])
     axis.minorticks_off()
     axis.set(xlabel="period of the detail (object pixels)", ylabel="transfer T", ylim=(-0.03, 1.06))
-    axis.legend(loc="lower left")
+    axis.legend(loc="center right")
     letter(axis, "c")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from workflow_scripts.diffractive_imaging.perfect_patches import (
     transfer_by_period,
     white_noise_scan,
 )
-from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.diffractive_imaging.settings import CrystalName, Evaluate
 from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares, to_object_pixels
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
@@ -82,7 +83,7 @@ class Truth:
     patches_rad: (S, M, K) in the K pixels of the mask for the S phases, their means not removed.
     phase_std_rad, dose_e: (S,), (D,) of the test set.
     images_rad: by scan, (H, W) in object pixels from [0, 0].
-    scan_phase_std_rad: standard deviation of the scanned objects' phase.
+    scan_phase_std_rad: standard deviation of the phase of photographs and step edge.
     """
 
     light: Illumination
@@ -194,11 +195,14 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
 
 
 def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """RMSE of the stitched scans: over the photographs, each a source of its own, and of the step edge."""
+    """RMSE of the stitched scans: over the photographs, each a source of its own, of the step edge and of crystals."""
     rows = []
     stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
-    photographs = [name for name in prediction.images_rad if name != STEP_EDGE]
-    for name, scans in (("photograph", photographs), (STEP_EDGE, [STEP_EDGE])):
+    made = {"phase_std_rad": truth.scan_phase_std_rad}  # a crystal has the phase that it has
+    crystals = [name for name in prediction.images_rad if name in get_args(CrystalName)]
+    photographs = [name for name in prediction.images_rad if name not in (STEP_EDGE, *crystals)]
+    objects = [("photograph", photographs, made), (STEP_EDGE, [STEP_EDGE], made)]
+    for name, scans, about in [*objects, *((name, [name], {}) for name in crystals)]:
         errors = []
         for scan in scans:
             image = prediction.images_rad[scan]
@@ -207,7 +211,7 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         interval = bootstrap(
             np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
         )
-        where = condition(dose_e=truth.light.dose_e, object=name, phase_std_rad=truth.scan_phase_std_rad, **stage)
+        where = condition(dose_e=truth.light.dose_e, object=name, **about, **stage)
         rows.append(
             metric_row(
                 *(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval),

@@ -37,6 +37,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.pattern)
 
+    def to(self, device: torch.device) -> "Examples":
+        """The examples on a device."""
+        return Examples(self.pattern.to(device), self.counts.to(device), self.patch_rad.to(device))
+
     def rows(self, index: Tensor) -> "Examples":
         """Some of the examples."""
         return Examples(self.pattern[index], self.counts[index], self.patch_rad[index])
@@ -98,11 +102,7 @@ class PatternTask:
         device: torch.device,
     ) -> None:
         self.n_samples = len(train)
-        self._train = Examples(*(part.to(device) for part in (train.pattern, train.counts, train.patch_rad)))
-        self._validation = Examples(
-            *(part.to(device) for part in (validation.pattern, validation.counts, validation.patch_rad))
-        )
-        self._full_dose_e = light.dose_e
+        self._train, self._validation = train.to(device), validation.to(device)
         self._mask = light.mask().to(device)
         self._variant = variant
         self._settings = settings

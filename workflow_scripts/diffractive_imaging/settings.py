@@ -12,6 +12,7 @@ from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
 Split = Literal["train", "test"]
+CrystalName = Literal["hbn", "hbn_twisted"]
 
 
 class ProbeSettings(Settings):
@@ -64,7 +65,16 @@ class ScanSettings(Settings):
     points: int = Field(ge=8, le=512, description="Scan points along each side of the raster.")
     step_px: float = Field(gt=0, le=2, description="Mean step of the raster, object pixels.")
     jitter_px: float = Field(ge=0, le=1, description="Standard deviation of the position jitter, object pixels.")
-    phase_std_rad: float = Field(gt=0, le=3, description="Standard deviation of the test objects' phase, rad.")
+    phase_std_rad: float = Field(
+        gt=0, le=3, description="Standard deviation of the phase of photographs and step edge, rad."
+    )
+    crystals: tuple[CrystalName, ...] = Field(
+        description="Crystals that are scanned by multislice too: hbn, one layer of boron nitride, and hbn_twisted,"
+        " two of them; none in []. Their phase is what it is."
+    )
+    twist_deg: float = Field(
+        ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
+    )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
     )

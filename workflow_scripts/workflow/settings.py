@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -129,8 +129,9 @@ def _is_number(word: str) -> bool:
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
+    """A type and the alternatives that it allows; a list of texts is a JSON list, not text."""
     yield annotation
-    if not isinstance(annotation, str):
+    if not isinstance(annotation, str) and get_origin(annotation) is not tuple:
         for part in get_args(annotation):
             yield from _parts(part)
 

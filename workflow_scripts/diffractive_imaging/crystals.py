@@ -1,0 +1,161 @@
+"""Hexagonal boron nitride under the scanning probe, by multislice: for it the phase object is an approximation.
+
+Built by ase: one layer, or two that are twisted against each other. The atoms rest (no thermal motion), and
+each layer is one slice of projected potential.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ase
+import torch
+from ase.build import graphene
+from torch import Tensor
+
+from workflow_scripts.diffractive_imaging.forward import UPSAMPLING
+from workflow_scripts.diffractive_imaging.settings import CrystalName
+from workflow_scripts.optics.diffraction import far_field
+from workflow_scripts.optics.multislice import multislice, transmission
+from workflow_scripts.optics.noise import poisson_counts
+from workflow_scripts.optics.potential import projected_slices
+from workflow_scripts.optics.probe import shift_probe
+from workflow_scripts.optics.waves import interaction_parameter
+
+# Lattice constant and distance of the layers of hBN in Å (doi:10.1107/S0365110X52001064).
+LATTICE_A = 2.504
+LAYER_DISTANCE_A = 3.33
+# Rows of atoms run along no axis of the raster, so that an exchange of the axes shows.
+ORIENTATION_DEG = 7.0
+# Pixels of the multislice per object pixel: the fewest whose band limit, ⅔ of Nyquist, holds the detector's corners.
+MULTISLICE_UPSAMPLING = 3
+# The cell is cut out of the sheets and does not repeat as they do: a seam, kept away from the object. Å.
+_MARGIN_A = 5.0
+_BATCH = 64  # larger ones leave the cache
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """A crystal large enough for a scan.
+
+    phase_rad: float32 (H, W) on the fine grid, σ times the projected potential of all layers, without the spatial
+        frequencies that object pixels cannot hold; sample [UPSAMPLING y, UPSAMPLING x] lies at (y, x).
+    slices: complex64 (S, H, W), the transmission of each layer in the order that the wave meets them, with
+        MULTISLICE_UPSAMPLING samples per object pixel.
+    pixel_size_a: side of a pixel of the slices, Å.
+    voltage_kv: of the electrons, kV.
+    """
+
+    phase_rad: Tensor
+    slices: Tensor
+    pixel_size_a: float
+    voltage_kv: float
+
+
+def build(name: CrystalName, side: int, pixel_size_a: float, voltage_kv: float, twist_deg: float) -> Crystal:
+    """A crystal over (side, side) object pixels.
+
+    Args:
+        name: hbn, a single layer, or hbn_twisted, two layers.
+        side: object pixels along each side.
+        pixel_size_a: side of an object pixel, Å.
+        voltage_kv: of the electrons, kV.
+        twist_deg: the second layer against the stacking of the bulk.
+    """
+    # In the bulk every layer is turned by 60° against the last, boron over nitrogen.
+    angles_deg = {"hbn": (ORIENTATION_DEG,), "hbn_twisted": (ORIENTATION_DEG, ORIENTATION_DEG + 60 + twist_deg)}[name]
+    margin = math.ceil(_MARGIN_A / pixel_size_a)
+    cell = side + 2 * margin
+    atoms = sheets(angles_deg, cell * pixel_size_a)
+    positions_a = torch.from_numpy(atoms.positions[:, ::-1].copy())  # ase has x first
+    boundaries_a = [LAYER_DISTANCE_A * (layer - 0.5) for layer in range(len(angles_deg) + 1)]
+
+    def projected(upsampling: int, limit_per_a: float) -> Tensor:
+        shape = (upsampling * cell, upsampling * cell)
+        fine_a = pixel_size_a / upsampling
+        return projected_slices(atoms.get_chemical_symbols(), positions_a, boundaries_a, shape, fine_a, limit_per_a)
+
+    def cropped(image: Tensor, upsampling: int) -> Tensor:
+        inner = slice(upsampling * margin, upsampling * (margin + side))
+        return image[..., inner, inner]
+
+    slice_pixel_a = pixel_size_a / MULTISLICE_UPSAMPLING
+    slices = transmission(projected(MULTISLICE_UPSAMPLING, 0.5 / slice_pixel_a), slice_pixel_a, voltage_kv)
+    phase = interaction_parameter(voltage_kv) * projected(UPSAMPLING, 0.5 / pixel_size_a).sum(0)
+    return Crystal(
+        phase_rad=cropped(phase, UPSAMPLING).float(),
+        slices=cropped(slices, MULTISLICE_UPSAMPLING).to(torch.complex64),
+        pixel_size_a=slice_pixel_a,
+        voltage_kv=voltage_kv,
+    )
+
+
+def sheets(angles_deg: Sequence[float], side_a: float) -> ase.Atoms:
+    """Layers of hBN over a square cell, each turned about the middle of the cell, where its hexagons have a centre.
+
+    Args:
+        angles_deg: of the layers, from z = 0 upwards.
+        side_a: side of the cell in Å.
+    """
+    repeats = 2 * math.ceil(side_a / LATTICE_A) + 2  # the rhombus covers the circle around the cell
+    flake = graphene(formula="BN", a=LATTICE_A, size=(repeats, repeats, 1))
+    # Boron, nitrogen and the centre of a hexagon follow each other along the long diagonal of the unit cell.
+    boron, nitrogen = flake.positions[:2]
+    flake.positions -= (flake.cell[0] + flake.cell[1]) / 2 + boron + 2 * (nitrogen - boron)
+    cut = ase.Atoms(cell=[side_a, side_a, LAYER_DISTANCE_A * len(angles_deg)])
+    for layer, angle_deg in enumerate(angles_deg):
+        turned = flake.copy()
+        turned.rotate(angle_deg, "z")
+        turned.positions += [side_a / 2, side_a / 2, LAYER_DISTANCE_A * layer]
+        inside = ((turned.positions[:, :2] >= 0) & (turned.positions[:, :2] < side_a)).all(axis=1)
+        cut += turned[inside]
+    return cut
+
+
+def simulate_scan(
+    probe: Tensor, crystal: Crystal, positions_px: Tensor, dose_e: float, generator: torch.Generator
+) -> Tensor:
+    """Counts of a scan over a crystal.
+
+    Args:
+        probe: complex (n, n), centred at [n//2, n//2], at the surface that the electrons meet first.
+        positions_px: (N, 2) as [y, x] in object pixels, at real-valued places.
+        dose_e: electrons per pattern; those scattered beyond the detector are not counted.
+        generator: source of the Poisson noise.
+
+    Returns:
+        float32 (N, n, n).
+
+    Raises:
+        ValueError: a window leaves the crystal.
+    """
+    parts = positions_px.split(_BATCH)
+    return torch.cat([poisson_counts(patterns(probe, crystal, part), dose_e, generator) for part in parts])
+
+
+def patterns(probe: Tensor, crystal: Crystal, positions_px: Tensor) -> Tensor:
+    """Intensity on the detector, as share of the electrons: float32 (N, n, n); arguments of :func:`simulate_scan`.
+
+    The wave is carried in a window of the probe's size. What a position leaves over from whole pixels of the slices
+    moves the probe instead of the crystal.
+    """
+    n = probe.shape[-1]
+    fine_n = MULTISLICE_UPSAMPLING * n
+    nearest = (positions_px * MULTISLICE_UPSAMPLING).round()  # (N, 2) pixels of the slices
+    middle = nearest.long()
+    size = torch.tensor(crystal.slices.shape[-2:])
+    if (middle < fine_n // 2).any() or (middle + fine_n // 2 > size).any():
+        raise ValueError("a scan position lies so close to the border that its window leaves the crystal")
+    moved = shift_probe(probe, positions_px - nearest / MULTISLICE_UPSAMPLING)  # (N, n, n)
+    # The large arrays are kept in the order of the FFT, probe centre and zero frequency at [0, 0].
+    detector = torch.arange(n) - n // 2
+    spectrum = torch.zeros(len(moved), fine_n, fine_n, dtype=torch.complex64)
+    spectrum[:, detector[:, None], detector] = far_field(moved).to(spectrum)
+    wave = torch.fft.ifft2(spectrum, norm="ortho")
+    around = torch.fft.ifftshift(torch.arange(fine_n) - fine_n // 2)
+    rows, columns = (middle[:, :1] + around)[:, :, None], (middle[:, 1:] + around)[:, None, :]
+    windows = [layer[rows, columns] for layer in crystal.slices]  # (N, fine n, fine n) each
+    distances_a = [LAYER_DISTANCE_A] * (len(windows) - 1)
+    exit_wave = multislice(wave, windows, distances_a, crystal.pixel_size_a, crystal.voltage_kv)
+    detected = torch.fft.fft2(exit_wave, norm="ortho")[:, detector[:, None], detector]
+    return detected.real.square() + detected.imag.square()

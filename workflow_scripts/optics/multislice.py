@@ -1,0 +1,99 @@
+"""Multislice: a wave through a thick object, slice by slice (doi:10.1107/S0365110X57002194).
+
+The equations are those of chapter 6 of Kirkland, Advanced Computing in Electron Microscopy
+(doi:10.1007/978-3-030-33260-0).
+
+Waves and slices share one grid that repeats. Products of two functions on it would alias, so transmission
+and propagation keep only frequencies below ``BAND_LIMIT`` of Nyquist: what lies below it is exact.
+Everything is differentiable and batched over leading dimensions.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.optics.waves import interaction_parameter, wavelength_a
+
+BAND_LIMIT = 2 / 3  # of the Nyquist frequency
+
+
+def transmission(potential: Tensor, pixel_size_a: float, voltage_kv: float) -> Tensor:
+    """exp(iσV) of each slice, limited to the band.
+
+    Args:
+        potential: real (..., H, W), projected, V Å.
+        pixel_size_a: side of a pixel, Å.
+        voltage_kv: of the electrons, kV.
+
+    Returns:
+        complex (..., H, W).
+    """
+    phase = interaction_parameter(voltage_kv) * potential
+    whole = torch.polar(torch.ones_like(phase), phase)
+    return _filtered(whole, in_band(_frequency_squared(potential, pixel_size_a), pixel_size_a))
+
+
+def fresnel_propagator(like: Tensor, distance_a: float, pixel_size_a: float, voltage_kv: float) -> Tensor:
+    """exp(−iπλ q² Δz) inside the band, zero outside.
+
+    Args:
+        like: a wave (..., H, W): its shape, precision and device.
+        distance_a: Δz in Å; negative goes back.
+        pixel_size_a: side of a pixel, Å.
+        voltage_kv: of the electrons, kV.
+
+    Returns:
+        complex (H, W), zero frequency at [0, 0].
+    """
+    squared = _frequency_squared(like, pixel_size_a)
+    phase = -math.pi * wavelength_a(voltage_kv) * distance_a * squared
+    return torch.polar(in_band(squared, pixel_size_a).to(phase), phase).to(like)
+
+
+def in_band(frequency_squared: Tensor, pixel_size_a: float) -> Tensor:
+    """Whether a squared spatial frequency, Å⁻², lies below the band limit of a grid: bool, of the same shape."""
+    return frequency_squared < (BAND_LIMIT * 0.5 / pixel_size_a) ** 2
+
+
+def propagate(wave: Tensor, distance_a: float, pixel_size_a: float, voltage_kv: float) -> Tensor:
+    """The wave (..., H, W) after ``distance_a`` Å of vacuum, limited to the band."""
+    return _filtered(wave, fresnel_propagator(wave, distance_a, pixel_size_a, voltage_kv))
+
+
+def multislice(
+    wave: Tensor, transmissions: Sequence[Tensor], distances_a: Sequence[float], pixel_size_a: float, voltage_kv: float
+) -> Tensor:
+    """The wave right behind the last slice.
+
+    Args:
+        wave: complex (..., H, W) that falls on the first slice, such as a batch of probes.
+        transmissions: S of :func:`transmission`, each of a shape that broadcasts against the wave.
+        distances_a: (S − 1,) from each slice to the next, Å.
+        pixel_size_a: side of a pixel, Å.
+        voltage_kv: of the electrons, kV.
+
+    Returns:
+        complex (..., H, W); clean below the band limit, aliased beyond it.
+
+    Raises:
+        ValueError: the distances are not one fewer than the slices.
+    """
+    if len(distances_a) != len(transmissions) - 1:
+        raise ValueError(f"{len(transmissions)} slices have {len(transmissions) - 1} distances, not {len(distances_a)}")
+    wave = wave * transmissions[0]
+    for distance_a, later in zip(distances_a, transmissions[1:], strict=True):
+        wave = propagate(wave, distance_a, pixel_size_a, voltage_kv) * later
+    return wave
+
+
+def _filtered(wave: Tensor, kernel: Tensor) -> Tensor:
+    return torch.fft.ifft2(torch.fft.fft2(wave) * kernel)
+
+
+def _frequency_squared(like: Tensor, pixel_size_a: float) -> Tensor:
+    height, width = like.shape[-2:]
+    y = torch.fft.fftfreq(height, pixel_size_a, dtype=torch.float64, device=like.device)
+    x = torch.fft.fftfreq(width, pixel_size_a, dtype=torch.float64, device=like.device)
+    return y[:, None].square() + x.square()
