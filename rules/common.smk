@@ -76,3 +76,20 @@ def present_settings():
             for stage in STAGES
         }
     )
+
+
+def own_data(method, name):
+    """The checked settings of one entry of `apply`."""
+    entries = getattr(STUDY.apply, method)
+    if name not in entries:
+        raise WorkflowError(
+            f"apply.{method} has no entry {name!r}; it has {', '.join(entries) or 'none: docs/own-data.md'}"
+        )
+    return entries[name]
+
+
+def own_training(method, name):
+    """The settings of the stage pretrain as words, with the doses of an entry of `apply`."""
+    entry = own_data(method, name)
+    doses = {"dose_min_e": entry.dose_min_e, "dose_max_e": entry.dose_max_e}
+    return as_arguments(section(method, "pretrain").model_copy(update=doses))

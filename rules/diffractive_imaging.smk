@@ -277,3 +277,6 @@ rule diffractive_imaging:
 rule diffractive_imaging_figures:
     input:
         rules.diffractive_imaging_plot.output,
+
+
+include: "diffractive_imaging_apply.smk"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import io
 
-from workflow_scripts.diffractive_imaging.photographs import read_grey
+from workflow_scripts.diffractive_imaging.photographs import large_enough, read_grey
 from workflow_scripts.workflow.errors import InputError
 
 
@@ -42,3 +42,8 @@ def test_a_bad_file_gives_one_sentence_that_names_it(tmp_path, name):
     with pytest.raises(InputError, match=name) as caught:
         read_grey(tmp_path / name, 48)
     assert "\n" not in str(caught.value) and "expected" in str(caught.value)
+
+
+def test_photographs_that_are_too_small_are_left_out(tmp_path):
+    paths = [save(tmp_path / f"{side}.png", picture(0, side)) for side in (63, 64, 100)]
+    assert large_enough(paths, 64) == paths[1:]

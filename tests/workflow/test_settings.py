@@ -97,3 +97,15 @@ def test_arguments_read_back_are_the_same_settings(settings):
 
 def test_flags_are_dashed():
     assert flag("probe.semiangle_mrad") == "--probe.semiangle-mrad"
+
+
+class Mixed(Settings):
+    rotation: float | Literal["search"] = Field(description="An angle or a word.")
+
+
+@pytest.mark.parametrize("value", [0, -12.5, 1e-7, "search"])
+def test_a_number_or_a_word_reads_back_as_what_it_was(value):
+    settings = check(Mixed, {"rotation": value})
+    _, word = as_arguments(settings)
+    ((_, field),) = fields(Mixed)
+    assert check(Mixed, {"rotation": parse_value(field, word)}) == settings

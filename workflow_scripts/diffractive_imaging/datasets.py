@@ -15,7 +15,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 STEP_EDGE = "step_edge"
-ILLUMINATION = ("probe", "pixel_size_a", "dose_e")
+ILLUMINATION = ("probe", "pixel_size_a", "dose_e", "upsampling")
 SYNTHETIC = ("dead leaves", "1/f")
 
 
@@ -26,16 +26,26 @@ class Illumination:
     probe: complex128 (n, n), centred at [n//2, n//2], ∑|P|² = 1.
     pixel_size_a: side of an object pixel, Å.
     dose_e: electrons per pattern at full dose.
+    upsampling: fine pixels per object pixel in a patch.
     """
 
     probe: Tensor
     pixel_size_a: float
     dose_e: float
+    upsampling: int = forward.UPSAMPLING
 
     @property
     def n(self) -> int:
         """Pixels along each side of pattern, probe and patch."""
         return self.probe.shape[-1]
+
+    def mask(self) -> Tensor:
+        """Where a patch is asked for: bool (n, n) on the fine grid."""
+        return forward.patch_mask(self.probe, self.upsampling)
+
+    def patch_weights(self) -> Tensor:
+        """|P|² inside the mask, zero outside: float64 (n, n) on the fine grid."""
+        return forward.patch_illumination(self.probe, self.upsampling) * self.mask()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As it stands in every file, so that a file explains itself."""
@@ -43,13 +53,15 @@ class Illumination:
             "probe": self.probe.numpy(),
             "pixel_size_a": np.float64(self.pixel_size_a),
             "dose_e": np.float64(self.dose_e),
+            "upsampling": np.int64(self.upsampling),
         }
 
     @classmethod
     def read(cls, path: Path) -> "Illumination":
         """The illumination of a file of this module."""
         found = read_arrays(path, ILLUMINATION)
-        return cls(torch.from_numpy(found["probe"]), float(found["pixel_size_a"]), float(found["dose_e"]))
+        numbers = float(found["pixel_size_a"]), float(found["dose_e"]), int(found["upsampling"])
+        return cls(torch.from_numpy(found["probe"]), *numbers)
 
 
 @dataclass(frozen=True)
@@ -109,11 +121,11 @@ def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> I
             settings.skirt_decay_px,
         )
     else:
-        probe = _read_probe(file, n)
+        probe = read_probe(file, n)
     return Illumination(probe, size, dose_e)
 
 
-def _read_probe(path: Path, n: int) -> Tensor:
+def read_probe(path: Path, n: int) -> Tensor:
     try:
         wave = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

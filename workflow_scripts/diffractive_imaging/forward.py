@@ -1,8 +1,8 @@
 """The forward model of the method: from a phase to counts, to what a network sees and is asked for.
 
-Grids: an object has (n, n) pixels with the probe at [n//2, n//2]; the fine grid is ``UPSAMPLING`` times
-finer. A patch is (n, n) on the fine grid, its pixel [n//2, n//2] at the probe centre, so it spans the
-central n / UPSAMPLING object pixels.
+Grids: an object has (n, n) pixels with the probe at [n//2, n//2]; the fine grid is ``upsampling`` times
+finer: ``UPSAMPLING`` for a focused probe, less for one that fills more of the window. A patch is (n, n) on
+the fine grid, its pixel [n//2, n//2] at the probe centre, so it spans the central n / upsampling object pixels.
 """
 
 import torch
@@ -16,9 +16,9 @@ MASK_THRESHOLD = 0.16  # of the probe's largest intensity
 _SCAN_BATCH = 256
 
 
-def patch_offsets_px(n: int) -> Tensor:
+def patch_offsets_px(n: int, upsampling: int = UPSAMPLING) -> Tensor:
     """Offsets of a patch's pixels from the probe centre in object pixels, float64 (n,)."""
-    return (torch.arange(n, dtype=torch.float64) - n // 2) / UPSAMPLING
+    return (torch.arange(n, dtype=torch.float64) - n // 2) / upsampling
 
 
 def cubic_weights(fraction: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def cubic_matrix(point_px: Tensor, n: int) -> Tensor:
     return matrix.scatter_add_(1, columns.clamp(0, n - 1), cubic_weights(point_px - below))
 
 
-def true_patch(phase: Tensor) -> Tensor:
+def true_patch(phase: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
     """The patch of an object on the fine grid, the mean not yet removed.
 
     Args:
@@ -62,11 +62,11 @@ def true_patch(phase: Tensor) -> Tensor:
         (..., n, n) in rad.
     """
     n = phase.shape[-1]
-    matrix = cubic_matrix(patch_offsets_px(n) + n // 2, n).to(phase)
+    matrix = cubic_matrix(patch_offsets_px(n, upsampling) + n // 2, n).to(phase)
     return matrix @ phase @ matrix.T
 
 
-def patch_illumination(probe: Tensor) -> Tensor:
+def patch_illumination(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
     """|P|² over a patch, relative to its largest value there, interpolated by Fourier series.
 
     Args:
@@ -77,20 +77,20 @@ def patch_illumination(probe: Tensor) -> Tensor:
     """
     n = probe.shape[-1]
     frequency = torch.arange(n, dtype=torch.float64, device=probe.device) - n // 2
-    point = patch_offsets_px(n).to(probe.device)
+    point = patch_offsets_px(n, upsampling).to(probe.device)
     series = torch.exp(2j * torch.pi * point[:, None] * frequency / n).to(probe.dtype)  # (n, n)
     fine = series @ far_field(probe) @ series.T  # (n, n) complex, up to a factor
     intensity = fine.real.square() + fine.imag.square()
     return intensity / intensity.max()
 
 
-def patch_mask(probe: Tensor) -> Tensor:
+def patch_mask(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
     """Where a patch is illuminated enough to be asked for: bool (n, n) on the fine grid.
 
     Args:
         probe: complex (n, n), centred at [n//2, n//2].
     """
-    return patch_illumination(probe) > MASK_THRESHOLD
+    return patch_illumination(probe, upsampling) > MASK_THRESHOLD
 
 
 def remove_mask_mean(patches: Tensor, mask: Tensor) -> Tensor:
@@ -120,15 +120,15 @@ def network_input(counts: Tensor, dose_e: Tensor | float | None) -> Tensor:
     return (counts / dose_e).sqrt() * counts.shape[-1]
 
 
-def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int) -> Tensor:
+def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, upsampling: int = UPSAMPLING) -> Tensor:
     """Samples of a large object around real-valued positions, by cubic convolution on the fine grid.
 
     All n × n samples of a window share one sub-pixel fraction, so the four taps along each axis are a
-    contiguous block. With ``spacing`` = UPSAMPLING they are the object pixels under the probe, with 1 the
+    contiguous block. With ``spacing`` = upsampling they are the object pixels under the probe, with 1 the
     fine pixels of a patch.
 
     Args:
-        fine_object: (H, W), UPSAMPLING samples per object pixel; sample [4 y, 4 x] lies at position (y, x).
+        fine_object: (H, W), upsampling samples per object pixel; sample [0, 0] lies at position (0, 0).
         positions_px: (N, 2) as [y, x] in object pixels: where the sample [n//2, n//2] of each window lies.
         n: samples along each side of a window.
         spacing: fine pixels between samples.
@@ -139,7 +139,7 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int) -
     Raises:
         ValueError: a window leaves the object.
     """
-    corner = positions_px.double() * UPSAMPLING - spacing * (n // 2)  # (N, 2) of sample [0, 0]
+    corner = positions_px.double() * upsampling - spacing * (n // 2)  # (N, 2) of sample [0, 0]
     below = corner.floor()
     weight_y, weight_x = cubic_weights(corner - below).to(fine_object.dtype).unbind(dim=1)  # (N, 4) each
     first = below.long() - 1

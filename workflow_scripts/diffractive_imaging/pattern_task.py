@@ -76,7 +76,7 @@ def _examples(light: Illumination, phase_rad: np.ndarray, counts: np.ndarray) ->
     return Examples(
         pattern=torch.cat([diffraction_pattern(probe, part) for part in parts]),
         counts=torch.from_numpy(counts).float(),
-        patch_rad=torch.cat([forward.true_patch(part) for part in parts]),
+        patch_rad=torch.cat([forward.true_patch(part, light.upsampling) for part in parts]),
     )
 
 
@@ -103,7 +103,7 @@ class PatternTask:
     ) -> None:
         self.n_samples = len(train)
         self._train, self._validation = train.to(device), validation.to(device)
-        self._mask = forward.patch_mask(light.probe).to(device)
+        self._mask = light.mask().to(device)
         self._variant = variant
         self._settings = settings
         self._device = device

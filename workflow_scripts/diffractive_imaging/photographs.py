@@ -1,12 +1,24 @@
 """Photographs as grey images: what can go wrong with a file is said in one sentence."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import skimage
+from PIL import Image
 from skimage import color, io
 
 from workflow_scripts.workflow.errors import InputError
+
+
+def large_enough(paths: Iterable[Path], minimum_px: int) -> list[Path]:
+    """Those of some whole image files whose shorter side has at least so many pixels; only their headers are read."""
+    kept = []
+    for path in paths:
+        with Image.open(path) as image:
+            if min(image.size) >= minimum_px:
+                kept.append(path)
+    return kept
 
 
 def read_grey(path: Path, minimum_px: int) -> np.ndarray:

@@ -52,7 +52,7 @@ def estimate_patches(
         dose_e: electrons per pattern; the published input does not use it.
     """
     network.to(device)
-    mask = forward.patch_mask(light.probe).to(device)
+    mask = light.mask().to(device)
     dose = None if variant.noise_drawn_once else dose_e
     patches = []
     for part in counts.float().split(batch_size):
@@ -70,9 +70,10 @@ def stitch(patches: Tensor, positions_px: Tensor, light: Illumination, variant: 
     here always has y first.
     """
     positions = positions_px.flip(-1) if variant.axes_exchanged else positions_px
-    mask = forward.patch_mask(light.probe)
+    mask = light.mask()
     if variant.damped_stitching:
-        stitched = damped_average(patches, positions, mask, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        stitched = damped_average(patches, positions, mask, upsampling=light.upsampling, generator=generator)
     else:
-        stitched = least_squares(patches, positions, forward.patch_illumination(light.probe) * mask)
+        stitched = least_squares(patches, positions, light.patch_weights(), upsampling=light.upsampling)
     return stitched.transposed() if variant.axes_exchanged else stitched

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from workflow_scripts.diffractive_imaging import forward
 from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.forward import UPSAMPLING
 from workflow_scripts.diffractive_imaging.stitching import Stitched
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
@@ -42,18 +41,19 @@ class ScanTask:
         seed: int,
         device: torch.device,
     ) -> None:
+        self._upsampling = light.upsampling
         images, counts, positions = [], [], []
         top = 0.0
         margin = light.n  # object pixels; the windows of the outermost patterns stay inside
         for stitched, counted, position in scans:
             inner = _inside(position)
-            fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * UPSAMPLING] * 4)
+            fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * self._upsampling] * 4)
             # One tall image of all scans, so that a batch may mix them.
             shift = torch.tensor([margin + top, margin]) - torch.tensor(stitched.origin)
             positions.append(position[inner] + shift)
             counts.append(counted[inner])
             images.append(fine)
-            top += fine.shape[0] / UPSAMPLING
+            top += fine.shape[0] / self._upsampling
         width = max(image.shape[1] for image in images)
         tall = torch.cat([functional.pad(image, [0, width - image.shape[1]]) for image in images])
         self._surroundings = tall.float().to(device)
@@ -66,19 +66,23 @@ class ScanTask:
         self.n_samples = len(self._train)
 
         self._dose_e = light.dose_e
-        self._mask = forward.patch_mask(light.probe).to(device)
+        self._mask = light.mask().to(device)
         self._probe = light.probe.to(device)
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Network inputs, √counts, surroundings (B, n, n) each, and which fine pixels these sample (B, 2)."""
-        step = torch.randint(UPSAMPLING, (2,), generator=generator, device=self._device)
+        step = torch.randint(self._upsampling, (2,), generator=generator, device=self._device)
         return self._make(self._train[indices], step)
 
     def _make(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
         counts = self._counts[rows]
         surroundings = forward.window_at(
-            self._surroundings, self._positions[rows] + step / UPSAMPLING, counts.shape[-1], UPSAMPLING
+            self._surroundings,
+            self._positions[rows] + step / self._upsampling,
+            counts.shape[-1],
+            self._upsampling,
+            self._upsampling,
         )
         seen = forward.network_input(counts, self._dose_e)
         return seen, counts, surroundings, step.expand(len(rows), 2)
@@ -93,13 +97,13 @@ class ScanTask:
         n, (row, column) = seen.shape[-1], steps[0].tolist()
         patch = forward.remove_mask_mean(model(seen).float(), self._mask)
         # The fine pixels of the patch that object pixels fall on, when the grid is moved by (row, column).
-        coarse, lit = (image[..., row::UPSAMPLING, column::UPSAMPLING] for image in (patch, self._mask))
+        coarse, lit = (image[..., row :: self._upsampling, column :: self._upsampling] for image in (patch, self._mask))
         rim = (n - coarse.shape[-1]) // 2
         patch, lit = (functional.pad(image, [rim] * 4) for image in (coarse, lit))
         level = (surroundings * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
         own_level = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
         phase = torch.where(lit, patch - own_level + level, surroundings)
-        shift = -steps[0].double() / UPSAMPLING
+        shift = -steps[0].double() / self._upsampling
         probe = shift_probe(self._probe, shift).to(torch.complex64)
         expected = self._dose_e * diffraction_pattern(probe, phase)
         return 4 * ((expected + 0.375).sqrt() - (counts + 0.375).sqrt()).square().mean()

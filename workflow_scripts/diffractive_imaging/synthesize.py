@@ -6,7 +6,7 @@ The split `train` holds the objects of training and validation, `test` the froze
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging import datasets, sources
+from workflow_scripts.diffractive_imaging import datasets, photographs, sources
 from workflow_scripts.diffractive_imaging.settings import Split, Synthesize
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
@@ -23,10 +23,17 @@ def synthesize(job: Job[Arguments]) -> None:
     """Write one shard; the same seed gives the same bytes."""
     arguments = job.arguments
     (probe_file,) = job.inputs.get("probe", [None])
-    light = datasets.illumination(arguments.probe, arguments.dose_e, probe_file)
+    if "illumination" in job.inputs:
+        light = datasets.Illumination.read(job.input("illumination"))
+    else:
+        light = datasets.illumination(arguments.probe, arguments.dose_e, probe_file)
 
     def files(split: str) -> list:
-        return job.inputs.get(split) or sources.photographs(None, split, arguments.shard, arguments.train_shards)
+        if split in job.inputs:
+            return job.inputs[split]
+        shipped = sources.photographs(None, split, arguments.shard, arguments.train_shards)
+        # A window larger than the default's leaves the smallest of them out.
+        return photographs.large_enough(shipped, 2 * light.n) or shipped
 
     rng = np.random.default_rng([arguments.seed, arguments.split == "test", arguments.shard])
     if arguments.split == "train":
@@ -44,6 +51,7 @@ if __name__ == "__main__":
         outputs={"arrays": "The objects and their patterns (.npz)."},
         optional_inputs={
             "probe": "The probe wave (.npy); from the settings where none is named.",
+            "illumination": "A prepared scan (.npz), whose probe and dose take the place of those in the settings.",
             "train": "Photographs to train on; those that ship where none is named.",
             "validation": "Photographs to validate on.",
             "test": "Photographs to test on.",

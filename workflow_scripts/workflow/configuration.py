@@ -7,9 +7,10 @@ method would rerun all.
 import importlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field, StringConstraints, create_model
 
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.errors import InputError
@@ -18,6 +19,8 @@ from workflow_scripts.workflow.settings import Compute, Settings, check
 STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
 Variant = Literal["published", "corrected"]
+# It names a folder and a rule's wildcard.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class ComputeSection(Compute):
@@ -55,8 +58,10 @@ def known_methods() -> list[str]:
 
 
 def study_model() -> type[Settings]:
-    """The model of the whole configuration: the shared keys and a section for every known method."""
-    sections = {}
+    """The model of the whole configuration: the shared keys, `apply`, and a section for every known method."""
+    sections: dict[str, Any] = {
+        "apply": (_apply_model(), Field(description="The user's own data, by method and name."))
+    }
     for method in known_methods():
         module = importlib.import_module(f"{PACKAGE}.{method}.settings")
         stages = {
@@ -69,6 +74,20 @@ def study_model() -> type[Settings]:
             Field(default=None, description=f"Settings of the method {method}."),
         )
     return create_model("Configuration", __base__=Study, **sections)
+
+
+def appliable_methods() -> dict[str, type[Settings]]:
+    """The methods that take the user's own data, with the settings of one entry."""
+    modules = {method: importlib.import_module(f"{PACKAGE}.{method}.settings") for method in known_methods()}
+    return {method: module.Apply for method, module in modules.items() if hasattr(module, "Apply")}
+
+
+def _apply_model() -> type[Settings]:
+    entries = {
+        method: (dict[Name, model], Field(default={}, description=f"Scans or images for {method}, by a name of yours."))
+        for method, model in appliable_methods().items()
+    }
+    return create_model("Apply", __base__=Settings, **entries)
 
 
 def checked(config: Mapping[str, Any]) -> Settings:
@@ -87,6 +106,11 @@ def checked(config: Mapping[str, Any]) -> Settings:
         values = getattr(study, name)
         if len(set(values)) < len(values):
             raise InputError(f"{name}: is {list(values)!r}, but each may be named once")
+    for method in appliable_methods():
+        for name, entry in getattr(study.apply, method).items():
+            for key, path in entry.files().items():
+                if not Path(path).is_file():
+                    raise InputError(f"apply.{method}.{name}.{key}: there is no file {path}; correct the path")
     return study
 
 

@@ -12,7 +12,20 @@ from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.files import sha256
 
 LOCK = "envs/lock.txt"
-PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "torch", "safetensors", "scikit-image", "scikit-learn")
+PACKAGES = (
+    *(
+        "numpy",
+        "scipy",
+        "pandas",
+        "matplotlib",
+        "torch",
+        "safetensors",
+        "scikit-image",
+        "scikit-learn",
+        "h5py",
+        "tifffile",
+    ),
+)
 
 
 def code_hashes(files: Iterable[str]) -> dict[str, str]:

@@ -10,7 +10,14 @@ import annotated_types
 import yaml
 
 from workflow_scripts.workflow.closure import ROOT
-from workflow_scripts.workflow.configuration import Scale, Study, known_methods, schema, study_model
+from workflow_scripts.workflow.configuration import (
+    Scale,
+    Study,
+    appliable_methods,
+    known_methods,
+    schema,
+    study_model,
+)
 from workflow_scripts.workflow.settings import Settings, fields
 
 
@@ -55,6 +62,8 @@ def _reference() -> Iterator[str]:
         section = study_model().model_fields[method].annotation
         for name, stage in _section_of(section).model_fields.items():
             yield from _table(f"{method}: {name}", fields(stage.annotation), laptop[method][name])
+    for method, model in appliable_methods().items():
+        yield from _own_data_table(method, model)
 
 
 def _section_of(annotation: Any) -> type[Settings]:
@@ -73,6 +82,17 @@ def _table(title: str, described: Iterator[tuple[str, Any]], values: Mapping[str
     yield "|---|---|---|---|"
     for key, field in rows:
         yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {field.description} |"
+
+
+def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
+    yield ""
+    yield f"## apply: {method}: your name"
+    yield ""
+    yield "| key | if left out | range | meaning |"
+    yield "|---|---|---|---|"
+    for key, field in fields(model):
+        default = "must be given" if field.is_required() else f"`{_text(field.default)}`"
+        yield f"| `{key}` | {default} | {_range(field)} | {field.description} |"
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:

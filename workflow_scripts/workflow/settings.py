@@ -110,13 +110,22 @@ def fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def parse_value(field: Any, word: str) -> Any:
     """A command-line word as the JSON value of a field: text stays text where the field takes text."""
-    takes_text = any(part is str or isinstance(part, str) for part in _parts(field.annotation))
-    if takes_text and word != "null":
+    parts = list(_parts(field.annotation))
+    takes_text = any(part is str or isinstance(part, str) for part in parts)
+    if takes_text and word != "null" and not (float in parts and _is_number(word)):
         return word
     try:
         return json.loads(word)
     except json.JSONDecodeError:
         return word  # refused by the check of the model, with the name of the key
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

@@ -1,0 +1,57 @@
+"""The search over rotation and transposition: it finds what was put in, and the truth of a real scan."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.diffractive_imaging import own_scan
+from workflow_scripts.diffractive_imaging.orientation import Orientation, curl_by_angle, search
+from workflow_scripts.diffractive_imaging.own_data import prepare
+from workflow_scripts.diffractive_imaging.settings import Apply
+from workflow_scripts.workflow.settings import check
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_gradient_has_the_least_curl_along_its_own_axes(transposed):
+    y, x = np.mgrid[:24, :24] / 24
+    potential = np.sin(7 * x + 3 * y**2) + np.cos(9 * y * x)
+    gradient = torch.from_numpy(np.stack(np.gradient(potential), axis=-1).reshape(-1, 2))
+    seen = Orientation(50.0, transposed).turned(gradient).numpy().reshape(24, 24, 2)
+    if transposed:
+        seen = seen[..., ::-1]
+    curls = {flipped: curl_by_angle(seen, flipped) for flipped in (False, True)}
+    assert 2 * curls[transposed].argmin() == 50
+    assert curls[transposed].min() < 0.05 * min(curls[transposed].mean(), curls[not transposed].min())
+
+
+def test_the_search_finds_the_orientation_of_a_simulated_scan():
+    _, _, counts = own_scan.scene()
+    raster = own_scan.raster_px(own_scan.POINTS, 2.0)
+    found = search(counts.transpose(1, 2), raster, own_scan.POINTS, own_scan.light())
+    assert found.transposed
+    assert found.rotation_deg == pytest.approx(own_scan.ROTATION_DEG, abs=4)
+    tried = found.report()["search"]["misfit"]
+    # Both handednesses and both directions were asked.
+    assert {(entry["detector_transposed"], entry["rotation_deg"] // 180) for entry in tried} == {
+        *((False, 0), (False, 1), (True, 0), (True, 1))
+    }
+
+
+def test_the_search_finds_the_orientation_of_a_real_scan(real_data):
+    entry = own_scan.settings(
+        patterns="rotavirus_24x24.h5",
+        dataset="data",
+        binning=4,
+        detector_px=64,
+        center_px=None,
+        step_a=31.25,
+        rotation="search",
+        detector_transposed=False,
+        probe={"voltage_kv": 300.0, "semiangle_mrad": 1.03, "defocus_a": 135000.0, "amplitude": "mean_pattern"},
+        dose_max_e=200000.0,
+    )
+    report = prepare(check(Apply, entry), real_data / "rotavirus_24x24.h5", None, None).report
+    assert report["disc"]["radius_px"] == pytest.approx(62.9, abs=2)
+    assert report["disc"]["center_px"] == pytest.approx((127.4, 126.5), abs=1)
+    assert report["orientation"]["detector_transposed"]
+    assert report["orientation"]["rotation_deg"] == pytest.approx(120, abs=6)

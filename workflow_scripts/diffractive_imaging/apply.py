@@ -1,0 +1,84 @@
+"""The phase image of the user's own scan, by the network that was trained for its probe and adapted to it."""
+
+import numpy as np
+from pydantic import Field
+
+from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
+from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN, along_object
+from workflow_scripts.diffractive_imaging.phase_image import PhaseImage, phase_image, write_h5, write_tiff
+from workflow_scripts.diffractive_imaging.preview import write_preview
+from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.settings import Predict
+from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_json, write_json
+from workflow_scripts.workflow.settings import Compute
+
+
+class Arguments(Predict, Compute):
+    """The settings of the stage predict, and on what it runs."""
+
+    name: str = Field(description="Name of the scan in the configuration.")
+
+
+def apply(job: Job[Arguments]) -> None:
+    """Write the image in three formats, and how well it explains the patterns before and after finetuning."""
+    arguments, report = job.arguments, read_json(job.input("report"))
+    light = Illumination.read(job.input("scan"))
+    scan = along_object(read_scan(job.input("scan"), OWN_SCAN))
+    images: dict[str, PhaseImage] = {}
+    with leased_device(arguments.gpus) as device:
+        job.device = str(device)
+        for stage in ("pretrained", "finetuned"):
+            patches = estimate_patches(
+                load_network(job.input(stage)),
+                scan.counts,
+                light.dose_e,
+                light,
+                VARIANTS["corrected"],
+                device,
+                arguments.precision,
+                arguments.batch_size,
+            )
+            images[stage] = phase_image(patches, scan, light)
+    image = images["finetuned"]
+    orientation = report["orientation"]
+    write_h5(
+        job.outputs["h5"],
+        image,
+        {
+            "name": arguments.name,
+            "axes": "y, x along the detector's, after its transposition where it is transposed",
+            "scan_rotation_deg": orientation["rotation_deg"],
+            "detector_transposed": orientation["detector_transposed"],
+        },
+    )
+    write_tiff(job.outputs["tiff"], image)
+    write_preview(job.outputs["png"], image.phase_rad, image.uncertainty_rad, image.chi2, image.pixel_size_a)
+    quality = {
+        "chi2_without_object": image.chi2_without_object,
+        **{f"chi2_{stage}": float(found.chi2_per_pattern.mean()) for stage, found in images.items()},
+        "phase_std_rad": float(np.nanstd(image.phase_rad)),
+        "uncertainty_median_rad": float(np.nanmedian(image.uncertainty_rad)),
+    }
+    write_json(job.outputs["quality"], report | {"quality": quality})
+
+
+if __name__ == "__main__":
+    Command(
+        apply,
+        Arguments,
+        inputs={
+            "scan": "The prepared scan (.npz).",
+            "report": "The report on it (.json).",
+            "pretrained": "Weights of the stage pretrain (.safetensors).",
+            "finetuned": "Weights of the stage finetune (.safetensors).",
+        },
+        outputs={
+            "h5": "Phase, uncertainty and χ² (.h5).",
+            "tiff": "The phase (.tif).",
+            "png": "A preview (.png).",
+            "quality": "The report on the scan, and χ² of the image (.json).",
+        },
+    ).main()

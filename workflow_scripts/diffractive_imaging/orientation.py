@@ -1,0 +1,166 @@
+"""How the scan's axes lie on the detector, found from the patterns alone.
+
+The centre of mass of a pattern is the gradient of the phase, averaged under the probe; along the right axes a
+gradient has no curl (doi:10.1016/j.ultramic.2014.04.012). That leaves the angle open by 180°, and noise may blur it,
+so the candidates are told apart by χ²: a few steps of descent on the phase, through the forward model, lower it
+most where the positions are right. In exchange for the other sign of the defocus a turn by 180° and a negative
+phase give the same patterns: the probe must be given with the right sign.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.optics.diffraction import diffraction_pattern
+from workflow_scripts.optics.probe import shift_probe
+from workflow_scripts.workflow.errors import InputError
+
+_ANGLES_DEG = np.arange(0, 180, 2)
+_REFINEMENTS_DEG = (8.0, 4.0, 2.0)
+_POINTS = 16  # along each side of the block of the scan on which χ² is compared
+_STEPS = 12
+_BATCH = 96
+_LEARNING_RATE = 0.01  # rad; Adam's steps are of this size
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Rotation of the scan's axes against the detector's, from +x to +y, and whether the detector is transposed.
+
+    searched: what a search saw, as plain JSON; empty where the user named the orientation.
+    """
+
+    rotation_deg: float
+    transposed: bool
+    searched: dict[str, Any] = field(default_factory=dict)
+
+    def turned(self, positions: Tensor) -> Tensor:
+        """Positions (N, 2) [y, x] along the scan's axes → along the axes of the (oriented) patterns."""
+        angle = np.deg2rad(self.rotation_deg)
+        y, x = positions.T
+        return torch.stack([np.sin(angle) * x + np.cos(angle) * y, np.cos(angle) * x - np.sin(angle) * y], dim=-1)
+
+    def report(self) -> dict[str, Any]:
+        """Plain JSON."""
+        found = {"rotation_deg": self.rotation_deg, "detector_transposed": self.transposed}
+        return found | ({"search": self.searched} if self.searched else {})
+
+
+def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumination) -> Orientation:
+    """The orientation that explains the patterns best.
+
+    Args:
+        counts: (N, n, n) as recorded.
+        raster: (N, 2) [y, x] in object pixels along the scan's axes.
+        shape: (rows, columns) of the raster, N = rows · columns.
+        light: the probe along the detector's axes as recorded, and the dose.
+
+    Raises:
+        InputError: the raster is too small to tell.
+    """
+    if min(shape) < 4:
+        raise InputError(f"rotation: search needs a raster of at least 4 × 4 points, not {shape[0]} × {shape[1]}")
+    block = _central_block(shape)
+    field_px = center_of_mass(counts).reshape(*shape, 2)
+    tried: dict[tuple[bool, float], float] = {}
+
+    def misfit(transposed: bool, angle: float) -> float:
+        angle %= 360
+        if (transposed, angle) not in tried:
+            positions = Orientation(angle, transposed).turned(raster[block])
+            wave = light.probe.T if transposed else light.probe
+            seen = counts[block].transpose(1, 2) if transposed else counts[block]
+            tried[transposed, angle] = descent_misfit(seen, positions, wave, light.dose_e)
+        return tried[transposed, angle]
+
+    curls = {transposed: curl_by_angle(field_px, transposed) for transposed in (False, True)}
+    starts = [
+        (transposed, float(_ANGLES_DEG[curl.argmin()]) + turn)
+        for transposed, curl in curls.items()
+        for turn in (0, 180)
+    ]
+    transposed, angle = min(starts, key=lambda start: misfit(*start))
+    for step in _REFINEMENTS_DEG:
+        angle = min((angle, angle - step, angle + step), key=lambda tried_angle: misfit(transposed, tried_angle)) % 360
+    return Orientation(
+        angle,
+        transposed,
+        {
+            "least_curl": [
+                {
+                    "detector_transposed": flipped,
+                    "rotation_deg_mod180": float(_ANGLES_DEG[curl.argmin()]),
+                    "curl_over_mean_of_angles": float(curl.min() / curl.mean()),
+                }
+                for flipped, curl in curls.items()
+            ],
+            "misfit": [
+                {"detector_transposed": flipped, "rotation_deg": tried_angle, "chi2_amplitude": value}
+                for (flipped, tried_angle), value in sorted(tried.items())
+            ],
+        },
+    )
+
+
+def center_of_mass(counts: Tensor) -> np.ndarray:
+    """Centres of mass (N, 2) [y, x] of patterns (N, n, n) in detector pixels, less their mean."""
+    axis = torch.arange(counts.shape[-1], dtype=torch.float64)
+    counts = counts.double()
+    total = counts.sum(dim=(1, 2)).clamp_min(1e-12)
+    moments = torch.stack([counts.sum(dim=2) @ axis, counts.sum(dim=1) @ axis], dim=-1) / total[:, None]
+    return (moments - moments.mean(dim=0)).numpy()
+
+
+def curl_by_angle(field_px: np.ndarray, transposed: bool) -> np.ndarray:
+    """Mean squared curl, at each angle of ``_ANGLES_DEG``, of a field (rows, columns, 2) [y, x] as recorded."""
+    y, x = np.moveaxis(field_px[..., ::-1] if transposed else field_px, -1, 0)
+    curls = []
+    for angle in np.deg2rad(_ANGLES_DEG):
+        along_x, along_y = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+        curl = np.gradient(along_y, axis=1) - np.gradient(along_x, axis=0)
+        curls.append(np.mean(curl**2))
+    return np.array(curls)
+
+
+def descent_misfit(counts: Tensor, positions: Tensor, probe: Tensor, dose_e: float) -> float:
+    """What is left of 4 (√expected − √counts)² per pixel after a few steps of Adam from a flat phase.
+
+    Args:
+        counts: (N, n, n) along the object's axes.
+        positions: (N, 2) [y, x] in object pixels.
+        probe: complex (n, n) along the object's axes.
+        dose_e: electrons per pattern.
+    """
+    n = probe.shape[-1]
+    whole = positions.round()
+    probes = shift_probe(probe, positions - whole).to(torch.complex64)  # (N, n, n)
+    corner = (whole - whole.amin(dim=0)).long()
+    phase = torch.zeros(*(int(side) + n for side in corner.amax(dim=0)), requires_grad=True)
+    optimizer = torch.optim.Adam([phase], lr=_LEARNING_RATE)
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.arange(n)
+    measured = (counts + 0.375).sqrt()
+    last = 0.0
+    for _ in range(_STEPS):
+        last = 0.0
+        for index in torch.randperm(len(counts), generator=generator).split(_BATCH):
+            rows, columns = corner[index, :1] + axis, corner[index, 1:] + axis  # (B, n) each
+            expected = dose_e * diffraction_pattern(probes[index], phase[rows[:, :, None], columns[:, None, :]])
+            loss = 4 * ((expected + 0.375).sqrt() - measured[index]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            last += float(loss.detach()) * len(index) / len(counts)
+    return last
+
+
+def _central_block(shape: tuple[int, int]) -> Tensor:
+    """Indices of the patterns in the middle of the raster, at most ``_POINTS`` along each side."""
+    rows, columns = (
+        torch.arange(length)[(length - min(length, _POINTS)) // 2 :][: min(length, _POINTS)] for length in shape
+    )
+    return (rows[:, None] * shape[1] + columns).flatten()

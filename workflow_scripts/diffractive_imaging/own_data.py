@@ -1,0 +1,265 @@
+"""The user's 4D-STEM scan as this method wants it: patterns cropped and binned, probe, positions in object pixels."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, read_probe
+from workflow_scripts.diffractive_imaging.forward import MASK_THRESHOLD
+from workflow_scripts.diffractive_imaging.orientation import Orientation, search
+from workflow_scripts.diffractive_imaging.own_files import chunks, opened
+from workflow_scripts.diffractive_imaging.settings import Apply, OwnProbe
+from workflow_scripts.optics.diffraction import near_field
+from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
+from workflow_scripts.workflow.errors import InputError
+
+OWN_SCAN = "scan"  # its name in the file that the stages hand on
+
+
+@dataclass(frozen=True)
+class Disc:
+    """The bright-field disc on the recorded detector: centre [y, x] and radius in pixels."""
+
+    center_px: tuple[float, float]
+    radius_px: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is kept of a recorded pattern: `n` × `n` blocks of `binning` × `binning` pixels from `first` [y, x] on.
+
+    offset_px: [y, x] of the disc's centre from pixel [n//2, n//2], in binned pixels.
+    """
+
+    first: tuple[int, int]
+    binning: int
+    n: int
+    offset_px: tuple[float, float]
+
+    def cut(self, patterns: np.ndarray) -> np.ndarray:
+        """(…, H, W) → the sums (…, n, n)."""
+        rows, columns = (slice(first, first + self.n * self.binning) for first in self.first)
+        blocks = patterns[..., rows, columns]
+        blocks = blocks.reshape(*blocks.shape[:-2], self.n, self.binning, self.n, self.binning)
+        return blocks.sum(axis=(-3, -1))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan that is ready for the stages, and how it became so.
+
+    scan: counts in electrons, as the detector recorded them; positions along the object's axes.
+    light: the probe along the object's axes, and the mean dose.
+    report: the disc, the window, the dose and the orientation, as plain JSON.
+    """
+
+    scan: Scan
+    light: Illumination
+    report: dict[str, Any]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As a test file of the stage synthesize holds a scan, without a truth."""
+        return {
+            "scans": np.array([OWN_SCAN]),
+            f"{OWN_SCAN}.counts": self.scan.counts.numpy(),
+            f"{OWN_SCAN}.positions_px": self.scan.positions_px.numpy(),
+            "detector_transposed": np.bool_(self.scan.detector_transposed),
+            **self.light.arrays(),
+        }
+
+
+def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path | None) -> Prepared:
+    """Read, check, crop, bin and orient a scan.
+
+    Raises:
+        InputError: a file is broken, the values are no counts, shapes do not fit each other or the settings.
+    """
+    with ExitStack() as files:
+        stack = files.enter_context(opened(patterns, settings.dataset, "patterns"))
+        where = f"patterns: {patterns}" + (f":{settings.dataset}" if settings.dataset else "")
+        shape = _scan_shape(stack.shape, settings, where)
+        given = None
+        if positions is not None:
+            table = files.enter_context(opened(positions, settings.positions_dataset, "positions"))
+            given = _positions(table, int(np.prod(stack.shape[:-2])), positions)
+        mean = _mean_pattern(stack, where)
+        disc = _disc(settings, mean)
+        window = _window(settings, disc, mean.shape)
+        counts = np.concatenate([window.cut(part).astype(np.float32) for part in _flat(stack, where)])
+    counts /= np.float32(settings.counts_per_electron)
+    dose_e = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
+    if not settings.dose_min_e <= dose_e <= settings.dose_max_e:
+        raise InputError(
+            f"{where}: the patterns hold {dose_e:.0f} electrons on average, outside dose_min_e {settings.dose_min_e:g}"
+            f" to dose_max_e {settings.dose_max_e:g}; set the two around it, or counts_per_electron"
+        )
+    radius = disc.radius_px / settings.binning
+    size = pixel_size_a(window.n, settings.probe.voltage_kv, settings.probe.semiangle_mrad, radius)
+    wave = _probe(settings.probe, window, radius, counts.mean(axis=0, dtype=np.float64), probe)
+    light = Illumination(wave, size, dose_e, settings.upsampling)
+    measured = torch.from_numpy(counts)
+    if given is None:
+        raster = raster_px(shape, settings.step_a / size)
+    else:
+        raster = torch.from_numpy(given / (size if settings.positions_unit == "angstrom" else 1.0))
+    if settings.rotation == "search":
+        orientation = search(measured, raster, shape, light)
+    else:
+        orientation = Orientation(settings.rotation, settings.detector_transposed)
+    if orientation.transposed:
+        light = replace(light, probe=light.probe.T.contiguous())
+    scan = Scan(measured, orientation.turned(raster), orientation.transposed)
+    report = {
+        "disc": {"center_px": list(disc.center_px), "radius_px": disc.radius_px},
+        "window": {"first_px": list(window.first), "binning": window.binning, "detector_px": window.n},
+        "patterns": len(counts),
+        "dose_e": dose_e,
+        "pixel_size_a": size,
+        "share_of_dose_in_mask": float((light.probe.abs().square() * _object_mask(light)).sum()),
+        "orientation": orientation.report(),
+    }
+    return Prepared(scan, light, report)
+
+
+def raster_px(shape: tuple[int, int], step_px: float) -> Tensor:
+    """Positions float64 (rows · columns, 2) [y, x] of a raster, rows first, about its centre."""
+    rows, columns = (step_px * (np.arange(length) - (length - 1) / 2) for length in shape)
+    return torch.from_numpy(np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2))
+
+
+def find_disc(mean: np.ndarray) -> Disc:
+    """The bright-field disc of a mean pattern (H, W): what is above half of its own mean.
+
+    Raises:
+        InputError: nothing stands out.
+    """
+    level = mean.max() / 2
+    for _ in range(50):
+        level = mean[mean >= level].mean() / 2
+    inside = mean >= level
+    if inside.sum() < 4 or inside.mean() > 0.9:
+        raise InputError(
+            "patterns: the mean pattern shows no bright-field disc; give center_px and probe.aperture_radius_px"
+        )
+    row, column = (float(axis.mean()) for axis in np.nonzero(inside))
+    return Disc((row, column), float(np.sqrt(inside.sum() / np.pi)))
+
+
+def _object_mask(light: Illumination) -> Tensor:
+    """The mask of a patch on object pixels, bool (n, n)."""
+    intensity = light.probe.abs().square()
+    n, half = light.n, light.n // (2 * light.upsampling)
+    inside = torch.zeros(n, n, dtype=torch.bool)
+    inside[n // 2 - half : n // 2 + half, n // 2 - half : n // 2 + half] = True
+    return inside & (intensity > MASK_THRESHOLD * intensity.max())
+
+
+def _scan_shape(shape: tuple[int, ...], settings: Apply, where: str) -> tuple[int, int] | None:
+    if len(shape) not in (3, 4):
+        raise InputError(f"{where} has the shape {shape}, expected (N, H, W) or (Ry, Rx, H, W)")
+    found = tuple(shape[:2]) if len(shape) == 4 else settings.scan_shape
+    if settings.scan_shape is not None and np.prod(settings.scan_shape) != np.prod(shape[:-2]):
+        raise InputError(
+            f"{where} holds {np.prod(shape[:-2])} patterns, but scan_shape {list(settings.scan_shape)} wants"
+            f" {np.prod(settings.scan_shape)}; correct scan_shape"
+        )
+    if settings.step_a is not None and found is None:
+        raise InputError(f"{where} has the shape {shape}: a raster (step_a) needs scan_shape: [rows, columns]")
+    return found
+
+
+def _positions(table: Any, patterns: int, path: Path) -> np.ndarray:
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise InputError(f"positions: {path} has the shape {tuple(table.shape)}, expected (N, 2) as [y, x]")
+    if len(table) != patterns:
+        raise InputError(f"positions: {path} holds {len(table)} positions for {patterns} patterns; give one for each")
+    values = np.asarray(table[...], dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"positions: {path} holds values that are not finite; repair or leave out those patterns")
+    return values
+
+
+def _flat(stack: Any, where: str) -> Iterator[np.ndarray]:
+    for _, part in chunks(stack, where):
+        yield part.reshape(-1, *stack.shape[-2:])
+
+
+def _mean_pattern(stack: Any, where: str) -> np.ndarray:
+    total, seen = np.zeros(stack.shape[-2:]), 0
+    for part in _flat(stack, where):
+        bad = ~np.isfinite(part).all(axis=(1, 2))
+        if bad.any():
+            raise InputError(f"{where}: pattern {seen + int(bad.argmax())} holds values that are not finite; repair it")
+        bad = (part < 0).any(axis=(1, 2))
+        if bad.any():
+            first = int(bad.argmax())
+            raise InputError(
+                f"{where}: pattern {seen + first} holds the negative count {part[first].min():g}; expected counts ≥ 0,"
+                " so subtract no background, or set what lies below 0 to 0"
+            )
+        total += part.sum(axis=0)
+        seen += len(part)
+    if not total.any():
+        raise InputError(f"{where}: all counts are 0")
+    return total / seen
+
+
+def _disc(settings: Apply, mean: np.ndarray) -> Disc:
+    center, radius = settings.center_px, settings.probe.aperture_radius_px
+    if center is None or radius is None:
+        found = find_disc(mean)
+        center, radius = center or found.center_px, radius or found.radius_px
+    return Disc(tuple(center), radius)
+
+
+def _window(settings: Apply, disc: Disc, shape: tuple[int, ...]) -> Window:
+    """Cropped so that the disc's centre comes as near to pixel [n//2, n//2] as the detector's rim lets it."""
+    n, binning = settings.detector_px, settings.binning
+    if n * binning > min(shape):
+        raise InputError(
+            f"detector_px {n} × binning {binning} = {n * binning} recorded pixels a side, but the detector has"
+            f" {shape[0]} × {shape[1]}; reduce one of the two"
+        )
+    half_block = (binning - 1) / 2
+    first = tuple(
+        int(np.clip(round(center - half_block - binning * (n // 2)), 0, length - n * binning))
+        for center, length in zip(disc.center_px, shape, strict=True)
+    )
+    offset = tuple(
+        (center - half_block - start) / binning - n // 2 for center, start in zip(disc.center_px, first, strict=True)
+    )
+    if max(abs(shift) for shift in offset) + disc.radius_px / binning >= n / 2:
+        raise InputError(
+            f"the bright-field disc (radius {disc.radius_px:.1f} px around {disc.center_px[0]:.1f}, "
+            f"{disc.center_px[1]:.1f}) does not fit detector_px {n} × binning {binning}; enlarge one of the two"
+        )
+    return Window(first, binning, n, offset)
+
+
+def _probe(settings: OwnProbe, window: Window, radius_px: float, mean: np.ndarray, file: Path | None) -> Tensor:
+    """The probe wave complex128 (n, n) along the axes of the recorded patterns, ∑|P|² = 1."""
+    if file is not None:
+        return read_probe(file, window.n)
+    voltage, semiangle, (y, x) = settings.voltage_kv, settings.semiangle_mrad, window.offset_px
+    axis = torch.arange(window.n, dtype=torch.float64) - window.n // 2
+    if settings.amplitude == "mean_pattern":
+        angle_rad = torch.hypot(axis[:, None] - y, axis - x) * (1e-3 * semiangle / radius_px)
+        chi = aberration_phase(angle_rad, voltage, settings.defocus_a, settings.cs_mm)
+        probe = near_field(torch.polar(torch.from_numpy(mean).sqrt(), -chi))
+        return probe / probe.abs().square().sum().sqrt()
+    probe = make_probe(window.n, voltage, semiangle, radius_px, settings.defocus_a, settings.cs_mm)
+    # Where the disc lies off the central pixel by part of one, the wave carries a ramp of phase.
+    return probe * torch.exp(2j * torch.pi * (y * axis[:, None] + x * axis) / window.n)
+
+
+def along_object(scan: Scan) -> Scan:
+    """The same scan with the axes of its patterns along the object's."""
+    if not scan.detector_transposed:
+        return scan
+    return Scan(scan.counts.transpose(1, 2).contiguous(), scan.positions_px, detector_transposed=False)

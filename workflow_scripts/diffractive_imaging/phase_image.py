@@ -1,0 +1,118 @@
+"""From the patches of a measured scan to its phase image, with what can be said about it without a truth."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tifffile
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan
+from workflow_scripts.diffractive_imaging.forward import window_at
+from workflow_scripts.diffractive_imaging.layout import lay_out
+from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares, residual_variance, to_object_pixels
+from workflow_scripts.optics.diffraction import diffraction_pattern
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class PhaseImage:
+    """What is handed to the user; images are float32 (H, W) on object pixels, NaN where no patch lies.
+
+    phase_rad: mean zero over the covered region.
+    uncertainty_rad: how far single patches spread around the image; an error that all patches share is not in it.
+    chi2: reduced χ² of the patterns, spread over the patches that they gave.
+    chi2_per_pattern: float64 (N,).
+    chi2_without_object: the mean of the same for a flat phase.
+    positions_px: float64 (N, 2) [y, x]; pixel [0, 0] of the images lies at `origin_px`.
+    pixel_size_a: side of an object pixel, Å.
+    """
+
+    phase_rad: np.ndarray
+    uncertainty_rad: np.ndarray
+    chi2: np.ndarray
+    chi2_per_pattern: np.ndarray
+    chi2_without_object: float
+    positions_px: np.ndarray
+    origin_px: tuple[int, int]
+    pixel_size_a: float
+
+
+def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
+    """Stitch patches (N, n, n) and hold the image against the counts.
+
+    Args:
+        patches: rad, of the patterns along the object's axes.
+        scan: its counts (N, n, n) already along the object's axes.
+        light: the illumination.
+    """
+    weights = light.patch_weights()
+    given = (patches, scan.positions_px, weights)
+    stitched = least_squares(*given, upsampling=light.upsampling)
+    variance = residual_variance(stitched, *given)
+    chi2 = reduced_chi2(stitched, scan, light)
+    flat = replace(stitched, phase=torch.zeros_like(stitched.phase))
+    layout, pixels = lay_out(*given, light.upsampling)
+    spread = layout.crop(layout.scatter(chi2[:, None] * layout.weights.expand_as(pixels))) / stitched.coverage
+    spread = torch.where(stitched.phase.isnan(), torch.nan, spread)
+
+    def on_object_pixels(image: Tensor) -> np.ndarray:
+        return to_object_pixels(image, light.upsampling).numpy().astype(np.float32)
+
+    return PhaseImage(
+        phase_rad=on_object_pixels(stitched.phase),
+        uncertainty_rad=np.sqrt(on_object_pixels(variance)),
+        chi2=on_object_pixels(spread),
+        chi2_per_pattern=chi2.numpy(),
+        chi2_without_object=float(reduced_chi2(flat, scan, light).mean()),
+        positions_px=scan.positions_px.numpy(),
+        origin_px=stitched.origin,
+        pixel_size_a=light.pixel_size_a,
+    )
+
+
+def reduced_chi2(stitched: Stitched, scan: Scan, light: Illumination) -> Tensor:
+    """∑ (counts − expected)² / ∑ expected over the pixels of each pattern, float64 (N,).
+
+    A Poisson count has its mean as variance, so the true object gives 1 on average, at any dose; pixels weigh
+    by what they expect, so that the nearly dark ones do not rule. Nothing of a truth is used.
+    """
+    margin = light.n  # object pixels; no window leaves the padded image
+    image = functional.pad(stitched.phase.nan_to_num(0.0), [margin * light.upsampling] * 4)
+    positions = scan.positions_px + margin - torch.tensor(stitched.origin)
+    probe = light.probe.to(torch.complex64)
+    found = []
+    for counts, part in zip(scan.counts.split(_BATCH), positions.split(_BATCH), strict=True):
+        phase = window_at(image.float(), part, light.n, light.upsampling, light.upsampling)
+        expected = light.dose_e * diffraction_pattern(probe, phase)
+        misfit = (counts - expected).double().square().sum(dim=(1, 2))
+        found.append(misfit / expected.double().sum(dim=(1, 2)))
+    return torch.cat(found)
+
+
+def write_h5(path: Path, image: PhaseImage, about: dict[str, str | float | bool]) -> None:
+    """All of the image as datasets with their units; the same image gives the same bytes."""
+    units = {"phase_rad": "rad", "uncertainty_rad": "rad", "chi2": "1", "chi2_per_pattern": "1", "positions_px": "px"}
+    with h5py.File(path, "w") as file:
+        for name, unit in units.items():
+            file.create_dataset(name, data=getattr(image, name)).attrs["unit"] = unit
+        file.attrs["pixel_size_a"] = image.pixel_size_a
+        file.attrs["origin_px"] = image.origin_px
+        for key, value in about.items():
+            file.attrs[key] = value
+
+
+def write_tiff(path: Path, image: PhaseImage) -> None:
+    """The phase as float32 TIFF that ImageJ opens with its scale; rad, Å per pixel in the tags."""
+    per_a = 1 / image.pixel_size_a
+    tifffile.imwrite(
+        path,
+        image.phase_rad,
+        imagej=True,
+        resolution=(per_a, per_a),
+        metadata={"axes": "YX", "unit": "angstrom", "Info": "phase in rad"},
+    )
