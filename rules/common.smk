@@ -72,6 +72,11 @@ def present_settings():
     return json.dumps(
         {
             f"workflow_scripts.{method}.{stage}": dict(flatten(section(method, stage)))
+            | (
+                {"precision": STUDY.compute.precision}
+                if stage in ("pretrain", "finetune", "predict")
+                else {}
+            )
             for method in STUDY.methods
             for stage in STAGES
         }

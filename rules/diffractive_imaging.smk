@@ -77,7 +77,11 @@ rule diffractive_imaging_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=8000,
+        mem_mb=4000
+        # Patterns, counts and patches of every object, twice while they are split.
+        + section("diffractive_imaging", "synthesize").train_shards
+        * section("diffractive_imaging", "synthesize").samples_per_shard
+        // 15,
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:

@@ -169,7 +169,7 @@ def test_a_window_that_leaves_the_crystal_is_refused(crystal, light):
 
 
 def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_path):
-    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 8}
+    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 16}
     made = {}
     for names in ([], ["hbn", "hbn_twisted"]):
         changed = settings.synthesize(scan=scan | {"crystals": names})
@@ -179,7 +179,7 @@ def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_pa
     assert all(np.array_equal(without[name], arrays[name]) for name in without if name != "scans")
     fine = arrays["hbn.phase_rad"]
     assert fine.dtype == np.float32 and fine.shape == arrays["step_edge.phase_rad"].shape
-    assert arrays["hbn.counts"].shape == (1, 64, 32, 32)
+    assert arrays["hbn.counts"].shape == (1, 256, 32, 32)
 
     write_arrays(tmp_path / "test.npz", arrays)
     truth = evaluation.read_truth(tmp_path / "test.npz")

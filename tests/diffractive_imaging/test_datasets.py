@@ -61,7 +61,7 @@ def test_a_transposed_detector_records_transposed_patterns(light):
     made = {}
     for transposed in (False, True):
         smoke = settings.synthesize().scan.model_dump(mode="json")
-        scan = smoke | {"points": 8, "crystals": ["hbn"], "detector_transposed": transposed}
+        scan = smoke | {"points": 16, "crystals": ["hbn"], "detector_transposed": transposed}
         changed = settings.synthesize(scan=scan)
         made[transposed] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
     for name in made[True]["scans"]:
@@ -107,6 +107,17 @@ def test_a_bad_probe_is_one_sentence_that_names_the_file(tmp_path, kind):
     with pytest.raises(InputError, match=r"probe\.npy") as caught:
         datasets.illumination(settings.synthesize().probe, 100.0, tmp_path / "probe.npy")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["off the centre", "the aperture", "far out of focus"])
+def test_a_probe_whose_patch_is_dark_is_refused(tmp_path, light, kind):
+    probe, file = settings.synthesize().probe, tmp_path / "probe.npy"
+    wave = light.probe.numpy()
+    np.save(file, np.fft.ifftshift(wave) if kind == "off the centre" else np.fft.fftshift(np.fft.fft2(wave)))
+    if kind == "far out of focus":
+        probe, file = probe.model_copy(update={"defocus_a": 400.0}), None
+    with pytest.raises(InputError, match="of the electrons fall on the patch"):
+        datasets.illumination(probe, 100.0, file)
 
 
 def test_a_probe_file_that_is_no_array_or_holds_objects_is_refused(tmp_path):

@@ -35,7 +35,7 @@ def prepared(folder, stack, positions_file=None, probe_file=None, **changes):
 def test_what_was_recorded_comes_back(tmp_path, scene, stack):
     found = prepared(tmp_path, stack)
     write_arrays(tmp_path / "scan.npz", found.arrays())
-    scan = along_object(read_scan(tmp_path / "scan.npz", OWN_SCAN))
+    scan = along_object(read_scan(tmp_path / "scan.npz", OWN_SCAN, found.light.dose_e))
     assert torch.equal(scan.counts, scene[2])
     shift = scene[1][0] - scan.positions_px[0]
     assert torch.allclose(scan.positions_px + shift, scene[1])

@@ -71,9 +71,9 @@ def test_a_pattern_of_another_object_stands_out_in_the_map_of_chi2(scene, image)
 
 def test_the_files_carry_radians_and_angstrom(tmp_path, image):
     for turn in ("a", "b"):
-        write_h5(tmp_path / f"{turn}.h5", image, {"scan_rotation_deg": 30.0})
+        write_h5(tmp_path / f"{turn}.h5", image, image.phase_rad, {"scan_rotation_deg": 30.0})
         write_tiff(tmp_path / f"{turn}.tif", image)
-        write_preview(tmp_path / f"{turn}.png", image.phase_rad, image.uncertainty_rad, image.chi2, image.pixel_size_a)
+        write_preview(tmp_path / f"{turn}.png", image, image.phase_rad)
     for suffix in ("h5", "tif", "png"):
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     with h5py.File(tmp_path / "a.h5") as file:
@@ -81,7 +81,9 @@ def test_the_files_carry_radians_and_angstrom(tmp_path, image):
         assert file["phase_rad"].attrs["unit"] == "rad"
         assert file.attrs["pixel_size_a"] == own_scan.PIXEL_A
         assert file.attrs["scan_rotation_deg"] == 30.0
-        assert set(file) == {"phase_rad", "uncertainty_rad", "chi2", "chi2_per_pattern", "positions_px"}
+        assert set(file) == {
+            *("phase_rad", "uncertainty_rad", "chi2", "chi2_per_pattern", "positions_px", "ptychography_rad")
+        }
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         np.testing.assert_array_equal(file.asarray(), image.phase_rad)
         assert file.imagej_metadata["unit"] == "angstrom"

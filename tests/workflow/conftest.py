@@ -15,7 +15,7 @@ diffractive_imaging:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A copy of the project with photographs of its own, after `snakemake all verify` at smoke scale."""
+    """A copy of the project with photographs of its own, after `snakemake all` at smoke scale."""
     folder = copy_project(tmp_path_factory.mktemp("project"))
     (folder / "my.yaml").write_text(OVERLAY)
     (folder / "photographs").mkdir()

@@ -39,6 +39,12 @@ CONFIGURATIONS = {
     "ranges that contradict": (of_stage("pretrain", epoch_by_hand=99), "epoch_by_hand 99 must not exceed epochs"),
     "a method that is not there": ({"methods": ["nothing"]}, "there is no method 'nothing'"),
     "a seed named twice": ({"seeds": [1, 1]}, "seeds: is [1, 1], but each may be named once"),
+    "a negative seed": ({"seeds": [-1]}, "seeds.0: is -1"),
+    "a headline that is not tested": (of_stage("synthesize", dose_e=20000.0), "test_dose_e must hold the full dose"),
+    "a dose named twice": (
+        of_stage("synthesize", test_dose_e=[27882.0, 27882.0]),
+        "test_dose_e must name each value once",
+    ),
     "a folder that is not there": (of_stage("synthesize", photographs="/no/where"), "there is no folder /no/where"),
     "a folder without photographs": (of_stage("synthesize", photographs="rules"), "found 0 different photograph(s)"),
     "a probe that is not there": (of_stage("synthesize", probe={"file": "no.npy"}), "probe.file: is 'no.npy'"),

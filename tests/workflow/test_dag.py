@@ -236,6 +236,12 @@ def test_verify_passes_through_snakemake_and_finds_what_changed(finished, tmp_pa
     assert code == 1
     assert "epochs = 2; it is 99 now" in found
 
+    (copy / "another.provenance.json").write_text("{}")
+    checked = subprocess.run([*VERIFY, str(copy)], cwd=finished, capture_output=True, text=True)
+    assert (checked.returncode, "Traceback" in checked.stderr) == (1, False)
+    assert "another.provenance.json lacks code" in checked.stderr
+    (copy / "another.provenance.json").unlink()
+
     (copy / "stray.csv").write_text("what is this\n")
     code, found = findings()
     assert code == 1

@@ -3,9 +3,17 @@
 import numpy as np
 from pydantic import Field
 
+from workflow_scripts.diffractive_imaging import ptychography
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
 from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN, along_object
-from workflow_scripts.diffractive_imaging.phase_image import PhaseImage, phase_image, write_h5, write_tiff
+from workflow_scripts.diffractive_imaging.phase_image import (
+    PhaseImage,
+    correlation,
+    phase_image,
+    reduced_chi2,
+    write_h5,
+    write_tiff,
+)
 from workflow_scripts.diffractive_imaging.preview import write_preview
 from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
 from workflow_scripts.diffractive_imaging.settings import Predict
@@ -26,7 +34,7 @@ def apply(job: Job[Arguments]) -> None:
     """Write the image in three formats, and how well it explains the patterns before and after finetuning."""
     arguments, report = job.arguments, read_json(job.input("report"))
     light = Illumination.read(job.input("scan"))
-    scan = along_object(read_scan(job.input("scan"), OWN_SCAN))
+    scan = along_object(read_scan(job.input("scan"), OWN_SCAN, light.dose_e))
     images: dict[str, PhaseImage] = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
@@ -42,11 +50,16 @@ def apply(job: Job[Arguments]) -> None:
                 arguments.batch_size,
             )
             images[stage] = phase_image(patches, scan, light)
+        classical = ptychography.reconstruct(
+            scan.counts, scan.positions_px, light, light.dose_e, arguments.ptychography, seed=0, device=device
+        ).image
     image = images["finetuned"]
+    beside = classical.to_object_pixels().numpy().astype(np.float32)
     orientation = report["orientation"]
     write_h5(
         job.outputs["h5"],
         image,
+        beside,
         {
             "name": arguments.name,
             "axes": "y, x along the detector's, after its transposition where it is transposed",
@@ -55,10 +68,12 @@ def apply(job: Job[Arguments]) -> None:
         },
     )
     write_tiff(job.outputs["tiff"], image)
-    write_preview(job.outputs["png"], image.phase_rad, image.uncertainty_rad, image.chi2, image.pixel_size_a)
+    write_preview(job.outputs["png"], image, beside)
     quality = {
         "chi2_without_object": image.chi2_without_object,
         **{f"chi2_{stage}": float(found.chi2_per_pattern.mean()) for stage, found in images.items()},
+        "chi2_ptychography": float(reduced_chi2(classical, scan, light).mean()),
+        "correlation_with_ptychography": correlation(image.phase_rad, beside),
         "phase_std_rad": float(np.nanstd(image.phase_rad)),
         "uncertainty_median_rad": float(np.nanmedian(image.uncertainty_rad)),
     }

@@ -15,6 +15,8 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 STEP_EDGE = "step_edge"
+# A patch that sees fewer of the electrons says little about the pattern; a probe that is not centred sees none.
+LEAST_LIT_SHARE = 0.5
 ILLUMINATION = ("probe", "pixel_size_a", "dose_e", "upsampling")
 SYNTHETIC = ("dead leaves", "1/f")
 
@@ -105,7 +107,8 @@ def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> I
     """The probe of the parameters, or of a file.
 
     Raises:
-        InputError: the file does not hold one finite complex wave of the detector's size.
+        InputError: the file does not hold one finite complex wave of the detector's size, or the probe is too wide,
+            or lies off the centre.
     """
     n = settings.detector_px
     size = pixel_size_a(n, settings.voltage_kv, settings.semiangle_mrad, settings.aperture_radius_px)
@@ -122,7 +125,15 @@ def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> I
         )
     else:
         probe = read_probe(file, n)
-    return Illumination(probe, size, dose_e)
+    light = Illumination(probe, size, dose_e)
+    share = forward.lit_share(light.probe, light.upsampling)
+    if share < LEAST_LIT_SHARE:
+        raise InputError(
+            f"{file or 'the probe'}: only {share:.0%} of the electrons fall on the patch, expected at least"
+            f" {LEAST_LIT_SHARE:.0%}; is the wave centred at [{n // 2}, {n // 2}] (numpy's fftshift), in real space and"
+            " focused?"
+        )
+    return light
 
 
 def read_probe(path: Path, n: int) -> Tensor:

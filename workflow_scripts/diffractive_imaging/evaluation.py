@@ -121,7 +121,7 @@ class Prediction:
     """What one estimator says at one stage.
 
     seed: training seed; None where nothing was drawn.
-    stage: pretrain or finetune; None where there are no stages.
+    stage: pretrain or finetune; None where there is but one.
     patches_rad: (S, D, M, K), as `Truth.patches_rad` for every dose, mean-free; None of an estimator of images alone.
     images_rad: by scan, (D, h, w) in object pixels, NaN where no patch lies; `origins_px` says where they begin.
     iterations: by scan, (D,) that each image took.
@@ -139,14 +139,15 @@ class Prediction:
 def read_predictions(path: Path, scans: Sequence[str]) -> Iterator[Prediction]:
     """Every stage of a file of the stage predict."""
     about = read_arrays(path, ["estimator", "seed", "stages"])
-    for stage in about["stages"].tolist():
+    stages = about["stages"].tolist()
+    for stage in stages:
         names = [] if stage == IMAGES_ONLY else [f"{stage}.patches_rad"]
         names += [f"{stage}.{scan}.{kind}" for scan in scans for kind in ("image_rad", "origin_px", "iterations")]
         found = read_arrays(path, names)
         yield Prediction(
             estimator=str(about["estimator"]),
             seed=int(about["seed"]) if STAGES[stage] else None,
-            stage=STAGES[stage],
+            stage=STAGES[stage] if len(stages) > 1 else None,
             patches_rad=found.get(f"{stage}.patches_rad"),
             images_rad={scan: found[f"{stage}.{scan}.image_rad"] for scan in scans},
             origins_px={scan: tuple(found[f"{stage}.{scan}.origin_px"].tolist()) for scan in scans},
@@ -183,7 +184,7 @@ def metric_rows(
         *with_headline(patches, condition(**full)),
         *with_headline(images, condition(object="photograph", **full)),
         *with_headline(others, condition(object="white_noise", patches="perfect")),
-        *with_headline(_recipe_rows(truth), condition(probe="default")),
+        *with_headline(_recipe_rows(truth), condition(target="patch")),
     ]
 
 
@@ -244,11 +245,9 @@ def _transfer_rows(transfer: Transfer) -> list[dict]:
 
 def _recipe_rows(truth: Truth) -> list[dict]:
     """What the recipe asks of its network: how much of the dose falls into the mask, how much of the target is mean."""
-    intensity = truth.light.probe.abs().square()
-    lit = intensity > forward.MASK_THRESHOLD * intensity.max()
-    share = float(intensity[lit].sum() / intensity.sum())
+    share = forward.lit_share(truth.light.probe, truth.light.upsampling)
     mean_share = float((truth.patches_rad.mean(axis=2) ** 2).sum() / (truth.patches_rad**2).mean(axis=2).sum())
-    where = condition(probe="default")
+    where = condition(target="patch")
     return [
         metric_row("published", "mask_dose_fraction", "1", share, condition=where),
         metric_row(

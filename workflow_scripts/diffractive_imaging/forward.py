@@ -67,21 +67,20 @@ def true_patch(phase: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
 
 
 def patch_illumination(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
-    """|P|² over a patch, relative to its largest value there, interpolated by Fourier series.
+    """|P|² over a patch, interpolated by Fourier series.
 
     Args:
         probe: complex (n, n), centred at [n//2, n//2].
 
     Returns:
-        (n, n) on the fine grid, between 0 and 1.
+        (n, n) on the fine grid; over a grid that holds all of the probe it sums to upsampling² ∑|P|².
     """
     n = probe.shape[-1]
     frequency = torch.arange(n, dtype=torch.float64, device=probe.device) - n // 2
     point = patch_offsets_px(n, upsampling).to(probe.device)
     series = torch.exp(2j * torch.pi * point[:, None] * frequency / n).to(probe.dtype)  # (n, n)
-    fine = series @ far_field(probe) @ series.T  # (n, n) complex, up to a factor
-    intensity = fine.real.square() + fine.imag.square()
-    return intensity / intensity.max()
+    fine = series @ far_field(probe) @ series.T / n  # (n, n) complex
+    return fine.real.square() + fine.imag.square()
 
 
 def patch_mask(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
@@ -90,7 +89,19 @@ def patch_mask(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
     Args:
         probe: complex (n, n), centred at [n//2, n//2].
     """
-    return patch_illumination(probe, upsampling) > MASK_THRESHOLD
+    illumination = patch_illumination(probe, upsampling)
+    brightest = torch.maximum(illumination.max(), probe.abs().square().max())  # that may lie outside the patch
+    return illumination > MASK_THRESHOLD * brightest
+
+
+def lit_share(probe: Tensor, upsampling: int = UPSAMPLING) -> float:
+    """Share of the electrons that fall inside the mask of a patch.
+
+    Args:
+        probe: complex (n, n), centred at [n//2, n//2], ∑|P|² = 1.
+    """
+    inside = patch_illumination(probe, upsampling)[patch_mask(probe, upsampling)]
+    return float(inside.sum()) / upsampling**2
 
 
 def remove_mask_mean(patches: Tensor, mask: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ class Prepared:
         """As a test file of the stage synthesize holds a scan, without a truth."""
         return {
             "scans": np.array([OWN_SCAN]),
-            f"{OWN_SCAN}.counts": self.scan.counts.numpy(),
+            "test_dose_e": np.array([self.light.dose_e]),
+            f"{OWN_SCAN}.counts": self.scan.counts.numpy()[None],  # one dose
             f"{OWN_SCAN}.positions_px": self.scan.positions_px.numpy(),
             "detector_transposed": np.bool_(self.scan.detector_transposed),
             **self.light.arrays(),

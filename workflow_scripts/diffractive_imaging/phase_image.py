@@ -94,12 +94,22 @@ def reduced_chi2(stitched: Stitched, scan: Scan, light: Illumination) -> Tensor:
     return torch.cat(found)
 
 
-def write_h5(path: Path, image: PhaseImage, about: dict[str, str | float | bool]) -> None:
-    """All of the image as datasets with their units; the same image gives the same bytes."""
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's r of two images (H, W) over the pixels that both cover."""
+    both = np.isfinite(first) & np.isfinite(second)
+    return float(np.corrcoef(first[both], second[both])[0, 1])
+
+
+def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, about: dict[str, str | float | bool]) -> None:
+    """All of the image as datasets with their units; the same image gives the same bytes.
+
+    ptychography_rad: (H, W), the phase that iterative ptychography of the same patterns gives.
+    """
     units = {"phase_rad": "rad", "uncertainty_rad": "rad", "chi2": "1", "chi2_per_pattern": "1", "positions_px": "px"}
     with h5py.File(path, "w") as file:
         for name, unit in units.items():
             file.create_dataset(name, data=getattr(image, name)).attrs["unit"] = unit
+        file.create_dataset("ptychography_rad", data=ptychography_rad).attrs["unit"] = "rad"
         file.attrs["pixel_size_a"] = image.pixel_size_a
         file.attrs["origin_px"] = image.origin_px
         for key, value in about.items():

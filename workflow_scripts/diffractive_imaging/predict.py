@@ -93,7 +93,8 @@ def _estimators(
         ridge = RidgeEstimator(job.inputs["shards"], light)
         yield "fitted", ridge, PatchImager(ridge, light, variant, arguments.seed)
     else:
-        for name in NEEDED[arguments.estimator]:
+        # Without finetuning the two weights are the same.
+        for name in NEEDED[arguments.estimator][: 1 if variant.without_finetune else 2]:
             network = NetworkEstimator(
                 job.input(name), light, variant, device, arguments.precision, arguments.batch_size
             )

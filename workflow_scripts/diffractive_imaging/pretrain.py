@@ -11,6 +11,7 @@ from workflow_scripts.learning.distributed import process_group, relaunch_under_
 from workflow_scripts.learning.training import HISTORY, train
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
@@ -33,7 +34,10 @@ def pretrain(job: Job[Arguments]) -> None:
         task = PatternTask(examples, validation, light, variant, arguments, device)
         network = make_network(light.n, arguments.network, arguments.seed)
         if isinstance(network, DenseNetwork):
-            network.warm_start(*task.first_look())
+            try:
+                network.warm_start(*task.first_look())
+            except ValueError as error:
+                raise InputError(f"pretrain.network.dense.components: {error}; lower it, or synthesize more") from None
         trained = train(
             network,
             task,

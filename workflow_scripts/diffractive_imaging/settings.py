@@ -1,7 +1,7 @@
 """Settings of the six stages of diffractive imaging."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,7 +25,7 @@ class ProbeSettings(Settings):
     )
     detector_px: int = Field(
         ge=16,
-        le=1024,
+        le=256,
         description="Detector pixels along each side, after binning or cropping; a multiple of 16.",
     )
     voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
@@ -63,7 +63,7 @@ class ScanSettings(Settings):
     photographs: int = Field(
         ge=1, description="Test photographs that are scanned, at most; a step edge is scanned too."
     )
-    points: int = Field(ge=8, le=512, description="Scan points along each side of the raster.")
+    points: int = Field(ge=16, le=512, description="Scan points along each side of the raster.")
     step_px: float = Field(gt=0, le=2, description="Mean step of the raster, object pixels.")
     jitter_px: float = Field(ge=0, le=1, description="Standard deviation of the position jitter, object pixels.")
     phase_std_rad: float = Field(
@@ -112,10 +112,10 @@ class Synthesize(Settings):
         description="Electrons per pattern: of the counts that are drawn once, and of the headline.",
     )
     test_samples: int = Field(ge=16, description="1/f objects of the frozen test set, for each phase and dose.")
-    test_phase_std_rad: tuple[float, ...] = Field(
+    test_phase_std_rad: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         min_length=1, description="Phase standard deviations of the test set, rad."
     )
-    test_dose_e: tuple[float, ...] = Field(
+    test_dose_e: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         min_length=1, description="Electrons per pattern of the test set and of the scans, dose_e among them."
     )
     scan: ScanSettings = Field(description="The simulated scans.")
@@ -141,6 +141,13 @@ class Synthesize(Settings):
             raise ValueError("phase_std_min_rad must not exceed phase_std_max_rad")
         if self.dose_e not in self.test_dose_e:
             raise ValueError(f"test_dose_e must hold the full dose, dose_e {self.dose_e:g}")
+        if self.scan.phase_std_rad not in self.test_phase_std_rad:
+            raise ValueError(
+                f"test_phase_std_rad must hold the headline's, scan.phase_std_rad {self.scan.phase_std_rad:g}"
+            )
+        for name in ("test_dose_e", "test_phase_std_rad"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name} must name each value once, not {list(getattr(self, name))}")
         return self
 
 
@@ -155,7 +162,9 @@ class DenseSettings(Settings):
 class UnetSettings(Settings):
     """The recipe's residual U-net."""
 
-    widths: tuple[int, ...] = Field(min_length=1, description="Channels at full resolution and after each halving.")
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="Channels at full resolution and after each halving."
+    )
     dropout: float = Field(ge=0, lt=1, description="Probability that a channel is dropped in training.")
 
 

@@ -78,7 +78,11 @@ def shipped() -> list[Path]:
 def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; correct the path, or null for those that ship")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    for path in files:
+        if {"{", "}"} & set(path.name):
+            raise InputError(f"{path}: Snakemake reads braces in a name as a wildcard; rename the file")
+    return files
 
 
 def _distinct(files: list[Path]) -> list[Path]:

@@ -7,9 +7,7 @@ Along each axis the value at y is Σ_t b_t(f) c[⌊y⌋ − 1 + t] with f = y �
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import forward
 from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.forward import UPSAMPLING
 from workflow_scripts.diffractive_imaging.layout import lay_out
 from workflow_scripts.diffractive_imaging.stitching import Stitched
 
@@ -60,12 +58,12 @@ def as_stitched(
         positions_px: (N, 2) [y, x], object pixels.
         iterations: how many it took.
     """
-    n, weights = light.n, forward.patch_illumination(light.probe) * forward.patch_mask(light.probe)
+    n, upsampling = light.n, light.upsampling
     nothing = torch.zeros(1, 1, 1).expand(len(positions_px), n, n)
-    layout, _ = lay_out(nothing, positions_px.cpu(), weights, UPSAMPLING)
+    layout, _ = lay_out(nothing, positions_px.cpu(), light.patch_weights(), upsampling)
     coverage = layout.crop(layout.scatter(layout.weights.expand(len(positions_px), -1)))
-    top, left = (UPSAMPLING * (first - start - 1) for first, start in zip(layout.origin, origin, strict=True))
-    fine = refined(coefficients.cpu(), UPSAMPLING)[top : top + coverage.shape[0], left : left + coverage.shape[1]]
+    top, left = (upsampling * (first - start - 1) for first, start in zip(layout.origin, origin, strict=True))
+    fine = refined(coefficients.cpu(), upsampling)[top : top + coverage.shape[0], left : left + coverage.shape[1]]
     covered = coverage > 0
     phase = torch.where(covered, fine - fine[covered].mean(), torch.nan)
-    return Stitched(phase, coverage, layout.origin, UPSAMPLING, iterations, float("nan"))
+    return Stitched(phase, coverage, layout.origin, upsampling, iterations, float("nan"))

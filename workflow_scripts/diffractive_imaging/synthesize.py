@@ -3,6 +3,8 @@
 The split `train` holds the objects of training and validation, `test` the frozen 1/f test set and the scans.
 """
 
+from pathlib import Path
+
 import numpy as np
 from pydantic import Field
 
@@ -22,7 +24,7 @@ class Arguments(Synthesize):
 def synthesize(job: Job[Arguments]) -> None:
     """Write one shard; the same seed gives the same bytes."""
     arguments = job.arguments
-    (probe_file,) = job.inputs.get("probe", [None])
+    (probe_file,) = job.inputs.get("probe", [arguments.probe.file and Path(arguments.probe.file)])
     if "illumination" in job.inputs:
         light = datasets.Illumination.read(job.input("illumination"))
     else:
@@ -31,7 +33,7 @@ def synthesize(job: Job[Arguments]) -> None:
     def files(split: str) -> list:
         if split in job.inputs:
             return job.inputs[split]
-        shipped = sources.photographs(None, split, arguments.shard, arguments.train_shards)
+        shipped = sources.photographs(arguments.photographs, split, arguments.shard, arguments.train_shards)
         # A window larger than the default's leaves the smallest of them out.
         return photographs.large_enough(shipped, 2 * light.n) or shipped
 

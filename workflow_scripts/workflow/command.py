@@ -70,7 +70,7 @@ class Command(Generic[SettingsType]):
         try:
             self._run(sys.argv[1:])
         except InputError as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {error}" if _rank() == 0 else 1)
         except OSError as error:
             # A full disk, a folder without permission: the system's own sentence names the file.
             sys.exit(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
@@ -96,8 +96,8 @@ class Command(Generic[SettingsType]):
         settings = dict(flatten(arguments))
         hashes = {portable(path): sha256(path) for paths in inputs.values() for path in paths}
         code = code_hashes(closure(module))
-        # Under torchrun every process runs the stage, and the first alone leaves files behind.
-        rank = int(os.environ.get("RANK", 0))
+        # Under torchrun the first process alone leaves files behind.
+        rank = _rank()
         partial = {name: _rank_name(partial_name(path), rank) for name, path in final.items()}
         for path in (*final.values(), provenance):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,6 @@ class Command(Generic[SettingsType]):
             for name, path in partial.items():
                 sync(path)
                 path.replace(final[name])
-            shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
         finally:
             for path in partial.values():
                 path.unlink(missing_ok=True)
@@ -127,6 +126,7 @@ class Command(Generic[SettingsType]):
                 wall_time_s=round(time.monotonic() - clock, 1),
             ),
         )
+        shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
 
     def _parser(self, module: str) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(
@@ -158,6 +158,11 @@ class Command(Generic[SettingsType]):
     def _check(self, found: Mapping[str, Any]) -> SettingsType:
         values = {key: parse_value(model_field, found[key]) for key, model_field in fields(self.arguments)}
         return check(self.arguments, nest(values))
+
+
+def _rank() -> int:
+    """The number of this process under torchrun, where every process runs the stage; else 0."""
+    return int(os.environ.get("RANK", 0))
 
 
 def _rank_name(path: Path, rank: int) -> Path:

@@ -35,7 +35,7 @@ class Study(Settings):
     scale: Scale = Field(
         description="Size of the study: smoke, laptop, gpu or paper; names the overlay and results/<scale>."
     )
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         min_length=1, description="Seeds of training; every learned result is made once for each."
     )
     methods: tuple[str, ...] = Field(

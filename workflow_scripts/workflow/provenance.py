@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.files import sha256
 
 LOCK = "envs/lock.txt"
+_INDECISIVE = ("gpus", "checkpoint_interval_s")
 PACKAGES = (
     *(
         "numpy",
@@ -36,9 +38,10 @@ def code_hashes(files: Iterable[str]) -> dict[str, str]:
 def job_key(module: str, settings: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
     """A hash of all that decides what a job computes; it names the job's checkpoint folder.
 
-    `inputs` and `code` map paths to SHA-256. The number of GPUs is left out: a job resumes on what is free.
+    `inputs` and `code` map paths to SHA-256. What only decides where it runs and how often it
+    is saved is left out: a job resumes on what is free.
     """
-    decisive = {name: value for name, value in settings.items() if name != "gpus"}
+    decisive = {name: value for name, value in settings.items() if name not in _INDECISIVE}
     text = json.dumps([module, decisive, dict(inputs), dict(code)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -81,5 +84,6 @@ def _versions() -> dict[str, str]:
 
 def portable(path: Path) -> str:
     """A path as provenance names it: relative to the working folder where it lies inside, else absolute."""
-    absolute = path.resolve()
+    # Not resolve(): results/ may be a link to a larger disk, and its files must keep their names.
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100
     return absolute.relative_to(Path.cwd()).as_posix() if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -30,7 +30,7 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
     Raises:
         InputError: there is no provenance in the folder, or one is not JSON.
     """
-    records = {path: read_json(path) for path in sorted(folder.rglob("*provenance.json"))}
+    records = {path: _read_record(path) for path in sorted(folder.rglob("*provenance.json"))}
     if not records:
         raise InputError(f"{folder} holds no provenance.json; name a folder such as results/laptop after a run")
     checksums: dict[Path, str] = {}
@@ -63,10 +63,18 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
             yield f"{file}: no provenance accounts for it"
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    missing = {"module", "settings", "inputs", "outputs", "code", "environment_lock"} - set(record)
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; it is no provenance of this project")
+    return record
+
+
 def located(name: str, folder: Path) -> Path:
-    """Where a recorded path lies now: ``results/<scale>/…`` inside `folder`, anything else where it was."""
+    """Where a recorded path lies: ``results/<scale>/…`` inside `folder`, else in the project or where it was."""
     parts = Path(name).parts
-    return folder.joinpath(*parts[2:]) if parts[0] == "results" and len(parts) > 2 else Path(name)
+    return folder.joinpath(*parts[2:]) if parts[0] == "results" and len(parts) > 2 else ROOT / name
 
 
 def _changed_code(path: Path, record: Mapping[str, Any], code: dict[str, dict[str, str]]) -> Iterator[str]:
