@@ -251,6 +251,15 @@ rule diffractive_imaging_plot:
         pdf="<results>/figures/diffractive_imaging.pdf",
         png="<results>/figures/diffractive_imaging.png",
         csv="<results>/figures/diffractive_imaging.csv",
+        scans_svg=report(
+            "<results>/figures/diffractive_imaging_scans.svg",
+            caption="../docs/report/diffractive_imaging_scans.rst",
+            category="Figures",
+            labels={"figure": "diffractive imaging: scans, doses and faults"},
+        ),
+        scans_pdf="<results>/figures/diffractive_imaging_scans.pdf",
+        scans_png="<results>/figures/diffractive_imaging_scans.png",
+        scans_csv="<results>/figures/diffractive_imaging_scans.csv",
         provenance="<results>/figures/diffractive_imaging.provenance.json",
     log:
         "<results>/logs/diffractive_imaging/plot.log",
@@ -269,6 +278,8 @@ rule diffractive_imaging_plot:
         "python -m workflow_scripts.diffractive_imaging.plot {params.settings:q}"
         " --metrics {input.metrics:q} --transfer {input.transfer:q} --images {input.images:q}"
         " --svg {output.svg:q} --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q}"
+        " --scans-svg {output.scans_svg:q} --scans-pdf {output.scans_pdf:q}"
+        " --scans-png {output.scans_png:q} --scans-csv {output.scans_csv:q}"
         " --provenance {output.provenance:q} 2> {log:q}"
 
 

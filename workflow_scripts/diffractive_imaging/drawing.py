@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new_figure, scale_bar
+from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new_figure, scale_bar, without_ticks
 from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_arrays
 
@@ -66,7 +66,7 @@ def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
         figure.colorbar(shown, ax=axes[row, -1], label="phase (rad)")
     for axis, name in zip(axes[0], ["√counts", *names], strict=True):
         axis.set_title(name)
-    _without_ticks(axes)
+    without_ticks(axes)
     letter(axes[0, 0], "a")
 
 
@@ -81,7 +81,7 @@ def _draw_scan(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
         axis.set_title(name if name == "truth" else f"{name}: RMSE {rmse:.2f} rad")
     scale_bar(axes[0], float(images["pixel_size_a"]))
     figure.colorbar(shown, ax=axes[-1], label="phase (rad)")
-    _without_ticks(axes)
+    without_ticks(axes)
     letter(axes[0], "b")
 
 
@@ -128,9 +128,3 @@ def _draw_r2(axes: list[Axes], points: pd.DataFrame) -> None:
     axes[0].set_ylabel("patch R²")
     axes[0].legend(loc="lower left")
     letter(axes[0], "d")
-
-
-def _without_ticks(axes: np.ndarray) -> None:
-    for axis in np.ravel(axes):
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)

@@ -1,8 +1,8 @@
-"""The figure of diffractive imaging, drawn from the tables and images of the stage evaluate."""
+"""The figures of diffractive imaging, drawn from the tables and images of the stage evaluate."""
 
 import pandas as pd
 
-from workflow_scripts.diffractive_imaging.drawing import draw, read_images, source_table
+from workflow_scripts.diffractive_imaging import drawing, drawing_scans
 from workflow_scripts.diffractive_imaging.settings import Plot
 from workflow_scripts.study.figures import save_figure, style
 from workflow_scripts.study.tables import read_metrics
@@ -14,12 +14,16 @@ class Arguments(Plot):
 
 
 def plot(job: Job[Arguments]) -> None:
-    """Write the figure in three formats and the table of its curves."""
-    table = source_table(read_metrics(job.input("metrics")), pd.read_csv(job.input("transfer")))
+    """Write both figures in three formats and the tables of their curves."""
+    metrics = read_metrics(job.input("metrics"))
+    patches = drawing.source_table(metrics, pd.read_csv(job.input("transfer")))
+    scans = drawing_scans.source_table(metrics)
     with style():
-        figure = draw(table, read_images(job.input("images")))
-        # The four outputs share their stem.
-        save_figure(figure, table, job.outputs["svg"].with_suffix(""))
+        # The four files of a figure share their stem.
+        figure = drawing.draw(patches, drawing.read_images(job.input("images")))
+        save_figure(figure, patches, job.outputs["svg"].with_suffix(""))
+        figure = drawing_scans.draw(scans, drawing_scans.read_images(job.input("images")))
+        save_figure(figure, scans, job.outputs["scans_svg"].with_suffix(""))
 
 
 if __name__ == "__main__":
@@ -36,5 +40,9 @@ if __name__ == "__main__":
             "pdf": "The figure, with its fonts.",
             "png": "The figure, 300 dpi.",
             "csv": "The table behind its curves.",
+            "scans_svg": "The figure of the scans.",
+            "scans_pdf": "The figure of the scans, with its fonts.",
+            "scans_png": "The figure of the scans, 300 dpi.",
+            "scans_csv": "The table behind its curves.",
         },
     ).main()

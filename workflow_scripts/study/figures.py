@@ -1,11 +1,12 @@
 """One style for all figures, and figures whose bytes depend on their table alone."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -132,3 +133,10 @@ def scale_bar(axis: Axes, pixel_size_a: float) -> None:
     # White with a dark rim is seen on any image.
     bar.set_path_effects([withStroke(linewidth=3.2, foreground="black")])
     words.set_path_effects([withStroke(linewidth=1.2, foreground="black")])
+
+
+def without_ticks(axes: Iterable[Axes]) -> None:
+    """Axes that show an image: no ticks, no frame."""
+    for axis in np.ravel(axes):
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)

@@ -1,0 +1,124 @@
+"""How the figure of the scans looks: a crystal by every estimator, error against dose, coverage, each fault alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new_figure, scale_bar, without_ticks
+from workflow_scripts.study.tables import HEADLINE
+from workflow_scripts.workflow.files import read_arrays
+
+OBJECTS = {
+    "photograph": "photographs",
+    "step_edge": "step edge",
+    "hbn": "hBN, one layer",
+    "hbn_twisted": "hBN, twisted bilayer",
+}
+_COLUMNS = ["panel", "object", "estimator", "dose_e", "fault", "value", "low", "high", "n"]
+# Panel, metric, and the keys that a row's condition must have, no others.
+_PANELS = (
+    ("b", "phase_rmse_rad_meanfree", ({"dose_e", "object"}, {"dose_e", "object", "phase_std_rad"})),
+    ("c", "coverage_68", ({"dose_e", "object"}, {"dose_e", "object", "phase_std_rad"})),
+    ("d", "patch_r2", ({"dose_e", "fault", "phase_std_rad"},)),
+)
+
+
+def read_images(path: Path) -> dict[str, np.ndarray]:
+    """What panel a shows: of the crystal, or of the last scan where there is none, true_rad and images_rad."""
+    scans = read_arrays(path, ["scans"])["scans"].tolist()
+    shown = "hbn_twisted" if "hbn_twisted" in scans else scans[-1]
+    found = read_arrays(path, ["estimators", "pixel_size_a", f"true.{shown}_rad", f"{shown}_rad"])
+    return {
+        "estimators": found["estimators"],
+        "pixel_size_a": found["pixel_size_a"],
+        "true_rad": found[f"true.{shown}_rad"],
+        "images_rad": found[f"{shown}_rad"],
+        "title": np.array(OBJECTS.get(shown, shown)),
+    }
+
+
+def source_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """All points of panels b to d, seeds averaged: the columns of `_COLUMNS`."""
+    rows = []
+    for panel, metric, allowed in _PANELS:
+        chosen = metrics[(metrics["metric"] == metric) & (metrics["condition"] != HEADLINE)]
+        for (estimator, condition), group in chosen.groupby(["estimator", "condition"], sort=False):
+            keys = dict(pair.split("=") for pair in condition.split(";"))
+            if set(keys) in allowed:
+                mean = group[["value", "low", "high", "n"]].astype(float).mean().to_dict()
+                about = {"object": keys.get("object"), "dose_e": float(keys["dose_e"]), "fault": keys.get("fault")}
+                rows.append({"panel": panel, "estimator": estimator, **about, **mean})
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
+    """The figure: a one scan by every estimator, b error against dose, c coverage, d each fault alone."""
+    figure = new_figure(PAGE_MM, 165.0)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[0.75, 1.1, 1.0])
+    _draw_images(top, images)
+    errors = table[table["panel"] == "b"]
+    objects = [name for name in OBJECTS if name in set(errors["object"])]
+    axes = middle.subplots(1, len(objects), squeeze=False)[0]
+    for axis, name in zip(axes, objects, strict=True):
+        _draw_lines(axis, errors[errors["object"] == name], OBJECTS[name])
+        axis.set_yscale("log")
+    axes[0].set_ylabel("RMSE, mean-free (rad)")
+    axes[0].legend(loc="lower left")
+    letter(axes[0], "b")
+    coverage, faults = bottom.subplots(1, 2, width_ratios=[1, 1.3])
+    _draw_coverage(coverage, table[table["panel"] == "c"])
+    _draw_faults(faults, table[table["panel"] == "d"])
+    return figure
+
+
+def _draw_images(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
+    pictures = [images["true_rad"], *images["images_rad"]]
+    limit = np.nanpercentile(np.abs(images["true_rad"]), 99.5)
+    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axis, picture, name in zip(axes, pictures, [str(images["title"]), *images["estimators"].tolist()], strict=True):
+        shown = axis.imshow(picture, vmin=-limit, vmax=limit)
+        axis.set_title(name)
+    scale_bar(axes[0], float(images["pixel_size_a"]))
+    figure.colorbar(shown, ax=axes[-1], label="phase (rad)")
+    without_ticks(axes)
+    letter(axes[0], "a")
+
+
+def _draw_lines(axis: Axes, points: pd.DataFrame, title: str) -> None:
+    for estimator, line in points.groupby("estimator", sort=False):
+        line = line.sort_values("dose_e")
+        reach = [(line["value"] - line["low"]).fillna(0), (line["high"] - line["value"]).fillna(0)]
+        axis.errorbar(
+            line["dose_e"], line["value"], yerr=reach, label=estimator, capsize=1.5, **estimator_style(estimator)
+        )
+    axis.set_xscale("log")
+    axis.set(title=title, xlabel="electrons per pattern")
+
+
+def _draw_coverage(axis: Axes, points: pd.DataFrame) -> None:
+    points = points[points["estimator"] == "corrected"]
+    for (name, line), marker in zip(points.groupby("object", sort=False), "osD^", strict=False):
+        line = line.sort_values("dose_e")
+        axis.plot(line["dose_e"], line["value"], marker=marker, label=OBJECTS.get(str(name), str(name)))
+    axis.axhline(0.6827, color="0.6", linewidth=0.6, linestyle=":")
+    axis.set_xscale("log")
+    axis.set(xlabel="electrons per pattern", ylabel="share of pixels inside ± σ", ylim=(0, 1))
+    if len(points):
+        axis.legend(loc="lower right")
+    letter(axis, "c")
+
+
+def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
+    """Bars at full dose; where training was short, so is that of the bar without a fault."""
+    points = points[points["dose_e"] == points["dose_e"].max()].sort_values("value")
+    labels = [str(fault).replace("_", " ") for fault in points["fault"]]
+    reach = [(points["value"] - points["low"]).fillna(0), (points["high"] - points["value"]).fillna(0)]
+    axis.barh(labels, points["value"], xerr=reach, color=estimator_style("corrected")["color"], height=0.6)
+    axis.set(
+        xlabel="patch R², short training, one fault of the recipe at a time", xlim=(min(0, points["value"].min()), 1)
+    )
+    letter(axis, "d")
