@@ -1,5 +1,19 @@
 # 4D-STEM patterns to phase images: photographs → phase objects → patterns → network → stitched images → figure.
 from workflow_scripts.diffractive_imaging.sources import job_inputs
+from workflow_scripts.diffractive_imaging.variants import (
+    ABLATIONS,
+    ARMS,
+    NO_FAULT,
+    ablation_arm,
+)
+
+
+def ablations():
+    """The arms with a single fault, and the one without any, that the study asks for."""
+    faults = section("diffractive_imaging", "evaluate").ablations
+    if not faults or "corrected" not in STUDY.variants:
+        return []
+    return [ablation_arm(fault) for fault in (NO_FAULT, *faults)]
 
 
 rule diffractive_imaging_synthesize:
@@ -73,6 +87,8 @@ rule diffractive_imaging_pretrain:
         "<results>/logs/diffractive_imaging/pretrain_{variant}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/pretrain_{variant}_seed{seed}.tsv"
+    wildcard_constraints:
+        variant="|".join(ARMS),
     conda:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
@@ -130,7 +146,15 @@ rule diffractive_imaging_predict:
     input:
         code=code("diffractive_imaging", "predict"),
         pretrained=rules.diffractive_imaging_pretrain.output.weights,
-        finetuned=rules.diffractive_imaging_finetune.output.weights,
+        finetuned=lambda wildcards: (
+            []
+            if wildcards.variant in ABLATIONS
+            else expand(
+                rules.diffractive_imaging_finetune.output.weights,
+                variant=wildcards.variant,
+                seed=wildcards.seed,
+            )
+        ),
         test="<results>/diffractive_imaging/synthesize/test/shard0.npz",
     output:
         predictions="<results>/diffractive_imaging/predict/{variant}/seed{seed}/predictions.npz",
@@ -139,6 +163,8 @@ rule diffractive_imaging_predict:
         "<results>/logs/diffractive_imaging/predict_{variant}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/predict_{variant}_seed{seed}.tsv"
+    wildcard_constraints:
+        variant="|".join(ARMS),
     conda:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
@@ -149,11 +175,12 @@ rule diffractive_imaging_predict:
     params:
         settings=settings("diffractive_imaging", "predict"),
         precision=STUDY.compute.precision,
+        files=lambda wildcards, input: flags(finetuned=input.finetuned),
     shell:
         "python -m workflow_scripts.diffractive_imaging.predict"
         " --estimator {wildcards.variant} --seed {wildcards.seed} {params.settings:q}"
         " --gpus {resources.gpu} --precision {params.precision}"
-        " --pretrained {input.pretrained:q} --finetuned {input.finetuned:q} --test {input.test:q}"
+        " --pretrained {input.pretrained:q} {params.files:q} --test {input.test:q}"
         " --predictions {output.predictions:q} --provenance {output.provenance:q} 2> {log:q}"
 
 
@@ -210,6 +237,11 @@ rule diffractive_imaging_evaluate:
                 seed=STUDY.seeds,
             ),
         ],
+        ablated=expand(
+            rules.diffractive_imaging_predict.output.predictions,
+            variant=ablations(),
+            seed=STUDY.seeds,
+        ),
     output:
         metrics="<results>/diffractive_imaging/evaluate/metrics.csv",
         transfer="<results>/diffractive_imaging/evaluate/transfer.csv",
@@ -228,9 +260,10 @@ rule diffractive_imaging_evaluate:
         gpu=0,
     params:
         settings=settings("diffractive_imaging", "evaluate"),
+        files=lambda wildcards, input: flags(ablated=input.ablated),
     shell:
         "python -m workflow_scripts.diffractive_imaging.evaluate {params.settings:q}"
-        " --test {input.test:q} --predictions {input.predictions:q}"
+        " --test {input.test:q} --predictions {input.predictions:q} {params.files:q}"
         " --metrics {output.metrics:q} --transfer {output.transfer:q} --images {output.images:q}"
         " --provenance {output.provenance:q} 2> {log:q}"
 

@@ -128,6 +128,19 @@ def test_one_changed_key_reruns_its_stage_and_what_follows(changed, key):
     assert planned(changed, *STUDY) == KEYS[key]
 
 
+def test_faults_alone_join_the_corrected_arm_and_nothing_else(changed):
+    overlay = yaml.safe_load((changed / "my.yaml").read_text())
+    overlay[METHOD]["evaluate"] = {"ablations": ["loss_on_first_sample", "noise_drawn_once"]}
+    (changed / "my.yaml").write_text(yaml.safe_dump(overlay))
+    # Each fault and the recipe without any is trained and applied; no weights are finetuned.
+    assert planned(changed, *STUDY) == of_stages("evaluate", "plot", ledger=1) | {
+        f"{METHOD}_pretrain": 3,
+        f"{METHOD}_predict": 3,
+    }
+    words = ("--configfile", "my.yaml", "--config", "scale=smoke", "variants=[published]", "--", "all")
+    assert planned(changed, *words)[f"{METHOD}_pretrain"] == 1
+
+
 MODULES = {
     f"{METHOD}/plot.py": of_stages("plot"),
     f"{METHOD}/evaluation.py": of_stages("evaluate", "plot", ledger=1),

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging import crystals, forward, objects, photographs
-from workflow_scripts.diffractive_imaging.settings import ProbeSettings, Synthesize
+from workflow_scripts.diffractive_imaging.settings import CrystalName, ProbeSettings, Synthesize
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
@@ -101,6 +102,11 @@ def read_scan(path: Path, name: str, dose_e: float) -> Scan:
 def scan_names(path: Path) -> list[str]:
     """The scans of a test file: the names of photographs, `STEP_EDGE`, and those of `CrystalName`."""
     return read_arrays(path, ["scans"])["scans"].tolist()
+
+
+def photograph_names(path: Path) -> list[str]:
+    """The scans of a test file that are of photographs."""
+    return [name for name in scan_names(path) if name not in (STEP_EDGE, *get_args(CrystalName))]
 
 
 def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:

@@ -33,7 +33,7 @@ def source_table(metrics: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
     patches = metrics[(metrics["metric"] == "patch_r2") & (metrics["condition"] != HEADLINE)]
     for (estimator, condition), group in patches.groupby(["estimator", "condition"], sort=False):
         keys = dict(pair.split("=") for pair in condition.split(";"))
-        if "stage" not in keys:
+        if not keys.keys() & {"stage", "fault"}:
             numbers = {key: float(keys[key]) for key in ("phase_std_rad", "dose_e")}
             mean = group[["value", "low", "high", "n"]].astype(float).mean().to_dict()
             rows.append({"panel": "d", "estimator": estimator, **numbers, **mean})

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from workflow_scripts.diffractive_imaging import evaluation
+from workflow_scripts.diffractive_imaging import ablation, evaluation
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.study.tables import number, write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -18,7 +18,7 @@ def evaluate(job: Job[Arguments]) -> None:
     """Write the metrics, the transfer of the stitchings by period, and the images that the figure shows.
 
     Raises:
-        InputError: the predictions of a baseline are missing.
+        InputError: the predictions of a baseline, or of a recipe with a single fault, are missing.
     """
     test = job.input("test")
     truth = evaluation.read_truth(test)
@@ -27,8 +27,13 @@ def evaluate(job: Job[Arguments]) -> None:
     missing = set(job.arguments.baselines) - {prediction.estimator for prediction in predicted}
     if missing:
         raise InputError(f"--predictions holds no file of {', '.join(sorted(missing))}, which --baselines names")
+    alone = [found for path in job.inputs.get("ablated", []) for found in ablation.read_ablation(path)]
+    absent = set(job.arguments.ablations) - {found.fault for found in alone}
+    if absent and any(prediction.estimator == "corrected" for prediction in predicted):
+        raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
     transfers = list(evaluation.stitch_perfect_patches(truth.light, job.arguments))
     rows = evaluation.metric_rows(truth, [evaluation.predict_zeros(truth), *predicted], transfers, job.arguments)
+    rows += [row for found in alone for row in ablation.metric_rows(truth, found, job.arguments)]
     write_metrics(rows, job.outputs["metrics"])
     table = pd.concat([transfer.table() for transfer in transfers])
     table.to_csv(job.outputs["transfer"], index=False, lineterminator="\n", float_format=number)
@@ -48,4 +53,5 @@ if __name__ == "__main__":
             "transfer": "Transfer of both stitchings by period (.csv).",
             "images": "Example patches and stitched images (.npz).",
         },
+        optional_inputs={"ablated": "Files of the stage predict, of the recipes with a single fault (.npz)."},
     ).main()

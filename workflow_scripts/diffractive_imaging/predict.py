@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from workflow_scripts.diffractive_imaging.ablation import predict_ablation
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
 from workflow_scripts.diffractive_imaging.estimators import (
     CenterOfMassImager,
@@ -21,22 +22,23 @@ from workflow_scripts.diffractive_imaging.estimators import (
 )
 from workflow_scripts.diffractive_imaging.reconstruction import oriented
 from workflow_scripts.diffractive_imaging.settings import Predict
-from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
+from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS, Variant
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays, write_arrays
 from workflow_scripts.workflow.settings import Compute
 
-NEEDED = {"published": ("pretrained", "finetuned"), "corrected": ("pretrained", "finetuned"), "ridge": ("shards",)}
+NEEDED = dict.fromkeys(("published", "corrected"), ("pretrained", "finetuned"))
+NEEDED |= {"ridge": ("shards",), **dict.fromkeys(ABLATIONS, ("pretrained",))}
 
 
 class Arguments(Predict, Compute):
     """The settings of the stage, the estimator, and on what it runs."""
 
-    estimator: Literal["published", "corrected", "ridge", "dpc", "ptychography"] = Field(
-        description="An arm of the study (needs --pretrained and --finetuned), ridge (needs --shards), dpc or"
-        " ptychography."
+    estimator: Literal[*ARMS, "ridge", "dpc", "ptychography"] = Field(
+        description="An arm of the study (needs --pretrained and, where it is finetuned, --finetuned), ridge (needs"
+        " --shards), dpc or ptychography."
     )
     seed: int = Field(
         ge=0,
@@ -47,13 +49,20 @@ class Arguments(Predict, Compute):
 def predict(job: Job[Arguments]) -> None:
     """Write the patches of the test set and the images of the scans at all doses."""
     arguments = job.arguments
+    for name in NEEDED.get(arguments.estimator, ()):
+        if name not in job.inputs:
+            raise InputError(f"--estimator {arguments.estimator} needs --{name}, which is missing")
     test = job.input("test")
     light = Illumination.read(test)
     # Baselines are fair: their scans are oriented as ours are, and ridge is stitched as ours is.
-    variant = VARIANTS.get(arguments.estimator, VARIANTS["corrected"])
+    variant = ARMS.get(arguments.estimator, ARMS["corrected"])
     doses = read_arrays(test, ["test_dose_e"])["test_dose_e"].tolist()
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
+        if fault := ABLATIONS.get(arguments.estimator):
+            options = device, arguments.precision, arguments.batch_size
+            alone = predict_ablation(test, job.input("pretrained"), fault, arguments.seed, *options)
+            return write_arrays(job.outputs["predictions"], alone)
         arrays: dict[str, np.ndarray] = {}
         stages = []
         for stage, estimator, imager in _estimators(job, light, variant, device):
@@ -82,9 +91,6 @@ def _estimators(
 ) -> Iterator[tuple[str, Estimator | None, Imager]]:
     """Yield the name of each stage, what predicts patches, where there are such, and what makes images."""
     arguments = job.arguments
-    for name in NEEDED.get(arguments.estimator, ()):
-        if name not in job.inputs:
-            raise InputError(f"--estimator {arguments.estimator} needs --{name}, which is missing")
     if arguments.estimator == "dpc":
         yield "imaged", None, CenterOfMassImager(light)
     elif arguments.estimator == "ptychography":

@@ -1,11 +1,13 @@
 """Train one arm's network on simulated patterns of photographs and synthetic images."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from workflow_scripts.diffractive_imaging.model import DenseNetwork, make_network
 from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
-from workflow_scripts.diffractive_imaging.settings import Pretrain, VariantName
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.settings import Pretrain
+from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
 from workflow_scripts.learning.training import HISTORY, train
@@ -19,7 +21,7 @@ from workflow_scripts.workflow.settings import Compute
 class Arguments(Pretrain, Compute):
     """The settings of the stage, the arm, and on what it runs."""
 
-    variant: VariantName = Field(description="Arm of the study: published or corrected.")
+    variant: Literal[*ARMS] = Field(description="Arm of the study: published, corrected, or one with a single fault.")
     seed: int = Field(ge=0, description="Seed of the network's first weights, of shuffles and of noise.")
 
 
@@ -27,7 +29,8 @@ def pretrain(job: Job[Arguments]) -> None:
     """Write the chosen weights, those of the last epoch, and the history."""
     arguments = job.arguments
     relaunch_under_torchrun(arguments.gpus)
-    variant = VARIANTS[arguments.variant]
+    variant = ARMS[arguments.variant]
+    epochs = arguments.ablation_epochs if arguments.variant in ABLATIONS else arguments.epochs
     with leased_device(arguments.gpus) as device, process_group(device):
         job.device = str(device)
         examples, validation, light = read_examples(job.inputs["shards"], variant, arguments.seed)
@@ -41,7 +44,7 @@ def pretrain(job: Job[Arguments]) -> None:
         trained = train(
             network,
             task,
-            arguments,
+            arguments.model_copy(update={"epochs": epochs}),
             seed=arguments.seed,
             device=device,
             precision=arguments.precision,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.diffractive_imaging import sources
+from workflow_scripts.diffractive_imaging.variants import TrainingFault
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
@@ -183,6 +184,9 @@ class Pretrain(TrainingSettings):
     dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise in the corrected arm, electrons.")
     dose_max_e: float = Field(gt=0, description="Largest dose of the training noise in the corrected arm, electrons.")
     epoch_by_hand: int = Field(ge=1, description="Epoch whose weights the published arm takes unseen.")
+    ablation_epochs: int = Field(
+        ge=1, description="Epochs of every training with a single fault, and of the one without any beside them."
+    )
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> "Pretrain":
@@ -221,6 +225,11 @@ class Evaluate(Settings):
     baselines: tuple[BaselineName, ...] = Field(
         description="Classical estimators beside the networks: ridge (regression to patches), dpc (integrated centre"
         " of mass), ptychography (iterative)."
+    )
+    ablations: tuple[TrainingFault, ...] = Field(
+        description="Faults of the published training that are also switched on alone, each in a short training; with"
+        " them come one without any fault, and its images with each fault of the stitching. Only with the corrected"
+        " arm; [] leaves all of it out."
     )
     bootstrap_samples: int = Field(ge=100, description="Resamplings of the sources for every interval.")
     transfer_points: int = Field(

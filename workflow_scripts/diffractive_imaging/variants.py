@@ -1,6 +1,7 @@
-"""The two arms of the study: one code path, the recipe's faults as named switches of it."""
+"""The arms of the study: one code path, the recipe's faults as named switches of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,23 @@ VARIANTS = {
     "published": Variant(True, True, True, True, True, True, True, True),
     "corrected": Variant(False, False, False, False, False, False, False, False),
 }
+
+# Faults that need a training of their own; those of IMAGE_FAULTS need none, only other images from the same weights.
+TrainingFault = Literal["loss_on_first_sample", "target_keeps_mean", "noise_drawn_once", "validation_split_by_sample"]
+IMAGE_FAULTS = ("damped_stitching", "axes_exchanged")
+NO_FAULT = "none"
+
+
+def with_fault(fault: str) -> Variant:
+    """The corrected recipe with one fault, or with `NO_FAULT`."""
+    return VARIANTS["corrected"] if fault == NO_FAULT else replace(VARIANTS["corrected"], **{fault: True})
+
+
+def ablation_arm(fault: str) -> str:
+    """What the arm with this one fault is called, in the names of files too."""
+    return f"only_{fault}"
+
+
+# By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
+ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(TrainingFault))}
+ARMS = VARIANTS | {arm: with_fault(fault) for arm, fault in ABLATIONS.items()}

@@ -1,0 +1,120 @@
+"""Each fault alone: the corrected recipe with one of them, beside the same recipe without any.
+
+All are trained for the same few epochs and not finetuned. A fault that only changes how an image is made is
+switched on for the weights of the recipe without any. Two faults are not here: without_finetune is what the
+rows of the stage pretrain show, and epoch_by_hand means the last epoch of so short a training.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workflow_scripts.diffractive_imaging.datasets import Illumination, photograph_names, read_scan
+from workflow_scripts.diffractive_imaging.estimators import NetworkEstimator, PatchImager, patches_of
+from workflow_scripts.diffractive_imaging.evaluation import Truth
+from workflow_scripts.diffractive_imaging.perfect_patches import cut_like
+from workflow_scripts.diffractive_imaging.reconstruction import oriented
+from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.diffractive_imaging.variants import IMAGE_FAULTS, NO_FAULT, with_fault
+from workflow_scripts.learning.devices import Precision
+from workflow_scripts.study.bootstrap import bootstrap
+from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
+from workflow_scripts.study.tables import condition, metric_row
+from workflow_scripts.workflow.files import read_arrays
+
+
+def predict_ablation(
+    test: Path, weights: Path, fault: str, seed: int, device: torch.device, precision: Precision, batch_size: int
+) -> dict[str, np.ndarray]:
+    """What a network trained with one fault, or with `NO_FAULT`, says of a test file.
+
+    Args:
+        seed: of the training; also shuffles the published stitching.
+
+    Returns:
+        seed; scans, the C photographs; faults (F,), the one given and, of the recipe without any, `IMAGE_FAULTS`;
+        patches_rad (S, D, M, K) of the test set, as `evaluation.Truth`; for each fault and scan at full dose
+        <fault>.<scan>.image_rad float32 (h, w) in object pixels, and its <fault>.<scan>.origin_px.
+    """
+    light = Illumination.read(test)
+    found = read_arrays(test, ["counts", "test_dose_e"])
+    faults = (NO_FAULT, *IMAGE_FAULTS) if fault == NO_FAULT else (fault,)
+    scans = photograph_names(test)
+    network = NetworkEstimator(weights, light, with_fault(fault), device, precision, batch_size)
+    arrays = {
+        "seed": np.int64(seed),
+        "scans": np.array(scans),
+        "faults": np.array(faults),
+        "patches_rad": patches_of(network, found["counts"], found["test_dose_e"].tolist(), light),
+    }
+    for name in faults:
+        variant = with_fault(name)
+        imager = PatchImager(network, light, variant, seed)
+        for scan_name in scans:
+            scan = read_scan(test, scan_name, light.dose_e)
+            counts = oriented(scan.counts, scan.detector_transposed, variant)
+            image = imager(counts, scan.positions_px, light.dose_e)
+            arrays[f"{name}.{scan_name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
+            arrays[f"{name}.{scan_name}.origin_px"] = np.array(image.origin)
+            print(f"{name} {scan_name}", file=sys.stderr, flush=True)
+    return arrays
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What one fault alone makes of the test file.
+
+    seed: of the training.
+    patches_rad: (S, D, M, K), mean-free; None of a fault that leaves the patches of the test set as they are.
+    images_rad: by photograph, (h, w) in object pixels at full dose, NaN where no patch lies; `origins_px` says
+        where they begin.
+    """
+
+    fault: str
+    seed: int
+    patches_rad: np.ndarray | None
+    images_rad: Mapping[str, np.ndarray]
+    origins_px: Mapping[str, Sequence[int]]
+
+
+def read_ablation(path: Path) -> Iterator[Ablation]:
+    """Every fault of a file of `predict_ablation`."""
+    about = read_arrays(path, ["seed", "scans", "faults", "patches_rad"])
+    scans = about["scans"].tolist()
+    for fault in about["faults"].tolist():
+        found = read_arrays(path, [f"{fault}.{scan}.{kind}" for scan in scans for kind in ("image_rad", "origin_px")])
+        yield Ablation(
+            fault=fault,
+            seed=int(about["seed"]),
+            patches_rad=None if fault in IMAGE_FAULTS else about["patches_rad"],
+            images_rad={scan: found[f"{fault}.{scan}.image_rad"] for scan in scans},
+            origins_px={scan: found[f"{fault}.{scan}.origin_px"].tolist() for scan in scans},
+        )
+
+
+def metric_rows(truth: Truth, ablation: Ablation, settings: Evaluate) -> list[dict]:
+    """Rows of the estimator corrected whose condition names the fault: patch R² and RMSE of the photographs."""
+    resampling = {"seed": settings.seed, "resamples": settings.bootstrap_samples}
+    rows = []
+
+    def add(metric: str, unit: str, interval, **where: str | float) -> None:
+        named = condition(fault=ablation.fault, **where)
+        rows.append(metric_row("corrected", metric, unit, interval, condition=named, seed=ablation.seed))
+
+    if ablation.patches_rad is not None:
+        for std, true, by_dose in zip(truth.phase_std_rad, truth.patches_rad, ablation.patches_rad, strict=True):
+            for dose, predicted in zip(truth.dose_e, by_dose, strict=True):
+                interval = bootstrap(patch_misfit(predicted, true), patch_r2, **resampling)
+                add("patch_r2", "1", interval, dose_e=dose, phase_std_rad=std)
+    errors = [
+        phase_rmse_rad_meanfree(image, cut_like(truth.images_rad[scan], image, ablation.origins_px[scan]))
+        for scan, image in ablation.images_rad.items()
+    ]
+    interval = bootstrap(np.array(errors), root_mean_square, **resampling)
+    where = {"object": "photograph", "dose_e": truth.light.dose_e, "phase_std_rad": truth.scan_phase_std_rad}
+    add("phase_rmse_rad_meanfree", "rad", interval, **where)
+    return rows
