@@ -3,17 +3,8 @@ from workflow_scripts.diffractive_imaging.sources import job_inputs
 from workflow_scripts.diffractive_imaging.variants import (
     ABLATIONS,
     ARMS,
-    NO_FAULT,
-    ablation_arm,
+    ablation_arms,
 )
-
-
-def ablations():
-    """The arms with a single fault, and the one without any, that the study asks for."""
-    faults = section("diffractive_imaging", "evaluate").ablations
-    if not faults or "corrected" not in STUDY.variants:
-        return []
-    return [ablation_arm(fault) for fault in (NO_FAULT, *faults)]
 
 
 rule diffractive_imaging_synthesize:
@@ -239,7 +230,9 @@ rule diffractive_imaging_evaluate:
         ],
         ablated=expand(
             rules.diffractive_imaging_predict.output.predictions,
-            variant=ablations(),
+            variant=ablation_arms(
+                section("diffractive_imaging", "evaluate").ablations, STUDY.variants
+            ),
             seed=STUDY.seeds,
         ),
     output:

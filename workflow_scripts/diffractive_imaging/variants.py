@@ -1,5 +1,6 @@
 """The arms of the study: one code path, the recipe's faults as named switches of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -48,6 +49,11 @@ def with_fault(fault: str) -> Variant:
 def ablation_arm(fault: str) -> str:
     """What the arm with this one fault is called, in the names of files too."""
     return f"only_{fault}"
+
+
+def ablation_arms(faults: Sequence[str], variants: Sequence[str]) -> list[str]:
+    """The arms with a single fault, and the one without any; none where no fault, or no corrected arm, is asked for."""
+    return [ablation_arm(fault) for fault in (NO_FAULT, *faults)] if faults and "corrected" in variants else []
 
 
 # By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
