@@ -57,7 +57,7 @@ def predict_ablation(
         for scan_name in scans:
             scan = read_scan(test, scan_name, light.dose_e)
             counts = oriented(scan.counts, scan.detector_transposed, variant)
-            image = imager(counts, scan.positions_px, light.dose_e)
+            image, _ = imager(counts, scan.positions_px, light.dose_e)
             arrays[f"{name}.{scan_name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
             arrays[f"{name}.{scan_name}.origin_px"] = np.array(image.origin)
             print(f"{name} {scan_name}", file=sys.stderr, flush=True)

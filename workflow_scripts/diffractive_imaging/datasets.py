@@ -18,6 +18,7 @@ from workflow_scripts.workflow.files import read_arrays
 STEP_EDGE = "step_edge"
 # A patch that sees fewer of the electrons says little about the pattern; a probe that is not centred sees none.
 LEAST_LIT_SHARE = 0.5
+CALIBRATION = "calibration"  # a 1/f object, scanned to calibrate uncertainties; none of the tests
 ILLUMINATION = ("probe", "pixel_size_a", "dose_e", "upsampling")
 SYNTHETIC = ("dead leaves", "1/f")
 
@@ -222,8 +223,8 @@ def test_set(
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
         test_dose_e (D,); scans (C,), the names of the test photographs, `STEP_EDGE` and the crystals; for each
         <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts
-        (D, P, n, n) for test_dose_e, of the smallest unsigned type that holds them; scan_phase_std_rad, which the
-        crystals do not have; detector_transposed bool; and the illumination.
+        (D, P, n, n) for test_dose_e, of the smallest unsigned type that holds them, and the same for `CALIBRATION`;
+        scan_phase_std_rad, which the crystals do not have; detector_transposed bool; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [
@@ -258,6 +259,11 @@ def test_set(
             crystal.phase_rad,
             crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng)),
         )
+    # Draws of its own, so that the tests are the same with it and without.
+    (own,) = rng.spawn(1)
+    shape = objects.power_law_noise(1, side, own)[0]
+    fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
+    scanned[CALIBRATION] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(own))
     for name, (fine, counted) in scanned.items():
         if scan.detector_transposed:
             counted = counted.transpose(-2, -1)

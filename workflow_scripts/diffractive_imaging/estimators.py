@@ -15,6 +15,7 @@ from workflow_scripts.diffractive_imaging.pattern_task import Examples, read_exa
 from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network, stitch
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings
 from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.uncertainty import standard_error
 from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
 from workflow_scripts.learning.devices import Precision
 from workflow_scripts.optics.noise import poisson_counts
@@ -41,10 +42,18 @@ def patches_of(estimator: Estimator, counts: np.ndarray, doses: Sequence[float],
 
 
 class Imager(Protocol):
-    """Scans to images."""
+    """Scans to images.
 
-    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
-        """Oriented counts (N, n, n) of known dose at positions (N, 2) [y, x] in object pixels → the image."""
+    has_spread: whether images come with the uncalibrated standard error of their object pixels.
+    """
+
+    has_spread: bool
+
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, Tensor | None]:
+        """Oriented counts (N, n, n) of known dose at positions (N, 2) [y, x] in object pixels → image and spread.
+
+        The spread (h, w) is that of `uncertainty.standard_error`; None without `has_spread`.
+        """
 
 
 class PatchImager:
@@ -52,38 +61,48 @@ class PatchImager:
 
     def __init__(self, estimator: Estimator, light: Illumination, variant: Variant, seed: int) -> None:
         self._estimator = estimator
+        self._light = light
         self._rest = (light, variant, seed)
+        self.has_spread = not variant.damped_stitching
 
-    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, Tensor | None]:
         """See `Imager`."""
-        return stitch(self._estimator(counts, dose_e), positions_px, *self._rest)
+        patches = self._estimator(counts, dose_e)
+        image = stitch(patches, positions_px, *self._rest)
+        if not self.has_spread:
+            return image, None
+        return image, standard_error(image, patches, positions_px, self._light.patch_weights())
 
 
 class CenterOfMassImager:
     """Integrated centre of mass; it needs no dose."""
 
+    has_spread = False
+
     def __init__(self, light: Illumination) -> None:
         self._light = light
 
-    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, Tensor | None]:
         """See `Imager`."""
-        return center_of_mass.reconstruct(counts, positions_px, self._light)
+        return center_of_mass.reconstruct(counts, positions_px, self._light), None
 
 
 class PtychographyImager:
     """Iterative ptychography at its best iteration; the log holds the losses of all."""
 
+    has_spread = False
+
     def __init__(self, light: Illumination, settings: PtychographySettings, seed: int, device: torch.device) -> None:
         self._light = light
         self._rest = (settings, seed, device)
 
-    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+    def __call__(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, Tensor | None]:
         """See `Imager`."""
         fitted = ptychography.reconstruct(counts, positions_px, self._light, dose_e, *self._rest)
         for number, (loss, held_out) in enumerate(fitted.losses, start=1):
             best = ", the best" if number == fitted.image.iterations else ""
             print(f"iteration {number}: loss {loss:.5f}, held out {held_out:.5f}{best}", file=sys.stderr)
-        return fitted.image
+        return fitted.image, None
 
 
 class NetworkEstimator:

@@ -3,6 +3,8 @@
 import pandas as pd
 
 from workflow_scripts.diffractive_imaging import ablation, evaluation
+from workflow_scripts.diffractive_imaging.coverage import coverage_rows
+from workflow_scripts.diffractive_imaging.goodness_of_fit import chi_square_rows
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.study.tables import number, write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -32,7 +34,10 @@ def evaluate(job: Job[Arguments]) -> None:
     if absent and any(prediction.estimator == "corrected" for prediction in predicted):
         raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
     transfers = list(evaluation.stitch_perfect_patches(truth.light, job.arguments))
-    rows = evaluation.metric_rows(truth, [evaluation.predict_zeros(truth), *predicted], transfers, job.arguments)
+    answers = [evaluation.predict_zeros(truth), *predicted]
+    rows = evaluation.metric_rows(truth, answers, transfers, job.arguments)
+    rows += coverage_rows(test, truth, job.inputs["predictions"], job.arguments)
+    rows += chi_square_rows(test, truth, answers, job.arguments)
     rows += [row for found in alone for row in ablation.metric_rows(truth, found, job.arguments)]
     write_metrics(rows, job.outputs["metrics"])
     table = pd.concat([transfer.table() for transfer in transfers])

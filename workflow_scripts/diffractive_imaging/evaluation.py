@@ -188,6 +188,15 @@ def metric_rows(
     ]
 
 
+def scanned_objects(truth: Truth) -> list[tuple[str, list[str], dict[str, float]]]:
+    """The scanned objects as conditions name them: their scans, and what else the conditions say of them."""
+    made = {"phase_std_rad": truth.scan_phase_std_rad}  # a crystal has the phase that it has
+    crystals = [name for name in truth.images_rad if name in get_args(CrystalName)]
+    photographs = [name for name in truth.images_rad if name not in (STEP_EDGE, *crystals)]
+    objects = [("photograph", photographs, made), (STEP_EDGE, [STEP_EDGE], made)]
+    return objects + [(name, [name], {}) for name in crystals]
+
+
 def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
     """Patch R² for every phase and dose, of estimators that predict patches."""
     if prediction.patches_rad is None:
@@ -212,12 +221,7 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
     """
     rows = []
     stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
-    made = {"phase_std_rad": truth.scan_phase_std_rad}  # a crystal has the phase that it has
-    crystals = [name for name in prediction.images_rad if name in get_args(CrystalName)]
-    photographs = [name for name in prediction.images_rad if name not in (STEP_EDGE, *crystals)]
-    objects = [("photograph", photographs, made), (STEP_EDGE, [STEP_EDGE], made)]
-    objects += [(name, [name], {}) for name in crystals]
-    for (name, scans, about), (index, dose) in product(objects, enumerate(truth.dose_e)):
+    for (name, scans, about), (index, dose) in product(scanned_objects(truth), enumerate(truth.dose_e)):
         errors = []
         for scan in scans:
             image = prediction.images_rad[scan][index]

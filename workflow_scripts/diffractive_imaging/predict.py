@@ -1,6 +1,5 @@
 """Phase patches of the test set and images of the scans, by a network or by a classical estimator."""
 
-import sys
 from collections.abc import Iterator
 from typing import Literal
 
@@ -9,7 +8,7 @@ import torch
 from pydantic import Field
 
 from workflow_scripts.diffractive_imaging.ablation import predict_ablation
-from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
+from workflow_scripts.diffractive_imaging.datasets import Illumination
 from workflow_scripts.diffractive_imaging.estimators import (
     CenterOfMassImager,
     Estimator,
@@ -20,7 +19,7 @@ from workflow_scripts.diffractive_imaging.estimators import (
     RidgeEstimator,
     patches_of,
 )
-from workflow_scripts.diffractive_imaging.reconstruction import oriented
+from workflow_scripts.diffractive_imaging.imaging import images_of
 from workflow_scripts.diffractive_imaging.settings import Predict
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS, Variant
 from workflow_scripts.learning.devices import leased_device
@@ -71,18 +70,14 @@ def predict(job: Job[Arguments]) -> None:
                 arrays[f"{stage}.patches_rad"] = patches_of(
                     estimator, read_arrays(test, ["counts"])["counts"], doses, light
                 )
-            for name in scan_names(test):
-                images = []
-                for dose in doses:
-                    scan = read_scan(test, name, dose)
-                    counts = oriented(scan.counts, scan.detector_transposed, variant)
-                    images.append(imager(counts, scan.positions_px, dose))
-                    print(f"{stage} {name} at {dose:g} electrons per pattern", file=sys.stderr, flush=True)
-                phases = [image.to_object_pixels().numpy().astype(np.float32) for image in images]
-                arrays[f"{stage}.{name}.image_rad"] = np.array(phases)  # (D, h, w): the doses share their positions
-                arrays[f"{stage}.{name}.origin_px"] = np.array(images[0].origin)
-                arrays[f"{stage}.{name}.iterations"] = np.array([image.iterations for image in images])
-    about = {"estimator": arguments.estimator, "seed": arguments.seed, "stages": stages}
+            arrays |= images_of(imager, stage, test, doses, variant)
+            has_spread = imager.has_spread
+    about = {
+        "estimator": arguments.estimator,
+        "seed": arguments.seed,
+        "stages": stages,
+        "has_spread": np.bool_(has_spread),
+    }
     write_arrays(job.outputs["predictions"], arrays | about)
 
 

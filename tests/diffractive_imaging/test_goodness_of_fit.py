@@ -1,0 +1,83 @@
+"""Reduced χ² of images against counts."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.diffractive_imaging import scanned, settings
+from workflow_scripts.diffractive_imaging import datasets, evaluation, forward, goodness_of_fit
+from workflow_scripts.diffractive_imaging.photographs import large_enough
+from workflow_scripts.diffractive_imaging.sources import photographs
+from workflow_scripts.diffractive_imaging.stitching import to_object_pixels
+from workflow_scripts.optics.noise import poisson_counts
+from workflow_scripts.workflow.files import write_arrays
+
+DOSE_E = 27882.0
+
+
+@pytest.fixture(scope="module")
+def known():
+    """A scan of a known object: the counts of its inner patterns, and the truth in object pixels."""
+    scan = scanned.scan(points=50)
+    chosen = goodness_of_fit.inner_patterns(scan.positions, scan.light.n, seed=0)
+    counts = poisson_counts(scan.patterns[chosen], DOSE_E, torch.Generator().manual_seed(0))
+    image = to_object_pixels(scan.fine, forward.UPSAMPLING).numpy()
+    return scan, scan.positions[chosen], counts, image
+
+
+def chi_square(known, image, origin=(0, 0)):
+    scan, positions, counts, _ = known
+    return goodness_of_fit.chi_square_reduced(image, origin, counts, positions, scan.light, DOSE_E)
+
+
+def test_the_truth_explains_the_counts_and_nothing_else_does(known):
+    image = known[3]
+    assert chi_square(known, image) == pytest.approx(1, abs=0.03)
+    assert chi_square(known, image.T) > 2
+    assert chi_square(known, 0 * image) > 2
+
+
+def test_it_knows_no_gauge_and_minds_where_the_image_begins(known):
+    image = known[3]
+    assert chi_square(known, image + 1) == pytest.approx(chi_square(known, image), abs=1e-3)
+    assert chi_square(known, image[2:, 1:], (2, 1)) == pytest.approx(chi_square(known, image), abs=0.01)
+    assert chi_square(known, image, (2, 1)) > 1.2
+
+
+def test_worse_images_fit_worse(known):
+    image = known[3]
+    noise = np.random.default_rng(0).standard_normal(image.shape)
+    values = [chi_square(known, image + error * noise) for error in (0, 0.02, 0.05, 0.1)]
+    assert values == sorted(values) and values[-1] > 1.2
+
+
+def test_inner_patterns_keep_a_window_from_the_rim_and_are_the_same_again():
+    positions = scanned.scan(points=50).positions
+    chosen = goodness_of_fit.inner_patterns(positions, 16, seed=0)
+    assert len(chosen) == goodness_of_fit.PATTERNS == len(set(chosen.tolist()))
+    assert torch.equal(chosen, goodness_of_fit.inner_patterns(positions, 16, seed=0))
+    margin = torch.minimum(positions[chosen] - positions.amin(0), positions.amax(0) - positions[chosen])
+    assert float(margin.min()) >= 10
+    assert len(goodness_of_fit.inner_patterns(positions[:9], 16, seed=0)) == 0
+
+
+def test_rows_name_object_and_dose_and_leave_out_what_has_too_few_electrons(tmp_path):
+    given = settings.synthesize()
+    scan = given.scan.model_dump(mode="json") | {"points": 48}
+    light = datasets.illumination(given.probe, given.dose_e, None)
+    chosen = large_enough(photographs(None, "test"), 2 * light.n)
+    arrays = datasets.test_set(
+        settings.synthesize(scan=scan, test_dose_e=[DOSE_E, 279.0]), light, chosen, np.random.default_rng(0)
+    )
+    write_arrays(tmp_path / "test.npz", arrays)
+    truth = evaluation.read_truth(tmp_path / "test.npz")
+    images = {name: np.stack([image, image]) for name, image in truth.images_rad.items()}
+    origins = dict.fromkeys(images, (0, 0))
+    perfect = evaluation.Prediction("corrected", 0, "pretrain", None, images, origins, dict.fromkeys(images))
+    rows = list(goodness_of_fit.chi_square_rows(tmp_path / "test.npz", truth, [perfect], settings.evaluate()))
+    assert [row["condition"] for row in rows] == [
+        "dose_e=27882;object=photograph;phase_std_rad=0.5;stage=pretrain",
+        "dose_e=27882;object=step_edge;phase_std_rad=0.5;stage=pretrain",
+    ]
+    # The test file's detector is transposed; oriented counts fit.
+    assert [row["value"] for row in rows] == pytest.approx([1, 1], abs=0.03)

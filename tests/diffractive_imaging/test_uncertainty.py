@@ -1,0 +1,129 @@
+"""Standard errors of stitched images, their calibration and their coverage."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.diffractive_imaging import settings
+from workflow_scripts.diffractive_imaging import coverage, datasets, evaluation, forward, uncertainty
+from workflow_scripts.diffractive_imaging.imaging import images_of
+from workflow_scripts.diffractive_imaging.perfect_patches import white_noise_scan
+from workflow_scripts.diffractive_imaging.photographs import large_enough
+from workflow_scripts.diffractive_imaging.sources import photographs
+from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares, to_object_pixels
+from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.workflow.files import write_arrays
+
+
+@pytest.fixture(scope="module")
+def light():
+    given = settings.synthesize()
+    return datasets.illumination(given.probe, given.dose_e, None)
+
+
+def noisy_image(light, noise_rad):
+    """Patches of white noise of their own, stitched: image and spread."""
+    perfect = white_noise_scan(24, 0.87, 0.1, light.n, seed=0)
+    noise = torch.randn(perfect.patches_rad.shape, generator=torch.Generator().manual_seed(0))
+    patches = noise_rad * noise
+    image = least_squares(patches, perfect.positions_px, light.patch_weights())
+    spread = uncertainty.standard_error(image, patches, perfect.positions_px, light.patch_weights())
+    return image, spread.numpy()
+
+
+def test_the_spread_is_proportional_to_the_noise_and_lies_on_object_pixels(light):
+    (image, once), (_, twice) = noisy_image(light, 0.1), noisy_image(light, 0.2)
+    assert once.shape == tuple(image.to_object_pixels().shape)
+    known = np.isfinite(once)
+    assert known.mean() > 0.7
+    np.testing.assert_allclose(twice[known], 2 * once[known], rtol=1e-4)
+    # About ten patches lie on a pixel, so the mean is about three times better than a patch.
+    assert np.nanmedian(once) == pytest.approx(0.1 / 3, rel=0.4)
+
+
+def test_a_single_patch_has_no_spread(light):
+    patch = torch.randn(1, light.n, light.n, generator=torch.Generator().manual_seed(0))
+    at = torch.zeros(1, 2, dtype=torch.float64)
+    image = least_squares(patch, at, light.patch_weights())
+    assert uncertainty.standard_error(image, patch, at, light.patch_weights()).isnan().all()
+
+
+@given(st.floats(0.1, 10), st.integers(0, 100))
+def test_normal_errors_are_calibrated_by_their_own_scale(scale, seed):
+    rng = np.random.default_rng(seed)
+    spread = rng.uniform(0.5, 2, (200, 200))
+    calibrating, testing = (scale * spread * rng.standard_normal(spread.shape) for _ in range(2))
+    zero = np.zeros_like(spread)
+    factor = uncertainty.calibration_factor(uncertainty.relative_error(calibrating, zero, spread))
+    assert factor == pytest.approx(scale, rel=0.03)
+    shares = [
+        uncertainty.covered_share(uncertainty.relative_error(times * testing, zero, spread), factor)
+        for times in (0.5, 1, 2)
+    ]
+    assert shares == pytest.approx([0.954, 0.683, 0.383], abs=0.015)
+
+
+def test_the_gauge_and_pixels_without_spread_do_not_count():
+    spread = np.ones((4, 4))
+    spread[0, 0] = np.nan
+    truth = np.arange(16.0).reshape(4, 4)
+    image = truth + 5
+    image[0, 0] = 1e6
+    relative = uncertainty.relative_error(image, truth, spread)
+    assert relative.shape == (15,) and np.allclose(relative, 0)
+
+
+class KnownObject:
+    """An imager that knows the object and errs by white noise of a given size."""
+
+    has_spread = True
+
+    def __init__(self, truths):
+        self._truths, self._rng = iter(truths), np.random.default_rng(0)
+
+    def __call__(self, counts, positions_px, dose_e):
+        fine, error = next(self._truths)
+        small = to_object_pixels(fine, forward.UPSAMPLING)
+        noisy = fine + error * torch.from_numpy(self._rng.standard_normal(small.shape)).repeat_interleave(
+            forward.UPSAMPLING, 0
+        ).repeat_interleave(forward.UPSAMPLING, 1)
+        whole = noisy, torch.ones_like(noisy), (0, 0), forward.UPSAMPLING, 1, 0.0
+        return Stitched(*whole), torch.full(small.shape, 0.1)
+
+
+def test_the_factor_comes_from_the_calibration_scan_alone(light, tmp_path):
+    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 12}
+    chosen = large_enough(photographs(None, "test"), 2 * light.n)
+    arrays = datasets.test_set(settings.synthesize(scan=scan), light, chosen, np.random.default_rng(0))
+    assert datasets.CALIBRATION not in arrays["scans"]
+    write_arrays(tmp_path / "test.npz", arrays)
+    names = [*arrays["scans"].tolist(), datasets.CALIBRATION]
+    errors = {names[0]: 0.6, datasets.STEP_EDGE: 0.15, datasets.CALIBRATION: 0.3}
+    truths = [(torch.from_numpy(arrays[f"{name}.phase_rad"]).double(), errors[name]) for name in names]
+    images = images_of(KnownObject(truths), "fitted", tmp_path / "test.npz", [light.dose_e], VARIANTS["corrected"])
+    about = {"estimator": "ridge", "seed": 0, "stages": ["fitted"], "has_spread": np.bool_(True)}
+    write_arrays(tmp_path / "ridge.npz", images | about)
+    truth = evaluation.read_truth(tmp_path / "test.npz")
+    assert datasets.CALIBRATION not in truth.images_rad
+    rows = coverage.coverage_rows(tmp_path / "test.npz", truth, [tmp_path / "ridge.npz"], settings.evaluate())
+    found = {(row["metric"], row["condition"]): row["value"] for row in rows}
+    where = "dose_e=27882;object={};phase_std_rad=0.5"
+    shares = [found["coverage_68", where.format(name)] for name in ("photograph", "step_edge")]
+    assert shares == pytest.approx([0.383, 0.954], abs=0.05)
+    assert found["calibration_factor", where.format("calibration")] > 1
+    assert not any("calibration" in condition for metric, condition in found if metric == "coverage_68")
+
+
+def test_an_estimator_without_spread_has_no_coverage(light, tmp_path):
+    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 8}
+    chosen = large_enough(photographs(None, "test"), 2 * light.n)
+    write_arrays(
+        tmp_path / "test.npz",
+        datasets.test_set(settings.synthesize(scan=scan), light, chosen, np.random.default_rng(0)),
+    )
+    about = {"estimator": "dpc", "seed": 0, "stages": ["imaged"], "has_spread": np.bool_(False)}
+    write_arrays(tmp_path / "dpc.npz", about)
+    truth = evaluation.read_truth(tmp_path / "test.npz")
+    assert not list(coverage.coverage_rows(tmp_path / "test.npz", truth, [tmp_path / "dpc.npz"], settings.evaluate()))

@@ -1,0 +1,122 @@
+"""How well an image explains the recorded counts: reduced χ² of patterns that are simulated from it, without truth.
+
+For the truth it is 1 but for what object pixels lose. It says whether an image is compatible with the data, not that
+it is right: an error that the patterns do not see, as the longest periods are hardly seen, costs nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.interpolate import make_interp_spline
+from torch import Tensor
+
+from workflow_scripts.diffractive_imaging import forward
+from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, read_scan
+from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth, scanned_objects
+from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.optics.diffraction import diffraction_pattern
+from workflow_scripts.study.bootstrap import bootstrap
+from workflow_scripts.study.tables import condition, metric_row
+
+PATTERNS = 200  # of each scan, at most: enough for χ² to a percent
+LEAST_EXPECTED_E = 5  # Pearson's χ² needs counts that are not few
+# Cubic splines and interpolation reach two object pixels beyond a window.
+_REACH_PX = 2
+
+
+def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction], settings: Evaluate) -> Iterator[dict]:
+    """`chi_square_reduced` of every image, the mean over photographs; none where there is nothing to compare.
+
+    That is a scan smaller than a window, or a dose so small that even without an object no detector pixel expects
+    `LEAST_EXPECTED_E`.
+    """
+    beam = diffraction_pattern(truth.light.probe, torch.zeros(truth.light.n, truth.light.n))
+    for (name, scans, about), dose in product(scanned_objects(truth), truth.dose_e):
+        if dose * beam.max() < LEAST_EXPECTED_E:
+            continue
+        measured = {scan: _oriented(read_scan(test, scan, dose)) for scan in scans}
+        rows = {
+            scan: inner_patterns(found.positions_px, truth.light.n, settings.seed) for scan, found in measured.items()
+        }
+        if not all(len(chosen) for chosen in rows.values()):
+            continue
+        index = truth.dose_e.index(dose)
+        for prediction in predictions:
+            stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
+            values = [
+                chi_square_reduced(
+                    prediction.images_rad[scan][index],
+                    prediction.origins_px[scan],
+                    measured[scan].counts[rows[scan]],
+                    measured[scan].positions_px[rows[scan]],
+                    truth.light,
+                    dose,
+                )
+                for scan in scans
+            ]
+            interval = bootstrap(np.array(values), seed=settings.seed, resamples=settings.bootstrap_samples)
+            where = {"condition": condition(dose_e=dose, object=name, **about, **stage), "seed": prediction.seed}
+            yield metric_row(prediction.estimator, "chi_square_reduced", "1", interval, **where)
+
+
+def _oriented(scan: Scan) -> Scan:
+    """The scan with the axes of the object, in which all images lie."""
+    counts = scan.counts.transpose(-2, -1) if scan.detector_transposed else scan.counts
+    return Scan(counts, scan.positions_px, detector_transposed=False)
+
+
+def inner_patterns(positions_px: Tensor, n: int, seed: int) -> Tensor:
+    """At most `PATTERNS` patterns, drawn by chance, whose whole window lies within the raster: indices (M,).
+
+    The raster is covered by every estimator, so all are asked about the same patterns.
+    """
+    margin = n // 2 + _REACH_PX
+    low, high = positions_px.amin(0) + margin, positions_px.amax(0) - margin
+    (inside,) = torch.nonzero(((positions_px >= low) & (positions_px <= high)).all(dim=1), as_tuple=True)
+    order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(seed))
+    return inside[order[:PATTERNS]].sort().values
+
+
+def chi_square_reduced(
+    image_rad: np.ndarray,
+    origin_px: tuple[int, int],
+    counts: Tensor,
+    positions_px: Tensor,
+    light: Illumination,
+    dose_e: float,
+) -> float:
+    """Mean of (counts − expected)² / expected over detector pixels where at least `LEAST_EXPECTED_E` are expected.
+
+    Args:
+        image_rad: (h, w) in object pixels from `origin_px` [y, x]; NaN where nothing is known.
+        counts: (M, n, n) with the axes of the image.
+        positions_px: (M, 2) [y, x] in object pixels.
+        dose_e: electrons per pattern.
+    """
+    fine = _sharpened(np.nan_to_num(image_rad))
+    windows = forward.window_at(fine, positions_px - torch.tensor(origin_px), light.n, forward.UPSAMPLING)
+    expected = dose_e * diffraction_pattern(light.probe, windows)
+    many = expected >= LEAST_EXPECTED_E
+    return float(((counts - expected).square() / expected)[many].mean())
+
+
+def _sharpened(image_rad: np.ndarray) -> Tensor:
+    """The cubic spline, float64 on the fine grid, whose means over object pixels are the image (h, w)."""
+    along_y, along_x = (_sharpening(side) for side in image_rad.shape)
+    return torch.from_numpy(along_y @ image_rad @ along_x.T)
+
+
+@cache
+def _sharpening(side: int) -> np.ndarray:
+    """`_sharpened` along one axis: (upsampling · side, side)."""
+    upsampling = forward.UPSAMPLING
+    fine = np.arange(upsampling * side) / upsampling
+    spline = make_interp_spline(np.arange(side), np.eye(side), k=3)(fine.clip(max=side - 1))
+    pixel = np.abs(fine - np.arange(side)[:, None])  # distance from the centre of every object pixel
+    mean = (pixel < 0.5) + 0.5 * (pixel == 0.5)  # as `stitching.to_object_pixels` weighs
+    mean /= mean.sum(axis=1, keepdims=True)
+    return spline @ np.linalg.inv(mean @ spline)
