@@ -5,6 +5,7 @@ import pandas as pd
 from workflow_scripts.diffractive_imaging import evaluation
 from workflow_scripts.diffractive_imaging.coverage import coverage_rows
 from workflow_scripts.diffractive_imaging.goodness_of_fit import chi_square_rows
+from workflow_scripts.diffractive_imaging.sensitivity import sensitivity_rows
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.study.tables import number, write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -33,6 +34,7 @@ def evaluate(job: Job[Arguments]) -> None:
     answers = [evaluation.predict_zeros(truth), *predicted]
     rows = evaluation.metric_rows(truth, answers, transfers, job.arguments)
     rows += coverage_rows(test, truth, job.inputs["predictions"], job.arguments)
+    rows += sensitivity_rows(test, truth, job.inputs["predictions"])
     rows += chi_square_rows(test, truth, answers, job.arguments)
     write_metrics(rows, job.outputs["metrics"])
     table = pd.concat([transfer.table() for transfer in transfers])
