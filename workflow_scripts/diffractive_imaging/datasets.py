@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import crystals, forward, objects, photographs
+from workflow_scripts.diffractive_imaging import crystals, forward, objects, perturbations, photographs
+from workflow_scripts.diffractive_imaging.perturbations import PERTURBATIONS
 from workflow_scripts.diffractive_imaging.settings import CrystalName, ProbeSettings, Synthesize
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
@@ -224,6 +225,7 @@ def test_set(
         test_dose_e (D,); scans (C,), the names of the test photographs, `STEP_EDGE` and the crystals; for each
         <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts
         (D, P, n, n) for test_dose_e, of the smallest unsigned type that holds them, and the same for `CALIBRATION`;
+        perturbations (X,), and perturbed.<name>.counts (P, n, n) of the first photograph under each at full dose;
         scan_phase_std_rad, which the crystals do not have; detector_transposed bool; and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
@@ -260,10 +262,18 @@ def test_set(
             crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng)),
         )
     # Draws of its own, so that the tests are the same with it and without.
-    (own,) = rng.spawn(1)
+    own, perturbed = rng.spawn(2)
     shape = objects.power_law_noise(1, side, own)[0]
     fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
     scanned[CALIBRATION] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(own))
+    first = next(iter(shapes))
+    names = PERTURBATIONS if scan.perturbed else ()
+    arrays["perturbations"] = np.array(names, dtype=str)
+    for name in names:
+        told = light.probe, light.pixel_size_a, settings.probe.voltage_kv, scanned[first][0], positions, light.dose_e
+        counted = perturbations.simulate(name, *told, _generator(perturbed))
+        counted = counted.transpose(-2, -1) if scan.detector_transposed else counted
+        arrays[f"perturbed.{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
     for name, (fine, counted) in scanned.items():
         if scan.detector_transposed:
             counted = counted.transpose(-2, -1)

@@ -4,9 +4,11 @@ import pandas as pd
 
 from workflow_scripts.diffractive_imaging import ablation, evaluation
 from workflow_scripts.diffractive_imaging.coverage import coverage_rows
+from workflow_scripts.diffractive_imaging.datasets import CALIBRATION
 from workflow_scripts.diffractive_imaging.goodness_of_fit import chi_square_rows
+from workflow_scripts.diffractive_imaging.sensitivity import sensitivity_rows
 from workflow_scripts.diffractive_imaging.settings import Evaluate
-from workflow_scripts.study.tables import number, write_metrics
+from workflow_scripts.study.tables import condition, number, with_headline, write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
@@ -36,8 +38,14 @@ def evaluate(job: Job[Arguments]) -> None:
     transfers = list(evaluation.stitch_perfect_patches(truth.light, job.arguments))
     answers = [evaluation.predict_zeros(truth), *predicted]
     rows = evaluation.metric_rows(truth, answers, transfers, job.arguments)
-    rows += coverage_rows(test, truth, job.inputs["predictions"], job.arguments)
-    rows += chi_square_rows(test, truth, answers, job.arguments)
+    trust = [
+        *coverage_rows(test, truth, job.inputs["predictions"], job.arguments),
+        *chi_square_rows(test, truth, answers, job.arguments),
+    ]
+    full = {"dose_e": truth.light.dose_e, "phase_std_rad": truth.scan_phase_std_rad}
+    for name in ("photograph", CALIBRATION):
+        trust = with_headline(trust, condition(object=name, **full))
+    rows += [*trust, *sensitivity_rows(test, truth, job.inputs["predictions"])]
     rows += [row for found in alone for row in ablation.metric_rows(truth, found, job.arguments)]
     write_metrics(rows, job.outputs["metrics"])
     table = pd.concat([transfer.table() for transfer in transfers])

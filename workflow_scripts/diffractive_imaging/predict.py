@@ -20,6 +20,7 @@ from workflow_scripts.diffractive_imaging.estimators import (
     patches_of,
 )
 from workflow_scripts.diffractive_imaging.imaging import images_of
+from workflow_scripts.diffractive_imaging.sensitivity import perturbed_images
 from workflow_scripts.diffractive_imaging.settings import Predict
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS, Variant
 from workflow_scripts.learning.devices import leased_device
@@ -71,6 +72,7 @@ def predict(job: Job[Arguments]) -> None:
                     estimator, read_arrays(test, ["counts"])["counts"], doses, light
                 )
             arrays |= images_of(imager, stage, test, doses, variant)
+            arrays |= perturbed_images(imager, arguments.estimator, stage, test, variant)
             has_spread = imager.has_spread
     about = {
         "estimator": arguments.estimator,

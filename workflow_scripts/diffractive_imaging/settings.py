@@ -77,6 +77,10 @@ class ScanSettings(Settings):
     twist_deg: float = Field(
         ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
     )
+    perturbed: bool = Field(
+        description="Whether the first photograph is scanned also with a wrong defocus, with a wrong scan rotation and"
+        " with partial coherence, of which no estimator is told."
+    )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
     )

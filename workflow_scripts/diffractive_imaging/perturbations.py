@@ -1,0 +1,73 @@
+"""Scans of an experiment that is not what the estimators are told: by name, all at full dose.
+
+defocus_20a: the probe has 20 Å more defocus than the one that is handed on.
+rotation_3deg: the scan is turned by 3° about its centre, the positions are handed on unturned.
+source_0.5px: the source is a Gaussian of 0.5 object px rms in each direction: patterns of shifted probes add up.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from workflow_scripts.diffractive_imaging import forward
+from workflow_scripts.optics.diffraction import far_field, near_field
+from workflow_scripts.optics.probe import aberration_phase
+from workflow_scripts.optics.waves import wavelength_a
+
+DEFOCUS_A, ROTATION_DEG, SOURCE_RMS_PX = 20.0, 3.0, 0.5
+PERTURBATIONS = ("defocus_20a", "rotation_3deg", "source_0.5px")
+# Gauss–Hermite with three nodes along each axis: exact for the first five moments of the Gaussian.
+_NODES = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
+
+
+def simulate(
+    name: str,
+    probe: Tensor,
+    pixel_size_a: float,
+    voltage_kv: float,
+    fine_object: Tensor,
+    positions_px: Tensor,
+    dose_e: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Counts (N, n, n) of one of `PERTURBATIONS`; what is handed on is `probe` and `positions_px`.
+
+    Args:
+        probe: complex (n, n).
+        fine_object: (H, W) in rad on the fine grid; past its border the border's value goes on.
+        positions_px: (N, 2) as [y, x] in object pixels.
+    """
+    centre = (positions_px.amin(0) + positions_px.amax(0)) / 2
+    reach = math.hypot(*(positions_px - centre).abs().amax(0).tolist())
+    margin_px = math.ceil(reach * math.radians(ROTATION_DEG) + 2 * SOURCE_RMS_PX)
+    border = [margin_px * forward.UPSAMPLING] * 4
+    padded = functional.pad(fine_object[None, None], border, mode="replicate")[0, 0]
+    if name == "defocus_20a":
+        probe = defocused(probe, DEFOCUS_A, pixel_size_a, voltage_kv)
+    if name == "rotation_3deg":
+        positions_px = centre + (positions_px - centre) @ _turn(ROTATION_DEG).T
+    # Poisson counts of shifted probes add up to the Poisson counts of their sum.
+    nodes = _NODES if name == "source_0.5px" else ((0.0, 1.0),)
+    counts = torch.zeros(())
+    for y, along_y in nodes:
+        for x, along_x in nodes:
+            shifted = positions_px + margin_px + SOURCE_RMS_PX * torch.tensor([y, x], dtype=torch.float64)
+            counts = counts + forward.simulate_scan(probe, padded, shifted, along_y * along_x * dose_e, generator)
+    return counts
+
+
+def defocused(probe: Tensor, defocus_a: float, pixel_size_a: float, voltage_kv: float) -> Tensor:
+    """The probe (n, n) with so much more defocus, Å; positive is underfocus."""
+    n = probe.shape[-1]
+    axis = torch.arange(n, dtype=torch.float64) - n // 2
+    angle_rad = torch.hypot(axis[:, None], axis) * (wavelength_a(voltage_kv) / (n * pixel_size_a))
+    chi = aberration_phase(angle_rad, voltage_kv, defocus_a, 0.0)
+    return near_field(far_field(probe) * torch.polar(torch.ones_like(chi), -chi))
+
+
+def _turn(angle_deg: float) -> Tensor:
+    """The matrix (2, 2) that turns [y, x] from +x to +y."""
+    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    return torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float64)
