@@ -44,7 +44,7 @@ def source_table(metrics: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
     """The figure: a patches, b a stitched photograph, c transfer of the stitchings, d R² of all estimators."""
     figure = new_figure(PAGE_MM, 190.0)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.5, 0.95, 1.15])
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.5, 0.75, 1.15])
     _draw_patches(top, images)
     _draw_scan(middle, images)
     n_doses = table["dose_e"].nunique()
@@ -78,15 +78,15 @@ def _draw_scan(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
     for axis, picture, name in zip(axes, pictures, ["truth", *images["estimators"].tolist()], strict=True):
         shown = axis.imshow(picture, vmin=-limit, vmax=limit)
         rmse = np.nanstd(picture - truth)
-        axis.set_title(name if name == "truth" else f"{name}: RMSE {rmse:.2f} rad")
+        axis.set_title(name if name == "truth" else f"{name}\nRMSE {rmse:.3f} rad")
     scale_bar(axes[0], float(images["pixel_size_a"]))
-    figure.colorbar(shown, ax=axes[-1], label="phase (rad)")
+    figure.colorbar(shown, ax=axes[-1], label="phase (rad)", shrink=0.75)
     without_ticks(axes)
     letter(axes[0], "b")
 
 
 def _draw_transfer(axis: Axes, curves: pd.DataFrame) -> None:
-    labels = {"corrected": "least squares (corrected)", "published": "damped average (published)"}
+    labels = {"corrected": "least squares", "published": "damped average"}
     for estimator, curve in curves.groupby("estimator"):
         looks = {**estimator_style(estimator), "marker": ""}
         axis.plot(curve["period_px"], curve["value"], label=labels[estimator], **looks)
@@ -95,7 +95,7 @@ def _draw_transfer(axis: Axes, curves: pd.DataFrame) -> None:
     axis.set_xticks([2, 5, 10, 20, 50, 100], labels=["2", "5", "10", "20", "50", "100"])
     axis.minorticks_off()
     axis.set(xlabel="period of the detail (object pixels)", ylabel="transfer T", ylim=(-0.03, 1.06))
-    axis.legend(loc="center right")
+    axis.legend(loc="lower left")
     letter(axis, "c")
 
 

@@ -8,7 +8,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new_figure, scale_bar, without_ticks
+from workflow_scripts.study.figures import (
+    BLUE,
+    GREEN,
+    PAGE_MM,
+    PURPLE,
+    VERMILLION,
+    estimator_style,
+    letter,
+    new_figure,
+    scale_bar,
+    without_ticks,
+)
 from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_arrays
 
@@ -18,7 +29,7 @@ OBJECTS = {
     "hbn": "hBN, one layer",
     "hbn_twisted": "hBN, twisted bilayer",
 }
-_COLUMNS = ["panel", "object", "estimator", "dose_e", "fault", "value", "low", "high", "n"]
+_COLUMNS = ["panel", "object", "estimator", "dose_e", "phase_std_rad", "fault", "value", "low", "high", "n"]
 # Panel, metric, and the keys that a row's condition must have, no others.
 _PANELS = (
     ("b", "phase_rmse_rad_meanfree", ({"dose_e", "object"}, {"dose_e", "object", "phase_std_rad"})),
@@ -50,7 +61,8 @@ def source_table(metrics: pd.DataFrame) -> pd.DataFrame:
             keys = dict(pair.split("=") for pair in condition.split(";"))
             if set(keys) in allowed:
                 mean = group[["value", "low", "high", "n"]].astype(float).mean().to_dict()
-                about = {"object": keys.get("object"), "dose_e": float(keys["dose_e"]), "fault": keys.get("fault")}
+                about = {"object": keys.get("object"), "fault": keys.get("fault")}
+                about |= {name: float(keys[name]) for name in ("dose_e", "phase_std_rad") if name in keys}
                 rows.append({"panel": panel, "estimator": estimator, **about, **mean})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -67,7 +79,7 @@ def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
         _draw_lines(axis, errors[errors["object"] == name], OBJECTS[name])
         axis.set_yscale("log")
     axes[0].set_ylabel("RMSE, mean-free (rad)")
-    axes[0].legend(loc="lower left")
+    middle.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     letter(axes[0], "b")
     coverage, faults = bottom.subplots(1, 2, width_ratios=[1, 1.3])
     _draw_coverage(coverage, table[table["panel"] == "c"])
@@ -83,7 +95,7 @@ def _draw_images(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
         shown = axis.imshow(picture, vmin=-limit, vmax=limit)
         axis.set_title(name)
     scale_bar(axes[0], float(images["pixel_size_a"]))
-    figure.colorbar(shown, ax=axes[-1], label="phase (rad)")
+    figure.colorbar(shown, ax=axes[-1], label="phase (rad)", shrink=0.75)
     without_ticks(axes)
     letter(axes[0], "a")
 
@@ -101,24 +113,41 @@ def _draw_lines(axis: Axes, points: pd.DataFrame, title: str) -> None:
 
 def _draw_coverage(axis: Axes, points: pd.DataFrame) -> None:
     points = points[points["estimator"] == "corrected"]
-    for (name, line), marker in zip(points.groupby("object", sort=False), "osD^", strict=False):
-        line = line.sort_values("dose_e")
-        axis.plot(line["dose_e"], line["value"], marker=marker, label=OBJECTS.get(str(name), str(name)))
+    for name, marker, colour in zip(OBJECTS, "osD^", (BLUE, VERMILLION, GREEN, PURPLE), strict=True):
+        line = points[points["object"] == name].sort_values("dose_e")
+        if len(line):
+            axis.plot(line["dose_e"], line["value"], marker=marker, color=colour, label=OBJECTS[name])
     axis.axhline(0.6827, color="0.6", linewidth=0.6, linestyle=":")
     axis.set_xscale("log")
     axis.set(xlabel="electrons per pattern", ylabel="share of pixels inside ± σ", ylim=(0, 1))
     if len(points):
-        axis.legend(loc="lower right")
+        axis.legend(loc="upper left", ncols=2)
     letter(axis, "c")
 
 
 def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
-    """Bars at full dose; where training was short, so is that of the bar without a fault."""
-    points = points[points["dose_e"] == points["dose_e"].max()].sort_values("value")
-    labels = [str(fault).replace("_", " ") for fault in points["fault"]]
-    reach = [(points["value"] - points["low"]).fillna(0), (points["high"] - points["value"]).fillna(0)]
-    axis.barh(labels, points["value"], xerr=reach, color=estimator_style("corrected")["color"], height=0.6)
-    axis.set(
-        xlabel="patch R², short training, one fault of the recipe at a time", xlim=(min(0, points["value"].min()), 1)
-    )
+    """One row a fault, one marker a dose; what lies left of the panel is drawn on its edge, its value beside it."""
+    edge = -0.6
+    points = points[points["phase_std_rad"] == 0.5]
+    faults = list(dict.fromkeys(points["fault"]))[::-1]
+    doses = sorted(points["dose_e"].unique(), reverse=True)
+    for dose, marker, colour in zip(doses, "osD", (BLUE, VERMILLION, GREEN), strict=False):
+        of_dose = points[points["dose_e"] == dose].set_index("fault").reindex(faults)
+        values = of_dose["value"].to_numpy(float)
+        reach = [np.nan_to_num(values - of_dose["low"]), np.nan_to_num(of_dose["high"] - values)]
+        axis.errorbar(
+            np.clip(values, edge, None),
+            range(len(faults)),
+            xerr=reach,
+            fmt=marker,
+            color=colour,
+            label=f"{dose:,.0f} e⁻",
+        )
+        for row, value in enumerate(values):
+            if value < edge:
+                axis.text(edge + 0.02, row + 0.12, f"{value:.1f}", color=colour, fontsize=6)
+    axis.set_yticks(range(len(faults)), [str(fault).replace("_", " ") for fault in faults])
+    axis.set(xlabel="patch R² at 0.5 rad, short training", xlim=(edge, 1.02))
+    if faults:
+        axis.legend(loc="lower center")
     letter(axis, "d")
