@@ -1,4 +1,4 @@
-"""How the figure of the scans looks: a crystal by every estimator, error against dose, coverage, each fault alone."""
+"""How the figure of the scans looks: images by every estimator, error against dose, coverage, each fault alone."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,17 +39,10 @@ _PANELS = (
 
 
 def read_images(path: Path) -> dict[str, np.ndarray]:
-    """What panel a shows: of the crystal, or of the last scan where there is none, true_rad and images_rad."""
-    scans = read_arrays(path, ["scans"])["scans"].tolist()
-    shown = "hbn_twisted" if "hbn_twisted" in scans else scans[-1]
-    found = read_arrays(path, ["estimators", "pixel_size_a", f"true.{shown}_rad", f"{shown}_rad"])
-    return {
-        "estimators": found["estimators"],
-        "pixel_size_a": found["pixel_size_a"],
-        "true_rad": found[f"true.{shown}_rad"],
-        "images_rad": found[f"{shown}_rad"],
-        "title": np.array(OBJECTS.get(shown, shown)),
-    }
+    """What panel a shows: estimators, scans, pixel_size_a, and true.<scan>_rad and <scan>_rad of each."""
+    scans = [name for name in OBJECTS if name in read_arrays(path, ["scans"])["scans"].tolist()]
+    names = [f"{prefix}{scan}_rad" for scan in scans for prefix in ("true.", "")]
+    return read_arrays(path, ["estimators", "pixel_size_a", *names]) | {"scans": np.array(scans)}
 
 
 def source_table(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -68,9 +61,9 @@ def source_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
-    """The figure: a one scan by every estimator, b error against dose, c coverage, d each fault alone."""
-    figure = new_figure(PAGE_MM, 165.0)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[0.75, 1.1, 1.0])
+    """The figure: a scans by every estimator, b error against dose, c coverage, d each fault alone."""
+    figure = new_figure(PAGE_MM, 215.0)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.75, 1.05, 1.0])
     _draw_images(top, images)
     errors = table[table["panel"] == "b"]
     objects = [name for name in OBJECTS if name in set(errors["object"])]
@@ -88,16 +81,20 @@ def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
 
 
 def _draw_images(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
-    pictures = [images["true_rad"], *images["images_rad"]]
-    limit = np.nanpercentile(np.abs(images["true_rad"]), 99.5)
-    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
-    for axis, picture, name in zip(axes, pictures, [str(images["title"]), *images["estimators"].tolist()], strict=True):
-        shown = axis.imshow(picture, vmin=-limit, vmax=limit)
+    scans, estimators = images["scans"].tolist(), images["estimators"].tolist()
+    axes = figure.subplots(len(scans), 1 + len(estimators), squeeze=False)
+    for row, scan in zip(axes, scans, strict=True):
+        truth = images[f"true.{scan}_rad"]
+        limit = np.nanpercentile(np.abs(truth), 99.5)
+        for axis, picture in zip(row, [truth, *images[f"{scan}_rad"]], strict=True):
+            shown = axis.imshow(picture, vmin=-limit, vmax=limit)
+        row[0].set_ylabel(OBJECTS[scan])
+        scale_bar(row[0], float(images["pixel_size_a"]))
+        figure.colorbar(shown, ax=row[-1], label="phase (rad)")
+    for axis, name in zip(axes[0], ["truth", *estimators], strict=True):
         axis.set_title(name)
-    scale_bar(axes[0], float(images["pixel_size_a"]))
-    figure.colorbar(shown, ax=axes[-1], label="phase (rad)", shrink=0.75)
     without_ticks(axes)
-    letter(axes[0], "a")
+    letter(axes[0, 0], "a")
 
 
 def _draw_lines(axis: Axes, points: pd.DataFrame, title: str) -> None:
