@@ -45,7 +45,7 @@ rule diffractive_imaging_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=16000,
         runtime=30,
         gpu=0,
     params:

@@ -21,7 +21,7 @@ DOSE_E = 1e8  # so that noise does not matter
 
 @pytest.fixture(scope="module")
 def scan():
-    return scanned.scan(points=8)
+    return scanned.scan(points=16)
 
 
 def counted(name, scan, fine=None):
@@ -76,7 +76,7 @@ class Flat:
 
 def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
     given = settings.synthesize()
-    points = given.scan.model_dump(mode="json") | {"points": 8}
+    points = given.scan.model_dump(mode="json") | {"points": 16}
     light = datasets.illumination(given.probe, given.dose_e, None)
     chosen = large_enough(photographs(None, "test"), 2 * light.n)
     test, answers = tmp_path / "test.npz", tmp_path / "ridge.npz"

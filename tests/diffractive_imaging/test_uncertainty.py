@@ -94,7 +94,7 @@ class KnownObject:
 
 
 def test_the_factor_comes_from_the_calibration_scan_alone(light, tmp_path):
-    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 12}
+    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 16}
     chosen = large_enough(photographs(None, "test"), 2 * light.n)
     arrays = datasets.test_set(settings.synthesize(scan=scan), light, chosen, np.random.default_rng(0))
     assert datasets.CALIBRATION not in arrays["scans"]
@@ -117,7 +117,7 @@ def test_the_factor_comes_from_the_calibration_scan_alone(light, tmp_path):
 
 
 def test_an_estimator_without_spread_has_no_coverage(light, tmp_path):
-    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 8}
+    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 16}
     chosen = large_enough(photographs(None, "test"), 2 * light.n)
     write_arrays(
         tmp_path / "test.npz",
