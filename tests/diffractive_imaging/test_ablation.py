@@ -8,7 +8,8 @@ import torch
 
 from tests.diffractive_imaging import settings
 from workflow_scripts.diffractive_imaging import datasets, evaluation
-from workflow_scripts.diffractive_imaging.ablation import Ablation, metric_rows, predict_ablation, read_ablation
+from workflow_scripts.diffractive_imaging.ablation import Ablation, metric_rows, read_ablation
+from workflow_scripts.diffractive_imaging.imaging import predict_ablation
 from workflow_scripts.diffractive_imaging.model import make_network
 from workflow_scripts.diffractive_imaging.sources import photographs
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS, IMAGE_FAULTS, VARIANTS, with_fault

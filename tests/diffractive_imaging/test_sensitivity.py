@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import datasets, evaluation, perturbations, sensitivity
+from workflow_scripts.diffractive_imaging import datasets, evaluation, imaging, perturbations, sensitivity
 from workflow_scripts.diffractive_imaging.perturbations import PERTURBATIONS
 from workflow_scripts.diffractive_imaging.photographs import large_enough
 from workflow_scripts.diffractive_imaging.sources import photographs
@@ -91,10 +91,10 @@ def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
     truth = evaluation.read_truth(test)
     scan = made[True]["scans"][0]
     imager = Flat(tuple(made[True][f"{scan}.phase_rad"].shape))
-    images = sensitivity.perturbed_images(imager, "ridge", "fitted", test, VARIANTS["corrected"])
+    images = imaging.perturbed_images(imager, "ridge", "fitted", test, VARIANTS["corrected"])
     assert imager.asked == len(PERTURBATIONS) == len(images)
     for estimator, stage in (("published", "pretrained"), ("corrected", "finetuned"), ("dpc", "imaged")):
-        assert not sensitivity.perturbed_images(imager, estimator, stage, test, VARIANTS["corrected"])
+        assert not imaging.perturbed_images(imager, estimator, stage, test, VARIANTS["corrected"])
     usual = {f"fitted.{scan}.image_rad": truth.images_rad[scan][None], f"fitted.{scan}.origin_px": np.array([0, 0])}
     write_arrays(answers, images | usual | {"estimator": "ridge", "seed": 0, "stages": ["fitted"]})
     rows = list(sensitivity.sensitivity_rows(test, truth, [answers]))

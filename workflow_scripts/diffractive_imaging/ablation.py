@@ -5,63 +5,20 @@ switched on for the weights of the recipe without any. Two faults are not here: 
 rows of the stage pretrain show, and epoch_by_hand means the last epoch of so short a training.
 """
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, photograph_names, read_scan
-from workflow_scripts.diffractive_imaging.estimators import NetworkEstimator, PatchImager, patches_of
 from workflow_scripts.diffractive_imaging.evaluation import Truth
 from workflow_scripts.diffractive_imaging.perfect_patches import cut_like
-from workflow_scripts.diffractive_imaging.reconstruction import oriented
 from workflow_scripts.diffractive_imaging.settings import Evaluate
-from workflow_scripts.diffractive_imaging.variants import IMAGE_FAULTS, NO_FAULT, with_fault
-from workflow_scripts.learning.devices import Precision
+from workflow_scripts.diffractive_imaging.variants import IMAGE_FAULTS
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
 from workflow_scripts.study.tables import condition, metric_row
 from workflow_scripts.workflow.files import read_arrays
-
-
-def predict_ablation(
-    test: Path, weights: Path, fault: str, seed: int, device: torch.device, precision: Precision, batch_size: int
-) -> dict[str, np.ndarray]:
-    """What a network trained with one fault, or with `NO_FAULT`, says of a test file.
-
-    Args:
-        seed: of the training; also shuffles the published stitching.
-
-    Returns:
-        seed; scans, the C photographs; faults (F,), the one given and, of the recipe without any, `IMAGE_FAULTS`;
-        patches_rad (S, D, M, K) of the test set, as `evaluation.Truth`; for each fault and scan at full dose
-        <fault>.<scan>.image_rad float32 (h, w) in object pixels, and its <fault>.<scan>.origin_px.
-    """
-    light = Illumination.read(test)
-    found = read_arrays(test, ["counts", "test_dose_e"])
-    faults = (NO_FAULT, *IMAGE_FAULTS) if fault == NO_FAULT else (fault,)
-    scans = photograph_names(test)
-    network = NetworkEstimator(weights, light, with_fault(fault), device, precision, batch_size)
-    arrays = {
-        "seed": np.int64(seed),
-        "scans": np.array(scans),
-        "faults": np.array(faults),
-        "patches_rad": patches_of(network, found["counts"], found["test_dose_e"].tolist(), light),
-    }
-    for name in faults:
-        variant = with_fault(name)
-        imager = PatchImager(network, light, variant, seed)
-        for scan_name in scans:
-            scan = read_scan(test, scan_name, light.dose_e)
-            counts = oriented(scan.counts, scan.detector_transposed, variant)
-            image, _ = imager(counts, scan.positions_px, light.dose_e)
-            arrays[f"{name}.{scan_name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
-            arrays[f"{name}.{scan_name}.origin_px"] = np.array(image.origin)
-            print(f"{name} {scan_name}", file=sys.stderr, flush=True)
-    return arrays
 
 
 @dataclass(frozen=True)

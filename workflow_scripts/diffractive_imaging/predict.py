@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.ablation import predict_ablation
 from workflow_scripts.diffractive_imaging.datasets import Illumination
 from workflow_scripts.diffractive_imaging.estimators import (
     CenterOfMassImager,
@@ -19,8 +18,7 @@ from workflow_scripts.diffractive_imaging.estimators import (
     RidgeEstimator,
     patches_of,
 )
-from workflow_scripts.diffractive_imaging.imaging import images_of
-from workflow_scripts.diffractive_imaging.sensitivity import perturbed_images
+from workflow_scripts.diffractive_imaging.imaging import images_of, perturbed_images, predict_ablation
 from workflow_scripts.diffractive_imaging.settings import Predict
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS, Variant
 from workflow_scripts.learning.devices import leased_device
