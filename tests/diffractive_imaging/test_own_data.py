@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.diffractive_imaging import own_scan
 from workflow_scripts.diffractive_imaging.datasets import read_scan
-from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN, Window, along_object, find_disc, prepare
+from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN, Window, find_disc, prepare
 from workflow_scripts.diffractive_imaging.settings import Apply
 from workflow_scripts.optics.diffraction import far_field
 from workflow_scripts.workflow.errors import InputError
@@ -35,7 +35,7 @@ def prepared(folder, stack, positions_file=None, probe_file=None, **changes):
 def test_what_was_recorded_comes_back(tmp_path, scene, stack):
     found = prepared(tmp_path, stack)
     write_arrays(tmp_path / "scan.npz", found.arrays())
-    scan = along_object(read_scan(tmp_path / "scan.npz", OWN_SCAN, found.light.dose_e))
+    scan = read_scan(tmp_path / "scan.npz", OWN_SCAN, found.light.dose_e).along_object()
     assert torch.equal(scan.counts, scene[2])
     shift = scene[1][0] - scan.positions_px[0]
     assert torch.allclose(scan.positions_px + shift, scene[1])

@@ -5,7 +5,7 @@ from pydantic import Field
 
 from workflow_scripts.diffractive_imaging import ptychography
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
-from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN, along_object
+from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN
 from workflow_scripts.diffractive_imaging.phase_image import (
     PhaseImage,
     correlation,
@@ -34,7 +34,7 @@ def apply(job: Job[Arguments]) -> None:
     """Write the image in three formats, and how well it explains the patterns before and after finetuning."""
     arguments, report = job.arguments, read_json(job.input("report"))
     light = Illumination.read(job.input("scan"))
-    scan = along_object(read_scan(job.input("scan"), OWN_SCAN, light.dose_e))
+    scan = read_scan(job.input("scan"), OWN_SCAN, light.dose_e).along_object()
     images: dict[str, PhaseImage] = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)

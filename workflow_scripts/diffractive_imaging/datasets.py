@@ -82,6 +82,12 @@ class Scan:
     positions_px: Tensor
     detector_transposed: bool
 
+    def along_object(self) -> "Scan":
+        """The same scan with the axes of its patterns along the object's."""
+        if not self.detector_transposed:
+            return self
+        return Scan(self.counts.transpose(1, 2).contiguous(), self.positions_px, detector_transposed=False)
+
 
 def read_scan(path: Path, name: str, dose_e: float) -> Scan:
     """One scan of a test file, without its truth, at one of the file's test_dose_e.

@@ -15,7 +15,7 @@ from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, read_scan
+from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
 from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth, scanned_objects
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.optics.diffraction import diffraction_pattern
@@ -38,7 +38,7 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
     for (name, scans, about), dose in product(scanned_objects(truth), truth.dose_e):
         if dose * beam.max() < LEAST_EXPECTED_E:
             continue
-        measured = {scan: _oriented(read_scan(test, scan, dose)) for scan in scans}
+        measured = {scan: read_scan(test, scan, dose).along_object() for scan in scans}
         rows = {
             scan: inner_patterns(found.positions_px, truth.light.n, settings.seed) for scan, found in measured.items()
         }
@@ -61,12 +61,6 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
             interval = bootstrap(np.array(values), seed=settings.seed, resamples=settings.bootstrap_samples)
             where = {"condition": condition(dose_e=dose, object=name, **about, **stage), "seed": prediction.seed}
             yield metric_row(prediction.estimator, "chi_square_reduced", "1", interval, **where)
-
-
-def _oriented(scan: Scan) -> Scan:
-    """The scan with the axes of the object, in which all images lie."""
-    counts = scan.counts.transpose(-2, -1) if scan.detector_transposed else scan.counts
-    return Scan(counts, scan.positions_px, detector_transposed=False)
 
 
 def inner_patterns(positions_px: Tensor, n: int, seed: int) -> Tensor:

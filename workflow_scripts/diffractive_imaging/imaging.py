@@ -58,9 +58,9 @@ def perturbed_images(imager: Imager, estimator: str, stage: str, test: Path, var
     if estimator not in PERTURBED_ESTIMATORS or stage == FINETUNED:
         return {}
     arrays = {}
+    dose = Illumination.read(test).dose_e
     for name, scan in _scans(test):
         counts = oriented(scan.counts, scan.detector_transposed, variant)
-        dose = float(read_arrays(test, ["dose_e"])["dose_e"])
         image, _ = imager(counts, scan.positions_px, dose)
         arrays[f"{stage}.perturbed.{name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
     return arrays

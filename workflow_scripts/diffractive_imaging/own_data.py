@@ -257,10 +257,3 @@ def _probe(settings: OwnProbe, window: Window, radius_px: float, mean: np.ndarra
     probe = make_probe(window.n, voltage, semiangle, radius_px, settings.defocus_a, settings.cs_mm)
     # Where the disc lies off the central pixel by part of one, the wave carries a ramp of phase.
     return probe * torch.exp(2j * torch.pi * (y * axis[:, None] + x * axis) / window.n)
-
-
-def along_object(scan: Scan) -> Scan:
-    """The same scan with the axes of its patterns along the object's."""
-    if not scan.detector_transposed:
-        return scan
-    return Scan(scan.counts.transpose(1, 2).contiguous(), scan.positions_px, detector_transposed=False)
