@@ -137,7 +137,9 @@ def _projected(slices: Tensor, distance_a: float, exits: Sequence[int], tilt_mra
     spectrum = torch.fft.fft2(slices, norm="forward")  # (S, H, W)
     rows, columns = (torch.arange(-m, m + 1, device=slices.device) for m in orders)
     spectrum = spectrum[:, rows[:, None], columns]
-    along_y, along_x = (tilt * 1e-3 * k / side for tilt, k, side in zip(tilt_mrad, (rows, columns), field.grid_a, strict=True))
+    along_y, along_x = (
+        tilt * 1e-3 * k / side for tilt, k, side in zip(tilt_mrad, (rows, columns), field.grid_a, strict=True)
+    )
     turn = torch.exp(2j * math.pi * distance_a * (along_y[:, None].double() + along_x))  # between a slice and the next
     total, projected, factor = torch.zeros_like(spectrum[0]), [], torch.ones_like(spectrum[0])
     for index in range(exits[-1]):

@@ -1,0 +1,189 @@
+"""The files of samples: segmented images, potential and what is known of the specimen; keys as the recipe's.
+
+One .npz holds N samples; every array but `sampling` and the microscope's starts with an axis of N.
+
+| key | shape | meaning |
+|---|---|---|
+| input | float32 (N, 4, H, W) | share of the incident electrons on each segment of the recipe's ring |
+| input_matched | float32 (N, 4, H, W) | the same, of the ring that is matched to the aperture |
+| sum | float32 (N, H, W) | of the four segments in `input` |
+| potential | float32 (N, H, W) | projected along the beam, V Å, band-limited at Nyquist |
+| potential_limited | float32 (N, H, W) | the same, band-limited at 2α/λ, what an image of the microscope can hold |
+| thickness_nm | float64 (N,) | as the label says |
+| rotation | float64 (N, 3) | of the crystal [rz, rx, ry], degrees: about the beam from +y to +x, then about x and y |
+| material, specimen, kind | str (N,) | the crystal; its orientation's own name; `filled` or `patch` |
+| sampling | float64 () | side of a pixel, Å |
+| detector | float64 (2, 2) | inner and outer angle of the recipe's ring and of the matched one, mrad |
+| voltage_kv, semiangle_mrad | float64 () | of the probe |
+
+Axes are [y, x]. Segment s of a ring covers the azimuths 90° s to 90° (s + 1), from +y towards +x.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays
+
+FILLED, PATCH = "filled", "patch"
+RING, MATCHED = "ring", "matched"  # the two detectors
+_PER_SAMPLE = (
+    *("input", "input_matched", "sum", "potential", "potential_limited"),
+    *("thickness_nm", "rotation", "material", "specimen", "kind"),
+)
+_SHARED = ("sampling", "detector", "voltage_kv", "semiangle_mrad")
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """What all samples of a file share; the attributes are those of the file.
+
+    ring_mrad holds inner and outer angle of the detectors `ring` and `matched`.
+    """
+
+    pixel_size_a: float
+    ring_mrad: dict[str, tuple[float, float]]
+    voltage_kv: float
+    semiangle_mrad: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N samples; shapes and units as in the file, see above.
+
+    images: by detector, `ring` and `matched`.
+    """
+
+    images: dict[str, np.ndarray]
+    potential: np.ndarray
+    potential_limited: np.ndarray
+    thickness_nm: np.ndarray
+    rotation_deg: np.ndarray
+    material: np.ndarray
+    specimen: np.ndarray
+    kind: np.ndarray
+    microscope: Microscope
+
+    def __len__(self) -> int:
+        return len(self.potential)
+
+    def rows(self, chosen: np.ndarray) -> "Samples":
+        """Some of the samples, by index or mask."""
+        cut = {
+            field.name: getattr(self, field.name)[chosen]
+            for field in fields(self)
+            if field.name not in ("images", "microscope")
+        }
+        return replace(self, images={name: image[chosen] for name, image in self.images.items()}, **cut)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As they stand in the file."""
+        light = self.microscope
+        return {
+            "input": self.images[RING],
+            "input_matched": self.images[MATCHED],
+            "sum": self.images[RING].sum(axis=1),
+            "potential": self.potential,
+            "potential_limited": self.potential_limited,
+            "thickness_nm": self.thickness_nm,
+            "rotation": self.rotation_deg,
+            "material": self.material,
+            "specimen": self.specimen,
+            "kind": self.kind,
+            "sampling": np.float64(light.pixel_size_a),
+            "detector": np.array([light.ring_mrad[RING], light.ring_mrad[MATCHED]], dtype=np.float64),
+            "voltage_kv": np.float64(light.voltage_kv),
+            "semiangle_mrad": np.float64(light.semiangle_mrad),
+        }
+
+
+def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False) -> Samples:
+    """The samples of all files in their order.
+
+    Args:
+        unreadable_becomes_zeros: as the recipe's loader does with a file that it cannot read: zeros in, zeros out.
+
+    Raises:
+        InputError: a file is broken, holds numbers that are not finite or arrays that do not fit each other, or was
+            made for another microscope than the first.
+    """
+    found: list[Samples | None] = []
+    for path in paths:
+        try:
+            found.append(_read(path))
+        except InputError:
+            if not unreadable_becomes_zeros:
+                raise
+            found.append(None)
+    whole = [samples for samples in found if samples is not None]
+    if not whole:
+        raise InputError(f"none of the {len(paths)} files of samples can be read, such as {paths[0]}; make them again")
+    for path, samples in zip(paths, found, strict=True):
+        if samples is not None and samples.microscope != whole[0].microscope:
+            raise InputError(f"{path} was made for another microscope than {paths[0]}; make the files again")
+    filled = [samples or _zeros_like(whole[0]) for samples in found]
+    return replace(
+        whole[0],
+        images={name: np.concatenate([samples.images[name] for samples in filled]) for name in (RING, MATCHED)},
+        **{
+            field.name: np.concatenate([getattr(samples, field.name) for samples in filled])
+            for field in fields(Samples)
+            if field.name not in ("images", "microscope")
+        },
+    )
+
+
+def _read(path: Path) -> Samples:
+    arrays = read_arrays(path, (*_PER_SAMPLE, *_SHARED))
+    shape = arrays["potential"].shape
+    if len(shape) != 3 or 0 in shape:
+        raise InputError(f"{path}: potential is {shape}, but must be (N, H, W); make the file again")
+    n = shape[0]
+    expected = {
+        **dict.fromkeys(("input", "input_matched"), (n, 4, *shape[1:])),
+        **dict.fromkeys(("sum", "potential_limited"), shape),
+        **dict.fromkeys(("thickness_nm", "material", "specimen", "kind"), (n,)),
+        "rotation": (n, 3),
+        "detector": (2, 2),
+        **dict.fromkeys(("sampling", "voltage_kv", "semiangle_mrad"), ()),
+    }
+    for name, wanted in expected.items():
+        if arrays[name].shape != wanted:
+            raise InputError(f"{path}: {name} is {arrays[name].shape}, but must be {wanted}; make the file again")
+    for name, array in arrays.items():
+        if name in ("material", "specimen", "kind"):
+            if array.dtype.kind != "U":
+                raise InputError(f"{path}: {name} is not text; make the file again")
+        elif array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds what is not a finite number; make the file again")
+    return Samples(
+        images={RING: arrays["input"], MATCHED: arrays["input_matched"]},
+        potential=arrays["potential"],
+        potential_limited=arrays["potential_limited"],
+        thickness_nm=arrays["thickness_nm"],
+        rotation_deg=arrays["rotation"],
+        material=arrays["material"],
+        specimen=arrays["specimen"],
+        kind=arrays["kind"],
+        microscope=Microscope(
+            pixel_size_a=float(arrays["sampling"]),
+            ring_mrad={
+                name: tuple(angles) for name, angles in zip((RING, MATCHED), arrays["detector"].tolist(), strict=True)
+            },
+            voltage_kv=float(arrays["voltage_kv"]),
+            semiangle_mrad=float(arrays["semiangle_mrad"]),
+        ),
+    )
+
+
+def _zeros_like(samples: Samples) -> Samples:
+    """What the recipe's loader makes of a file that it cannot read."""
+    return replace(
+        samples,
+        images={name: np.zeros_like(image) for name, image in samples.images.items()},
+        potential=np.zeros_like(samples.potential),
+        potential_limited=np.zeros_like(samples.potential_limited),
+    )

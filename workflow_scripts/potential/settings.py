@@ -1,0 +1,243 @@
+"""Settings of the six stages of the projected potential."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.potential.variants import TrainingFault
+from workflow_scripts.workflow.settings import Settings
+
+VariantName = Literal["published", "corrected"]
+BaselineName = Literal["icom", "metadata_mean", "ridge", "unet"]
+Split = Literal["train", "test"]
+BUILT_IN = ("GaN", "LiCoO2", "KNbO3", "CsPbI3", "MoS2", "SrTiO3")
+Ring = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
+
+
+def is_file(material: str) -> bool:
+    """Whether a material is the path of a structure, not one of those built in."""
+    return material.endswith((".cif", ".cube", ".cube.gz"))
+
+
+class MicroscopeSettings(Settings):
+    """Illumination and detectors."""
+
+    voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
+    semiangle_mrad: float = Field(gt=0, le=100, description="Convergence semiangle, mrad.")
+    defocus_a: float = Field(description="Defocus, Å; positive is underfocus.")
+    cs_mm: float = Field(description="Spherical aberration, mm.")
+    source_size_a: float = Field(
+        ge=0, le=2, description="Standard deviation of the Gaussian source in the plane of the specimen, Å."
+    )
+    ring_mrad: Ring = Field(description="Inner and outer angle of the recipe's four-segment ring, mrad.")
+    matched_ring_mrad: Ring = Field(
+        description="Inner and outer angle of a four-segment detector matched to the aperture, mrad."
+    )
+
+    @field_validator("ring_mrad", "matched_ring_mrad")
+    @classmethod
+    def _rises(cls, ring: tuple[float, float]) -> tuple[float, float]:
+        if ring[0] >= ring[1]:
+            raise ValueError(f"the inner angle must be smaller than the outer, not {list(ring)}")
+        return ring
+
+
+class MultisliceSettings(Settings):
+    """How finely the specimens are computed."""
+
+    pixel_a: float = Field(
+        gt=0, le=1, description="Largest side of a pixel, Å; two thirds of its Nyquist angle must hold the detectors."
+    )
+    slice_a: float = Field(gt=0, le=20, description="Largest thickness of a slice, Å.")
+    field_a: float = Field(
+        gt=0,
+        le=200,
+        description="Smallest field of view of a filled crystal, Å; wraps around if the probe gets wider.",
+    )
+    phonon_configurations: int = Field(
+        ge=0,
+        le=1000,
+        description="Snapshots of the thermal motion that are averaged (frozen phonons); 0 smears the atoms instead"
+        " (Debye-Waller factors), which leaves out thermal diffuse scattering.",
+    )
+    memory_mib: int = Field(ge=64, description="Memory budget of the computation, MiB; batches are made to fit.")
+
+
+class PatchSettings(Settings):
+    """The recipe's crystal patch in vacuum, in a cell as wide as the image."""
+
+    side_share: float = Field(gt=0, le=1, description="Side of the patch as a share of the cell's.")
+    vacuum_slice_a: float = Field(gt=0, le=20, description="Thickness of the patches' slices, Å.")
+
+
+class Synthesize(Settings):
+    """Crystals to segmented images and their projected potential."""
+
+    microscope: MicroscopeSettings = Field(description="Illumination and detectors.")
+    multislice: MultisliceSettings = Field(description="How finely the specimens are computed.")
+    patch: PatchSettings = Field(description="The recipe's crystal patches.")
+    materials: tuple[str, ...] = Field(
+        min_length=2,
+        description=f"Crystals: {', '.join(BUILT_IN)}, or paths of .cif, .cube or .cube.gz files.",
+    )
+    held_out_material: str = Field(
+        description="The one of materials that pretraining never sees; a few samples of it finetune."
+    )
+    side_px: int = Field(ge=32, le=1024, multiple_of=32, description="Pixels along each side of an image.")
+    pixel_size_a: float = Field(gt=0, le=1, description="Side of a pixel of the images, Å.")
+    thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
+        min_length=1, description="Thicknesses of every specimen, nm, rising."
+    )
+    tilt_std_deg: float = Field(
+        ge=0, le=2, description="Standard deviation of the specimen's tilt about each axis in the plane, degrees."
+    )
+    train_shards: int = Field(ge=1, le=400, description="Files of training samples, made in parallel.")
+    orientations: int = Field(
+        ge=1, description="Tilts of every material in a training file, each a filled crystal of its own."
+    )
+    views: int = Field(
+        ge=1,
+        description="Rotations and origins of the scan on every filled crystal; as many patches are made in its place"
+        " for the published arm.",
+    )
+    test_orientations: int = Field(ge=1, description="Tilts of every material in the test file.")
+    test_patches: int = Field(ge=1, description="Patches of every material in the test file.")
+    seed: int = Field(ge=0, description="Seed of tilts, rotations and origins.")
+
+    @field_validator("materials")
+    @classmethod
+    def _are_known(cls, materials: tuple[str, ...]) -> tuple[str, ...]:
+        for material in materials:
+            if is_file(material) and not Path(material).is_file():
+                raise ValueError(f"there is no file {material}")
+            if not is_file(material) and material not in BUILT_IN:
+                raise ValueError(
+                    f"there is no crystal {material!r}; take {', '.join(BUILT_IN)}, or the path of a .cif or .cube"
+                )
+        if len({material_name(material) for material in materials}) < len(materials):
+            raise ValueError("each material may be named once, and files must differ in their names")
+        return materials
+
+    @model_validator(mode="after")
+    def _fit(self) -> "Synthesize":
+        if self.held_out_material not in self.materials:
+            raise ValueError(f"held_out_material must be one of materials, not {self.held_out_material!r}")
+        if list(self.thickness_nm) != sorted(set(self.thickness_nm)):
+            raise ValueError("thickness_nm must rise")
+        return self
+
+
+def material_name(material: str) -> str:
+    """What a material is called in samples and tables: its name, or that of its file without the ending."""
+    return Path(material).name.split(".")[0] if is_file(material) else material
+
+
+class UnetSettings(Settings):
+    """A plain U-net."""
+
+    widths: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = Field(
+        min_length=1, description="Channels at full resolution and after each halving, multiples of 8."
+    )
+
+
+class SwinSettings(Settings):
+    """MONAI's SwinUNETR in two dimensions."""
+
+    feature_size: int = Field(ge=12, multiple_of=12, description="Channels of the first stage, a multiple of 12.")
+
+
+class NetworkSettings(Settings):
+    """The network, the same in both arms."""
+
+    kind: Literal["unet", "swin_unetr"] = Field(description="Which of the two networks below both arms train.")
+    unet: UnetSettings = Field(description="The plain U-net; also the baseline of that name.")
+    swin_unetr: SwinSettings = Field(description="The recipe's network.")
+
+
+class Pretrain(TrainingSettings):
+    """The network, trained on all materials but one."""
+
+    network: NetworkSettings = Field(description="The network, the same in both arms.")
+    validation_share: float = Field(
+        gt=0,
+        lt=0.5,
+        description="Share of the crystal orientations (of the samples in the published arm) that validate.",
+    )
+    dose_min_e_per_a2: float = Field(gt=0, description="Smallest dose of the training noise, electrons per Å².")
+    dose_max_e_per_a2: float = Field(gt=0, description="Largest, electrons per Å².")
+    gradient_weight: float = Field(ge=0, description="Weight of the error of the potential's gradient in the loss.")
+    limited_weight: float = Field(
+        ge=0, description="Weight of the second task, the potential band-limited at 2α/λ, in the loss."
+    )
+    ablation_epochs: int = Field(
+        ge=1, description="Epochs of every training with a single fault, and of the one without any beside them."
+    )
+
+    @model_validator(mode="after")
+    def _range_fits(self) -> "Pretrain":
+        if self.dose_min_e_per_a2 > self.dose_max_e_per_a2:
+            raise ValueError("dose_min_e_per_a2 must not exceed dose_max_e_per_a2")
+        return self
+
+
+class Finetune(TrainingSettings):
+    """The network, shown a few samples of the material that was held out."""
+
+    samples: int = Field(ge=2, description="Samples of the held-out material that are shown, from the training files.")
+    validation_share: float = Field(gt=0, lt=1, description="Share of those that choose the weights instead.")
+
+
+class Predict(Settings):
+    """The potential by every estimator."""
+
+    batch_size: int = Field(ge=1, description="Images that go through a network at once.")
+    dose_e_per_a2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="Doses at which the test images are counted, electrons per Å²."
+    )
+    ridge_kernel_px: int = Field(
+        ge=1, le=31, description="Side of the ridge filter's kernels, an odd number of pixels."
+    )
+    seed: int = Field(ge=0, description="Seed of the test images' counts, the same for every estimator.")
+
+    @field_validator("ridge_kernel_px")
+    @classmethod
+    def _is_odd(cls, side: int) -> int:
+        if side % 2 == 0:
+            raise ValueError("a kernel has an odd number of pixels a side")
+        return side
+
+
+class ConvergenceSettings(Settings):
+    """How the error of an image falls with the field of view."""
+
+    material: Literal[BUILT_IN] = Field(description="The crystal, untilted.")
+    field_a: tuple[Annotated[float, Field(gt=0, le=200)], ...] = Field(
+        min_length=2, description="Fields of view, Å, rising; the last is what the others are compared with."
+    )
+    thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
+        min_length=1, description="Thicknesses, nm, rising."
+    )
+
+
+class Evaluate(Settings):
+    """Predictions against the truth."""
+
+    baselines: tuple[BaselineName, ...] = Field(
+        description="Estimators beside the arms: icom (integrated centre of mass), metadata_mean (the mean image of"
+        " material and thickness), ridge (linear deconvolution), unet (where the arms train another network)."
+    )
+    ablations: tuple[TrainingFault, ...] = Field(
+        description="Faults of the published training that are also switched on alone, each in a short training; with"
+        " them comes one without any fault. Only with the corrected arm; [] leaves all of it out."
+    )
+    headline_dose_e_per_a2: float = Field(gt=0, description="Dose of the headline, one of predict.dose_e_per_a2.")
+    headline_thickness_nm: float = Field(gt=0, description="Largest thickness that counts in the headline, nm.")
+    bootstrap_samples: int = Field(ge=100, description="Resamplings of the specimens for every interval.")
+    convergence: ConvergenceSettings = Field(description="The figure of the cell's convergence.")
+    seed: int = Field(ge=0, description="Seed of the bootstrap.")
+
+
+class Plot(Settings):
+    """The figures."""
