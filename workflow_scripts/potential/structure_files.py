@@ -26,6 +26,7 @@ _LARGEST_FILE_BYTES = 20 * 2**20
 _MOST_ATOMS = 20_000
 _HEAVIEST = 103  # the last element whose scattering factors are known
 _CELL_SIDES_A = (1.0, 500.0)
+_ANGLES_DEG = (10.0, 170.0)
 _SMALLEST_ATOM_A3 = 2.0
 _CLOSEST_A = 0.3
 # Images of a site under symmetry that lie closer than this are one atom: the coordinates are rounded.
@@ -74,7 +75,6 @@ def read_structure(path: Path, zone_axis: tuple[int, int, int] = (0, 0, 1)) -> C
         raise InputError(
             f"{path}: not a whole .{kind} file ({reason}); export the structure again, or copy the file again"
         ) from None
-    _check(atoms, path)
     name = re.sub(r"\.(cif|cube)(\.gz)?$", "", path.name, flags=re.IGNORECASE)
     try:
         return from_atoms(name, atoms, zone_axis, {})
@@ -111,7 +111,9 @@ def _from_cube(content: bytes, path: Path) -> ase.Atoms:
     if min(counts[1:]) < 1:
         raise InputError(f"{path}: found {counts[1:]} voxels, expected positive numbers, which mean Bohr; export again")
     # The cell and the atoms alone: the grid may be cut off.
-    return read_cube(io.StringIO("\n".join(lines)), read_data=False)["atoms"]
+    atoms = read_cube(io.StringIO("\n".join(lines)), read_data=False)["atoms"]
+    _check(atoms, path)
+    return atoms
 
 
 def _from_cif(content: bytes, path: Path) -> ase.Atoms:
@@ -123,6 +125,8 @@ def _from_cif(content: bytes, path: Path) -> ase.Atoms:
     block = blocks[0]
     symbols = _symbols(block, path)
     sites = _numbers([_column(block, f"_atom_site_fract_{axis}") for axis in "xyz"], "coordinates", path).T
+    if not len(sites):
+        raise InputError(f"{path}: found no atoms in its loop of sites; complete the list of atoms")
     if len(sites) != len(symbols):
         raise InputError(
             f"{path}: found {len(symbols)} elements for {len(sites)} positions; complete the list of atoms"
@@ -136,7 +140,14 @@ def _from_cif(content: bytes, path: Path) -> ase.Atoms:
     parameters = block.get_cellpar()
     if parameters is None:
         raise InputError(f"{path}: found no cell, expected _cell_length_a to _cell_angle_gamma; complete the file")
-    cell_a = cellpar_to_cell(_numbers(parameters, "cell parameters", path))
+    parameters = _numbers(parameters, "cell parameters", path)
+    _check_sides(parameters[:3], path)
+    if parameters[3:].min() < _ANGLES_DEG[0] or parameters[3:].max() > _ANGLES_DEG[1]:
+        raise InputError(
+            f"{path}: found the cell angles {', '.join(f'{angle:g}' for angle in parameters[3:])}°, "
+            f"expected {_ANGLES_DEG[0]:g} to {_ANGLES_DEG[1]:g}°; correct the cell"
+        )
+    cell_a = cellpar_to_cell(parameters)
     rotations, translations = _operations(block, float(parameters[5]))
     if len(rotations) * len(sites) > 10 * _MOST_ATOMS:
         raise InputError(f"{path}: found {len(sites)} sites and {len(rotations)} operations; cut out one cell")
@@ -146,6 +157,7 @@ def _from_cif(content: bytes, path: Path) -> ase.Atoms:
         elements += [symbol] * len(images)
         fractional.append(images)
     atoms = ase.Atoms(elements, scaled_positions=np.concatenate(fractional), cell=cell_a, pbc=True)
+    _check(atoms, path)
     _check_formula(block, Counter(elements), path)
     return atoms
 
@@ -194,10 +206,12 @@ def _operations(block: CIFBlock, gamma_deg: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _distinct(images: np.ndarray, cell_a: np.ndarray) -> np.ndarray:
-    """Of the images (n, 3) of a site, one of each group that rounding alone sets apart."""
-    difference = images[:, None] - images[None]
-    close = np.linalg.norm((difference - difference.round()) @ cell_a, axis=-1) < _ONE_SITE_A
-    return images[close.argmax(axis=1) == np.arange(len(images))]
+    """Of the images (n, 3) of a site, the middle of each group that rounding alone sets apart: on the very axis."""
+    apart = images[None] - images[:, None]  # (n, n, 3)
+    apart -= apart.round()
+    close = np.linalg.norm(apart @ cell_a, axis=-1) < _ONE_SITE_A
+    middles = images + (apart * close[..., None]).sum(axis=1) / close.sum(axis=1, keepdims=True)
+    return middles[close.argmax(axis=1) == np.arange(len(images))]
 
 
 def _check_formula(block: CIFBlock, found: Counter, path: Path) -> None:
@@ -234,12 +248,7 @@ def _check(atoms: ase.Atoms, path: Path) -> None:
     if unknown:
         raise InputError(f"{path}: found the atomic number {unknown[0]}, expected 1 to {_HEAVIEST}; correct the atom")
     sides = np.linalg.norm(cell_a, axis=1)
-    shortest, longest = _CELL_SIDES_A
-    if sides.min() < shortest or sides.max() > longest:
-        raise InputError(
-            f"{path}: found a cell of {sides[0]:.3g} × {sides[1]:.3g} × {sides[2]:.3g} Å, "
-            f"expected sides of {shortest:g} to {longest:g} Å; correct the cell or its unit"
-        )
+    _check_sides(sides, path)
     volume = abs(np.linalg.det(cell_a))
     if volume < 0.05 * sides.prod() or volume < _SMALLEST_ATOM_A3 * len(atoms):
         raise InputError(
@@ -251,4 +260,13 @@ def _check(atoms: ase.Atoms, path: Path) -> None:
         raise InputError(
             f"{path}: found two atoms {distance.min():.2f} Å apart, one of them {atoms.symbols[int(first[0])]}, "
             f"expected at least {_CLOSEST_A} Å; remove doubled or disordered atoms"
+        )
+
+
+def _check_sides(sides_a: np.ndarray, path: Path) -> None:
+    shortest, longest = _CELL_SIDES_A
+    if sides_a.min() < shortest or sides_a.max() > longest:
+        raise InputError(
+            f"{path}: found a cell of {sides_a[0]:.3g} × {sides_a[1]:.3g} × {sides_a[2]:.3g} Å, "
+            f"expected sides of {shortest:g} to {longest:g} Å; correct the cell or its unit"
         )
