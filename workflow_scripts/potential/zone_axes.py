@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from ase.geometry import minkowski_reduce
 from scipy.spatial import cKDTree
 
 # Cells within the first are exact but for rounded lattice parameters; up to the second the crystal is strained to fit.
@@ -16,6 +17,7 @@ _WORTH = 4.0
 # Fractional coordinates agree within this distance: those of files are rounded.
 _SAME_A = 0.05
 _MOST_VECTORS = 1500  # perpendicular to the beam, shortest first
+_MOST_ATOMS = 1000  # in larger cells no translations are looked for, since all pairs of atoms would be tried
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ def orthogonal_box(
     Raises:
         ValueError: no cell is orthogonal within 0.5° with sides of at most 60 Å.
     """
-    centring = _centring(cell_a, fractional, numbers)
-    steps, vectors = _lattice_vectors(cell_a, centring)  # (M, 3) fractional and Å, by length
     beam = np.asarray(zone_axis) @ cell_a
+    # Everything is counted along the shortest lattice vectors: along those of a skew cell it would be many more steps.
+    reduced_a, change = minkowski_reduce(cell_a)
+    change = np.asarray(change, dtype=np.float64)  # integers, reduced = change @ given
+    fractional = _wrapped(fractional @ np.linalg.inv(change))
+    steps = _lattice_vectors(reduced_a, _centring(reduced_a, fractional, numbers), change)  # (M, 3)
+    vectors = steps @ reduced_a  # Å
     beam = beam / np.linalg.norm(beam)
     along = vectors @ beam / np.linalg.norm(vectors, axis=1)  # (M,) cosines
     parallel = np.flatnonzero(along > 1 - 1e-9)
@@ -59,7 +65,7 @@ def orthogonal_box(
         raise ValueError(f"the crystal repeats only after more than {LARGEST_SIDE_A:g} Å along [{_text(zone_axis)}]")
     found = None
     for tolerance_deg in (TOLERANCE_DEG, _EXACT_DEG):
-        pair = _smallest_pair(steps, vectors, np.abs(along), beam, tolerance_deg)
+        pair = _smallest_pair(steps @ change, vectors, np.abs(along), beam, tolerance_deg)
         if pair is not None and (found is None or pair[0] <= _WORTH * found[0]):
             found = pair
     if found is None:
@@ -68,7 +74,7 @@ def orthogonal_box(
             f"within {TOLERANCE_DEG:g}°"
         )
     chosen = [found[1], found[2], parallel[0]]
-    return _filled(cell_a, fractional, steps[chosen], vectors[chosen])
+    return _filled(fractional, steps[chosen], vectors[chosen])
 
 
 def _text(indices: tuple[int, int, int]) -> str:
@@ -77,6 +83,8 @@ def _text(indices: tuple[int, int, int]) -> str:
 
 def _centring(cell_a: np.ndarray, fractional: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """(T, 3) translations within the cell that leave the crystal as it is, in fractions; the first is zero."""
+    if len(numbers) > _MOST_ATOMS:
+        return np.zeros((1, 3))
     kinds, counts = np.unique(numbers, return_counts=True)
     trees = {kind: cKDTree(_wrapped(fractional[numbers == kind]), boxsize=1.0) for kind in kinds}
 
@@ -110,11 +118,11 @@ def _wrapped(fractional: np.ndarray) -> np.ndarray:
 def _rational(shift: np.ndarray) -> np.ndarray:
     """A translation as it would be without rounding: multiples of 1/24 where close, as centred lattices have."""
     nearest = (shift * 24).round() / 24
-    return np.where(np.abs(shift - nearest) < 2e-3, nearest, shift)
+    return np.where(np.abs(shift - nearest) < 5e-4, nearest, shift)
 
 
-def _lattice_vectors(cell_a: np.ndarray, centring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All lattice vectors up to the largest side, by length: (M, 3) fractional and (M, 3) Å."""
+def _lattice_vectors(cell_a: np.ndarray, centring: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """All lattice vectors up to the largest side, by length: (M, 3) in steps along the cell."""
     # |n_i| = |r · a*_i| ≤ |r| |a*_i|
     limits = np.ceil(LARGEST_SIDE_A * np.linalg.norm(np.linalg.inv(cell_a), axis=0)).astype(int)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in limits), indexing="ij"), axis=-1).reshape(-1, 3)
@@ -124,16 +132,24 @@ def _lattice_vectors(cell_a: np.ndarray, centring: np.ndarray) -> tuple[np.ndarr
         lengths = np.linalg.norm(steps @ cell_a, axis=1)
         parts.append(steps[(lengths <= LARGEST_SIDE_A) & (lengths > 1e-6)])
     steps = np.concatenate(parts)
-    vectors = steps @ cell_a
-    # Ties are broken by the indices, so that the choice depends on nothing else.
-    order = np.lexsort((*(-steps.T[::-1]).round(6), np.abs(steps).sum(1).round(6), np.linalg.norm(vectors, axis=1)))
-    return steps[order], vectors[order]
+    # Ties are broken by the indices in the given cell, so that the choice depends on nothing else.
+    indices = (steps @ change).round(6)
+    lengths = np.linalg.norm(steps @ cell_a, axis=1).round(9)
+    return steps[np.lexsort((*-indices.T[::-1], np.abs(indices).sum(1), lengths))]
 
 
 def _smallest_pair(
     steps: np.ndarray, vectors: np.ndarray, along: np.ndarray, beam: np.ndarray, tolerance_deg: float
 ) -> tuple[float, int, int] | None:
-    """Area in Å² and indices of the two vectors across the beam that span the smallest rectangle; x and y."""
+    """Area in Å² and places of the two vectors across the beam that span the smallest rectangle; x and y.
+
+    Args:
+        steps: (M, 3) the vectors along the given cell.
+        vectors: (M, 3) Å.
+        along: (M,) cosines between vector and beam, without sign.
+        beam: (3,) of length 1.
+        tolerance_deg: how far an angle may be off 90°.
+    """
     sine = math.sin(math.radians(tolerance_deg))
     across = np.flatnonzero(along <= sine)[:_MOST_VECTORS]
     lengths = np.linalg.norm(vectors[across], axis=1)
@@ -161,7 +177,7 @@ def _smallest_pair(
     return float(area[first, second]), int(across[first]), int(across[second])
 
 
-def _filled(cell_a: np.ndarray, fractional: np.ndarray, steps: np.ndarray, vectors: np.ndarray) -> Box:
+def _filled(fractional: np.ndarray, steps: np.ndarray, vectors: np.ndarray) -> Box:
     """The atoms of the crystal in the cell that is spanned by vectors x, y, z, put into a box of their lengths."""
     ratio = abs(np.linalg.det(steps))
     corners = np.array(list(itertools.product((0, 2), repeat=3))) @ steps
