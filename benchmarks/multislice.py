@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -109,6 +110,13 @@ def differences(series: ImageSeries, theirs: dict[str, np.ndarray], side_a: floa
     return found
 
 
+def peak_mib(device: str) -> float:
+    """Largest memory so far, of the device or of this process."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=256, help="pixels of the field of view (default 256)")
@@ -134,6 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
             times.append(time.perf_counter() - start)
     ours_s = statistics.median(times)
     measured = {"device": options.device, "threads": options.threads, "slices": len(slices), "ours_s": ours_s}
+    measured |= {"ours_runs_s": times, "ours_peak_mib": peak_mib(options.device)}
     print(f"{options.side} x {options.side} pixels, {len(slices)} slices, {options.threads} threads")
     print(f"{'ours, ' + options.device:28}{ours_s:10.1f} s")
     missed = {}
