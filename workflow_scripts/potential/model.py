@@ -37,6 +37,7 @@ class Unet(nn.Module):
         factor = 2 ** (len(self.widths) - 1)
         if x.shape[-2] % factor or x.shape[-1] % factor:
             raise ValueError(f"{tuple(x.shape[-2:])} pixels cannot be halved {len(self.widths) - 1} times")
+        x = x.contiguous(memory_format=torch.channels_last)  # a quarter faster
         skips = []
         for depth, block in enumerate(self.down):
             x = block(functional.avg_pool2d(x, 2) if depth else x)
@@ -72,7 +73,7 @@ def make_network(settings: NetworkSettings, n_in: int, n_out: int, seed: int) ->
     """
     torch.manual_seed(seed)
     if settings.kind == "unet":
-        return Unet(n_in, n_out, settings.unet.widths)
+        return Unet(n_in, n_out, settings.unet.widths).to(memory_format=torch.channels_last)
     from monai.networks.nets import SwinUNETR  # here, since its import takes seconds
 
     return SwinUNETR(n_in, n_out, feature_size=settings.swin_unetr.feature_size, spatial_dims=2)
