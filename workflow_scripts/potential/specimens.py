@@ -6,7 +6,7 @@ and is computed on its whole cell. The potential is summed along the beam, throu
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.multislice import transmission
+from workflow_scripts.optics.phonons import displaced
 from workflow_scripts.optics.plane_waves import Field, ImageSeries, Probe, Specimen, images
 from workflow_scripts.optics.potential import projected_slices
-
-SEGMENTS = 4
+from workflow_scripts.potential.structures import Crystal
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Computed:
     """Images and potential of one specimen in one frame, at every thickness.
 
     Attributes:
-        images: series of coefficients (thicknesses, D, …) for the D segments of all detectors.
+        images: series of coefficients (thicknesses, D, …) for the D segments of all detectors, a share of the beam.
         potential: series of coefficients (thicknesses, …), V Å, without limit but that of the multislice grid.
         thickness_nm: (thicknesses,) that were passed, whole slices.
     """
@@ -60,65 +60,118 @@ class Computed:
     thickness_nm: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Fineness:
+    """How finely a specimen is computed; `settings.MultisliceSettings` explains each."""
+
+    pixel_a: float
+    slice_a: float
+    field_a: float
+    phonon_configurations: int
+    memory_mib: int
+
+
 def compute(
-    symbols: Sequence[str],
-    positions_a: np.ndarray,
-    cell_a: tuple[float, float, float],
-    debye_waller_a2: Sequence[float],
+    crystal: Crystal,
     probe: Probe,
     detectors: Sequence[Detector],
-    *,
     thickness_nm: Sequence[float],
-    field_a: float,
-    multislice_pixel_a: float,
-    slice_a: float,
-    memory_bytes: int,
+    fineness: Fineness,
+    generator: torch.Generator,
     device: torch.device,
 ) -> Computed:
     """Multislice of a cell that repeats in all directions, by all beams of the probe.
 
     Args:
-        symbols, positions_a, cell_a, debye_waller_a2: N atoms [z, y, x] and the cell (depth, height, width), Å.
+        crystal: N atoms in the cell.
         probe: with its tilt in the frame of the crystal.
         detectors: with their rotation in the frame of the crystal.
         thickness_nm: wanted, rising; the nearest whole number of slices is passed.
-        field_a: the field of view is tiled up to at least this, Å.
-        multislice_pixel_a: largest side of a pixel, Å.
-        slice_a: largest thickness of a slice, Å.
-        memory_bytes: budget of the computation.
+        fineness: the cell is tiled up to its field of view.
+        generator: of the phonons, on the CPU.
         device: where it runs.
 
     Raises:
         ValueError: as of `optics.plane_waves.images`.
     """
-    depth, *sides = cell_a
-    n_slices = math.ceil(depth / slice_a - 1e-9)
-    distance_a = depth / n_slices
-    shape = tuple(_even(side / multislice_pixel_a) for side in sides)
-    pixel_size_a = tuple(side / n for side, n in zip(sides, shape, strict=True))
-    exits = [max(1, round(10 * thickness / distance_a)) for thickness in thickness_nm]
-    boundaries = [distance_a * index for index in range(n_slices)] + [depth]
-    slices = projected_slices(
-        symbols,
-        torch.as_tensor(positions_a, dtype=torch.float64, device=device),
-        boundaries,
-        shape,
-        pixel_size_a,
-        0.5 / max(pixel_size_a),
-        debye_waller_a2,
-    )
-    field = Field(shape, pixel_size_a, tuple(max(1, math.ceil(field_a / side - 1e-9)) for side in sides))
-    through = transmission(slices, pixel_size_a, probe.voltage_kv).to(torch.complex64)
-    specimen = Specimen(through, [distance_a] * n_slices, exits)
+    at_rest = _slice(crystal, fineness, device)
+    exits = [max(1, round(10 * thickness / at_rest.distance_a)) for thickness in thickness_nm]
+    tiles = tuple(max(1, math.ceil(fineness.field_a / side - 1e-9)) for side in crystal.cell_a[1:])
+    potential = _projected(at_rest, exits, probe.tilt_mrad)
+    memory_bytes = fineness.memory_mib * 2**20
     with torch.no_grad():
-        series = images(specimen, field, probe, detectors, memory_bytes)
-    potential = _projected(slices, distance_a, exits, probe.tilt_mrad, field)
-    thickness = tuple(0.1 * distance_a * count for count in exits)
+        if not fineness.phonon_configurations:
+            field = Field(at_rest.shape, at_rest.pixel_size_a, tiles)
+            series = images(at_rest.specimen(exits, probe), field, probe, detectors, memory_bytes)
+        else:
+            # Atoms in motion do not repeat: the whole field of view, through the whole thickness, is one cell
+            whole = crystal.tiled((math.ceil(exits[-1] / len(at_rest.slices)), *tiles))
+            series = _mean(
+                _snapshot(whole, at_rest, exits, probe, detectors, memory_bytes, generator)
+                for _ in range(fineness.phonon_configurations)
+            )
     return Computed(
         ImageSeries(series.coefficients.cpu(), series.period_a),
-        ImageSeries(potential.cpu(), series.period_a),
-        thickness,
+        ImageSeries(potential.cpu(), crystal.cell_a[1:]),
+        tuple(0.1 * at_rest.distance_a * count for count in exits),
     )
+
+
+@dataclass(frozen=True)
+class _Sliced:
+    """slices (S, H, W) V Å of one period, float64, each distance_a thick."""
+
+    slices: Tensor
+    distance_a: float
+    pixel_size_a: tuple[float, float]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self.slices.shape[1:])
+
+    def specimen(self, exits: Sequence[int], probe: Probe) -> Specimen:
+        through = transmission(self.slices, self.pixel_size_a, probe.voltage_kv).to(torch.complex64)
+        return Specimen(through, [self.distance_a] * len(through), exits)
+
+
+def _slice(crystal: Crystal, fineness: Fineness, device: torch.device) -> _Sliced:
+    """Atoms smeared by their thermal motion, on a grid and in slices at least as fine as asked for."""
+    depth, *sides = crystal.cell_a
+    n_slices = math.ceil(depth / fineness.slice_a - 1e-9)
+    shape = tuple(_even(side / fineness.pixel_a) for side in sides)
+    pixel_size_a = tuple(side / n for side, n in zip(sides, shape, strict=True))
+    positions_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64, device=device)
+    factors_a2 = crystal.debye_waller_a2
+    slices = _slices(crystal, positions_a, depth / n_slices, n_slices, shape, pixel_size_a, factors_a2)
+    return _Sliced(slices, depth / n_slices, pixel_size_a)
+
+
+def _slices(crystal, positions_a, distance_a, n_slices, shape, pixel_size_a, factors_a2) -> Tensor:
+    # An atom on a boundary begins the next slice, however its depth was rounded
+    boundaries = [-math.inf, *(distance_a * (index - 1e-6) for index in range(1, n_slices)), math.inf]
+    limit_per_a = 0.5 / max(pixel_size_a)
+    return projected_slices(crystal.symbols, positions_a, boundaries, shape, pixel_size_a, limit_per_a, factors_a2)
+
+
+def _snapshot(whole, at_rest, exits, probe, detectors, memory_bytes, generator) -> ImageSeries:
+    """Images of the atoms as they are displaced at one moment."""
+    shape = tuple(round(side / pixel) for side, pixel in zip(whole.cell_a[1:], at_rest.pixel_size_a, strict=True))
+    at_rest_a = torch.as_tensor(whole.positions_a, dtype=torch.float64)
+    positions_a = displaced(at_rest_a, whole.debye_waller_a2, generator)
+    positions_a[:, 0] = at_rest_a[:, 0]  # an atom stays in its slice
+    slices = _slices(
+        whole, positions_a.to(at_rest.slices.device), at_rest.distance_a, exits[-1], shape, at_rest.pixel_size_a, None
+    )
+    moved = _Sliced(slices, at_rest.distance_a, at_rest.pixel_size_a)
+    return images(moved.specimen(exits, probe), Field(shape, at_rest.pixel_size_a), probe, detectors, memory_bytes)
+
+
+def _mean(snapshots: Iterator[ImageSeries]) -> ImageSeries:
+    first = next(snapshots)
+    total, count = first.coefficients, 1
+    for series in snapshots:
+        total, count = total + series.coefficients, count + 1
+    return ImageSeries(total / count, first.period_a)
 
 
 def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
@@ -130,17 +183,17 @@ def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
     return ImageSeries((series.coefficients * kept)[box], series.period_a)
 
 
-def _projected(slices: Tensor, distance_a: float, exits: Sequence[int], tilt_mrad: tuple[float, float], field: Field):
+def _projected(sliced: _Sliced, exits: Sequence[int], tilt_mrad: tuple[float, float]) -> Tensor:
     """Σ V_s(r + t z_s) over the slices passed: complex128 coefficients (exits, 2 My + 1, 2 Mx + 1)."""
+    slices = sliced.slices
     # The rows and columns at Nyquist have no partner of the other sign
-    orders = [(side - 1) // 2 for side in field.shape]
-    spectrum = torch.fft.fft2(slices, norm="forward")  # (S, H, W)
-    rows, columns = (torch.arange(-m, m + 1, device=slices.device) for m in orders)
-    spectrum = spectrum[:, rows[:, None], columns]
-    along_y, along_x = (
-        tilt * 1e-3 * k / side for tilt, k, side in zip(tilt_mrad, (rows, columns), field.grid_a, strict=True)
-    )
-    turn = torch.exp(2j * math.pi * distance_a * (along_y[:, None].double() + along_x))  # between a slice and the next
+    rows, columns = (torch.arange(-((n - 1) // 2), (n - 1) // 2 + 1, device=slices.device) for n in sliced.shape)
+    spectrum = torch.fft.fft2(slices, norm="forward")[:, rows[:, None], columns]  # (S, 2 My + 1, 2 Mx + 1)
+    cycles = [
+        1e-3 * tilt * sliced.distance_a * orders.double() / (n * pixel)
+        for tilt, orders, n, pixel in zip(tilt_mrad, (rows, columns), sliced.shape, sliced.pixel_size_a, strict=True)
+    ]
+    turn = torch.exp(2j * math.pi * (cycles[0][:, None] + cycles[1]))  # from a slice to the next
     total, projected, factor = torch.zeros_like(spectrum[0]), [], torch.ones_like(spectrum[0])
     for index in range(exits[-1]):
         total = total + spectrum[index % len(slices)] * factor
