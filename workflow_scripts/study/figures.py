@@ -59,7 +59,7 @@ ESTIMATORS = {
     "ptychography": (PURPLE, "D"),
     "polar_pairwise": (GREEN, "^"),
     "polar_joint": (PURPLE, "D"),
-    "icom": (GREEN, "^"),
+    "icom": (ORANGE, "v"),
     "unet": (PURPLE, "D"),
     "gaussian": (GREEN, "^"),
     "median_2": (SKY, "<"),
