@@ -68,6 +68,8 @@ def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float
     kept = squared > max(0.0, 2 * np.pi / longest_period_a * (1 - 1e-9)) ** 2
     with np.errstate(divide="ignore"):
         inverse = np.where(kept, 1 / squared, 0)
+    # A wave at Nyquist has no slope on the raster
+    wave_y[height], wave_x[width] = 0, 0
     divergence = 1j * (wave_y * np.fft.rfft2(parts[0]) + wave_x * np.fft.rfft2(parts[1]))
     image = np.fft.irfft2(-divergence * inverse, s=parts[0].shape[1:])[:, :height, :width]
     return image - image.mean(axis=(1, 2), keepdims=True)

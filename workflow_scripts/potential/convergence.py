@@ -6,9 +6,7 @@ scatters further wraps around too. The error is that of the image series themsel
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
-import numpy as np
 import torch
 
 from workflow_scripts.optics.detectors import Detector
@@ -16,26 +14,19 @@ from workflow_scripts.optics.plane_waves import Probe
 from workflow_scripts.optics.waves import wavelength_a
 from workflow_scripts.potential import specimens
 from workflow_scripts.potential.samples import MATCHED, RING, Microscope
+from workflow_scripts.potential.structures import Crystal
 from workflow_scripts.study.tables import number
 
 COLUMNS = ("detector", "thickness_nm", "field_a", "cone_a", "error_percent_of_contrast", "error_percent_of_mean")
+_SEGMENTS = 4
 _SLICE_A = 4.0  # coarse, for errors of the slices are the same in all fields
-_MEMORY_BYTES = 2**30
+_MEMORY_MIB = 1024
 # Pixels whose band limit, two thirds of Nyquist, lies this much beyond the detectors
 _MARGIN = 1.02
 
 
-class UnitCell(Protocol):
-    """A crystal in an orthogonal cell [depth, height, width]; see `structures.Crystal`."""
-
-    symbols: tuple[str, ...]
-    positions_a: np.ndarray
-    cell_a: tuple[float, float, float]
-    debye_waller_a2: tuple[float, ...]
-
-
 def cell_errors(
-    crystal: UnitCell,
+    crystal: Crystal,
     light: Microscope,
     fields_a: Sequence[float],
     thickness_nm: Sequence[float],
@@ -59,25 +50,13 @@ def cell_errors(
     pixel_a = 1e3 * wavelength_a(light.voltage_kv) / (3 * _MARGIN * outer_mrad)
     probe = Probe(light.voltage_kv, light.semiangle_mrad)
     names = (RING, MATCHED)
-    detectors = [Detector(*light.ring_mrad[name], segments=specimens.SEGMENTS) for name in names]
+    detectors = [Detector(*light.ring_mrad[name], segments=_SEGMENTS) for name in names]
     found = {}
     for field_a in fields_a:
         tiled_a = min(side * math.ceil(field_a / side - 1e-9) for side in crystal.cell_a[1:])
         if tiled_a not in found:
-            computed = specimens.compute(
-                crystal.symbols,
-                crystal.positions_a,
-                crystal.cell_a,
-                crystal.debye_waller_a2,
-                probe,
-                detectors,
-                thickness_nm=thickness_nm,
-                field_a=field_a,
-                multislice_pixel_a=pixel_a,
-                slice_a=_SLICE_A,
-                memory_bytes=_MEMORY_BYTES,
-                device=device,
-            )
+            fineness = specimens.Fineness(pixel_a, _SLICE_A, field_a, 0, _MEMORY_MIB)
+            computed = specimens.compute(crystal, probe, detectors, thickness_nm, fineness, torch.Generator(), device)
             found[tiled_a] = computed.images.coefficients.to(torch.complex128)  # (T, 8, …)
     widest = found.pop(max(found))
     middle = tuple(side // 2 for side in widest.shape[-2:])
@@ -85,7 +64,7 @@ def cell_errors(
     for (index, thickness), (place, name) in (
         (depth, detector) for detector in enumerate(names) for depth in enumerate(thickness_nm)
     ):
-        segments = slice(specimens.SEGMENTS * place, specimens.SEGMENTS * (place + 1))
+        segments = slice(_SEGMENTS * place, _SEGMENTS * (place + 1))
         reference = widest[index, segments]
         mean = reference[:, middle[0], middle[1]].real
         contrast = reference.abs().square().sum(dim=(1, 2)) - mean.square()  # (4,)

@@ -1,6 +1,6 @@
 """How the figure of the potential looks: examples, correlations and errors of all estimators, dose and thickness."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from workflow_scripts.potential.variants import ARMS
 from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new_figure, scale_bar, without_ticks
 from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_arrays
@@ -53,8 +54,8 @@ def source_table(metrics: pd.DataFrame, dose_e_per_a2: float, thickness_max_nm: 
         dose_e_per_a2, thickness_max_nm: of the headline.
 
     Returns:
-        columns `COLUMNS`; panel b is the headline and its companion of the held-out material, of which a network answers as it
-        was before it saw any (`materials` is `unseen`); c the doses, d the thicknesses.
+        columns `COLUMNS`; panel b is the headline and its companion of the held-out material, where a
+        network answers as it was before it saw any (`materials` is `unseen`); c the doses, d the thicknesses.
     """
     table = with_conditions(metrics)
     plain = (
@@ -66,6 +67,9 @@ def source_table(metrics: pd.DataFrame, dose_e_per_a2: float, thickness_max_nm: 
     # The held-out material is unseen by a network with stages only before it is finetuned
     staged = set(table.loc[table["stage"].notna(), "estimator"])
     before = (table["stage"] == "pretrain") | (last & ~table["estimator"].isin(staged))
+    # No material is held out from an arm that splits by sample
+    held_out = ~table["estimator"].isin([name for name, variant in ARMS.items() if variant.split_by_sample])
+    before &= held_out
     at_stage = ((table["materials"] == "seen") & last) | ((table["materials"] == "unseen") & before)
     up_to = table["thickness_max_nm"] == thickness_max_nm
     parts = {
@@ -92,7 +96,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
     _draw_scores(middle, table[table["panel"] == "b"])
     by_dose, by_thickness = bottom.subplots(1, 2)
     _draw_curves(by_dose, table[table["panel"] == "c"], "dose_e_per_a2")
-    by_dose.set(xscale="log", xlabel="dose (e⁻/Å²)", ylabel=SCORES[CURVE])
+    by_dose.set(xlabel="dose (e⁻/Å²)", ylabel=SCORES[CURVE])
     letter(by_dose, "c")
     _draw_curves(by_thickness, table[table["panel"] == "d"], "thickness_nm")
     by_thickness.set(xlabel="thickness (nm)", ylabel=SCORES[CURVE])
@@ -115,7 +119,7 @@ def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> Non
         for axis, potential in zip(line[1:], potentials, strict=True):
             shown = axis.imshow(potential / 1e3, vmin=0, vmax=highest, cmap="magma")
         figure.colorbar(shown, ax=line[-1], label="kV Å")
-    titles = ["sum of segments", "true potential", *(names[place] for place in order)]
+    titles = ["Σ segments", "true potential", *(names[place] for place in order)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
     without_ticks(axes)
@@ -154,27 +158,17 @@ def _with_interval(axis: Axes, point: pd.Series, height: float, looks: Mapping[s
 def _draw_curves(axis: Axes, points: pd.DataFrame, along: str) -> None:
     """A curve with intervals for each estimator; images without noise stand at the right end of a dose axis."""
     finite = points[np.isfinite(points[along])]
-    if finite.empty:
-        return
     beyond = finite[along].max() * 10
+    if along == "dose_e_per_a2":
+        ticks = sorted(finite[along].unique())
+        labels = [f"$10^{{{np.log10(dose):.3g}}}$" for dose in ticks]
+        axis.set_xscale("log")
+        axis.set_xticks([*ticks, beyond], labels=[*labels, "no noise"])
+        axis.minorticks_off()
     for name, line in points.groupby("estimator", sort=False):
         line = line.sort_values(along)
         at = np.where(np.isfinite(line[along]), line[along], beyond)
         reach = np.array([line["value"] - line["low"], line["high"] - line["value"]])
         axis.errorbar(at, line["value"], yerr=reach, label=name, capsize=1.5, **estimator_style(name))
-    if len(finite) < len(points):
-        ticks = sorted(finite[along].unique())
-        axis.set_xscale("log")
-        axis.set_xticks([*ticks, beyond], labels=[*_powers(ticks), "no\nnoise"])
-        axis.minorticks_off()
     counts = points["n"].astype(int)
     axis.set_title(f"n = {counts.min()} crystals" if counts.min() == counts.max() else f"n ≥ {counts.min()} crystals")
-
-
-def _powers(values: Sequence[float]) -> list[str]:
-    """10³ as such, other numbers in full."""
-    labels = []
-    for value in values:
-        exponent = np.log10(value)
-        labels.append(f"$10^{{{exponent:.0f}}}$" if abs(exponent - round(exponent)) < 1e-9 else f"{value:g}")
-    return labels

@@ -67,6 +67,7 @@ def _draw_scales(axis: Axes, points: pd.DataFrame) -> None:
     axis.text(STATED_DB, -0.72, f" stated {STATED_DB}", color=VERMILLION, va="top", fontsize=6)
     axis.set(xlabel="PSNR (dB), range: own peak (filled)\nor 600,000 V Å (hollow)", ylim=(len(names) - 0.5, -0.8))
     axis.set_yticks(range(len(names)), labels=names)
+    axis.margins(x=0.12)
     axis.set_title(f"recipe's patches, n = {int(points['n'].min())}" if len(points) else "")
     letter(axis, "a")
 
