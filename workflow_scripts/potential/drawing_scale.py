@@ -59,7 +59,7 @@ def _draw_scales(axis: Axes, points: pd.DataFrame) -> None:
         looks = estimator_style(name)
         axis.plot([line[HONEST_DB], line[RECIPE_DB]], [place, place], color="0.8", linewidth=0.8, zorder=0)
         axis.plot(line[HONEST_DB], place, linestyle="none", **looks)
-        hollow = {} if looks["marker"] == "x" else {"markerfacecolor": "white"}
+        hollow = {} if looks["marker"] in "x+" else {"markerfacecolor": "white"}
         axis.plot(line[RECIPE_DB], place, linestyle="none", **looks, **hollow)
         for metric in (HONEST_DB, RECIPE_DB):
             axis.text(line[metric], place - 0.2, f"{line[metric]:.1f}", ha="center", va="bottom", fontsize=6)

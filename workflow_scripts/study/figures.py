@@ -53,7 +53,7 @@ ESTIMATORS = {
     "published": (VERMILLION, "s"),
     "zeros": (GREY, "x"),
     "chance": (GREY, "x"),
-    "metadata_mean": (GREY, "x"),
+    "metadata_mean": (GREY, "+"),
     "ridge": (GREEN, "^"),
     "dpc": (ORANGE, "v"),
     "ptychography": (PURPLE, "D"),
