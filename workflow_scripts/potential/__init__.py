@@ -1,0 +1,1 @@
+"""Segmented STEM images to the projected electrostatic potential of a crystal."""
