@@ -133,8 +133,8 @@ def prepare(
         if (counts < 0).any():
             raise InputError(
                 f"{where}: {100 * (counts < 0).mean():.2g} % of the values are below 0 after the offset"
-                f" {settings.offset:g}, down to {counts.min():g}; expected counts ≥ 0, so correct offset, or set what lies"
-                " below 0 to 0"
+                f" {settings.offset:g}, down to {counts.min():g}; expected counts ≥ 0, so correct offset, or set what"
+                " lies below 0 to 0"
             )
     incident, dose = _dose(settings, incident, pixel)
     shares = counts / incident
@@ -192,9 +192,9 @@ def segment_weights(
     room_px = min(min(middle + 0.5, n - 0.5 - middle) for middle, n in zip(center, shape, strict=True))
     if outer_px > room_px:
         raise InputError(
-            f"ring_mrad: {ring[1]:g} mrad are {outer_px:.1f} px from the disc's centre {center[0]:.1f}, {center[1]:.1f},"
-            f" but the detector's rim is {room_px:.1f} px away; choose a ring of at most {room_px / px_per_mrad:.3g} mrad,"
-            " or correct center_px and disc_radius_px"
+            f"ring_mrad: {ring[1]:g} mrad are {outer_px:.1f} px from the disc's centre {center[0]:.1f},"
+            f" {center[1]:.1f}, but the detector's rim is {room_px:.1f} px away; choose a ring of at most"
+            f" {room_px / px_per_mrad:.3g} mrad, or correct center_px and disc_radius_px"
         )
     # Angles take the place of frequencies: at a wavelength of 1 mrad per (Å⁻¹) the voltage drops out
     kilovolt = 200.0
@@ -227,7 +227,9 @@ class _Stated:
             return given
         found = np.unique(self._beside(key, name))  # a pixel may be given by both of its sides
         if found.size != 1 or not found[0] > 0:
-            raise InputError(f"{self.where}: {name} beside it is {found.tolist()}, expected one positive number; set {key}")
+            raise InputError(
+                f"{self.where}: {name} beside it is {found.tolist()}, expected one positive number; set {key}"
+            )
         return float(found[0])
 
     def ring(self, row: int) -> tuple[float, float]:
@@ -255,7 +257,9 @@ class _Stated:
         if found.shape not in (shape, (n, *shape)):
             raise InputError(f"{self.where}: {name} beside it has the shape {found.shape} for {n} samples; set {key}")
         if key == "thickness_nm" and not (found > 0).all():
-            raise InputError(f"{self.where}: {name} beside it holds {found.min():g}, expected thicknesses > 0; set {key}")
+            raise InputError(
+                f"{self.where}: {name} beside it holds {found.min():g}, expected thicknesses > 0; set {key}"
+            )
         return np.broadcast_to(found, (n, *shape)).copy()
 
     def _beside(self, key: str, name: str) -> np.ndarray:
@@ -286,11 +290,13 @@ def _trained_detector(
     if not fitting:
         key = "matched_ring_mrad" if ring[1] <= semiangle_mrad * (1 + _SAME) else "ring_mrad"
         trained = " and ".join(f"[{inner:g}, {outer:g}]" for inner, outer in detectors.values())
-        wanted.append((f"detectors {trained} mrad", f"potential.synthesize.microscope.{key}: [{ring[0]:g}, {ring[1]:g}]"))
+        wanted.append(
+            (f"detectors {trained} mrad", f"potential.synthesize.microscope.{key}: [{ring[0]:g}, {ring[1]:g}]")
+        )
     if wanted:
         raise InputError(
-            f"the images are of {voltage_kv:g} kV, {semiangle_mrad:g} mrad and a ring of {ring[0]:g} to {ring[1]:g} mrad,"
-            f" but the network is trained for {', '.join(trained for trained, _ in wanted)}; set"
+            f"the images are of {voltage_kv:g} kV, {semiangle_mrad:g} mrad and a ring of {ring[0]:g} to"
+            f" {ring[1]:g} mrad, but the network is trained for {', '.join(trained for trained, _ in wanted)}; set"
             f" {' and '.join(key for _, key in wanted)}, so that it is trained for them"
         )
     return fitting[0]
@@ -306,7 +312,9 @@ def _integrated(
         if raster is None:
             raise InputError(f"{where} has the shape {stack.shape}; set scan_shape: [rows, columns]")
         if min(raster) < SMALLEST_PX:
-            raise InputError(f"{where} has {raster[0]} × {raster[1]} scan points, expected at least {SMALLEST_PX} a side")
+            raise InputError(
+                f"{where} has {raster[0]} × {raster[1]} scan points, expected at least {SMALLEST_PX} a side"
+            )
         mean = mean_pattern(stack, where)
         center, radius = settings.center_px, settings.disc_radius_px
         if center is None or radius is None:

@@ -122,11 +122,13 @@ def _tiff(path: Path) -> np.ndarray:
         with tifffile.TiffFile(path) as file:
             series: list[Any] = list(file.series)
             axes = series[0].axes if series else ""
-            image = series[0].asarray() if len(series) == 1 and "S" not in axes else None
+            # Writers that are told nothing save four grey images as four planes of colour
+            colour = "S" in axes and not (axes == "SYX" and series[0].shape[0] == 4)
+            image = series[0].asarray() if len(series) == 1 and not colour else None
     # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile
     except Exception as error:
         raise InputError(f"images: {path} is not a whole TIFF ({_first(error)}); copy or export it again") from None
-    if "S" in axes:
+    if colour:
         raise InputError(f"images: {path} is a colour image ({axes} {series[0].shape}); export the counts, in grey")
     if image is None:
         raise InputError(f"images: {path} holds {len(series)} images of different kinds, expected one; export one")

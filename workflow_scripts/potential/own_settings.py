@@ -15,8 +15,8 @@ class Apply(Settings):
 
     images: tuple[str, ...] | None = Field(
         default=None,
-        description="Paths of four segment images (H, W), .tif, .npy or .h5, or of one file with all four: (4, H, W), or"
-        " a .npz of samples, (4, H, W) or (N, 4, H, W).",
+        description="Paths of four segment images (H, W), .tif, .npy or .h5, or of one file with all four: (4, H, W),"
+        " or a .npz of samples, (4, H, W) or (N, 4, H, W).",
     )
     patterns: str | None = Field(
         default=None,
@@ -70,9 +70,9 @@ class Apply(Settings):
     incident: float | None = Field(
         default=None,
         gt=0,
-        description="What a pixel holds when a detector takes the full beam, without specimen and after the offset; null"
-        " takes 1 for a .npz (shares of the beam), for patterns their mean sum (the detector holds the whole beam), else"
-        " it follows from the next two.",
+        description="What a pixel holds when a detector takes the full beam, without specimen and after the offset;"
+        " null takes 1 for a .npz (shares of the beam), for patterns their mean sum (the detector holds the whole"
+        " beam), else it follows from the next two.",
     )
     counts_per_electron: float | None = Field(
         default=None, gt=0, description="What the images count for one electron; 1 for a counting detector."
@@ -122,8 +122,8 @@ class Apply(Settings):
         if self.segment_azimuth_deg % 90:
             # An image is renamed, never resampled for this
             raise ValueError(
-                f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; turn the scan, or resample the"
-                " images, so that its axes run along the segments' edges, and say so in rz of rotation_deg"
+                f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; turn the scan, or resample"
+                " the images, so that its axes run along the segments' edges, and say so in rz of rotation_deg"
             )
         for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad", "ring_mrad"):
             if getattr(self, key) is None and not self.is_archive():
@@ -134,6 +134,8 @@ class Apply(Settings):
             raise ValueError(f"patterns: {patterns} is neither .npy nor .h5")
         if patterns.endswith(H5) != (self.dataset is not None):
             raise ValueError("patterns: a .h5 file needs the path of the dataset inside it, a .npy file has none")
+        if self.offset != 0:
+            raise ValueError("offset: is of images; subtract it from the patterns before")
         for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad"):
             if getattr(self, key) is None:
                 raise ValueError(f"{key}: must be given with patterns")

@@ -11,9 +11,7 @@ from torch import Tensor
 Estimate = Callable[[Tensor], Tensor]  # (B, C, side, side) → (B, K, side, side)
 
 
-def resample(
-    images: np.ndarray, rows_px: np.ndarray, columns_px: np.ndarray, limit_per_px: float = 0.5
-) -> np.ndarray:
+def resample(images: np.ndarray, rows_px: np.ndarray, columns_px: np.ndarray, limit_per_px: float = 0.5) -> np.ndarray:
     """Images at other points, exact for what is band-limited; beyond its rim an image is its own mirror image.
 
     The discrete cosine transform is the Fourier series of an image and its mirror image, which leaves no step at the
@@ -78,8 +76,7 @@ def estimate_tiled(images: Tensor, estimate: Estimate, side_px: int, batch_size:
         batch_size: tiles at once.
 
     Returns:
-        (K, H, W); the outermost eighth of a tile's side along the image's own rim, which no tile knows well, is what
-        the nearest tile says there.
+        (K, H, W); along the image's own rim an eighth of a tile's side, which no tile knows well, is to be thrown away.
 
     Raises:
         ValueError: the image is smaller than a tile.
@@ -118,11 +115,11 @@ def _profile(side_px: int) -> Tensor:
     from_rim = torch.minimum(from_rim, side_px - from_rim)
     share = ((from_rim - _margin(side_px)) / (side_px / 4)).clamp(0, 1)
     # Not zero, so that the rim of the image, which one tile alone covers, has a value
-    return (0.5 - 0.5 * torch.cos(math.pi * share)).clamp(min=1e-6)
+    return (0.5 - 0.5 * torch.cos(math.pi * share)).clamp(min=1e-9)
 
 
 def _cosines(points_px: np.ndarray, n: int, limit_per_px: float) -> np.ndarray:
-    """The orthonormal basis of the discrete cosine transform (type 2) of n pixels at points: (P, terms below the limit)."""
+    """Orthonormal basis of the discrete cosine transform (type 2) of n pixels at points: (P, terms below the limit)."""
     terms = np.arange(n)
     terms = terms[(terms == 0) | (terms / (2 * n) < limit_per_px - 1e-12)]
     scale = np.where(terms == 0, math.sqrt(1 / n), math.sqrt(2 / n))
