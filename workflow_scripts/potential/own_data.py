@@ -343,7 +343,9 @@ def _check_shares(shares: np.ndarray, electrons: float, where: str) -> None:
     """No more electrons may be seen than came in, but for the scatter of their number; electrons: of a pixel's beam."""
     total = shares.sum(axis=1)
     mean, high = float(total.mean()), float(np.quantile(total, 0.999))
-    if mean > 1.0 + _SAME or high > 1.0 + _SAME + 6.0 / math.sqrt(electrons):
+    # Six standard deviations of a Poisson count, and as many electrons where there are few
+    scatter = 6.0 / math.sqrt(electrons) + 6.0 / electrons
+    if mean > 1.0 + _SAME or high > 1.0 + _SAME + scatter:
         raise InputError(
             f"{where}: the four segments together hold {mean:.3g} of the incident beam on average, {high:.3g} in the"
             " brightest pixels, but no more than 1 can arrive; enlarge incident (or counts_per_electron, with a stated"
