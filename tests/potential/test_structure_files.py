@@ -1,6 +1,7 @@
 """The user's crystals: read as they are meant, and what is wrong with one is one sentence that names the file."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
@@ -84,6 +85,37 @@ def test_hexagonal_axes_of_a_rhombohedral_group_show_in_their_angle(tmp_path):
     same(read_structure(saved(tmp_path, COBALTATE)), crystal("LiCoO2"))
 
 
+def test_rhombohedral_axes_are_told_from_hexagonal_ones(tmp_path):
+    a, c = 2.8161, 14.0536
+    side = (a**2 / 3 + c**2 / 9) ** 0.5
+    angle = 2 * np.degrees(np.arcsin(a / (2 * side)))
+    text = COBALTATE.replace("2.8161", f"{side:.6f}").replace("14.0536(5)", f"{side:.6f}")
+    text = re.sub(r"(alpha|beta|gamma) \d+", rf"\1 {angle:.6f}", text).replace("0 0 0.5", "0.5 0.5 0.5")
+    text = text.replace("0 0 0.26032(4)", "0.26032 0.26032 0.26032")
+    same(read_structure(saved(tmp_path, text), zone_axis=(1, 1, 1)), crystal("LiCoO2"))
+
+
+@pytest.mark.parametrize(("origin", "place"), [("1", "0 0 0"), ("2", "0.125 0.125 0.125")])
+def test_the_origin_of_a_group_can_be_named(tmp_path, origin, place):
+    """Silicon, in both of the settings of its group."""
+    text = SALT.replace("_space_group_IT_number 225", f"_space_group_name_H-M_alt 'F d -3 m :{origin}'")
+    text = text.replace("'Cl Na'", "Si").replace("5.64", "5.431").replace("Cl1 0.5 0.5 0.5 1.0\n", "")
+    silicon = read_structure(saved(tmp_path, text.replace("Na1 0 0 0", f"Si1 {place}")))
+    assert density(silicon) == pytest.approx(2.33, abs=0.005)
+    assert np.allclose(distances(silicon, 3.0)["Si", "Si"], 2.352, atol=0.001)
+
+
+@pytest.mark.parametrize("name", ["P 21/n", "P 1 21/n 1"])
+def test_another_setting_of_a_monoclinic_group_has_its_own_operations(tmp_path, name):
+    """(x, y, z) and (½ − x, ½ + y, ½ − z), not (−x, ½ + y, ½ − z)."""
+    text = SALT.replace("_space_group_IT_number 225", f"_space_group_name_H-M_alt '{name}'\n_space_group_IT_number 14")
+    text = text.replace("'Cl Na'", "Na").replace("Cl1 0.5 0.5 0.5 1.0\n", "").replace("Na1 0 0 0", "Na1 0.1 0.1 0.1")
+    found = read_structure(saved(tmp_path, text)).positions_a[:, ::-1] / 5.64
+    assert np.allclose(
+        sorted(map(tuple, found.round(4))), [(0.1, 0.1, 0.1), (0.4, 0.6, 0.4), (0.6, 0.4, 0.6), (0.9, 0.9, 0.9)]
+    )
+
+
 @pytest.mark.parametrize("material", ["GaN", "KNbO3", "LiCoO2", "MoS2"])
 @pytest.mark.parametrize("ending", ["cif", "cube", "cif.gz", "cube.gz"])
 def test_what_others_write_is_read_back(tmp_path, material, ending):
@@ -153,7 +185,8 @@ BROKEN = {
     "sides in nm": (SALT.replace("5.64", "0.564"), "unit"),
     "impossible angles": (SALT.replace("_alpha 90", "_alpha 190"), "cell"),
     "flat cell": (SALT.replace("_alpha 90", "_alpha 0.01"), "cell"),
-    "unknown group": (SALT.replace("225", "999"), "not a whole .cif file"),
+    "unknown group": (SALT.replace("225", "999"), "space group 999, which is not known"),
+    "group of two origins": (SALT.replace("225", "227"), "space group 227, which is ambiguous"),
     "atoms on each other": (SALT.replace("0.5 0.5 0.5", "0.51 0 0"), "Å apart"),
     "two structures": (SALT + SALT.replace("data_salt", "data_more"), "2 structures"),
     "crowded": (SALT.replace("5.64", "2.1"), "Å³"),

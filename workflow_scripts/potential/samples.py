@@ -72,11 +72,7 @@ class Samples:
 
     def rows(self, chosen: np.ndarray) -> "Samples":
         """Some of the samples, by index or mask."""
-        cut = {
-            field.name: getattr(self, field.name)[chosen]
-            for field in fields(self)
-            if field.name not in ("images", "microscope")
-        }
+        cut = {name: getattr(self, name)[chosen] for name in _ROWS}
         return replace(self, images={name: image[chosen] for name, image in self.images.items()}, **cut)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -98,6 +94,9 @@ class Samples:
             "voltage_kv": np.float64(light.voltage_kv),
             "semiangle_mrad": np.float64(light.semiangle_mrad),
         }
+
+
+_ROWS = tuple(field.name for field in fields(Samples) if field.name not in ("images", "microscope"))
 
 
 def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False) -> Samples:
@@ -124,15 +123,15 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False) 
     for path, samples in zip(paths, found, strict=True):
         if samples is not None and samples.microscope != whole[0].microscope:
             raise InputError(f"{path} was made for another microscope than {paths[0]}; make the files again")
-    filled = [samples or _zeros_like(whole[0]) for samples in found]
+    return joined([samples or _zeros_like(whole[0]) for samples in found])
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Samples of one microscope, one after the other."""
     return replace(
-        whole[0],
-        images={name: np.concatenate([samples.images[name] for samples in filled]) for name in (RING, MATCHED)},
-        **{
-            field.name: np.concatenate([getattr(samples, field.name) for samples in filled])
-            for field in fields(Samples)
-            if field.name not in ("images", "microscope")
-        },
+        parts[0],
+        images={name: np.concatenate([samples.images[name] for samples in parts]) for name in (RING, MATCHED)},
+        **{name: np.concatenate([getattr(samples, name) for samples in parts]) for name in _ROWS},
     )
 
 

@@ -70,7 +70,7 @@ class PatchSettings(Settings):
     """The recipe's crystal patch in vacuum, in a cell as wide as the image."""
 
     side_share: float = Field(gt=0, le=1, description="Side of the patch as a share of the cell's.")
-    vacuum_slice_a: float = Field(gt=0, le=20, description="Thickness of the patches' slices, Å.")
+    slice_a: float = Field(gt=0, le=20, description="Largest thickness of a patch's slice, Å.")
 
 
 class Synthesize(Settings):

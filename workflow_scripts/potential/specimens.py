@@ -6,8 +6,8 @@ and is computed on its whole cell. The potential is summed along the beam, throu
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.multislice import transmission
+from workflow_scripts.optics.phonons import displaced
 from workflow_scripts.optics.plane_waves import Field, ImageSeries, Probe, Specimen, images
 from workflow_scripts.optics.potential import projected_slices
-
-SEGMENTS = 4
+from workflow_scripts.potential.structures import Crystal
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Computed:
     """Images and potential of one specimen in one frame, at every thickness.
 
     Attributes:
-        images: series of coefficients (thicknesses, D, …) for the D segments of all detectors.
+        images: series of coefficients (thicknesses, D, …) for the D segments of all detectors, a share of the beam.
         potential: series of coefficients (thicknesses, …), V Å, without limit but that of the multislice grid.
         thickness_nm: (thicknesses,) that were passed, whole slices.
     """
@@ -60,65 +60,117 @@ class Computed:
     thickness_nm: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Fineness:
+    """How finely a specimen is computed; `settings.MultisliceSettings` explains each."""
+
+    pixel_a: float
+    slice_a: float
+    field_a: float
+    phonon_configurations: int
+    memory_mib: int
+
+
 def compute(
-    symbols: Sequence[str],
-    positions_a: np.ndarray,
-    cell_a: tuple[float, float, float],
-    debye_waller_a2: Sequence[float],
+    crystal: Crystal,
     probe: Probe,
     detectors: Sequence[Detector],
-    *,
     thickness_nm: Sequence[float],
-    field_a: float,
-    multislice_pixel_a: float,
-    slice_a: float,
-    memory_bytes: int,
+    fineness: Fineness,
+    generator: torch.Generator,
     device: torch.device,
 ) -> Computed:
     """Multislice of a cell that repeats in all directions, by all beams of the probe.
 
     Args:
-        symbols, positions_a, cell_a, debye_waller_a2: N atoms [z, y, x] and the cell (depth, height, width), Å.
+        crystal: N atoms in the cell.
         probe: with its tilt in the frame of the crystal.
         detectors: with their rotation in the frame of the crystal.
         thickness_nm: wanted, rising; the nearest whole number of slices is passed.
-        field_a: the field of view is tiled up to at least this, Å.
-        multislice_pixel_a: largest side of a pixel, Å.
-        slice_a: largest thickness of a slice, Å.
-        memory_bytes: budget of the computation.
+        fineness: the cell is tiled up to its field of view.
+        generator: of the phonons, on the CPU.
         device: where it runs.
 
     Raises:
         ValueError: as of `optics.plane_waves.images`.
     """
-    depth, *sides = cell_a
-    n_slices = math.ceil(depth / slice_a - 1e-9)
-    distance_a = depth / n_slices
-    shape = tuple(_even(side / multislice_pixel_a) for side in sides)
-    pixel_size_a = tuple(side / n for side, n in zip(sides, shape, strict=True))
-    exits = [max(1, round(10 * thickness / distance_a)) for thickness in thickness_nm]
-    boundaries = [distance_a * index for index in range(n_slices)] + [depth]
-    slices = projected_slices(
-        symbols,
-        torch.as_tensor(positions_a, dtype=torch.float64, device=device),
-        boundaries,
-        shape,
-        pixel_size_a,
-        0.5 / max(pixel_size_a),
-        debye_waller_a2,
-    )
-    field = Field(shape, pixel_size_a, tuple(max(1, math.ceil(field_a / side - 1e-9)) for side in sides))
-    through = transmission(slices, pixel_size_a, probe.voltage_kv).to(torch.complex64)
-    specimen = Specimen(through, [distance_a] * n_slices, exits)
+    grid = _Grid.of(crystal, fineness)
+    positions_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64, device=device)
+    at_rest = grid.slices(crystal.symbols, positions_a, crystal.debye_waller_a2)
+    exits = [max(1, round(10 * thickness / grid.distance_a)) for thickness in thickness_nm]
+    tiles = tuple(max(1, math.ceil(fineness.field_a / side - 1e-9)) for side in crystal.cell_a[1:])
+
+    def imaged(slices: Tensor, field: Field) -> ImageSeries:
+        through = transmission(slices, field.pixel_size_a, probe.voltage_kv).to(torch.complex64)
+        specimen = Specimen(through, [grid.distance_a] * len(through), exits)
+        return images(specimen, field, probe, detectors, fineness.memory_mib * 2**20)
+
     with torch.no_grad():
-        series = images(specimen, field, probe, detectors, memory_bytes)
-    potential = _projected(slices, distance_a, exits, probe.tilt_mrad, field)
-    thickness = tuple(0.1 * distance_a * count for count in exits)
+        if not fineness.phonon_configurations:
+            series = imaged(at_rest, Field(grid.shape, grid.pixel_size_a, tiles))
+        else:
+            # Atoms in motion do not repeat: the whole field of view, through the whole thickness, is one cell
+            whole = crystal.tiled((math.ceil(exits[-1] / grid.n_slices), *tiles))
+            wide = grid.tiled(exits[-1], tiles)
+            series = _mean(
+                imaged(_snapshot(whole, wide, generator, device), Field(wide.shape, wide.pixel_size_a))
+                for _ in range(fineness.phonon_configurations)
+            )
     return Computed(
         ImageSeries(series.coefficients.cpu(), series.period_a),
-        ImageSeries(potential.cpu(), series.period_a),
-        thickness,
+        ImageSeries(_projected(at_rest, grid, exits, probe.tilt_mrad).cpu(), crystal.cell_a[1:]),
+        tuple(0.1 * grid.distance_a * count for count in exits),
     )
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Pixels and slices of a cell: shape (H, W), pixel_size_a [height, width], n_slices of distance_a each, Å."""
+
+    shape: tuple[int, int]
+    pixel_size_a: tuple[float, float]
+    n_slices: int
+    distance_a: float
+
+    @classmethod
+    def of(cls, crystal: Crystal, fineness: Fineness) -> "_Grid":
+        """At least as fine as asked for."""
+        depth, *sides = crystal.cell_a
+        shape = tuple(_even(side / fineness.pixel_a) for side in sides)
+        n_slices = math.ceil(depth / fineness.slice_a - 1e-9)
+        pixel_size_a = tuple(side / n for side, n in zip(sides, shape, strict=True))
+        return cls(shape, pixel_size_a, n_slices, depth / n_slices)
+
+    def tiled(self, n_slices: int, tiles: tuple[int, int]) -> "_Grid":
+        """As many slices of as many cells beside each other."""
+        shape = tuple(side * count for side, count in zip(self.shape, tiles, strict=True))
+        return replace(self, shape=shape, n_slices=n_slices)
+
+    def slices(self, symbols: Sequence[str], positions_a: Tensor, factors_a2: Sequence[float] | None) -> Tensor:
+        """Projected potential float64 (S, H, W) V Å of atoms (N, 3) that are smeared by their factors, if any."""
+        # An atom on a boundary begins the next slice, however its depth was rounded
+        inner = (self.distance_a * (index - 1e-6) for index in range(1, self.n_slices))
+        limit_per_a = 0.5 / max(self.pixel_size_a)
+        boundaries_a = [-math.inf, *inner, math.inf]
+        return projected_slices(
+            symbols, positions_a, boundaries_a, self.shape, self.pixel_size_a, limit_per_a, factors_a2
+        )
+
+
+def _snapshot(crystal: Crystal, grid: _Grid, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Slices of the atoms as they are displaced at one moment, each in the slice where it rests."""
+    at_rest_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64)
+    moved_a = displaced(at_rest_a, crystal.debye_waller_a2, generator)
+    moved_a[:, 0] = at_rest_a[:, 0]
+    return grid.slices(crystal.symbols, moved_a.to(device), None)
+
+
+def _mean(snapshots: Iterator[ImageSeries]) -> ImageSeries:
+    first = next(snapshots)
+    total, count = first.coefficients, 1
+    for series in snapshots:
+        total, count = total + series.coefficients, count + 1
+    return ImageSeries(total / count, first.period_a)
 
 
 def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
@@ -130,17 +182,16 @@ def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
     return ImageSeries((series.coefficients * kept)[box], series.period_a)
 
 
-def _projected(slices: Tensor, distance_a: float, exits: Sequence[int], tilt_mrad: tuple[float, float], field: Field):
+def _projected(slices: Tensor, grid: _Grid, exits: Sequence[int], tilt_mrad: tuple[float, float]) -> Tensor:
     """Σ V_s(r + t z_s) over the slices passed: complex128 coefficients (exits, 2 My + 1, 2 Mx + 1)."""
     # The rows and columns at Nyquist have no partner of the other sign
-    orders = [(side - 1) // 2 for side in field.shape]
-    spectrum = torch.fft.fft2(slices, norm="forward")  # (S, H, W)
-    rows, columns = (torch.arange(-m, m + 1, device=slices.device) for m in orders)
-    spectrum = spectrum[:, rows[:, None], columns]
-    along_y, along_x = (
-        tilt * 1e-3 * k / side for tilt, k, side in zip(tilt_mrad, (rows, columns), field.grid_a, strict=True)
-    )
-    turn = torch.exp(2j * math.pi * distance_a * (along_y[:, None].double() + along_x))  # between a slice and the next
+    rows, columns = (torch.arange(-((n - 1) // 2), (n - 1) // 2 + 1, device=slices.device) for n in grid.shape)
+    spectrum = torch.fft.fft2(slices, norm="forward")[:, rows[:, None], columns]  # (S, 2 My + 1, 2 Mx + 1)
+    cycles = [
+        1e-3 * tilt * grid.distance_a * orders.double() / (n * pixel)
+        for tilt, orders, n, pixel in zip(tilt_mrad, (rows, columns), grid.shape, grid.pixel_size_a, strict=True)
+    ]
+    turn = torch.exp(2j * math.pi * (cycles[0][:, None] + cycles[1]))  # from a slice to the next
     total, projected, factor = torch.zeros_like(spectrum[0]), [], torch.ones_like(spectrum[0])
     for index in range(exits[-1]):
         total = total + spectrum[index % len(slices)] * factor

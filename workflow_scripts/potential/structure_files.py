@@ -1,5 +1,6 @@
 """The user's crystals: .cif and .cube files, also compressed; what is wrong with one is one sentence."""
 
+import contextlib
 import gzip
 import io
 import math
@@ -17,7 +18,7 @@ from ase.io.cif import CIFBlock, parse_cif
 from ase.io.cube import read_cube
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import Spacegroup
-from ase.spacegroup.spacegroup import parse_sitesym
+from ase.spacegroup.spacegroup import SpacegroupError, parse_sitesym
 
 from workflow_scripts.potential.structures import Crystal, from_atoms
 from workflow_scripts.workflow.errors import InputError
@@ -148,7 +149,7 @@ def _from_cif(content: bytes, path: Path) -> ase.Atoms:
             f"expected {_ANGLES_DEG[0]:g} to {_ANGLES_DEG[1]:g}°; correct the cell"
         )
     cell_a = cellpar_to_cell(parameters)
-    rotations, translations = _operations(block, float(parameters[5]))
+    rotations, translations = _operations(block, float(parameters[5]), path)
     if len(rotations) * len(sites) > 10 * _MOST_ATOMS:
         raise InputError(f"{path}: found {len(sites)} sites and {len(rotations)} operations; cut out one cell")
     elements, fractional = [], []
@@ -189,20 +190,43 @@ def _symbols(block: CIFBlock, path: Path) -> list[str]:
     return symbols
 
 
-def _operations(block: CIFBlock, gamma_deg: float) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 3, 3) rotations and (n, 3) translations: those that the file lists, else those of its space group."""
+def _operations(block: CIFBlock, gamma_deg: float, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3, 3) rotations and (n, 3) translations: those that the file lists, else those of its space group.
+
+    Raises:
+        InputError: only the group is given, and it is unknown or has several settings.
+    """
     for tag in _OPERATIONS:
         if listed := _column(block, tag):
             return parse_sitesym([str(operation).strip("'\" ") for operation in listed])
-    group = block.get("_space_group_it_number", block.get("_symmetry_int_tables_number"))
-    if group is None:
-        name = block.get("_space_group_name_h-m_alt", block.get("_symmetry_space_group_name_h-m", "P 1"))
-        group = str(name).partition(":")[0].strip()
-    else:
-        group = int(group)
-    # Rhombohedral groups have two settings; hexagonal axes show in their angle.
-    rhombohedral = Spacegroup(group).lattice == "rhombohedral" and abs(gamma_deg - 120) > 1
-    return Spacegroup(group, 2 if rhombohedral else 1).get_op()
+    name = block.get("_space_group_name_h-m_alt", block.get("_symmetry_space_group_name_h-m"))
+    number = block.get("_space_group_it_number", block.get("_symmetry_int_tables_number"))
+    if name is None and number is None:
+        return np.eye(3, dtype=int)[None], np.zeros((1, 3))
+    short, _, origin = str(name).strip("'\" ").replace("_", "").partition(":")
+    words = short.split()
+    if len(words) == 4 and words[1] == words[3] == "1":  # P 1 21/c 1
+        words = [words[0], words[2]]
+    groups = _settings(" ".join(words)) or _settings(int(number) if str(number).isdigit() else 0)
+    if len(groups) == 2 and groups[0].lattice == "R":
+        return groups[0 if abs(gamma_deg - 120) < 1 else 1].get_op()  # hexagonal axes show in their angle
+    if len(groups) == 2 and origin in ("1", "2"):
+        return groups[int(origin) - 1].get_op()
+    if len(groups) != 1:
+        raise InputError(
+            f"{path}: found the space group {name or number}, which is {'ambiguous' if groups else 'not known'}; "
+            f"list its operations in {_OPERATIONS[0]}"
+        )
+    return groups[0].get_op()
+
+
+def _settings(group: str | int) -> list[Spacegroup]:
+    """The settings in which a group of this name or number is known."""
+    found = []
+    for setting in (1, 2):
+        with contextlib.suppress(SpacegroupError):
+            found.append(Spacegroup(group, setting))
+    return found
 
 
 def _distinct(images: np.ndarray, cell_a: np.ndarray) -> np.ndarray:

@@ -1,0 +1,114 @@
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from tests.potential.synthesis import small
+from workflow_scripts.potential import datasets
+from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING, read_samples
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import write_arrays
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def training():
+    return datasets.training_set(small(), 0, CPU)
+
+
+def digests(samples):
+    return {name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for name, array in samples.arrays().items()}
+
+
+def test_both_kinds_have_as_many_samples_of_every_material(training):
+    assert len(training) == 3 * 2 * 2 * 2  # materials, kinds, views, thicknesses
+    for kind in (FILLED, PATCH):
+        assert np.unique(training.material[training.kind == kind], return_counts=True)[1].tolist() == [4, 4, 4]
+    assert training.images[RING].shape == training.images[MATCHED].shape == (24, 4, 32, 32)
+
+
+def test_the_same_seed_gives_the_same_bytes(training):
+    assert digests(datasets.training_set(small(), 0, CPU)) == digests(training)
+    other = digests(datasets.training_set(small(seed=1), 0, CPU))
+    assert all(other[name] != digest for name, digest in digests(training).items() if name in ("input", "potential"))
+
+
+def test_a_specimen_does_not_depend_on_what_else_is_made(training):
+    more = datasets.training_set(small(materials=("GaN", "MoS2"), thickness_nm=(2.0, 4.0)), 0, CPU)
+    kept = training.rows(training.material != "SrTiO3")
+    assert np.array_equal(more.images[RING], kept.images[RING])
+
+
+def test_test_and_training_share_no_orientation(training):
+    """Neither the name nor the seed of a specimen: tilts and rotations differ too."""
+    shards = [training, datasets.training_set(small(), 1, CPU), datasets.test_set(small(), CPU)]
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert not set(shards[first].specimen) & set(shards[second].specimen)
+        turns = [{tuple(rotation) for rotation in shards[k].rotation_deg} for k in (first, second)]
+        assert not turns[0] & turns[1]
+
+
+def test_the_potential_of_a_filled_crystal_repeats_and_a_patch_ends_in_vacuum(training):
+    for kind, in_vacuum in ((FILLED, False), (PATCH, True)):
+        chosen = training.rows((training.kind == kind) & (training.material == "SrTiO3"))
+        corner = chosen.potential_limited[:, :3, :3].mean(axis=(1, 2)) / chosen.potential_limited.mean(axis=(1, 2))
+        assert (abs(corner) < 0.3).all() == in_vacuum
+
+
+def test_images_are_shares_of_the_beam(training):
+    for images in training.images.values():
+        assert images.min() > 0
+        assert (images.sum(axis=1) < 1 + 1e-5).all()
+    assert np.allclose(training.arrays()["sum"], training.images[RING].sum(axis=1))
+
+
+def test_the_recipes_mos2_ignores_its_thickness(training):
+    layer = training.rows((training.kind == PATCH) & (training.material == "MoS2"))
+    assert layer.thickness_nm.tolist() == [2.0, 4.0] * 2
+    assert np.array_equal(layer.potential[0], layer.potential[1])
+    filled = training.rows((training.kind == FILLED) & (training.material == "MoS2"))
+    assert filled.potential[1].mean() == pytest.approx(2 * filled.potential[0].mean(), rel=0.1)
+
+
+def test_the_label_is_the_thickness_that_was_passed(training):
+    """The mean potential of whole cells is proportional to it."""
+    filled = training.rows((training.kind == FILLED) & (training.material == "SrTiO3"))
+    assert (abs(filled.thickness_nm - np.tile([2.0, 4.0], 2)) < 0.14).all()
+
+
+def test_a_tilted_patch_is_summed_along_the_beam_as_a_filled_crystal_is():
+    """The same signs: the first patch, made again by hand, has its projected atoms where the potential peaks."""
+    settings = small(materials=("SrTiO3", "GaN"), tilt_std_deg=1.5, test_orientations=1)
+    samples = datasets.test_set(settings, CPU)
+    for kind in (FILLED, PATCH):
+        chosen = samples.rows((samples.kind == kind) & (samples.material == "SrTiO3"))
+        thin, thick = chosen.potential[:2]
+        # Deeper slices lie at −t z: what the second half of the thickness adds is the first half, displaced
+        added = thick - thin
+        tilt = np.radians(chosen.rotation_deg[0, 1:]) * 10 * (chosen.thickness_nm[1] - chosen.thickness_nm[0])
+        spectra = np.fft.fft2(thin), np.fft.fft2(added)
+        best, at = -np.inf, None
+        frequency = np.fft.fftfreq(32, 0.25)
+        cross = (spectra[0].conj() * spectra[1]) * (np.hypot(frequency[:, None], frequency) > 0.2)
+        for y in np.arange(-1.5, 1.51, 0.1):
+            for x in np.arange(-1.5, 1.51, 0.1):
+                turn = np.exp(2j * np.pi * (frequency[:, None] * y + frequency * x))
+                value = (cross * turn).sum().real
+                if value > best:
+                    best, at = value, (y, x)
+        assert at == pytest.approx(tuple(-tilt), abs=0.25)
+
+
+def test_files_are_read_as_they_were_written(training, tmp_path):
+    path = tmp_path / "shard0.npz"
+    write_arrays(path, training.arrays())
+    assert digests(read_samples([path])) == digests(training)
+    assert len(read_samples([path, path])) == 2 * len(training)
+
+
+def test_a_detector_that_the_pixels_do_not_carry_is_named():
+    settings = small(multislice={**small().multislice.model_dump(), "pixel_a": 0.4})
+    with pytest.raises(InputError, match=r"potential\.synthesize: the detector reaches 40\.0 mrad"):
+        datasets.training_set(settings, 0, CPU)

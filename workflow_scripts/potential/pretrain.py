@@ -1,0 +1,81 @@
+"""Train one arm's network on all materials but the one held out; the published recipe holds none out."""
+
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import Field
+
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
+from workflow_scripts.learning.training import HISTORY, train
+from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.potential.encoding import input_channels, output_channels
+from workflow_scripts.potential.image_task import ImageTask, Lesson
+from workflow_scripts.potential.model import describe_network, make_network
+from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.settings import Pretrain
+from workflow_scripts.potential.splits import pretraining_split
+from workflow_scripts.potential.variants import ABLATIONS, ARMS, PLAIN_UNET
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_rows
+from workflow_scripts.workflow.settings import Compute
+
+
+class Arguments(Pretrain, Compute):
+    """The settings of the stage, the arm, and on what it runs."""
+
+    variant: Literal[*ARMS] = Field(
+        description="Arm of the study: published, corrected, unet (the corrected recipe with the plain U-net), or one"
+        " with a single fault."
+    )
+    held_out_material: str = Field(description="The material that pretraining never sees.")
+    seed: int = Field(ge=0, description="Seed of the network's first weights, of the split, of shuffles and of noise.")
+
+
+def pretrain(job: Job[Arguments]) -> None:
+    """Write the weights that validate best and the history."""
+    arguments = job.arguments
+    relaunch_under_torchrun(arguments.gpus)
+    variant = ARMS[arguments.variant]
+    epochs = arguments.ablation_epochs if arguments.variant in ABLATIONS else arguments.epochs
+    network_settings = arguments.network
+    if arguments.variant == PLAIN_UNET:
+        network_settings = network_settings.model_copy(update={"kind": "unet"})
+    shape = input_channels(variant), output_channels(variant)
+    lesson = Lesson.of(arguments)
+    with leased_device(arguments.gpus) as device, process_group(device):
+        job.device = str(device)
+        samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros)
+        split = pretraining_split(
+            samples, variant, arguments.held_out_material, arguments.validation_share, arguments.seed
+        )
+        trained = train(
+            make_network(network_settings, *shape, arguments.seed),
+            ImageTask(*split, variant, lesson, device),
+            arguments.model_copy(update={"epochs": epochs}),
+            seed=arguments.seed,
+            device=device,
+            precision=arguments.precision,
+            checkpoint_folder=job.checkpoint_folder,
+            label=f"pretraining {arguments.variant}",
+        )
+    about = {
+        **describe_network(network_settings, *shape),
+        "arm": arguments.variant,
+        "lesson": asdict(lesson),
+        "microscope": asdict(samples.microscope),
+    }
+    save_weights(trained.best, job.outputs["weights"], about)
+    write_rows(job.outputs["history"], trained.history, HISTORY)
+
+
+if __name__ == "__main__":
+    Command(
+        pretrain,
+        Arguments,
+        inputs={"shards": "Training files of the stage synthesize (.npz)."},
+        outputs={
+            "weights": "The weights that validate best (.safetensors).",
+            "history": "Losses of every epoch (.csv).",
+        },
+    ).main()

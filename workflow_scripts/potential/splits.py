@@ -1,0 +1,100 @@
+"""Which samples train and which validate: by crystal orientation, or by sample as the recipe does."""
+
+import numpy as np
+
+from workflow_scripts.potential.samples import FILLED, PATCH, Samples
+from workflow_scripts.potential.settings import material_name
+from workflow_scripts.potential.variants import Variant
+from workflow_scripts.workflow.errors import InputError
+
+
+def pretraining_split(
+    samples: Samples, variant: Variant, held_out_material: str, share: float, seed: int
+) -> tuple[Samples, Samples]:
+    """Samples that train and samples that validate.
+
+    Corrected: all crystal orientations of all materials but the one held out, of which a share validates, the same
+    number of every material where they divide. The recipe: all samples, of which a share validates at random.
+
+    Args:
+        held_out_material: its name, or the path of its structure.
+        share: that validates, of the orientations or of the samples.
+        seed: of the choice.
+
+    Raises:
+        InputError: there are too few to split.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = _kind(samples, variant)
+    if variant.split_by_sample:
+        rows = rng.permutation(np.flatnonzero(chosen))
+        _check_splits(len(rows), "samples", variant)
+        count = _count(share, len(rows))
+        return samples.rows(np.sort(rows[count:])), samples.rows(np.sort(rows[:count]))
+    chosen &= samples.material != material_name(held_out_material)
+    order = _specimens_in_turn(samples, chosen, rng)
+    _check_splits(len(order), f"crystal orientations beside those of {held_out_material}", variant)
+    validating = np.isin(samples.specimen, order[: _count(share, len(order))])
+    return samples.rows(chosen & ~validating), samples.rows(chosen & validating)
+
+
+def finetuning_split(
+    samples: Samples, variant: Variant, held_out_material: str, count: int, share: float, seed: int
+) -> tuple[Samples, Samples]:
+    """A few samples of the held-out material that train, and a few of other orientations of it that validate.
+
+    Args:
+        held_out_material: its name, or the path of its structure.
+        count: samples that are shown in all.
+        share: of them, that validates.
+        seed: of the choice.
+
+    Raises:
+        InputError: the files hold too few samples or orientations of the material.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = _kind(samples, variant) & (samples.material == material_name(held_out_material))
+    order = _specimens_in_turn(samples, chosen, rng)
+    _check_splits(len(order), f"crystal orientations of {held_out_material}", variant)
+    validating = np.isin(samples.specimen, order[: _count(share, len(order))])
+    n_validation = _count(share, count)
+    parts = []
+    for rows, wanted in ((chosen & ~validating, count - n_validation), (chosen & validating, n_validation)):
+        found = np.flatnonzero(rows)
+        if len(found) < wanted:
+            raise InputError(
+                f"finetune.samples is {count}, for which {wanted} samples of some orientations of {held_out_material}"
+                f" are needed, but the training files hold {len(found)}; lower it or synthesize more"
+            )
+        parts.append(samples.rows(np.sort(rng.permutation(found)[:wanted])))
+    return parts[0], parts[1]
+
+
+def _kind(samples: Samples, variant: Variant) -> np.ndarray:
+    return samples.kind == (PATCH if variant.patch_in_vacuum else FILLED)
+
+
+def _specimens_in_turn(samples: Samples, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The chosen samples' specimens in random order, one of every material before the second of any."""
+    specimens, first = np.unique(samples.specimen[chosen], return_index=True)
+    material = samples.material[chosen][first]
+    shuffled = rng.permutation(len(specimens))
+    turn = np.zeros(len(specimens), dtype=np.int64)  # how many of the same material come before
+    for name in np.unique(material):
+        of_it = shuffled[material[shuffled] == name]
+        turn[of_it] = np.arange(len(of_it))
+    return specimens[shuffled[np.argsort(turn[shuffled], kind="stable")]]
+
+
+def _count(share: float, n: int) -> int:
+    """How many of n validate: at least one, and not all."""
+    return min(max(1, round(share * n)), n - 1)
+
+
+def _check_splits(n: int, what: str, variant: Variant) -> None:
+    if n < 2:
+        kind = PATCH if variant.patch_in_vacuum else FILLED
+        raise InputError(
+            f"the training files hold {n} {what} (samples of the kind {kind}), but at least 2 are needed, one to train"
+            " and one to validate; synthesize more"
+        )
