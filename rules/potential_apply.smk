@@ -18,6 +18,7 @@ rule potential_apply_prepare:
         "<results>/logs/potential/apply_{name}_prepare.log",
     benchmark:
         "<results>/benchmarks/potential/apply_{name}_prepare.tsv"
+    priority: 10  # a mistake in the images shows before a network is trained
     conda:
         "../envs/study.yaml"
     threads: STUDY.compute.threads

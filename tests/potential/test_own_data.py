@@ -4,10 +4,15 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.potential import own_images, toy
+from workflow_scripts.optics.detectors import Detector
+from workflow_scripts.optics.multislice import transmission
+from workflow_scripts.optics.plane_waves import Field, Probe, Specimen, images
+from workflow_scripts.optics.waves import wavelength_a
 from workflow_scripts.potential.own_data import OwnImages, prepare, segment_order, segment_weights
 from workflow_scripts.potential.own_settings import Apply
 from workflow_scripts.study.recorded_patterns import Disc
@@ -223,3 +228,45 @@ def test_every_setting_of_an_entry_goes_through_a_command_line():
         found = dict(zip(words[::2], words[1::2], strict=True))
         values = {key: parse_value(field, found["--" + key.replace("_", "-")]) for key, field in fields(Apply)}
         assert check(Apply, nest(values)) == settings
+
+
+TURNS = {
+    "as the scan": (lambda patterns: patterns, (40.0, 40.0), 0.0, False),
+    # An azimuth of the record is that of the scan and 90° more, or 90° less that of the scan
+    "turned": (lambda patterns: np.rot90(patterns, 1, (-2, -1)), (39.0, 40.0), -90.0, False),
+    "transposed": (lambda patterns: patterns.swapaxes(-2, -1), (40.0, 40.0), 90.0, True),
+}
+
+
+@pytest.mark.parametrize("record", TURNS)
+def test_a_scan_of_a_known_specimen_gives_the_images_that_the_network_is_trained_on(tmp_path, record):
+    """Patterns of single probes, integrated here, against the segmented images of the plane-wave engine."""
+    n, pixel_a, kilovolt, semiangle = 80, 0.16, 200.0, 20.0
+    y, x = np.indices((n, n)) * 2 * np.pi / n
+    potential = 150 * (np.cos(3 * y) + np.sin(2 * x + 4 * y) + np.cos(5 * x - 2 * y + 1))
+    through = transmission(torch.from_numpy(potential), pixel_a, kilovolt)
+    positions = torch.cartesian_prod(*[0.25 * torch.arange(16, dtype=torch.float64)] * 2)
+    frequency = torch.cartesian_prod(*[torch.fft.fftfreq(n, pixel_a, dtype=torch.float64)] * 2)
+    aperture = (frequency.norm(dim=1) * wavelength_a(kilovolt) * 1e3 <= semiangle).double()
+    probes = aperture * torch.exp(-2j * torch.pi * (positions @ frequency.T)) / aperture.sum().sqrt()
+    waves = torch.fft.fft2(torch.fft.ifft2(probes.reshape(-1, n, n)) * through)
+    patterns = torch.fft.fftshift(waves.abs().square(), dim=(-2, -1)).reshape(16, 16, n, n).numpy()
+
+    turn, center, azimuth, clockwise = TURNS[record]
+    np.save(tmp_path / "scan.npy", turn(patterns))
+    mrad_per_px = 1e3 * wavelength_a(kilovolt) / (n * pixel_a)
+    own, _ = prepared(
+        tmp_path,
+        **FOUR_D
+        | {"center_px": list(center), "disc_radius_px": semiangle / mrad_per_px, "incident": 1.0}
+        | {"segment_azimuth_deg": azimuth, "clockwise": clockwise, "counts_per_electron": None, "dose_e_per_a2": 1e5},
+    )
+    specimen = Specimen(through[None].to(torch.complex64), [1.0], [1])
+    probe, detector = Probe(kilovolt, semiangle), Detector(10.0, 50.0, segments=4)
+    expected = images(specimen, Field((n, n), pixel_a), probe, [detector]).at(positions)[0].reshape(4, 16, 16).numpy()
+    assert expected.std(axis=(1, 2)).min() > 0.01
+    for segment in range(4):
+        like = [np.corrcoef(own.shares[0, segment].ravel(), other.ravel())[0, 1] for other in expected]
+        # The pixels of the detector are cut by the segments' edges here, and belong to one of them there
+        assert int(np.argmax(like)) == segment and like[segment] > 0.98, like
+    assert own.shares[0].mean(axis=(1, 2)) == pytest.approx(expected.mean(axis=(1, 2)), abs=0.02)
