@@ -9,7 +9,7 @@ from workflow_scripts.workflow.errors import InputError
 
 
 class MetadataMean:
-    """Mean potential per nm by kind, material and thickness, V Å; of a material that it never saw, that of all others."""
+    """Mean potential per nm by kind, material and thickness, V Å; of an unseen material, that of all others."""
 
     def __init__(self, training: Iterable[Samples]) -> None:
         """Args: the training samples, file by file, of materials that may be seen."""

@@ -72,7 +72,7 @@ class Samples:
 
     @property
     def nominal_nm(self) -> np.ndarray:
-        """Thickness in whole nm, by which samples are grouped: whole slices pass, so it differs by material, nm (N,)."""
+        """Thickness (N,) in whole nm, by which samples are grouped: whole slices pass, so it differs by material."""
         return np.round(self.thickness_nm)
 
     def rows(self, chosen: np.ndarray) -> "Samples":
