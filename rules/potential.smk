@@ -307,3 +307,6 @@ rule potential:
 rule potential_figures:
     input:
         rules.potential_plot.output,
+
+
+include: "potential_apply.smk"
