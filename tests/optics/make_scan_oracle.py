@@ -1,6 +1,6 @@
 """Write abtem_scans.npz, what abTEM says of images scanned over small crystals, for the tests of images.
 
-    python tests/optics/make_scan_oracle.py
+    python tests/optics/make_scan_oracle.py [FILE]
 
 Needs abTEM (1.0.11 made the file that is kept), which is no dependency of the project: install it into another
 environment. abTEM has x before y; here its first axis is y, in positions, tilts, potentials and images alike.
@@ -39,6 +39,7 @@ which at 0.15 Å is wrong by 14 % of the largest potential and of the images, so
 pixels eight times finer and the part of it below Nyquist is kept. "finite" spreads atoms over the slices along z.
 """
 
+import sys
 from pathlib import Path
 
 import abtem
@@ -179,7 +180,7 @@ def main() -> None:
         print(f"S-matrix against probes, {name}: {largest:.1e} of the maximum")
 
     np.savez_compressed(
-        Path(__file__).with_name("abtem_scans.npz"),
+        Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("abtem_scans.npz"),
         symbols=np.array(atoms.get_chemical_symbols()),
         positions_a=atoms.positions[:, [2, 0, 1]],
         cell_a=atoms.cell.lengths()[[2, 0, 1]],

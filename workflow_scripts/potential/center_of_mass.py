@@ -103,8 +103,8 @@ def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detecto
             scale = samples.thickness_nm[:, None, None]
             target = (samples.potential - samples.potential.mean(axis=(1, 2), keepdims=True)) / scale
             sums = np.stack([(image * target), image**2, target**2]).sum(axis=(2, 3), dtype=np.float64)
-            for thickness_nm, column in zip(samples.thickness_nm.tolist(), sums.T, strict=True):
-                products[thickness_nm] = products.get(thickness_nm, 0) + column
+            for nominal_nm, column in zip(samples.nominal_nm.tolist(), sums.T, strict=True):
+                products[nominal_nm] = products.get(nominal_nm, 0) + column
         left = sum(power - cross**2 / own for cross, own, power in products.values() if own > 0)
         if left < least:
             factor = {

@@ -86,7 +86,7 @@ class CenterOfMassEstimator:
         calibration = self._calibrations[key]
         image = center_of_mass.icom(shares, samples, detector, calibration.longest_period_a)
         mean = self._mean(samples)  # refuses a thickness that training lacks
-        factor = np.array([calibration.factor[thickness] for thickness in samples.thickness_nm.tolist()])
+        factor = np.array([calibration.factor[thickness] for thickness in samples.nominal_nm.tolist()])
         return (mean[:, None, None] + factor[:, None, None] * image).astype(np.float32)
 
 

@@ -110,7 +110,7 @@ def image_metrics(
             "kind": samples.kind,
             "material": samples.material,
             "materials": np.where(samples.material == held_out, UNSEEN, SEEN),
-            "thickness_nm": samples.thickness_nm,
+            "thickness_nm": samples.nominal_nm,
             "specimen": samples.specimen,
         }
     )
@@ -214,8 +214,8 @@ def example_images(
         estimators (E,); names (X,); sums (X, H, W) measured, shares of the electrons; truth (X, H, W) and predicted
         (E, X, H, W), V Å; pixel_size_a; headline_dose_e_per_a2 and headline_thickness_nm.
     """
-    thickness = max(t for t in samples.thickness_nm.tolist() if t <= settings.headline_thickness_nm)
-    of_thickness = samples.thickness_nm == thickness
+    thickness = max(t for t in samples.nominal_nm.tolist() if t <= settings.headline_thickness_nm)
+    of_thickness = samples.nominal_nm == thickness
     wanted = (
         (FILLED, samples.material != held_out, "seen"),
         (FILLED, samples.material == held_out, "held out"),
