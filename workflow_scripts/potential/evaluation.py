@@ -189,8 +189,9 @@ def metric_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
                 "condition": condition(**about, **where),
                 "seed": None if pd.isna(seed) else int(seed),
             }
+            by_specimen = chosen.groupby("specimen")[list(UNITS)].mean()
             for metric, unit in UNITS.items():
-                interval = _over_specimens(chosen, chosen[metric], settings)
+                interval = _interval(by_specimen[metric], settings)
                 if interval:
                     rows.append(metric_row("corrected" if fault else estimator, metric, unit, interval, **named))
     rows += _gain_rows(images, settings)
@@ -298,17 +299,16 @@ def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
                 "thickness_max_nm": settings.headline_thickness_nm,
             }
             where |= {"stage": stage} if isinstance(stage, str) else {}
+            gains = (group[list(GAINS)] - found[list(GAINS)]).groupby(group["specimen"]).mean()
             for metric in GAINS:
-                interval = _over_specimens(group, group[metric] - found[metric], settings)
+                interval = _interval(gains[metric], settings)
                 if interval:
                     name = f"{metric}_gain_over_{baseline}"
                     rows.append(metric_row(arm, name, "1", interval, condition=condition(**where), seed=int(seed)))
     return rows
 
 
-def _over_specimens(images: pd.DataFrame, values: pd.Series, settings: Evaluate) -> Estimate | None:
-    """Mean over specimens, each the mean of its images; None where no image has a value."""
-    by_specimen = values.groupby(images["specimen"]).mean().dropna()
-    if by_specimen.empty:
-        return None
-    return bootstrap(by_specimen.to_numpy(), seed=settings.seed, resamples=settings.bootstrap_samples)
+def _interval(by_specimen: pd.Series, settings: Evaluate) -> Estimate | None:
+    """Mean over specimens, each the mean of its images, and its interval; None where no image has a value."""
+    values = by_specimen.dropna().to_numpy()
+    return bootstrap(values, seed=settings.seed, resamples=settings.bootstrap_samples) if len(values) else None
