@@ -34,7 +34,7 @@ from workflow_scripts.optics.multislice import transmission
 from workflow_scripts.optics.plane_waves import Field, ImageSeries, Probe, Specimen, images
 from workflow_scripts.optics.potential import projected_slices
 
-PIXEL_SIZE_A, SLICE_A, VOLTAGE_KV, SEMIANGLE_MRAD = 0.1, 3.0, 200.0, 20.0
+SLICE_A, VOLTAGE_KV, SEMIANGLE_MRAD = 3.0, 200.0, 20.0
 QUARTERS = Detector(inner_mrad=10.0, outer_mrad=50.0, segments=4)
 VACUUM = 0.25  # of the field of view at least, so that the patch has an outline
 TARGET = 1e-3  # largest difference, of the maximum
@@ -56,21 +56,21 @@ def gan_patch(side_a: float, thickness_a: float) -> tuple[list[str], np.ndarray]
     return symbols.tolist(), positions
 
 
-def projected(side_px: int, thickness_a: float) -> tuple[Tensor, float]:
+def projected(side_px: int, pixel_size_a: float, thickness_a: float) -> tuple[Tensor, float]:
     """Slices float32 (S, H, W) in V Å, and their thickness in Å."""
-    symbols, positions = gan_patch(side_px * PIXEL_SIZE_A, thickness_a)
+    symbols, positions = gan_patch(side_px * pixel_size_a, thickness_a)
     count = math.ceil(thickness_a / SLICE_A)
     boundaries = np.linspace(0, thickness_a, count + 1).tolist()
-    shape, nyquist_per_a = (side_px, side_px), 0.5 / PIXEL_SIZE_A
-    slices = projected_slices(symbols, torch.from_numpy(positions), boundaries, shape, PIXEL_SIZE_A, nyquist_per_a)
+    shape, nyquist_per_a = (side_px, side_px), 0.5 / pixel_size_a
+    slices = projected_slices(symbols, torch.from_numpy(positions), boundaries, shape, pixel_size_a, nyquist_per_a)
     return slices.float(), thickness_a / count
 
 
-def ours(slices: Tensor, slice_a: float) -> tuple[Tensor, ImageSeries]:
+def ours(slices: Tensor, slice_a: float, pixel_size_a: float) -> tuple[Tensor, ImageSeries]:
     """Four images on every pixel (4, H, W), and the series they are drawn from, from slices on their device."""
     shape = tuple(slices.shape[1:])
-    specimen = Specimen(transmission(slices, PIXEL_SIZE_A, VOLTAGE_KV), [slice_a] * len(slices), [len(slices)])
-    series = images(specimen, Field(shape, PIXEL_SIZE_A), Probe(VOLTAGE_KV, SEMIANGLE_MRAD), [QUARTERS])
+    specimen = Specimen(transmission(slices, pixel_size_a, VOLTAGE_KV), [slice_a] * len(slices), [len(slices)])
+    series = images(specimen, Field(shape, pixel_size_a), Probe(VOLTAGE_KV, SEMIANGLE_MRAD), [QUARTERS])
     return series.raster(shape)[0].cpu(), series
 
 
@@ -82,7 +82,7 @@ def abtems(python: Path, slices: Tensor, slice_a: float, options: argparse.Names
             specimen,
             slices_v_a=slices.cpu().numpy(),
             slice_a=slice_a,
-            pixel_size_a=PIXEL_SIZE_A,
+            pixel_size_a=options.pixel_size_a,
             voltage_kv=VOLTAGE_KV,
             semiangle_mrad=SEMIANGLE_MRAD,
             inner_mrad=QUARTERS.inner_mrad,
@@ -120,6 +120,7 @@ def peak_mib(device: str) -> float:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=256, help="pixels of the field of view (default 256)")
+    parser.add_argument("--pixel-size-a", type=float, default=0.1, help="side of a pixel in Å (default 0.1)")
     parser.add_argument("--thickness-nm", type=float, default=20.0, help="of the crystal (default 20)")
     parser.add_argument("--repeats", type=int, default=1, help="runs of ours; the median counts (default 1)")
     parser.add_argument("--device", default="cpu", help="of ours: cpu or cuda (default cpu)")
@@ -130,15 +131,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
-    slices, slice_a = projected(options.side, 10 * options.thickness_nm)
+    slices, slice_a = projected(options.side, options.pixel_size_a, 10 * options.thickness_nm)
     on_device = slices.to(options.device)
     times = []
     with torch.no_grad():
         if options.device != "cpu":
-            ours(on_device[:2], slice_a)  # starts the device
+            ours(on_device[:2], slice_a, options.pixel_size_a)  # starts the device
         for _ in range(options.repeats):
             start = time.perf_counter()
-            _, series = ours(on_device, slice_a)
+            _, series = ours(on_device, slice_a, options.pixel_size_a)
             times.append(time.perf_counter() - start)
     ours_s = statistics.median(times)
     measured = {"device": options.device, "threads": options.threads, "slices": len(slices), "ours_s": ours_s}
@@ -150,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         theirs, theirs_images = abtems(options.abtem_python, slices, slice_a, options)
         for name, key in (("abTEM, probe by probe", "probes_image_s"), ("abTEM, S-matrix, Nyquist", "smatrix_image_s")):
             print(f"{name:28}{theirs[key]:10.1f} s  {theirs[key] / ours_s:8.1f} times ours")
-        off = differences(series, theirs_images, options.side * PIXEL_SIZE_A)
+        off = differences(series, theirs_images, options.side * options.pixel_size_a)
         print("largest difference of the maximum: " + ", ".join(f"{name} {value:.1e}" for name, value in off.items()))
         measured |= {"abtem": theirs, "difference": off}
         missed = {name: value for name, value in off.items() if not value <= TARGET}
