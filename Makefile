@@ -11,7 +11,7 @@ export SLURM_CONF ?= /dev/null
 # Threads that wait for each other sleep, so that jobs which share the cores do not slow each other down.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: study report test format clean
+.PHONY: study report test torture format clean
 
 study: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html --report-after-run
@@ -22,6 +22,10 @@ report: .venv/installed
 
 test: .venv/installed
 	pytest
+
+# Long tests, for a person. ABTEM_PYTHON: Python of an environment with abTEM, for the live comparison.
+torture: .venv/installed
+	pytest -m torture -rs
 
 format: .venv/installed
 	ruff format .

@@ -95,6 +95,11 @@ def test_arguments_read_back_are_the_same_settings(settings):
     assert json.loads(json.dumps(dict(flatten(settings)))) == dict(flatten(settings))
 
 
+def test_settings_may_be_a_section_of_a_command():
+    inner = check(Mixed, {"rotation": 2.0})
+    assert as_arguments(inner, "scan.") == ["--scan.rotation", "2.0"]
+
+
 def test_flags_are_dashed():
     assert flag("probe.semiangle_mrad") == "--probe.semiangle-mrad"
 

@@ -1,6 +1,5 @@
 """The user's 4D-STEM scan as this method wants it: patterns cropped and binned, probe, positions in object pixels."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,21 +12,14 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, read_probe
 from workflow_scripts.diffractive_imaging.forward import MASK_THRESHOLD
 from workflow_scripts.diffractive_imaging.orientation import Orientation, search
-from workflow_scripts.diffractive_imaging.own_files import chunks, opened
 from workflow_scripts.diffractive_imaging.settings import Apply, OwnProbe
 from workflow_scripts.optics.diffraction import near_field
 from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
+from workflow_scripts.study.recorded_patterns import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.own_files import opened
 
 OWN_SCAN = "scan"  # its name in the file that the stages hand on
-
-
-@dataclass(frozen=True)
-class Disc:
-    """The bright-field disc on the recorded detector: centre [y, x] and radius in pixels."""
-
-    center_px: tuple[float, float]
-    radius_px: float
 
 
 @dataclass(frozen=True)
@@ -89,10 +81,10 @@ def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path
         if positions is not None:
             table = files.enter_context(opened(positions, settings.positions_dataset, "positions"))
             given = _positions(table, int(np.prod(stack.shape[:-2])), positions)
-        mean = _mean_pattern(stack, where)
+        mean = mean_pattern(stack, where)
         disc = _disc(settings, mean)
         window = _window(settings, disc, mean.shape)
-        counts = np.concatenate([window.cut(part).astype(np.float32) for part in _flat(stack, where)])
+        counts = np.concatenate([window.cut(part).astype(np.float32) for part in pattern_chunks(stack, where)])
     counts /= np.float32(settings.counts_per_electron)
     dose_e = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
     if not settings.dose_min_e <= dose_e <= settings.dose_max_e:
@@ -134,24 +126,6 @@ def raster_px(shape: tuple[int, int], step_px: float) -> Tensor:
     return torch.from_numpy(np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2))
 
 
-def find_disc(mean: np.ndarray) -> Disc:
-    """The bright-field disc of a mean pattern (H, W): what is above half of its own mean.
-
-    Raises:
-        InputError: nothing stands out.
-    """
-    level = mean.max() / 2
-    for _ in range(50):
-        level = mean[mean >= level].mean() / 2
-    inside = mean >= level
-    if inside.sum() < 4 or inside.mean() > 0.9:
-        raise InputError(
-            "patterns: the mean pattern shows no bright-field disc; give center_px and probe.aperture_radius_px"
-        )
-    row, column = (float(axis.mean()) for axis in np.nonzero(inside))
-    return Disc((row, column), float(np.sqrt(inside.sum() / np.pi)))
-
-
 def _object_mask(light: Illumination) -> Tensor:
     """The mask of a patch on object pixels, bool (n, n)."""
     intensity = light.probe.abs().square()
@@ -162,14 +136,7 @@ def _object_mask(light: Illumination) -> Tensor:
 
 
 def _scan_shape(shape: tuple[int, ...], settings: Apply, where: str) -> tuple[int, int] | None:
-    if len(shape) not in (3, 4):
-        raise InputError(f"{where} has the shape {shape}, expected (N, H, W) or (Ry, Rx, H, W)")
-    found = tuple(shape[:2]) if len(shape) == 4 else settings.scan_shape
-    if settings.scan_shape is not None and np.prod(settings.scan_shape) != np.prod(shape[:-2]):
-        raise InputError(
-            f"{where} holds {np.prod(shape[:-2])} patterns, but scan_shape {list(settings.scan_shape)} wants"
-            f" {np.prod(settings.scan_shape)}; correct scan_shape"
-        )
+    found = scan_shape(shape, settings.scan_shape, where)
     if settings.step_a is not None and found is None:
         raise InputError(f"{where} has the shape {shape}: a raster (step_a) needs scan_shape: [rows, columns]")
     return found
@@ -186,35 +153,10 @@ def _positions(table: Any, patterns: int, path: Path) -> np.ndarray:
     return values
 
 
-def _flat(stack: Any, where: str) -> Iterator[np.ndarray]:
-    for _, part in chunks(stack, where):
-        yield part.reshape(-1, *stack.shape[-2:])
-
-
-def _mean_pattern(stack: Any, where: str) -> np.ndarray:
-    total, seen = np.zeros(stack.shape[-2:]), 0
-    for part in _flat(stack, where):
-        bad = ~np.isfinite(part).all(axis=(1, 2))
-        if bad.any():
-            raise InputError(f"{where}: pattern {seen + int(bad.argmax())} holds values that are not finite; repair it")
-        bad = (part < 0).any(axis=(1, 2))
-        if bad.any():
-            first = int(bad.argmax())
-            raise InputError(
-                f"{where}: pattern {seen + first} holds the negative count {part[first].min():g}; expected counts ≥ 0,"
-                " so subtract no background, or set what lies below 0 to 0"
-            )
-        total += part.sum(axis=0)
-        seen += len(part)
-    if not total.any():
-        raise InputError(f"{where}: all counts are 0")
-    return total / seen
-
-
 def _disc(settings: Apply, mean: np.ndarray) -> Disc:
     center, radius = settings.center_px, settings.probe.aperture_radius_px
     if center is None or radius is None:
-        found = find_disc(mean)
+        found = find_disc(mean, "center_px and probe.aperture_radius_px")
         center, radius = center or found.center_px, radius or found.radius_px
     return Disc(tuple(center), radius)
 

@@ -9,7 +9,7 @@ One .npz holds N samples; every array but `sampling` and the microscope's starts
 | sum | float32 (N, H, W) | of the four segments in `input` |
 | potential | float32 (N, H, W) | projected along the beam, V Å, band-limited at Nyquist |
 | potential_limited | float32 (N, H, W) | the same, band-limited at 2α/λ, what an image of the microscope can hold |
-| thickness_nm | float64 (N,) | as the label says |
+| thickness_nm | float64 (N,) | of the slices that were passed; of the recipe's MoS2 patches what the label says |
 | rotation | float64 (N, 3) | of the crystal [rz, rx, ry], degrees: about the beam from +y to +x, then about x and y |
 | material, specimen, kind | str (N,) | the crystal; its orientation's own name; `filled` or `patch` |
 | sampling | float64 () | side of a pixel, Å |
@@ -69,6 +69,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.potential)
+
+    @property
+    def nominal_nm(self) -> np.ndarray:
+        """Thickness in whole nm, by which samples are grouped: whole slices pass, so it differs by material, nm (N,)."""
+        return np.round(self.thickness_nm)
 
     def rows(self, chosen: np.ndarray) -> "Samples":
         """Some of the samples, by index or mask."""

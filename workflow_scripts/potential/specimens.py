@@ -7,7 +7,7 @@ and is computed on its whole cell. The potential is summed along the beam, throu
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,76 +94,75 @@ def compute(
     Raises:
         ValueError: as of `optics.plane_waves.images`.
     """
-    at_rest = _slice(crystal, fineness, device)
-    exits = [max(1, round(10 * thickness / at_rest.distance_a)) for thickness in thickness_nm]
+    grid = _Grid.of(crystal, fineness)
+    positions_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64, device=device)
+    at_rest = grid.slices(crystal.symbols, positions_a, crystal.debye_waller_a2)
+    exits = [max(1, round(10 * thickness / grid.distance_a)) for thickness in thickness_nm]
     tiles = tuple(max(1, math.ceil(fineness.field_a / side - 1e-9)) for side in crystal.cell_a[1:])
-    potential = _projected(at_rest, exits, probe.tilt_mrad)
-    memory_bytes = fineness.memory_mib * 2**20
+
+    def imaged(slices: Tensor, field: Field) -> ImageSeries:
+        through = transmission(slices, field.pixel_size_a, probe.voltage_kv).to(torch.complex64)
+        specimen = Specimen(through, [grid.distance_a] * len(through), exits)
+        return images(specimen, field, probe, detectors, fineness.memory_mib * 2**20)
+
     with torch.no_grad():
         if not fineness.phonon_configurations:
-            field = Field(at_rest.shape, at_rest.pixel_size_a, tiles)
-            series = images(at_rest.specimen(exits, probe), field, probe, detectors, memory_bytes)
+            series = imaged(at_rest, Field(grid.shape, grid.pixel_size_a, tiles))
         else:
             # Atoms in motion do not repeat: the whole field of view, through the whole thickness, is one cell
-            whole = crystal.tiled((math.ceil(exits[-1] / len(at_rest.slices)), *tiles))
+            whole = crystal.tiled((math.ceil(exits[-1] / grid.n_slices), *tiles))
+            wide = grid.tiled(exits[-1], tiles)
             series = _mean(
-                _snapshot(whole, at_rest, exits, probe, detectors, memory_bytes, generator)
+                imaged(_snapshot(whole, wide, generator, device), Field(wide.shape, wide.pixel_size_a))
                 for _ in range(fineness.phonon_configurations)
             )
     return Computed(
         ImageSeries(series.coefficients.cpu(), series.period_a),
-        ImageSeries(potential.cpu(), crystal.cell_a[1:]),
-        tuple(0.1 * at_rest.distance_a * count for count in exits),
+        ImageSeries(_projected(at_rest, grid, exits, probe.tilt_mrad).cpu(), crystal.cell_a[1:]),
+        tuple(0.1 * grid.distance_a * count for count in exits),
     )
 
 
 @dataclass(frozen=True)
-class _Sliced:
-    """slices (S, H, W) V Å of one period, float64, each distance_a thick."""
+class _Grid:
+    """Pixels and slices of a cell: shape (H, W), pixel_size_a [height, width], n_slices of distance_a each, Å."""
 
-    slices: Tensor
-    distance_a: float
+    shape: tuple[int, int]
     pixel_size_a: tuple[float, float]
+    n_slices: int
+    distance_a: float
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return tuple(self.slices.shape[1:])
+    @classmethod
+    def of(cls, crystal: Crystal, fineness: Fineness) -> "_Grid":
+        """At least as fine as asked for."""
+        depth, *sides = crystal.cell_a
+        shape = tuple(_even(side / fineness.pixel_a) for side in sides)
+        n_slices = math.ceil(depth / fineness.slice_a - 1e-9)
+        pixel_size_a = tuple(side / n for side, n in zip(sides, shape, strict=True))
+        return cls(shape, pixel_size_a, n_slices, depth / n_slices)
 
-    def specimen(self, exits: Sequence[int], probe: Probe) -> Specimen:
-        through = transmission(self.slices, self.pixel_size_a, probe.voltage_kv).to(torch.complex64)
-        return Specimen(through, [self.distance_a] * len(through), exits)
+    def tiled(self, n_slices: int, tiles: tuple[int, int]) -> "_Grid":
+        """As many slices of as many cells beside each other."""
+        shape = tuple(side * count for side, count in zip(self.shape, tiles, strict=True))
+        return replace(self, shape=shape, n_slices=n_slices)
 
-
-def _slice(crystal: Crystal, fineness: Fineness, device: torch.device) -> _Sliced:
-    """Atoms smeared by their thermal motion, on a grid and in slices at least as fine as asked for."""
-    depth, *sides = crystal.cell_a
-    n_slices = math.ceil(depth / fineness.slice_a - 1e-9)
-    shape = tuple(_even(side / fineness.pixel_a) for side in sides)
-    pixel_size_a = tuple(side / n for side, n in zip(sides, shape, strict=True))
-    positions_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64, device=device)
-    factors_a2 = crystal.debye_waller_a2
-    slices = _slices(crystal, positions_a, depth / n_slices, n_slices, shape, pixel_size_a, factors_a2)
-    return _Sliced(slices, depth / n_slices, pixel_size_a)
-
-
-def _slices(crystal, positions_a, distance_a, n_slices, shape, pixel_size_a, factors_a2) -> Tensor:
-    # An atom on a boundary begins the next slice, however its depth was rounded
-    boundaries = [-math.inf, *(distance_a * (index - 1e-6) for index in range(1, n_slices)), math.inf]
-    limit_per_a = 0.5 / max(pixel_size_a)
-    return projected_slices(crystal.symbols, positions_a, boundaries, shape, pixel_size_a, limit_per_a, factors_a2)
+    def slices(self, symbols: Sequence[str], positions_a: Tensor, factors_a2: Sequence[float] | None) -> Tensor:
+        """Projected potential float64 (S, H, W) V Å of atoms (N, 3) that are smeared by their factors, if any."""
+        # An atom on a boundary begins the next slice, however its depth was rounded
+        inner = (self.distance_a * (index - 1e-6) for index in range(1, self.n_slices))
+        limit_per_a = 0.5 / max(self.pixel_size_a)
+        boundaries_a = [-math.inf, *inner, math.inf]
+        return projected_slices(
+            symbols, positions_a, boundaries_a, self.shape, self.pixel_size_a, limit_per_a, factors_a2
+        )
 
 
-def _snapshot(whole, at_rest, exits, probe, detectors, memory_bytes, generator) -> ImageSeries:
-    """Images of the atoms as they are displaced at one moment."""
-    shape = tuple(round(side / pixel) for side, pixel in zip(whole.cell_a[1:], at_rest.pixel_size_a, strict=True))
-    at_rest_a = torch.as_tensor(whole.positions_a, dtype=torch.float64)
-    positions_a = displaced(at_rest_a, whole.debye_waller_a2, generator)
-    positions_a[:, 0] = at_rest_a[:, 0]  # an atom stays in its slice
-    slices = _slices(
-        whole, positions_a.to(at_rest.slices.device), at_rest.distance_a, exits[-1], shape, at_rest.pixel_size_a, None
-    )
-    moved = _Sliced(slices, at_rest.distance_a, at_rest.pixel_size_a)
-    return images(moved.specimen(exits, probe), Field(shape, at_rest.pixel_size_a), probe, detectors, memory_bytes)
+def _snapshot(crystal: Crystal, grid: _Grid, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Slices of the atoms as they are displaced at one moment, each in the slice where it rests."""
+    at_rest_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64)
+    moved_a = displaced(at_rest_a, crystal.debye_waller_a2, generator)
+    moved_a[:, 0] = at_rest_a[:, 0]
+    return grid.slices(crystal.symbols, moved_a.to(device), None)
 
 
 def _mean(snapshots: Iterator[ImageSeries]) -> ImageSeries:
@@ -183,15 +182,14 @@ def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
     return ImageSeries((series.coefficients * kept)[box], series.period_a)
 
 
-def _projected(sliced: _Sliced, exits: Sequence[int], tilt_mrad: tuple[float, float]) -> Tensor:
+def _projected(slices: Tensor, grid: _Grid, exits: Sequence[int], tilt_mrad: tuple[float, float]) -> Tensor:
     """Σ V_s(r + t z_s) over the slices passed: complex128 coefficients (exits, 2 My + 1, 2 Mx + 1)."""
-    slices = sliced.slices
     # The rows and columns at Nyquist have no partner of the other sign
-    rows, columns = (torch.arange(-((n - 1) // 2), (n - 1) // 2 + 1, device=slices.device) for n in sliced.shape)
+    rows, columns = (torch.arange(-((n - 1) // 2), (n - 1) // 2 + 1, device=slices.device) for n in grid.shape)
     spectrum = torch.fft.fft2(slices, norm="forward")[:, rows[:, None], columns]  # (S, 2 My + 1, 2 Mx + 1)
     cycles = [
-        1e-3 * tilt * sliced.distance_a * orders.double() / (n * pixel)
-        for tilt, orders, n, pixel in zip(tilt_mrad, (rows, columns), sliced.shape, sliced.pixel_size_a, strict=True)
+        1e-3 * tilt * grid.distance_a * orders.double() / (n * pixel)
+        for tilt, orders, n, pixel in zip(tilt_mrad, (rows, columns), grid.shape, grid.pixel_size_a, strict=True)
     ]
     turn = torch.exp(2j * math.pi * (cycles[0][:, None] + cycles[1]))  # from a slice to the next
     total, projected, factor = torch.zeros_like(spectrum[0]), [], torch.ones_like(spectrum[0])

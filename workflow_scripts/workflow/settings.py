@@ -91,10 +91,13 @@ def flag(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def as_arguments(settings: Settings) -> list[str]:
-    """The settings as a list of command-line words, which `fields` and `parse_value` read back."""
+def as_arguments(settings: Settings, prefix: str = "") -> list[str]:
+    """The settings as a list of command-line words, which `fields` and `parse_value` read back.
+
+    prefix: put before every key, such as ``microscope.`` where the settings are a section of the command's.
+    """
     words = []
-    for key, value in flatten(settings):
+    for key, value in flatten(settings, prefix):
         words += [flag(key), value if isinstance(value, str) else json.dumps(value)]
     return words
 

@@ -1,0 +1,45 @@
+"""What the labels alone tell."""
+
+import numpy as np
+import pytest
+
+from tests.potential.toy import toy_samples
+from workflow_scripts.potential.estimators import MetadataMeanEstimator
+from workflow_scripts.potential.metadata_mean import MetadataMean
+from workflow_scripts.potential.metrics import TrueImage, compare
+from workflow_scripts.potential.samples import FILLED, PATCH, RING
+from workflow_scripts.workflow.errors import InputError
+
+TRAIN = toy_samples(3, seed=0)
+
+
+def test_a_known_material_has_the_mean_of_its_kind_and_thickness():
+    mean = MetadataMean([TRAIN.rows(np.arange(0, len(TRAIN), 2)), TRAIN.rows(np.arange(1, len(TRAIN), 2))])
+    for kind in (FILLED, PATCH):
+        rows = (TRAIN.kind == kind) & (TRAIN.material == "GaN") & (TRAIN.thickness_nm == 40)
+        assert mean(TRAIN.rows(rows)) == pytest.approx(np.full(3, TRAIN.potential[rows].mean()))
+
+
+def test_an_unseen_material_has_the_mean_over_materials_at_its_thickness():
+    seen = TRAIN.rows(TRAIN.material != "GaN")
+    means = [
+        seen.potential[(seen.kind == FILLED) & (seen.material == name) & (seen.thickness_nm == 10)].mean()
+        for name in ("KNbO3", "SrTiO3")
+    ]
+    unseen = TRAIN.rows((TRAIN.kind == FILLED) & (TRAIN.material == "GaN") & (TRAIN.thickness_nm == 10))
+    assert MetadataMean([seen])(unseen) == pytest.approx(np.full(3, np.mean(means)))
+
+
+def test_it_cannot_know_where_an_atom_is():
+    """Correlation 0, of all periods and of the short ones, however well it knows the mean."""
+    potential = MetadataMeanEstimator([TRAIN])(TRAIN, TRAIN.images[RING], RING, 1e5)
+    light = TRAIN.microscope
+    for row in range(4):
+        found = compare(potential[row], TrueImage.of(TRAIN.potential[row], light.pixel_size_a, 1.6))
+        assert (found["pearson"], found["pearson_highpass_1.2A"], found["column_recall"]) == (0, 0, 0)
+        assert found["mean_bias_abs_percent"] < 20
+
+
+def test_a_thickness_without_training_is_refused():
+    with pytest.raises(InputError, match="40 nm"):
+        MetadataMean([TRAIN.rows(TRAIN.thickness_nm == 10)])(TRAIN)

@@ -1,0 +1,116 @@
+"""How the second figure looks: the recipe's scale beside an honest one, and the width of the cell."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from workflow_scripts.potential.drawing import ORDER, with_conditions
+from workflow_scripts.study.figures import BLACK, BLUE, GREY, PAGE_MM, VERMILLION, estimator_style, letter, new_figure
+
+STATED_DB = 54.46
+STATED_PEARSON = 0.72
+PUBLISHED_FIELD_A = 25.6
+RECIPE_DB, HONEST_DB = "psnr_db_range_600000", "psnr_db_range_gt"
+COLUMNS = [
+    *("panel", "estimator", "metric", "detector", "thickness_nm", "field_a", "cone_a"),
+    *("value", "low", "high", "n"),
+]
+
+
+def source_table(metrics: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """All points of the figure: a and b the recipe's own patches without noise, seeds averaged, c the cells.
+
+    Returns:
+        columns `COLUMNS`; panels a (PSNR on both scales), b (Pearson) and c (error in percent of the image's contrast).
+    """
+    table = with_conditions(metrics)
+    chosen = table[
+        (table["kind"] == "patch")
+        & (table["materials"] == "all")
+        & (table["detector"] == "ring")
+        & np.isinf(table["dose_e_per_a2"])
+        & table["metric"].isin([RECIPE_DB, HONEST_DB, "pearson"])
+        & table[["stage", "metadata", "fault"]].isna().all(axis=1)
+    ]
+    points = chosen.groupby(["estimator", "metric"], sort=False)[["value", "low", "high", "n"]].mean().reset_index()
+    points["panel"] = np.where(points["metric"] == "pearson", "b", "a")
+    place = points["estimator"].map({name: index for index, name in enumerate(ORDER)})
+    points = points.assign(place=place).sort_values(["panel", "place"], kind="stable")
+    curves = cells.rename(columns={"error_percent_of_contrast": "value"}).assign(panel="c", metric="cell_error_percent")
+    return pd.concat([points, curves]).reindex(columns=COLUMNS).reset_index(drop=True)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """The figure: a PSNR on both scales, b Pearson of the same answers, c error of the image by field of view."""
+    figure = new_figure(PAGE_MM, 72.0)
+    scales, pearson, cell = figure.subplots(1, 3, width_ratios=[1.4, 0.9, 1.2])
+    _draw_scales(scales, table[table["panel"] == "a"])
+    _draw_pearson(pearson, table[table["panel"] == "b"])
+    _draw_cells(cell, table[table["panel"] == "c"])
+    return figure
+
+
+def _draw_scales(axis: Axes, points: pd.DataFrame) -> None:
+    """The same errors twice: hollow on the recipe's scale, filled on that of each truth's own peak."""
+    names = [name for name in ORDER if name in set(points["estimator"])]
+    for place, name in enumerate(names):
+        line = points[points["estimator"] == name].set_index("metric")["value"]
+        looks = estimator_style(name)
+        axis.plot([line[HONEST_DB], line[RECIPE_DB]], [place, place], color="0.8", linewidth=0.8, zorder=0)
+        axis.plot(line[HONEST_DB], place, linestyle="none", **looks)
+        hollow = {} if looks["marker"] in "x+" else {"markerfacecolor": "white"}
+        axis.plot(line[RECIPE_DB], place, linestyle="none", **looks, **hollow)
+        for metric in (HONEST_DB, RECIPE_DB):
+            axis.text(line[metric], place - 0.2, f"{line[metric]:.1f}", ha="center", va="bottom", fontsize=6)
+    axis.axvline(STATED_DB, color=VERMILLION, linewidth=0.8, linestyle=":")
+    axis.text(STATED_DB, -0.72, f" stated {STATED_DB}", color=VERMILLION, va="top", fontsize=6)
+    axis.set(xlabel="PSNR (dB), range: own peak (filled)\nor 600,000 V Å (hollow)", ylim=(len(names) - 0.5, -0.8))
+    axis.set_yticks(range(len(names)), labels=names)
+    axis.margins(x=0.12)
+    axis.set_title(f"recipe's patches, n = {int(points['n'].min())}" if len(points) else "")
+    letter(axis, "a")
+
+
+def _draw_pearson(axis: Axes, points: pd.DataFrame) -> None:
+    names = [name for name in ORDER if name in set(points["estimator"])]
+    for place, name in enumerate(names):
+        point = points[points["estimator"] == name].iloc[0]
+        looks = estimator_style(name)
+        if np.isfinite(point["low"]):
+            axis.plot([point["low"], point["high"]], [place, place], color=looks["color"], linewidth=1.0)
+        axis.plot(point["value"], place, linestyle="none", **looks)
+    axis.axvline(STATED_PEARSON, color=VERMILLION, linewidth=0.8, linestyle=":")
+    axis.text(STATED_PEARSON, -0.72, f"stated {STATED_PEARSON} ", color=VERMILLION, ha="right", va="top", fontsize=6)
+    axis.set(
+        xlabel="Pearson correlation\nof the same answers", ylim=(len(names) - 0.5, -0.8), yticks=[], xlim=(-0.05, 1.02)
+    )
+    letter(axis, "b")
+
+
+def _draw_cells(axis: Axes, points: pd.DataFrame) -> None:
+    """A curve for each thickness, of the recipe's ring; a tick on it where the cone of the beam fills the field."""
+    ring = points[points["detector"] == "ring"]
+    looks = [(BLUE, "o"), (BLACK, "s"), (VERMILLION, "^"), (GREY, "D")]
+    for number, (thickness, line) in enumerate(ring.groupby("thickness_nm")):
+        line = line.sort_values("field_a")
+        colour, marker = looks[number % len(looks)]
+        axis.plot(line["field_a"], line["value"], color=colour, marker=marker, label=f"{thickness:g} nm")
+        cone = float(line["cone_a"].iloc[0])
+        if line["field_a"].min() <= cone <= line["field_a"].max():
+            error = np.exp(np.interp(cone, line["field_a"], np.log(np.maximum(line["value"], 1e-6))))
+            axis.plot(cone, error, marker="|", markersize=14, markeredgewidth=1.5, color=colour, linestyle="none")
+    axis.axvline(PUBLISHED_FIELD_A, color="0.5", linewidth=0.8, linestyle=":")
+    axis.text(
+        *(PUBLISHED_FIELD_A, 0.02, "the recipe's cell "),
+        transform=axis.get_xaxis_transform(),
+        fontsize=6,
+        color="0.4",
+        ha="right",
+    )
+    axis.set(yscale="log", xlabel="field of view (Å)", ylabel="error of the image (% of its contrast)")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(axis="y", which="minor", labelsize=5)
+    axis.legend(loc="upper right")
+    letter(axis, "c")

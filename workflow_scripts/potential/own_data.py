@@ -1,0 +1,353 @@
+"""The user's segmented images as the network wants them: shares of the beam, segments in its order, microscope checked.
+
+Segment s covers the azimuths 90° s to 90° (s + 1), from +y towards +x, as in `samples`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from workflow_scripts.optics.detectors import Detector
+from workflow_scripts.optics.waves import wavelength_a
+from workflow_scripts.potential.own_files import SMALLEST_PX, checked, read_archive, read_images
+from workflow_scripts.potential.own_settings import Apply
+from workflow_scripts.potential.samples import MATCHED, RING
+from workflow_scripts.potential.settings import MicroscopeSettings
+from workflow_scripts.study.recorded_patterns import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays
+from workflow_scripts.workflow.own_files import opened
+
+SEGMENTS = 4
+_SAME = 0.01  # two microscopes are one if their numbers differ by less than this share
+_SUBPIXELS = 4  # along each side of a detector pixel that lies on an edge of a segment
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """Segmented images that are ready for the network.
+
+    shares: float32 (N, 4, H, W) of the incident electrons on each segment.
+    pixel_size_a: side of a pixel, Å.
+    thickness_nm: float64 (N,).
+    rotation_deg: float64 (N, 3) [rz, rx, ry].
+    detector: `ring` or `matched`, which of the network's detectors took them.
+    dose_e_per_a2: electrons per Å².
+    voltage_kv, semiangle_mrad, ring_mrad: of the microscope.
+    """
+
+    shares: np.ndarray
+    pixel_size_a: float
+    thickness_nm: np.ndarray
+    rotation_deg: np.ndarray
+    detector: str
+    dose_e_per_a2: float
+    voltage_kv: float
+    semiangle_mrad: float
+    ring_mrad: tuple[float, float]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As a file holds them."""
+        return {
+            "shares": self.shares,
+            "pixel_size_a": np.float64(self.pixel_size_a),
+            "thickness_nm": self.thickness_nm,
+            "rotation_deg": self.rotation_deg,
+            "detector": np.array(self.detector),
+            "dose_e_per_a2": np.float64(self.dose_e_per_a2),
+            "voltage_kv": np.float64(self.voltage_kv),
+            "semiangle_mrad": np.float64(self.semiangle_mrad),
+            "ring_mrad": np.array(self.ring_mrad, dtype=np.float64),
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> "OwnImages":
+        """From the file that the stage `prepare` wrote.
+
+        Raises:
+            InputError: it is not whole.
+        """
+        names = (
+            *("shares", "pixel_size_a", "thickness_nm", "rotation_deg", "detector", "dose_e_per_a2"),
+            *("voltage_kv", "semiangle_mrad", "ring_mrad"),
+        )
+        found = read_arrays(path, names)
+        single = {
+            key: found[key].item()
+            for key in ("pixel_size_a", "detector", "dose_e_per_a2", "voltage_kv", "semiangle_mrad")
+        }
+        return cls(**{**found, **single, "ring_mrad": tuple(found["ring_mrad"].tolist())})
+
+
+def prepare(
+    settings: Apply, images: Sequence[Path], patterns: Path | None, microscope: MicroscopeSettings
+) -> tuple[OwnImages, dict[str, Any]]:
+    """Read, check and order segmented images, or make them of a 4D-STEM scan; and a report on it, as plain JSON.
+
+    Args:
+        images: the files that `settings.images` names, in that order; none with patterns.
+        patterns: the file that `settings.patterns` names, or None.
+        microscope: what the network is trained for.
+
+    Raises:
+        InputError: a file is broken or holds no images that could be these, or they do not fit the settings or the
+            microscope.
+    """
+    report: dict[str, Any] = {}
+    beside: Mapping[str, np.ndarray] = {}
+    name = settings.dataset or "input"
+    if patterns is not None:
+        counts, where = None, f"patterns: {patterns}"
+    elif settings.is_archive():
+        counts, beside = read_archive(images[0], name)
+        where = f"images: {images[0]}:{name}"
+    else:
+        counts = read_images(images, settings.dataset)[None]
+        where = "images" if len(images) > 1 else f"images: {images[0]}"
+    stated = _Stated(settings, beside, where)
+    pixel, voltage = stated.number("pixel_size_a", "sampling"), stated.number("voltage_kv", "voltage_kv")
+    semiangle = stated.number("semiangle_mrad", "semiangle_mrad")
+    if settings.ring_mrad is None and patterns is not None:
+        ring = microscope.matched_ring_mrad
+    else:
+        ring = stated.ring(row=1 if name == "input_matched" else 0)
+    detector = _trained_detector(microscope, voltage, semiangle, ring)
+    largest_a = wavelength_a(voltage) / (4e-3 * semiangle)
+    if pixel > largest_a * (1 + 1e-6):
+        raise InputError(
+            f"pixel_size_a: {pixel:g} Å undersamples an image at {voltage:g} kV and {semiangle:g} mrad, which holds"
+            f" spatial frequencies up to 2α/λ = {0.5 / largest_a:.3g} per Å, so a pixel may be {largest_a:.3g} Å at"
+            " most; correct it, or scan more finely"
+        )
+    incident = settings.incident or (1.0 if settings.is_archive() else None)
+    if patterns is not None:
+        counts, whole, report["disc"] = _integrated(settings, patterns, semiangle, ring)
+        incident = incident or whole
+    else:
+        counts = _in_order(counts - settings.offset, settings)
+        if (counts < 0).any():
+            raise InputError(
+                f"{where}: {100 * (counts < 0).mean():.2g} % of the values are below 0 after the offset"
+                f" {settings.offset:g}, down to {counts.min():g}; expected counts ≥ 0, so correct offset, or set what"
+                " lies below 0 to 0"
+            )
+    incident, dose = _dose(settings, incident, pixel)
+    shares = counts / incident
+    _check_shares(shares, dose * pixel**2, where)
+    own = OwnImages(
+        shares=shares.astype(np.float32),
+        pixel_size_a=pixel,
+        thickness_nm=stated.of_each("thickness_nm", "thickness_nm", len(shares), ()),
+        rotation_deg=stated.of_each("rotation_deg", "rotation", len(shares), (3,), missing=np.zeros(3)),
+        detector=detector,
+        dose_e_per_a2=dose,
+        voltage_kv=voltage,
+        semiangle_mrad=semiangle,
+        ring_mrad=(float(ring[0]), float(ring[1])),
+    )
+    report |= {
+        "images": len(shares),
+        "shape_px": list(shares.shape[-2:]),
+        "pixel_size_a": pixel,
+        "thickness_nm": own.thickness_nm.tolist(),
+        "rotation_deg": own.rotation_deg.tolist(),
+        "voltage_kv": voltage,
+        "semiangle_mrad": semiangle,
+        "detector": detector,
+        "ring_mrad": list(own.ring_mrad),
+        "incident": incident,
+        "dose_e_per_a2": dose,
+        "share_of_beam_by_segment": shares.mean(axis=(0, 2, 3)).tolist(),
+    }
+    return own, report
+
+
+def segment_order(azimuth_deg: float, clockwise: bool) -> list[int]:
+    """Which of the user's four images covers each of the network's segments.
+
+    Args:
+        azimuth_deg: at which the first image's segment begins, from +y towards +x, a multiple of 90.
+        clockwise: whether the segments follow from +x to +y.
+    """
+    begin = round(azimuth_deg / 90)
+    covered = [(begin - k - 1 if clockwise else begin + k) % SEGMENTS for k in range(SEGMENTS)]
+    return [covered.index(segment) for segment in range(SEGMENTS)]
+
+
+def segment_weights(
+    shape: tuple[int, int], disc: Disc, semiangle_mrad: float, ring: tuple[float, float], settings: Apply
+) -> np.ndarray:
+    """How much of every detector pixel lies on each of the network's segments, float64 (4, H, W) from 0 to 1.
+
+    Raises:
+        InputError: the ring is cut off by the detector's rim.
+    """
+    px_per_mrad = disc.radius_px / semiangle_mrad
+    center, outer_px = disc.center_px, ring[1] * px_per_mrad
+    room_px = min(min(middle + 0.5, n - 0.5 - middle) for middle, n in zip(center, shape, strict=True))
+    if outer_px > room_px:
+        raise InputError(
+            f"ring_mrad: {ring[1]:g} mrad are {outer_px:.1f} px from the disc's centre {center[0]:.1f},"
+            f" {center[1]:.1f}, but the detector's rim is {room_px:.1f} px away; choose a ring of at most"
+            f" {room_px / px_per_mrad:.3g} mrad, or correct center_px and disc_radius_px"
+        )
+    # Angles take the place of frequencies: at a wavelength of 1 mrad per (Å⁻¹) the voltage drops out
+    kilovolt = 200.0
+    per_mrad = 1e-3 / wavelength_a(kilovolt)
+    sign = -1.0 if settings.clockwise else 1.0
+    azimuth = math.radians(settings.segment_azimuth_deg)
+    turned = Detector(*ring, segments=SEGMENTS)
+    rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in shape), indexing="ij")
+    weights = torch.zeros(SEGMENTS, shape[0] * shape[1], dtype=torch.float64)
+    offsets = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS - 0.5
+    for down in offsets:
+        for right in offsets:
+            y = (rows + down - center[0]).flatten() / px_per_mrad
+            x = (columns + right - center[1]).flatten() / px_per_mrad * sign
+            along_y = math.cos(azimuth) * y - math.sin(azimuth) * x
+            along_x = math.sin(azimuth) * y + math.cos(azimuth) * x
+            weights += turned.masks(per_mrad * torch.stack([along_y, along_x], dim=1), kilovolt)
+    return (weights / len(offsets) ** 2).reshape(SEGMENTS, *shape).numpy()
+
+
+class _Stated:
+    """What the user states, else what stands in the .npz beside the images."""
+
+    def __init__(self, settings: Apply, beside: Mapping[str, np.ndarray], where: str):
+        self.settings, self.beside, self.where = settings, beside, where
+
+    def number(self, key: str, name: str) -> float:
+        given = getattr(self.settings, key)
+        if given is not None:
+            return given
+        found = np.unique(self._beside(key, name))  # a pixel may be given by both of its sides
+        if found.size != 1 or not found[0] > 0:
+            raise InputError(
+                f"{self.where}: {name} beside it is {found.tolist()}, expected one positive number; set {key}"
+            )
+        return float(found[0])
+
+    def ring(self, row: int) -> tuple[float, float]:
+        if self.settings.ring_mrad is not None:
+            return self.settings.ring_mrad
+        found = self._beside("ring_mrad", "detector")
+        ring = found[row] if found.shape == (2, 2) else found
+        if ring.shape != (2,) or not 0 <= ring[0] < ring[1]:
+            raise InputError(
+                f"{self.where}: detector beside it is {found.tolist()}, expected inner and outer angle, mrad; set"
+                " ring_mrad"
+            )
+        return float(ring[0]), float(ring[1])
+
+    def of_each(
+        self, key: str, name: str, n: int, shape: tuple[int, ...], missing: np.ndarray | None = None
+    ) -> np.ndarray:
+        given = getattr(self.settings, key)
+        if given is not None:
+            found = np.array(given, dtype=np.float64)
+        elif missing is not None and name not in self.beside:
+            found = missing
+        else:
+            found = self._beside(key, name)
+        if found.shape not in (shape, (n, *shape)):
+            raise InputError(f"{self.where}: {name} beside it has the shape {found.shape} for {n} samples; set {key}")
+        if key == "thickness_nm" and not (found > 0).all():
+            raise InputError(
+                f"{self.where}: {name} beside it holds {found.min():g}, expected thicknesses > 0; set {key}"
+            )
+        return np.broadcast_to(found, (n, *shape)).copy()
+
+    def _beside(self, key: str, name: str) -> np.ndarray:
+        if name not in self.beside:
+            raise InputError(f"{self.where}: no {name} stands beside it; set {key}")
+        found = self.beside[name]
+        if found.dtype.kind not in "biuf" or found.size == 0 or not np.isfinite(found).all():
+            raise InputError(f"{self.where}: {name} beside it holds no finite numbers; set {key}")
+        return found.astype(np.float64)
+
+
+def _trained_detector(
+    microscope: MicroscopeSettings, voltage_kv: float, semiangle_mrad: float, ring: tuple[float, float]
+) -> str:
+    wanted = []
+    for key, own, trained in (
+        ("voltage_kv", voltage_kv, microscope.voltage_kv),
+        ("semiangle_mrad", semiangle_mrad, microscope.semiangle_mrad),
+    ):
+        if abs(own / trained - 1) > _SAME:
+            wanted.append((f"{key} {trained:g}", f"potential.synthesize.microscope.{key}: {own:g}"))
+    detectors = {RING: microscope.ring_mrad, MATCHED: microscope.matched_ring_mrad}
+    fitting = [
+        name
+        for name, angles in detectors.items()
+        if all(abs(a - b) <= _SAME * ring[1] for a, b in zip(angles, ring, strict=True))
+    ]
+    if not fitting:
+        key = "matched_ring_mrad" if ring[1] <= semiangle_mrad * (1 + _SAME) else "ring_mrad"
+        trained = " and ".join(f"[{inner:g}, {outer:g}]" for inner, outer in detectors.values())
+        wanted.append(
+            (f"detectors {trained} mrad", f"potential.synthesize.microscope.{key}: [{ring[0]:g}, {ring[1]:g}]")
+        )
+    if wanted:
+        raise InputError(
+            f"the images are of {voltage_kv:g} kV, {semiangle_mrad:g} mrad and a ring of {ring[0]:g} to"
+            f" {ring[1]:g} mrad, but the network is trained for {', '.join(trained for trained, _ in wanted)}; set"
+            f" {' and '.join(key for _, key in wanted)}, so that it is trained for them"
+        )
+    return fitting[0]
+
+
+def _integrated(
+    settings: Apply, path: Path, semiangle_mrad: float, ring: tuple[float, float]
+) -> tuple[np.ndarray, float, dict[str, Any]]:
+    """Counts (1, 4, Ry, Rx) on the segments, the mean sum of a pattern, and where the disc lies."""
+    where = f"patterns: {path}" + (f":{settings.dataset}" if settings.dataset else "")
+    with opened(path, settings.dataset, "patterns") as stack:
+        raster = scan_shape(stack.shape, settings.scan_shape, where)
+        if raster is None:
+            raise InputError(f"{where} has the shape {stack.shape}; set scan_shape: [rows, columns]")
+        if min(raster) < SMALLEST_PX:
+            raise InputError(
+                f"{where} has {raster[0]} × {raster[1]} scan points, expected at least {SMALLEST_PX} a side"
+            )
+        mean = mean_pattern(stack, where)
+        center, radius = settings.center_px, settings.disc_radius_px
+        if center is None or radius is None:
+            found = find_disc(mean, "center_px and disc_radius_px")
+            center, radius = center or found.center_px, radius or found.radius_px
+        disc = Disc(tuple(center), radius)
+        weights = segment_weights(mean.shape, disc, semiangle_mrad, ring, settings).reshape(SEGMENTS, -1)
+        counts = np.concatenate([part.reshape(len(part), -1) @ weights.T for part in pattern_chunks(stack, where)])
+    images = checked(counts.T.reshape(1, SEGMENTS, *raster), where)
+    return images, float(mean.sum()), {"center_px": list(disc.center_px), "radius_px": disc.radius_px}
+
+
+def _in_order(counts: np.ndarray, settings: Apply) -> np.ndarray:
+    return counts[:, segment_order(settings.segment_azimuth_deg, settings.clockwise)]
+
+
+def _dose(settings: Apply, incident: float | None, pixel_size_a: float) -> tuple[float, float]:
+    """Counts of the full beam in a pixel, and electrons per Å²: of these two and counts_per_electron one follows."""
+    per_electron, dose = settings.counts_per_electron, settings.dose_e_per_a2
+    if incident is None:
+        return dose * pixel_size_a**2 * per_electron, dose
+    return incident, dose or incident / per_electron / pixel_size_a**2
+
+
+def _check_shares(shares: np.ndarray, electrons: float, where: str) -> None:
+    """No more electrons may be seen than came in, but for the scatter of their number; electrons: of a pixel's beam."""
+    total = shares.sum(axis=1)
+    mean, high = float(total.mean()), float(np.quantile(total, 0.999))
+    # Six standard deviations of a Poisson count, and as many electrons where there are few
+    scatter = 6.0 / math.sqrt(electrons) + 6.0 / electrons
+    if mean > 1.0 + _SAME or high > 1.0 + _SAME + scatter:
+        raise InputError(
+            f"{where}: the four segments together hold {mean:.3g} of the incident beam on average, {high:.3g} in the"
+            " brightest pixels, but no more than 1 can arrive; enlarge incident (or counts_per_electron, with a stated"
+            " dose)"
+        )

@@ -1,0 +1,141 @@
+"""The user's segmented images from their files: four of one size, real numbers; what is wrong is one sentence."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import tifffile
+
+from workflow_scripts.potential.own_settings import H5, TIFF
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.own_files import opened
+
+SMALLEST_PX = 16  # an image with fewer pixels a side is a mistake
+
+
+def read_images(paths: Sequence[Path], dataset: str | None) -> np.ndarray:
+    """The images of four segments, float64 (4, H, W), from four files or from one that holds all.
+
+    Args:
+        paths: four files of (H, W), or one of (4, H, W).
+        dataset: where the array lies inside .h5 files.
+
+    Raises:
+        InputError: a file is broken, no image or no real numbers, or the images do not fit each other.
+    """
+    found = [_image(path, dataset) for path in paths]
+    if len(found) == 1:
+        if found[0].ndim != 3 or len(found[0]) != 4:
+            raise InputError(
+                f"images: {paths[0]} holds an array of the shape {found[0].shape}, expected (4, H, W); name four files,"
+                " or one with all four segments"
+            )
+        return checked(found[0], f"images: {paths[0]}")
+    for path, image in zip(paths, found, strict=True):
+        if image.ndim != 2:
+            raise InputError(
+                f"images: {path} holds an array of the shape {image.shape}, expected one image (H, W); save one segment"
+                " a file"
+            )
+        if image.shape != found[0].shape:
+            raise InputError(
+                f"images: {path} has {image.shape[0]} × {image.shape[1]} pixels, but {paths[0]}"
+                f" {found[0].shape[0]} × {found[0].shape[1]}; give four images of one scan"
+            )
+        checked(image, f"images: {path}")
+    return np.stack(found)
+
+
+def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A .npz of samples: the images float64 (N, 4, H, W), or (1, 4, H, W) of one sample, and all else that is numbers.
+
+    Args:
+        name: of the images inside it.
+
+    Raises:
+        InputError: the file is broken or holds no such images.
+    """
+    if not path.is_file():
+        raise InputError(f"images: there is no file {path}; correct the path")
+    beside = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if name not in archive.files:
+                raise InputError(
+                    f"images: {path} has no array {name!r}; it holds {', '.join(archive.files) or 'none'}; set dataset"
+                )
+            images = archive[name]
+            for key in set(archive.files) & {
+                *("sampling", "thickness_nm", "rotation", "detector", "voltage_kv", "semiangle_mrad")
+            }:
+                beside[key] = archive[key]
+    # AttributeError: a .npy under another name has no files
+    except (BadZipFile, ValueError, EOFError, KeyError, OSError, AttributeError) as error:
+        raise InputError(f"images: {path} is not a whole .npz file ({_first(error)}); save it again") from None
+    if images.dtype.kind not in "biuf":
+        raise InputError(f"images: {path}:{name} holds values of the type {images.dtype}, expected real numbers")
+    if images.ndim not in (3, 4) or images.shape[-3] != 4:
+        raise InputError(f"images: {path}:{name} has the shape {images.shape}, expected (4, H, W) or (N, 4, H, W)")
+    images = images.astype(np.float64)
+    if images.size == 0:
+        raise InputError(f"images: {path}:{name} is empty (shape {images.shape})")
+    return checked(images.reshape(-1, *images.shape[-3:]), f"images: {path}:{name}"), beside
+
+
+def checked(images: np.ndarray, where: str) -> np.ndarray:
+    """The images (…, H, W) if they can be used.
+
+    Raises:
+        InputError: they hold what is not finite, zeros alone, or too few pixels.
+    """
+    height, width = images.shape[-2:]
+    if min(height, width) < SMALLEST_PX:
+        raise InputError(f"{where} has {height} × {width} pixels, expected at least {SMALLEST_PX} a side")
+    bad = ~np.isfinite(images)
+    if bad.any():
+        row, column = np.argwhere(bad)[0][-2:]
+        raise InputError(
+            f"{where} holds {int(bad.sum())} values that are not finite, the first at [{row}, {column}]; repair them"
+        )
+    if not images.any():
+        raise InputError(f"{where} holds zeros alone; check which image was exported")
+    return images
+
+
+def _image(path: Path, dataset: str | None) -> np.ndarray:
+    if str(path).endswith(TIFF):
+        return _tiff(path)
+    inside = dataset if str(path).endswith(H5) else None
+    with opened(path, inside, "images") as array:
+        try:
+            return np.asarray(array[...], dtype=np.float64)
+        except (OSError, ValueError) as error:
+            raise InputError(f"images: {path} cannot be read ({_first(error)}); copy or export it again") from None
+
+
+def _tiff(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"images: there is no file {path}; correct the path")
+    try:
+        with tifffile.TiffFile(path) as file:
+            series: list[Any] = list(file.series)
+            axes = series[0].axes if series else ""
+            # Writers that are told nothing save four grey images as four planes of colour
+            colour = "S" in axes and not (axes == "SYX" and series[0].shape[0] == 4)
+            image = series[0].asarray() if len(series) == 1 and not colour else None
+    # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile
+    except Exception as error:
+        raise InputError(f"images: {path} is not a whole TIFF ({_first(error)}); copy or export it again") from None
+    if colour:
+        raise InputError(f"images: {path} is a colour image ({axes} {series[0].shape}); export the counts, in grey")
+    if image is None:
+        raise InputError(f"images: {path} holds {len(series)} images of different kinds, expected one; export one")
+    if image.dtype.kind not in "biuf" or image.size == 0:
+        raise InputError(f"images: {path} holds {image.dtype} {image.shape}, expected an image of real numbers")
+    return np.squeeze(image).astype(np.float64)
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

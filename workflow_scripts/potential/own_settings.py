@@ -1,0 +1,151 @@
+"""Settings of one entry of apply.potential: the user's segmented images, or 4D-STEM scan."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.workflow.settings import Settings
+
+H5, ARRAYS, TIFF = (".h5", ".hdf5"), (".npy", ".npz"), (".tif", ".tiff")
+MRAD = Annotated[float, Field(ge=0, le=500)]
+
+
+class Apply(Settings):
+    """Segmented images of the user's, from their files to a projected potential."""
+
+    images: tuple[str, ...] | None = Field(
+        default=None,
+        description="Paths of four segment images (H, W), .tif, .npy or .h5, or of one file with all four: (4, H, W),"
+        " or a .npz of samples, (4, H, W) or (N, 4, H, W).",
+    )
+    patterns: str | None = Field(
+        default=None,
+        description="Path of a 4D-STEM scan in place of images, .npy or .h5: counts (Ry, Rx, H, W) or (N, H, W).",
+    )
+    dataset: str | None = Field(
+        default=None, description="Path of the data inside .h5 files, or name inside a .npz (null takes input there)."
+    )
+    scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="Scan points [rows, columns] of patterns (N, H, W)."
+    )
+    center_px: tuple[float, float] | None = Field(
+        default=None, description="Centre [y, x] of the patterns' bright-field disc, pixels; null finds it."
+    )
+    disc_radius_px: float | None = Field(
+        default=None, gt=0, description="Its radius, pixels: the semiangle; null finds it in the mean pattern."
+    )
+    pixel_size_a: float | None = Field(
+        default=None, gt=0, le=10, description="Side of a pixel of the images, Å; null takes it from the .npz."
+    )
+    thickness_nm: float | None = Field(
+        default=None, gt=0, le=300, description="Thickness of the specimen, nm; null takes it from the .npz."
+    )
+    rotation_deg: tuple[float, float, float] | None = Field(
+        default=None,
+        description="Of the crystal [rz, rx, ry], degrees: about the beam from +y to +x, then tilts about x and y; null"
+        " takes it from the .npz, else zeros.",
+    )
+    voltage_kv: float | None = Field(
+        default=None, ge=1, le=1500, description="Accelerating voltage, kV; null takes it from the .npz."
+    )
+    semiangle_mrad: float | None = Field(
+        default=None, gt=0, le=100, description="Convergence semiangle, mrad; null takes it from the .npz."
+    )
+    ring_mrad: tuple[MRAD, MRAD] | None = Field(
+        default=None,
+        description="Inner and outer angle of the four segments, mrad; null takes them from the .npz, and for patterns"
+        " the network's matched detector.",
+    )
+    segment_azimuth_deg: float = Field(
+        default=0.0,
+        description="Azimuth of the edge at which the first segment begins, degrees from +y (down the scan) towards +x"
+        " (right); a multiple of 90 for images. For patterns: of the detector's +y, any angle.",
+    )
+    clockwise: bool = Field(
+        default=False,
+        description="Whether the next segments (for patterns: the detector's +x) follow from +x to +y, clockwise on the"
+        " screen, not from +y to +x.",
+    )
+    offset: float = Field(default=0.0, description="What the images hold without any electron, subtracted first.")
+    incident: float | None = Field(
+        default=None,
+        gt=0,
+        description="What a pixel holds when a detector takes the full beam, without specimen and after the offset;"
+        " null takes 1 for a .npz (shares of the beam), for patterns their mean sum (the detector holds the whole"
+        " beam), else it follows from the next two.",
+    )
+    counts_per_electron: float | None = Field(
+        default=None, gt=0, description="What the images count for one electron; 1 for a counting detector."
+    )
+    dose_e_per_a2: float | None = Field(
+        default=None,
+        gt=0,
+        description="Dose, electrons per Å²; null takes incident / counts_per_electron / pixel_size_a².",
+    )
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> "Apply":
+        if (self.images is None) == (self.patterns is None):
+            raise ValueError("give either images or patterns")
+        if self.images is not None:
+            self._check_images(self.images)
+        elif self.patterns is not None:
+            self._check_patterns(self.patterns)
+        if self.ring_mrad is not None and self.ring_mrad[0] >= self.ring_mrad[1]:
+            raise ValueError(f"ring_mrad: the inner angle must be smaller than the outer, not {list(self.ring_mrad)}")
+        known = self.patterns is not None or self.is_archive() or self.incident is not None
+        if known and self.dose_e_per_a2 is None and self.counts_per_electron is None:
+            raise ValueError("give dose_e_per_a2, or counts_per_electron, from which it follows")
+        if not known and (self.dose_e_per_a2 is None or self.counts_per_electron is None):
+            raise ValueError(
+                "give incident, the counts of the full beam in a pixel, or both dose_e_per_a2 and counts_per_electron"
+            )
+        return self
+
+    def _check_images(self, images: tuple[str, ...]) -> None:
+        if len(images) not in (1, 4):
+            raise ValueError(f"images: four segment images or one file that holds them are needed, not {len(images)}")
+        if len(set(images)) < len(images):
+            raise ValueError("images: each segment has a file of its own; one is named twice")
+        for path in images:
+            if not path.endswith((*H5, *ARRAYS, *TIFF)):
+                raise ValueError(f"images: {path} is none of .tif, .npy, .npz, .h5")
+            if path.endswith(H5) and self.dataset is None:
+                raise ValueError("images: a .h5 file needs dataset, the path of the image inside it")
+            if path.endswith(".npz") and len(images) > 1:
+                raise ValueError("images: a .npz holds all four segments, so name it alone")
+        if self.dataset is not None and not any(path.endswith((*H5, ".npz")) for path in images):
+            raise ValueError("dataset: only .h5 and .npz files have one")
+        for key in ("scan_shape", "center_px", "disc_radius_px"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key}: is of patterns, not of images")
+        if self.segment_azimuth_deg % 90:
+            # An image is renamed, never resampled for this
+            raise ValueError(
+                f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; turn the scan, or resample"
+                " the images, so that its axes run along the segments' edges, and say so in rz of rotation_deg"
+            )
+        for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad", "ring_mrad"):
+            if getattr(self, key) is None and not self.is_archive():
+                raise ValueError(f"{key}: must be given, since only a .npz can hold it")
+
+    def _check_patterns(self, patterns: str) -> None:
+        if not patterns.endswith((*H5, ".npy")):
+            raise ValueError(f"patterns: {patterns} is neither .npy nor .h5")
+        if patterns.endswith(H5) != (self.dataset is not None):
+            raise ValueError("patterns: a .h5 file needs the path of the dataset inside it, a .npy file has none")
+        if self.offset != 0:
+            raise ValueError("offset: is of images; subtract it from the patterns before")
+        for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad"):
+            if getattr(self, key) is None:
+                raise ValueError(f"{key}: must be given with patterns")
+
+    def is_archive(self) -> bool:
+        """Whether the images are a .npz of samples."""
+        return self.images is not None and self.images[0].endswith(".npz")
+
+    def files(self) -> dict[str, str]:
+        """The files that it names, by key."""
+        if self.patterns is not None:
+            return {"patterns": self.patterns}
+        return {f"images.{number}": path for number, path in enumerate(self.images or ())}

@@ -1,0 +1,37 @@
+"""Read the user's segmented images: counts to shares of the beam, in the network's order; what cannot be ends here."""
+
+from pydantic import Field
+
+from workflow_scripts.potential.own_data import prepare
+from workflow_scripts.potential.own_settings import Apply
+from workflow_scripts.potential.settings import MicroscopeSettings
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_arrays, write_json
+
+
+class Arguments(Apply):
+    """The entry of the configuration, and what the network is trained for."""
+
+    microscope: MicroscopeSettings = Field(description="Of the training images.")
+
+
+def run(job: Job[Arguments]) -> None:
+    """Write the images as the network takes them, and the report on them."""
+    (patterns,) = job.inputs.get("patterns_file", [None])
+    images = job.inputs.get("image_files", [])
+    own, report = prepare(job.arguments, images, patterns, job.arguments.microscope)
+    write_arrays(job.outputs["shares"], own.arrays())
+    write_json(job.outputs["report"], report)
+
+
+if __name__ == "__main__":
+    Command(
+        run,
+        Arguments,
+        inputs={},
+        outputs={"shares": "The images (.npz).", "report": "What was found in them (.json)."},
+        optional_inputs={
+            "image_files": "The segment images, in the order of the configuration.",
+            "patterns_file": "The patterns of a 4D-STEM scan (.npy or .h5).",
+        },
+    ).main()

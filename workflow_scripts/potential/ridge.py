@@ -1,0 +1,164 @@
+"""Ridge deconvolution: the linear filter from the four segments to the potential, in closed form.
+
+    potential(r) / thickness = c + Σ_s Σ_d w_s(d) image_s(r + d)
+
+The noise is not drawn but averaged over in closed form: counted shares have the variance image / (dose a²), independent
+from pixel to pixel, which adds to the diagonal of the normal equations and to nothing else. So one pass over the images
+serves all doses.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from workflow_scripts.potential.samples import Samples
+from workflow_scripts.workflow.errors import InputError
+
+PENALTIES = tuple(10.0**k for k in range(-8, 1))  # in units of the mean variance of a feature
+# A filter of some thousand weights learns nothing from more pixels of one image
+_PIXELS = 2048
+_HELD_BACK = 5  # of as many orientations of a crystal the second chooses the penalty
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A fitted filter.
+
+    kernel: float64 (4, k, k), V Å per nm and share of the electrons.
+    offset: V Å per nm.
+    penalty: one of `PENALTIES`.
+    """
+
+    kernel: np.ndarray
+    offset: float
+    penalty: float
+
+
+@dataclass
+class _Sums:
+    """Sums over pixels: of features x (P,), of targets y, and of their products; `power` (P,) of the images alone."""
+
+    count: int
+    x: np.ndarray
+    y: float
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: float
+    power: np.ndarray
+
+    @classmethod
+    def nothing(cls, n_features: int) -> "_Sums":
+        row = np.zeros(n_features)
+        return cls(0, row, 0.0, np.zeros((n_features, n_features)), row, 0.0, row)
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def noisy(self, electrons: float) -> np.ndarray:
+        """Σ x xᵀ as expected of counted shares, `electrons` on every pixel."""
+        return self.xx + np.diag(self.power) / electrons
+
+
+class NormalEquations:
+    """Sums over the training images of one detector, apart for those that fit and those that choose the penalty."""
+
+    def __init__(self, training: Iterable[Samples], detector: str, kernel_px: int) -> None:
+        """Args: filled training samples, file by file; detector; side of the kernels, odd.
+
+        Raises:
+            InputError: no crystal has two orientations, or the images are smaller than half a kernel.
+        """
+        self._kernel_px = kernel_px
+        parts = [_Sums.nothing(4 * kernel_px**2) for _ in (0, 1)]
+        seen: dict[str, list[str]] = {}
+        for samples in training:
+            for row in range(len(samples)):
+                specimens = seen.setdefault(str(samples.material[row]), [])
+                if samples.specimen[row] not in specimens:
+                    specimens.append(samples.specimen[row])
+                part = int(specimens.index(samples.specimen[row]) % _HELD_BACK == 1)
+                parts[part] += _sums_of(samples, row, detector, kernel_px)
+        if not parts[1].count:
+            raise InputError(
+                "ridge needs two orientations of a crystal in the training files, but each has one; raise orientations"
+                " or train_shards of potential.synthesize"
+            )
+        self._fit, self._held_back = parts
+
+    def solve(self, electrons: float) -> Ridge:
+        """The filter whose penalty errs least on held-back orientations, fitted once more on all of them.
+
+        electrons: that fall on a pixel, dose · pixel area; infinite for images without noise.
+        """
+        found = _solutions(self._fit, electrons, PENALTIES)
+        errors = [_expected_error(self._held_back, electrons, weight, offset) for weight, offset in found]
+        penalty = PENALTIES[int(np.argmin(errors))]
+        ((weight, offset),) = _solutions(self._fit + self._held_back, electrons, [penalty])
+        return Ridge(weight.reshape(4, self._kernel_px, self._kernel_px), offset, penalty)
+
+
+def apply(ridge: Ridge, shares: np.ndarray, thickness_nm: np.ndarray) -> np.ndarray:
+    """Potential (N, H, W), V Å, of measured shares (N, 4, H, W) at thicknesses (N,); images go on by reflection."""
+    padded = _mirrored(shares, ridge.kernel.shape[-1] // 2)
+    turned = ridge.kernel[None, :, ::-1, ::-1]
+    filtered = fftconvolve(padded, turned, mode="valid", axes=(2, 3)).sum(axis=1)
+    return (filtered + ridge.offset) * thickness_nm[:, None, None]
+
+
+def _mirrored(images: np.ndarray, reach: int) -> np.ndarray:
+    """Images (..., H, W) in float64 that go on by `reach` pixels as their mirror image.
+
+    Raises:
+        InputError: they are smaller than that.
+    """
+    if min(images.shape[-2:]) <= reach:
+        raise InputError(
+            f"images of {images.shape[-2]} x {images.shape[-1]} pixels are too small for kernels of {2 * reach + 1};"
+            " lower potential.predict.ridge_kernel_px"
+        )
+    around = [(0, 0)] * (images.ndim - 2) + [(reach, reach)] * 2
+    return np.pad(images.astype(np.float64), around, mode="reflect")
+
+
+def _sums_of(samples: Samples, row: int, detector: str, kernel_px: int) -> _Sums:
+    """Sums over the pixels of an image, those at its edges as `apply` sees them: a filter must not count on what lies
+    beyond. The noise of a mirrored pixel counts as its own."""
+    image = _mirrored(samples.images[detector][row], kernel_px // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (kernel_px, kernel_px), axis=(1, 2))
+    target = samples.potential[row].astype(np.float64).ravel() / samples.thickness_nm[row]
+    step = -(-target.size // _PIXELS)
+    chosen = np.arange(row % step, target.size, step)
+    y, x = np.divmod(chosen, windows.shape[2])
+    features = windows[:, y, x].transpose(1, 0, 2, 3).reshape(len(chosen), -1)  # (pixels, 4 k²)
+    target = target[chosen]
+    return _Sums(
+        len(chosen),
+        features.sum(axis=0),
+        float(target.sum()),
+        features.T @ features,
+        features.T @ target,
+        float(target @ target),
+        features.sum(axis=0),
+    )
+
+
+def _solutions(sums: _Sums, electrons: float, penalties: Iterable[float]) -> list[tuple[np.ndarray, float]]:
+    """min E ‖y − x w − c‖² + λ ‖w‖² for each λ = penalty × mean variance × count, by one decomposition."""
+    mean_x, mean_y = sums.x / sums.count, sums.y / sums.count
+    covariance = sums.noisy(electrons) / sums.count - np.outer(mean_x, mean_x)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, 0)
+    projected = vectors.T @ (sums.xy / sums.count - mean_x * mean_y)
+    found = []
+    for penalty in penalties:
+        weight = vectors @ (projected / (values + penalty * values.mean()))
+        found.append((weight, float(mean_y - mean_x @ weight)))
+    return found
+
+
+def _expected_error(sums: _Sums, electrons: float, weight: np.ndarray, offset: float) -> float:
+    """E ‖y − x w − c‖² over counted images."""
+    squares = sums.yy + weight @ sums.noisy(electrons) @ weight + offset**2 * sums.count
+    return float(squares - 2 * (weight @ sums.xy + offset * sums.y - offset * (weight @ sums.x)))

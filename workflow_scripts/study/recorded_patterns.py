@@ -1,0 +1,93 @@
+"""Diffraction patterns of the user's 4D-STEM scan: read in parts, checked, and where the bright-field disc lies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.own_files import chunks
+
+
+@dataclass(frozen=True)
+class Disc:
+    """The bright-field disc on the recorded detector: centre [y, x] and radius in pixels."""
+
+    center_px: tuple[float, float]
+    radius_px: float
+
+
+def scan_shape(shape: tuple[int, ...], given: tuple[int, int] | None, where: str) -> tuple[int, int] | None:
+    """The scan's rows and columns, from an array (Ry, Rx, H, W) or as given; None for (N, H, W) without it.
+
+    Args:
+        shape: of the array.
+        given: rows and columns that the user states.
+        where: the array's name in a sentence about a mistake.
+
+    Raises:
+        InputError: the array has another number of axes, or of patterns.
+    """
+    if len(shape) not in (3, 4):
+        raise InputError(f"{where} has the shape {shape}, expected (N, H, W) or (Ry, Rx, H, W)")
+    if given is not None and np.prod(given) != np.prod(shape[:-2]):
+        raise InputError(
+            f"{where} holds {np.prod(shape[:-2])} patterns, but scan_shape {list(given)} wants"
+            f" {np.prod(given)}; correct scan_shape"
+        )
+    return tuple(shape[:2]) if len(shape) == 4 else given
+
+
+def pattern_chunks(stack: Any, where: str) -> Iterator[np.ndarray]:
+    """The patterns of (N, H, W) or (Ry, Rx, H, W) in their order, float64 (n, H, W) at a time.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    for _, part in chunks(stack, where):
+        yield part.reshape(-1, *stack.shape[-2:])
+
+
+def mean_pattern(stack: Any, where: str) -> np.ndarray:
+    """The mean (H, W) of all patterns.
+
+    Raises:
+        InputError: a pattern holds what is no count, or all are dark.
+    """
+    total, seen = np.zeros(stack.shape[-2:]), 0
+    for part in pattern_chunks(stack, where):
+        bad = ~np.isfinite(part).all(axis=(1, 2))
+        if bad.any():
+            raise InputError(f"{where}: pattern {seen + int(bad.argmax())} holds values that are not finite; repair it")
+        bad = (part < 0).any(axis=(1, 2))
+        if bad.any():
+            first = int(bad.argmax())
+            raise InputError(
+                f"{where}: pattern {seen + first} holds the negative count {part[first].min():g}; expected counts ≥ 0,"
+                " so subtract no background, or set what lies below 0 to 0"
+            )
+        total += part.sum(axis=0)
+        seen += len(part)
+    if not total.any():
+        raise InputError(f"{where}: all counts are 0")
+    return total / seen
+
+
+def find_disc(mean: np.ndarray, keys: str) -> Disc:
+    """The bright-field disc of a mean pattern (H, W): what is above half of its own mean.
+
+    Args:
+        keys: settings that the user can give in place of the search, for the sentence.
+
+    Raises:
+        InputError: nothing stands out.
+    """
+    level = mean.max() / 2
+    for _ in range(50):
+        level = mean[mean >= level].mean() / 2
+    inside = mean >= level
+    if inside.sum() < 4 or inside.mean() > 0.9:
+        raise InputError(f"patterns: the mean pattern shows no bright-field disc; give {keys}")
+    row, column = (float(axis.mean()) for axis in np.nonzero(inside))
+    return Disc((row, column), float(np.sqrt(inside.sum() / np.pi)))
