@@ -9,8 +9,11 @@ import torch
 from tests.potential.toy import MICROSCOPE, PIXEL_A, toy_samples
 from tests.potential.training import CPU, high_pass, pearson
 from workflow_scripts.optics.detectors import Detector
+from workflow_scripts.optics.plane_waves import Probe
 from workflow_scripts.potential import encoding
 from workflow_scripts.potential.samples import FILLED, MATCHED, RING
+from workflow_scripts.potential.specimens import Fineness, View, compute
+from workflow_scripts.potential.structures import crystal
 from workflow_scripts.potential.variants import ARMS, VARIANTS
 
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]
@@ -74,6 +77,37 @@ def test_segments_are_renamed_as_the_detector_turns():
     turned = Detector(0.0, 60.0, 4).masks(quarter, 200.0)
     assert torch.equal(turned, masks[encoding.SEGMENTS_AFTER_A_TURN])
     assert masks.any(dim=1).all()
+
+
+def test_a_turned_scene_is_what_the_microscope_gives_of_the_turned_specimen():
+    """Multislice of a tilted crystal on one raster, and on the raster that is turned about its middle."""
+    side_px, pixel_size_a, tilt_deg = 16, 0.4, (0.5, -0.3)
+    first = View(33.0, (0.7, 0.2))
+    # The turned raster begins at the far end of the first row
+    corner_a = first.positions_a(side_px, pixel_size_a)[side_px - 1]
+    views = first, View(first.rotation_deg + 90, tuple(corner_a.tolist()))
+    computed = compute(
+        crystal("GaN"),
+        Probe(200.0, 20.0, 0.0, 0.0, tuple(1e3 * np.radians(tilt_deg)), 0.2),
+        [Detector(10.0, 40.0, 4, -view.rotation_deg) for view in views],
+        [4.0],
+        Fineness(0.2, 2.7, 7.0, 0, 512),
+        torch.Generator(),
+        CPU,
+    )
+    images, potential, rotation = [], [], []
+    for index, view in enumerate(views):
+        positions_a = view.positions_a(side_px, pixel_size_a)
+        of_view = replace(computed.images, coefficients=computed.images.coefficients[0, 4 * index : 4 * index + 4])
+        images.append(of_view.at(positions_a).unflatten(-1, (side_px, side_px)))
+        potential.append(computed.potential.at(positions_a).unflatten(-1, (side_px, side_px)))
+        rotation.append(torch.tensor([[view.rotation_deg, *view.to_scan(tilt_deg)]]))
+    one = torch.ones(1)
+    made = encoding.make_scenes(images[0][None], one, rotation[0], one == 0, one, MICROSCOPE).turned(torch.tensor([1]))
+    assert torch.allclose(made.images[0], images[1], atol=1e-6)
+    assert float(images[1].std(dim=(1, 2)).min()) > 1e-3
+    assert torch.allclose(made.rotation_deg, rotation[1], atol=1e-5)
+    assert torch.allclose(encoding.turn_rows(potential[0], torch.tensor([1])), potential[1], rtol=1e-4, atol=1e-3)
 
 
 def test_rows_are_turned_one_by_one():

@@ -96,6 +96,11 @@ def test_joint_minmax_forgets_the_share_of_the_beam():
         assert torch.allclose(*pair, atol=1e-4) == forgets
     stretched = network_inputs(scenes_of(SAMPLES, RING, 1e5, CPU), PUBLISHED)[:, :4]
     assert stretched.amin(dim=(1, 2, 3)).eq(0).all() and torch.allclose(stretched.amax(dim=(1, 2, 3)), torch.ones(24))
+    dimmer = replace(SAMPLES, images={name: 0.5 * images for name, images in SAMPLES.images.items()})
+    dimmer.images[RING][:, 1:] *= 2  # the first segment alone
+    first, second = network_inputs(scenes_of(dimmer, RING, 1e5, CPU), PUBLISHED)[:, :2].unbind(dim=1)
+    # Together, not each by itself
+    assert (first.amax(dim=(1, 2)) < 1).all() and (second.amin(dim=(1, 2)) > 0).all()
 
 
 def test_published_images_are_rounded_to_half_precision():
@@ -127,6 +132,7 @@ def test_only_the_corrected_arm_counts_electrons_in_training_and_in_validation(v
         trained = batch_of(task)[0][:, :4].std(dim=(-2, -1))
         assert (trained > 0).any()
     if counts:
+        assert variances[1] > 0
         assert variances[0] == pytest.approx(100 * variances[1], rel=0.1)
     else:
         assert variances == [0, 0]

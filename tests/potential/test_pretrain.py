@@ -110,6 +110,30 @@ def test_a_broken_shard_stops_pretraining_with_its_name(tmp_path, shard):
     assert epochs_of(run_pretrain(tmp_path, [shard, broken], "published")) == 1
 
 
+def test_a_training_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path, shard, monkeypatch):
+    loop = {"epochs": 2, "checkpoint_interval_s": 0.0}
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = run_pretrain(tmp_path / "undisturbed", [shard], "corrected", **loop)
+
+    class Stopped(image_task.ImageTask):
+        left = 3
+
+        def batch(self, *given):
+            Stopped.left -= 1
+            if Stopped.left < 0:
+                raise KeyboardInterrupt
+            return super().batch(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pretrain, "ImageTask", Stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run_pretrain(tmp_path, [shard], "corrected", **loop)
+    assert list(tmp_path.glob("checkpoints-corrected/step3-*"))
+    again = run_pretrain(tmp_path, [shard], "corrected", **loop)
+    for name in ("weights", "history"):
+        assert again[name].read_bytes() == undisturbed[name].read_bytes()
+
+
 def test_training_lowers_the_validation_loss(tmp_path, shard):
     outputs = run_pretrain(tmp_path, [shard], "corrected", epochs=25)
     with outputs["history"].open(encoding="utf-8") as file:
