@@ -2,8 +2,8 @@
 
     python -m benchmarks.multislice_scaling scaling.csv scaling.png [--device cuda]
 
-Every point is a process of its own (benchmarks/multislice.py, the recipe's patch of GaN), so that its peak memory is its
-own. The table's last column is the slope of log time against log size between a point and the one before.
+Every point is a process of its own (benchmarks/multislice.py, the recipe's patch of GaN), so that its peak memory is
+its own. The table's last column is the slope of log time against log size between a point and the one before.
 """
 
 import argparse
