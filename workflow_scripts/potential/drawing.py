@@ -142,7 +142,11 @@ def _draw_scores(figure: SubFigure, points: pd.DataFrame) -> None:
                     looks |= {"markerfacecolor": "white"}
                 _with_interval(axis, chosen.loc[name], place + shift, looks)
         axis.set(xlabel=title, yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
-        axis.axvline(0, color="0.7", linewidth=0.6)
+        values = points.loc[points["metric"] == metric, "value"]
+        if values.min() > 0 and values.max() > 10 * values.min():
+            axis.set_xscale("log")  # an estimator far off leaves room for the others
+        else:
+            axis.axvline(0, color="0.7", linewidth=0.6)
     counts = points.groupby("materials")["n"].min().astype(int)
     told = ", ".join(f"{materials}: n = {count}" for materials, count in counts.items())
     axes[0].set_title(f"filled seen, hollow unseen ({told} crystals)", loc="left")

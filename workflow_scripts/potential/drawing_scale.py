@@ -82,9 +82,8 @@ def _draw_pearson(axis: Axes, points: pd.DataFrame) -> None:
         axis.plot(point["value"], place, linestyle="none", **looks)
     axis.axvline(STATED_PEARSON, color=VERMILLION, linewidth=0.8, linestyle=":")
     axis.text(STATED_PEARSON, -0.72, f"stated {STATED_PEARSON} ", color=VERMILLION, ha="right", va="top", fontsize=6)
-    axis.set(
-        xlabel="Pearson correlation\nof the same answers", ylim=(len(names) - 0.5, -0.8), yticks=[], xlim=(-0.05, 1.02)
-    )
+    axis.set(xlabel="Pearson correlation\nof the same answers", ylim=(len(names) - 0.5, -0.8), yticks=[])
+    axis.set_xlim(min(-0.05, points["value"].min() - 0.05), 1.03)
     letter(axis, "b")
 
 
