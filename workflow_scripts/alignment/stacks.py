@@ -5,7 +5,6 @@ that older programs left out do not matter as long as sizes and mode make sense.
 """
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +120,11 @@ def open_stack(path: Path) -> Stack:
         raise InputError(f"{path}: the file is empty; extract the particles again")
     if len(content) < _HEADER_BYTES:
         raise InputError(f"{path}: has {size} bytes, expected an MRC file with its header of 1024; give an MRC stack")
-    header, remarks = _header(content, path)
+    header, order, remarks = _header(content, path)
     nx, ny, nz, mode = (int(header[name]) for name in ("nx", "ny", "nz", "mode"))
     _check_mode(mode, path)
     _check_shape(nx, ny, nz, header, path)
-    dtype = dtype_from_mode(mode).newbyteorder(header["mode"].dtype.byteorder)
+    dtype = dtype_from_mode(mode).newbyteorder(order)
     offset = _HEADER_BYTES + int(header["nsymbt"])
     found = (size - offset) / (nx * ny * dtype.itemsize)
     if found < nz:
@@ -198,7 +197,7 @@ class StackWriter:
             self._file.close()
             if kind is None:
                 sync(partial)
-                os.replace(partial, self.path)
+                partial.replace(self.path)
         finally:
             self._file.close()
             partial.unlink(missing_ok=True)
@@ -219,8 +218,8 @@ class StackWriter:
         return header.tobytes()
 
 
-def _header(content: bytes, path: Path) -> tuple[np.ndarray, list[str]]:
-    """The header in the byte order in which it makes sense, the stamp's first.
+def _header(content: bytes, path: Path) -> tuple[np.ndarray, str, list[str]]:
+    """The header in the byte order in which it makes sense, the stamp's first; that order; remarks.
 
     Raises:
         InputError: it makes sense in neither.
@@ -241,7 +240,7 @@ def _header(content: bytes, path: Path) -> tuple[np.ndarray, list[str]]:
                 remarks.append(
                     f"{path}: its machine stamp is {stamp}, but its sizes make sense as {name}; it is read so"
                 )
-            return header, remarks
+            return header, order, remarks
     sizes = " × ".join(str(int(little[name])) for name in ("nx", "ny", "nz"))
     raise InputError(
         f"{path}: is no MRC file, or its header is damaged: found {sizes} pixels in mode {int(little['mode'])}, "
@@ -251,9 +250,8 @@ def _header(content: bytes, path: Path) -> tuple[np.ndarray, list[str]]:
 
 def _makes_sense(header: np.ndarray) -> bool:
     nx, ny, nz, mode, extended = (int(header[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
-    known = mode in _KNOWN_MODES or mode in _OTHER_MODES or 0 <= mode < 1000
     sides = 0 < nx <= _BOX_PX[1] and 0 < ny <= _BOX_PX[1] and 0 <= nz <= _MOST_IMAGES
-    return known and sides and 0 <= extended < 2**30
+    return 0 <= mode < 1000 and sides and 0 <= extended < 2**30
 
 
 def _check_mode(mode: int, path: Path) -> None:
