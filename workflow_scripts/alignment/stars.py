@@ -172,18 +172,18 @@ class _Parser:
         return self.tables
 
     def _block(self, name: str, line_number: int) -> None:
-        self._expect(name not in self.tables, line_number, f"a second block data_{name}")
+        self._expect(name not in self.tables, line_number, f"a second block data_{name[:80]}")
         self.tables[name] = self.table = {}
         self.columns, self.state = [], "block"
 
     def _label(self, words: list[str], line_number: int) -> None:
         label = words[0][1:]
         in_loop = self.state == "labels"
-        self._expect(bool(label) and label not in self.table, line_number, f"the label {words[0]} twice or empty")
+        self._expect(bool(label) and label not in self.table, line_number, f"the label {words[0][:80]} twice or empty")
         self._expect(
             len(words) == (1 if in_loop else 2),
             line_number,
-            f"{len(words) - 1} values behind the label {words[0]}, expected {'none in a loop_' if in_loop else 'one'}",
+            f"{len(words) - 1} values behind the label {words[0][:80]}, expected {'none in a loop_' if in_loop else 'one'}",
         )
         self.table[label] = words[1:]
         self.columns.append(self.table[label])
