@@ -244,7 +244,7 @@ def _header(content: bytes, path: Path) -> tuple[np.ndarray, str, list[str]]:
     sizes = " × ".join(str(int(little[name])) for name in ("nx", "ny", "nz"))
     raise InputError(
         f"{path}: is no MRC file, or its header is damaged: found {sizes} pixels in mode {int(little['mode'])}, "
-        f"expected sides of at most {_BOX_PX[1]} in either byte order; give an MRC stack"
+        f"expected sides of at most {_BOX_PX[1]} in either byte order; give an MRC stack (SPIDER's .stk is none)"
     )
 
 
