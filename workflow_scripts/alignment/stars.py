@@ -183,7 +183,7 @@ class _Parser:
         self._expect(
             len(words) == (1 if in_loop else 2),
             line_number,
-            f"{len(words) - 1} values behind the label {words[0][:80]}, expected {'none in a loop_' if in_loop else 'one'}",
+            f"{len(words) - 1} values behind the label {words[0][:80]}, expected {'none' if in_loop else 'one'}",
         )
         self.table[label] = words[1:]
         self.columns.append(self.table[label])
