@@ -1,0 +1,152 @@
+"""Settings of the six stages of alignment."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.workflow.settings import Settings
+
+VariantName = Literal["published", "corrected"]
+BaselineName = Literal["polar_pairwise", "polar_joint"]
+Split = Literal["train", "test"]
+BUILT_IN = ("groel_side", "groel_top", "asymmetric")
+FILE_ENDINGS = (".png", ".tif", ".tiff", ".mrc", ".pdb", ".cif")
+Snr = Annotated[float, Field(gt=0, le=10)]
+
+
+def is_file(particle: str) -> bool:
+    """Whether a particle is the path of an image, a volume or a molecule, not one of those built in."""
+    return particle.endswith(FILE_ENDINGS)
+
+
+def particle_name(particle: str) -> str:
+    """What a particle is called in stacks and tables: its name, or that of its file without the ending."""
+    return Path(particle).stem if is_file(particle) else particle
+
+
+class MicroscopeSettings(Settings):
+    """Contrast transfer; every particle has a defocus of its own."""
+
+    voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
+    cs_mm: float = Field(ge=0, description="Spherical aberration, mm.")
+    amplitude_contrast: float = Field(ge=0, lt=1, description="Share of amplitude contrast.")
+    b_factor_a2: float = Field(ge=0, description="Envelope exp(-B k²/4), Å².")
+    defocus_min_um: float = Field(gt=0, description="Smallest underfocus, µm.")
+    defocus_max_um: float = Field(gt=0, description="Largest, µm.")
+
+    @model_validator(mode="after")
+    def _range_fits(self) -> "MicroscopeSettings":
+        if self.defocus_min_um > self.defocus_max_um:
+            raise ValueError("defocus_min_um must not exceed defocus_max_um")
+        return self
+
+
+class Synthesize(Settings):
+    """Particles to noisy stacks whose poses are known."""
+
+    microscope: MicroscopeSettings = Field(description="Contrast transfer.")
+    box_px: int = Field(ge=36, le=1024, description="Pixels along each side of an image.")
+    pixel_size_a: float = Field(gt=0, le=20, description="Side of a pixel, Å; a file's image keeps its own.")
+    particles: tuple[str, ...] = Field(
+        min_length=1,
+        min_length=1, description="Signal-to-noise ratios (variances over the whole box) of stacks with white noise."
+        " volumes (.mrc) and molecules (.pdb, .cif), each projected once.",
+    )
+    dark_files: tuple[str, ...] = Field(description="Those of the files that show dark particles on light.")
+    snr: tuple[Snr, ...] = Field(
+        min_length=1, description="Signal-to-noise ratios (variances over the whole box) of stacks with white noise."
+    )
+    coloured_snr: tuple[Snr, ...] = Field(
+        description="Those of stacks whose noise has the spectrum of the signal; [] makes none."
+    )
+    largest_shift_px: int = Field(ge=0, description="Largest shift of a particle along y and along x, px.")
+    test_images: int = Field(ge=16, description="Images in every test stack.")
+    train_shards: int = Field(ge=1, le=400, description="Files of training data, made in parallel.")
+    train_images: int = Field(
+        ge=16,
+        description="Noisy images of every particle in a training file, at the first of snr: of the published arm.",
+    )
+    random_particles: int = Field(
+        ge=8, description="Random particles in a training file, without noise: the corrected arm trains on these alone."
+    )
+    seed: int = Field(ge=0, description="Seed of particles, poses, defocus and noise.")
+
+    @field_validator("particles")
+    @classmethod
+    def _are_known(cls, particles: tuple[str, ...]) -> tuple[str, ...]:
+        for particle in particles:
+            if is_file(particle) and not Path(particle).is_file():
+                raise ValueError(f"there is no file {particle}")
+            if not is_file(particle) and particle not in BUILT_IN:
+                raise ValueError(
+                    f"there is no particle {particle!r}; take {', '.join(BUILT_IN)}, or the path of a file"
+                    f" ({', '.join(FILE_ENDINGS)})"
+                )
+        if len({particle_name(particle) for particle in particles}) < len(particles):
+            raise ValueError("each particle may be named once, and files must differ in their names")
+        return particles
+
+    @model_validator(mode="after")
+    def _fit(self) -> "Synthesize":
+        if absent := set(self.dark_files) - set(self.particles):
+            raise ValueError(f"dark_files names {', '.join(sorted(absent))}, which particles does not")
+        if self.largest_shift_px > self.box_px // 4:
+            raise ValueError(f"largest_shift_px must be at most a quarter of the box, {self.box_px // 4}")
+        return self
+
+
+class NetworkSettings(Settings):
+    """The networks of both arms, of about the same number of weights."""
+
+    rings: int = Field(ge=4, description="Rings of the spectrum, from 2 periods per image outwards.")
+    width: int = Field(ge=4, description="Channels of each layer of the corrected arm's network.")
+    layers: int = Field(ge=1, description="Layers of the corrected arm's network.")
+    recipe_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=2, description="Channels of the published arm's residual blocks, each followed by a halving."
+    )
+
+
+class Pretrain(TrainingSettings):
+    """Pair-wise: the rotation between two particles (UDL)."""
+
+    network: NetworkSettings = Field(description="The networks.")
+    pairs: int = Field(ge=16, description="Pairs in an epoch.")
+    validation_pairs: int = Field(ge=16, description="Pairs that choose the weights, of particles kept for them.")
+    snr_min: float = Field(gt=0, description="Smallest signal-to-noise ratio of the corrected arm's training.")
+    snr_max: float = Field(gt=0, description="Largest.")
+    coloured_share: float = Field(ge=0, le=1, description="Share of its pairs with coloured noise.")
+
+
+class Finetune(TrainingSettings):
+    """Jointly: all particles of the stacks against one reference that improves as they align (JUDL)."""
+
+    pairs: int = Field(ge=16, description="Pairs in an epoch.")
+    rounds: int = Field(ge=1, description="Rounds of averaging and aligning between epochs.")
+
+
+class Predict(Settings):
+    """Poses of every particle by every estimator."""
+
+    batch_size: int = Field(ge=1, description="Images that are handled at once.")
+    rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
+
+
+class Evaluate(Settings):
+    """Estimates against the truth."""
+
+    baselines: tuple[BaselineName, ...] = Field(
+        description="Classical estimators beside the networks: polar_pairwise and polar_joint."
+    )
+    headline_snr: float = Field(gt=0, description="Signal-to-noise ratio of the headline, one of synthesize.snr.")
+    average_sizes: tuple[Annotated[int, Field(ge=4)], ...] = Field(
+        min_length=1, description="Numbers of images for which the ring correlation of the class average is shown."
+    )
+    null_permutations: int = Field(ge=20, description="Stacks of pure noise behind the control's threshold.")
+    bootstrap_samples: int = Field(ge=100, description="Resamplings for every interval.")
+    seed: int = Field(ge=0, description="Seed of the control, the half sets and the bootstrap.")
+
+
+class Plot(Settings):
+    """The figures."""
