@@ -32,14 +32,12 @@ _ASYMMETRIC_DOMAINS = (
 
 
 def _grains(centres: np.ndarray, radii: np.ndarray, weights: np.ndarray, generator: np.random.Generator) -> Blobs:
-    """Balls filled with `_GRAINS` small Gaussians each, which are an eighth to a quarter as wide as the ball's radius."""
+    """Balls filled with `_GRAINS` small Gaussians each, an eighth to a quarter as wide as the ball's radius."""
     directions = generator.standard_normal((len(centres), _GRAINS, 3))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     offsets = directions * radii[:, None, None] * np.cbrt(generator.random((len(centres), _GRAINS, 1)))
     widths = radii[:, None] * generator.uniform(0.12, 0.25, (len(centres), _GRAINS))
-    return Blobs(
-        (centres[:, None] + offsets).reshape(-1, 3), widths.reshape(-1), np.repeat(weights / _GRAINS, _GRAINS)
-    )
+    return Blobs((centres[:, None] + offsets).reshape(-1, 3), widths.reshape(-1), np.repeat(weights / _GRAINS, _GRAINS))
 
 
 def _touching(radii: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -65,16 +63,14 @@ def _about_z(blobs: Blobs, fold: int) -> Blobs:
 
 
 def groel_blobs() -> Blobs:
-    """Two stacked seven-fold rings back to back, 150 Å high and 140 Å wide: D7 about z, with a two-fold axis along x."""
+    """Two seven-fold rings back to back, 150 Å high and 140 Å wide: D7 about z, with a two-fold axis along x."""
     generator = np.random.default_rng(_GRAIN_SEED)
     polar, radii, weights = (np.array(column) for column in zip(*_GROEL_DOMAINS, strict=True))
     height, radius, azimuth = polar[:, 0], polar[:, 1], np.radians(polar[:, 2])
     centres = np.stack([height, radius * np.sin(azimuth), radius * np.cos(azimuth)], axis=1)
     ring = _about_z(_grains(centres, radii, weights, generator), 7)
     other = ring.positions_a * np.array([-1.0, -1.0, 1.0])
-    return Blobs(
-        np.concatenate([ring.positions_a, other]), np.tile(ring.widths_a, 2), np.tile(ring.weights, 2)
-    )
+    return Blobs(np.concatenate([ring.positions_a, other]), np.tile(ring.widths_a, 2), np.tile(ring.weights, 2))
 
 
 def groel_like(view: str, n: int, pixel_size_a: float) -> Particle:
@@ -98,28 +94,33 @@ def groel_like(view: str, n: int, pixel_size_a: float) -> Particle:
     return particle(f"groel_{view}", project(blobs, n, pixel_size_a), pixel_size_a, 7 if view == "top" else 2)
 
 
+def asymmetric_blobs() -> Blobs:
+    """Seven unequal domains, 130 Å long."""
+    generator = np.random.default_rng(_GRAIN_SEED)
+    centres, radii, weights = (np.array(column) for column in zip(*_ASYMMETRIC_DOMAINS, strict=True))
+    return _grains(centres, radii, weights, generator).centred()
+
+
 def asymmetric(n: int, pixel_size_a: float) -> Particle:
-    """A particle of seven unequal domains, 130 Å long, whose image no rotation maps to itself.
+    """A particle whose image no rotation maps to itself, seven unequal domains.
 
     Raises:
         ValueError: the box is too small.
     """
-    generator = np.random.default_rng(_GRAIN_SEED)
-    centres, radii, weights = (np.array(column) for column in zip(*_ASYMMETRIC_DOMAINS, strict=True))
-    blobs = _grains(centres, radii, weights, generator).centred()
-    return particle("asymmetric", project(blobs, n, pixel_size_a), pixel_size_a)
+    return particle("asymmetric", project(asymmetric_blobs(), n, pixel_size_a), pixel_size_a)
 
 
 def random_particle(seed: int, n: int, pixel_size_a: float) -> Particle:
     """One of a family to train on: four to ten domains of small Gaussians, seen from a random direction.
 
     A third of them are rings of two to seven copies about an axis, at a random tilt. The diameter of the image is
-    uniform in 40–70 % of the box, so the particle stays inside when it is shifted by a tenth of it. Nothing of the family is
-    shared with the particles above but the way in which domains are filled.
+    uniform in 40–70 % of the box, so the particle stays inside when it is shifted by a tenth of it. It shares nothing
+    with the particles above but the way in which domains are filled.
 
     Args:
-        seed: the only source of randomness; the same particle, but for its sampling, at every n and pixel_size_a
-            whose product is the same.
+        seed: the only source of randomness.
+        n: pixels along each side; the particle grows with the box.
+        pixel_size_a: Å per pixel.
     """
     generator = np.random.default_rng(seed)
     radii = generator.uniform(0.5, 1.2, int(generator.integers(4, 11)))

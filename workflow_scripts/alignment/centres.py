@@ -39,7 +39,9 @@ def read_centre(
     image, stated_a = read_mrc(path, 2) if path.suffix.lower() == ".mrc" else (_picture(path), 0.0)
     width = image.shape[-1]
     if width < _SMALLEST_PX:
-        raise InputError(f"{path}: found {width} × {width} px, expected at least {_SMALLEST_PX} a side; use a larger one")
+        raise InputError(
+            f"{path}: found {width} × {width} px, expected at least {_SMALLEST_PX} a side; use a larger one"
+        )
     size_a = stated_a if pixel_size_a is None else pixel_size_a
     if not size_a > 0:
         raise InputError(f"{path}: the file does not say its pixel size; give it in Å")

@@ -160,9 +160,7 @@ class Simulator:
     def _transfer(self, poses: Poses, generator: torch.Generator) -> Tensor:
         """(N, n, n//2 + 1)."""
         transfer = torch.empty(len(poses), self.n, self.n // 2 + 1, device=self.device)
-        sizes = [
-            one.pixel_size_a / (one.width_ratio**2 if self.faulty_ctf else 1.0) for one in self.particles
-        ]
+        sizes = [one.pixel_size_a / (one.width_ratio**2 if self.faulty_ctf else 1.0) for one in self.particles]
         size_of = torch.tensor(sizes, dtype=torch.float64, device=self.device)[poses.particle]
         for size_a in sorted(set(sizes)):
             some = (size_of == size_a).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Particles as Gaussians in three dimensions, and their projections: what all other sources are made of or tested by."""
+"""Particles as Gaussians in three dimensions and their projections, from which other sources are made."""
 
 import math
 from dataclasses import dataclass
@@ -112,7 +112,9 @@ def project(blobs: Blobs, n: int, pixel_size_a: float) -> Tensor:
     return torch.from_numpy(image.astype(np.float32))
 
 
-def particle(name: str, image: Tensor, pixel_size_a: float, symmetry_fold: int = 1, width_ratio: float = 1.0) -> Particle:
+def particle(
+    name: str, image: Tensor, pixel_size_a: float, symmetry_fold: int = 1, width_ratio: float = 1.0
+) -> Particle:
     """A particle from an image (n, n), bright inside and 0 outside, scaled to variance 1 over the box.
 
     Raises:

@@ -35,7 +35,9 @@ def atom_blobs(atoms: Atoms, path: Path) -> Blobs:
         try:
             weight[symbol] = float(scattering_factor_a(symbol, torch.zeros(1)))
         except (KeyError, ValueError):
-            raise InputError(f"{path}: found the element {symbol!r}, expected one from H to Lr; correct the atom") from None
+            raise InputError(
+                f"{path}: found the element {symbol!r}, expected one from H to Lr; correct the atom"
+            ) from None
     weights = np.array([weight[symbol] for symbol in atoms.symbols.tolist()])
     return Blobs(atoms.positions_a, np.full(len(weights), _ATOM_WIDTH_A), weights).centred()
 
@@ -60,8 +62,8 @@ def project_molecule(
     size_a = 2 * radius_a / (_FILLED * n) if pixel_size_a is None else pixel_size_a
     if radius_a > (n // 2) * size_a:
         raise InputError(
-            f"{path}: found a molecule of diameter {2 * radius_a:.4g} Å, expected at most the box of {n * size_a:.4g} Å; "
-            f"use pixels of at least {2 * radius_a / (_FILLED * n):.3g} Å"
+            f"{path}: found a molecule of diameter {2 * radius_a:.4g} Å, expected at most the {n * size_a:.4g} Å of "
+            f"the box; use pixels of at least {2 * radius_a / (_FILLED * n):.3g} Å"
         )
     return [
         particle(f"{Path(path).stem}_{index}", project(blobs.rotated(rotation), n, size_a), size_a)
@@ -92,15 +94,15 @@ def project_map(
     ratio = volume.shape[-1] / n
     images = project_volume(resampled(fade_out(volume), n), random_rotations(count, generator))
     return [
-        particle(f"{path.stem}_{index}", image, size_a * ratio, width_ratio=ratio)
-        for index, image in enumerate(images)
+        particle(f"{path.stem}_{index}", image, size_a * ratio, width_ratio=ratio) for index, image in enumerate(images)
     ]
 
 
 def project_volume(volume: Tensor, rotations: np.ndarray) -> Tensor:
     """Sums along z of a volume turned by rotations: slices through its Fourier transform.
 
-    Of a density that fills 60 % of the box the error is below 1 % of the image's standard deviation.
+    The error is 1 % (RMS, of the image's standard deviation) for a density that fills half of the box's width, 2.5 %
+    for two thirds; twice as much where the beam runs along an axis of the grid. It grows smoothly towards the rim.
 
     Args:
         volume: (n, n, n) [z, y, x], 0 outside the inscribed ball.
