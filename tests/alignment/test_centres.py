@@ -96,7 +96,9 @@ def test_a_bad_image_is_named_in_one_sentence(tmp_path):
     assert "square" in sentence(saved(tmp_path, "b.mrc", good[:, :50].copy()), read_centre, 64, 1.0)
     assert "at least 16" in sentence(saved(tmp_path, "c.tif", good[:8, :8].copy()), read_centre, 64, 1.0)
     for name in ("d.tif", "d.mrc"):
-        assert "not finite" in sentence(saved(tmp_path, name, np.where(good > 1, np.nan, good)), read_centre, 64, 1.0)
+        assert "no numbers below" in sentence(
+            saved(tmp_path, name, np.where(good > 1, np.nan, good)), read_centre, 64, 1.0
+        )
         flat = sentence(saved(tmp_path, name, np.full_like(good, 3)), read_centre, 64, 1.0)
         assert "same value" in flat
     for name in ("e.png", "e.tif", "e.mrc"):

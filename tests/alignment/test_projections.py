@@ -128,7 +128,11 @@ def test_a_bad_map_is_named_in_one_sentence(tmp_path):
 
     assert "no such file" in told(tmp_path / "absent.mrc")
     assert "16 × 16 × 12 values, expected a cubic volume" in told(saved_map(tmp_path, good[:, :, :12].copy()))
-    assert "not finite" in told(saved_map(tmp_path, np.where(good > 0.99, np.nan, good)))
+    assert "no numbers below" in told(saved_map(tmp_path, np.where(good > 0.99, np.nan, good)))
+    corner = np.zeros_like(good)
+    corner[0, 0, 0] = 1
+    assert "move the density into the middle" in told(saved_map(tmp_path, corner))
+    assert "no numbers below" in told(saved_map(tmp_path, 1e30 * good))
     assert "same value everywhere" in told(saved_map(tmp_path, np.ones_like(good)))
     assert "does not say its voxel size" in told(saved_map(tmp_path, good, size_a=0.0))
     assert "expected equal positive sides" in told(saved_map(tmp_path, good, size_a=(1.0, 1.0, 2.0)))

@@ -7,7 +7,7 @@ import skimage
 import torch
 from skimage import color, io
 
-from workflow_scripts.alignment.grids import fade_out, read_mrc, resampled
+from workflow_scripts.alignment.grids import LARGEST, fade_out, read_mrc, resampled
 from workflow_scripts.alignment.particles import Particle, particle
 from workflow_scripts.workflow.errors import InputError
 
@@ -65,6 +65,6 @@ def _picture(path: Path) -> torch.Tensor:
     if image.ndim != 2 or image.shape[0] != image.shape[1]:
         raise InputError(f"{path}: found an array of shape {image.shape}, expected one square grey image; cut it out")
     grey = skimage.img_as_float32(image)
-    if not np.isfinite(grey).all():
-        raise InputError(f"{path}: found values that are not finite, expected numbers only; repair the file")
+    if not float(np.abs(grey).max()) < LARGEST:
+        raise InputError(f"{path}: found values that are no numbers below {LARGEST:g}; repair the file")
     return torch.from_numpy(grey)

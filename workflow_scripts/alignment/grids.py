@@ -11,6 +11,7 @@ from workflow_scripts.workflow.errors import InputError
 
 _EDGE = 0.1  # of the radius, over which the rim is faded out
 _MOST_VALUES = 512**3
+LARGEST = 1e15  # whose square and its sum are still numbers in 32 bits
 _REAL_MODES = (0, 1, 2, 6, 12)
 
 
@@ -48,8 +49,8 @@ def read_mrc(path: Path, dimensions: int) -> tuple[Tensor, float]:
             values = torch.from_numpy(file.data.astype("f4")).reshape(shape[-dimensions:])
     except Exception as error:  # a truncated file
         raise InputError(f"{path}: not a whole .mrc file ({_short(error)}); copy or export it again") from None
-    if not bool(values.isfinite().all()):
-        raise InputError(f"{path}: found values that are not finite, expected numbers only; repair the file")
+    if not float(values.abs().amax()) < LARGEST:
+        raise InputError(f"{path}: found values that are no numbers below {LARGEST:g}; repair the file")
     if not values.amax() > values.amin():
         raise InputError(f"{path}: found the same value everywhere, expected a particle; replace the file")
     if dimensions == 3:

@@ -93,9 +93,13 @@ def project_map(
         raise InputError(f"{path}: the file does not say its voxel size; give it in Å")
     ratio = volume.shape[-1] / n
     images = project_volume(resampled(fade_out(volume), n), random_rotations(count, generator))
-    return [
-        particle(f"{path.stem}_{index}", image, size_a * ratio, width_ratio=ratio) for index, image in enumerate(images)
-    ]
+    try:
+        return [
+            particle(f"{path.stem}_{index}", image, size_a * ratio, width_ratio=ratio)
+            for index, image in enumerate(images)
+        ]
+    except ValueError as error:
+        raise InputError(f"{path}: {error} when projected; move the density into the middle of the volume") from None
 
 
 def project_volume(volume: Tensor, rotations: np.ndarray) -> Tensor:
