@@ -67,9 +67,11 @@ def test_dark_particles_are_turned_bright(tmp_path):
 
 @pytest.mark.parametrize(("m", "n"), [(40, 64), (41, 64), (64, 41), (65, 40)])
 def test_resampling_keeps_the_mean_the_centre_and_every_wave_that_fits(m, n):
+    highest = (min(m, n) - 1) // 2
+
     def waves(size):
-        y, x = (np.mgrid[:size, :size] - size // 2) / size
-        return torch.from_numpy(1 + np.cos(2 * np.pi * (3 * y + 5 * x)) + np.sin(2 * np.pi * (7 * y - 2 * x))).float()
+        y, x = (np.mgrid[:size, :size] - size // 2) * (2 * np.pi / size)
+        return torch.from_numpy(1 + np.cos(3 * y + 5 * x) + np.sin(highest * y - 2 * x)).float()
 
     torch.testing.assert_close(resampled(waves(m), n), waves(n), atol=1e-4, rtol=0)
 

@@ -130,7 +130,7 @@ def random_particle(seed: int, n: int, pixel_size_a: float) -> Particle:
         outward = np.array([0.0, 0.0, generator.uniform(1.0, 2.5)])
         ring = Blobs(blobs.positions_a + outward, blobs.widths_a, blobs.weights)
         blobs = _about_z(ring, int(generator.integers(2, 8)))
-    blobs = blobs.centred().rotated(random_rotations(1, generator)[0])
+    blobs = blobs.rotated(random_rotations(1, generator)[0])
     scale_a = 0.5 * generator.uniform(*_DIAMETERS) * n * pixel_size_a / blobs.shadow_radius_a()
     sized = Blobs(blobs.positions_a * scale_a, blobs.widths_a * scale_a, blobs.weights)
     return particle(f"random_{seed}", project(sized, n, pixel_size_a), pixel_size_a)
