@@ -131,7 +131,7 @@ def _of_mmcif(lines: list[str], path: Path) -> tuple[list[str], list[list[float]
 
 
 def _symbol(text: str, path: Path, number: int) -> str:
-    symbol = {"D": "H", "X": "C"}.get(text.upper(), text.capitalize())
+    symbol = {"D": "H"}.get(text.upper(), text.capitalize())
     if not re.fullmatch(r"[A-Z][a-z]?", symbol):
         raise InputError(f"{path}: found the element {text!r} in line {number}, expected a symbol such as C or Zn")
     return symbol
