@@ -1,0 +1,1 @@
+"""Cryo-EM particle images aligned without labels: rotation, shift and class average."""

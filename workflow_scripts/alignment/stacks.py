@@ -1,0 +1,294 @@
+"""Stacks of images in MRC files, read in parts and written in pieces; what is wrong with one is one sentence.
+
+The format is that of doi:10.1016/j.jsb.2015.04.002 (MRC2014), read as leniently as RELION reads it: stamps and labels
+that older programs left out do not matter as long as sizes and mode make sense.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode, machine_stamp_from_byte_order
+
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import partial_name, sync
+
+_HEADER_BYTES = 1024
+_BOX_PX = (8, 8192)
+_MOST_IMAGES = 100_000_000
+_PIXEL_SIZES_A = (0.05, 100.0)
+_VOLUME_STACK = 401
+_OTHER_MODES = {
+    3: "complex numbers, a Fourier transform",
+    4: "complex numbers, a Fourier transform",
+    16: "RGB colours",
+    101: "4-bit numbers",
+}
+_KNOWN_MODES = (0, 1, 2, 6, 12)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An open stack: what its header says. Images are read when they are asked for.
+
+    Attributes:
+        path: the file.
+        n_images: number of images.
+        box_px: pixels along each side of an image.
+        pixel_size_a: Å; None where the header does not say.
+        dtype: numbers in the file, with their byte order.
+        offset: bytes before the first image.
+        remarks: what was odd and how it was read, one sentence each.
+    """
+
+    path: Path
+    n_images: int
+    box_px: int
+    pixel_size_a: float | None
+    dtype: np.dtype
+    offset: int
+    remarks: tuple[str, ...] = ()
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images by number, counted from 0, in the order asked for: float32 (k, n, n), axes [y, x].
+
+        Raises:
+            InputError: the file has become shorter, or an image holds a value that is not finite.
+            ValueError: there is no such image.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.ndim != 1 or (wanted.size and not (wanted.min() >= 0 and wanted.max() < self.n_images)):
+            raise ValueError(f"{self.path} has the images 0 to {self.n_images - 1}")
+        images = np.empty((len(wanted), self.box_px, self.box_px), dtype=np.float32)
+        # Neighbours in the file are read at once.
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
+        starts, stops = [0, *breaks], [*breaks, len(wanted)]
+        try:
+            with self.path.open("rb") as file:
+                for start, stop in zip(starts, stops, strict=True):
+                    if stop > start:
+                        images[start:stop] = self._run(file, int(wanted[start]), int(stop - start))
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read ({error.strerror}); copy the file again") from None
+        bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2)))
+        if bad.size:
+            raise InputError(
+                f"{self.path}: image {wanted[bad[0]] + 1} holds values that are not finite (NaN or infinity), expected "
+                "numbers; leave the image out, or extract the particles again"
+            )
+        return images
+
+    def batches(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The first index and the images, float32 (≤ size, n, n), of one batch after the other."""
+        for start in range(0, self.n_images, size):
+            yield start, self.read(np.arange(start, min(start + size, self.n_images)))
+
+    def _run(self, file, first: int, count: int) -> np.ndarray:
+        pixels = self.box_px**2
+        file.seek(self.offset + first * pixels * self.dtype.itemsize)
+        content = file.read(count * pixels * self.dtype.itemsize)
+        if len(content) < count * pixels * self.dtype.itemsize:
+            raise InputError(f"{self.path}: ends within image {first + count}; copy the file again")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.frombuffer(content, dtype=self.dtype).reshape(count, self.box_px, self.box_px).astype(np.float32)
+
+
+def open_stack(path: Path) -> Stack:
+    """Read the header of a stack (.mrcs, or .mrc with one image) and compare it with the file's size.
+
+    RELION tells stacks from volumes by the ending; here a .mrcs is a stack unless its header describes a cube as a
+    volume, and a .mrc is one only if its header says so or it has one section.
+
+    Raises:
+        InputError: the file is absent, is no MRC file, is cut off, or holds a volume, a transform, colours, or images
+            that are not square.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; correct the path")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            content = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct its permissions") from None
+    if not content:
+        raise InputError(f"{path}: the file is empty; extract the particles again")
+    if len(content) < _HEADER_BYTES:
+        raise InputError(f"{path}: has {size} bytes, expected an MRC file with its header of 1024; give an MRC stack")
+    header, order, remarks = _header(content, path)
+    nx, ny, nz, mode = (int(header[name]) for name in ("nx", "ny", "nz", "mode"))
+    _check_mode(mode, path)
+    _check_shape(nx, ny, nz, header, path)
+    dtype = dtype_from_mode(mode).newbyteorder(order)
+    offset = _HEADER_BYTES + int(header["nsymbt"])
+    found = (size - offset) / (nx * ny * dtype.itemsize)
+    if found < nz:
+        raise InputError(
+            f"{path}: is cut off, with {max(0, math.floor(found))} whole images where its header announces {nz}; "
+            "copy the file again"
+        )
+    if found >= nz + 1:
+        raise InputError(
+            f"{path}: has room for {math.floor(found)} images of {nx} × {ny} pixels in mode {mode} where its header "
+            f"announces {nz}; write the stack again"
+        )
+    pixel_size_a = _pixel_size_a(header)
+    if pixel_size_a is None:
+        remarks.append(f"{path}: its header states no pixel size")
+    return Stack(path, nz, nx, pixel_size_a, dtype, offset, tuple(remarks))
+
+
+class StackWriter:
+    """A float32 stack that grows piece by piece under a temporary name and is moved into place when it is whole.
+
+    Used as a context; where the block fails, nothing is left behind. The header is an image stack's (space group 0,
+    one section to the unit cell), as MRC2014 and RELION have it; the same images give the same bytes.
+
+    Args:
+        path: the file to write, .mrcs.
+        box_px: pixels along each side.
+        pixel_size_a: Å; None writes 0, which means unknown.
+
+    Raises:
+        ValueError: a piece is not (k, box_px, box_px), holds a value that is not finite, or there was none.
+    """
+
+    def __init__(self, path: Path, box_px: int, pixel_size_a: float | None = None) -> None:
+        self.path = Path(path)
+        self.n_images = 0
+        self._box_px, self._pixel_size_a = box_px, pixel_size_a or 0.0
+        self._lowest, self._highest, self._sum, self._squares = math.inf, -math.inf, 0.0, 0.0
+
+    def __enter__(self) -> "StackWriter":
+        self._file = partial_name(self.path).open("wb")
+        self._file.write(bytes(_HEADER_BYTES))
+        return self
+
+    def write(self, images: np.ndarray) -> None:
+        """Append images (k, n, n)."""
+        piece = np.ascontiguousarray(images, dtype="<f4")
+        if piece.ndim != 3 or piece.shape[1:] != (self._box_px, self._box_px):
+            raise ValueError(f"images of the shape {piece.shape}, expected (k, {self._box_px}, {self._box_px})")
+        if not np.isfinite(piece).all():
+            raise ValueError("images with values that are not finite cannot be written")
+        if not len(piece):
+            return
+        self._file.write(memoryview(piece).cast("B"))
+        self.n_images += len(piece)
+        self._lowest, self._highest = min(self._lowest, piece.min()), max(self._highest, piece.max())
+        self._sum += float(piece.sum(dtype=np.float64))
+        self._squares += float(np.einsum("ijk,ijk->", piece, piece, dtype=np.float64))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        partial = partial_name(self.path)
+        try:
+            if kind is None and not self.n_images:
+                raise ValueError("a stack without images cannot be written")
+            if kind is None:
+                self._file.seek(0)
+                self._file.write(self._header())
+            self._file.close()
+            if kind is None:
+                sync(partial)
+                partial.replace(self.path)
+        finally:
+            self._file.close()
+            partial.unlink(missing_ok=True)
+
+    def _header(self) -> bytes:
+        header = np.zeros((), dtype=HEADER_DTYPE.newbyteorder("<"))
+        n, pixels = self._box_px, self.n_images * self._box_px**2
+        header["nx"] = header["ny"] = header["mx"] = header["my"] = n
+        header["nz"], header["mz"], header["mode"], header["ispg"] = self.n_images, 1, 2, 0
+        header["cella"] = (n * self._pixel_size_a, n * self._pixel_size_a, self._pixel_size_a)
+        header["cellb"] = (90, 90, 90)
+        header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+        mean = self._sum / pixels
+        header["dmin"], header["dmax"], header["dmean"] = self._lowest, self._highest, mean
+        header["rms"] = math.sqrt(max(0.0, self._squares / pixels - mean**2))
+        header["map"], header["nversion"] = b"MAP ", 20140
+        header["machst"] = list(machine_stamp_from_byte_order("<"))
+        return header.tobytes()
+
+
+def _header(content: bytes, path: Path) -> tuple[np.ndarray, str, list[str]]:
+    """The header in the byte order in which it makes sense, the stamp's first; that order; remarks.
+
+    Raises:
+        InputError: it makes sense in neither.
+    """
+    little = np.frombuffer(content, dtype=HEADER_DTYPE.newbyteorder("<"))[0]
+    try:
+        stamped = byte_order_from_machine_stamp(little["machst"])
+    except ValueError:
+        stamped = None
+    orders = [">", "<"] if stamped == ">" else ["<", ">"]
+    for order in orders:
+        header = np.frombuffer(content, dtype=HEADER_DTYPE.newbyteorder(order))[0]
+        if _makes_sense(header):
+            remarks = []
+            if order != stamped:
+                stamp = " ".join(f"{byte:02x}" for byte in little["machst"])
+                name = "little-endian" if order == "<" else "big-endian"
+                remarks.append(
+                    f"{path}: its machine stamp is {stamp}, but its sizes make sense as {name}; it is read so"
+                )
+            return header, order, remarks
+    sizes = " × ".join(str(int(little[name])) for name in ("nx", "ny", "nz"))
+    raise InputError(
+        f"{path}: is no MRC file, or its header is damaged: found {sizes} pixels in mode {int(little['mode'])}, "
+        f"expected sides of at most {_BOX_PX[1]} in either byte order; give an MRC stack"
+    )
+
+
+def _makes_sense(header: np.ndarray) -> bool:
+    nx, ny, nz, mode, extended = (int(header[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
+    sides = 0 < nx <= _BOX_PX[1] and 0 < ny <= _BOX_PX[1] and 0 <= nz <= _MOST_IMAGES
+    return 0 <= mode < 1000 and sides and 0 <= extended < 2**30
+
+
+def _check_mode(mode: int, path: Path) -> None:
+    if mode not in _KNOWN_MODES:
+        raise InputError(
+            f"{path}: holds {_OTHER_MODES.get(mode, 'numbers of an unknown kind')} (mode {mode}), expected real images "
+            "in mode 0, 1, 2, 6 or 12; convert the stack to mode 2"
+        )
+
+
+def _check_shape(nx: int, ny: int, nz: int, header: np.ndarray, path: Path) -> None:
+    if nz == 0:
+        raise InputError(f"{path}: its header announces no images; extract the particles again")
+    space_group, sections = int(header["ispg"]), int(header["mz"])
+    single = nz == 1
+    says_volume = space_group != 0 and not single
+    if says_volume and space_group >= _VOLUME_STACK:
+        raise InputError(f"{path}: holds volumes (space group {space_group}), expected a stack of images; project them")
+    # Programs that know no space group 0 write stacks as volumes, but seldom as many images as an image has rows.
+    if says_volume and (nx == ny == nz or path.suffix.lower() in (".mrc", ".map")):
+        raise InputError(
+            f"{path}: is a volume of {nx} × {ny} × {nz} voxels by its header (space group {space_group}, "
+            f"{sections} sections), expected a stack of images; give the stack, or, if it is one, set the header's "
+            "space group to 0"
+        )
+    if nx != ny:
+        raise InputError(f"{path}: its images are {nx} × {ny} pixels, expected square ones; extract with a square box")
+    if nx < _BOX_PX[0]:
+        raise InputError(f"{path}: its images are {nx} × {ny} pixels, expected at least {_BOX_PX[0]}; use a larger box")
+
+
+def _pixel_size_a(header: np.ndarray) -> float | None:
+    """Å along x; None where the header has none, or one that is absurd or not the same along y."""
+    sampling = [int(header["mx"]), int(header["my"])]
+    cell_a = [float(header["cella"]["x"]), float(header["cella"]["y"])]
+    if min(sampling) < 1 or not all(map(math.isfinite, cell_a)):
+        return None
+    x_a, y_a = (side / count for side, count in zip(cell_a, sampling, strict=True))
+    lowest, highest = _PIXEL_SIZES_A
+    return x_a if lowest <= x_a <= highest and abs(x_a - y_a) <= 0.01 * x_a else None
