@@ -1,0 +1,1 @@
+"""Noisy images of cryo-EM particles brought into one orientation without labels."""
