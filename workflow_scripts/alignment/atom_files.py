@@ -1,0 +1,137 @@
+"""Atoms of a .pdb or .cif file of the Protein Data Bank; what is wrong with one is one sentence."""
+
+import gzip
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.workflow.errors import InputError
+
+_PDB = (".pdb", ".ent")
+_MMCIF = (".cif", ".mmcif")
+_LARGEST_FILE_BYTES = 512 * 2**20
+_FARTHEST_A = 10_000.0
+_WATER = {"HOH", "DOD", "WAT"}
+_TOKEN = re.compile(r"'(?:.*?)'(?=\s|$)|\"(?:.*?)\"(?=\s|$)|\S+")
+_COLUMNS = ("type_symbol", "Cartn_z", "Cartn_y", "Cartn_x")
+_ONE_ATOM = ("label_asym_id", "auth_seq_id", "pdbx_PDB_ins_code", "label_seq_id", "label_comp_id", "label_atom_id")
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """symbols: (M,) elements; positions_a: float64 (M, 3) [z, y, x] in Å."""
+
+    symbols: np.ndarray
+    positions_a: np.ndarray
+
+
+def read_atoms(path: Path) -> Atoms:
+    """The atoms of the first model, without water; of alternative positions the first.
+
+    Args:
+        path: .pdb, .ent, .cif or .mmcif, or one of them with .gz. Biological assemblies are not built.
+
+    Raises:
+        InputError: absent, damaged or no such file, or without atoms.
+    """
+    path = Path(path)
+    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    if kind not in _PDB + _MMCIF:
+        raise InputError(f"{path}: found the ending {path.suffix!r}, expected .pdb or .cif, or either with .gz")
+    lines = _lines(path)
+    symbols, positions = _of_pdb(lines, path) if kind in _PDB else _of_mmcif(lines, path)
+    if not symbols:
+        raise InputError(f"{path}: found no atoms other than water, expected a molecule; download the file again")
+    positions_a = np.array(positions, dtype=np.float64)
+    if not (np.abs(positions_a) < _FARTHEST_A).all():
+        raise InputError(f"{path}: found a coordinate that is no number below {_FARTHEST_A:g} Å; correct the atom")
+    return Atoms(np.array(symbols), positions_a)
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; correct the path")
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from None
+    if len(content) > _LARGEST_FILE_BYTES:
+        raise InputError(f"{path}: found more than {_LARGEST_FILE_BYTES >> 20} MiB, expected one molecule; cut it out")
+    return content.decode("ascii", errors="replace").splitlines()
+
+
+def _of_pdb(lines: list[str], path: Path) -> tuple[list[str], list[list[float]]]:
+    """ATOM and HETATM records, format 3.3 of the Protein Data Bank."""
+    symbols, positions, seen = [], [], set()
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("ENDMDL"):
+            break
+        if not line.startswith(("ATOM  ", "HETATM")) or line[17:20].strip() in _WATER:
+            continue
+        # Everything that names the atom but its alternative position, column 17.
+        name = line[12:16] + line[17:27]
+        if line[16:17].strip():
+            if name in seen:
+                continue
+            seen.add(name)
+        try:
+            positions.append([float(line[start : start + 8]) for start in (46, 38, 30)])
+        except ValueError:
+            raise InputError(
+                f"{path}: found no coordinates in columns 31 to 54 of line {number}; download the file again"
+            ) from None
+        # Old files have no element; the name of an atom keeps its first column for elements of two letters.
+        symbols.append(_symbol(line[76:78].strip() or line[12:14].strip(" 0123456789"), path, number))
+    return symbols, positions
+
+
+def _of_mmcif(lines: list[str], path: Path) -> tuple[list[str], list[list[float]]]:
+    """The loop _atom_site of a PDBx/mmCIF file."""
+    start = next((index for index, line in enumerate(lines) if line.startswith("_atom_site.")), len(lines))
+    columns: list[str] = []
+    while start < len(lines) and lines[start].startswith("_atom_site."):
+        columns.append(lines[start].split()[0].removeprefix("_atom_site."))
+        start += 1
+    missing = [name for name in _COLUMNS if name not in columns]
+    if missing:
+        raise InputError(
+            f"{path}: found no _atom_site.{missing[0]}, expected the atoms of a PDBx/mmCIF file; download it again"
+        )
+    place = {name: columns.index(name) for name in columns}
+    first_model = None
+    symbols, positions, seen = [], [], set()
+    for number, line in enumerate(lines[start:], start=start + 1):
+        if not line.strip() or line.startswith(("#", "loop_", "_", "data_")):
+            break
+        row = _TOKEN.findall(line) if "'" in line or '"' in line else line.split()
+        if len(row) != len(columns):
+            raise InputError(
+                f"{path}: found {len(row)} values in line {number}, expected {len(columns)} for an atom; "
+                "download the file again"
+            )
+        value = {name: row[index].strip("'\"") for name, index in place.items()}
+        first_model = first_model or value.get("pdbx_PDB_model_num", "1")
+        if value.get("pdbx_PDB_model_num", "1") != first_model or value.get("label_comp_id") in _WATER:
+            continue
+        if value.get("label_alt_id", ".") not in (".", "?"):
+            name = tuple(value.get(column) for column in _ONE_ATOM)
+            if name in seen:
+                continue
+            seen.add(name)
+        try:
+            positions.append([float(value[column]) for column in _COLUMNS[1:]])
+        except ValueError:
+            raise InputError(f"{path}: found no coordinates in line {number}; download the file again") from None
+        symbols.append(_symbol(value["type_symbol"], path, number))
+    return symbols, positions
+
+
+def _symbol(text: str, path: Path, number: int) -> str:
+    symbol = {"D": "H"}.get(text.upper(), text.capitalize())
+    if not re.fullmatch(r"[A-Z][a-z]?", symbol):
+        raise InputError(f"{path}: found the element {text!r} in line {number}, expected a symbol such as C or Zn")
+    return symbol

@@ -1,0 +1,111 @@
+"""Errors of angles and shifts, after the one motion of the whole stack that no alignment can know.
+
+An average may stand at any angle and place, so the estimates of a stack are right up to one angle (and one shift).
+Both are found here from estimate and truth together, as the offset of least mean error, for the score alone; the
+offset of an estimator that names relative angles is none, and none is taken from it.
+"""
+
+import numpy as np
+
+
+def circular_difference(first_deg: np.ndarray, second_deg: np.ndarray, period_deg: float = 360.0) -> np.ndarray:
+    """first − second in [−period/2, period/2)."""
+    difference = np.asarray(first_deg, float) - np.asarray(second_deg, float)
+    return (difference + period_deg / 2) % period_deg - period_deg / 2
+
+
+def circular_mean(angle_deg: np.ndarray, period_deg: float = 360.0) -> float:
+    """Mean direction in [0, period): the argument of the mean of exp(2πi angle / period)."""
+    turns = np.exp(2j * np.pi * np.asarray(angle_deg, float) / period_deg).mean()
+    return float(np.angle(turns) / (2 * np.pi) * period_deg % period_deg)
+
+
+def circular_median(angle_deg: np.ndarray, period_deg: float = 360.0) -> float:
+    """The angle in [0, period) of the least mean absolute distance to all; it is one of them."""
+    angles = np.asarray(angle_deg, float).ravel()
+    # The sum of distances bends upwards at the angles alone, so one of them is its minimum; in pieces, for the memory.
+    costs = [
+        np.abs(circular_difference(piece[:, None], angles, period_deg)).mean(axis=1)
+        for piece in np.array_split(angles, -(-angles.size // 512))
+    ]
+    return float(angles[np.argmin(np.concatenate(costs))] % period_deg)
+
+
+def rotation_error_deg(
+    estimate_deg: np.ndarray, true_deg: np.ndarray, period_deg: float = 360.0, relative: bool = False
+) -> np.ndarray:
+    """Absolute error of each angle in [0, period/2].
+
+    Args:
+        estimate_deg, true_deg: (N,).
+        period_deg: 360 where the whole angle is known, 180 from spectra, 360/n for a particle that looks the same
+            after a turn by 360/n.
+        relative: the angles are differences within pairs and have no offset in common.
+
+    Returns:
+        (N,) degrees. Chance is period/4.
+
+    Raises:
+        ValueError: the shapes differ, or nothing is there.
+    """
+    estimate, true = np.asarray(estimate_deg, float), np.asarray(true_deg, float)
+    if estimate.shape != true.shape or estimate.ndim != 1 or not estimate.size:
+        raise ValueError(f"expected as many estimates as angles, (N,), not {estimate.shape} and {true.shape}")
+    difference = circular_difference(estimate, true, period_deg)
+    offset = 0.0 if relative else circular_median(difference, period_deg)
+    return np.abs(circular_difference(difference, offset, period_deg))
+
+
+def rotation_error_deg_mod180(estimate_deg: np.ndarray, true_deg: np.ndarray, relative: bool = False) -> np.ndarray:
+    """Absolute error (N,) of angles known mod 180; chance is 45°."""
+    return rotation_error_deg(estimate_deg, true_deg, 180.0, relative)
+
+
+def symmetry_period_deg(order: int, spectrum: bool = False) -> float:
+    """The period at which the angle of a particle with n-fold symmetry can be known: 360/n.
+
+    From spectra, half a turn is a symmetry of its own: 180/n for odd n.
+
+    Raises:
+        ValueError: the order is not positive.
+    """
+    if order < 1:
+        raise ValueError(f"the order of a rotation axis is at least 1, not {order}")
+    return 360.0 / (np.lcm(order, 2) if spectrum else order)
+
+
+def shift_error_px(estimate_deg: np.ndarray, estimate_px: np.ndarray, true_px: np.ndarray) -> np.ndarray:
+    """Distance between estimated and true shift of each particle, in pixels.
+
+    A reference that stands off the true one's centre by c adds R(angle) c to every shift, whatever the symmetry of a
+    centred particle; the one vector c is fitted, as the median along each axis of R(−angle) (estimate − true), and
+    taken away.
+
+    Args:
+        estimate_deg: (N,) estimated angles over 360°.
+        estimate_px, true_px: (N, 2) [y, x].
+
+    Returns:
+        (N,) pixels.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    angle, estimate, true = (np.asarray(each, float) for each in (estimate_deg, estimate_px, true_px))
+    if estimate.shape != true.shape or estimate.shape != (angle.size, 2):
+        raise ValueError(f"expected shifts (N, 2) for N angles, not {estimate.shape} and {true.shape} for {angle.size}")
+    difference = estimate - true
+    offset = np.median(_turned(difference, -angle), axis=0)
+    return np.linalg.norm(difference - _turned(np.tile(offset, (angle.size, 1)), angle), axis=1)
+
+
+def summary(error: np.ndarray) -> dict[str, float]:
+    """mean, median and p90 (the 90th percentile) of errors (N,)."""
+    return {"mean": float(np.mean(error)), "median": float(np.median(error)), "p90": float(np.percentile(error, 90))}
+
+
+def _turned(vectors: np.ndarray, angle_deg: np.ndarray) -> np.ndarray:
+    """Vectors (N, 2) [y, x] turned from +x towards +y."""
+    angle = np.deg2rad(angle_deg)
+    y, x = vectors.T
+    return np.stack([np.sin(angle) * x + np.cos(angle) * y, np.cos(angle) * x - np.sin(angle) * y], axis=1)
