@@ -51,8 +51,8 @@ class Synthesize(Settings):
     pixel_size_a: float = Field(gt=0, le=20, description="Side of a pixel, Å; a file's image keeps its own.")
     particles: tuple[str, ...] = Field(
         min_length=1,
-        min_length=1, description="Signal-to-noise ratios (variances over the whole box) of stacks with white noise."
-        " volumes (.mrc) and molecules (.pdb, .cif), each projected once.",
+        description=f"Particles of the test stacks: {', '.join(BUILT_IN)}, or paths of class averages (.png, .tif,"
+        " .mrc), volumes (.mrc) and molecules (.pdb, .cif), each projected once.",
     )
     dark_files: tuple[str, ...] = Field(description="Those of the files that show dark particles on light.")
     snr: tuple[Snr, ...] = Field(
