@@ -211,14 +211,20 @@ class Predict(Settings):
 
 
 class ConvergenceSettings(Settings):
-    """How the error of an image falls with the field of view."""
+    """How the error of an image falls with the field of view and with the pixel."""
 
     material: Literal[BUILT_IN] = Field(description="The crystal, untilted.")
     field_a: tuple[Annotated[float, Field(gt=0, le=200)], ...] = Field(
         min_length=2, description="Fields of view, Å, rising; the last is what the others are compared with."
     )
     thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
-        min_length=1, description="Thicknesses, nm, rising."
+        min_length=1, description="Thicknesses at which fields of view are compared, nm, rising."
+    )
+    pixel_a: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        min_length=2, description="Pixels, Å, falling; the last is what the others are compared with."
+    )
+    pixel_thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
+        min_length=1, description="Thicknesses at which pixels are compared, nm, rising."
     )
 
 
