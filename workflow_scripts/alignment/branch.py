@@ -163,7 +163,8 @@ def _branches(odd: Tensor) -> Tensor:
 
 def _poses(angle_deg: Tensor, half_turn: Tensor, place: Tensor, score: Tensor) -> Poses:
     """The place was found after turning back; the pose's shift is that place turned forth."""
-    whole = torch.remainder(angle_deg + 180 * half_turn, 360)
+    whole = torch.remainder(torch.remainder(angle_deg, 360) + 180 * half_turn, 360)
+    whole = torch.where(whole >= 360, torch.zeros_like(whole), whole)  # a hair below zero rounds to 360
     angle = torch.deg2rad(whole)
     y, x = place.unbind(-1)
     forth = torch.stack(
