@@ -1,5 +1,6 @@
 """Settings of the six stages of alignment."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,8 +23,11 @@ def is_file(particle: str) -> bool:
 
 
 def particle_name(particle: str) -> str:
-    """What a particle is called in stacks and tables: its name, or that of its file without the ending."""
-    return Path(particle).stem if is_file(particle) else particle
+    """What a particle is called in stacks and tables: its name, or that of its file without the ending.
+
+    What a table or a condition could not hold becomes an underscore.
+    """
+    return re.sub(r"[^\w.+-]+", "_", Path(particle).stem) if is_file(particle) else particle
 
 
 class MicroscopeSettings(Settings):
