@@ -165,7 +165,9 @@ def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray]) -> None:
 def _by_images(axis: Axes, points: pd.DataFrame) -> None:
     for name, line in points.groupby("estimator", sort=False):
         line = line.sort_values("images")
-        axis.errorbar(line["images"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **estimator_style(name))
+        axis.errorbar(
+            line["images"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **estimator_style(name)
+        )
     sizes = sorted(points["images"].unique())
     axis.set_xscale("log")
     axis.set_xticks(sizes, labels=[f"{size:g}" for size in sizes])
@@ -181,7 +183,9 @@ def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
     names = []
     for place, ((name, way), group) in enumerate(found):
         null, said = group[group["control"] == "null"], group[group["control"] == "noise"]
-        axis.plot([place] * 2, [null["low"].min(), null["high"].max()], color="0.75", linewidth=6, solid_capstyle="butt")
+        axis.plot(
+            [place] * 2, [null["low"].min(), null["high"].max()], color="0.75", linewidth=6, solid_capstyle="butt"
+        )
         axis.plot([place] * len(said), said["value"], linestyle="none", **estimator_style(name))
         staged = name in ("published", "corrected") and isinstance(way, str)
         names.append(f"{name}\n{way}" if staged else name)
