@@ -7,13 +7,14 @@ The anchors come from 600 particles per centre and SNR: pair by pair 1.8° / 4.5
 import math
 
 import numpy as np
+import pytest
 import torch
 from skimage.io import imread
 from skimage.transform import resize
 
 from workflow_scripts.alignment.errors import rotation_error_deg_mod180
 from workflow_scripts.alignment.geometry import move
-from workflow_scripts.alignment.polar_alignment import joint, pairwise
+from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint, log_spectra, pairwise
 
 N = 128
 PIXEL_A = (2.08, 2.0, 1.23, 1.42, 2.8, 1.461, 1.22)  # at the original width

@@ -130,6 +130,13 @@ class Synthesize(Settings):
         return self
 
 
+    def training_mb(self) -> int:
+        """Size of all training files, MB: of every sample eight images, their sum and two potentials, in float32."""
+        of_either_kind = len(self.materials) * self.orientations * self.views
+        samples = 2 * self.train_shards * of_either_kind * len(self.thickness_nm)
+        return samples * 11 * self.side_px**2 * 4 // 10**6
+
+
 def material_name(material: str) -> str:
     """What a material is called in samples and tables: its name, or that of its file without the ending."""
     return Path(material).name.split(".")[0] if is_file(material) else material
