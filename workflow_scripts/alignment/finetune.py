@@ -42,7 +42,9 @@ def finetune(job: Job[Arguments]) -> None:
         job.device = str(device)
         network.to(device)
         if variant.noise_turns_along:
-            task = DisturbanceTask(stack_images(*test), variant, lesson.validation_pairs, True, arguments.pairs, device)
+            task = DisturbanceTask(
+                stack_images(*test), variant, lesson.validation_pairs, True, network.side_px, arguments.pairs, device
+            )
         else:
             training, validation = random_particles(job.inputs["centres"])
             averages = own_averages(*test, network, arguments.rounds, device)

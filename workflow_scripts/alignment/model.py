@@ -26,7 +26,6 @@ _CHANNELS_OUT = 4
 _KERNEL = (3, 7)  # rings, angles
 _SHARPNESS = 3.5  # logarithm of how much the correlation coefficient weighs at first
 _INPUT_GAIN = 10.0  # the amplitudes of an image of variance 1 are small
-_RECIPE_PX = 64  # central part of the spectrum that the published arm sees below its own size
 
 
 def polar_spectra(images: Tensor, rings: int) -> Tensor:
@@ -82,11 +81,11 @@ class CorrelationNetwork(nn.Module):
 class RecipeNetwork(nn.Module):
     """The published network: a mask for each spectrum, residual blocks shared by both, linear layers to an angle."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
-        """Args: channels after each block, which halves the image."""
+    def __init__(self, side_px: int, mask_widths: tuple[int, ...], widths: tuple[int, ...]) -> None:
+        """Args: side of the spectra; channels of the mask; channels after each block, which halves the image."""
         super().__init__()
-        self.widths = widths
-        steps = (1, 4, 8, 16, 32)
+        self.side_px = side_px
+        steps = (1, *mask_widths)
         masking: list[nn.Module] = []
         for before, after in pairwise(steps):
             masking += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
@@ -132,10 +131,10 @@ class _Block(nn.Module):
         return functional.relu(self.path(x) + self.shortcut(x))
 
 
-def recipe_spectra(images: Tensor) -> Tensor:
-    """log(1 + |F|) of each image (N, n, n), stretched to [0, 1]; its central part (N, s, s), s ≤ 64."""
+def recipe_spectra(images: Tensor, side_px: int) -> Tensor:
+    """log(1 + |F|) of each image (N, n, n), its central part (N, s, s), each stretched to [0, 1]; s ≤ n."""
     amplitude = torch.fft.fftshift(torch.fft.fft2(images).abs(), dim=(-2, -1)).log1p()
-    side = min(_RECIPE_PX, images.shape[-1])
+    side = min(side_px, images.shape[-1])
     first = images.shape[-1] // 2 - side // 2
     part = amplitude[:, first : first + side, first : first + side]
     low, high = part.amin(dim=(1, 2), keepdim=True), part.amax(dim=(1, 2), keepdim=True)
@@ -146,7 +145,7 @@ def make_network(settings: NetworkSettings, variant: Variant, seed: int) -> nn.M
     """The network of an arm with random weights that follow from the seed."""
     torch.manual_seed(seed)
     if variant.not_equivariant:
-        return RecipeNetwork(settings.recipe_widths)
+        return RecipeNetwork(settings.recipe_px, settings.recipe_mask_widths, settings.recipe_widths)
     return CorrelationNetwork(settings.rings, settings.width, settings.layers)
 
 

@@ -74,12 +74,12 @@ class RecipeEstimator:
 
     def pair_deg(self, images: Tensor) -> Tensor:
         """See `Estimator`."""
-        spectra = recipe_spectra(images)
+        spectra = recipe_spectra(images, self.network.side_px)
         return self._angles(spectra[:-1], spectra[1:])
 
     def joint_deg(self, images: Tensor) -> Tensor | None:
         """See `Estimator`."""
-        spectra = recipe_spectra(images)
+        spectra = recipe_spectra(images, self.network.side_px)
         return self._angles(spectra, spectra[:1].expand_as(spectra)) if self.jointly else None
 
     def _angles(self, first: Tensor, second: Tensor) -> Tensor:

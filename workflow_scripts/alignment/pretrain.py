@@ -44,7 +44,8 @@ def pretrain(job: Job[Arguments]) -> None:
         job.device = str(device)
         if variant.noise_turns_along:
             stacks = noisy_stacks(job.inputs["stars"])
-            task = DisturbanceTask(stacks, variant, arguments.validation_pairs, False, arguments.pairs, device)
+            side_px = arguments.network.recipe_px
+            task = DisturbanceTask(stacks, variant, arguments.validation_pairs, False, side_px, arguments.pairs, device)
         else:
             task = FreshNoiseTask(
                 *random_particles(job.inputs["centres"]),

@@ -107,6 +107,10 @@ class NetworkSettings(Settings):
     rings: int = Field(ge=4, description="Rings of the spectrum, from 2 periods per image outwards.")
     width: int = Field(ge=4, description="Channels of each layer of the corrected arm's network.")
     layers: int = Field(ge=1, description="Layers of the corrected arm's network.")
+    recipe_px: int = Field(ge=16, description="Side of the spectrum's central part that the published arm sees, px.")
+    recipe_mask_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="Channels of the published arm's mask."
+    )
     recipe_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         min_length=2, description="Channels of the published arm's residual blocks, each followed by a halving."
     )

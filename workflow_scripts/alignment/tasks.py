@@ -118,6 +118,7 @@ class DisturbanceTask:
         variant: which faults are present.
         validation_pairs: drawn once, of the same images, as the recipe's are.
         joint: whether every image is paired with the first of its stack, and an autoencoder joins (JUDL).
+        side_px: of the spectra that the network sees.
         pairs: in an epoch.
         device: where the images lie.
     """
@@ -128,6 +129,7 @@ class DisturbanceTask:
         variant: Variant,
         validation_pairs: int,
         joint: bool,
+        side_px: int,
         pairs: int,
         device: torch.device,
     ) -> None:
@@ -136,7 +138,7 @@ class DisturbanceTask:
         sizes = torch.tensor([len(stack) for stack in stacks])
         self._first = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes).to(device)  # of each image's stack
         self._size = torch.repeat_interleave(sizes, sizes).to(device)
-        self._variant, self._joint, self._device = variant, joint, device
+        self._variant, self._joint, self._side_px, self._device = variant, joint, side_px, device
         self._validation_pairs = validation_pairs
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -148,7 +150,7 @@ class DisturbanceTask:
         turn_deg = 360 * torch.rand(2, rows, generator=generator, device=self._device)
         images = [self._images[first], self._images[partner]]
         images += [turned_with_noise(image, turn) for image, turn in zip(images, turn_deg, strict=True)]
-        return torch.stack([recipe_spectra(image) for image in images], dim=1), turn_deg[0] - turn_deg[1]
+        return torch.stack([recipe_spectra(image, self._side_px) for image in images], dim=1), turn_deg[0] - turn_deg[1]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """What the recipe says of its own answers: small does not mean right."""
