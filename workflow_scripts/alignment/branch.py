@@ -17,7 +17,6 @@ from workflow_scripts.alignment.geometry import align, peak_2d, rotate
 _BATCH = 128
 _SMALL_PX = 64  # box in which branch and place are sought; the final pass uses every pixel
 _CENTRING_ROUNDS = 4
-_POWER_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,14 @@ def align_stack(
     """Poses and average of a stack from nothing but its angles mod 180.
 
     1. The even parts (under half a turn) do not depend on the branch: all images are centred on their growing average.
-    2. The odd parts then are ±one image plus noise: the signs of the leading principal component are the branches.
-    3. Rounds of averaging and aligning follow, each image against the average of the others, so that its own noise
-       does not hold it; the last at full resolution.
+    2. Rounds of averaging and aligning follow, from one branch for all, each image against the average of the others:
+       against an average of few that holds itself, its own noise would keep it where it is. The last round is at full
+       resolution.
 
     Args:
         images: (N, n, n), N ≥ 2.
         angle_deg_mod180: (N,), of one estimator, up to one offset.
-        rounds: of step 3.
+        rounds: of step 2.
         furthest_px: as in ``resolve``.
 
     Returns:
@@ -87,8 +86,7 @@ def align_stack(
         [_cropped(_spectra(rotate(*parts)), small) for parts in _batches(images, -angle_deg_mod180)]
     )  # (N, small, small//2 + 1)
     place = _centred(spectra, reach)
-    half_turn = _branches(torch.cat([_moved(*parts).imag.flatten(1) for parts in _batches(spectra, -place)]))
-    place = torch.where(half_turn[:, None], -place, place)
+    half_turn = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for _ in range(rounds):
         half_turn, place, _ = _against_the_others(lambda: spectra.split(_BATCH), half_turn, place, reach)
         place = place - place.median(dim=0).values
@@ -151,19 +149,10 @@ def _centred(spectra: Tensor, furthest: float) -> Tensor:
     return place
 
 
-def _branches(odd: Tensor) -> Tensor:
-    """Which rows (N, F) are the negative of the others, (N,) bool: the signs of the leading principal component."""
-    odd = odd / odd.norm(dim=1, keepdim=True).clamp_min(1e-30)
-    component = odd @ odd[0]
-    for _ in range(_POWER_STEPS):
-        component = odd @ (component @ odd)
-        component = component / component.norm().clamp_min(1e-30)
-    return component < 0
-
-
 def _poses(angle_deg: Tensor, half_turn: Tensor, place: Tensor, score: Tensor) -> Poses:
     """The place was found after turning back; the pose's shift is that place turned forth."""
-    whole = torch.remainder(angle_deg + 180 * half_turn, 360)
+    whole = torch.remainder(torch.remainder(angle_deg, 360) + 180 * half_turn, 360)
+    whole = torch.where(whole >= 360, torch.zeros_like(whole), whole)  # a hair below zero rounds to 360
     angle = torch.deg2rad(whole)
     y, x = place.unbind(-1)
     forth = torch.stack(

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-_OVERSAMPLING = 2  # of the spectrum: the power of an image n wide has periods down to 1/(2n) of the band
-_MARGIN = 3  # samples of the fine spectrum beyond the outermost ring, for the cubic interpolation
+_OVERSAMPLING = 4  # samples per period of the image; the power, of an autocorrelation 2n wide, needs 2 at least
+_MARGIN = 3  # samples of the fine spectrum beyond the outermost ring and across its diameter, for the interpolation
 
 
 def shift(images: Tensor, shift_px: Tensor) -> Tensor:
@@ -78,8 +78,8 @@ def align(images: Tensor, angle_deg: Tensor, shift_px: Tensor) -> Tensor:
 def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Tensor:
     """|F|² of images on rings, over half a turn.
 
-    The spectrum is computed at half the spacing of the discrete one, which the power needs, and read by cubic
-    interpolation. Turning an image by +a moves its row over the angle by a · angles / 180 samples.
+    The spectrum is computed four times as finely as the discrete one and its power read by linear interpolation.
+    Turning an image by +a moves its row over the angle by a · angles / 180 samples.
 
     Args:
         images: (N, n, n); the mean is the user's matter.
@@ -100,7 +100,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
     pixels = torch.arange(n, device=images.device) - n // 2
     phase = -2 * math.pi / n * frequencies[:, None] * pixels
     waves = torch.polar(torch.ones_like(phase), phase).to(torch.promote_types(images.dtype, torch.complex64))
-    # Half the rows suffice, F(-k) = F(k)*, but the interpolation wants a few on the other side.
+    # Half the rows suffice, F(-k) = F(k)*; a few more let the interpolation cross to the other side.
     upper = waves[outermost - _MARGIN :]
     spectra = upper @ (images.to(waves.dtype) @ waves.T)  # (N, outermost + margin + 1, 2 outermost + 1)
     power = spectra.real.square() + spectra.imag.square()
@@ -109,7 +109,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
     column = radius * torch.cos(theta) / outermost
     row = (radius * torch.sin(theta) + _MARGIN) / (len(upper) - 1) * 2 - 1
     grid = torch.stack([column, row], dim=-1).expand(len(images), -1, -1, -1)  # (N, R, angles, 2)
-    return grid_sample(power[:, None], grid, mode="bicubic", align_corners=True)[:, 0].clamp_min(0)
+    return grid_sample(power[:, None], grid, align_corners=True)[:, 0]
 
 
 def polar_images(images: Tensor, radii_px: Tensor, angles: int = 360) -> Tensor:
@@ -152,7 +152,9 @@ def peak(curves: Tensor) -> tuple[Tensor, Tensor]:
     around = torch.stack([best - 1, best, best + 1], dim=-1) % length
     below, top, above = curves.gather(-1, around).unbind(-1)
     offset, gain = _parabola(below, top, above)
-    return (best + offset) % length, top + gain
+    place = (best + offset) % length
+    # Rounding may end a hair below zero at the full length.
+    return torch.where(place >= length, torch.zeros_like(place), place), top + gain
 
 
 def peak_2d(surfaces: Tensor, furthest: float) -> tuple[Tensor, Tensor]:
@@ -176,7 +178,7 @@ def peak_2d(surfaces: Tensor, furthest: float) -> tuple[Tensor, Tensor]:
 
 
 def _parabola(below: Tensor, top: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """Offset of the vertex, within ±1/2, and its height over the middle; 0 where the three are level."""
+    """Offset of the vertex, within ±1/2, and its height over the middle."""
     bend = (2 * top - below - above).clamp_min(torch.finfo(top.dtype).tiny)
     offset = ((above - below) / (2 * bend)).clamp(-0.5, 0.5)
     return offset, (above - below) * offset / 4

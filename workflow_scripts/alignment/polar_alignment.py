@@ -17,14 +17,14 @@ from workflow_scripts.alignment.geometry import angular_correlation, peak, polar
 FIRST_RING, LAST_RING = 2, 16  # periods per image
 ANGLES = 180  # samples of half a turn
 _BATCH = 256
-_GAIN = 2 / 3  # of |F| of an image of unit variance inside the logarithm
+_GAIN = 1 / 2  # of |F| of an image of unit variance inside the logarithm
 
 
 def log_spectra(images: Tensor) -> Tensor:
     """log(1 + |F|) as the published recipe has it, on rings 2 to 16.
 
-    The discrete spectrum of an image of variance 4/9 goes through the logarithm and is read on rings half a period
-    apart by linear interpolation; each ring loses its mean. This is the spectrum of the pinned baseline.
+    The discrete spectrum of an image of standard deviation 1/2 goes through the logarithm and is read on rings half a
+    period apart by linear interpolation; each ring loses its mean. This is the input of the pinned baseline.
 
     Args:
         images: (N, n, n), n ≥ 36.
@@ -51,7 +51,7 @@ def log_spectra(images: Tensor) -> Tensor:
 
 
 def amplitude_spectra(images: Tensor) -> Tensor:
-    """|F| on rings 2 to 16, read from a spectrum twice as fine: a stronger input than the logarithm.
+    """|F| on rings 2 to 16, read from a spectrum four times as fine: a stronger input than the logarithm.
 
     The logarithm of noisy power has a long tail towards zero that tells nothing, and a discrete spectrum is too coarse
     for linear interpolation.
