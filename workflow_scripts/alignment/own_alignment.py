@@ -85,7 +85,7 @@ class Found:
 def way_of(own: OwnParticles, encode: Encode, symmetry_fold: int, rounds: int, batch_size: int) -> Way:
     """How the user's particles are compared by one estimator; small stacks are gone through more often."""
     furthest = own.largest_shift_px / own.scale
-    sweeps = max(2, min(rounds, 4 * START // len(own)))
+    sweeps = max(2, min(rounds, 6, 4 * START // len(own)))
     return Way(encode, own.reference_mask(), furthest, symmetry_fold, rounds, batch_size, sweeps)
 
 

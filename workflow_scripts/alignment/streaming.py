@@ -25,6 +25,7 @@ from workflow_scripts.alignment.polar_alignment import joint
 Encode = Callable[[Tensor], Tensor]
 
 START = 2048
+_REST_DEG, _REST_PX = 0.1, 0.05
 
 
 class Images(Protocol):
@@ -45,7 +46,7 @@ class Way:
     furthest_px: largest shift along an axis of the image turned back, in pixels of the images.
     symmetry_fold: references are symmetrised by it.
     rounds: most rounds among those that begin.
-    sweeps: over all particles after that, at least one.
+    sweeps: most over all particles after that, at least one; fewer where poses come to rest.
     batch_size: images at once.
     start: most particles that begin.
     """
@@ -117,9 +118,12 @@ def align_streamed(images: Images, way: Way, reference: Tensor | None = None) ->
         chosen = torch.from_numpy(spaced(count, way.start))
         inside[chosen] = True
         poses.angle_deg[chosen], poses.shift_px[chosen] = known.angle_deg.cpu(), known.shift_px.cpu()
-    for _ in range(way.sweeps):
-        led_by, (poses, template) = template, _sweep(images, way, template, poses, inside)
+    for sweep in range(way.sweeps):
+        before, led_by = poses, template
+        poses, template = _sweep(images, way, template, before, inside)
         inside[:] = True
+        if sweep and _at_rest(before, poses):
+            break
     return Aligned(poses, led_by, template.average)
 
 
@@ -201,6 +205,13 @@ def _template(rows: Tensor, image: Tensor, count: int, power: Tensor, way: Way) 
         rows = turned(rows.expand(fold, -1, -1), steps).mean(dim=0)
         image = rotate(image.expand(fold, -1, -1), steps).mean(dim=0)
     return Template(rows, image, count, weight)
+
+
+def _at_rest(before: Poses, after: Poses) -> bool:
+    """Whether a sweep moved most particles by less than their sampling can tell."""
+    turn = torch.remainder(after.angle_deg - before.angle_deg + 180, 360) - 180
+    step = (after.shift_px - before.shift_px).norm(dim=1)
+    return float(turn.abs().median()) < _REST_DEG and float(step.median()) < _REST_PX
 
 
 def spaced(count: int, most: int) -> np.ndarray:
