@@ -62,7 +62,7 @@ rule potential_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=4000 + 2 * section("potential", "synthesize").training_mb(),
         runtime=720,
         gpu=STUDY.compute.gpus,
     params:
@@ -96,7 +96,7 @@ rule potential_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=4000 + 2 * section("potential", "synthesize").training_mb(),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:

@@ -7,7 +7,7 @@ import torch
 
 from tests.potential.toy import MICROSCOPE
 from workflow_scripts.potential import convergence
-from workflow_scripts.potential.convergence import as_text, cell_errors
+from workflow_scripts.potential.convergence import as_text, field_errors, pixel_errors
 from workflow_scripts.potential.samples import MATCHED, RING
 from workflow_scripts.potential.structures import crystal
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def rows():
-    return cell_errors(crystal("SrTiO3"), LIGHT, (4.0, 8.0, 16.0, 24.0), (4.0, 40.0), CPU)
+    return field_errors(crystal("SrTiO3"), LIGHT, (4.0, 8.0, 16.0, 24.0), (4.0, 40.0), CPU)
 
 
 def test_every_narrower_field_has_a_row_and_the_cone_is_the_geometrical_one(rows):
@@ -44,7 +44,21 @@ def test_in_a_field_narrower_than_its_cone_a_thick_crystal_suffers_more(rows):
     assert narrow[40.0] > 1.5 * narrow[4.0]
 
 
+def test_finer_pixels_are_closer_to_the_finest_and_the_thick_need_them_more():
+    rows = pixel_errors(crystal("SrTiO3"), LIGHT, (0.4, 0.25, 0.18, 0.12), (4.0, 12.0), CPU)
+    ring = {
+        (row["pixel_a"], row["thickness_nm"]): row["error_percent_of_contrast"]
+        for row in rows
+        if row["detector"] == RING
+    }
+    # Pixels of 0.4 Å do not carry the detector, those of 0.12 Å are the reference
+    assert set(ring) == {(pixel, thickness) for pixel in (0.25, 0.18) for thickness in (4.0, 12.0)}
+    for thickness in (4.0, 12.0):
+        assert ring[0.25, thickness] > 1.5 * ring[0.18, thickness] > 0
+    assert ring[0.25, 12.0] > ring[0.25, 4.0]
+
+
 def test_fields_that_tile_alike_are_one_and_text_has_six_digits():
-    rows = cell_errors(crystal("SrTiO3"), LIGHT, (4.1, 7.5, 11.0), (2.0,), CPU)
+    rows = field_errors(crystal("SrTiO3"), LIGHT, (4.1, 7.5, 11.0), (2.0,), CPU)
     assert [row["field_a"] for row in rows] == pytest.approx([2 * 3.90528] * 2)
     assert as_text([{"detector": "ring", "field_a": 1 / 3}]) == [{"detector": "ring", "field_a": "0.333333"}]

@@ -108,7 +108,8 @@ def test_a_network_answers_in_volt_angstrom_whatever_the_batch(tmp_path, arm):
         answers.append(predictions_of(estimator, TEST, RING, [1e4, NOISE_FREE], 0))
     assert answers[0].shape == (len(TEST), 2, 32, 32)
     assert np.isfinite(answers[0]).all()
-    assert np.allclose(*answers, rtol=1e-4, atol=1e-2)
+    # Sums run in another order in another batch and on more threads, and normalisation enlarges what is left
+    assert abs(answers[0] - answers[1]).max() < 3e-3 * abs(answers[0]).max()
 
 
 class _Constant(nn.Module):

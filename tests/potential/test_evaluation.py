@@ -27,7 +27,13 @@ def settings(**changes) -> Evaluate:
         "headline_dose_e_per_a2": 1e5,
         "headline_thickness_nm": 10.0,
         "bootstrap_samples": 100,
-        "convergence": {"material": "SrTiO3", "field_a": [4.0, 8.0], "thickness_nm": [2.0]},
+        "convergence": {
+            "material": "SrTiO3",
+            "field_a": [4.0, 8.0],
+            "thickness_nm": [2.0],
+            "pixel_a": [0.16, 0.12],
+            "pixel_thickness_nm": [2.0],
+        },
         "seed": 0,
     }
     return check(Evaluate, made | changes)

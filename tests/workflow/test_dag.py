@@ -15,8 +15,8 @@ from tests.workflow.running import ENVIRONMENT, planned, snakemake
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
 
-METHOD, OTHER = "diffractive_imaging", "potential"
-METHODS = (METHOD, OTHER)
+METHOD, OTHER, THIRD = "diffractive_imaging", "potential", "alignment"
+METHODS = (METHOD, OTHER, THIRD)
 
 
 def of_stages(*stages, method=METHOD, **more):
@@ -79,6 +79,8 @@ def test_one_run_makes_every_artifact_with_its_provenance(finished):
     assert (zeros["value"] == 0).all()
     of_the_other = read_metrics(results / OTHER / "evaluate" / "metrics.csv")
     assert set(of_the_other["estimator"]) >= {"corrected", "ridge", "zeros"}
+    of_the_third = read_metrics(results / THIRD / "evaluate" / "metrics.csv")
+    assert set(of_the_third["estimator"]) >= {"corrected", "polar_pairwise", "true_poses"}
     for method in METHODS:
         for suffix in ("svg", "pdf", "png", "csv"):
             assert (results / "figures" / f"{method}.{suffix}").stat().st_size > 500
@@ -164,8 +166,12 @@ MODULES = {
     f"{OTHER}/drawing.py": of_stages("plot", method=OTHER),
     f"{OTHER}/metrics.py": of_stages("evaluate", "plot", method=OTHER, ledger=1),
     f"{OTHER}/loss.py": of_stages("pretrain", *AFTER_TRAINING, method=OTHER, ledger=1),
+    f"{THIRD}/drawing.py": of_stages("plot", method=THIRD),
+    f"{THIRD}/average_quality.py": of_stages("evaluate", "plot", method=THIRD, ledger=1),
+    f"{THIRD}/datasets.py": everything(THIRD),
     "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, ledger=1)
-    | of_stages("pretrain", *AFTER_TRAINING, method=OTHER),
+    | of_stages("pretrain", *AFTER_TRAINING, method=OTHER)
+    | of_stages("pretrain", *AFTER_TRAINING, method=THIRD),
     "optics/plane_waves.py": everything(OTHER),
     "study/publish_ledger.py": {"ledger": 1},
     "workflow/verify.py": {},
@@ -198,7 +204,7 @@ def test_one_changed_photograph_reruns_what_was_cut_from_it(changed):
 def test_single_artifacts_and_named_targets_are_asked_for_by_name(finished):
     artifact = f"results/smoke/{METHOD}/pretrain/published/seed3/weights.safetensors"
     assert planned(finished, *STUDY, artifact) == of_stages("pretrain")
-    for target in ("figures", METHOD, f"{METHOD}_figures", OTHER, f"{OTHER}_figures", "claims"):
+    for target in ("figures", METHOD, f"{METHOD}_figures", OTHER, f"{OTHER}_figures", THIRD, f"{THIRD}_figures", "claims"):
         done = snakemake(finished, "--dry-run", *STUDY, target)
         assert done.returncode == 0, target
 

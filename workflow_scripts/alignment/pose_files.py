@@ -1,6 +1,6 @@
 """What alignment found, as RELION's .star and Xmipp's .xmd."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ def write_star(
     score: np.ndarray | None = None,
     ctf: CtfParameters | None = None,
     carried: Table | None = None,
+    added: Mapping[str, Sequence] | None = None,
 ) -> None:
     """A .star of RELION 3.1 or later: an optics table with a group for each microscope, and the particles.
 
@@ -40,6 +41,7 @@ def write_star(
         ctf: None writes no defocus.
         carried: columns of the .star that the particles came from; RELION's labels that are not written here (such as
             rlnMicrographName and rlnCoordinateX) are handed on.
+        added: further columns, (N,) each, of labels that are nobody else's.
 
     Raises:
         ValueError: the arguments differ in length, or a value is not finite.
@@ -75,6 +77,7 @@ def write_star(
     for label, column in (carried or {}).items():
         if label.startswith("rln") and label not in superseded:
             particles[label] = column
+    particles |= added or {}
     write_tables(path, {"optics": optics, "particles": particles})
 
 

@@ -1,5 +1,6 @@
 """Settings of the six stages of alignment."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,8 +24,11 @@ def is_file(particle: str) -> bool:
 
 
 def particle_name(particle: str) -> str:
-    """What a particle is called in stacks and tables: its name, or that of its file without the ending."""
-    return Path(particle).stem if is_file(particle) else particle
+    """What a particle is called in stacks and tables: its name, or that of its file without the ending.
+
+    What a table or a condition could not hold becomes an underscore.
+    """
+    return re.sub(r"[^\w.+-]+", "_", Path(particle).stem) if is_file(particle) else particle
 
 
 class MicroscopeSettings(Settings):
@@ -144,9 +148,13 @@ class Evaluate(Settings):
     average_sizes: tuple[Annotated[int, Field(ge=4)], ...] = Field(
         min_length=1, description="Numbers of images for which the ring correlation of the class average is shown."
     )
-    null_permutations: int = Field(ge=20, description="Stacks of pure noise behind the control's threshold.")
+    null_permutations: int = Field(
+        ge=20,
+        description="Dealt-out poses, and random particles that nobody has seen, behind the thresholds of the control"
+        " by pure noise.",
+    )
     bootstrap_samples: int = Field(ge=100, description="Resamplings for every interval.")
-    seed: int = Field(ge=0, description="Seed of the control, the half sets and the bootstrap.")
+    seed: int = Field(ge=0, description="Seed of the control and of the bootstrap.")
 
 
 class Plot(Settings):

@@ -1,11 +1,14 @@
-"""How wide a field of view an image needs: the probe spreads with depth and, in a field that repeats, meets itself.
+"""How wide a field of view and how fine a pixel an image needs, by the error against the widest and the finest.
 
-A field of view as wide as the probe's geometrical spread, 2 α t, holds the cone of the beam at the depth t; what
-scatters further wraps around too. The error is that of the image series themselves, by Parseval's theorem.
+The probe spreads with depth and, in a field that repeats, meets itself: a field of view as wide as the probe's
+geometrical spread, 2 α t, holds the cone of the beam at the depth t; what scatters further wraps around too. Pixels
+carry waves up to two thirds of their Nyquist frequency: what scatters beyond is lost, which the thick and the heavy
+suffer from most.
+Errors are those of the image series themselves, by Parseval's theorem.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -17,20 +20,21 @@ from workflow_scripts.potential.samples import MATCHED, RING, Microscope
 from workflow_scripts.potential.structures import Crystal
 from workflow_scripts.study.tables import number
 
-COLUMNS = ("detector", "thickness_nm", "field_a", "cone_a", "error_percent_of_contrast", "error_percent_of_mean")
+FIELD, PIXEL = "field", "pixel"  # the two sweeps
+COLUMNS = (
+    *("sweep", "detector", "thickness_nm", "field_a", "pixel_a", "cone_a"),
+    *("error_percent_of_contrast", "error_percent_of_mean"),
+)
 _SEGMENTS = 4
-_SLICE_A = 4.0  # coarse, for errors of the slices are the same in all fields
+_SLICE_A = 4.0  # coarse, for errors of the slices are the same in all fields and pixels
 _MEMORY_MIB = 1024
 # Pixels whose band limit, two thirds of Nyquist, lies this much beyond the detectors
 _MARGIN = 1.02
+_NARROW_A = 12.0  # the field in which pixels are compared
 
 
-def cell_errors(
-    crystal: Crystal,
-    light: Microscope,
-    fields_a: Sequence[float],
-    thickness_nm: Sequence[float],
-    device: torch.device,
+def field_errors(
+    crystal: Crystal, light: Microscope, fields_a: Sequence[float], thickness_nm: Sequence[float], device: torch.device
 ) -> list[dict[str, str | float]]:
     """Error of the segmented images of an untilted crystal by field of view, against the widest field.
 
@@ -46,40 +50,83 @@ def cell_errors(
         difference over positions and segments in percent of the image's own contrast (its RMS about the mean) and of
         its mean. The widest field has no row, for it is the reference; fields that tile alike have one.
     """
-    outer_mrad = max(ring[1] for ring in light.ring_mrad.values())
-    pixel_a = 1e3 * wavelength_a(light.voltage_kv) / (3 * _MARGIN * outer_mrad)
-    probe = Probe(light.voltage_kv, light.semiangle_mrad)
-    names = (RING, MATCHED)
-    detectors = [Detector(*light.ring_mrad[name], segments=_SEGMENTS) for name in names]
+    pixel_a = _coarsest_pixel_a(light)
     found = {}
     for field_a in fields_a:
-        tiled_a = min(side * math.ceil(field_a / side - 1e-9) for side in crystal.cell_a[1:])
+        tiled_a = _tiled(crystal, field_a)
         if tiled_a not in found:
-            fineness = specimens.Fineness(pixel_a, _SLICE_A, field_a, 0, _MEMORY_MIB)
-            computed = specimens.compute(crystal, probe, detectors, thickness_nm, fineness, torch.Generator(), device)
-            found[tiled_a] = computed.images.coefficients.to(torch.complex128)  # (T, 8, …)
-    widest = found.pop(max(found))
-    middle = tuple(side // 2 for side in widest.shape[-2:])
+            found[tiled_a] = _images(crystal, light, field_a, pixel_a, thickness_nm, device)
+    rows = _errors(found, max(found), thickness_nm, light)
+    return [row | {"sweep": FIELD, "field_a": size, "pixel_a": pixel_a} for size, row in rows]
+
+
+def pixel_errors(
+    crystal: Crystal, light: Microscope, pixels_a: Sequence[float], thickness_nm: Sequence[float], device: torch.device
+) -> list[dict[str, str | float]]:
+    """Error by size of the pixels, against the finest, in a narrow field; otherwise as `field_errors`.
+
+    Args:
+        pixels_a: largest sides, falling; those that do not carry the detectors are left out.
+    """
+    held = [pixel_a for pixel_a in pixels_a if pixel_a <= _coarsest_pixel_a(light) * _MARGIN]
+    found = {pixel_a: _images(crystal, light, _NARROW_A, pixel_a, thickness_nm, device) for pixel_a in held}
+    rows = _errors(found, min(found), thickness_nm, light)
+    field_a = _tiled(crystal, _NARROW_A)
+    return [row | {"sweep": PIXEL, "field_a": field_a, "pixel_a": size} for size, row in rows]
+
+
+def _coarsest_pixel_a(light: Microscope) -> float:
+    outer_mrad = max(ring[1] for ring in light.ring_mrad.values())
+    return 1e3 * wavelength_a(light.voltage_kv) / (3 * _MARGIN * outer_mrad)
+
+
+def _tiled(crystal: Crystal, field_a: float) -> float:
+    """Shorter side of the field as computed, Å."""
+    return min(side * math.ceil(field_a / side - 1e-9) for side in crystal.cell_a[1:])
+
+
+def _images(
+    crystal: Crystal,
+    light: Microscope,
+    field_a: float,
+    pixel_a: float,
+    thickness_nm: Sequence[float],
+    device: torch.device,
+) -> torch.Tensor:
+    """Coefficients (T, 8, …) of the four segments of either detector."""
+    detectors = [Detector(*light.ring_mrad[name], segments=_SEGMENTS) for name in (RING, MATCHED)]
+    fineness = specimens.Fineness(pixel_a, _SLICE_A, field_a, 0, _MEMORY_MIB)
+    probe = Probe(light.voltage_kv, light.semiangle_mrad)
+    computed = specimens.compute(crystal, probe, detectors, thickness_nm, fineness, torch.Generator(), device)
+    return computed.images.coefficients.to(torch.complex128)
+
+
+def _errors(
+    found: Mapping[float, torch.Tensor], reference_size: float, thickness_nm: Sequence[float], light: Microscope
+) -> list[tuple[float, dict[str, str | float]]]:
+    """The size and the rest of a row for every size, detector and thickness."""
+    best = found[reference_size]
+    middle = tuple(side // 2 for side in best.shape[-2:])
     rows = []
     for (index, thickness), (place, name) in (
-        (depth, detector) for detector in enumerate(names) for depth in enumerate(thickness_nm)
+        (depth, detector) for detector in enumerate((RING, MATCHED)) for depth in enumerate(thickness_nm)
     ):
         segments = slice(_SEGMENTS * place, _SEGMENTS * (place + 1))
-        reference = widest[index, segments]
+        reference = best[index, segments]
         mean = reference[:, middle[0], middle[1]].real
         contrast = reference.abs().square().sum(dim=(1, 2)) - mean.square()  # (4,)
-        for tiled_a, series in found.items():
+        for size, series in found.items():
+            if size == reference_size:
+                continue
             error = (series[index, segments] - reference).abs().square().sum(dim=(1, 2)).mean().sqrt()
-            rows.append(
-                {
-                    "detector": name,
-                    "thickness_nm": float(thickness),
-                    "field_a": tiled_a,
-                    "cone_a": 2 * light.semiangle_mrad * 1e-2 * thickness,
-                    "error_percent_of_contrast": float(100 * error / contrast.mean().sqrt()),
-                    "error_percent_of_mean": float(100 * error / mean.mean()),
-                }
-            )
+            row = {
+                "detector": name,
+                "thickness_nm": float(thickness),
+                "cone_a": 2 * light.semiangle_mrad * 1e-2 * thickness,
+                "error_percent_of_contrast": float(100 * error / contrast.mean().sqrt()),
+                "error_percent_of_mean": float(100 * error / mean.mean()),
+            }
+            rows.append((size, row))
     return rows
 
 

@@ -10,19 +10,20 @@ from workflow_scripts.study.figures import BLACK, BLUE, GREY, PAGE_MM, VERMILLIO
 
 STATED_DB = 54.46
 STATED_PEARSON = 0.72
-PUBLISHED_FIELD_A = 25.6
+PUBLISHED_FIELD_A, PUBLISHED_PIXEL_A = 25.6, 0.1
 RECIPE_DB, HONEST_DB = "psnr_db_range_600000", "psnr_db_range_gt"
 COLUMNS = [
-    *("panel", "estimator", "metric", "detector", "thickness_nm", "field_a", "cone_a"),
+    *("panel", "estimator", "metric", "detector", "thickness_nm", "field_a", "pixel_a", "cone_a"),
     *("value", "low", "high", "n"),
 ]
 
 
 def source_table(metrics: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """All points of the figure: a and b the recipe's own patches without noise, seeds averaged, c the cells.
+    """All points of the figure: a and b the recipe's own patches without noise, seeds averaged, c and d the cells.
 
     Returns:
-        columns `COLUMNS`; panels a (PSNR on both scales), b (Pearson) and c (error in percent of the image's contrast).
+        columns `COLUMNS`; panels a (PSNR on both scales), b (Pearson), c and d (error in percent of the image's
+        contrast by field of view and by pixel).
     """
     table = with_conditions(metrics)
     chosen = table[
@@ -37,17 +38,21 @@ def source_table(metrics: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     points["panel"] = np.where(points["metric"] == "pearson", "b", "a")
     place = points["estimator"].map({name: index for index, name in enumerate(ORDER)})
     points = points.assign(place=place).sort_values(["panel", "place"], kind="stable")
-    curves = cells.rename(columns={"error_percent_of_contrast": "value"}).assign(panel="c", metric="cell_error_percent")
+    curves = cells.rename(columns={"error_percent_of_contrast": "value"}).assign(metric="cell_error_percent")
+    curves["panel"] = np.where(curves["sweep"] == "field", "c", "d")
     return pd.concat([points, curves]).reindex(columns=COLUMNS).reset_index(drop=True)
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """The figure: a PSNR on both scales, b Pearson of the same answers, c error of the image by field of view."""
-    figure = new_figure(PAGE_MM, 72.0)
-    scales, pearson, cell = figure.subplots(1, 3, width_ratios=[1.4, 0.9, 1.2])
+    """The figure: a PSNR on both scales, b Pearson of the same answers, c, d error by field of view and by pixel."""
+    figure = new_figure(PAGE_MM, 120.0)
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.2, 1.0])
+    scales, pearson = top.subplots(1, 2, width_ratios=[1.5, 1.0])
     _draw_scales(scales, table[table["panel"] == "a"])
     _draw_pearson(pearson, table[table["panel"] == "b"])
-    _draw_cells(cell, table[table["panel"] == "c"])
+    field, pixel = bottom.subplots(1, 2)
+    _draw_cells(field, table[table["panel"] == "c"])
+    _draw_pixels(pixel, table[table["panel"] == "d"])
     return figure
 
 
@@ -89,27 +94,43 @@ def _draw_pearson(axis: Axes, points: pd.DataFrame) -> None:
 
 def _draw_cells(axis: Axes, points: pd.DataFrame) -> None:
     """A curve for each thickness, of the recipe's ring; a tick on it where the cone of the beam fills the field."""
-    ring = points[points["detector"] == "ring"]
-    looks = [(BLUE, "o"), (BLACK, "s"), (VERMILLION, "^"), (GREY, "D")]
-    for number, (thickness, line) in enumerate(ring.groupby("thickness_nm")):
-        line = line.sort_values("field_a")
-        colour, marker = looks[number % len(looks)]
-        axis.plot(line["field_a"], line["value"], color=colour, marker=marker, label=f"{thickness:g} nm")
+    for line, colour in _draw_errors(axis, points, "field_a"):
         cone = float(line["cone_a"].iloc[0])
         if line["field_a"].min() <= cone <= line["field_a"].max():
             error = np.exp(np.interp(cone, line["field_a"], np.log(np.maximum(line["value"], 1e-6))))
             axis.plot(cone, error, marker="|", markersize=14, markeredgewidth=1.5, color=colour, linestyle="none")
-    axis.axvline(PUBLISHED_FIELD_A, color="0.5", linewidth=0.8, linestyle=":")
-    axis.text(
-        *(PUBLISHED_FIELD_A, 0.02, "the recipe's cell "),
-        transform=axis.get_xaxis_transform(),
-        fontsize=6,
-        color="0.4",
-        ha="right",
-    )
-    axis.set(yscale="log", xlabel="field of view (Å)", ylabel="error of the image (% of its contrast)")
+    _mark(axis, PUBLISHED_FIELD_A, "the recipe's cell ", "right")
+    axis.set(xlabel="field of view (Å)", ylabel="error of the image (% of its contrast)")
+    axis.legend(loc="upper right")
+    letter(axis, "c")
+
+
+def _draw_pixels(axis: Axes, points: pd.DataFrame) -> None:
+    """A curve for each thickness, of the recipe's ring."""
+    _draw_errors(axis, points, "pixel_a")
+    _mark(axis, PUBLISHED_PIXEL_A, " the recipe's pixel", "left")
+    axis.set(xlabel="pixel of the multislice (Å)", ylabel="error of the image (% of its contrast)")
+    axis.legend(loc="upper left")
+    letter(axis, "d")
+
+
+def _draw_errors(axis: Axes, points: pd.DataFrame, along: str) -> list[tuple[pd.DataFrame, str]]:
+    """The curves of the recipe's ring; returns points and colour of each."""
+    ring = points[points["detector"] == "ring"]
+    looks = [(BLUE, "o"), (BLACK, "s"), (VERMILLION, "^"), (GREY, "D")]
+    drawn = []
+    for number, (thickness, line) in enumerate(ring.groupby("thickness_nm")):
+        line = line.sort_values(along)
+        colour, marker = looks[number % len(looks)]
+        axis.plot(line[along], line["value"], color=colour, marker=marker, label=f"{thickness:g} nm")
+        drawn.append((line, colour))
+    axis.set_yscale("log")
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("{x:g}")
     axis.tick_params(axis="y", which="minor", labelsize=5)
-    axis.legend(loc="upper right")
-    letter(axis, "c")
+    return drawn
+
+
+def _mark(axis: Axes, place: float, text: str, side: str) -> None:
+    axis.axvline(place, color="0.5", linewidth=0.8, linestyle=":")
+    axis.text(place, 0.02, text, transform=axis.get_xaxis_transform(), fontsize=6, color="0.4", ha=side)

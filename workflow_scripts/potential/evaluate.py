@@ -39,9 +39,10 @@ def evaluate(job: Job[Arguments]) -> None:
     examples = evaluation.example_images(samples, paths, settings, held_out, int(counted["count_seed"]))
     write_arrays(job.outputs["examples"], examples)
     cell = settings.convergence
-    rows = convergence.cell_errors(
-        crystal(cell.material), samples.microscope, cell.field_a, cell.thickness_nm, torch.device("cpu")
-    )
+    specimen = crystal(cell.material), samples.microscope
+    cpu = torch.device("cpu")
+    rows = convergence.field_errors(*specimen, cell.field_a, cell.thickness_nm, cpu)
+    rows += convergence.pixel_errors(*specimen, cell.pixel_a, cell.pixel_thickness_nm, cpu)
     write_rows(job.outputs["cells"], convergence.as_text(rows), convergence.COLUMNS)
 
 
@@ -56,7 +57,7 @@ if __name__ == "__main__":
         outputs={
             "metrics": "Metrics (.csv).",
             "examples": "Example images (.npz).",
-            "cells": "Error of the images by field of view (.csv).",
+            "cells": "Error of the images by field of view and by pixel (.csv).",
         },
         optional_inputs={"ablated": "Files of the stage predict, of the recipes with a single fault (.npz)."},
     ).main()

@@ -130,6 +130,13 @@ class Synthesize(Settings):
         return self
 
 
+    def training_mb(self) -> int:
+        """Size of all training files, MB: of every sample eight images, their sum and two potentials, in float32."""
+        of_either_kind = len(self.materials) * self.orientations * self.views
+        samples = 2 * self.train_shards * of_either_kind * len(self.thickness_nm)
+        return samples * 11 * self.side_px**2 * 4 // 10**6
+
+
 def material_name(material: str) -> str:
     """What a material is called in samples and tables: its name, or that of its file without the ending."""
     return Path(material).name.split(".")[0] if is_file(material) else material
@@ -211,14 +218,20 @@ class Predict(Settings):
 
 
 class ConvergenceSettings(Settings):
-    """How the error of an image falls with the field of view."""
+    """How the error of an image falls with the field of view and with the pixel."""
 
     material: Literal[BUILT_IN] = Field(description="The crystal, untilted.")
     field_a: tuple[Annotated[float, Field(gt=0, le=200)], ...] = Field(
         min_length=2, description="Fields of view, Å, rising; the last is what the others are compared with."
     )
     thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
-        min_length=1, description="Thicknesses, nm, rising."
+        min_length=1, description="Thicknesses at which fields of view are compared, nm, rising."
+    )
+    pixel_a: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        min_length=2, description="Pixels, Å, falling; the last is what the others are compared with."
+    )
+    pixel_thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
+        min_length=1, description="Thicknesses at which pixels are compared, nm, rising."
     )
 
 

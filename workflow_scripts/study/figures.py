@@ -59,6 +59,7 @@ ESTIMATORS = {
     "ptychography": (PURPLE, "D"),
     "polar_pairwise": (GREEN, "^"),
     "polar_joint": (PURPLE, "D"),
+    "true_poses": (BLACK, "x"),
     "icom": (ORANGE, "v"),
     "unet": (PURPLE, "D"),
     "gaussian": (GREEN, "^"),
