@@ -73,11 +73,12 @@ rule alignment_pretrain:
         microscope=as_arguments(
             section("alignment", "synthesize").microscope, "microscope."
         ),
+        largest_shift_px=section("alignment", "synthesize").largest_shift_px,
         precision=STUDY.compute.precision,
     shell:
         "python -m workflow_scripts.alignment.pretrain"
         " --variant {wildcards.variant} --seed {wildcards.seed} {params.settings:q} {params.microscope:q}"
-        " --gpus {resources.gpu} --precision {params.precision}"
+        " --largest-shift-px {params.largest_shift_px} --gpus {resources.gpu} --precision {params.precision}"
         " --stacks {input.stacks:q} --stars {input.stars:q} --centres {input.centres:q}"
         " --weights {output.weights:q} --history {output.history:q} --provenance {output.provenance:q} 2> {log:q}"
 
@@ -111,11 +112,12 @@ rule alignment_finetune:
         microscope=as_arguments(
             section("alignment", "synthesize").microscope, "microscope."
         ),
+        largest_shift_px=section("alignment", "synthesize").largest_shift_px,
         precision=STUDY.compute.precision,
     shell:
         "python -m workflow_scripts.alignment.finetune"
         " --variant {wildcards.variant} --seed {wildcards.seed} {params.settings:q} {params.microscope:q}"
-        " --gpus {resources.gpu} --precision {params.precision} --pretrained {input.weights:q}"
+        " --largest-shift-px {params.largest_shift_px} --gpus {resources.gpu} --precision {params.precision} --pretrained {input.weights:q}"
         " --stacks {input.stacks:q} --stars {input.stars:q} --centres {input.centres:q}"
         " --test-stack {input.test_stack:q} --test-star {input.test_star:q}"
         " --weights {output.weights:q} --history {output.history:q} --provenance {output.provenance:q} 2> {log:q}"

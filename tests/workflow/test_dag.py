@@ -204,7 +204,16 @@ def test_one_changed_photograph_reruns_what_was_cut_from_it(changed):
 def test_single_artifacts_and_named_targets_are_asked_for_by_name(finished):
     artifact = f"results/smoke/{METHOD}/pretrain/published/seed3/weights.safetensors"
     assert planned(finished, *STUDY, artifact) == of_stages("pretrain")
-    for target in ("figures", METHOD, f"{METHOD}_figures", OTHER, f"{OTHER}_figures", THIRD, f"{THIRD}_figures", "claims"):
+    for target in (
+        "figures",
+        METHOD,
+        f"{METHOD}_figures",
+        OTHER,
+        f"{OTHER}_figures",
+        THIRD,
+        f"{THIRD}_figures",
+        "claims",
+    ):
         done = snakemake(finished, "--dry-run", *STUDY, target)
         assert done.returncode == 0, target
 

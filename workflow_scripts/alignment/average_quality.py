@@ -103,7 +103,7 @@ def strangers(box_px: int, pixel_size_a: float, settings: Evaluate) -> Tensor:
 
 
 def quality_rows(found: Sequence[Averaged], centres: dict[str, Tensor], null: Tensor, settings: Evaluate) -> list[dict]:
-    """Resolution and correlation of averages by particle and over the particles, at the headline also by size.
+    """Resolution and correlation of the headline's averages by number of images, by particle and over the particles.
 
     Args:
         found: averages of stacks of particles.
@@ -111,34 +111,30 @@ def quality_rows(found: Sequence[Averaged], centres: dict[str, Tensor], null: Te
         null: of `strangers`.
     """
     rows: list[dict] = []
-    groups: dict[tuple, dict[str, list[float]]] = {}
+    groups: dict[tuple, list[float]] = {}
     for one in found:
         stack, answer = one.answer.stack, one.answer
         centre, size_a = one.as_shown(centres[stack.particle]), stack.pixel_size_a
-        at_headline = stack.noise == "white" and stack.snr == settings.headline_snr
+        about = {"noise": stack.noise, "snr": stack.snr} | ({"stage": answer.stage} if answer.stage else {})
         for place, size in enumerate(one.sizes):
-            whole = place == len(one.sizes) - 1
             values = {
                 RESOLUTION: resolution_a(one.averages[place], centre, TRUTH, size_a),
                 HALVES: resolution_a(*one.halves[place], HALF_SETS, size_a),
                 CORRELATION: float(correlation(one.averages[place][None], centre)[0]),
             }
-            if whole and at_headline:
-                values[EXCESS] = values[CORRELATION] - np.quantile(_null(one, null), _LEVEL)
-            about = {"noise": stack.noise, "snr": stack.snr} | ({"stage": answer.stage} if answer.stage else {})
-            for counted in [{"images": str(size)}] * at_headline + [{}] * whole:
-                where = condition(**about, **counted, particle=stack.particle)
-                every = condition(**about, **counted, particle="all")
-                for metric, value in values.items():
-                    if metric == EXCESS and counted:
-                        continue
+            counted = [({"images": str(size)}, values)]
+            if size == len(stack):
+                excess = values[CORRELATION] - float(np.quantile(_null(one, null), _LEVEL))
+                counted.append(({}, values | {EXCESS: excess}))
+            for how_many, measured in counted:
+                every = condition(**about, **how_many, particle="all")
+                for metric, value in measured.items():
+                    where = condition(**about, **how_many, particle=stack.particle)
                     rows.append(_row(answer, metric, value, where))
-                    groups.setdefault((answer.estimator, answer.seed, every), {}).setdefault(metric, []).append(value)
-    for (estimator, seed, where), by_metric in groups.items():
-        for metric, values in by_metric.items():
-            interval = over_particles(np.array(values), settings)
-            unit = UNITS_OF_AVERAGES[metric]
-            rows.append(metric_row(estimator, metric, unit, interval, condition=where, seed=seed))
+                    groups.setdefault((answer.estimator, answer.seed, every, metric), []).append(value)
+    for (estimator, seed, where, metric), values in groups.items():
+        interval = over_particles(np.array(values), settings)
+        rows.append(metric_row(estimator, metric, UNITS_OF_AVERAGES[metric], interval, condition=where, seed=seed))
     return rows
 
 

@@ -86,7 +86,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
     angles, shifts, histogram = middle.subplots(1, 3)
     _by_snr(angles, table[table["panel"] == "b"], "mean error mod 180 (°)")
     letter(angles, "b")
-    _by_snr(shifts, table[table["panel"] == "c"], "mean error of the shift (px)")
+    _by_snr(shifts, table[table["panel"] == "c"], "mean shift error (px)")
     letter(shifts, "c")
     _draw_histogram(histogram, examples)
     letter(histogram, "d")
@@ -158,7 +158,7 @@ def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray]) -> None:
         axis.plot(edges[1:], np.cumsum(counts) / counts.sum(), **looks)
     axis.plot(edges[1:], edges[1:] / 90, color="0.7", linewidth=0.6)
     axis.set_xscale("log")
-    axis.set(xlabel="error mod 180 (°)", ylabel="share of images below", ylim=(0, 1.02))
+    axis.set(xlabel="error mod 180 (°)", ylabel="share below", ylim=(0, 1.02))
     axis.set_title(f"SNR {float(examples['headline_snr']):g}; grey: chance")
 
 
@@ -172,7 +172,7 @@ def _by_images(axis: Axes, points: pd.DataFrame) -> None:
     axis.set_xscale("log")
     axis.set_xticks(sizes, labels=[f"{size:g}" for size in sizes])
     axis.minorticks_off()
-    axis.set(xlabel="images in the average", ylabel="FRC of 0.5 against the truth (Å)")
+    axis.set(xlabel="images in the average", ylabel="FRC 0.5 with truth (Å)")
     axis.set_title(f"n = {int(points['n'].min())} particles")
     axis.legend()
 
@@ -188,8 +188,8 @@ def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
         )
         axis.plot([place] * len(said), said["value"], linestyle="none", **estimator_style(name))
         staged = name in ("published", "corrected") and isinstance(way, str)
-        names.append(f"{name}\n{way}" if staged else name)
-    axis.set_xticks(range(len(names)), labels=names, rotation=30)
+        names.append(f"{name}, {way}" if staged else name)
+    axis.set_xticks(range(len(names)), labels=names, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_xlim(-0.6, len(names) - 0.4)
 
 

@@ -28,9 +28,9 @@ def evaluate(job: Job[Evaluate]) -> None:
         raise InputError(f"{clean.path}: has {clean.n_images} images for {len(names)} particles; synthesize again")
     centres = dict(zip(names, torch.from_numpy(clean.read(np.arange(len(names)))), strict=True))
     answers = [answer for path in job.inputs["predictions"] for answer in evaluation.read_answers(path, stacks)]
-    joint = [answer for answer in answers if answer.alignment == evaluation.JOINT]
-    joint += [average_quality.true_answer(stack) for stack in stacks if stack.name != NOISE_ONLY]
-    found = [average_quality.averaged(answer, settings.average_sizes) for answer in joint]
+    perfect = [average_quality.true_answer(stack) for stack in stacks if stack.name != NOISE_ONLY]
+    shown = [one for one in answers + perfect if one.alignment == evaluation.JOINT and _is_shown(one, settings)]
+    found = [average_quality.averaged(one, settings.average_sizes) for one in shown]
     errors = [one for answer in answers for one in evaluation.errors_of(answer)]
     noise = [one for one in errors if _is_noise(one.answer) and one.metric == evaluation.MOD180]
     rows = evaluation.error_rows(errors, settings)
@@ -44,6 +44,12 @@ def evaluate(job: Job[Evaluate]) -> None:
 
 def _is_noise(answer: evaluation.Answer) -> bool:
     return answer.stack.name == NOISE_ONLY
+
+
+def _is_shown(answer: evaluation.Answer, settings: Evaluate) -> bool:
+    """Whether the class average is looked at: at the headline, and of pure noise."""
+    stack = answer.stack
+    return _is_noise(answer) or (stack.noise == "white" and stack.snr == settings.headline_snr)
 
 
 if __name__ == "__main__":

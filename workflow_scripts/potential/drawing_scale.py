@@ -126,8 +126,11 @@ def _draw_errors(axis: Axes, points: pd.DataFrame, along: str) -> list[tuple[pd.
         drawn.append((line, colour))
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_formatter("{x:g}")
-    axis.tick_params(axis="y", which="minor", labelsize=5)
+    if len(ring) and ring["value"].max() < 100 * ring["value"].min():  # else they would overlap
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.tick_params(axis="y", which="minor", labelsize=5)
+    else:
+        axis.yaxis.set_minor_formatter("")
     return drawn
 
 

@@ -129,7 +129,6 @@ class Synthesize(Settings):
             raise ValueError("thickness_nm must rise")
         return self
 
-
     def training_mb(self) -> int:
         """Size of all training files, MB: of every sample eight images, their sum and two potentials, in float32."""
         of_either_kind = len(self.materials) * self.orientations * self.views

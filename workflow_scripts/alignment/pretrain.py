@@ -1,0 +1,68 @@
+"""Train one arm's network on pairs of images: the corrected arm on random particles, the published on noisy stacks."""
+
+from pydantic import Field
+
+from workflow_scripts.alignment.model import describe_network, make_network
+from workflow_scripts.alignment.settings import MicroscopeSettings, Pretrain, VariantName
+from workflow_scripts.alignment.training_data import disturbance_task, fresh_noise_task, random_particles_of
+from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
+from workflow_scripts.learning.training import HISTORY, train
+from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_rows
+from workflow_scripts.workflow.settings import Compute
+
+
+class Arguments(Pretrain, Compute):
+    """The settings of the stage, how the training images are made, the arm, and on what it runs."""
+
+    microscope: MicroscopeSettings = Field(description="Contrast transfer of the corrected arm's training images.")
+    largest_shift_px: int = Field(ge=0, description="Their largest shift along y and along x, px.")
+    variant: VariantName = Field(description="Arm of the study: published or corrected.")
+    seed: int = Field(ge=0, description="Seed of the network's first weights, of shuffles, poses and noise.")
+
+
+def pretrain(job: Job[Arguments]) -> None:
+    """Write the weights that validate best and the history."""
+    arguments = job.arguments
+    relaunch_under_torchrun(arguments.gpus)
+    variant = VARIANTS[arguments.variant]
+    with leased_device(arguments.gpus) as device, process_group(device):
+        job.device = str(device)
+        if variant.noise_turns_along:
+            task = disturbance_task(job.inputs["stars"], variant, arguments, joint=False, device=device)
+        else:
+            particles = random_particles_of(job.inputs["centres"])
+            task = fresh_noise_task(
+                particles, [], arguments, arguments.microscope, arguments.largest_shift_px, arguments.pairs, device
+            )
+        trained = train(
+            make_network(arguments.network, variant, arguments.seed),
+            task,
+            arguments,
+            seed=arguments.seed,
+            device=device,
+            precision=arguments.precision,
+            checkpoint_folder=job.checkpoint_folder,
+            label=f"pretraining {arguments.variant}",
+        )
+    save_weights(trained.best, job.outputs["weights"], describe_network(arguments.network, arguments.variant))
+    write_rows(job.outputs["history"], trained.history, HISTORY)
+
+
+if __name__ == "__main__":
+    Command(
+        pretrain,
+        Arguments,
+        inputs={
+            "stacks": "Noisy stacks of the stage synthesize (.mrcs), beside their lists.",
+            "stars": "Their lists (.star), of which the poses are not looked at.",
+            "centres": "Random particles without noise, of the stage synthesize (.mrcs).",
+        },
+        outputs={
+            "weights": "The weights that validate best (.safetensors).",
+            "history": "Losses of every epoch (.csv).",
+        },
+    ).main()
