@@ -78,7 +78,8 @@ rule alignment_pretrain:
     shell:
         "python -m workflow_scripts.alignment.pretrain"
         " --variant {wildcards.variant} --seed {wildcards.seed} {params.settings:q} {params.microscope:q}"
-        " --largest-shift-px {params.largest_shift_px} --gpus {resources.gpu} --precision {params.precision}"
+        " --largest-shift-px {params.largest_shift_px}"
+        " --gpus {resources.gpu} --precision {params.precision}"
         " --stacks {input.stacks:q} --stars {input.stars:q} --centres {input.centres:q}"
         " --weights {output.weights:q} --history {output.history:q} --provenance {output.provenance:q} 2> {log:q}"
 
@@ -87,8 +88,6 @@ rule alignment_finetune:
     input:
         code=code("alignment", "finetune"),
         weights=rules.alignment_pretrain.output.weights,
-        stacks=rules.alignment_pretrain.input.stacks,
-        stars=rules.alignment_pretrain.input.stars,
         centres=rules.alignment_pretrain.input.centres,
         test_stack="<results>/alignment/synthesize/test/shard0.mrcs",
         test_star="<results>/alignment/synthesize/test/shard0.star",
@@ -112,13 +111,12 @@ rule alignment_finetune:
         microscope=as_arguments(
             section("alignment", "synthesize").microscope, "microscope."
         ),
-        largest_shift_px=section("alignment", "synthesize").largest_shift_px,
         precision=STUDY.compute.precision,
     shell:
         "python -m workflow_scripts.alignment.finetune"
         " --variant {wildcards.variant} --seed {wildcards.seed} {params.settings:q} {params.microscope:q}"
-        " --largest-shift-px {params.largest_shift_px} --gpus {resources.gpu} --precision {params.precision} --pretrained {input.weights:q}"
-        " --stacks {input.stacks:q} --stars {input.stars:q} --centres {input.centres:q}"
+        " --gpus {resources.gpu} --precision {params.precision} --pretrained {input.weights:q}"
+        " --centres {input.centres:q}"
         " --test-stack {input.test_stack:q} --test-star {input.test_star:q}"
         " --weights {output.weights:q} --history {output.history:q} --provenance {output.provenance:q} 2> {log:q}"
 

@@ -1,11 +1,18 @@
 """Where the networks of both arms join the estimators."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from workflow_scripts.alignment.estimators import Estimator
-from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.alignment.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
+from workflow_scripts.alignment.polar_alignment import joint, pairwise
+from workflow_scripts.alignment.tasks import features_of
+from workflow_scripts.alignment.variants import VARIANTS
+
+PRETRAINED, FINETUNED = "pretrained", "finetuned"
 
 
 def network_estimator(weights: Path, stage: str, batch_size: int, rounds: int, device: torch.device) -> Estimator:
@@ -16,8 +23,65 @@ def network_estimator(weights: Path, stage: str, batch_size: int, rounds: int, d
         stage: pretrained (pairs alone) or finetuned (pairs, and all images jointly).
         batch_size: images, or pairs, that go through the network at once.
         rounds: largest number of rounds of averaging and aligning.
+        device: on what it runs.
 
     Raises:
         InputError: the file holds no weights of alignment.
     """
-    raise InputError(f"{weights}: this version has no network of alignment; leave --estimator to the baselines")
+    network, arm = load_network(weights)
+    network.to(device)
+    jointly, variant = stage == FINETUNED, VARIANTS[arm]
+    if isinstance(network, RecipeNetwork):
+        # The recipe leaves batch normalisation in its training mode: an answer depends on its batch
+        network.train(variant.batch_statistics)
+        return RecipeEstimator(network, batch_size, jointly, not variant.branch_unresolved)
+    return CorrelationEstimator(network, batch_size, rounds, jointly, not variant.branch_unresolved)
+
+
+@dataclass(frozen=True)
+class CorrelationEstimator:
+    """Correlation of learned features along the angle; see `estimators.Estimator`.
+
+    rounds: of averaging and aligning, at most; jointly: whether it aligns all images together.
+    """
+
+    network: CorrelationNetwork
+    batch_size: int
+    rounds: int
+    jointly: bool
+    resolves: bool
+
+    def pair_deg(self, images: Tensor) -> Tensor:
+        """See `Estimator`."""
+        features = features_of(self.network, images, self.batch_size)
+        return pairwise(features[:-1], features[1:])
+
+    def joint_deg(self, images: Tensor) -> Tensor | None:
+        """See `Estimator`."""
+        if not self.jointly:
+            return None
+        return joint(features_of(self.network, images, self.batch_size), self.rounds)[0]
+
+
+@dataclass(frozen=True)
+class RecipeEstimator:
+    """The published network's angles, jointly against the first image; see `estimators.Estimator`."""
+
+    network: RecipeNetwork
+    batch_size: int
+    jointly: bool
+    resolves: bool
+
+    def pair_deg(self, images: Tensor) -> Tensor:
+        """See `Estimator`."""
+        spectra = recipe_spectra(images)
+        return self._angles(spectra[:-1], spectra[1:])
+
+    def joint_deg(self, images: Tensor) -> Tensor | None:
+        """See `Estimator`."""
+        spectra = recipe_spectra(images)
+        return self._angles(spectra, spectra[:1].expand_as(spectra)) if self.jointly else None
+
+    def _angles(self, first: Tensor, second: Tensor) -> Tensor:
+        parts = zip(first.split(self.batch_size), second.split(self.batch_size), strict=True)
+        return torch.cat([self.network(*part) for part in parts])

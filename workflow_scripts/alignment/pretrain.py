@@ -1,10 +1,14 @@
 """Train one arm's network on pairs of images: the corrected arm on random particles, the published on noisy stacks."""
 
+from dataclasses import asdict
+
 from pydantic import Field
 
+from workflow_scripts.alignment.datasets import microscope_of
 from workflow_scripts.alignment.model import describe_network, make_network
 from workflow_scripts.alignment.settings import MicroscopeSettings, Pretrain, VariantName
-from workflow_scripts.alignment.training_data import disturbance_task, fresh_noise_task, random_particles_of
+from workflow_scripts.alignment.tasks import DisturbanceTask, FreshNoiseTask, Lesson
+from workflow_scripts.alignment.training_data import noisy_stacks, random_particles
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
@@ -29,14 +33,26 @@ def pretrain(job: Job[Arguments]) -> None:
     arguments = job.arguments
     relaunch_under_torchrun(arguments.gpus)
     variant = VARIANTS[arguments.variant]
+    lesson = Lesson(
+        arguments.snr_min,
+        arguments.snr_max,
+        arguments.coloured_share,
+        arguments.validation_pairs,
+        arguments.largest_shift_px,
+    )
     with leased_device(arguments.gpus) as device, process_group(device):
         job.device = str(device)
         if variant.noise_turns_along:
-            task = disturbance_task(job.inputs["stars"], variant, arguments, joint=False, device=device)
+            stacks = noisy_stacks(job.inputs["stars"])
+            task = DisturbanceTask(stacks, variant, arguments.validation_pairs, False, arguments.pairs, device)
         else:
-            particles = random_particles_of(job.inputs["centres"])
-            task = fresh_noise_task(
-                particles, [], arguments, arguments.microscope, arguments.largest_shift_px, arguments.pairs, device
+            task = FreshNoiseTask(
+                *random_particles(job.inputs["centres"]),
+                microscope_of(arguments.microscope),
+                lesson,
+                arguments.network.rings,
+                arguments.pairs,
+                device,
             )
         trained = train(
             make_network(arguments.network, variant, arguments.seed),
@@ -48,7 +64,8 @@ def pretrain(job: Job[Arguments]) -> None:
             checkpoint_folder=job.checkpoint_folder,
             label=f"pretraining {arguments.variant}",
         )
-    save_weights(trained.best, job.outputs["weights"], describe_network(arguments.network, arguments.variant))
+    about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(lesson)}
+    save_weights(trained.best, job.outputs["weights"], about)
     write_rows(job.outputs["history"], trained.history, HISTORY)
 
 

@@ -128,7 +128,7 @@ class Finetune(TrainingSettings):
     """Jointly: all particles of the stacks against one reference that improves as they align (JUDL)."""
 
     pairs: int = Field(ge=16, description="Pairs in an epoch.")
-    rounds: int = Field(ge=1, description="Rounds of averaging and aligning between epochs.")
+    rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
 
 
 class Predict(Settings):

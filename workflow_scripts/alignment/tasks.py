@@ -7,6 +7,7 @@ be the difference between the turns. Any network that turns with its input satis
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,29 @@ from workflow_scripts.alignment.imaging import Microscope, Poses, Simulator
 from workflow_scripts.alignment.losses import circular_error_deg, correlation_loss, error_near_wraps_deg, outside_deg
 from workflow_scripts.alignment.model import CorrelationNetwork, polar_spectra, recipe_spectra
 from workflow_scripts.alignment.particles import Particle
-from workflow_scripts.alignment.settings import Pretrain
 from workflow_scripts.alignment.variants import Variant
 
 IMAGES = 4  # of each particle in a batch; all their pairs count
 PAIRS = IMAGES * (IMAGES - 1) // 2
 _AUTOENCODER_WEIGHT = 20.0  # the recipe's in its first epoch
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How training images are made; kept in the metadata of the weights, so that finetuning makes them alike.
+
+    Attributes:
+        snr_min, snr_max: range of the signal-to-noise ratio.
+        coloured_share: share of batches with coloured noise.
+        validation_pairs: that choose the weights.
+        largest_shift_px: of a particle along y and along x.
+    """
+
+    snr_min: float
+    snr_max: float
+    coloured_share: float
+    validation_pairs: int
+    largest_shift_px: int
 
 
 class FreshNoiseTask:
@@ -31,9 +49,9 @@ class FreshNoiseTask:
         particles: to learn from; without noise, bright inside.
         validation: particles that choose the weights.
         microscope: contrast transfer.
-        settings: signal-to-noise ratios, share of coloured noise, numbers of pairs.
+        lesson: how images are made.
         rings: of the spectrum.
-        largest_shift_px: of the images.
+        pairs: in an epoch.
         device: where images are made.
     """
 
@@ -42,35 +60,31 @@ class FreshNoiseTask:
         particles: Sequence[Particle],
         validation: Sequence[Particle],
         microscope: Microscope,
-        settings: Pretrain,
+        lesson: Lesson,
         rings: int,
-        largest_shift_px: float,
+        pairs: int,
         device: torch.device,
-        pairs: int | None = None,
     ) -> None:
-        self.n_samples = max(1, (pairs or settings.pairs) // PAIRS)
-        self._validation_rows = max(1, settings.validation_pairs // PAIRS)
-        self._settings, self._rings, self._largest_shift_px = settings, rings, largest_shift_px
+        self.n_samples = pairs
+        self._validation_rows = max(1, lesson.validation_pairs // PAIRS)
+        self._lesson, self._rings = lesson, rings
         self._train, self._validation = (
-            {
-                noise: Simulator(some, microscope, settings.snr_min, noise, device)
-                for noise in (("white", "coloured") if settings.coloured_share > 0 else ("white",))
-            }
+            {noise: Simulator(some, microscope, lesson.snr_min, noise, device) for noise in ("white", "coloured")}
             for some in (particles, validation)
         )
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Spectra (B, 4, R, 180) and angles (B, 4) of B particles; whatever the indices, they are drawn anew."""
-        return self._draw(self._train, len(indices), generator)
+        """Spectra (B, 4, R, 180) and angles (B, 4) of as many particles as make the pairs; all drawn anew."""
+        return self._draw(self._train, max(1, len(indices) // PAIRS), generator)
 
     def _draw(self, simulators: dict[str, Simulator], rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         share = float(torch.rand(1, generator=generator, device=self._device))
-        coloured = float(torch.rand(1, generator=generator, device=self._device)) < self._settings.coloured_share
+        coloured = float(torch.rand(1, generator=generator, device=self._device)) < self._lesson.coloured_share
         simulator = simulators["coloured" if coloured else "white"]
-        low, high = self._settings.snr_min, self._settings.snr_max
+        low, high = self._lesson.snr_min, self._lesson.snr_max
         simulator.snr = low * (high / low) ** share
-        poses = simulator.draw_poses(rows * IMAGES, generator, self._largest_shift_px, whole_px=False)
+        poses = simulator.draw_poses(rows * IMAGES, generator, self._lesson.largest_shift_px, whole_px=False)
         particle = torch.randint(len(simulator.particles), (rows,), generator=generator, device=self._device)
         poses = Poses(particle.repeat_interleave(IMAGES), poses.angle_deg, poses.shift_px, poses.defocus_a)
         spectra = polar_spectra(simulator.draw(poses, generator), self._rings)
