@@ -54,6 +54,10 @@ rule alignment_apply_stack:
             own_data("alignment", wildcards.name).reference
         ),
         report=rules.alignment_apply_prepare.output.report,
+        weights=expand(
+            "<results>/alignment/finetune/corrected/seed{seed}/weights.safetensors",
+            seed=STUDY.seeds[0],
+        ),
     output:
         stack="<results>/alignment/apply/{name}/aligned.mrcs",
         star="<results>/alignment/apply/{name}/aligned.star",
@@ -86,7 +90,7 @@ rule alignment_apply_stack:
         "python -m workflow_scripts.alignment.apply --name {wildcards.name} {params.settings:q}"
         " --box-px {params.box} --batch-size {params.batch_size} --rounds {params.rounds}"
         " --gpus {resources.gpu} --precision {params.precision}"
-        " --particles-file {input.particles:q} {params.files:q} --report {input.report:q}"
+        " --particles-file {input.particles:q} {params.files:q} --report {input.report:q} --weights {input.weights:q}"
         " --stack {output.stack:q} --star {output.star:q} --xmd {output.xmd:q} --average {output.average:q}"
         " --png {output.png:q} --quality {output.quality:q} --provenance {output.provenance:q} 2> {log:q}"
 

@@ -10,12 +10,16 @@ import torch
 
 from tests.alignment import own_particles
 from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.model import describe_network, make_network
 from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, half_set_curve, way_of
 from workflow_scripts.alignment.own_data import open_own
 from workflow_scripts.alignment.own_output import aligned
 from workflow_scripts.alignment.particle_files import open_particles
 from workflow_scripts.alignment.polar_alignment import amplitude_spectra, log_spectra
+from workflow_scripts.alignment.settings import NetworkSettings
 from workflow_scripts.alignment.stacks import open_stack
+from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import as_arguments
 
@@ -81,10 +85,14 @@ def written(tmp_path_factory):
     out = folder / "out"
     outputs = {"stack": "aligned.mrcs", "star": "aligned.star", "xmd": "aligned.xmd", "average": "average.mrc"}
     outputs |= {"png": "before_after.png", "quality": "quality.json", "provenance": "provenance.json"}
+    weights = folder / "weights.safetensors"
+    network = NetworkSettings(rings=12, width=4, layers=1, recipe_widths=(2, 2))
+    about = describe_network(network, "corrected")
+    save_weights(make_network(network, VARIANTS["corrected"], 0).state_dict(), weights, about)
     files = [word for name, file in outputs.items() for word in (f"--{name}", out / file)]
     run(
         *("apply", *words, "--name", "mine", "--rounds", "6", "--gpus", "0", "--precision", "auto"),
-        *("--report", folder / "report.json", *files),
+        *("--report", folder / "report.json", "--weights", weights, *files),
     )
     return out
 
@@ -112,6 +120,8 @@ def test_what_is_reported_is_what_was_done(written):
     assert report["contrast"]["found"] == "dark"
     assert report["phases_flipped"] == 30
     quality = report["quality"]
+    assert list(quality["estimators"]) == ["corrected", "polar_joint"]
+    assert quality["estimator"] == "corrected"
     assert set(quality["estimators"][quality["estimator"]]) >= {"half_set_resolution_a", "score", "fraction_resolved"}
     average = open_stack(written / "average.mrc")
     assert (average.n_images, average.box_px, average.pixel_size_a) == (1, 64, pytest.approx(own_particles.PIXEL_A))

@@ -23,17 +23,22 @@ def configure(project, **changes):
     (project / "my.yaml").write_text(yaml.safe_dump({"apply": {"alignment": entries}}))
 
 
-def test_the_particles_are_looked_at_and_aligned_and_a_changed_stack_is_seen(project):
+def test_the_particles_wait_for_the_corrected_arms_network_of_one_seed(project):
     configure(project)
-    steps = ("alignment_apply_prepare", "alignment_apply_stack")
-    jobs = planned(project, *WORDS, f"{FOLDER}/aligned.star")
-    assert {step: jobs.get(step) for step in steps} == dict.fromkeys(steps, 1)
-    done = snakemake(project, *WORDS, "alignment_apply")
+    for target in ("alignment_apply", f"{FOLDER}/aligned.star"):
+        jobs = planned(project, *WORDS, target)
+        steps = ("alignment_pretrain", "alignment_finetune", "alignment_apply_prepare", "alignment_apply_stack")
+        assert {step: jobs.get(step) for step in steps} == dict.fromkeys(steps, 1)
+
+
+def test_a_changed_stack_behind_a_list_is_seen(project):
+    configure(project)
+    report = f"{FOLDER}/prepare/report.json"
+    done = snakemake(project, *WORDS, report)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert planned(project, *WORDS, "alignment_apply") == {}
+    assert planned(project, *WORDS, report) == {}
     own_particles.stack(project, count=20, seed=3)
-    jobs = planned(project, *WORDS, "alignment_apply")
-    assert {step: jobs.get(step) for step in steps} == dict.fromkeys(steps, 1)
+    assert planned(project, *WORDS, report) == {"alignment_apply_prepare": 1}
 
 
 MISTAKES = {

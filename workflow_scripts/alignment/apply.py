@@ -1,10 +1,10 @@
-"""Poses, aligned stack and average of the user's particles, by one estimator with the baseline beside it."""
+"""Poses, aligned stack and average of the user's particles, by the corrected arm's network and a baseline beside it."""
 
 from pydantic import Field
 
 from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, way_of
 from workflow_scripts.alignment.own_data import open_own, read_reference
-from workflow_scripts.alignment.own_estimators import ESTIMATORS
+from workflow_scripts.alignment.own_estimators import estimators
 from workflow_scripts.alignment.own_output import write_aligned, write_average, write_lists, write_picture
 from workflow_scripts.alignment.own_settings import Apply
 from workflow_scripts.learning.devices import leased_device
@@ -32,7 +32,8 @@ def apply(job: Job[Arguments]) -> None:
         references = [read_reference(arguments, path, own) for path in job.inputs.get("reference_file", [])]
         reference = references[0] if references else None
         answers = {}
-        for estimator, encode in ESTIMATORS.items():
+        ways = estimators(job.input("weights"), arguments.batch_size, device)
+        for estimator, encode in ways.items():
             way = way_of(own, encode, arguments.symmetry_fold, arguments.rounds, arguments.batch_size)
             answers[estimator] = find_beside(own, way) if answers else find(own, way, reference)
         name, found = next(iter(answers.items()))
@@ -41,12 +42,12 @@ def apply(job: Job[Arguments]) -> None:
     pixel_size_a = own.particles.pixel_size_a
     write_average(job.outputs["average"], found.average, pixel_size_a)
     write_picture(job.outputs["png"], written, answers, pixel_size_a)
-    estimators = {estimator: answer.quality(pixel_size_a) for estimator, answer in answers.items()}
+    reports = {estimator: answer.quality(pixel_size_a) for estimator, answer in answers.items()}
     for other in list(answers)[1:]:
-        estimators[other] |= agreement(found, answers[other], 360 / arguments.symmetry_fold)
+        reports[other] |= agreement(found, answers[other], 360 / arguments.symmetry_fold)
     quality = {
         "estimator": name,
-        "estimators": estimators,
+        "estimators": reports,
         "halves_share_a_reference": reference is not None,
         "share_at_largest_shift": at_edge(own, found),
     }
@@ -60,6 +61,7 @@ if __name__ == "__main__":
         inputs={
             "particles_file": "The stack (.mrcs), or the list of images (.star, .xmd).",
             "report": "The report on them (.json).",
+            "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
         },
         outputs={
             "stack": "The aligned stack (.mrcs).",
