@@ -272,3 +272,6 @@ rule alignment:
 rule alignment_figures:
     input:
         rules.alignment_plot.output,
+
+
+include: "alignment_apply.smk"

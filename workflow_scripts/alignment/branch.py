@@ -34,23 +34,25 @@ class Poses:
 
 
 def resolve(images: Tensor, angle_deg_mod180: Tensor, reference: Tensor, furthest_px: float | None = None) -> Poses:
-    """Branch, shift and score of each image against one reference.
+    """Branch, shift and score of each image against a reference.
 
     Args:
         images: (N, n, n); handled in batches.
         angle_deg_mod180: (N,).
-        reference: (n, n).
+        reference: (n, n), or (N, n, n), one for each image.
         furthest_px: the largest shift along an axis of the image turned back; n/4 where None.
 
     Raises:
         ValueError: the shapes differ.
     """
     _check(images, angle_deg_mod180)
-    if reference.shape != images.shape[1:]:
+    if reference.shape not in (images.shape, images.shape[1:]):
         raise ValueError(f"expected a reference of the images' shape {tuple(images.shape[1:])}, not {reference.shape}")
-    spectrum = _spectra(reference[None])
     furthest = _furthest(images, furthest_px)
-    found = [_correlate(_spectra(rotate(*parts)), spectrum, furthest) for parts in _batches(images, -angle_deg_mod180)]
+    found = [
+        _correlate(_spectra(rotate(turned, angle)), _spectra(against), furthest)
+        for turned, angle, against in _batches(images, -angle_deg_mod180, reference.expand_as(images))
+    ]
     return _poses(angle_deg_mod180, *(torch.cat(values) for values in zip(*found, strict=True)))
 
 

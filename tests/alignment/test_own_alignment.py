@@ -1,0 +1,129 @@
+"""The whole way from the user's files to RELION's: poses are true, and what is written reproduces the aligned stack."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.alignment import own_particles
+from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.model import describe_network, make_network
+from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, half_set_curve, way_of
+from workflow_scripts.alignment.own_data import open_own
+from workflow_scripts.alignment.own_output import aligned
+from workflow_scripts.alignment.particle_files import open_particles
+from workflow_scripts.alignment.polar_alignment import amplitude_spectra, log_spectra
+from workflow_scripts.alignment.settings import NetworkSettings
+from workflow_scripts.alignment.stacks import open_stack
+from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.settings import as_arguments
+
+WORK = 48
+
+
+def found_in(path, work_px=WORK, **changes):
+    own, _ = open_own(own_particles.entry(path, **changes), path, work_px)
+    return own, find(own, way_of(own, amplitude_spectra, 1, 10, 32))
+
+
+@pytest.mark.parametrize("n", [63, 80])
+def test_poses_are_in_the_users_pixels_whatever_the_box(tmp_path, n):
+    path, angle, shift = own_particles.stack(tmp_path, n=n, count=50)
+    own, found = found_in(path)
+    assert np.median(rotation_error_deg(found.angle_deg, angle)) < 3.5
+    assert np.median(shift_error_px(found.angle_deg, found.shift_px, shift)) < 0.7
+    quality = found.quality(own_particles.PIXEL_A)
+    assert quality["fraction_resolved"] > 0.95
+    assert 2 * own_particles.PIXEL_A < quality["half_set_resolution_a"] < 12 * own_particles.PIXEL_A
+    assert found.average.shape == (n, n)
+    rim, centre = found.average[:4].mean(), found.average[n // 2 - 4 : n // 2 + 4, n // 2 - 4 : n // 2 + 4].mean()
+    assert centre > rim  # bright, though the files are dark
+    assert at_edge(own, found) < 0.05
+
+
+def test_noise_is_neither_resolved_nor_has_it_a_resolution(tmp_path):
+    noise = np.random.default_rng(3).normal(size=(120, WORK, WORK))
+    _, found = found_in(own_particles.write_stack(tmp_path / "noise.mrcs", noise), mask_radius_px=18.0)
+    quality = found.quality(own_particles.PIXEL_A)
+    assert quality["fraction_resolved"] < 0.15
+    assert quality["half_set_resolution_a"] is None or quality["half_set_resolution_a"] > 20 * own_particles.PIXEL_A
+    # While the particles fit the average of the others better than noise would, since they made it.
+    assert quality["score"]["p50"] > quality["score_of_random_phases"]["p50"]
+
+
+def test_a_second_estimator_finds_the_same(tmp_path):
+    path, *_ = own_particles.stack(tmp_path, count=50)
+    own, found = found_in(path)
+    beside = find_beside(own, way_of(own, log_spectra, 1, 10, 32))
+    apart = agreement(found, beside, 360.0)
+    assert apart["median_rotation_difference_deg"] < 6
+    assert apart["median_shift_difference_px"] < 0.7
+    assert agreement(found, found, 360.0)["median_rotation_difference_deg"] == 0
+
+
+def test_equal_averages_agree_to_the_finest_ring_and_unrelated_ones_nowhere():
+    generator = torch.Generator().manual_seed(4)
+    first, second = torch.randn(2, WORK, WORK, generator=generator)
+    curve = half_set_curve(first, first, generator)
+    assert (curve["frc"] > 0.9).all()
+    assert (half_set_curve(first, second, generator).eval("frc > noise + 0.3")).mean() < 0.1
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder in which both stage scripts have run on particles of a .star."""
+    folder = tmp_path_factory.mktemp("own")
+    own_particles.stack(folder, n=64, count=30)
+    path = own_particles.write_list(folder / "own.star", 30, np.linspace(9000, 12000, 30))
+    words = [*as_arguments(own_particles.entry(path)), "--particles-file", path, "--box-px", WORK, "--batch-size", 8]
+    run("prepare", *words, "--report", folder / "report.json", "--provenance", folder / "prepare.json")
+    out = folder / "out"
+    outputs = {"stack": "aligned.mrcs", "star": "aligned.star", "xmd": "aligned.xmd", "average": "average.mrc"}
+    outputs |= {"png": "before_after.png", "quality": "quality.json", "provenance": "provenance.json"}
+    weights = folder / "weights.safetensors"
+    network = NetworkSettings(rings=12, width=4, layers=1, recipe_widths=(2, 2))
+    about = describe_network(network, "corrected")
+    save_weights(make_network(network, VARIANTS["corrected"], 0).state_dict(), weights, about)
+    files = [word for name, file in outputs.items() for word in (f"--{name}", out / file)]
+    run(
+        *("apply", *words, "--name", "mine", "--rounds", "6", "--gpus", "0", "--precision", "auto"),
+        *("--report", folder / "report.json", "--weights", weights, *files),
+    )
+    return out
+
+
+def run(stage, *words):
+    command = [sys.executable, "-m", f"workflow_scripts.alignment.{stage}", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["aligned.star", "aligned.xmd"])
+def test_a_written_list_read_back_and_applied_is_the_aligned_stack(written, name):
+    listed = open_particles(written / name)
+    angle_deg, shift_px = listed.poses()
+    every = np.arange(len(listed))
+    recorded, stack = listed.read(every), open_stack(written / "aligned.mrcs").read(every)
+    again = aligned(torch.from_numpy(recorded), angle_deg, shift_px).numpy()
+    assert np.abs(again - stack).max() < 1e-3 * stack.std()
+    assert (recorded - stack).std() > 0.5 * stack.std()  # the poses are no nothing
+    assert listed.ctf is not None
+
+
+def test_what_is_reported_is_what_was_done(written):
+    report = json.loads((written / "quality.json").read_text())
+    assert report["contrast"]["found"] == "dark"
+    assert report["phases_flipped"] == 30
+    quality = report["quality"]
+    assert list(quality["estimators"]) == ["corrected", "polar_joint"]
+    assert quality["estimator"] == "corrected"
+    assert set(quality["estimators"][quality["estimator"]]) >= {"half_set_resolution_a", "score", "fraction_resolved"}
+    average = open_stack(written / "average.mrc")
+    assert (average.n_images, average.box_px, average.pixel_size_a) == (1, 64, pytest.approx(own_particles.PIXEL_A))
+    assert (written / "before_after.png").read_bytes().startswith(b"\x89PNG")
+    assert open_particles(written / "aligned.star").pixel_size_a == own_particles.PIXEL_A

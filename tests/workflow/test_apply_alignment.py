@@ -1,0 +1,59 @@
+"""A user's particles in the DAG: which jobs follow, and what is said before any of them of a mistake."""
+
+import pytest
+import yaml
+
+from tests.alignment import own_particles
+from tests.workflow.running import copy_project, planned, snakemake
+
+WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
+FOLDER = "results/smoke/alignment/apply/mine"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = copy_project(tmp_path_factory.mktemp("apply"))
+    own_particles.stack(folder, count=20)
+    own_particles.write_list(folder / "own.star", 20)
+    return folder
+
+
+def configure(project, **changes):
+    entries = {"mine": {"particles": "own.star"} | changes}
+    (project / "my.yaml").write_text(yaml.safe_dump({"apply": {"alignment": entries}}))
+
+
+def test_the_particles_wait_for_the_corrected_arms_network_of_one_seed(project):
+    configure(project)
+    for target in ("alignment_apply", f"{FOLDER}/aligned.star"):
+        jobs = planned(project, *WORDS, target)
+        steps = ("alignment_pretrain", "alignment_finetune", "alignment_apply_prepare", "alignment_apply_stack")
+        assert {step: jobs.get(step) for step in steps} == dict.fromkeys(steps, 1)
+
+
+def test_a_changed_stack_behind_a_list_is_seen(project):
+    configure(project)
+    report = f"{FOLDER}/prepare/report.json"
+    done = snakemake(project, *WORDS, report)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert planned(project, *WORDS, report) == {}
+    own_particles.stack(project, count=20, seed=3)
+    assert planned(project, *WORDS, report) == {"alignment_apply_prepare": 1}
+
+
+MISTAKES = {
+    "an absent file": ({"particles": "absent.star"}, "apply.alignment.mine.particles: there is no file absent.star"),
+    "an absent reference": ({"reference": "no.mrc"}, "apply.alignment.mine.reference: there is no file no.mrc"),
+    "an unknown key": ({"particle": "own.star"}, "apply.alignment.mine.particle: there is no such key"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_stops_before_any_job(project, kind):
+    changes, sentence = MISTAKES[kind]
+    configure(project, **changes)
+    done = snakemake(project, "--dry-run", *WORDS, "alignment_apply")
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert sentence in text
+    assert "Traceback" not in text

@@ -1,0 +1,78 @@
+"""Poses, aligned stack and average of the user's particles, by the corrected arm's network and a baseline beside it."""
+
+from pydantic import Field
+
+from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, way_of
+from workflow_scripts.alignment.own_data import open_own, read_reference
+from workflow_scripts.alignment.own_estimators import estimators
+from workflow_scripts.alignment.own_output import write_aligned, write_average, write_lists, write_picture
+from workflow_scripts.alignment.own_settings import Apply
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_json, write_json
+from workflow_scripts.workflow.settings import Compute
+
+
+class Arguments(Apply, Compute):
+    """The entry of the configuration, and how it is worked on."""
+
+    name: str = Field(description="Name of the particles in the configuration.")
+    box_px: int = Field(ge=36, le=1024, description="Pixels along each side of the box in which the network works.")
+    batch_size: int = Field(ge=1, description="Images that are handled at once.")
+    rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
+
+
+def apply(job: Job[Arguments]) -> None:
+    """Write stack, lists, average and picture, and what can be said about them."""
+    arguments, report = job.arguments, read_json(job.input("report"))
+    sign = 1 if report["contrast"]["found"] == "bright" else -1
+    with leased_device(arguments.gpus) as device:
+        job.device = str(device)
+        own, _ = open_own(arguments, job.input("particles_file"), arguments.box_px, device, sign)
+        references = [read_reference(arguments, path, own) for path in job.inputs.get("reference_file", [])]
+        reference = references[0] if references else None
+        answers = {}
+        ways = estimators(job.input("weights"), arguments.batch_size, device)
+        for estimator, encode in ways.items():
+            way = way_of(own, encode, arguments.symmetry_fold, arguments.rounds, arguments.batch_size)
+            answers[estimator] = find_beside(own, way) if answers else find(own, way, reference)
+        name, found = next(iter(answers.items()))
+        written = write_aligned(job.outputs["stack"], own, found, arguments.batch_size)
+    write_lists(job.outputs["star"], job.outputs["xmd"], own, found)
+    pixel_size_a = own.particles.pixel_size_a
+    write_average(job.outputs["average"], found.average, pixel_size_a)
+    write_picture(job.outputs["png"], written, answers, pixel_size_a)
+    reports = {estimator: answer.quality(pixel_size_a) for estimator, answer in answers.items()}
+    for other in list(answers)[1:]:
+        reports[other] |= agreement(found, answers[other], 360 / arguments.symmetry_fold)
+    quality = {
+        "estimator": name,
+        "estimators": reports,
+        "halves_share_a_reference": reference is not None,
+        "share_at_largest_shift": at_edge(own, found),
+    }
+    write_json(job.outputs["quality"], report | {"name": arguments.name, "quality": quality})
+
+
+if __name__ == "__main__":
+    Command(
+        apply,
+        Arguments,
+        inputs={
+            "particles_file": "The stack (.mrcs), or the list of images (.star, .xmd).",
+            "report": "The report on them (.json).",
+            "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
+        },
+        outputs={
+            "stack": "The aligned stack (.mrcs).",
+            "star": "The poses for RELION (.star).",
+            "xmd": "The poses for Xmipp (.xmd).",
+            "average": "The average of the aligned particles (.mrc).",
+            "png": "Particles and averages before and after (.png).",
+            "quality": "The report on the files, and on the alignment (.json).",
+        },
+        optional_inputs={
+            "stack_files": "The stacks that the list names.",
+            "reference_file": "The image to begin from (.mrc, .png, .tif).",
+        },
+    ).main()

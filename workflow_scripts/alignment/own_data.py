@@ -1,0 +1,275 @@
+"""The user's particles as alignment wants them: density bright, phases flipped, in the network's box, in batches.
+
+Images stay in their files. What is looked at is a copy in the network's box, its spectrum cropped or padded; poses are
+counted in the user's pixels.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.alignment.centres import read_centre
+from workflow_scripts.alignment.grids import read_mrc
+from workflow_scripts.alignment.own_settings import Apply
+from workflow_scripts.alignment.particle_files import ParticleStack, open_particles
+from workflow_scripts.optics.ctf import ctf
+from workflow_scripts.workflow.errors import InputError
+
+SMALLEST_BOX_PX = 36  # the outermost ring of the spectrum is at 16 periods per box
+FEWEST = 4  # particles, two in each half
+_PIECE = 64  # images whose spectra are in memory at once
+_EDGE = 0.05  # of the box, over which a mask falls off
+_GUESS = 3.0  # standard errors below which contrast is a guess
+_SAME = 0.02  # two fields of view are one if they differ by less than this share
+_FLIPPED = ("rlnCtfDataArePhaseFlipped", "rlnCtfDataAreCtfPremultiplied")
+
+
+@dataclass(frozen=True)
+class OwnParticles:
+    """The user's particles on one device, read when they are asked for.
+
+    Attributes:
+        particles: the files, with sign and pixel size as settled.
+        work_px: side of the box in which they are compared.
+        flip: whether phases are flipped by the list's defocus.
+        largest_shift_px: along either axis, in the user's pixels.
+        mask_radius_px: of the particle, in the user's pixels; None is the whole box.
+        device: where images are worked on.
+    """
+
+    particles: ParticleStack
+    work_px: int
+    flip: bool
+    largest_shift_px: float
+    mask_radius_px: float | None
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    @property
+    def scale(self) -> float:
+        """The user's pixels in one of the work box."""
+        return self.particles.box_px / self.work_px
+
+    def subset(self, indices: np.ndarray) -> "OwnParticles":
+        """These particles alone, in this order, without the text of their list."""
+        return replace(self, particles=replace(self.particles, columns={}).subset(indices))
+
+    def raw(self, indices: np.ndarray) -> Tensor:
+        """Images as they are in the files, float32 (k, n, n), n the user's box."""
+        images = torch.from_numpy(self.particles.read(indices)).to(self.device)
+        return images * self.particles.sign
+
+    def corrected(self, indices: np.ndarray) -> Tensor:
+        """Images with density bright and phases flipped, (k, n, n) in the user's box."""
+        images = self.raw(indices) * self.particles.sign
+        if not self.flip:
+            return images
+        return torch.cat(
+            [
+                torch.fft.irfft2(torch.fft.rfft2(some) * self._phase(here), s=some.shape[1:])
+                for some, here in zip(images.split(_PIECE), _pieces(indices), strict=True)
+            ]
+        )
+
+    def read(self, indices: np.ndarray, scrambled: torch.Generator | None = None) -> Tensor:
+        """What is compared: (k, m, m) in the work box, of mean 0 and variance 1, masked with room for the shift.
+
+        An image with the same value everywhere stays 0.
+
+        Args:
+            scrambled: where it is given, the images get random phases before the mask.
+        """
+        images = torch.cat([in_box(some, self.work_px) for some in self.corrected(indices).split(_PIECE)])
+        images = images - images.mean(dim=(1, 2), keepdim=True)
+        spread = images.square().mean(dim=(1, 2), keepdim=True).sqrt()
+        images = torch.where(spread > 1e-6 * spread.max().clamp_min(1e-30), images / spread.clamp_min(1e-30), 0.0)
+        if scrambled is not None:
+            images = random_phases(images, scrambled)
+        if self.mask_radius_px is None:
+            return images
+        reach = self.mask_radius_px + math.sqrt(2) * self.largest_shift_px
+        return images * disc(self.work_px, reach / self.scale).to(self.device)
+
+    def reference_mask(self) -> Tensor:
+        """(m, m): 1 on the particle, falling to 0 around it."""
+        radius = self.particles.box_px / 2 if self.mask_radius_px is None else self.mask_radius_px
+        return disc(self.work_px, radius / self.scale).to(self.device)
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """Indices of one batch after the other."""
+        for start in range(0, len(self), size):
+            yield np.arange(start, min(start + size, len(self)))
+
+    def _phase(self, indices: np.ndarray) -> Tensor:
+        """±1, (k, n, n//2 + 1)."""
+        parameters = self.particles.ctf.subset(indices)
+        values = {
+            name: torch.from_numpy(getattr(parameters, name)).to(self.device)
+            for name in ("defocus_u_a", "defocus_v_a", "defocus_angle_deg", "voltage_kv", "cs_mm", "amplitude_contrast")
+        }
+        phase_shift = torch.from_numpy(parameters.phase_shift_deg).to(self.device)
+        transfer = ctf(self.particles.box_px, self.particles.pixel_size_a, **values, phase_shift_deg=phase_shift)
+        return torch.where(transfer < 0, -1.0, 1.0)
+
+
+def open_own(
+    settings: Apply, particles: Path, work_px: int, device: torch.device | str = "cpu", sign: int | None = None
+) -> tuple[OwnParticles, dict[str, Any]]:
+    """The particles that an entry describes, and what was found in their files, as plain JSON.
+
+    Args:
+        particles: the file that `settings.particles` names.
+        work_px: the network's box.
+        sign: 1 or −1 where it is known whether density is bright; None settles it by `settings.contrast`.
+
+    Raises:
+        InputError: a file is broken, or they cannot be aligned with these settings.
+    """
+    found = open_particles(particles)
+    box = found.box_px
+    if len(found) < FEWEST:
+        raise InputError(f"{particles}: has {len(found)} particles, expected at least {FEWEST}; give more of them")
+    if box < SMALLEST_BOX_PX:
+        raise InputError(
+            f"{particles}: has images of {box} × {box} pixels, expected at least {SMALLEST_BOX_PX}; extract with a"
+            " larger box, or a smaller pixel"
+        )
+    remarks = list(found.remarks)
+    found = replace(found, pixel_size_a=_pixel_size(settings, found, remarks))
+    largest = box / 4 if settings.largest_shift_px is None else settings.largest_shift_px
+    if largest > box / 2:
+        raise InputError(
+            f"largest_shift_px: is {largest:g}, but the images of {particles} are {box} px wide; give {box // 2} at"
+            " most"
+        )
+    if settings.mask_radius_px is not None and settings.mask_radius_px > box / 2:
+        raise InputError(
+            f"mask_radius_px: is {settings.mask_radius_px:g}, but the images of {particles} are {box} px wide; give"
+            f" {box // 2} at most, or leave it out"
+        )
+    flip = settings.ctf == "auto" and found.ctf is not None
+    done = [label for label in _FLIPPED if "1" in found.columns.get(label, [])]
+    if flip and done:
+        flip = False
+        remarks.append(f"{particles}: {done[0]} says that phases are flipped already; they are left as they are")
+    contrast: dict[str, Any] = {"stated": settings.contrast}
+    if sign is None and settings.contrast == "auto":
+        sign, certainty = found.density_sign()
+        contrast["standard_errors"] = certainty if math.isfinite(certainty) else None
+        if certainty < _GUESS:
+            remarks.append(
+                f"{particles}: whether density is bright or dark is a guess (the centre differs from the rim by"
+                f" {certainty:.1f} standard errors); state contrast"
+            )
+    elif sign is None:
+        sign = 1 if settings.contrast == "bright" else -1
+    own = OwnParticles(found.with_sign(sign), work_px, flip, largest, settings.mask_radius_px, torch.device(device))
+    return own, {
+        "particles": len(found),
+        "box_px": box,
+        "work_box_px": work_px,
+        "pixel_size_a": found.pixel_size_a,
+        "contrast": {"found": "bright" if sign > 0 else "dark", **contrast},
+        "with_ctf": 0 if found.ctf is None else len(found),
+        "phases_flipped": len(found) if flip else 0,
+        "largest_shift_px": largest,
+        "remarks": remarks,
+    }
+
+
+def check_images(own: OwnParticles, batch_size: int) -> list[str]:
+    """Read every image once; remarks on those that show nothing.
+
+    Raises:
+        InputError: an image cannot be read, is not finite, or all are constant.
+    """
+    empty: list[int] = []
+    for indices in own.batches(batch_size):
+        images = own.particles.read(indices)
+        empty += own.particles.rows[indices[images.max(axis=(1, 2)) <= images.min(axis=(1, 2))]].tolist()
+    if len(empty) == len(own):
+        raise InputError(
+            f"{own.particles.path}: every image holds one value everywhere, expected particles; extract them again"
+        )
+    if not empty:
+        return []
+    return [f"{own.particles.path}: {len(empty)} images hold one value everywhere, the first in row {empty[0]}"]
+
+
+def read_reference(settings: Apply, path: Path, own: OwnParticles) -> Tensor:
+    """The user's reference in the work box (m, m), density bright.
+
+    Raises:
+        InputError: it is no such image, or an .mrc of another field of view.
+    """
+    field_a = own.particles.box_px * own.particles.pixel_size_a
+    if path.suffix.lower() == ".mrc":
+        image, size_a = read_mrc(path, 2)
+        if size_a > 0 and abs(image.shape[-1] * size_a / field_a - 1) > _SAME:
+            raise InputError(
+                f"{path}: shows {image.shape[-1] * size_a:.4g} Å, but the particles' boxes {field_a:.4g} Å; crop or pad"
+                " it to their field of view"
+            )
+    found = read_centre(path, own.work_px, 1.0, dark_on_light=settings.reference_contrast == "dark")
+    return found.image.to(own.device)
+
+
+def in_box(images: Tensor, m: int) -> Tensor:
+    """Images (k, n, n) on m × m pixels over the same field, their centre [n//2, n//2] staying at [m//2, m//2].
+
+    The spectrum is cropped or padded with zeros; the frequency of an even box that has no partner is left out.
+    """
+    n = images.shape[-1]
+    if n == m:
+        return images
+    common = (min(n, m) - 1) // 2
+    spectra = torch.fft.rfft2(images.roll((-(n // 2), -(n // 2)), dims=(1, 2)))
+    target = spectra.new_zeros(len(images), m, m // 2 + 1)
+    target[:, : common + 1, : common + 1] = spectra[:, : common + 1, : common + 1]
+    target[:, m - common :, : common + 1] = spectra[:, n - common :, : common + 1]
+    return torch.fft.irfft2(target, s=(m, m)).roll((m // 2, m // 2), dims=(1, 2)) * (m / n) ** 2
+
+
+def random_phases(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (k, n, n) with the same power at every frequency and the phases of white noise.
+
+    Args:
+        generator: on the CPU.
+    """
+    noise = torch.fft.rfft2(torch.randn(images.shape, generator=generator).to(images.device))
+    phases = noise / noise.abs().clamp_min(1e-20)
+    return torch.fft.irfft2(torch.fft.rfft2(images).abs() * phases, s=images.shape[1:])
+
+
+def disc(n: int, radius_px: float) -> Tensor:
+    """(n, n): 1 within the radius less the edge, 0 beyond it, a cosine between; never beyond the inscribed circle."""
+    axis = torch.arange(n, dtype=torch.float32) - n // 2
+    width = _EDGE * n
+    outer = min(radius_px + width / 2, n / 2)
+    distance = torch.hypot(axis[:, None], axis)
+    return 0.5 + 0.5 * torch.cos(math.pi * ((distance - outer) / width + 1).clamp(0, 1))
+
+
+def _pixel_size(settings: Apply, found: ParticleStack, remarks: list[str]) -> float:
+    own, stated = found.pixel_size_a, settings.pixel_size_a
+    if stated is None and own is None:
+        raise InputError(f"{found.path}: neither list nor header states a pixel size; set pixel_size_a")
+    if stated is None:
+        return own
+    if own is None:
+        remarks[:] = [remark for remark in remarks if "no pixel size" not in remark]
+    elif abs(own / stated - 1) > 0.01:
+        remarks.append(f"{found.path}: states pixels of {own:g} Å; pixel_size_a, {stated:g} Å, is taken instead")
+    return stated
+
+
+def _pieces(indices: np.ndarray) -> list[np.ndarray]:
+    return [indices[start : start + _PIECE] for start in range(0, len(indices), _PIECE)]
