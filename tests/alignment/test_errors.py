@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from workflow_scripts.alignment.errors import (
     circular_mean,
     circular_median,
+    recipe_error_deg,
     rotation_error_deg,
     rotation_error_deg_mod180,
     shift_error_px,
@@ -80,3 +81,11 @@ def test_what_does_not_fit_is_refused():
         symmetry_period_deg(0)
     with pytest.raises(ValueError, match="shifts"):
         shift_error_px(np.zeros(3), np.zeros((3, 2)), np.zeros((2, 2)))
+
+
+def test_the_recipes_report_flatters_an_offset_and_punishes_wraps():
+    true = np.linspace(0, 179, 64)
+    assert recipe_error_deg(true + 30, true) == pytest.approx(0)  # an estimator that is off by 30° is called perfect
+    said = np.where(true > 170, true - 180, true)  # the same angles, written otherwise
+    assert rotation_error_deg(said, true, 180.0, relative=True) == pytest.approx(0, abs=1e-6)
+    assert recipe_error_deg(said, true).mean() > 3

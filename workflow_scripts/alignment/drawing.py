@@ -18,6 +18,7 @@ EXAMPLES = (
 )
 ORDER = ("polar_pairwise", "polar_joint", "published", "corrected", "true_poses")
 LINES = {"pairwise": ":", "joint": "-"}
+OWN_LOSS = "own_loss_deg"
 ANGLE, SHIFT, RESOLUTION, CORRELATION = (
     *("rotation_error_deg_mod180", "shift_error_px"),
     *("frc_resolution_a", "average_correlation"),
@@ -62,7 +63,7 @@ def source_table(metrics: pd.DataFrame, headline_snr: float) -> pd.DataFrame:
         "b": mean & every & real & way & (table["metric"] == ANGLE),
         "c": mean & every & real & way & (table["metric"] == SHIFT),
         "e": value & every & white & real & ~all_images & (table["metric"] == RESOLUTION),
-        "f": mean & control & (table["metric"] == ANGLE),
+        "f": control & (mean & (table["metric"] == ANGLE) | (table["metric"] == OWN_LOSS)),
         "g": value & control & (table["metric"] == CORRELATION),
     }
     parts["e"] &= table["snr"] == headline_snr
@@ -172,9 +173,10 @@ def _by_images(axis: Axes, points: pd.DataFrame) -> None:
     axis.set_xscale("log")
     axis.set_xticks(sizes, labels=[f"{size:g}" for size in sizes])
     axis.minorticks_off()
-    axis.set(xlabel="images in the average", ylabel="FRC 0.5 with truth (Å)")
+    axis.set(xlabel="images in the average", ylabel="FRC 0.5 with truth (Å)", yscale="log")
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.set_title(f"n = {int(points['n'].min())} particles")
-    axis.legend()
+    axis.legend(loc="center right")
 
 
 def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
@@ -188,7 +190,8 @@ def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
         )
         axis.plot([place] * len(said), said["value"], linestyle="none", **estimator_style(name))
         staged = name in ("published", "corrected") and isinstance(way, str)
-        names.append(f"{name}, {way}" if staged else name)
+        own = "its own loss" if (group["metric"] == OWN_LOSS).any() else way
+        names.append(f"{name}, {own}" if staged or own != way else name)
     axis.set_xticks(range(len(names)), labels=names, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_xlim(-0.6, len(names) - 0.4)
 

@@ -7,6 +7,8 @@ offset of an estimator that names relative angles is none, and none is taken fro
 
 import numpy as np
 
+_RECIPE_BATCH = 32
+
 
 def circular_difference(first_deg: np.ndarray, second_deg: np.ndarray, period_deg: float = 360.0) -> np.ndarray:
     """first − second in [−period/2, period/2)."""
@@ -59,6 +61,23 @@ def rotation_error_deg(
 def rotation_error_deg_mod180(estimate_deg: np.ndarray, true_deg: np.ndarray, relative: bool = False) -> np.ndarray:
     """Absolute error (N,) of angles known mod 180; chance is 45°."""
     return rotation_error_deg(estimate_deg, true_deg, 180.0, relative)
+
+
+def recipe_error_deg(estimate_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
+    """What the published evaluation reports: the offset is the mean error of every 32 pairs against the truth, an
+    arithmetic mean of circular numbers, and of |d| and |d ± 180| the smaller counts, which is wrong near wraps.
+
+    Args:
+        estimate_deg, true_deg: (N,), as they come.
+
+    Returns:
+        (N,), degrees.
+    """
+    difference = np.asarray(estimate_deg, dtype=np.float64) - np.asarray(true_deg, dtype=np.float64)
+    batches = np.arange(len(difference)) // _RECIPE_BATCH
+    offset = np.bincount(batches, difference) / np.bincount(batches)
+    difference = difference - offset[batches]
+    return np.abs(difference[:, None] - np.array([0.0, 180.0, -180.0])).min(axis=1)
 
 
 def symmetry_period_deg(order: int, spectrum: bool = False) -> float:

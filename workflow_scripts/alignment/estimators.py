@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ class Estimator(Protocol):
 
     def joint_deg(self, images: Tensor) -> Tensor | None:
         """Angles (N,) mod 180 up to one offset, degrees, found from all images together; None where it has none."""
+
+
+@runtime_checkable
+class JudgesItself(Protocol):
+    """An estimator that was trained by a loss which needs no truth."""
+
+    def own_loss_deg(self, images: Tensor) -> float:
+        """What that loss says of its answers to images (N, n, n), degrees."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +95,16 @@ def answers(estimator: Estimator, images: Tensor) -> dict[str, np.ndarray]:
         images: float32 (N, n, n), N ≥ 4.
 
     Returns:
-        pair_deg (N − 1,) where it compares pairs; where it aligns jointly angle_deg (N,) in [0, 360) ([0, 180) where
-        the branch stays unresolved), shift_px (N, 2), score (N,), average (n, n), and half_angle_deg (N,) and
-        half_shift_px (N, 2), the poses of each image within its own half.
+        pair_deg (N − 1,) where it compares pairs; own_loss_deg () where it has a loss without truth; where it aligns
+        jointly angle_deg (N,) in [0, 360) ([0, 180) where the branch stays unresolved), shift_px (N, 2), score (N,),
+        average (n, n), and half_angle_deg (N,) and half_shift_px (N, 2), the poses of each image within its own half.
     """
     found: dict[str, Tensor] = {}
     pairs = estimator.pair_deg(images)
     if pairs is not None:
         found["pair_deg"] = torch.remainder(pairs, 180)
+    if isinstance(estimator, JudgesItself):
+        found["own_loss_deg"] = torch.tensor(estimator.own_loss_deg(images))
     aligned = _aligned(estimator, images)
     if aligned is not None:
         poses, average = aligned

@@ -38,6 +38,7 @@ def evaluate(job: Job[Evaluate]) -> None:
     null = average_quality.strangers(clean.box_px, stacks[-1].pixel_size_a, settings)
     rows += average_quality.quality_rows(real, centres, null, settings)
     rows += average_quality.control_rows(noise, pure, centres, null, settings)
+    rows += evaluation.own_loss_rows(job.inputs["predictions"], stacks, settings)
     write_metrics(with_headline(rows, evaluation.headline(settings)), job.outputs["metrics"])
     write_arrays(job.outputs["examples"], examples.gathered(errors, found, centres, settings))
 

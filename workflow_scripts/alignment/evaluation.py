@@ -6,7 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px, summary, symmetry_period_deg
+from workflow_scripts.alignment.errors import (
+    recipe_error_deg,
+    rotation_error_deg,
+    shift_error_px,
+    summary,
+    symmetry_period_deg,
+)
 from workflow_scripts.alignment.labels import NOISE_ONLY, LabelledStack
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
@@ -18,11 +24,12 @@ PAIRWISE, JOINT = "pairwise", "joint"
 # What each stage of a learned estimator is for, and its name in conditions, where it answers the other way.
 OWN_WAY = {"pretrained": PAIRWISE, "finetuned": JOINT, "pairwise": PAIRWISE, "joint": JOINT}
 STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
-MOD180, WHOLE, SHIFT, RATIO = (
+MOD180, WHOLE, SHIFT, RATIO, RECIPE = (
     *("rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"),
-    "joint_over_pairwise_error",
+    *("joint_over_pairwise_error", "rotation_error_deg_recipe"),
 )
-UNITS = {MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1"}
+OWN_LOSS = "own_loss_deg"  # of the published arm: errors in its own answers, not against any truth
+UNITS = {MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1", RECIPE: "deg"}
 _WHAT = {
     PAIRWISE: ("pair_deg",),
     JOINT: ("angle_deg", "shift_px", "average", "half_angle_deg", "half_shift_px"),
@@ -94,6 +101,30 @@ def read_answers(path: Path, stacks: Sequence[LabelledStack]) -> Iterator[Answer
                 )
 
 
+def own_loss_rows(paths: Sequence[Path], stacks: Sequence[LabelledStack], settings: Evaluate) -> list[dict]:
+    """What a loss without truth says of the estimator that it trained: of pure noise, and at the headline."""
+    rows = []
+    for path in paths:
+        about = read_arrays(path, ["estimator", "seed", "stages"])
+        with np.load(path, allow_pickle=False) as archive:
+            held = {name: float(archive[name]) for name in archive.files if name.endswith("/own_loss_deg")}
+        stages = about["stages"].tolist()
+        for stage in stages:
+            said = {stack.name: held.get(f"{stage}/{stack.name}/own_loss_deg") for stack in stacks}
+            if said.get(NOISE_ONLY) is None:
+                continue
+            named = {"stage": STAGES[stage]} if stage != stages[-1] else {}
+            alike = [
+                said[stack.name] for stack in stacks if (stack.noise, stack.snr) == ("white", settings.headline_snr)
+            ]
+            at = {"noise": "white", "particle": "all", "snr": settings.headline_snr}
+            for value, n, where in ((said[NOISE_ONLY], 1, {"control": "noise"}), (np.mean(alike), len(alike), at)):
+                text = condition(**where, **named)
+                rest = {"condition": text, "seed": int(about["seed"]), "n": n}
+                rows.append(metric_row(str(about["estimator"]), OWN_LOSS, "deg", float(value), **rest))
+    return rows
+
+
 def errors_of(answer: Answer) -> list[Errors]:
     """Errors of the angles mod 180, and where branch and shift are answered those over 360° and of the shift.
 
@@ -103,8 +134,11 @@ def errors_of(answer: Answer) -> list[Errors]:
     fold = answer.stack.symmetry_fold
     spectral, whole = symmetry_period_deg(fold, spectrum=True), symmetry_period_deg(fold)
     if answer.alignment == PAIRWISE:
-        found = rotation_error_deg(answer.values["pair_deg"], angle_deg[:-1] - angle_deg[1:], spectral, relative=True)
-        return [Errors(answer, MOD180, spectral, found)]
+        said, true = answer.values["pair_deg"], angle_deg[:-1] - angle_deg[1:]
+        found = [Errors(answer, MOD180, spectral, rotation_error_deg(said, true, spectral, relative=True))]
+        if spectral == _FULL[RECIPE]:  # the recipe knows no symmetry
+            found.append(Errors(answer, RECIPE, spectral, recipe_error_deg(said, np.remainder(true, 180))))
+        return found
     estimate_deg, estimate_px = answer.values["angle_deg"], answer.values["shift_px"]
     return [
         Errors(answer, MOD180, spectral, rotation_error_deg(estimate_deg, angle_deg, spectral)),
@@ -191,7 +225,8 @@ def _last_way(rows: list[dict]) -> list[dict]:
     joint = {row["estimator"] for row in rows if f"alignment={JOINT}" in row["condition"]}
     found = []
     for row in rows:
-        last = JOINT if row["estimator"] in joint else PAIRWISE
+        # The recipe reports pairs alone
+        last = JOINT if row["estimator"] in joint and row["metric"] != RECIPE else PAIRWISE
         if f"alignment={last};" in row["condition"] and "stage=" not in row["condition"]:
             found.append(row | {"condition": _without_alignment(row["condition"])})
     return found
@@ -205,5 +240,5 @@ def _without_alignment(text: str) -> str:
     return ";".join(pair for pair in text.split(";") if not pair.startswith("alignment="))
 
 
-_FULL = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0}
+_FULL = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0, RECIPE: 180.0}
 _STATISTICS = {"mean": np.mean, "median": np.median, "p90": lambda values: float(np.percentile(values, 90))}
