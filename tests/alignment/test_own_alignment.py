@@ -86,7 +86,7 @@ def written(tmp_path_factory):
     outputs = {"stack": "aligned.mrcs", "star": "aligned.star", "xmd": "aligned.xmd", "average": "average.mrc"}
     outputs |= {"png": "before_after.png", "quality": "quality.json", "provenance": "provenance.json"}
     weights = folder / "weights.safetensors"
-    network = NetworkSettings(rings=12, width=4, layers=1, recipe_widths=(2, 2))
+    network = NetworkSettings(rings=12, width=4, layers=1, recipe_px=16, recipe_mask_widths=(2,), recipe_widths=(2, 2))
     about = describe_network(network, "corrected")
     save_weights(make_network(network, VARIANTS["corrected"], 0).state_dict(), weights, about)
     files = [word for name, file in outputs.items() for word in (f"--{name}", out / file)]

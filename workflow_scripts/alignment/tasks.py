@@ -173,7 +173,7 @@ class DisturbanceTask:
         """The recipe's loss on pairs that were trained on too."""
         generator = torch.Generator(self._device).manual_seed(0)
         rows = torch.arange(self._validation_pairs, device=self._device)
-        return float(self.loss(model, self.batch(rows, generator)))
+        return self.loss(model, self.batch(rows, generator)).item()
 
 
 def turned_with_noise(images: Tensor, angle_deg: Tensor) -> Tensor:
