@@ -190,8 +190,8 @@ def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
         )
         axis.plot([place] * len(said), said["value"], linestyle="none", **estimator_style(name))
         staged = name in ("published", "corrected") and isinstance(way, str)
-        own = "its own loss" if (group["metric"] == OWN_LOSS).any() else way
-        names.append(f"{name}, {own}" if staged or own != way else name)
+        own = (group["metric"] == OWN_LOSS).any()
+        names.append(f"{name}, its own loss" if own else f"{name}, {way}" if staged else name)
     axis.set_xticks(range(len(names)), labels=names, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_xlim(-0.6, len(names) - 0.4)
 
