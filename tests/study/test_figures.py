@@ -21,7 +21,7 @@ from workflow_scripts.workflow.errors import InputError
 
 METHODS = {
     "diffractive_imaging": ["published", "corrected", "zeros", "ridge", "dpc", "ptychography"],
-    "alignment": ["published", "corrected", "zeros", "polar_pairwise", "polar_joint", "true_poses"],
+    "alignment": ["published", "corrected", "polar_pairwise", "polar_joint", "true_poses"],
     "potential": ["published", "corrected", "metadata_mean", "icom", "unet"],
     "background": [
         *("published", "corrected", "gaussian", "median_2", "median_4", "median_16", "eigen_flats", "unet"),
