@@ -1,0 +1,1 @@
+"""X-ray nano-CT tiles without their background: a conditional diffusion model of the flat field."""

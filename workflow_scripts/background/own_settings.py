@@ -1,0 +1,63 @@
+"""Settings of one entry of apply.background: the user's own tiles."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.workflow.settings import Settings
+
+STACKS = (".tif", ".tiff", ".xrm", ".txrm")
+Px = Annotated[int, Field(ge=0)]
+
+
+class Apply(Settings):
+    """Raw tiles of the user's, from their files to corrected tiles and a mosaic."""
+
+    tiles: str = Field(description="Folder of tiles (.tif, .tiff, .xrm), or a stack: a multi-page .tif or a .txrm.")
+    layout: str | None = Field(
+        default=None,
+        description="Stage layout of the tiles (TileConfiguration.txt); null makes no mosaic unless grid is given.",
+    )
+    grid: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        description="Rows and columns of tiles taken row by row, where there is no layout: overlaps are registered.",
+    )
+    overlap_share: float = Field(
+        default=0.1, gt=0, lt=0.9, description="Expected overlap of neighbours in the grid, share of a tile."
+    )
+    references: str | None = Field(
+        default=None, description="Folder or stack of images without a specimen; null has none."
+    )
+    dark: str | None = Field(default=None, description="Folder, stack or image of dark frames; null takes dark_counts.")
+    dark_counts: float = Field(default=0.0, ge=0, description="Mean of the dark frame where there is none, counts.")
+    neighbours: int = Field(
+        default=2, ge=2, le=64, description="Tiles that condition each answer: the tile and the nearest in their order."
+    )
+    open_beam_px: tuple[Px, Px, Px, Px] | None = Field(
+        default=None,
+        description="Region of open_beam_tile without a specimen [top, left, bottom, right], px: makes the scale absolute.",
+    )
+    open_beam_tile: str | None = Field(default=None, description="Name of the tile with the open-beam region.")
+    finetune: Literal["auto", "references", "tiles", "none"] = Field(
+        default="auto",
+        description="What the network is shown before it answers: the references, the tiles themselves (at least 4), or"
+        " nothing; auto takes references, else tiles.",
+    )
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Apply":
+        if self.layout is not None and self.grid is not None:
+            raise ValueError("grid: is for tiles without a layout, but layout is given too")
+        if (self.open_beam_px is None) != (self.open_beam_tile is None):
+            raise ValueError("open_beam_px and open_beam_tile belong together, but only one is given")
+        if self.open_beam_px and (
+            self.open_beam_px[2] <= self.open_beam_px[0] or self.open_beam_px[3] <= self.open_beam_px[1]
+        ):
+            raise ValueError("open_beam_px: must be [top, left, bottom, right] with bottom > top and right > left")
+        if self.finetune == "references" and self.references is None:
+            raise ValueError("finetune: is references, but references is null")
+        return self
+
+    def files(self) -> dict[str, str]:
+        """The files that it names, by key; folders are looked at by the job that reads them."""
+        return {} if self.layout is None else {"layout": self.layout}

@@ -1,0 +1,121 @@
+"""Settings of the six stages of the background."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from workflow_scripts.background.own_settings import Apply as Apply  # the settings of one entry of apply.background
+from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.workflow.settings import Settings
+
+VariantName = Literal["published", "corrected"]
+BaselineName = Literal["gaussian", "median_2", "median_4", "median_16", "eigen_flats", "unet"]
+Split = Literal["train", "test"]
+
+
+class Synthesize(Settings):
+    """Specimens and flat fields to raw tiles whose parts are known."""
+
+    side_px: int = Field(ge=32, le=1024, multiple_of=16, description="Pixels along each side of a tile.")
+    train_shards: int = Field(ge=1, le=400, description="Files of training data, made in parallel.")
+    specimens: int = Field(ge=16, description="Specimens in a training file, from which pieces are cut.")
+    instruments: int = Field(
+        ge=4, description="Microscopes in a training file, each with a session of its own; a quarter of them validate."
+    )
+    times: int = Field(ge=2, description="Moments at which the drifting flat field of a session is recorded.")
+    test_instruments: int = Field(
+        ge=1,
+        description="Tested microscopes: a later session of each tests, an earlier one is kept for finetuning.",
+    )
+    test_tiles: int = Field(ge=16, description="Tiles of every tested session, one after the other as it drifts.")
+    references: int = Field(ge=4, description="Images without a specimen, of every tested session and of the earlier.")
+    dose_min: float = Field(gt=0, description="Smallest dose of an open pixel, photons.")
+    dose_max: float = Field(gt=0, le=60000, description="Largest, photons.")
+    dark: float = Field(ge=0, description="Mean of the dark frame, counts.")
+    drift: float = Field(
+        ge=0, le=10, description="Drift of a session from its first tile to its last, in units of a typical one."
+    )
+    seed: int = Field(ge=0, description="Seed of specimens, microscopes, doses and counts.")
+
+    @model_validator(mode="after")
+    def _range_fits(self) -> "Synthesize":
+        if self.dose_min > self.dose_max:
+            raise ValueError("dose_min must not exceed dose_max")
+        return self
+
+
+class UnetSettings(Settings):
+    """A lean U-net on blocks of pixels."""
+
+    block_px: int = Field(ge=1, le=4, description="Side of the blocks of pixels that enter as channels, px.")
+    widths: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = Field(
+        min_length=1, description="Channels at the blocks' resolution and after each halving, multiples of 8."
+    )
+
+
+class MonaiSettings(Settings):
+    """MONAI's DiffusionModelUNet with the recipe's layout."""
+
+    base: int = Field(ge=32, multiple_of=32, description="Channels at full resolution; multiplied by 1, 2, 2, 4, 4.")
+
+
+class NetworkSettings(Settings):
+    """The network, the same in both arms."""
+
+    kind: Literal["unet", "monai"] = Field(description="Which of the two networks below both arms train.")
+    unet: UnetSettings = Field(description="The lean U-net; also the baseline of that name.")
+    monai: MonaiSettings = Field(description="The recipe's network.")
+
+
+class Pretrain(TrainingSettings):
+    """The network, trained on synthetic sessions."""
+
+    network: NetworkSettings = Field(description="The network, the same in both arms.")
+    pairs: int = Field(ge=8, description="Training items (N tiles of one session) in an epoch.")
+    validation_pairs: int = Field(ge=8, description="Items that choose the weights, of sessions kept for them.")
+    largest_set: int = Field(ge=2, le=64, description="Largest number of tiles in an item of the corrected arm.")
+
+
+class Finetune(TrainingSettings):
+    """The network, shown flat fields of earlier sessions of the tested microscopes."""
+
+    pairs: int = Field(ge=8, description="Training items in an epoch.")
+    validation_pairs: int = Field(ge=8, description="Items that choose the weights.")
+
+
+class Predict(Settings):
+    """The log flat field of the test tiles by every estimator."""
+
+    batch_size: int = Field(ge=1, description="Images that go through a network at once.")
+    steps: int = Field(ge=1, le=1000, description="Steps of the corrected arm's sampler.")
+    samples: int = Field(
+        ge=2, le=64, description="Samples of the corrected arm: their mean answers, their spread is the uncertainty."
+    )
+    curve_steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        min_length=2,
+        description="Numbers of steps for the curve of quality, rising; the last is what the others are compared with.",
+    )
+    curve_tiles: int = Field(ge=1, description="Tiles of every tested session behind that curve.")
+    seed: int = Field(ge=0, description="Seed of the samplers.")
+
+    @field_validator("curve_steps")
+    @classmethod
+    def _rise(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if list(steps) != sorted(set(steps)):
+            raise ValueError("curve_steps must rise")
+        return steps
+
+
+class Evaluate(Settings):
+    """Estimates against the truth."""
+
+    baselines: tuple[BaselineName, ...] = Field(
+        description="Estimators beside the arms: gaussian (blur of the tile), median_2, median_4 and median_16 (median"
+        " of so many tiles), eigen_flats (from references), unet (regression instead of diffusion)."
+    )
+    bootstrap_samples: int = Field(ge=100, description="Resamplings of the sessions for every interval.")
+    seed: int = Field(ge=0, description="Seed of the bootstrap.")
+
+
+class Plot(Settings):
+    """The figures."""

@@ -1,0 +1,109 @@
+"""The files of the stage synthesize.
+
+Training files (`read_bank`):
+
+| array | type, shape | meaning |
+|---|---|---|
+| log_transmission | float32 (S, P, P) | specimens, larger than a tile: ln T ≤ 0 but for Fresnel edges |
+| log_flat | float32 (K, J, H, W) | ln of the flat fields of K sessions at J moments; mean of the first 0 |
+| held_out | bool (K,) | earlier sessions of the tested microscopes, for finetuning alone |
+| dose | float64 (2,) | smallest and largest dose of an open pixel, photons |
+| dark | float64 () | mean of the dark frame, counts |
+
+Test file (`read_tiles`), one row a tested session:
+
+| array | type, shape | meaning |
+|---|---|---|
+| counts | float32 (K, M, H, W) | raw tiles, in the order in which they were taken |
+| log_transmission, log_flat | float32 (K, M, H, W) | their parts |
+| open_beam | int64 (K, M, 4) | a region without specimen [top, left, bottom, right], px; zeros where there is none |
+| references | float32 (K, R, H, W) | images without specimen of the same session, counts |
+| earlier_references | float32 (K, R, H, W) | of an earlier session of the same microscope, counts |
+| dose | float64 (K,) | of an open pixel, photons |
+| dark | float64 () | mean of the dark frame, counts |
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What training pairs are made of; shapes and units as in the file."""
+
+    log_transmission: np.ndarray
+    log_flat: np.ndarray
+    held_out: np.ndarray
+    dose: tuple[float, float]
+    dark: float
+
+
+@dataclass(frozen=True)
+class RawTiles:
+    """The tiles that judge; shapes and units as in the file."""
+
+    counts: np.ndarray
+    log_transmission: np.ndarray
+    log_flat: np.ndarray
+    open_beam: np.ndarray
+    references: np.ndarray
+    earlier_references: np.ndarray
+    dose: np.ndarray
+    dark: float
+
+
+def read_bank(paths: Sequence[Path]) -> Bank:
+    """The specimens and sessions of all training files in their order.
+
+    Raises:
+        InputError: a file is broken, holds what is not a finite number, or does not fit the first.
+    """
+    parts = [_read(path, Bank, _BANK) for path in paths]
+    for path, arrays in zip(paths, parts, strict=True):
+        for name in ("log_transmission", "log_flat"):
+            if arrays[name].shape[1:] != parts[0][name].shape[1:]:
+                raise InputError(f"{path}: {name} has another size than in {paths[0]}; synthesize again")
+        if not np.array_equal(arrays["dose"], parts[0]["dose"]) or arrays["dark"] != parts[0]["dark"]:
+            raise InputError(f"{path}: dose or dark differ from those in {paths[0]}; synthesize again")
+    joined = {
+        name: np.concatenate([arrays[name] for arrays in parts])
+        for name in ("log_transmission", "log_flat", "held_out")
+    }
+    return Bank(**joined, dose=tuple(parts[0]["dose"].tolist()), dark=float(parts[0]["dark"]))
+
+
+def read_tiles(path: Path) -> RawTiles:
+    """The test file.
+
+    Raises:
+        InputError: it is broken, or holds what is not a finite number.
+    """
+    arrays = _read(path, RawTiles, _TILES)
+    return RawTiles(**arrays | {"dark": float(arrays["dark"])})
+
+
+def _read(path: Path, kind: type, shapes) -> dict[str, np.ndarray]:
+    arrays = read_arrays(path, tuple(kind.__dataclass_fields__))
+    for name, (dims, dtype) in shapes.items():
+        if arrays[name].ndim != dims or 0 in arrays[name].shape or arrays[name].dtype.kind not in dtype:
+            raise InputError(
+                f"{path}: {name} is {arrays[name].dtype} {arrays[name].shape}, expected {dims} axes; synthesize again"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"{path}: {name} holds what is not a finite number; synthesize again")
+    return arrays
+
+
+_BANK = {"log_transmission": (3, "f"), "log_flat": (4, "f"), "held_out": (1, "b"), "dose": (1, "f"), "dark": (0, "f")}
+_TILES = {
+    **dict.fromkeys(("counts", "log_transmission", "log_flat", "references", "earlier_references"), (4, "f")),
+    "open_beam": (3, "i"),
+    "dose": (1, "f"),
+    "dark": (0, "f"),
+}
