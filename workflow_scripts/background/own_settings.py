@@ -35,7 +35,7 @@ class Apply(Settings):
     )
     open_beam_px: tuple[Px, Px, Px, Px] | None = Field(
         default=None,
-        description="Region of open_beam_tile without a specimen [top, left, bottom, right], px: makes the scale absolute.",
+        description="Region of open_beam_tile without a specimen [top, left, bottom, right], px; sets the scale.",
     )
     open_beam_tile: str | None = Field(default=None, description="Name of the tile with the open-beam region.")
     finetune: Literal["auto", "references", "tiles", "none"] = Field(
