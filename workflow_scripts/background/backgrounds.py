@@ -51,7 +51,7 @@ def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 
         total -= _between(generator, 0.03, 0.3) * torch.sigmoid((_between(generator, 0.005, 0.03) - away) * 2 * side_px)
     corner = (1 - y if _between(generator, 0, 1) < 0.5 else y) + (1 - x if _between(generator, 0, 1) < 0.5 else x)
     dark = torch.sigmoid((_between(generator, -0.1, 0.12) - corner) * side_px)
-    return severity * (total - _between(generator, 0.3, 2.0) * dark)
+    return severity * (total - _between(generator, 0.3, 1.5) * dark)
 
 
 def draw_session(log_detector: Tensor, generator: torch.Generator, severity: float = 1.0) -> Session:
@@ -115,7 +115,7 @@ def _edge(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
     for away in (y, 1 - y, x, 1 - x):
         if _between(generator, 0, 1) < 0.5:
             lit = torch.sigmoid((away - _between(generator, 0.0, 0.15)) / _between(generator, 0.01, 0.05))
-            total = total + torch.log(1 - _between(generator, 0.3, 0.85) * (1 - lit))
+            total = torch.minimum(total, torch.log(1 - _between(generator, 0.3, 0.75) * (1 - lit)))
     return total
 
 

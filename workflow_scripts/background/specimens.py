@@ -17,7 +17,7 @@ def log_transmission(count: int, side_px: int, generator: torch.Generator) -> Te
 
     A fifth of them is bare. The others are the projection of particles and shells (from 2 px to larger than the field
     of view, whose borders they cross), of a foam of touching shells, of fibres or of a powder. The largest optical
-    density is drawn between 0.05 and 2.5. So is the strength of the edges, from none to edges that are brighter than
+    density is drawn between 0.08 and 2.5. So is the strength of the edges, from none to edges that are brighter than
     the open beam by a fifth, even on specimens that hardly absorb.
 
     Args:
@@ -58,7 +58,7 @@ def _specimens(count: int, side_px: int, generator: torch.Generator) -> Tensor:
         reached += share
 
     largest = thickness.amax((1, 2), keepdim=True).clamp(min=1e-6)
-    density = torch.exp(random(count, 1, 1, low=math.log(0.05), high=math.log(2.5)))
+    density = torch.exp(random(count, 1, 1, low=math.log(0.08), high=math.log(2.5)))
     resolution_px = torch.exp(random(count, low=math.log(0.6), high=math.log(max(0.8, 0.012 * side_px))))
     transmission = torch.exp(-density * _blurred(thickness / largest, resolution_px))
     # An edge of the resolution's width changes the intensity by about a fifth of a · density / resolution².
