@@ -44,15 +44,16 @@ def gaussian_flats(log_tiles: np.ndarray, sigma_px: float, mask: np.ndarray | No
     Raises:
         ValueError: a mask leaves nothing within reach of a pixel.
     """
-    shape = np.shape(log_tiles)
-    weight = np.ones(shape) if mask is None else np.broadcast_to(mask, shape).astype(np.float64)
+    tiles = np.asarray(log_tiles)
+    weight = np.ones((1, *tiles.shape[1:])) if mask is None else np.asarray(mask, dtype=np.float64)
+    weight = weight.reshape(-1, *tiles.shape[1:])  # one for all tiles, or one each
     sigma = (0, sigma_px, sigma_px)
     reach = gaussian_filter(weight, sigma, mode="constant")
     if not (reach > 1e-12).all():
         raise ValueError("the mask leaves pixels farther than the Gaussian reaches; use a larger sigma_px")
     # Masked pixels may be NaN: 0 × NaN would spread.
-    seen = np.where(weight > 0, log_tiles, 0.0)
-    return (gaussian_filter(seen * weight, sigma, mode="constant") / reach).astype(np.float32)
+    seen = np.where(weight > 0, tiles, 0.0)
+    return (gaussian_filter(seen, sigma, mode="constant") / reach).astype(np.float32)
 
 
 def nearest_in_order(n_tiles: int, index: int, n: int) -> np.ndarray:
@@ -152,9 +153,7 @@ class EigenFlats:
 
     def log_flats(self, log_tiles: np.ndarray, bin_px: int = 2) -> np.ndarray:
         """Log flat fields (N, H, W) of log tiles (N, H, W)."""
-        found = [
-            self.mean + np.tensordot(self.weights(tile, bin_px), self.components, axes=1) for tile in log_tiles
-        ]
+        found = [self.mean + np.tensordot(self.weights(tile, bin_px), self.components, axes=1) for tile in log_tiles]
         return np.stack(found).astype(np.float32)
 
 

@@ -174,7 +174,9 @@ def _read(path: Path, may_be_constant: bool = False) -> _File:
         if not may_be_constant and np.median(page) <= 0:
             raise _Unusable(f"{where}counts of which half are not above 0; give raw counts, not logarithms")
     if pages.dtype.kind in "ui" and (share := float((pages == np.iinfo(pages.dtype).max).mean())) > _FULL_SHARE:
-        remarks.append(f"{path.name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped")
+        remarks.append(
+            f"{path.name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"
+        )
     return _File(path.name, pages, positions_um, pixel_size_um, tuple(remarks))
 
 

@@ -26,8 +26,8 @@ def read_layout(path: Path) -> dict[str, tuple[float, float]]:
     Comments, empty lines, `multiseries` and Fiji's series number between the semicolons are skipped.
 
     Raises:
-        InputError: the file is absent, no text, or no layout in two dimensions; a line is malformed, names a tile twice,
-            or has a position that is no number.
+        InputError: the file is absent, no text, or no layout in two dimensions; a line is malformed, names a tile
+            twice, or has a position that is no number.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,7 +48,9 @@ def read_layout(path: Path) -> dict[str, tuple[float, float]]:
         where = f"layout: line {number} of {path}"
         if setting := _SETTING.fullmatch(text):
             if setting[1] == "dim" and setting[2] != "2":
-                raise InputError(f"{where} says dim = {setting[2]}, expected dim = 2; export the layout in two dimensions")
+                raise InputError(
+                    f"{where} says dim = {setting[2]}, expected dim = 2; export the layout in two dimensions"
+                )
             continue
         if not (tile := _TILE.fullmatch(text)):
             raise InputError(f"{where} is {text[:80]!r}, expected the form `name; ; (x, y)`; correct the line")

@@ -63,7 +63,7 @@ def blended(
     """One image (h, w) float32 of tiles (N, H, W) at positions (N, 2) [y, x], and the sum of weights at each pixel.
 
     A tile's weight falls linearly towards its edges, so that it fades out where another goes on; positions are rounded
-    to whole pixels. Pixels that no tile covers are NaN, with the weight 0; pixels that are NaN in a tile have no weight.
+    to whole pixels. Pixels that no tile covers are NaN, with the weight 0; what is NaN in a tile has no weight.
 
     Args:
         feather_px: distance from the edge over which the weight rises to 1; None takes half of the shorter side.
@@ -77,7 +77,7 @@ def blended(
     height, width = tiles.shape[1:]
     corners = np.rint(positions_px).astype(int)
     corners = corners - corners.min(axis=0)
-    size = corners.max(axis=0) + (height, width)
+    size = corners.max(axis=0) + np.array([height, width])
     if int(size[0]) * int(size[1]) > _MOST_PIXELS:
         raise ValueError(f"a mosaic of {size[0]} × {size[1]} pixels is too large; check the positions")
     constants = tile_constants(tiles, positions_px) if level else np.zeros(len(tiles))

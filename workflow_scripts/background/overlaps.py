@@ -1,7 +1,8 @@
 """Overlaps of neighbouring tiles: where they lie, how well corrected tiles agree there, and what became of contrast.
 
 Two tiles show the same specimen in their overlap at different places of the flat field, so the difference of their
-corrected logs there is error alone. A correction that blurs wins that too: contrast and injected absorbers stand beside.
+corrected logs there is error alone. A correction that blurs wins that too, so contrast and injected absorbers stand
+beside it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ REACH_PX = 15
 HIGHPASS_PX = 8.0
 LEAST_CORRELATION = 0.3
 LEAST_OVERLAP_PX = 13  # a thinner strip correlates by chance
+_GOLDEN = 0.6180339887498949
 DIAMETERS_PX = (4, 8, 16, 32, 64, 128)
 
 
@@ -42,9 +44,7 @@ class Overlap:
         return first, second
 
 
-def neighbours(
-    positions_px: np.ndarray, shape: tuple[int, int], reach_px: int = REACH_PX
-) -> list[tuple[int, int]]:
+def neighbours(positions_px: np.ndarray, shape: tuple[int, int], reach_px: int = REACH_PX) -> list[tuple[int, int]]:
     """Pairs of tiles that lie side by side and overlap by at least a pixel somewhere within reach.
 
     Args:
@@ -122,9 +122,7 @@ def register(
         # Only the strips that can meet within reach; both have the same shape.
         start_i, start_j = np.maximum(0, low), np.maximum(0, -high)
         size = shape - np.maximum(start_i, start_j)
-        strips = [
-            passed[tile][a : a + size[0], b : b + size[1]] for tile, (a, b) in ((i, start_i), (j, start_j))
-        ]
+        strips = [passed[tile][a : a + size[0], b : b + size[1]] for tile, (a, b) in ((i, start_i), (j, start_j))]
         origin = size - 1 + start_j - start_i
         window = tuple(slice(a, b + 1) for a, b in zip(origin + low, origin + high, strict=True))
         values = correlations(*strips, least_px)[window]
@@ -177,18 +175,50 @@ def contrast_retained(corrected: np.ndarray) -> float:
     return float(np.std(corrected, axis=(1, 2), dtype=np.float64).mean())
 
 
-def discs(
-    shape: tuple[int, int, int], overlaps: Sequence[Overlap], diameter_px: float, optical_density: float
-) -> np.ndarray:
-    """Optical density (N, H, W) of a disc in the middle of every overlap, at one place of the specimen in both tiles.
+@dataclass(frozen=True)
+class _Disc:
+    """One disc of the specimen as a tile shows it: the tile's number and the centre [y, x], pixels."""
 
-    Edges are anti-aliased; what leaves a tile is cut off. Where discs of two overlaps meet in a tile, they add up.
+    tile: int
+    centre: tuple[float, float]
+
+    def window(self, shape: tuple[int, int], diameter_px: float) -> tuple[slice, slice]:
+        """A square of twice the diameter around it, within the tile."""
+        low = [max(0, round(c - diameter_px)) for c in self.centre]
+        high = [min(n, round(c + diameter_px) + 1) for c, n in zip(self.centre, shape, strict=True)]
+        return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def disc_rounds(
+    overlaps: Sequence[Overlap], shape: tuple[int, int], diameter_px: float
+) -> list[list[tuple[_Disc, _Disc]]]:
+    """One disc an overlap, in both of its tiles, in rounds of discs that share no pixel of the detector.
+
+    A disc at the same pixels of several tiles would look like background. Discs lie in the middle of the thin side and
+    at different places of the long one.
     """
-    density = np.zeros(shape, dtype=np.float32)
-    for overlap in overlaps:
-        for tile, centre in _centres(overlap, shape[1:]):
-            density[tile] += optical_density * _disc(shape[1:], centre, diameter_px)
-    return density
+    rounds: list[tuple[list[tuple[_Disc, _Disc]], np.ndarray]] = []
+    for number, overlap in enumerate(overlaps):
+        parts = overlap.slices(shape)
+        lengths = [axis.stop - axis.start for axis in parts[0]]
+        along = int(np.argmax(lengths))
+        shares = [0.5, 0.5]
+        shares[along] = 0.2 + 0.6 * ((0.5 + number * _GOLDEN) % 1)
+        pair = tuple(
+            _Disc(tile, tuple(axis.start + q * (n - 1) for axis, q, n in zip(part, shares, lengths, strict=True)))
+            for tile, part in zip((overlap.first, overlap.second), parts, strict=True)
+        )
+        needed = np.zeros(shape, dtype=bool)
+        for disc in pair:
+            needed[disc.window(shape, diameter_px)] = True
+        for members, taken in rounds:
+            if not (taken & needed).any():
+                members.append(pair)
+                taken |= needed
+                break
+        else:
+            rounds.append(([pair], needed))
+    return [members for members, _ in rounds]
 
 
 def recovered_slopes(
@@ -200,9 +230,10 @@ def recovered_slopes(
 ) -> dict[float, float]:
     """Share of the optical density of injected discs that a correction leaves, by diameter; 1 is perfect.
 
-    The estimator sees the tiles without discs once and with discs of each size once. The change of its corrected
-    tiles is regressed on the injected density, with an intercept, in a square of twice the diameter around each disc;
-    the mean over all discs is returned. An estimator that draws random numbers must draw the same every time.
+    A disc is multiplied into both tiles of an overlap at one place of the specimen. The estimator sees the tiles as
+    they are once, and then in the rounds of `disc_rounds`. The change of its corrected tiles is regressed on the injected
+    density, with an intercept, in a square of twice the diameter around each disc, cut off at the edge of the tile; the
+    mean over all discs is returned. An estimator that draws random numbers must draw the same every time.
 
     Args:
         estimator: log tiles (N, H, W) to log flat fields (N, H, W).
@@ -217,27 +248,20 @@ def recovered_slopes(
     before = estimator(log_tiles)
     slopes = {}
     for diameter_px in diameters_px:
-        density = discs(shape, overlaps, diameter_px, optical_density)
-        recovered = density + estimator(log_tiles - density) - before
         found = []
-        for overlap in overlaps:
-            for tile, centre in _centres(overlap, shape[1:]):
-                window = tuple(
-                    slice(max(0, round(c - diameter_px)), round(c + diameter_px) + 1) for c in centre
-                )
-                known = density[tile][window].astype(np.float64)
+        for pairs in disc_rounds(overlaps, shape[1:], diameter_px):
+            placed = [disc for pair in pairs for disc in pair]
+            density = np.zeros(shape, dtype=np.float32)
+            for disc in placed:
+                density[disc.tile] += optical_density * _disc(shape[1:], disc.centre, diameter_px)
+            recovered = density + estimator(log_tiles - density) - before
+            for disc in placed:
+                window = disc.window(shape[1:], diameter_px)
+                known = density[disc.tile][window].astype(np.float64)
                 known -= known.mean()
-                found.append((known * recovered[tile][window]).sum() / (known**2).sum())
+                found.append((known * recovered[disc.tile][window]).sum() / (known**2).sum())
         slopes[diameter_px] = float(np.mean(found))
     return slopes
-
-
-def _centres(overlap: Overlap, shape: tuple[int, int]) -> list[tuple[int, tuple[float, float]]]:
-    """The tiles of an overlap with the middle of it in the pixels of each."""
-    found = []
-    for tile, part in zip((overlap.first, overlap.second), overlap.slices(shape), strict=True):
-        found.append((tile, tuple((axis.start + axis.stop - 1) / 2 for axis in part)))
-    return found
 
 
 def _disc(shape: tuple[int, int], centre: tuple[float, float], diameter_px: float) -> np.ndarray:

@@ -53,11 +53,15 @@ def read_xradia(path: Path) -> Recorded:
         raise
     # A damaged OLE file ends in errors of struct, of indices and of olefile.
     except Exception as error:
-        raise XradiaError(f"is a damaged OLE file ({str(error).splitlines()[0] if str(error) else 'cut off'})") from None
+        raise XradiaError(
+            f"is a damaged OLE file ({str(error).splitlines()[0] if str(error) else 'cut off'})"
+        ) from None
 
 
 def _recorded(ole: olefile.OleFileIO) -> Recorded:
-    width, height, kind = (int(_values(ole, f"ImageInfo/{n}", "<i4", 1)[0]) for n in ("ImageWidth", "ImageHeight", "DataType"))
+    width, height, kind = (
+        int(_values(ole, f"ImageInfo/{n}", "<i4", 1)[0]) for n in ("ImageWidth", "ImageHeight", "DataType")
+    )
     if not (0 < width <= _LARGEST_PX and 0 < height <= _LARGEST_PX):
         raise XradiaError(f"announces images of {height} × {width} pixels")
     if kind not in _TYPES:
