@@ -160,8 +160,8 @@ class EigenFlats:
 def significant_components(deviations: np.ndarray, generator: np.random.Generator) -> int:
     """Number of principal components of (R, P) deviations from a mean that stand out of noise: parallel analysis.
 
-    The largest eigenvalue of what earlier components leave must exceed, by two standard deviations, those of random sets with the
-    same variance at every pixel (doi:10.1007/BF02289447).
+    The largest eigenvalue of what earlier components leave must exceed, by two standard deviations, those of random
+    sets with the same variance at every pixel (doi:10.1007/BF02289447).
     """
     left = np.asarray(deviations, dtype=np.float64)
     total = float((left**2).sum())
