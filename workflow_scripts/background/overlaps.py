@@ -232,8 +232,8 @@ def recovered_slopes(
 
     A disc is multiplied into both tiles of an overlap at one place of the specimen. The estimator sees the tiles as
     they are once, and then in the rounds of `disc_rounds`. The change of its corrected tiles is regressed on the
-    injected density, with an intercept, in a square of twice the diameter around each disc, cut off at the edge of the tile; the
-    mean over all discs is returned. An estimator that draws random numbers must draw the same every time.
+    injected density, with an intercept, in a square of twice the diameter around each disc, cut off at the edge of
+    the tile; the mean over all discs is returned. An estimator that draws random numbers must draw the same every time.
 
     Args:
         estimator: log tiles (N, H, W) to log flat fields (N, H, W).
