@@ -105,7 +105,9 @@ def test_the_similarity_has_a_fixed_range():
     """Halving specimen and error together changes it: nothing is stretched by an image's own extremes."""
     wrong = gaussian_filter(NOISE, 2)
     found = [
-        compare(LOG_FLAT + scale * wrong, None, TrueTile.of(-scale * DENSITY, LOG_FLAT, np.zeros(4)))["ssim_fixed_range"]
+        compare(LOG_FLAT + scale * wrong, None, TrueTile.of(-scale * DENSITY, LOG_FLAT, np.zeros(4)))[
+            "ssim_fixed_range"
+        ]
         for scale in (1.0, 0.5)
     ]
     assert found[1] > found[0] + 0.01

@@ -1,4 +1,4 @@
-"""Toy tiles that judge: shells over smooth and grainy flat fields, some tiles bare, and files of predictions for them."""
+"""Toy tiles that judge: shells over smooth and grainy flat fields, some bare, and files of predictions for them."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -42,13 +42,19 @@ def toy_tiles(sessions: int = 3, tiles: int = 16, side_px: int = 32, seed: int =
     )
 
 
-def write_predictions(folder, estimator, tiles: RawTiles, answers: dict[str, float], *, seed=0, spread=True, curve=True):
+def write_predictions(
+    folder, estimator, tiles: RawTiles, answers: dict[str, float], *, seed=0, spread=True, curve=True
+):
     """A file as the stage predict writes it: the truth with white noise of a standard deviation for every answer.
 
     answers: by the array's name without `.log_flat`, `finetuned.n2` and so on.
     """
     rng = np.random.default_rng(seed)
-    arrays = {"estimator": estimator, "seed": seed, "stages": list(dict.fromkeys(name.split(".")[0] for name in answers))}
+    arrays = {
+        "estimator": estimator,
+        "seed": seed,
+        "stages": list(dict.fromkeys(name.split(".")[0] for name in answers)),
+    }
     for name, noise in answers.items():
         wrong = tiles.log_flat + noise * rng.standard_normal(tiles.log_flat.shape)
         arrays[f"{name}.log_flat"] = wrong.astype(np.float32)

@@ -53,7 +53,10 @@ class TrueTile:
         """Args: (H, W), (H, W), and the region (4,), zeros where there is none."""
         region = tuple(int(edge) for edge in open_beam)
         return cls(
-            -log_transmission.astype(np.float64), log_flat.astype(np.float64), lit(log_flat), region if any(region) else None
+            -log_transmission.astype(np.float64),
+            log_flat.astype(np.float64),
+            lit(log_flat),
+            region if any(region) else None,
         )
 
 
