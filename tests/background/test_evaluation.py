@@ -191,6 +191,12 @@ def test_a_file_of_predictions_is_read_stage_by_stage(files):
     assert evaluation.read_curve(files[0], TILES) is None
 
 
+def test_a_spread_of_zeros_is_none(tmp_path):
+    path = write_predictions(tmp_path, "unet", TILES, {"finetuned.n2": 0.0}, curve=False)
+    (found,) = evaluation.read_answers(path, TILES)
+    assert found.spread is None
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -100,6 +100,9 @@ def read_answers(path: Path, tiles: RawTiles) -> Iterator[Answer]:
                     )
                 if not np.isfinite(values).all():
                     raise InputError(f"{path}: {array} holds what is not a finite number; predict again")
+            spread = arrays.get(f"{name}spread")
+            if spread is not None and not spread.any():
+                spread = None  # of a single sample, or of a regression
             yield Answer(
                 estimator=str(about["estimator"]),
                 seed=int(about["seed"]) if STAGES[stage] else None,
@@ -107,7 +110,7 @@ def read_answers(path: Path, tiles: RawTiles) -> Iterator[Answer]:
                 tiles=int(found["tiles"]) if found["tiles"] else None,
                 references=found["references"],
                 log_flat=arrays[f"{name}log_flat"],
-                spread=arrays.get(f"{name}spread"),
+                spread=spread,
             )
 
 
