@@ -178,7 +178,7 @@ MODULES = {
     "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, ledger=1)
     | of_stages("pretrain", *AFTER_TRAINING, method=OTHER)
     | of_stages("pretrain", *AFTER_TRAINING, method=THIRD)
-    | of_stages("pretrain", *AFTER_TRAINING, method=FOURTH),
+    | everything(FOURTH),  # its seeds are derived there too
     "optics/plane_waves.py": everything(OTHER),
     "study/publish_ledger.py": {"ledger": 1},
     "workflow/verify.py": {},

@@ -183,12 +183,11 @@ def _draw_spread(axis: Axes, points: pd.DataFrame) -> None:
     bins = points[points["spread"].notna()]
     coverage = points[(points["metric"] == COVERAGE) & (points["tiles"] == 2) & (points["estimator"] == "corrected")]
     if len(bins):
-        ends = [min(bins["spread"].min(), bins["value"].min()), max(bins["spread"].max(), bins["value"].max())]
-        axis.plot(ends, ends, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+        largest = 1.05 * max(bins["spread"].max(), bins["value"].max())
+        axis.plot([0, largest], [0, largest], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
         axis.plot(bins["spread"], bins["value"], color=BLUE, marker="o")
-        if 0 < 3 * ends[0] < ends[1]:
-            _logarithmic(axis, "x")
-            _logarithmic(axis, "y")
+        axis.set(xlim=(0, largest), ylim=(0, largest))
+        axis.locator_params(nbins=5)
     if len(coverage):
         share = coverage["value"].iloc[0]
         axis.set_title(f"±1 spread holds {share:.0%} (nominal {NOMINAL_COVERAGE:.0%})", loc="left")
