@@ -201,7 +201,11 @@ def _curve(axis: Axes, line: pd.DataFrame, along: str, name: str) -> None:
 
 
 def _logarithmic(axis: Axes, which: str) -> None:
-    """A logarithmic axis whose numbers are written out, also between the decades where these are few."""
+    """A logarithmic axis whose numbers are written out, also between the decades where these are few; where the values
+    are within a factor of 3 it stays linear."""
+    low, high = sorted(getattr(axis, f"get_{which}lim")())
+    if 0 < high < 3 * low:
+        return
     getattr(axis, f"set_{which}scale")("log")
     direction = getattr(axis, f"{which}axis")
     direction.set_major_formatter("{x:g}")
