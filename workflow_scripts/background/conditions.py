@@ -33,10 +33,18 @@ def conditions(logs: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     mean = (logs * alive).sum(dim=1, keepdim=True) / alive.sum(dim=1, keepdim=True).clamp(min=1)
     logs = torch.where(alive, logs, mean)
     own, number = logs[:, :1], logs.shape[1]
-    ordered = torch.sort(logs, dim=1).values if number > 2 else torch.stack([logs.amin(dim=1), logs.amax(dim=1)], dim=1)
+    ordered = _sorted(logs)
     median = ordered[:, [(number - 1) // 2, number // 2]].mean(dim=1, keepdim=True)
     channels = [own, mean, median, ordered[:, -1:], ordered[:, :1], (~alive[:, :1]).to(logs.dtype)]
     return torch.cat(channels, dim=1), alive[:, :1]
+
+
+def _sorted(logs: Tensor) -> Tensor:
+    """The values of each pixel in rising order along the second axis: (B, N, H, W)."""
+    if logs.shape[1] == 2:
+        return torch.stack([logs.amin(dim=1), logs.amax(dim=1)], dim=1)
+    # Sorting along the last axis is three times as fast as along any other
+    return logs.movedim(1, -1).contiguous().sort(dim=-1).values.movedim(-1, 1)
 
 
 def published_conditions(intensities: Tensor) -> Tensor:
