@@ -1,0 +1,1 @@
+"""Observed nanodiffraction patterns matched to calculated ones by contrastive retrieval."""

@@ -1,0 +1,49 @@
+"""Settings of one entry of apply.matching: the user's own patterns and crystal."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.workflow.settings import Settings
+
+H5, ARRAYS, IMAGES = (".h5", ".hdf5"), (".npy",), (".tif", ".tiff", ".png")
+
+
+class Apply(Settings):
+    """Patterns of the user's and a crystal, from their files to orientations and a map."""
+
+    patterns: str = Field(
+        description="Folder of images (.png, .tif), or a 4D-STEM scan: .npy or .h5, (Ry, Rx, H, W) or (N, H, W)."
+    )
+    dataset: str | None = Field(default=None, description="Path of the data inside an .h5 file.")
+    scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="Scan points [rows, columns] of patterns (N, H, W) or of the images in a folder."
+    )
+    crystal: str = Field(description="The crystal: polyethylene, or the path of a .cif.")
+    pixel_size_per_a: float = Field(gt=0, le=1, description="Side of a detector pixel, 1/Å.")
+    center_px: tuple[float, float] | None = Field(
+        default=None, description="Position [y, x] of the unscattered beam, px; null finds it."
+    )
+    beam_stop_px: float = Field(default=0.0, ge=0, description="Radius around the centre that is left out, px.")
+    voltage_kv: float | None = Field(
+        default=None, ge=1, le=1500, description="Accelerating voltage, kV; null takes the study's."
+    )
+    gallery: int = Field(default=2000, ge=50, le=50000, description="Beam directions that are tried.")
+    candidates: int = Field(default=5, ge=1, le=50, description="Answers written for each pattern, best first.")
+    not_indexed_below: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Score below which a pattern counts as not indexed; null takes the study's.",
+    )
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Apply":
+        if self.dataset is not None and not self.patterns.lower().endswith(H5):
+            raise ValueError("dataset: is for .h5 files, but patterns is none")
+        return self
+
+    def files(self) -> dict[str, str]:
+        """The files that it names, by key; a folder is looked at by the job that reads it."""
+        named = {"patterns": self.patterns, "crystal": self.crystal}
+        return {key: path for key, path in named.items() if path.lower().endswith((*H5, *ARRAYS, ".cif"))}
