@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.background.conditions import stretched
+from workflow_scripts.background.counting import log_tiles, raw_counts
 from workflow_scripts.background.tile_files import Bank
 
-_BARE, _DOUBLE = 0.25, 0.35  # shares of tiles without a specimen, and with the sum of two
+_BARE, _DOUBLE = 0.1, 0.2  # shares of tiles without any specimen, and with the sum of two
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ def counted_set(material: Material, rows: int, tiles: int, span: float, generato
     device = flats.device
     low, high = material.dose
     dose = low * (high / low) ** torch.rand(rows, 1, 1, 1, generator=generator, device=device)
-    expected = dose * torch.exp(specimens + flats) + material.dark
-    light = torch.poisson(expected, generator=generator) - material.dark
-    return torch.log(light.clamp(min=0.5)), light > 0, flats
+    counts = raw_counts(specimens + flats, dose, material.dark, generator)
+    logs, dead = log_tiles(counts.flatten(0, 1), material.dark)
+    return logs.view(flats.shape), ~dead.view(flats.shape), flats
 
 
 def idealised_pair(material: Material, rows: int, mixed_normalisation: bool, generator: torch.Generator):

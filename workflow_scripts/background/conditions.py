@@ -22,14 +22,13 @@ def centred(logs: Tensor, alive: Tensor) -> Tensor:
 def conditions(logs: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     """Channels `CHANNELS` of the first tile (B, 6, H, W), and its living pixels (B, 1, H, W).
 
-    The order of the other tiles does not matter, nor does a factor of any tile's brightness. A dead pixel takes the mean
-    of the tiles where it lives, and 0 where it lives in none.
+    The order of the other tiles does not matter. A dead pixel takes the mean of the tiles where it lives, and 0 where it
+    lives in none.
 
     Args:
-        logs: ln of N tiles of a session (B, N, H, W).
+        logs: ln of N tiles of a session (B, N, H, W), each less its level.
         alive: bool (B, N, H, W), where there was light.
     """
-    logs = without_level(logs, alive)
     mean = (logs * alive).sum(dim=1, keepdim=True) / alive.sum(dim=1, keepdim=True).clamp(min=1)
     logs = torch.where(alive, logs, mean)
     own, number = logs[:, :1], logs.shape[1]

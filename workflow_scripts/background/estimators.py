@@ -1,7 +1,9 @@
 """Which tiles answer for which, and the answers of an estimator for whole sessions."""
 
 import numpy as np
+import torch
 
+from workflow_scripts.background.counting import log_tiles
 from workflow_scripts.background.network_estimator import NetworkEstimator
 from workflow_scripts.background.tile_files import RawTiles
 
@@ -21,12 +23,6 @@ def any_partner(tiles: int, seed: int) -> np.ndarray:
     return np.stack([place, (place + np.random.default_rng(seed).integers(1, tiles, tiles)) % tiles], axis=1)
 
 
-def log_tiles(counts: np.ndarray, dark: float) -> tuple[np.ndarray, np.ndarray]:
-    """ln of counts less the dark frame, float32, and where there was light; at least half a photon is taken there."""
-    light = counts - np.float32(dark)
-    return np.log(np.maximum(light, 0.5)).astype(np.float32), light > 0
-
-
 def answers(
     estimator: NetworkEstimator, tiles: RawTiles, neighbours: np.ndarray, chosen: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +34,10 @@ def answers(
         neighbours: the set of every tile, itself first (tiles of a session, N).
         chosen: the M tiles that are answered for; None for all.
     """
-    logs, alive = log_tiles(tiles.counts, tiles.dark)
     rows = neighbours if chosen is None else neighbours[chosen]
-    found = [estimator.estimate_sets(logs[session][rows], alive[session][rows]) for session in range(len(logs))]
+    found = []
+    for counts in tiles.counts:
+        logs, dead = (part.numpy() for part in log_tiles(torch.as_tensor(counts), tiles.dark))
+        found.append(estimator.estimate_sets(logs[rows], ~dead[rows]))
     flats, spreads = (np.stack(parts) for parts in zip(*found, strict=True))
     return flats, spreads

@@ -82,7 +82,7 @@ class NetworkEstimator:
             return self._recipe(logs, alive, generator)
         flat, spread = torch.zeros_like(logs[:, :1]), torch.zeros_like(logs[:, :1])
         for bins in self._bins(*logs.shape[-2:]):
-            left, living = binned(without_level(logs, alive) - flat, alive, bins)
+            left, living = binned(without_level(logs - flat, alive), alive, bins)
             answer, uncertain = self._answer(*conditions(left, living), generator)
             if bins > 1:
                 answer, uncertain = (spread_out(image, bins, *logs.shape[-2:]) for image in (answer, uncertain))
