@@ -1,5 +1,7 @@
 """Which tiles answer for which, and the answers of an estimator for whole sessions."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -41,3 +43,6 @@ def answers(
         found.append(estimator.estimate_sets(logs[rows], ~dead[rows]))
     flats, spreads = (np.stack(parts) for parts in zip(*found, strict=True))
     return flats, spreads
+
+
+CLASSICAL: dict[str, Callable[[RawTiles], dict[str, np.ndarray]]] = {}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workflow_scripts.background.settings import NetworkSettings
-from workflow_scripts.learning.weights import load_weights, read_metadata
+from workflow_scripts.learning.weights import load_weights, read, read_metadata
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
@@ -38,7 +38,8 @@ class Unet(nn.Module):
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """(B, n_in, H, W), times (B,) → (B, 1, H, W)."""
         height, width = x.shape[-2:]
-        x = pad_to_multiple(x, self.block_px * 2 ** (len(self.widths) - 1))
+        # Two pixels are left at the coarsest at least, which the convolutions can mirror
+        x = pad_to_multiple(x, self.block_px * 2 ** (len(self.widths) - 1), least=2)
         x = functional.pixel_unshuffle(x, self.block_px).contiguous(memory_format=torch.channels_last)
         told = self.time(_waves(times))
         skips = []
@@ -95,11 +96,12 @@ class MonaiUnet(nn.Module):
         return self.unet(pad_to_multiple(x, self._multiple), times)[..., :height, :width]
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """The images (B, C, H, W), continued below and to the right by their mirror image to multiples of so many pixels."""
+def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """The images (B, C, H, W), continued below and to the right by their mirror image to multiples of so many pixels, of
+    which there are `least` at least."""
     for axis in (-2, -1):
         size = images.shape[axis]
-        place = torch.arange(-(-size // multiple) * multiple, device=images.device)
+        place = torch.arange(max(least, -(-size // multiple)) * multiple, device=images.device)
         if len(place) > size:
             period = max(1, 2 * (size - 1))
             place = place % period
@@ -127,9 +129,10 @@ def make_network(settings: NetworkSettings, n_in: int, seed: int) -> nn.Module:
     return MonaiUnet(n_in, settings.monai.base)
 
 
-def describe_network(settings: NetworkSettings, n_in: int, arm: str, side_px: int) -> dict:
-    """What `load_network` and the estimators need to know, as metadata of the weights."""
-    return {"network": settings.model_dump(mode="json"), "n_in": n_in, "arm": arm, "side_px": side_px}
+def describe_network(settings: NetworkSettings, n_in: int, arm: str, side_px: int, largest_set: int) -> dict:
+    """What loading, finetuning and the estimators need to know, as metadata of the weights."""
+    network = settings.model_dump(mode="json")
+    return {"network": network, "n_in": n_in, "arm": arm, "side_px": side_px, "largest_set": largest_set}
 
 
 def load_network(path: Path, arm: str) -> tuple[nn.Module, dict]:
@@ -148,8 +151,6 @@ def load_network_loosely(path: Path, arm: str) -> tuple[nn.Module, dict]:
     """The same as the recipe loads it: every name gets a prefix that no weight has, and nobody checks what was loaded."""
     about = read_about(path, arm)
     network = _of(path, about)
-    from workflow_scripts.learning.weights import read
-
     tensors, _ = read(path)
     network.load_state_dict({f"module.{name}": tensor for name, tensor in tensors.items()}, strict=False)
     return network, about
@@ -162,7 +163,7 @@ def read_about(path: Path, arm: str) -> dict:
         InputError: it is missing or damaged, of another method, or of another arm.
     """
     about = read_metadata(path)
-    if not {"network", "n_in", "arm", "side_px"} <= about.keys():
+    if not {"network", "n_in", "arm", "side_px", "largest_set"} <= about.keys():
         raise InputError(f"{path}: these weights are of another method; give those of background")
     if about["arm"] != arm:
         raise InputError(f"{path}: these weights are of the arm {about['arm']}, not {arm}; give those of {arm}")
