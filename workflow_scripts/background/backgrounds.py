@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+EDGE_SHARE = 0.2  # of the sessions: an edge of the illumination is in sight
 MARGIN = 0.125  # of the illumination beyond the detector, share of the side: room to drift
 
 
@@ -34,8 +35,8 @@ class Session:
 def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
     """ln of what belongs to the instrument, (side, side); severity multiplies every contrast, 1 in training."""
     y, x = _grid(side_px, generator.device)
-    total = _between(generator, 0.005, 0.02) * _noise(side_px, 0.6, generator)  # scintillator grain
-    total += _between(generator, 0.0, 0.02) * _noise(side_px, 2.0, generator)
+    total = _between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
+    total += _between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
     centre_y, centre_x = _between(generator, 0.2, 0.8), _between(generator, 0.2, 0.8)
     radius = torch.hypot(y - centre_y, x - centre_x)
     phase, period = _between(generator, 0, 2 * math.pi), _between(generator, 0.04, 0.15)
@@ -68,9 +69,15 @@ def draw_session(log_detector: Tensor, generator: torch.Generator, severity: flo
         width = math.exp(_between(generator, math.log(0.008), math.log(0.1)))
         streaks += _between(generator, -0.08, 0.16) * torch.exp(-0.5 * (distance / width) ** 2)
     speckle = sum(
-        _between(generator, 0.015, 0.055) * _noise(wide_px, scale * side_px, generator) for scale in (0.02, 0.04, 0.08)
+        math.exp(_between(generator, math.log(0.004), math.log(0.05))) * _noise(wide_px, scale * side_px, generator)
+        for scale in (0.02, 0.04, 0.08)
     )
-    log_change = _between(generator, 0.0, 0.02) * _shading(*_grid(side_px, generator.device), generator)
+    # Bright filaments where smooth noise changes its sign, as the capillary's walls and caustics draw them
+    ridges = torch.exp(-((_noise(wide_px, _between(generator, 0.04, 0.2) * side_px, generator) / 0.15) ** 2))
+    speckle = speckle + _between(generator, 0.0, 0.1) * ridges
+    if _between(generator, 0, 1) < EDGE_SHARE:
+        speckle = speckle + _edge(y, x, generator)
+    log_change = _between(generator, 0.0, 0.1) * _shading(*_grid(side_px, generator.device), generator)
     angle, way_px = _between(generator, 0, 2 * math.pi), _between(generator, 0.0, 1.5) * side_px / 64
     drift_px = way_px * torch.tensor([math.sin(angle), math.cos(angle)], device=generator.device)
     return Session(log_detector, severity * (shading + streaks + speckle), severity * log_change, drift_px)
@@ -99,6 +106,16 @@ def _shading(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
     for _ in range(4):
         away2 = (y - _between(generator, -0.2, 1.2)) ** 2 + (x - _between(generator, -0.2, 1.2)) ** 2
         total = total + _between(generator, -0.35, 0.35) * torch.exp(-0.5 * away2 / _between(generator, 0.15, 0.5) ** 2)
+    return total
+
+
+def _edge(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The illuminated field ends softly near the border, with a faint halo beyond it."""
+    total = torch.zeros_like(y)
+    for away in (y, 1 - y, x, 1 - x):
+        if _between(generator, 0, 1) < 0.5:
+            lit = torch.sigmoid((away - _between(generator, 0.0, 0.15)) / _between(generator, 0.01, 0.05))
+            total = torch.minimum(total, torch.log(1 - _between(generator, 0.3, 0.75) * (1 - lit)))
     return total
 
 
