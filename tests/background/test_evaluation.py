@@ -134,11 +134,11 @@ def test_a_ratio_compares_the_same_sessions_and_seeds(table):
 
 
 def test_the_curve_over_steps_has_its_own_headline(table):
-    assert value(table, "corrected", condition="steps=1;tiles=2", seed=1)["value"] == pytest.approx(0.1)
+    assert value(table, "corrected", condition="steps=1;tiles=2", seed=1)["value"] == pytest.approx(0.1, rel=0.05)
     assert value(table, "corrected", "steps_quality_ratio", "steps=50;tiles=2", seed=0)["value"] == pytest.approx(1)
     found = value(table, "corrected", "steps_quality_ratio")
-    assert found["value"] == pytest.approx(0.055 / 0.051, rel=1e-5)
-    assert (found["low"], found["high"]) == pytest.approx((0.055 / 0.051,) * 2, rel=1e-5)
+    assert found["value"] == pytest.approx(0.055 / 0.051, rel=1e-4)
+    assert (found["low"], found["high"]) == pytest.approx((0.055 / 0.051,) * 2, rel=1e-4)
     assert found["n"] == 4
 
 
@@ -204,7 +204,9 @@ def test_a_spread_of_zeros_is_none(tmp_path):
         ({"finetuned.n2.spread": np.full(TILES.log_flat.shape, np.nan)}, r"n2\.spread holds what is not a finite"),
         ({"stages": ["pretrained", "fitted"]}, "no answer of the stage fitted"),
         ({"stages": ["somewhere"]}, "no answer of the stage somewhere"),
-        ({"curve.rmse": np.ones((4, 3))}, r"curve\.rmse is \(4, 3\).* 4 sessions"),
+        ({"curve.log_flat": np.ones((4, 3, 2, 32, 32))}, r"curve\.log_flat is \(4, 3, 2, 32, 32\)"),
+        ({"curve.tiles": [0, 16]}, r"curve\.log_flat is .* of the tiles 0, 16.* of 16 tiles"),
+        ({"curve.log_flat": np.full((4, 4, 2, 32, 32), np.inf)}, r"curve\.log_flat holds what is not a finite"),
     ],
 )
 def test_predictions_of_other_tiles_or_broken_ones_are_refused(files, tmp_path, changes, said):

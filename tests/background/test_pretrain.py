@@ -71,11 +71,14 @@ def test_an_arm_goes_through_all_stages(tmp_path, files, arm):
         names |= {"finetuned.n4.log_flat", "finetuned.n16.log_flat"}
     if arm == "corrected":
         names |= {name.replace("log_flat", "spread") for name in names if "log_flat" in name}
-        names |= {"curve.steps", "curve.rmse"}
-        assert found["curve.steps"].tolist() == [1, 3] and (found["curve.rmse"] > 0).all()
+        names |= {"curve.steps", "curve.tiles", "curve.log_flat"}
+        assert found["curve.steps"].tolist() == [1, 3] and found["curve.tiles"][0] == 0
     assert set(found) == names
     shape = read_arrays(files / "test.npz", ("counts",))["counts"].shape
-    assert all(found[name].shape == shape for name in names if name.endswith(("log_flat", "spread")))
+    own = [name for name in names if name.endswith(("log_flat", "spread")) and not name.startswith("curve")]
+    assert all(found[name].shape == shape for name in own)
+    if arm == "corrected":
+        assert found["curve.log_flat"].shape == (2, shape[0], 2, *shape[2:])
     assert found["stages"].tolist() == ["pretrained", "finetuned"]
 
 

@@ -61,10 +61,11 @@ def write_predictions(
         if spread:
             arrays[f"{name}.spread"] = np.full(wrong.shape, noise, np.float32)
     if curve:
-        steps = np.array([1, 2, 10, 50])
-        arrays["curve.steps"] = steps
-        # (steps, sessions)
-        arrays["curve.rmse"] = (0.05 + 0.05 / steps)[:, None] * np.linspace(0.9, 1.1, len(tiles.dose))
+        steps, chosen = np.array([1, 2, 10, 50]), np.array([0, len(tiles.counts[0]) - 1])
+        wrong = rng.standard_normal(tiles.log_flat[:, chosen].shape)
+        sizes = (0.05 + 0.05 / steps)[:, None, None, None, None]  # the same error, ever smaller
+        arrays["curve.steps"], arrays["curve.tiles"] = steps, chosen
+        arrays["curve.log_flat"] = (tiles.log_flat[:, chosen] + sizes * wrong).astype(np.float32)
     path = folder / f"{estimator}_seed{seed}.npz"
     write_arrays(path, arrays)
     return path

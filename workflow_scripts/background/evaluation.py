@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.background.metrics import UNITS, TrueTile, compare
+from workflow_scripts.background.metrics import UNITS, TrueTile, compare, od_rmse_up_to_constant
 from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.background.tile_files import RawTiles
 from workflow_scripts.background.variants import ARMS
@@ -123,13 +123,22 @@ def read_curve(path: Path, tiles: RawTiles) -> Curve | None:
     with np.load(path, allow_pickle=False) as archive:
         if "curve.steps" not in archive.files:
             return None
-    found = read_arrays(path, ["estimator", "seed", "curve.steps", "curve.rmse"])
-    steps, rmse = found["curve.steps"], found["curve.rmse"]
-    if rmse.shape != (len(steps), len(tiles.counts)) or not (np.isfinite(rmse).all() and (rmse > 0).all()):
+    found = read_arrays(path, ["estimator", "seed", "curve.steps", "curve.tiles", "curve.log_flat"])
+    steps, chosen, flats = (found[f"curve.{name}"] for name in ("steps", "tiles", "log_flat"))
+    sessions, number, *size = tiles.counts.shape
+    expected = (len(steps), sessions, len(chosen), *size)
+    if flats.shape != expected or not ((chosen >= 0) & (chosen < number)).all():
         raise InputError(
-            f"{path}: curve.rmse is {rmse.shape}, but {len(steps)} numbers of steps and the test file's"
-            f" {len(tiles.counts)} sessions ask for as many positive numbers; predict again"
+            f"{path}: curve.log_flat is {flats.shape} of the tiles {', '.join(map(str, chosen.tolist()))}, but the test"
+            f" file asks for {expected} of {number} tiles; predict again"
         )
+    if not np.isfinite(flats).all():
+        raise InputError(f"{path}: curve.log_flat holds what is not a finite number; predict again")
+    rmse = np.zeros((len(steps), sessions))
+    for session in range(sessions):
+        truths = [true_tile(tiles, session, tile) for tile in chosen.tolist()]
+        for step, flat in enumerate(flats[:, session]):
+            rmse[step, session] = np.mean([od_rmse_up_to_constant(*pair) for pair in zip(flat, truths, strict=True)])
     return Curve(str(found["estimator"]), int(found["seed"]), steps, rmse)
 
 
