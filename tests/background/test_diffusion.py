@@ -64,7 +64,9 @@ def test_steps_agree_with_monai(answer, kind):
     for time in (999, 555, 100, 0):
         after = 1.0 if time < 100 else shares[time - 100]
         theirs, _ = scheduler.step(said, time, x)
-        torch.testing.assert_close(ddim_step(x, said, shares[time], after, answer, 0.0, None), theirs, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            ddim_step(x, said, shares[time], after, answer, 0.0, None), theirs, atol=2e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("answer", ["noise", "velocity"])

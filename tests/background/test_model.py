@@ -65,7 +65,7 @@ def test_padding_mirrors_and_keeps_what_was_there():
     assert torch.equal(padded[..., :3, :5], x)
     assert torch.equal(padded[..., 3, :5], x[..., 1, :]) and torch.equal(padded[..., :3, 5], x[..., 3])
     assert pad_to_multiple(torch.ones(1, 1, 1, 2), 8).shape == (1, 1, 8, 8)
-    assert pad_to_multiple(x[..., :2, :4], 2) .shape == (1, 1, 2, 4)
+    assert pad_to_multiple(x[..., :2, :4], 2).shape == (1, 1, 2, 4)
 
 
 def test_the_recipes_network_answers_any_size():

@@ -97,6 +97,7 @@ def test_whole_sessions_are_answered_tile_by_tile():
 
 def test_the_recipes_answer_has_its_mean():
     logs = np.log(np.random.default_rng(0).uniform(0.5, 1, (2, 32, 32))).astype(np.float32)
+
     class Perfect(nn.Module):
         """The noise of an image that is 0.2 everywhere in the network's units."""
 

@@ -77,7 +77,7 @@ def toy_tiles(
     flats, logs = [], []
     for _ in range(sessions):
         flats.append(toy_session(rng, tiles, side_px))
-        images = toy_specimens(rng, tiles, 2 * side_px)[:, : side_px, : side_px]
+        images = toy_specimens(rng, tiles, 2 * side_px)[:, :side_px, :side_px]
         logs.append(images * (rng.random((tiles, 1, 1)) > 0.2))
     log_flat, log_transmission = np.stack(flats), np.stack(logs)
     counts = rng.poisson(dose * np.exp(log_flat + log_transmission)) + DARK
