@@ -95,10 +95,10 @@ def test_weights_that_do_not_match_stop_with_the_keys_that_differ(tmp_path):
     with pytest.raises(InputError, match=r"missing: time\.0\.weight .*; unknown: module\.down"):
         load_network(path, "corrected")
     path = saved(tmp_path, awake(settings=training.network(widths=(16, 16, 16))))
-    with pytest.raises(InputError, match="of another shape: down.0.first.weight"):
+    with pytest.raises(InputError, match=r"of another shape: down\.0\.first\.weight"):
         load_network(path, "corrected")
     path = saved(tmp_path, {name: tensor for name, tensor in state.items() if name != "head.bias"})
-    with pytest.raises(InputError, match="missing: head.bias"):
+    with pytest.raises(InputError, match=r"missing: head\.bias"):
         load_network(path, "corrected")
 
 

@@ -1,4 +1,4 @@
-"""What the arms are trained on, and every fault of the recipe's training: present there and absent from the corrected."""
+"""What the arms are trained on, and every fault of the recipe's training: present there, absent from the corrected."""
 
 from dataclasses import fields, replace
 

@@ -9,7 +9,7 @@ DOSE, DARK = (300.0, 3000.0), 100.0
 
 
 def toy_specimens(rng: np.random.Generator, count: int, side_px: int) -> np.ndarray:
-    """ln of the transmission (count, side, side): shells, discs and fibres from 2 px to the whole side, edges bright."""
+    """ln of the transmission (count, side, side): shells and discs from 2 px to the whole side, edges bright."""
     y, x = np.mgrid[:side_px, :side_px].astype(np.float32)
     depth = np.zeros((count, side_px, side_px), np.float32)
     for image in depth:
