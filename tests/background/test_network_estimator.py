@@ -32,6 +32,7 @@ def estimator(network=None, arm="unet", side_px=32, **changes):
 
 def test_sets_are_the_nearest_in_order():
     near = nearest_in_order(6, 3)
+    assert (near[:, 0] == np.arange(6)).all()
     assert near[0].tolist() == [0, 1, 2] and near[3].tolist() == [3, 2, 4] and near[5].tolist() == [5, 4, 3]
     assert nearest_in_order(4, 16).shape == (4, 4)
     assert all(sorted(row) == [0, 1, 2, 3] for row in nearest_in_order(4, 16).tolist())
