@@ -1,5 +1,7 @@
 """The diffusion in closed form, its single steps by hand and by MONAI, and its sampler where the answer is known."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -64,7 +66,9 @@ def test_steps_agree_with_monai(answer, kind):
     for time in (999, 555, 100, 0):
         after = 1.0 if time < 100 else shares[time - 100]
         theirs, _ = scheduler.step(said, time, x)
-        torch.testing.assert_close(ddim_step(x, said, shares[time], after, answer, 0.0, None), theirs, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            ddim_step(x, said, shares[time], after, answer, 0.0, None), theirs, atol=2e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("answer", ["noise", "velocity"])
@@ -118,6 +122,6 @@ def test_one_step_answers_the_mean_and_more_steps_the_whole_distribution():
 def test_times_fall_from_noise_to_the_image(steps):
     times = times_from_noise(steps)
     assert len(times) == steps and times[0] == TIMES - 1
-    assert all(a > b for a, b in zip(times, times[1:], strict=False)) and times[-1] >= 0
+    assert all(a > b for a, b in pairwise(times)) and times[-1] >= 0
     recipe = times_of_the_recipe(steps)
     assert len(recipe) == steps and recipe[-1] == 0 and recipe[0] < TIMES

@@ -65,7 +65,7 @@ def test_padding_mirrors_and_keeps_what_was_there():
     assert torch.equal(padded[..., :3, :5], x)
     assert torch.equal(padded[..., 3, :5], x[..., 1, :]) and torch.equal(padded[..., :3, 5], x[..., 3])
     assert pad_to_multiple(torch.ones(1, 1, 1, 2), 8).shape == (1, 1, 8, 8)
-    assert pad_to_multiple(x[..., :2, :4], 2) .shape == (1, 1, 2, 4)
+    assert pad_to_multiple(x[..., :2, :4], 2).shape == (1, 1, 2, 4)
 
 
 def test_the_recipes_network_answers_any_size():
@@ -95,10 +95,10 @@ def test_weights_that_do_not_match_stop_with_the_keys_that_differ(tmp_path):
     with pytest.raises(InputError, match=r"missing: time\.0\.weight .*; unknown: module\.down"):
         load_network(path, "corrected")
     path = saved(tmp_path, awake(settings=training.network(widths=(16, 16, 16))))
-    with pytest.raises(InputError, match="of another shape: down.0.first.weight"):
+    with pytest.raises(InputError, match=r"of another shape: down\.0\.first\.weight"):
         load_network(path, "corrected")
     path = saved(tmp_path, {name: tensor for name, tensor in state.items() if name != "head.bias"})
-    with pytest.raises(InputError, match="missing: head.bias"):
+    with pytest.raises(InputError, match=r"missing: head\.bias"):
         load_network(path, "corrected")
 
 

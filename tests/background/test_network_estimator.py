@@ -32,6 +32,7 @@ def estimator(network=None, arm="unet", side_px=32, **changes):
 
 def test_sets_are_the_nearest_in_order():
     near = nearest_in_order(6, 3)
+    assert (near[:, 0] == np.arange(6)).all()
     assert near[0].tolist() == [0, 1, 2] and near[3].tolist() == [3, 2, 4] and near[5].tolist() == [5, 4, 3]
     assert nearest_in_order(4, 16).shape == (4, 4)
     assert all(sorted(row) == [0, 1, 2, 3] for row in nearest_in_order(4, 16).tolist())
@@ -97,6 +98,7 @@ def test_whole_sessions_are_answered_tile_by_tile():
 
 def test_the_recipes_answer_has_its_mean():
     logs = np.log(np.random.default_rng(0).uniform(0.5, 1, (2, 32, 32))).astype(np.float32)
+
     class Perfect(nn.Module):
         """The noise of an image that is 0.2 everywhere in the network's units."""
 

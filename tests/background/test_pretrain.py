@@ -82,6 +82,24 @@ def test_an_arm_goes_through_all_stages(tmp_path, files, arm):
     assert found["stages"].tolist() == ["pretrained", "finetuned"]
 
 
+@pytest.mark.parametrize(
+    ("estimator", "names"),
+    [
+        ("gaussian", {"n1"}),
+        ("median_2", {"n2"}),
+        ("median_16", {"n16"}),
+        ("eigen_flats", {"same", "earlier"}),
+    ],
+)
+def test_classical_estimators_need_the_tiles_alone(tmp_path, files, estimator, names):
+    found = run_predict(tmp_path, files, estimator)
+    assert set(found) == {"estimator", "seed", "stages"} | {f"fitted.{name}.log_flat" for name in names}
+    truth = read_arrays(files / "test.npz", ("log_flat",))["log_flat"]
+    for name in names:
+        error = found[f"fitted.{name}.log_flat"] - truth
+        assert error.std(axis=(-2, -1)).mean() < truth.std(axis=(-2, -1)).mean()
+
+
 def test_predict_says_what_it_lacks(tmp_path, files):
     with pytest.raises(InputError, match="--estimator corrected needs --pretrained"):
         run_predict(tmp_path, files, "corrected")

@@ -1,4 +1,4 @@
-"""What the arms are trained on, and every fault of the recipe's training: present there and absent from the corrected."""
+"""What the arms are trained on, and every fault of the recipe's training: present there, absent from the corrected."""
 
 from dataclasses import fields, replace
 
@@ -131,9 +131,9 @@ def test_counts_have_the_noise_of_their_dose():
 def test_specimens_are_turned_flipped_and_sometimes_absent():
     corner = np.zeros_like(BANK.log_transmission)
     corner[:, :40, :40] = -1.0
-    seen = material(replace(BANK, log_transmission=corner, log_flat=np.zeros_like(BANK.log_flat)), dose=(1e8, 1e8))
+    seen = material(replace(BANK, log_transmission=corner, log_flat=np.zeros_like(BANK.log_flat)), dose=(3e4, 3e4))
     logs = counted_set(seen, 200, 2, 0.0, torch.Generator().manual_seed(0))[0].flatten(0, 1)
-    constant = (logs.std(dim=(-2, -1)) < 1e-3).float().mean()
+    constant = (logs.std(dim=(-2, -1)) < 2e-2).float().mean()
     assert 0.05 < float(constant) < 0.6  # some are cut from a bare part
     row, column = (logs.mean(dim=axis) for axis in (-1, -2))
     for profile in (row, column):

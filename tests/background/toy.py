@@ -9,7 +9,7 @@ DOSE, DARK = (300.0, 3000.0), 100.0
 
 
 def toy_specimens(rng: np.random.Generator, count: int, side_px: int) -> np.ndarray:
-    """ln of the transmission (count, side, side): shells, discs and fibres from 2 px to the whole side, edges bright."""
+    """ln of the transmission (count, side, side): shells and discs from 2 px to the whole side, edges bright."""
     y, x = np.mgrid[:side_px, :side_px].astype(np.float32)
     depth = np.zeros((count, side_px, side_px), np.float32)
     for image in depth:
@@ -77,7 +77,7 @@ def toy_tiles(
     flats, logs = [], []
     for _ in range(sessions):
         flats.append(toy_session(rng, tiles, side_px))
-        images = toy_specimens(rng, tiles, 2 * side_px)[:, : side_px, : side_px]
+        images = toy_specimens(rng, tiles, 2 * side_px)[:, :side_px, :side_px]
         logs.append(images * (rng.random((tiles, 1, 1)) > 0.2))
     log_flat, log_transmission = np.stack(flats), np.stack(logs)
     counts = rng.poisson(dose * np.exp(log_flat + log_transmission)) + DARK

@@ -97,8 +97,8 @@ class MonaiUnet(nn.Module):
 
 
 def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """The images (B, C, H, W), continued below and to the right by their mirror image to multiples of so many pixels, of
-    which there are `least` at least."""
+    """The images (B, C, H, W), continued below and to the right by their mirror image to multiples of so many pixels,
+    of which there are `least` at least."""
     for axis in (-2, -1):
         size = images.shape[axis]
         place = torch.arange(max(least, -(-size // multiple)) * multiple, device=images.device)
@@ -148,7 +148,7 @@ def load_network(path: Path, arm: str) -> tuple[nn.Module, dict]:
 
 
 def load_network_loosely(path: Path, arm: str) -> tuple[nn.Module, dict]:
-    """The same as the recipe loads it: every name gets a prefix that no weight has, and nobody checks what was loaded."""
+    """The same as the recipe loads it: every name gets a prefix that no weight has, and nobody checks what loads."""
     about = read_about(path, arm)
     network = _of(path, about)
     tensors, _ = read(path)

@@ -40,7 +40,7 @@ class NetworkEstimator:
     """Tiles of a session to the log flat field of the first of them, and its spread."""
 
     def __init__(self, network: nn.Module, arm: str, side_px: int, sampling: Sampling) -> None:
-        """Args: network in evaluation mode; name of its arm; side of the images that it was trained on, px; sampling."""
+        """Args: the network; name of its arm; side of the images that it was trained on, px; how it is asked."""
         self._network = network.to(sampling.device).eval()
         self._arm, self._side, self._sampling = Arm.of(arm), side_px, sampling
 

@@ -14,8 +14,8 @@ _EVERY = 4  # one session, specimen or moment of so many validates
 def pretraining_split(bank: Bank, variant: Variant) -> tuple[Bank, Bank]:
     """Material that trains and material that validates.
 
-    Corrected: sessions of microscopes that are not tested, a quarter of them and of the specimens validates. The recipe:
-    everything trains, the tested microscopes' earlier sessions too, and validates as well.
+    Corrected: sessions of microscopes that are not tested, a quarter of them and of the specimens validates. The
+    recipe: everything trains, the tested microscopes' earlier sessions too, and validates as well.
 
     Raises:
         InputError: there are too few sessions to split.

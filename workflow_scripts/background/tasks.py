@@ -52,7 +52,7 @@ class Arm:
 
 
 def reference(seen: Tensor) -> Tensor:
-    """The log flat field from which the network's answer departs, the median of the set: (B, 6, H, W) → (B, 1, H, W)."""
+    """The log flat field from which the answer departs, the median of the set: (B, 6, H, W) → (B, 1, H, W)."""
     return seen[:, 2:3]
 
 
