@@ -17,7 +17,7 @@ from workflow_scripts.background.diffusion import TIMES, noised, wanted
 from workflow_scripts.background.tile_files import Bank
 from workflow_scripts.background.variants import UNET, VARIANTS
 
-SCALE = 0.05  # natural logarithm; unit of what the corrected network says
+SCALE = 0.03  # natural logarithm; unit of what the corrected network says
 _DROPPED = 0.1  # share of items whose condition is dropped, in the recipe
 _BATCH = 16
 _VALIDATION_SEED = 0
