@@ -230,7 +230,8 @@ def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Es
 
 def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
     """What each arm reaches more than the best template matcher of that dose, query by query, and its lower bound."""
-    plain = table[table["kind"] == PLAIN]
+    at_headline = table["dose_e"] == settings.headline_dose_e
+    plain = table[(table["kind"] == PLAIN) & (at_headline | table["stage"].isna())]
     rows = []
     for (dose, region), at in plain.groupby(["dose_e", "region"], sort=False):
         for metric, name in OVER_TEMPLATE.items():
