@@ -3,6 +3,7 @@ from workflow_scripts.matching.settings import is_file as matching_is_file
 from workflow_scripts.matching.variants import (
     ARMS as MATCHING_ARMS,
     ablation_arms as matching_ablation_arms,
+    pretrained_as as matching_pretrained_as,
 )
 
 
@@ -82,7 +83,11 @@ rule matching_pretrain:
 rule matching_finetune:
     input:
         code=code("matching", "finetune"),
-        weights=rules.matching_pretrain.output.weights,
+        weights=lambda wildcards: expand(
+            rules.matching_pretrain.output.weights,
+            variant=matching_pretrained_as(wildcards.variant),
+            seed=wildcards.seed,
+        ),
         shards=rules.matching_pretrain.input.shards,
     output:
         weights="<results>/matching/finetune/{variant}/seed{seed}/weights.safetensors",
@@ -115,7 +120,11 @@ rule matching_finetune:
 rule matching_predict:
     input:
         code=code("matching", "predict"),
-        pretrained=rules.matching_pretrain.output.weights,
+        pretrained=lambda wildcards: expand(
+            rules.matching_pretrain.output.weights,
+            variant=matching_pretrained_as(wildcards.variant),
+            seed=wildcards.seed,
+        ),
         finetuned=rules.matching_finetune.output.weights,
         test="<results>/matching/synthesize/test/shard0.npz",
     output:

@@ -38,7 +38,7 @@ def patterns(rotation: np.ndarray) -> np.ndarray:
     weight = np.exp(-((reciprocal / 6) ** 2).sum(axis=1)) * (1 + (reciprocal @ [1.0, 3.0, 5.0]) ** 2 % 3)
     x, y, z = np.einsum("nab,gb->ang", rotation, reciprocal)
     strength = weight * np.exp(-((z / 0.8) ** 2))
-    grid = np.arange(SIDE) - SIDE // 2
+    grid = np.arange(SIDE) - (SIDE - 1) / 2
     across, along = (np.exp(-((grid - 1.6 * place[..., None]) ** 2) / 2) for place in (y, x))
     found = np.einsum("ngy,ngx,ng->nyx", across, along, strength)
     return (found / found.sum(axis=(1, 2), keepdims=True)).astype(np.float32)

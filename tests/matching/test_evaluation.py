@@ -8,6 +8,7 @@ import pytest
 from tests.matching.answers import KEPT, settings, toy_queries, write_predictions
 from workflow_scripts.matching import evaluation, metrics
 from workflow_scripts.matching.pattern_files import NOT_CRYSTAL
+from workflow_scripts.matching.variants import base_of
 from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays, write_arrays
@@ -189,6 +190,6 @@ def test_answers_that_do_not_fit_are_refused(tmp_path, name, value, said):
 
 
 def test_the_arms_of_the_ablation_belong_to_what_they_differ_from():
-    assert evaluation.base_of("fair_pretraining") == "published"
-    assert evaluation.base_of("without_observation") == evaluation.base_of("sliced_stage0") == "corrected"
-    assert evaluation.base_of("ncc") == "ncc"
+    assert base_of("fair_pretraining") == "published"
+    assert base_of("without_observation") == base_of("sliced_stage0") == "corrected"
+    assert base_of("ncc") == "ncc"

@@ -11,7 +11,7 @@ from workflow_scripts.matching import metrics
 from workflow_scripts.matching.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
 from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.matching.settings import Evaluate
-from workflow_scripts.matching.variants import ARMS, VARIANTS
+from workflow_scripts.matching.variants import VARIANTS, ablation_arms, base_of
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.tables import condition, metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
@@ -130,7 +130,7 @@ def check_complete(table: pd.DataFrame, settings: Evaluate) -> None:
     missing = set(settings.baselines) - found
     if missing:
         raise InputError(f"--predictions holds no file of {', '.join(sorted(missing))}, which --baselines names")
-    absent = {arm for arm in settings.ablations if base_of(arm) in found} - found
+    absent = set(ablation_arms(settings.ablations, sorted(found))) - found
     if absent:
         raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
     at = table[(table["kind"] == PLAIN) & (table["region"] == UNSEEN)]
@@ -140,14 +140,6 @@ def check_complete(table: pd.DataFrame, settings: Evaluate) -> None:
             f"matching.evaluate.headline_dose_e is {settings.headline_dose_e:g}, but the test file's plain queries of"
             f" unseen directions have the doses {doses}; take one of matching.synthesize.dose_e"
         )
-
-
-def base_of(arm: str) -> str:
-    """The arm of which an ablation changes one thing; an estimator that is no arm is its own."""
-    if arm not in ARMS:
-        return arm
-    faults = vars(ARMS[arm])
-    return min(VARIANTS, key=lambda name: sum(faults[key] != value for key, value in vars(VARIANTS[name]).items()))
 
 
 def where(dose_e: float, kind: str, region: str) -> dict[str, str | float]:

@@ -7,9 +7,10 @@ import pandas as pd
 from scipy.ndimage import map_coordinates
 
 from workflow_scripts.matching import metrics
-from workflow_scripts.matching.evaluation import CHANCE, Answer, base_of, best_template
+from workflow_scripts.matching.evaluation import CHANCE, Answer, best_template
 from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, UNSEEN, Queries
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.variants import base_of
 
 MAP = "map"  # queries of this kind are the raster of a square scan
 SHOWN, ANSWERS = 4, 3
@@ -53,7 +54,7 @@ def gathered(
 
 def turned(pattern: np.ndarray, angle_rad: float) -> np.ndarray:
     """A pattern (H, W) turned in its plane about its middle, from +x to +y."""
-    middle = (np.array(pattern.shape) // 2)[:, None, None]
+    middle = (np.array(pattern.shape) - 1)[:, None, None] / 2
     y, x = np.indices(pattern.shape) - middle
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     return map_coordinates(pattern, np.stack([cos * y - sin * x, cos * x + sin * y]) + middle, order=1)

@@ -18,6 +18,11 @@ Positive = Annotated[float, Field(gt=0)]
 Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
+def is_file(crystal: str) -> bool:
+    """Whether a crystal is the path of a file instead of a built-in one."""
+    return crystal.lower().endswith(".cif")
+
+
 class DiffractionSettings(Settings):
     """Illumination, camera and crystal size."""
 
@@ -59,7 +64,7 @@ class Synthesize(Settings):
     @field_validator("crystal")
     @classmethod
     def _is_known(cls, crystal: str) -> str:
-        if crystal.endswith(".cif"):
+        if is_file(crystal):
             if not Path(crystal).is_file():
                 raise ValueError(f"there is no file {crystal}")
         elif crystal not in BUILT_IN:
