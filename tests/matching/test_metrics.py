@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from tests.matching.answers import directed
-from workflow_scripts.matching import metrics
+from workflow_scripts.matching import metrics, orientations
 
 GROUPS = ("C1", "C2", "D2", "D3", "D4", "D6", "T", "O")
 
@@ -136,3 +137,13 @@ def test_the_curve_integrates_to_the_area():
     assert (np.diff(curve) >= 0).all()
     area = np.sum((curve[1:] + curve[:-1]) / 2) / 500
     assert area == pytest.approx(metrics.auc(score, of_crystal), abs=2e-3)
+
+
+def test_numpy_and_torch_agree():
+    found, true = random(30).as_matrix(), random(30, 1).as_matrix()
+    symmetry = group("D6")
+    tensors = (torch.from_numpy(each) for each in (found, true, symmetry))
+    expected = orientations.misorientation_deg(*tensors).numpy()
+    assert metrics.misorientation_deg(found[:, None], true, symmetry)[:, 0] == pytest.approx(expected, abs=1e-5)
+    chance = orientations.chance_of_class(torch.from_numpy(symmetry), 3.0, 5)
+    assert metrics.chance_percent(3.0, 12, 5) == pytest.approx(100 * chance)

@@ -1,5 +1,7 @@
 """The stages evaluate and plot one after the other on toy answers, and what the figure holds."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from tests.matching.answers import EVALUATE, toy_queries, write_predictions, write_queries
 from workflow_scripts.matching import drawing, evaluate, plot
 from workflow_scripts.matching.settings import Plot
+from workflow_scripts.study.ledger import make_ledger, read_claims
 from workflow_scripts.study.tables import HEADLINE, read_metrics
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.files import read_arrays
@@ -101,3 +104,11 @@ def test_the_examples_are_the_first_queries_and_ours_beside_the_best_template(do
     chosen = np.flatnonzero((queries.kind == "plain") & (queries.region == "unseen") & (queries.dose_e == 300))[:4]
     assert np.array_equal(examples["query"], queries.counts[chosen])
     assert examples["answer"].shape == (2, 4, 3, 32, 32)
+
+
+def test_every_claim_about_the_headline_is_measured(done):
+    claims = read_claims(Path(evaluate.__file__).with_name("claims.yaml"), "matching")
+    metrics = read_metrics(done / "metrics.csv")
+    for claim in claims:
+        ledger = make_ledger([claim], {"matching": metrics}, claim.scale)
+        assert ledger["holds"].item() in ("yes", "no"), claim.claim
