@@ -155,10 +155,10 @@ def read_crystal(path: Path) -> Crystal:
     """A crystal from a .cif, with all symmetry operations applied.
 
     Choices: images of a site within 0.1 Å are one atom. A partial occupancy stays, as a weight of the atom's scattering
-    factor: the mean over all cells, without the diffuse scattering of the disorder. Sites of one element at one place are
-    one, with the sum of their occupancies, at most 1; different elements share a place. A site that nothing occupies is
-    left out. Isotropic B (or U, B = 8π²U) is read; without it B is 4 Å² in crystals with carbon and hydrogen, else
-    0.5 Å². Of several data blocks the only one with atoms counts.
+    factor: the mean over all cells, without the diffuse scattering of the disorder. Sites of one element at one place
+    are one, with the sum of their occupancies, at most 1; different elements share a place. A site that nothing
+    occupies is left out. Isotropic B (or U, B = 8π²U) is read; without it B is 4 Å² in crystals with carbon and
+    hydrogen, else 0.5 Å². Of several data blocks the only one with atoms counts.
 
     Args:
         path: .cif.

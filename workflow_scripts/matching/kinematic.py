@@ -71,9 +71,9 @@ class Simulator:
         I = (π t / ξ)² sinc²(s t),  ξ = π V / (λ γ |F|),  sinc(x) = sin(πx) / (πx),
 
     with the thickness t, the excitation error s and the extinction distance ξ; in the two-beam approximation s becomes
-    √(s² + 1/ξ²), so that no intensity exceeds the incident one. A Gaussian spread of the thickness averages sin² in closed
-    form. The excitation error is that along the beam to the Ewald sphere of radius 1/λ; a spot lies where the transverse
-    part of g meets the detector.
+    √(s² + 1/ξ²), so that no intensity exceeds the incident one. A Gaussian spread of the thickness averages sin² in
+    closed form. The excitation error is that along the beam to the Ewald sphere of radius 1/λ; a spot lies where the
+    transverse part of g meets the detector.
     """
 
     def __init__(self, crystal: Crystal, diffraction: Diffraction, device: torch.device | str = "cpu") -> None:

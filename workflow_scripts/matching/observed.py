@@ -9,8 +9,8 @@ from torch import Tensor
 from workflow_scripts.matching.kinematic import Diffraction, Simulator, render, shares
 from workflow_scripts.matching.orientations import small_rotations
 
-# The amorphous share of a specimen, in 1/Å: the decay of its halo, two diffuse rings and their widths. The first ring of
-# amorphous polymers, carbon and most glasses lies at 0.2 to 0.35 1/Å, the second near twice that.
+# The amorphous share of a specimen, in 1/Å: the decay of its halo, two diffuse rings and their widths. Chosen to cover
+# amorphous polymers, carbon and glasses, not measured on one.
 _DECAY_PER_A = (0.08, 0.25)
 _FIRST_RING_PER_A = (0.20, 0.35)
 _SECOND_OVER_FIRST = (1.7, 2.1)
@@ -152,8 +152,8 @@ def expected(
     """The observed patterns of crystals in these orientations, before counting.
 
     The spots are the average over the mosaic's domains; with ``two_beam`` their intensities are those of the two-beam
-    approximation (see `Simulator`). They are moved by camera length, distortion and offset without changing their width.
-    The background is flat but for a halo exp(−|k| / decay) and two Gaussian rings, which are distorted as the spots are.
+    approximation (see `Simulator`). They are moved by camera length, distortion and offset without changing their
+    width. The background is flat but for a halo exp(−|k| / decay) and two Gaussian rings, distorted as the spots are.
 
     Args:
         simulator: of the crystal.

@@ -41,7 +41,7 @@ def from_direction(direction: Tensor, in_plane_rad: Tensor | float = 0.0) -> Ten
 
     Args:
         direction: (..., 3) unit vectors d, the beam in the crystal's frame.
-        in_plane_rad: ψ (...) in rad.
+        in_plane_rad: ψ in rad, a number or anything that broadcasts against (...).
 
     Returns:
         (..., 3, 3).
@@ -54,7 +54,7 @@ def from_direction(direction: Tensor, in_plane_rad: Tensor | float = 0.0) -> Ten
     smallest = torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
     turned = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=direction.dtype, device=direction.device))
     smallest = torch.where(opposite[..., None, None], turned, smallest)
-    angle = torch.as_tensor(in_plane_rad, dtype=direction.dtype, device=direction.device).expand(z.shape)
+    angle = torch.as_tensor(in_plane_rad, dtype=direction.dtype, device=direction.device)
     return rotation_about_z(angle) @ smallest
 
 
@@ -115,8 +115,8 @@ def is_same_class(first: Tensor, second: Tensor, symmetry: Tensor, tolerance_deg
 def chance_of_class(symmetry: Tensor, tolerance_deg: float, answers: int = 1) -> float:
     """Probability that one of so many random orientations lies in the class of a given one.
 
-    The rotations within an angle ω are the share (ω − sin ω) / π of all; the symmetry's images of a class do not overlap
-    while 2ω is below the smallest angle of the symmetry.
+    The rotations within an angle ω are the share (ω − sin ω) / π of all; the symmetry's images of a class do not
+    overlap while 2ω is below the smallest angle of the symmetry.
 
     Raises:
         ValueError: the tolerance is not positive, or so large that images overlap.
@@ -148,8 +148,9 @@ def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
     The zone is the 1/S of the sphere around its main axis, the one of the highest order (z where there is none): of all
     equivalent directions that which is nearest to it and then nearest to a direction across.
     """
-    height = torch.einsum("...i,sij,j->...s", direction, symmetry.to(direction), _centre(symmetry).to(direction))
-    return height[..., 0] >= height.amax(dim=-1) - 1e-12
+    centre = _centre(symmetry).to(direction)
+    highest = torch.einsum("...i,sij,j->...s", direction, symmetry.to(direction), centre).amax(dim=-1)
+    return direction @ centre >= highest - 1e-12
 
 
 def _centre(symmetry: Tensor) -> Tensor:
@@ -212,8 +213,8 @@ def fibonacci_sphere(number: int) -> Tensor:
 def nearest_direction(directions: Tensor, gallery: Tensor, symmetry: Tensor) -> tuple[Tensor, Tensor]:
     """Of each beam direction the nearest of a gallery, under the symmetry.
 
-    The angle is the floor of the misorientation that a perfect retriever with a free in-plane angle leaves: the
-    smallest rotation between two orientations of directions d and d' with any in-plane angles is by the angle of d and d'.
+    The angle is the floor of the misorientation that a perfect retriever with a free in-plane angle leaves: with any
+    in-plane angles, the smallest rotation between two orientations is by the angle between their beam directions.
 
     Args:
         directions: (Q, 3).
@@ -237,7 +238,7 @@ def nearest_direction(directions: Tensor, gallery: Tensor, symmetry: Tensor) -> 
 
 
 def gallery_floor_deg(gallery: Tensor, symmetry: Tensor, generator: torch.Generator, samples: int = 4000) -> Tensor:
-    """Angles (samples,) in degrees from random beam directions to the nearest of a gallery (G, 3): take their median."""
+    """Angles (samples,) in degrees from random beam directions to the nearest of a gallery (G, 3)."""
     random = torch.randn(samples, 3, generator=generator, dtype=torch.float64, device=generator.device)
     random = random / random.norm(dim=1, keepdim=True)
     return nearest_direction(random, gallery.to(random), symmetry)[1]

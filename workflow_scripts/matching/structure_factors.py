@@ -107,8 +107,8 @@ def laue_rotations(crystal: Crystal, largest_per_a: float = 1.2, tolerance: floa
     A kinematic pattern knows |F_g| = |F_−g| only, so two orientations R and R S give the same pattern where S maps
     every reflection onto one of the same amplitude; of each pair S, −S that inversion joins the proper one counts.
     Candidates map three short reflections onto three of the same lengths, amplitudes and angles, so that neither the
-    choice of cell (centred, a supercell) nor the space group of a file matters. The extra twofold axis that a pattern along
-    a zone axis seems to have is approximate, by the Ewald sphere's curvature, and does not count.
+    choice of cell (centred, a supercell) nor the space group of a file matters. The extra twofold axis that a pattern
+    along a zone axis seems to have is approximate, by the Ewald sphere's curvature, and does not count.
 
     Args:
         crystal: the crystal.
