@@ -58,7 +58,11 @@ def direct(crystal_, rotation, light, two_beam=False):
                 s = math.sqrt(1 / length**2 - x * x - y * y) - 1 / length - z
                 xi = length * gamma * abs(factor) / (math.pi * crystal_.volume_a3)  # 1/ξ
                 s = math.hypot(s, xi) if two_beam else s
-                found[h, k, l] = (y, x, (xi * math.pi * 10 * light.thickness_nm * np.sinc(s * 10 * light.thickness_nm)) ** 2)
+                found[h, k, l] = (
+                    y,
+                    x,
+                    (xi * math.pi * 10 * light.thickness_nm * np.sinc(s * 10 * light.thickness_nm)) ** 2,
+                )
     return found
 
 
@@ -129,9 +133,7 @@ def test_equivalent_orientations_have_equal_patterns(name):
 
 def test_friedel_the_opposite_beam_sees_the_mirror_image():
     """Along −d: turned about y by 180°, x is mirrored, for any crystal."""
-    made = Simulator(
-        some_crystal([6, 8, 14], [[0, 0, 0], [0.2, 0.31, 0.44], [0.63, 0.12, 0.77]]), Diffraction(**LIGHT)
-    )
+    made = Simulator(some_crystal([6, 8, 14], [[0, 0, 0], [0.2, 0.31, 0.44], [0.63, 0.12, 0.77]]), Diffraction(**LIGHT))
     turns = rotations(6)
     about_x = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
     mirrored = made.patterns(about_x @ turns)

@@ -91,7 +91,9 @@ def test_an_ellipse_is_longer_along_its_axis():
     def ratio(patterns):
         return (patterns.sum(dim=2) @ axis.square()) / (patterns.sum(dim=1) @ axis.square())
 
-    found, before = (expected(made, rotations(3), each) for each in (stretched, replace(plain, ellipticity=torch.zeros(3))))
+    found, before = (
+        expected(made, rotations(3), each) for each in (stretched, replace(plain, ellipticity=torch.zeros(3)))
+    )
     assert torch.allclose(ratio(before.background), torch.ones(3), atol=1e-3)
     assert (ratio(found.background) > 1.3).all()
     assert (ratio(found.spots) > 1.1 * ratio(before.spots)).all()

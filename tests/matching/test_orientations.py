@@ -136,7 +136,9 @@ def test_misorientation_is_batched():
     truth, answers = rotations(4), rotations(28, 1).reshape(4, 7, 3, 3)
     found = misorientation_deg(truth[:, None], answers, group("D2"))
     assert found.shape == (4, 7)
-    assert float(found[2, 3]) == pytest.approx(float(misorientation_deg(answers[2, 3], truth[2], group("D2"))), abs=1e-5)
+    assert float(found[2, 3]) == pytest.approx(
+        float(misorientation_deg(answers[2, 3], truth[2], group("D2"))), abs=1e-5
+    )
     assert float(found.max()) <= 120.0001  # the farthest that D2 leaves
 
 
@@ -179,7 +181,9 @@ def test_the_zone_of_polyethylene_lies_about_its_main_axis():
     assert float(fourfold[:, 2].min()) > -0.01
 
 
-@pytest.mark.parametrize(("name", "number"), [("D2", 500), ("D2", 2000), ("O", 100), ("C1", 777), ("D6", 1), ("T", 3000)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("D2", 500), ("D2", 2000), ("O", 100), ("C1", 777), ("D6", 1), ("T", 3000)]
+)
 def test_galleries_are_complete_and_nearly_uniform(name, number):
     symmetry = group(name)
     gallery = gallery_directions(number, symmetry)

@@ -62,7 +62,9 @@ def test_systematic_absences_of_polyethylene():
 def test_polyethylene_has_its_strong_reflections():
     """110 and 200, at 4.1 and 3.7 Å, are the strongest."""
     found = structure_factors(crystal("polyethylene"), 1.0)
-    strongest = {tuple(abs(i) for i in hkl) for hkl in found.hkl[found.structure_factor_a.abs().topk(6).indices].tolist()}
+    strongest = {
+        tuple(abs(i) for i in hkl) for hkl in found.hkl[found.structure_factor_a.abs().topk(6).indices].tolist()
+    }
     assert strongest == {(1, 1, 0), (2, 0, 0)}
 
 
@@ -95,7 +97,9 @@ def test_friedel_and_the_choice_of_origin(count, seed):
     lattice = np.diag(rng.uniform(3, 6, 3)) + rng.uniform(-0.5, 0.5, (3, 3))
     made = some_crystal(numbers, places, lattice, share, rng.uniform(0, 3, count))
     found = structure_factors(made, 0.9)
-    table = {tuple(hkl): value for hkl, value in zip(found.hkl.tolist(), found.structure_factor_a.tolist(), strict=True)}
+    table = {
+        tuple(hkl): value for hkl, value in zip(found.hkl.tolist(), found.structure_factor_a.tolist(), strict=True)
+    }
     for (h, k, l), value in table.items():
         assert table[-h, -k, -l] == pytest.approx(value.conjugate(), abs=1e-9)
     moved = some_crystal(numbers, places + rng.random(3), lattice, share, made.debye_waller_a2)

@@ -155,7 +155,7 @@ def headline(settings: Evaluate) -> str:
 def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> list[dict]:
     """All rows of metrics.csv of what was measured at the headline, which is included.
 
-    Earlier stages and the arms of the ablation have rows at the headline's dose alone.
+    Earlier stages and the arms of the ablation have rows of plain queries at the headline's dose alone.
     """
     rows = []
     for (estimator, seed, stage), group in _groups(table):
@@ -164,7 +164,7 @@ def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> li
         if base != estimator:
             named["arm"] = estimator
         if named:
-            group = group[group["dose_e"] == settings.headline_dose_e]
+            group = group[(group["dose_e"] == settings.headline_dose_e) & group["kind"].isin((PLAIN, NOT_CRYSTAL))]
         rest = {"seed": None if pd.isna(seed) else int(seed)}
         crystals = group[group["kind"] != NOT_CRYSTAL]
         for (dose, kind, region), part in crystals.groupby(["dose_e", "kind", "region"], sort=False):
@@ -209,15 +209,16 @@ def _interval(part: pd.DataFrame, metric: str, statistic, settings: Evaluate) ->
 
 
 def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Estimate:
-    """Both kinds of patterns are resampled together."""
-    both = np.concatenate(
-        [np.stack([part["score"], np.full(len(part), float(of))], 1) for part, of in ((crystals, 1), (others, 0))]
-    )
-
-    def area(drawn: np.ndarray) -> float:
-        return metrics.auc(drawn[:, 0], drawn[:, 1] > 0)
-
-    return bootstrap(both, area, seed=settings.seed, resamples=settings.bootstrap_samples)
+    """The area under the curve; queries of both kinds are resampled together."""
+    score = np.concatenate([crystals["score"], others["score"]])
+    of_crystal = np.arange(len(score)) < len(crystals)
+    above = np.sign(np.subtract.outer(score[of_crystal], score[~of_crystal])) / 2 + 0.5
+    draws = np.random.default_rng(settings.seed).integers(len(score), size=(settings.bootstrap_samples, len(score)))
+    times = np.stack([np.bincount(draw, minlength=len(score)) for draw in draws]).astype(float)
+    pairs = times[:, of_crystal].sum(axis=1) * times[:, ~of_crystal].sum(axis=1)
+    in_order = ((times[:, of_crystal] @ above) * times[:, ~of_crystal]).sum(axis=1)
+    low, high = np.quantile(in_order[pairs > 0] / pairs[pairs > 0], [0.025, 0.975])
+    return Estimate(metrics.auc(score, of_crystal), float(low), float(high), len(score))
 
 
 def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:

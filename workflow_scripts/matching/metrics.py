@@ -45,8 +45,9 @@ def misorientation_deg(found: np.ndarray, true: np.ndarray, symmetry: np.ndarray
     symmetry: (S, 3, 3) proper rotations of the Laue group in the crystal's frame.
     """
     # angle(R1 S R2ᵀ) by the trace tr(S R2ᵀ R1) chooses S
-    between = np.einsum("qba,qkbc->qkac", true, found)
-    best = np.einsum("sab,qkba->qks", symmetry, between).argmax(axis=-1)
+    between = true.swapaxes(-1, -2)[:, None] @ found
+    flat = between.swapaxes(-1, -2).reshape(*between.shape[:2], 9)
+    best = (flat @ symmetry.reshape(-1, 9).T).argmax(axis=-1)
     # |R − 1| / (2√2) is the sine of half the angle; unlike the trace it is exact for small ones
     distance = np.linalg.norm(between - symmetry[best].swapaxes(-1, -2), axis=(-2, -1))
     return np.degrees(2 * np.arcsin(np.clip(distance / np.sqrt(8.0), 0, 1)))
@@ -86,20 +87,20 @@ def by_rank(
         rotation: (Q, K, 3, 3) answers, best first, K at least 15.
         true, second: (Q, 3, 3) orientations of its crystals; the second counts where `two` (Q,) is set.
     """
-    each_deg, each_turned_deg = [], []
-    for truth in (true, second):
-        plain_deg = misorientation_deg(rotation, truth, symmetry)
-        each_deg.append(plain_deg)
-        each_turned_deg.append(np.minimum(plain_deg, misorientation_deg(rotation, half_turned(truth), symmetry)))
-    for found in (each_deg, each_turned_deg):
-        found[1] = np.where(two[:, None], found[1], np.inf)
-    nearer_deg = np.minimum(*each_deg)
+    each_deg = np.full((2, *rotation.shape[:2]), np.inf)
+    each_turned_deg = each_deg.copy()
+    for place, (truth, rows) in enumerate(((true, np.ones(len(true), bool)), (second, two))):
+        found = rotation[rows], truth[rows], symmetry
+        each_deg[place, rows] = misorientation_deg(*found)
+        turned_deg = misorientation_deg(found[0], half_turned(found[1]), symmetry)
+        each_turned_deg[place, rows] = np.minimum(each_deg[place, rows], turned_deg)
+    nearer_deg = each_deg.min(axis=0)
     right = nearer_deg <= tolerance_deg
     first = np.where(right.any(axis=1), right.argmax(axis=1) + 1.0, np.inf)
     one, other = ((found[:, :10] <= tolerance_deg).any(axis=1) for found in each_deg)
     return {
         **_shares(right, BY_CLASS),
-        **_shares(np.minimum(*each_turned_deg) <= tolerance_deg, BY_HALF_TURN),
+        **_shares(each_turned_deg.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
         CRYSTALS: 100.0 * (one + other * 1.0) / (1 + two),
         MRR: 1 / first,
         DEG: nearer_deg[:, 0],
