@@ -16,6 +16,8 @@ from workflow_scripts.matching.orientations import (
     rotation_from_vector,
 )
 from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.optics.kirkland import scattering_factor_a
+from workflow_scripts.optics.waves import wavelength_a
 
 LIGHT = {"voltage_kv": 200.0, "side_px": 64, "pixel_size_per_a": 0.03, "spot_px": 1.0, "thickness_nm": 10.0}
 
@@ -28,42 +30,27 @@ def rotations(number, seed=0):
     return random_rotations(number, torch.Generator().manual_seed(seed))
 
 
-def direct(crystal_, rotation, light, two_beam=False):
-    """Spots of one orientation, {hkl: (y, x, intensity)}, by loops over reflections and atoms in double precision."""
-    from workflow_scripts.optics.kirkland import scattering_factor_a
-    from workflow_scripts.optics.waves import wavelength_a
-
-    length = wavelength_a(light.voltage_kv)
+def direct(made, rotation, two_beam):
+    """All spots of one orientation as the formula has it, in double precision: [y, x] (G, 2), intensity (G,)."""
+    cell, light = made.crystal, made.diffraction
+    wavelength = wavelength_a(light.voltage_kv)
     gamma = 1 + light.voltage_kv / 510.99895
-    found = {}
-    for h in range(-9, 10):
-        for k in range(-6, 7):
-            for l in range(-4, 5):
-                g = np.array([h, k, l]) @ crystal_.reciprocal_per_a
-                if not 0 < np.linalg.norm(g) <= light.largest_per_a:
-                    continue
-                factor = sum(
-                    share
-                    * float(scattering_factor_a(symbol, torch.tensor(g @ g)))
-                    * np.exp(-b * (g @ g) / 4 + 2j * np.pi * (np.array([h, k, l]) @ place))
-                    for symbol, place, share, b in zip(
-                        crystal_.symbols,
-                        crystal_.fractional,
-                        crystal_.occupancy,
-                        crystal_.debye_waller_a2,
-                        strict=True,
-                    )
-                )
-                x, y, z = rotation.numpy() @ g
-                s = math.sqrt(1 / length**2 - x * x - y * y) - 1 / length - z
-                xi = length * gamma * abs(factor) / (math.pi * crystal_.volume_a3)  # 1/ξ
-                s = math.hypot(s, xi) if two_beam else s
-                found[h, k, l] = (
-                    y,
-                    x,
-                    (xi * math.pi * 10 * light.thickness_nm * np.sinc(s * 10 * light.thickness_nm)) ** 2,
-                )
-    return found
+    hkl = np.stack(np.meshgrid(range(-11, 12), range(-8, 9), range(-5, 6), indexing="ij"), axis=-1).reshape(-1, 3)
+    g = hkl @ np.linalg.inv(cell.lattice_a).T
+    length = np.linalg.norm(g, axis=1)
+    hkl, g = (each[(length > 0) & (length <= light.largest_per_a)] for each in (hkl, g))
+    squared = (g**2).sum(axis=1)
+    factor = 0
+    for symbol, place, b in zip(cell.symbols, cell.fractional, cell.debye_waller_a2, strict=True):
+        scattering = scattering_factor_a(symbol, torch.from_numpy(squared)).numpy() * np.exp(-b * squared / 4)
+        factor = factor + scattering * np.exp(2j * np.pi * hkl @ place)
+    x, y, z = rotation.numpy() @ g.T
+    s = np.sqrt(1 / wavelength**2 - x**2 - y**2) - 1 / wavelength - z
+    per_extinction = wavelength * gamma * abs(factor) / (np.pi * cell.volume_a3)
+    s = np.hypot(s, per_extinction) if two_beam else s
+    thickness_a = 10 * light.thickness_nm
+    intensity = (np.pi * thickness_a * per_extinction * np.sinc(s * thickness_a)) ** 2
+    return torch.from_numpy(np.stack([y, x], axis=1)), torch.from_numpy(intensity)
 
 
 @pytest.mark.parametrize("two_beam", [False, True])
@@ -71,11 +58,10 @@ def test_spots_are_those_of_the_formula(two_beam):
     """Positions and intensities against loops; what is left out is weak."""
     made = simulator(thickness_nm=30.0)
     for rotation in rotations(3):
-        expected = direct(made.crystal, rotation, made.diffraction, two_beam)
-        y, x, intensity = (torch.tensor([spot[i] for spot in expected.values()]) for i in range(3))
+        position, intensity = direct(made, rotation, two_beam)
         spots = made.spots(rotation[None], two_beam=two_beam)
         kept = spots.intensity[0] > 0
-        away = torch.cdist(spots.position_per_a[0][kept].double(), torch.stack([y, x], dim=1))
+        away = torch.cdist(spots.position_per_a[0][kept].double(), position)
         assert float(away.amin(dim=1).max()) < 1e-4
         theirs = intensity[away.argmin(dim=1)]
         assert float((spots.intensity[0][kept] - theirs).abs().max()) < 2e-3 * float(intensity.max())

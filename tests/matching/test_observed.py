@@ -83,20 +83,20 @@ def test_camera_length_and_centre():
 def test_an_ellipse_is_longer_along_its_axis():
     """Spots and rings of the background alike: along y at 90°."""
     made = simulator()
-    plain = replace(drawn(ALL, 3), centre_px=torch.zeros(3, 2), stop_px=torch.zeros(3), halo=torch.ones(3))
-    plain = replace(plain, camera_length=torch.ones(3), ring_share=torch.ones(3))
-    stretched = replace(plain, ellipticity=torch.full((3,), 0.15), ellipse_rad=torch.full((3,), math.pi / 2))
+    plain = replace(drawn(ALL, 40), centre_px=torch.zeros(40, 2), stop_px=torch.zeros(40), halo=torch.ones(40))
+    plain = replace(plain, camera_length=torch.ones(40), ring_share=torch.ones(40))
+    stretched = replace(plain, ellipticity=torch.full((40,), 0.15), ellipse_rad=torch.full((40,), math.pi / 2))
+    round_ones = replace(plain, ellipticity=torch.zeros(40))
     axis = torch.arange(64) - 31.5
 
     def ratio(patterns):
         return (patterns.sum(dim=2) @ axis.square()) / (patterns.sum(dim=1) @ axis.square())
 
-    found, before = (
-        expected(made, rotations(3), each) for each in (stretched, replace(plain, ellipticity=torch.zeros(3)))
-    )
-    assert torch.allclose(ratio(before.background), torch.ones(3), atol=1e-3)
+    found, before = (expected(made, rotations(40), each) for each in (stretched, round_ones))
+    assert torch.allclose(ratio(before.background), torch.ones(40), atol=1e-3)
     assert (ratio(found.background) > 1.3).all()
-    assert (ratio(found.spots) > 1.1 * ratio(before.spots)).all()
+    # What leaves the detector, and the width of the spots, make it less than 1.15⁴ in a single pattern.
+    assert 1.4 < float((ratio(found.spots) / ratio(before.spots)).median()) < 1.15**4
 
 
 def test_mosaic_smears_which_spots_are_excited():
@@ -126,7 +126,7 @@ def test_two_beam_changes_thick_crystals_alone():
         for made, each in plain.items()
     }
     assert float(change[thin].max()) < 0.05
-    assert float(change[thick].median()) > 0.2
+    assert float(change[thick].mean()) > 0.2
 
 
 def test_beam_stop_and_wire():
@@ -191,8 +191,8 @@ def test_quantisation():
 def test_ranges_are_kept():
     observation = drawn(ALL, 2000)
     assert float(observation.camera_length.min()) >= 0.97 and float(observation.camera_length.max()) <= 1.03
-    assert 0 <= float(observation.ellipticity.min()) and float(observation.ellipticity.max()) <= 0.03
-    assert 0.4 <= float(observation.halo.min()) and float(observation.halo.max()) <= 0.8
+    assert float(observation.ellipticity.min()) >= 0 and float(observation.ellipticity.max()) <= 0.03
+    assert float(observation.halo.min()) >= 0.4 and float(observation.halo.max()) <= 0.8
     assert observation.centre_px.std(dim=0).tolist() == pytest.approx([1.0, 1.0], rel=0.1)
     assert float(observation.thickness_nm.min()) >= 7 and float(observation.thickness_nm.max()) <= 13
 

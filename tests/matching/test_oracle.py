@@ -1,7 +1,8 @@
 """Agreement with abTEM 1.0.11, whose numbers make_oracle.py keeps in abtem_structure_factors.npz.
 
-Both sides take Kirkland's scattering factors in Å and Debye–Waller factors exp(−B |g|² / 4); structure factors are in Å,
-of electrons at rest, reciprocal vectors and excitation errors in 1/Å without 2π, intensities shares of the incident beam.
+Both sides take Kirkland's scattering factors in Å and Debye–Waller factors exp(−B |g|² / 4). Structure factors are in
+Å, of electrons at rest, reciprocal vectors and excitation errors in 1/Å without 2π, intensities shares of the incident
+beam.
 """
 
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_intensities_of_a_thin_crystal(oracle, name):
 
 
 def test_two_beams_over_thickness(oracle):
-    """(200) of NaCl alone with the incident beam: at its Bragg condition and off it, through more than one extinction."""
+    """(200) of NaCl alone with the incident beam, at its Bragg condition and off it, beyond one extinction distance."""
     thickness_a, intensity = oracle["two_beam.thickness_a"], oracle["two_beam.intensity"].double()
     simulator, _ = simulated(oracle, "sodium_chloride")
     kinematic_off = []

@@ -79,5 +79,5 @@ def test_gradients_pass():
 @pytest.mark.parametrize("wrong", [{"inner_px": 9.0}, {"inner_px": -1.0}, {"rings": 0}, {"angles": 0}])
 def test_grids_that_cannot_be(wrong):
     grid = {"rings": 4, "angles": 8, "inner_px": 1.0, "outer_px": 9.0} | wrong
-    with pytest.raises(ValueError, match="inner_px|at least 1"):
+    with pytest.raises(ValueError, match=r"inner_px|at least 1"):
         to_polar(torch.ones(1, 20, 20), **grid)

@@ -8,11 +8,10 @@ from scipy.ndimage import map_coordinates
 
 from workflow_scripts.matching import metrics
 from workflow_scripts.matching.evaluation import CHANCE, Answer, best_template
-from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, UNSEEN, Queries
+from workflow_scripts.matching.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
 from workflow_scripts.matching.settings import Evaluate
 from workflow_scripts.matching.variants import base_of
 
-MAP = "map"  # queries of this kind are the raster of a square scan
 SHOWN, ANSWERS = 4, 3
 EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 180.0, 96)])
 FALSE_SHARE = np.linspace(0, 1, 101)

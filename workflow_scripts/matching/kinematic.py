@@ -218,7 +218,7 @@ def render(position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float)
     order = counts.argsort()
     images = torch.zeros(len(intensity), side_px, side_px, dtype=position_px.dtype, device=position_px.device)
     for part in order.split(_RENDERED[order.device.type]):
-        most = int(counts[part].max())
+        most = int(counts[part].max()) if len(part) else 0
         if most == 0:
             continue
         scaled = (edges - position_px[part, :most].unsqueeze(-1)) / (math.sqrt(2) * spot_px)  # (part, most, 2, n + 1)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 _CHUNK = 2**24  # entries at once
+_TRIED = 6  # lattices with more, and with fewer points
 _GOLDEN = math.pi * (3 - math.sqrt(5))
 
 
@@ -149,8 +150,8 @@ def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
     equivalent directions that which is nearest to it and then nearest to a direction across.
     """
     centre = _centre(symmetry).to(direction)
-    highest = torch.einsum("...i,sij,j->...s", direction, symmetry.to(direction), centre).amax(dim=-1)
-    return direction @ centre >= highest - 1e-12
+    images = symmetry.to(direction) @ centre  # dᵀ S c = (Sᵀ d)ᵀ c
+    return direction @ centre >= (direction @ images.T).amax(dim=-1) - 1e-12
 
 
 def _centre(symmetry: Tensor) -> Tensor:
@@ -187,7 +188,7 @@ def gallery_directions(number: int, symmetry: Tensor) -> Tensor:
     if number < 1:
         raise ValueError(f"number must be at least 1, not {number}")
     whole = number * len(symmetry)
-    steps = [sign * step for step in range(max(40, whole // 50)) for sign in (1, -1)]
+    steps = [sign * step for step in range(_TRIED) for sign in (1, -1)]
     fewest = None
     for total in (whole + step for step in steps if whole + step > 0):
         points = fibonacci_sphere(total)
@@ -197,8 +198,9 @@ def gallery_directions(number: int, symmetry: Tensor) -> Tensor:
         if len(inside) > number and (fewest is None or len(inside) < len(fewest)):
             fewest = inside
     # No lattice fits exactly: leave some out, evenly.
-    fewest = fibonacci_sphere(2 * whole) if fewest is None else fewest
-    fewest = fewest[in_zone(fewest, symmetry)]
+    if fewest is None:
+        points = fibonacci_sphere(whole + whole // 50 + 2 * len(symmetry) + 8)
+        fewest = points[in_zone(points, symmetry)]
     return fewest[torch.linspace(0, len(fewest) - 1, number, dtype=torch.float64).round().long()]
 
 

@@ -57,8 +57,11 @@ class Synthesize(Settings):
     train_patterns: int = Field(ge=32, description="Pairs of a calculated and an observed pattern in a training file.")
     gallery: int = Field(ge=50, description="Beam directions of the gallery, over the whole fundamental zone.")
     queries: int = Field(ge=16, description="Observed patterns of the test file at each dose and of each kind.")
-    dose_e: tuple[Positive, ...] = Field(min_length=1, description="Detected electrons in the spots of a query.")
+    dose_e: tuple[Positive, ...] = Field(
+        min_length=1, description="Detected electrons in the spots of a query; all kinds of queries have the first."
+    )
     background_share: float = Field(ge=0, description="Electrons of the background for each in the spots.")
+    map_px: int = Field(ge=4, le=256, description="Side of the synthetic polycrystal's map, scan points.")
     seed: int = Field(ge=0, description="Seed of orientations, observations and counts.")
 
     @field_validator("crystal")

@@ -1,0 +1,152 @@
+"""Flat fields of a full-field X-ray microscope: what belongs to the instrument, what to a session, and how it drifts.
+
+The instrument (scintillator grain, rings, scratches, dust, a dark corner) stays from session to session and does not
+move. The illumination (condenser shading, capillary streaks, speckle) is new in every session and drifts against it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EDGE_SHARE = 0.2  # of the sessions: an edge of the illumination is in sight
+MARGIN = 0.125  # of the illumination beyond the detector, share of the side: room to drift
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session of one instrument.
+
+    Attributes:
+        log_detector: (H, W) ln of what does not move: grain, rings, scratches, dust, dark corner.
+        log_illumination: (H', W') ln of the illumination, wider than the detector by a margin on each side.
+        log_change: (H, W) slow change of the shading over the whole session.
+        drift_px: (2,) way [y, x] of the illumination over the whole session, px.
+    """
+
+    log_detector: Tensor
+    log_illumination: Tensor
+    log_change: Tensor
+    drift_px: Tensor
+
+
+def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
+    """ln of what belongs to the instrument, (side, side); severity multiplies every contrast, 1 in training."""
+    y, x = _grid(side_px, generator.device)
+    total = _between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
+    total += _between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
+    centre_y, centre_x = _between(generator, 0.2, 0.8), _between(generator, 0.2, 0.8)
+    radius = torch.hypot(y - centre_y, x - centre_x)
+    phase, period = _between(generator, 0, 2 * math.pi), _between(generator, 0.04, 0.15)
+    total += _between(generator, 0.0, 0.015) * torch.cos(2 * math.pi * radius / period + phase)
+    for _ in range(int(_between(generator, 0, 5))):  # scratches
+        distance, along = _line(y, x, generator)
+        width = _between(generator, 0.4, 1.0) / side_px
+        ends = torch.sigmoid((_between(generator, 0.1, 0.6) - along.abs()) * 40)
+        total -= _between(generator, 0.02, 0.15) * ends * torch.exp(-0.5 * (distance / width) ** 2)
+    for _ in range(int(_between(generator, 0, 10))):  # dust
+        away = torch.hypot(y - _between(generator, 0, 1), x - _between(generator, 0, 1))
+        total -= _between(generator, 0.03, 0.3) * torch.sigmoid((_between(generator, 0.005, 0.03) - away) * 2 * side_px)
+    corner = (1 - y if _between(generator, 0, 1) < 0.5 else y) + (1 - x if _between(generator, 0, 1) < 0.5 else x)
+    dark = torch.sigmoid((_between(generator, -0.1, 0.12) - corner) * side_px)
+    return severity * (total - _between(generator, 0.3, 1.5) * dark)
+
+
+def draw_session(log_detector: Tensor, generator: torch.Generator, severity: float = 1.0) -> Session:
+    """A session of the instrument with illumination and drift of its own."""
+    side_px = log_detector.shape[-1]
+    margin_px = round(MARGIN * side_px)
+    wide_px = side_px + 2 * margin_px
+    line = (torch.arange(wide_px, device=generator.device) - margin_px + 0.5) / side_px
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    shading = _shading(y, x, generator)
+    streaks = torch.zeros_like(y)
+    strongest = math.exp(_between(generator, math.log(0.03), math.log(0.3)))
+    for _ in range(int(_between(generator, 2, 9))):  # capillary streaks
+        distance, along = _line(y, x, generator)
+        distance = distance - _between(generator, -0.3, 0.3) * along**2
+        width = math.exp(_between(generator, math.log(0.008), math.log(0.1)))
+        streaks += _between(generator, -0.5, 1.0) * strongest * torch.exp(-0.5 * (distance / width) ** 2)
+    speckle = sum(
+        math.exp(_between(generator, math.log(0.004), math.log(0.05))) * _noise(wide_px, scale * side_px, generator)
+        for scale in (0.02, 0.04, 0.08)
+    )
+    # Bright filaments where smooth noise changes its sign, as the capillary's walls and caustics draw them
+    ridges = torch.exp(-((_noise(wide_px, _between(generator, 0.04, 0.2) * side_px, generator) / 0.15) ** 2))
+    speckle = speckle + _between(generator, 0.0, 0.1) * ridges
+    if _between(generator, 0, 1) < EDGE_SHARE:
+        speckle = speckle + _edge(y, x, generator)
+    log_change = _between(generator, 0.0, 0.1) * _shading(*_grid(side_px, generator.device), generator)
+    angle, way_px = _between(generator, 0, 2 * math.pi), _between(generator, 0.0, 1.5) * side_px / 64
+    drift_px = way_px * torch.tensor([math.sin(angle), math.cos(angle)], device=generator.device)
+    return Session(log_detector, severity * (shading + streaks + speckle), severity * log_change, drift_px)
+
+
+def log_flats(session: Session, times: Tensor) -> Tensor:
+    """ln of the flat field (J, H, W) at moments (J,), 0 the session's beginning and 1 its end; at 0 its mean is 0."""
+    side_px = session.log_detector.shape[-1]
+    wide_px = session.log_illumination.shape[-1]
+    both = torch.cat([torch.zeros_like(times[:1]), times])
+    pixels = torch.arange(side_px, device=times.device) + (wide_px - side_px) / 2
+    rows, columns = (_interpolation(pixels + both[:, None] * way_px, wide_px) for way_px in session.drift_px)
+    light = rows @ session.log_illumination @ columns.mT
+    flats = light + session.log_detector + both[:, None, None] * session.log_change
+    return flats[1:] - flats[0].mean()
+
+
+def _interpolation(places: Tensor, size: int) -> Tensor:
+    """Weights (J, H, size) that read a line of samples at places (J, H) between them: Catmull and Rom's cubic.
+
+    Keys (doi:10.1109/TASSP.1981.1163711), eq. 15 with a = −1/2, exact for parabolas; grid_sample's a = −3/4 misplaces
+    even a ramp. Places beyond the line see its end.
+    """
+    away = (places.clamp(1, size - 2)[..., None] - torch.arange(size, device=places.device)).abs()
+    near, far = (1.5 * away - 2.5) * away**2 + 1, ((2.5 - 0.5 * away) * away - 4) * away + 2
+    return torch.where(away < 1, near, torch.where(away < 2, far, 0.0))
+
+
+def _shading(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Broad brightness like y, x: a tilt and a few wide spots."""
+    total = _between(generator, -0.35, 0.35) * (y - 0.5) + _between(generator, -0.35, 0.35) * (x - 0.5)
+    for _ in range(4):
+        away2 = (y - _between(generator, -0.2, 1.2)) ** 2 + (x - _between(generator, -0.2, 1.2)) ** 2
+        total = total + _between(generator, -0.35, 0.35) * torch.exp(-0.5 * away2 / _between(generator, 0.15, 0.5) ** 2)
+    return total
+
+
+def _edge(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The illuminated field ends softly near the border, with a faint halo beyond it."""
+    total = torch.zeros_like(y)
+    for away in (y, 1 - y, x, 1 - x):
+        if _between(generator, 0, 1) < 0.5:
+            lit = torch.sigmoid((away - _between(generator, 0.0, 0.15)) / _between(generator, 0.01, 0.05))
+            total = torch.minimum(total, torch.log(1 - _between(generator, 0.3, 0.85) * (1 - lit)))
+    return total
+
+
+def _noise(side_px: int, scale_px: float, generator: torch.Generator) -> Tensor:
+    """Gaussian noise (side, side) of unit variance, smooth over scale_px (standard deviation of the filter)."""
+    white = torch.randn(side_px, side_px, generator=generator, device=generator.device)
+    frequency = torch.fft.fftfreq(side_px, device=generator.device)
+    damping = torch.exp(-2 * (math.pi * scale_px) ** 2 * (frequency[:, None] ** 2 + frequency**2))
+    smooth = torch.fft.ifft2(torch.fft.fft2(white) * damping).real
+    return (smooth - smooth.mean()) / smooth.std().clamp(min=1e-6)
+
+
+def _line(y: Tensor, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Distance from a random line through the field of view and position along it, in shares of the side."""
+    angle = _between(generator, 0, math.pi)
+    dy, dx = y - _between(generator, 0, 1), x - _between(generator, 0, 1)
+    return math.cos(angle) * dy - math.sin(angle) * dx, math.cos(angle) * dx + math.sin(angle) * dy
+
+
+def _grid(side_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Positions y, x (side, side) of the pixels' centres in shares of the side."""
+    line = (torch.arange(side_px, device=device) + 0.5) / side_px
+    return torch.meshgrid(line, line, indexing="ij")
+
+
+def _between(generator: torch.Generator, low: float, high: float) -> float:
+    """A uniform random number."""
+    return low + (high - low) * torch.rand((), generator=generator, device=generator.device).item()

@@ -1,0 +1,109 @@
+"""What the files of the stage synthesize hold, drawn from one seed."""
+
+import math
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.background import backgrounds, specimens
+from workflow_scripts.background.counting import raw_counts
+from workflow_scripts.background.settings import Split, Synthesize
+from workflow_scripts.background.tile_files import Bank, RawTiles
+from workflow_scripts.learning.training import derived_seed
+
+SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it
+BEYOND_TRAINING = 1.25  # contrast of the tested flat fields, in those of training
+OPEN_SHARE = 0.25  # side of the open-beam region in a tested tile, in sides of a tile
+FADE_PX = 4  # width of the specimen's border around it
+_TRAIN, _INSTRUMENT, _EARLIER, _LATER = range(4)  # purposes of random numbers
+
+
+def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -> dict[str, np.ndarray]:
+    """The arrays of one file, see tile_files.py."""
+    parts = asdict(_bank(settings, shard, device) if split == "train" else _tiles(settings, device))
+    return {name: np.asarray(value) for name, value in parts.items()}
+
+
+def _bank(settings: Synthesize, shard: int, device: torch.device) -> Bank:
+    """Specimens and sessions to train on; the first file has the earlier sessions of the tested microscopes too."""
+    generator = _generator(settings, device, _TRAIN, shard)
+    side_px = settings.side_px
+    pieces = specimens.log_transmission(settings.specimens, round(SPECIMEN_SHARE * side_px), generator)
+    times = torch.linspace(0, settings.drift, settings.times, device=device)
+    flats = [
+        backgrounds.log_flats(
+            backgrounds.draw_session(backgrounds.draw_instrument(side_px, generator), generator), times
+        )
+        for _ in range(settings.instruments)
+    ]
+    earlier = [] if shard else [_tested_flats(settings, k, _EARLIER, times) for k in range(settings.test_instruments)]
+    return Bank(
+        log_transmission=pieces.cpu().numpy(),
+        log_flat=torch.stack(flats + earlier).cpu().numpy(),
+        held_out=np.arange(len(flats) + len(earlier)) >= len(flats),
+        dose=np.array([settings.dose_min, settings.dose_max]),
+        dark=settings.dark,
+    )
+
+
+def _tiles(settings: Synthesize, device: torch.device) -> RawTiles:
+    """A later session of every tested microscope, with tiles that drift and references from between them."""
+    rows = []
+    for k in range(settings.test_instruments):
+        generator = _generator(settings, device, _LATER, k, 1)
+        n_tiles, side_px = settings.test_tiles, settings.side_px
+        dose = settings.dose_min * (settings.dose_max / settings.dose_min) ** _number(generator)
+        flats = _tested_flats(settings, k, _LATER, torch.linspace(0, settings.drift, n_tiles, device=device))
+        pieces = specimens.log_transmission(n_tiles, side_px, generator)
+        open_beam = torch.stack([_cleared(piece, generator) for piece in pieces])
+        moments = torch.linspace(0, settings.drift, settings.references, device=device)
+        references = {
+            name: raw_counts(_tested_flats(settings, k, purpose, moments), dose, settings.dark, generator)
+            for name, purpose in (("references", _LATER), ("earlier_references", _EARLIER))
+        }
+        rows.append(
+            {
+                "counts": raw_counts(pieces + flats, dose, settings.dark, generator),
+                "log_transmission": pieces,
+                "log_flat": flats,
+                "open_beam": open_beam,
+                **references,
+            }
+            | {"dose": torch.tensor(dose, dtype=torch.float64)}
+        )
+    arrays = {name: torch.stack([row[name] for row in rows]).cpu().numpy() for name in rows[0]}
+    return RawTiles(**arrays, dark=settings.dark)
+
+
+def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:
+    """Clear a square at a random place of a specimen (H, W), in place; its [top, left, bottom, right], px.
+
+    Around it the specimen fades in over a few pixels, so that nothing but its absence tells the square.
+    """
+    side_px = piece.shape[-1]
+    open_px = round(OPEN_SHARE * side_px)
+    top, left = (int(_number(generator) * (side_px - open_px + 1)) for _ in range(2))
+    line = torch.arange(side_px, device=piece.device)
+    outside = [(first - line).clamp(min=0) + (line - first - open_px + 1).clamp(min=0) for first in (top, left)]
+    away_px = torch.hypot(outside[0][:, None].float(), outside[1][None].float())
+    piece *= torch.sin(0.5 * math.pi * (away_px / FADE_PX).clamp(max=1)) ** 2
+    return torch.tensor([top, left, top + open_px, left + open_px])
+
+
+def _tested_flats(settings: Synthesize, instrument: int, purpose: int, times: Tensor) -> Tensor:
+    """ln of the flat fields (J, H, W) of a tested microscope in its earlier or later session."""
+    device = times.device
+    at_home = _generator(settings, device, _INSTRUMENT, instrument)
+    detector = backgrounds.draw_instrument(settings.side_px, at_home, BEYOND_TRAINING)
+    session = backgrounds.draw_session(detector, _generator(settings, device, purpose, instrument), BEYOND_TRAINING)
+    return backgrounds.log_flats(session, times)
+
+
+def _generator(settings: Synthesize, device: torch.device, *purpose: int) -> torch.Generator:
+    return torch.Generator(device).manual_seed(derived_seed(settings.seed, *purpose))
+
+
+def _number(generator: torch.Generator) -> float:
+    return torch.rand((), generator=generator, device=generator.device).item()

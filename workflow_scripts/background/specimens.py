@@ -1,0 +1,170 @@
+"""Specimens as a full-field X-ray microscope sees them: projections by Beer–Lambert's law, with Fresnel edges."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_BATCH = 64  # specimens that are drawn at once
+_BARE, _FOAMS, _FIBRES, _POWDERS = 0.2, 0.25, 0.2, 0.1  # shares of the specimens; the rest are particles and shells
+_SOLIDS, _THREADS, _GRAINS = 16, 6, 150  # in one specimen, at most
+_FAINTEST = 0.5  # of its own Beer–Lambert value keeps a pixel beside an edge, where the transport of intensity fails
+
+
+def log_transmission(count: int, side_px: int, generator: torch.Generator) -> Tensor:
+    """ln of the transmission of random specimens, behind a little free-space propagation.
+
+    A fifth of them is bare. The others are the projection of particles and shells (from 2 px to larger than the field
+    of view, whose borders they cross), of a foam of touching shells, of fibres or of a powder. The largest optical
+    density is drawn between 0.08 and 2.5. So is the strength of the edges, from none to edges that are brighter than
+    the open beam by a fifth, even on specimens that hardly absorb.
+
+    Args:
+        count: specimens, N.
+        side_px: pixels along each side of their field of view.
+        generator: the only source of randomness, on the device of the result.
+
+    Returns:
+        (N, side_px, side_px) float32.
+    """
+    parts = [_specimens(min(_BATCH, count - start), side_px, generator) for start in range(0, count, _BATCH)]
+    return torch.cat(parts)
+
+
+def propagated(transmission: Tensor, strength_px2: Tensor | float) -> Tensor:
+    """Intensity (..., H, W) of a homogeneous object a short way behind it: I = (1 − a ∇²) T.
+
+    Transport of intensity for T = exp(−μ t) and a phase proportional to ln T, Paganin et al.
+    (doi:10.1046/j.1365-2818.2002.01010.x), eq. 7; a = z δ / (μ p²) in px², with the way z, the thickness's refraction
+    δ and absorption μ, and the pixel's side p. Edges become bright outside and dark inside, the sum is kept. ∇² is the
+    five-point stencil, with a border that repeats the outermost pixels.
+    """
+    padded = torch.nn.functional.pad(transmission[None], (1, 1, 1, 1), mode="replicate")[0]
+    neighbours = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
+    return transmission - strength_px2 * (neighbours - 4 * transmission)
+
+
+def _specimens(count: int, side_px: int, generator: torch.Generator) -> Tensor:
+    random = _uniform(generator)
+    line = (torch.arange(side_px, device=generator.device) + 0.5) / side_px
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    thickness = torch.zeros(count, side_px, side_px, device=generator.device)
+    place, reached = random(count), _BARE
+    for share, draw in ((_FOAMS, _foams), (_FIBRES, _fibres), (_POWDERS, _powders), (1.0, _solids)):
+        rows = torch.nonzero((place >= reached) & (place < reached + share))[:, 0]
+        if len(rows):
+            thickness[rows] = draw(len(rows), y, x, random)
+        reached += share
+
+    largest = thickness.amax((1, 2), keepdim=True).clamp(min=1e-6)
+    density = torch.exp(random(count, 1, 1, low=math.log(0.08), high=math.log(2.5)))
+    resolution_px = torch.exp(random(count, low=math.log(0.6), high=math.log(max(0.8, 0.012 * side_px))))
+    transmission = torch.exp(-density * _blurred(thickness / largest, resolution_px))
+    # An edge of the resolution's width changes the intensity by about a fifth of a · density / resolution².
+    edges = torch.exp(random(count, 1, 1, low=math.log(0.05), high=math.log(4.0)))
+    image = propagated(transmission, edges * resolution_px[:, None, None] ** 2 / density)
+    return torch.log(torch.maximum(image, _FAINTEST * transmission))
+
+
+def _solids(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
+    """Projected thickness (N, H, W), in shares of the side, of ellipsoids of every size, some hollow."""
+    shape = count, _SOLIDS
+    radius = torch.exp(random(*shape, low=math.log(1 / len(y)), high=0.0))
+    # Often in sight, whatever the size; small ones are denser in some specimens
+    centre_y, centre_x = (0.5 + random(*shape, low=-1.0) * (0.5 + 0.7 * radius) for _ in range(2))
+    present = random(*shape) < random(count, 1, low=0.1)
+    weight = present * random(*shape, low=0.2) * radius ** -random(count, 1)
+    hollow = random(*shape, low=-1.0, high=0.95)
+    return _ellipsoids(y, x, centre_y, centre_x, radius, weight, hollow, random)
+
+
+def _foams(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
+    """Projected thickness (N, H, W), in shares of the side, of thin shells that gather around one point."""
+    shape = count, _SOLIDS
+    spread = random(count, 1, low=0.2, high=1.3)
+    centre_y, centre_x = (random(count, 1) + spread * random(*shape, low=-0.5, high=0.5) for _ in range(2))
+    radius = random(count, 1, low=0.06, high=0.35) * random(*shape, low=0.4)
+    hollow = random(count, 1, low=0.3, high=0.95).expand(shape)
+    return _ellipsoids(y, x, centre_y, centre_x, radius, random(*shape, low=0.3), hollow, random)
+
+
+def _ellipsoids(
+    y: Tensor,
+    x: Tensor,
+    centre_y: Tensor,
+    centre_x: Tensor,
+    radius: Tensor,
+    weight: Tensor,
+    hollow: Tensor,
+    random: Callable,
+) -> Tensor:
+    """Sum of the chords (N, H, W) through K ellipsoids each; a share `hollow` of the radius is empty, all (N, K)."""
+    aspect, angle = random(*radius.shape, low=0.5), random(*radius.shape, high=math.pi)
+    total = torch.zeros(len(radius), *y.shape, device=y.device)
+    for k in range(radius.shape[1]):
+        dy, dx = y - centre_y[:, k, None, None], x - centre_x[:, k, None, None]
+        cos, sin = torch.cos(angle[:, k, None, None]), torch.sin(angle[:, k, None, None])
+        along, across = cos * dx + sin * dy, (cos * dy - sin * dx) / aspect[:, k, None, None]
+        distance2 = (along**2 + across**2) / radius[:, k, None, None] ** 2
+        outer = (1 - distance2).clamp(min=0).sqrt()
+        inner = (hollow[:, k, None, None].clamp(min=0) ** 2 - distance2).clamp(min=0).sqrt()
+        total += (weight * radius)[:, k, None, None] * (outer - inner)
+    return total
+
+
+def _fibres(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
+    """Projected thickness (N, H, W), in shares of the side, of bent cylinders."""
+    total = torch.zeros(count, *y.shape, device=y.device)
+    for k in range(_THREADS):
+        angle, offset, bend = (
+            random(count, 1, 1, low=low, high=high) for low, high in ((0.0, math.pi), (-0.5, 0.5), (-0.6, 0.6))
+        )
+        radius = torch.exp(random(count, 1, 1, low=math.log(1 / len(y)), high=math.log(0.12)))
+        weight = (random(count, 1, 1) < (0.5 if k else 1.0)) * random(count, 1, 1, low=0.2)
+        along = torch.cos(angle) * (x - 0.5) + torch.sin(angle) * (y - 0.5)
+        across = torch.cos(angle) * (y - 0.5) - torch.sin(angle) * (x - 0.5)
+        distance = across - offset - bend * along**2
+        total += weight * (radius**2 - distance**2).clamp(min=0).sqrt()
+    return total
+
+
+def _powders(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
+    """Projected thickness (N, H, W), in px, of equal small spheres, in a heap or everywhere."""
+    side_px = len(y)
+    spread, number = random(count, 1, low=0.1, high=1.5), random(count, 1, low=0.03)
+    places = (
+        ((random(count, 1) + spread * random(count, _GRAINS, low=-0.5, high=0.5)) * side_px).floor().long()
+        for _ in range(2)
+    )
+    row, column = places
+    seen = (row >= 0) & (row < side_px) & (column >= 0) & (column < side_px)
+    grains = torch.zeros(count, side_px * side_px, device=y.device)
+    weight = seen * (random(count, _GRAINS) < number) * random(count, _GRAINS, low=0.3)
+    grains.scatter_add_(1, (row * side_px + column).clamp(0, side_px**2 - 1), weight)
+    # Sphere by sphere would take long: one kernel for all of a specimen
+    radius_px = random(count, 1, 1, low=1.0, high=max(2.5, 0.03 * side_px))
+    distance = torch.fft.fftfreq(side_px, 1 / side_px, device=y.device)
+    sphere = (radius_px**2 - distance[:, None] ** 2 - distance**2).clamp(min=0).sqrt()
+    spectrum = torch.fft.rfft2(grains.view(count, side_px, side_px)) * torch.fft.rfft2(sphere)
+    return torch.fft.irfft2(spectrum, s=(side_px, side_px)).clamp(min=0)
+
+
+def _blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
+    """Images (N, H, W) behind Gaussian filters of widths (N,), the microscope's resolution; borders are mirrored."""
+    side_px, margin_px = image.shape[-1], min(image.shape[-1] - 1, math.ceil(3 * float(sigma_px.max())))
+    padded = torch.nn.functional.pad(image[:, None], (margin_px,) * 4, mode="reflect")[:, 0]
+    wide_px = padded.shape[-1]
+    rows, columns = torch.fft.fftfreq(wide_px, device=image.device), torch.fft.rfftfreq(wide_px, device=image.device)
+    damping = torch.exp(-2 * (math.pi * sigma_px[:, None, None]) ** 2 * (rows[:, None] ** 2 + columns**2))
+    smooth = torch.fft.irfft2(torch.fft.rfft2(padded) * damping, s=(wide_px, wide_px))
+    return smooth[:, margin_px : margin_px + side_px, margin_px : margin_px + side_px].clamp(min=0)
+
+
+def _uniform(generator: torch.Generator) -> Callable[..., Tensor]:
+    """A function that draws uniform numbers of a shape between two bounds."""
+
+    def draw(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
+
+    return draw
