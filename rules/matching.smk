@@ -226,10 +226,11 @@ rule matching_evaluate:
     params:
         settings=settings("matching", "evaluate"),
         pixel_size=section("matching", "synthesize").diffraction.pixel_size_per_a,
+        cells=section("matching", "synthesize").cells,
         files=lambda wildcards, input: flags(ablated=input.ablated),
     shell:
         "python -m workflow_scripts.matching.evaluate {params.settings:q}"
-        " --pixel-size-per-a {params.pixel_size} --test {input.test:q}"
+        " --pixel-size-per-a {params.pixel_size} --cells {params.cells} --test {input.test:q}"
         " --predictions {input.predictions:q} {params.files:q}"
         " --metrics {output.metrics:q} --examples {output.examples:q} --provenance {output.provenance:q} 2> {log:q}"
 

@@ -9,6 +9,7 @@ from tests.matching.answers import KEPT, settings, toy_queries, write_prediction
 from workflow_scripts.matching import evaluation, metrics
 from workflow_scripts.matching.pattern_files import NOT_CRYSTAL
 from workflow_scripts.matching.variants import base_of
+from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays, write_arrays
@@ -122,12 +123,29 @@ def test_the_area_of_not_indexed_compares_with_patterns_of_no_crystal_at_the_sam
     assert row(table, "ncc", metrics.AUC)["value"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_interval_rests_on_cells_where_the_file_names_them(judged):
+def test_an_interval_rests_on_cells_where_they_are_named(judged):
     once = [one for one in evaluation.metric_rows(judged, QUERIES, settings()) if one["metric"] == metrics.MRR]
     coarse = judged.assign(source=judged["source"] // 4)
     twice = [one for one in evaluation.metric_rows(coarse, QUERIES, settings()) if one["metric"] == metrics.MRR]
     assert {one["n"] for one in once} == {24} and {one["n"] for one in twice} == {6}
     assert [one["value"] for one in once] == pytest.approx([one["value"] for one in twice])
+
+
+@pytest.mark.parametrize(("metric", "statistic"), [(metrics.MRR, np.mean), (metrics.DEG, np.median)])
+def test_intervals_are_those_of_the_bootstrap_over_sources(judged, metric, statistic):
+    part = judged[(judged["estimator"] == "ncc") & (judged["dose_e"] == 300) & (judged["kind"] == "plain")]
+    options = {"seed": 0, "resamples": 100}
+    expected = bootstrap(part[metric].to_numpy(), statistic, **options)
+    found = evaluation._interval(part, metric, settings())
+    assert (found.value, found.low, found.high, found.n) == pytest.approx(
+        (expected.value, expected.low, expected.high, 48)
+    )
+    coarse = part.assign(source=part["source"] % 7)
+    groups = np.empty(7, dtype=object)
+    groups[:] = [coarse.loc[coarse["source"] == name, metric].to_numpy() for name in range(7)]
+    expected = bootstrap(groups, lambda drawn: float(statistic(np.concatenate(drawn))), **options)
+    found = evaluation._interval(coarse, metric, settings())
+    assert (found.low, found.high, found.n) == pytest.approx((expected.low, expected.high, 7))
 
 
 def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():

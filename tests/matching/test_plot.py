@@ -36,7 +36,7 @@ def made(folder, queries):
     ]
     arguments = check(
         evaluate.Arguments,
-        EVALUATE | {"baselines": list(SHARES), "ablations": list(ARMS), "pixel_size_per_a": 0.03},
+        EVALUATE | {"baselines": list(SHARES), "ablations": list(ARMS), "pixel_size_per_a": 0.03, "cells": 60},
     )
     outputs = {"metrics": folder / "metrics.csv", "examples": folder / "examples.npz"}
     inputs = {"test": test, "predictions": files, "ablated": ablated}

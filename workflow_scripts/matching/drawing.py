@@ -192,7 +192,7 @@ def _draw_doses(axis: Axes, points: pd.DataFrame) -> None:
     axis.minorticks_off()
     axis.set(xlabel="dose (e⁻ in spots)", ylabel="right among 5 (%)", ylim=(-3, 103))
     counts = points.loc[points["metric"] == TOP5, "n"].astype(int)
-    axis.set_title(f"n = {counts.min()}; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else "")
+    axis.set_title(f"n = {counts.min()} cells; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else "")
 
 
 def _draw_cumulative(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> None:

@@ -1,7 +1,8 @@
-"""Answers against the truth: metrics of every query, then statistics with intervals over the queries."""
+"""Answers against the truth: metrics of every query, then statistics with intervals over cells of directions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from workflow_scripts.matching.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDI
 from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.matching.settings import Evaluate
 from workflow_scripts.matching.variants import VARIANTS, ablation_arms, base_of
-from workflow_scripts.study.bootstrap import Estimate, bootstrap
+from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.tables import condition, metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
@@ -88,19 +89,24 @@ def read_answers(path: Path, queries: Queries) -> list[Answer]:
     return found
 
 
-def judged(answers: Sequence[Answer], queries: Queries, settings: Evaluate) -> pd.DataFrame:
+def judged(
+    answers: Sequence[Answer], queries: Queries, settings: Evaluate, source: np.ndarray | None = None
+) -> pd.DataFrame:
     """All metrics of every query.
+
+    Args:
+        source: (Q,) what intervals resample, such as the cell of beam directions of each query; the query itself
+            by default.
 
     Returns:
         one row for each answer and query: estimator, seed, stage; query, source, kind, region, dose_e, score; a column
         for each of `UNITS`. Of patterns without a crystal the score alone means something.
     """
     floor, _, _ = metrics.nearest_direction(queries.rotation, queries.gallery_rotation, queries.symmetry)
-    cell = getattr(queries, "cell", None)
     about = pd.DataFrame(
         {
             "query": np.arange(len(queries)),
-            "source": np.arange(len(queries)) if cell is None else cell,
+            "source": np.arange(len(queries)) if source is None else source,
             "kind": queries.kind,
             "region": queries.region,
             "dose_e": queries.dose_e,
@@ -172,8 +178,7 @@ def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> li
             for metric, unit in UNITS.items():
                 if kind == TWO_CRYSTALS and metric in (EXCESS, FLOOR):
                     continue  # the floor is that of the first crystal
-                statistic = np.median if metric in MEDIANS else np.mean
-                rows.append(metric_row(base, metric, unit, _interval(part, metric, statistic, settings), **rest))
+                rows.append(metric_row(base, metric, unit, _interval(part, metric, settings), **rest))
             others = group[(group["kind"] == NOT_CRYSTAL) & (group["dose_e"] == dose)]
             if kind == PLAIN and len(others):
                 rows.append(metric_row(base, AUC, "1", _auc(part, others, settings), **rest))
@@ -195,17 +200,30 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple, pd.DataFrame]]:
     yield from table.groupby(["estimator", "seed", "stage"], dropna=False, sort=False)
 
 
-def _interval(part: pd.DataFrame, metric: str, statistic, settings: Evaluate) -> Estimate:
-    """The statistic over the queries, whose sources are resampled."""
-    values, sources = part[metric].to_numpy(), part["source"].to_numpy()
-    options = {"seed": settings.seed, "resamples": settings.bootstrap_samples}
-    if len(np.unique(sources)) == len(sources):
-        return bootstrap(values, statistic, **options)
-    order = np.argsort(sources, kind="stable")
-    cuts = np.flatnonzero(np.diff(sources[order])) + 1
-    groups = np.empty(len(cuts) + 1, dtype=object)
-    groups[:] = np.split(values[order], cuts)
-    return bootstrap(groups, lambda drawn: float(statistic(np.concatenate(drawn))), **options)
+@lru_cache(maxsize=8)
+def _times(sources: int, seed: int, resamples: int) -> np.ndarray:
+    """How often each source is drawn, (resamples, sources): as `study.bootstrap` draws."""
+    draws = np.random.default_rng(seed).integers(sources, size=(resamples, sources))
+    return np.stack([np.bincount(draw, minlength=sources) for draw in draws]).astype(float)
+
+
+def _interval(part: pd.DataFrame, metric: str, settings: Evaluate) -> Estimate:
+    """Mean or median over the queries, whose sources are resampled; all resamples in one step."""
+    values = part[metric].to_numpy(float)
+    names, source = np.unique(part["source"].to_numpy(), return_inverse=True)
+    value = float(np.median(values) if metric in MEDIANS else values.mean())
+    if len(names) == 1:
+        return Estimate(value, float("nan"), float("nan"), 1)
+    times = _times(len(names), settings.seed, settings.bootstrap_samples)
+    if metric in MEDIANS:
+        order = np.argsort(values, kind="stable")
+        below = np.cumsum(times[:, source[order]], axis=1)
+        half = below[:, -1:] / 2
+        spread = (values[order][(below >= half).argmax(axis=1)] + values[order][(below > half).argmax(axis=1)]) / 2
+    else:
+        spread = (times @ np.bincount(source, values)) / (times @ np.bincount(source))
+    low, high = np.quantile(spread, [0.025, 0.975])
+    return Estimate(value, float(low), float(high), len(names))
 
 
 def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Estimate:
@@ -213,8 +231,7 @@ def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Es
     score = np.concatenate([crystals["score"], others["score"]])
     of_crystal = np.arange(len(score)) < len(crystals)
     above = np.sign(np.subtract.outer(score[of_crystal], score[~of_crystal])) / 2 + 0.5
-    draws = np.random.default_rng(settings.seed).integers(len(score), size=(settings.bootstrap_samples, len(score)))
-    times = np.stack([np.bincount(draw, minlength=len(score)) for draw in draws]).astype(float)
+    times = _times(len(score), settings.seed, settings.bootstrap_samples)
     pairs = times[:, of_crystal].sum(axis=1) * times[:, ~of_crystal].sum(axis=1)
     in_order = ((times[:, of_crystal] @ above) * times[:, ~of_crystal]).sum(axis=1)
     low, high = np.quantile(in_order[pairs > 0] / pairs[pairs > 0], [0.025, 0.975])
@@ -251,7 +268,7 @@ def _paired(
     rows = []
     for (estimator, seed, stage), group in _groups(at):
         gain = group.assign(gain=group[metric] - reference.reindex(group["query"]).to_numpy())
-        interval = _interval(gain, "gain", np.mean, settings)
+        interval = _interval(gain, "gain", settings)
         staged = {"stage": stage} if isinstance(stage, str) else {}
         rest = {"condition": condition(**about, **staged), "seed": int(seed)}
         rows.append(metric_row(estimator, name, "%", interval, **rest))

@@ -158,7 +158,9 @@ class Evaluate(Settings):
     )
     headline_dose_e: float = Field(gt=0, description="Dose of the headline, one of synthesize.dose_e.")
     tolerance_deg: float = Field(gt=0, le=10, description="Largest misorientation of a right answer, degrees.")
-    bootstrap_samples: int = Field(ge=100, description="Resamplings of the queries for every interval.")
+    bootstrap_samples: int = Field(
+        ge=100, description="Resamplings of the cells of beam directions for every interval."
+    )
     seed: int = Field(ge=0, description="Seed of the bootstrap and of chance.")
 
 
