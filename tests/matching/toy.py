@@ -155,7 +155,9 @@ def make_pairs(toy: Toy, count: int, seed: int) -> Pairs:
     return Pairs(calculated(toy, rotation).numpy(), spots, background, rotation.double().numpy())
 
 
-def make_queries(toy: Toy, gallery: int, count: int, dose_e: tuple[float, ...], seed: int, share: float = 1.0) -> Queries:
+def make_queries(
+    toy: Toy, gallery: int, count: int, dose_e: tuple[float, ...], seed: int, share: float = 1.0
+) -> Queries:
     """Plain queries of unseen cells at every dose."""
     generator = torch.Generator().manual_seed(seed)
     frames = to_beam(beam_directions(gallery))

@@ -48,7 +48,7 @@ def queue_contrast(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def cosine_embedding(first: Tensor, second: Tensor) -> Tensor:
-    """1 − cos of every row of (B, D) with its partner: (B,); the cosine embedding loss of pairs that belong together."""
+    """1 − cos of every row of (B, D) with its partner: (B,); the cosine embedding loss of matching pairs."""
     return 1 - functional.cosine_similarity(first, second, dim=1)
 
 

@@ -96,10 +96,16 @@ class RecipeNetwork(nn.Module):
         """Args: channels of each stage; length of the embedding."""
         super().__init__()
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+            nn.Sequential(
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+            )
             for before, after in pairwise((1, *widths))
         )
         self.head = nn.Linear(widths[-1], embedding)
+
+    def encode(self, patterns: Tensor) -> Tensor:
+        """What the network sees of patterns (N, n, n): themselves."""
+        return patterns
 
     def forward(self, patterns: Tensor) -> Tensor:
         """(N, n, n) → embedding (N, E) of norm 1."""
@@ -124,6 +130,10 @@ class RecipeResNet(nn.Module):
 
         self.body = resnet50(spatial_dims=2, n_input_channels=1, num_classes=embedding)
 
+    def encode(self, patterns: Tensor) -> Tensor:
+        """What the network sees of patterns (N, n, n): themselves."""
+        return patterns
+
     def forward(self, patterns: Tensor) -> Tensor:
         """(N, n, n) → embedding (N, E) of norm 1."""
         return self.with_stages(patterns)[0]
@@ -147,7 +157,9 @@ class Matcher(nn.Module):
         self.observed, self.calculated = observed, calculated
         self.log_sharpness = nn.Parameter(torch.tensor(_SHARPNESS).log())
 
-    def forward(self, observed: Tensor, calculated: Tensor) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor], Tensor]:
+    def forward(
+        self, observed: Tensor, calculated: Tensor
+    ) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor], Tensor]:
         """Features and stages of the observed, those of the calculated, and the sharpness ()."""
         return (
             *self.observed.with_stages(observed),
@@ -171,8 +183,8 @@ def make_matcher(settings: NetworkSettings, variant: Variant, seed: int) -> Matc
     return Matcher(make_encoder(settings, variant, seed), make_encoder(settings, variant, seed))
 
 
-def load_matcher(path: Path) -> tuple[Matcher, str]:
-    """The networks of a weights file in evaluation mode on the CPU, and the arm that they are of.
+def load_matcher(path: Path) -> Matcher:
+    """The networks of a weights file in evaluation mode on the CPU.
 
     Raises:
         InputError: the file is missing or damaged, or not of this method.
@@ -183,7 +195,7 @@ def load_matcher(path: Path) -> tuple[Matcher, str]:
     settings = check(NetworkSettings, about["network"], f"{path}: network")
     matcher = make_matcher(settings, ARMS[about["arm"]], seed=0)
     load_weights(matcher, path)
-    return matcher.eval(), about["arm"]
+    return matcher.eval()
 
 
 def describe_network(settings: NetworkSettings, arm: str) -> dict:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workflow_scripts.matching.losses import queue_contrast
-from workflow_scripts.matching.model import correlations
+from workflow_scripts.matching.model import AngularNetwork, correlations
+from workflow_scripts.matching.settings import Pretrain
 
 
 class MomentumContrast(nn.Module):
@@ -66,6 +67,14 @@ class MomentumContrast(nn.Module):
         place = (self.place + torch.arange(len(key), device=key.device)) % len(self.queue)
         self.queue[place] = key
         self.place.copy_((self.place + len(key)) % len(self.queue))
+
+
+def momentum_contrast(encoder: nn.Module, settings: Pretrain, seed: int) -> MomentumContrast:
+    """The encoder with its slow copy and its queue."""
+    shape = (
+        (settings.network.embedding,) if not isinstance(encoder, AngularNetwork) else (encoder.rings, encoder.angles)
+    )
+    return MomentumContrast(encoder, settings.queue, settings.key_momentum, settings.temperature, shape, seed)
 
 
 def encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -109,12 +109,14 @@ class PretrainTask:
         views = []
         for _ in range(2):
             view = self._observer.counts(row, generator, moved=True)
-            view = torch.where(is_calculated, _as_counts(self._observer.calculated[row], view, self._variant, generator), view)
+            view = torch.where(
+                is_calculated, _as_counts(self._observer.calculated[row], view, self._variant, generator), view
+            )
             if len(extra):
                 view = torch.where(is_extra[:, None, None], extra[(drawn - 2 * len(rows)).clamp_min(0)], view)
             if self._variant.turned_apart:
                 view = _apart(view, generator)
-            views.append(self._encode(_normalised(view) if self._variant.normalised_in_pretraining_only else view))
+            views.append(self._encode(normalised(view) if self._variant.normalised_in_pretraining_only else view))
         return views[0], views[1]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -218,7 +220,7 @@ def _as_counts(calculated: Tensor, observed: Tensor, variant: Variant, generator
     return calculated * observed.sum(dim=(1, 2), keepdim=True)
 
 
-def _normalised(patterns: Tensor) -> Tensor:
+def normalised(patterns: Tensor) -> Tensor:
     """Mean 0 and variance 1 of every pattern."""
     centred = patterns - patterns.mean(dim=(1, 2), keepdim=True)
     return centred / centred.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)

@@ -44,7 +44,9 @@ def wasserstein(
         ValueError: there is no such kind, or the sets differ in shape.
     """
     if first.shape != second.shape or first.ndim != 2:
-        raise ValueError(f"the sets have the shapes {tuple(first.shape)} and {tuple(second.shape)}; both must be (N, D)")
+        raise ValueError(
+            f"the sets have the shapes {tuple(first.shape)} and {tuple(second.shape)}; both must be (N, D)"
+        )
     first, second = first.float(), second.float()
     directions = uniform_directions(projections, first.shape[1], generator)
     if kind == "sliced":
@@ -81,7 +83,9 @@ def uniform_directions(count: int, dimensions: int, generator: torch.Generator) 
 def circular(first: Tensor, second: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """Distances of the rows (N, D) from r θ, for directions (L, D): (N, L) each."""
     radius = torch.cat([first, second]).detach().square().sum(dim=1).mean().sqrt()
-    return tuple((rows[:, None] - radius * directions).square().sum(dim=-1).add(1e-12).sqrt() for rows in (first, second))
+    return tuple(
+        (rows[:, None] - radius * directions).square().sum(dim=-1).add(1e-12).sqrt() for rows in (first, second)
+    )
 
 
 @torch.enable_grad()
