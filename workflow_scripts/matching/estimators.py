@@ -53,18 +53,15 @@ def baseline(name: str, gallery: Tensor, pairs: Pairs, network: NetworkSettings,
 
 
 def answers(
-    estimator: Estimator, queries: Queries, batch_size: int, candidates: int, refine: bool, device: torch.device
+    estimator: Estimator, queries: Queries, batch_size: int, candidates: int, device: torch.device
 ) -> dict[str, np.ndarray]:
     """The best orientations for every query: rotation float32 (Q, K, 3, 3), score (Q, K), gallery_index (Q, K)."""
-    rotation, symmetry = (
-        torch.from_numpy(part).float().to(device) for part in (queries.gallery_rotation, queries.symmetry)
-    )
-    gallery = Gallery.of(rotation, symmetry)
+    gallery = Gallery.of(queries.gallery_rotation, queries.symmetry, device)
     parts = []
     with Progress(len(queries), "queries") as progress:
         for counts in torch.from_numpy(queries.counts).split(batch_size):
             curves = estimator.curves(counts.to(device))
-            parts.append(best_answers(curves, gallery, candidates, refine))
+            parts.append(best_answers(curves, gallery, candidates))
             progress.advance(len(counts))
     return _gathered(parts)
 

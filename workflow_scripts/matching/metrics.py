@@ -12,9 +12,8 @@
 | not_indexed_auc | 1 | probability that the score of a pattern is above that of one without a crystal |
 
 An answer is right when its misorientation is at most the tolerance, the in-plane angle included; of a pattern of two
-crystals that from the nearer one counts. A refined answer may lie
-nearer than the gallery's nearest direction: its excess is negative. The half turn is no symmetry of a pattern, for the
-Ewald sphere is curved; it is counted beside, not in.
+crystals that from the nearer one counts. The half turn is no symmetry of a pattern, for the Ewald sphere is curved; it
+is counted beside, not in.
 """
 
 from collections.abc import Mapping

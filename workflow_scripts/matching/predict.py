@@ -44,7 +44,7 @@ def predict(job: Job[Arguments]) -> None:
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         gallery = torch.from_numpy(queries.gallery).to(device)
-        how = arguments.batch_size, arguments.candidates, arguments.refine, device
+        how = arguments.batch_size, arguments.candidates, device
         if name == "chance":
             found = {"fitted": chance(queries, arguments.candidates, arguments.training_seed)}
         elif name in BASELINES:

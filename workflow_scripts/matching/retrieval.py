@@ -1,22 +1,21 @@
 """From similarities to the best orientations of a pattern.
 
 Every estimator says how similar a pattern is to each of the gallery's directions turned by every in-plane angle: curves
-(Q, G, A) over the angle. What follows is the same for all: the in-plane angle between the samples, answers that differ
-from each other, and, where it is asked for, directions between the gallery's.
+(Q, G, A) over the angle. What follows is the same for all: the in-plane angle between the samples, and answers that
+differ from each other.
 """
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.orientations import from_direction, rotation_about_z
+from workflow_scripts.matching.orientations import rotation_about_z
 
 APART_DEG = 3.0  # two answers to one pattern differ by more, symmetry included
 _POOL = 12  # peaks looked at for every answer kept
-_NEIGHBOURS = 12
-_WINDOW = 2  # samples to each side of the angle that a neighbour is expected to have
 
 
 @dataclass(frozen=True)
@@ -25,22 +24,15 @@ class Gallery:
 
     rotation: float32 (G, 3, 3), orientations at in-plane angle 0.
     symmetry: float32 (S, 3, 3), proper rotations of the Laue group.
-    neighbours: (G, N) indices of the nearest other directions.
     """
 
     rotation: Tensor
     symmetry: Tensor
-    neighbours: Tensor
 
     @classmethod
-    def of(cls, rotation: Tensor, symmetry: Tensor) -> "Gallery":
+    def of(cls, rotation: np.ndarray, symmetry: np.ndarray, device: torch.device) -> "Gallery":
         """From orientations (G, 3, 3) and the Laue group's proper rotations (S, 3, 3)."""
-        directions = rotation[:, 2].float()
-        nearest = [
-            (some @ directions.T).topk(min(_NEIGHBOURS + 1, len(rotation)), dim=1).indices[:, 1:]
-            for some in directions.split(2048)
-        ]
-        return cls(rotation.float(), symmetry.float(), torch.cat(nearest))
+        return cls(*(torch.from_numpy(part).float().to(device) for part in (rotation, symmetry)))
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class Answers:
     gallery_index: Tensor
 
 
-def best_answers(curves: Tensor, gallery: Gallery, candidates: int, refine: bool) -> Answers:
+def best_answers(curves: Tensor, gallery: Gallery, candidates: int) -> Answers:
     """The best orientations that differ by more than 3° from each other.
 
     A direction may answer twice, once in each half turn: a pattern and its half turn are alike but for the curvature
@@ -62,7 +54,6 @@ def best_answers(curves: Tensor, gallery: Gallery, candidates: int, refine: bool
         curves: (Q, G, A) similarities to direction g turned by a · 360°/A; A even.
         gallery: its directions.
         candidates: K; where fewer differ, the rest follow in the order of their scores.
-        refine: whether directions between the gallery's are answered.
     """
     angles = curves.shape[-1]
     halves = curves.unflatten(-1, (2, angles // 2))
@@ -78,8 +69,6 @@ def best_answers(curves: Tensor, gallery: Gallery, candidates: int, refine: bool
     kept = _distinct(rotation, gallery.symmetry, min(candidates, index.shape[1]))
     score, index = score.gather(1, kept), index.gather(1, kept)
     rotation = rotation.gather(1, kept[..., None, None].expand(-1, -1, 3, 3))
-    if refine:
-        rotation = _refined(curves, gallery, rotation, index, score)
     return Answers(rotation, score, index)
 
 
@@ -115,31 +104,3 @@ def _distinct(rotation: Tensor, symmetry: Tensor, count: int) -> Tensor:
         rank = torch.where(near & (rank > 0), rank - 2 * rotation.shape[1], rank)
         rank[rows, best] = -math.inf
     return torch.stack(kept, dim=1)
-
-
-def _refined(curves: Tensor, gallery: Gallery, rotation: Tensor, index: Tensor, score: Tensor) -> Tensor:
-    """Orientations (Q, K, 3, 3) moved to the top of the quadratic through the scores of their neighbours."""
-    near = gallery.neighbours[index]  # (Q, K, N)
-    other = gallery.rotation[near]  # (Q, K, N, 3, 3)
-    # Where the neighbour's beam lies in the laboratory; the smallest tilt to it says the in-plane angle to expect
-    beam = (rotation[:, :, None] @ other[..., 2, :, None])[..., 0]
-    expected = from_direction(beam) @ rotation[:, :, None] @ other.mT
-    angle = torch.atan2(expected[..., 1, 0] - expected[..., 0, 1], expected[..., 0, 0] + expected[..., 1, 1])
-    sample = (angle * (curves.shape[-1] / (2 * math.pi))).round().long()
-    heights = _around(curves, near.flatten(1), sample.flatten(1), _WINDOW).amax(dim=-1).view(near.shape)
-    away = beam[..., :2]  # (Q, K, N, 2)
-    reach = away.norm(dim=-1).mean(dim=-1)[..., None]
-    x, y = (away / reach[..., None]).unbind(-1)
-    design = torch.stack([x, y, x * x, x * y, y * y], dim=-1)
-    rise = heights - score[..., None]
-    # A little ridge, so that neighbours on one line (the rim of the zone) move nothing along the other
-    normal = design.mT @ design + 1e-3 * torch.eye(5).to(design)
-    a, b, xx, xy, yy = torch.linalg.solve(normal, (design.mT @ rise[..., None])[..., 0]).unbind(-1)
-    determinant = 4 * xx * yy - xy * xy
-    is_top = (determinant > 1e-12) & (xx < 0)
-    safe = torch.where(is_top, determinant, torch.ones_like(determinant))
-    move = torch.stack([(xy * b - 2 * yy * a) / safe, (xy * a - 2 * xx * b) / safe], dim=-1)
-    move = torch.where(is_top[..., None], move, torch.zeros_like(move))
-    move = move / move.norm(dim=-1, keepdim=True).clamp_min(1.0) * reach
-    top = torch.cat([move, (1 - move.square().sum(-1, keepdim=True)).clamp_min(0).sqrt()], dim=-1)
-    return from_direction(top) @ rotation

@@ -141,7 +141,6 @@ class Predict(Settings):
 
     batch_size: int = Field(ge=1, description="Queries that are handled at once.")
     candidates: int = Field(ge=15, description="Answers kept for each query, best first.")
-    refine: bool = Field(description="Whether answers are moved between the directions of the gallery.")
 
 
 class Evaluate(Settings):
