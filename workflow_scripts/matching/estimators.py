@@ -13,7 +13,7 @@ from workflow_scripts.matching.orientations import random_rotations
 from workflow_scripts.matching.pattern_files import Pairs, Queries
 from workflow_scripts.matching.retrieval import Answers, Gallery, best_answers
 from workflow_scripts.matching.settings import NetworkSettings
-from workflow_scripts.matching.template_matching import CrossCorrelation, PolarTemplates, tuned
+from workflow_scripts.matching.template_matching import CrossCorrelation, PolarTemplates, tuned, tuned_gamma
 from workflow_scripts.matching.variants import VARIANTS, Variant
 from workflow_scripts.workflow.progress import Progress
 
@@ -41,12 +41,12 @@ def baseline(name: str, gallery: Tensor, pairs: Pairs, network: NetworkSettings,
     Args:
         name: ncc, polar_template or untrained.
         gallery: calculated patterns (G, n, n), on the device.
-        pairs: training pairs, which choose the parameters of the polar template matcher.
+        pairs: training pairs, which choose the parameters of the template matchers.
         network: settings of the corrected arm's network, as it is before training.
         device: where it runs.
     """
     if name == "ncc":
-        return CrossCorrelation.of(gallery)
+        return CrossCorrelation.of(gallery, tuned_gamma(pairs, device))
     if name == "polar_template":
         return PolarTemplates.of(gallery, *tuned(pairs, device))
     return AngularEstimator(make_matcher(network, VARIANTS["corrected"], 0), gallery, device, "float32")

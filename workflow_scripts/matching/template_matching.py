@@ -50,6 +50,30 @@ class PolarTemplates:
 
 def tuned(pairs: Pairs, device: torch.device) -> tuple[float, float]:
     """Gamma and power with which most training patterns, counted at low doses, find their own calculated one."""
+    counts, calculated = _training_patterns(pairs, device)
+    own = torch.arange(len(counts), device=device)
+
+    def found(gamma: float, power: float) -> float:
+        curves = correlations(_features(counts, gamma, power), _features(calculated, gamma, power))
+        return float((curves.amax(dim=-1).argmax(dim=1) == own).float().mean())
+
+    return max(itertools.product(_GAMMAS, _POWERS), key=lambda choice: found(*choice))
+
+
+def tuned_gamma(pairs: Pairs, device: torch.device) -> float:
+    """The same for the cross-correlation, which has no weights of rings."""
+    counts, calculated = _training_patterns(pairs, device)
+    own = torch.arange(len(counts), device=device)
+
+    def found(gamma: float) -> float:
+        alike = _normalised(counts, gamma) @ _normalised(calculated, gamma).T
+        return float((alike.argmax(dim=1) == own).float().mean())
+
+    return max(_GAMMAS, key=found)
+
+
+def _training_patterns(pairs: Pairs, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Counts at low doses and calculated patterns (P, n, n) of some training pairs."""
     generator = torch.Generator().manual_seed(0)
     spots, background, calculated = (
         torch.from_numpy(part[:_TUNED_ON]) for part in (pairs.spots, pairs.background, pairs.calculated)
@@ -57,13 +81,7 @@ def tuned(pairs: Pairs, device: torch.device) -> tuple[float, float]:
     low, high = _DOSES_E
     dose = low * (high / low) ** torch.rand(len(spots), 1, 1, generator=generator)
     counts = torch.poisson(dose * (spots + background), generator=generator).to(device)
-    own = torch.arange(len(counts), device=device)
-
-    def found(gamma: float, power: float) -> float:
-        curves = correlations(_features(counts, gamma, power), _features(calculated.to(device), gamma, power))
-        return float((curves.amax(dim=-1).argmax(dim=1) == own).float().mean())
-
-    return max(itertools.product(_GAMMAS, _POWERS), key=lambda choice: found(*choice))
+    return counts, calculated.to(device)
 
 
 def _features(patterns: Tensor, gamma: float, power: float) -> Tensor:
@@ -81,26 +99,29 @@ class CrossCorrelation:
     Patterns are blurred and binned: at low dose a spot is a few electrons spread over pixels.
 
     Attributes:
+        gamma: power to which counts are raised.
         templates: (G, A, m²), mean 0 and norm 1.
     """
 
+    gamma: float
     templates: Tensor
 
     @classmethod
-    def of(cls, gallery: Tensor) -> "CrossCorrelation":
+    def of(cls, gallery: Tensor, gamma: float) -> "CrossCorrelation":
         """Of calculated patterns (G, n, n)."""
         steps = torch.arange(IN_PLANE, device=gallery.device) * (360.0 / IN_PLANE)
-        return cls(torch.stack([_normalised(turned(gallery, angle.expand(len(gallery)))) for angle in steps], dim=1))
+        copies = [_normalised(turned(gallery, angle.expand(len(gallery))), gamma) for angle in steps]
+        return cls(gamma, torch.stack(copies, dim=1))
 
     def curves(self, counts: Tensor) -> Tensor:
         """Similarity of patterns (B, n, n) to every template over the in-plane angle: (B, G, A)."""
-        found = _normalised(counts) @ self.templates.flatten(0, 1).T
+        found = _normalised(counts, self.gamma) @ self.templates.flatten(0, 1).T
         return found.unflatten(1, self.templates.shape[:2])
 
 
-def _normalised(patterns: Tensor) -> Tensor:
-    """(N, n, n) → blurred, binned, mean 0, norm 1: (N, m²)."""
+def _normalised(patterns: Tensor, gamma: float) -> Tensor:
+    """(N, n, n) → blurred, binned, raised to the power gamma, mean 0, norm 1: (N, m²)."""
     seen = functional.adaptive_avg_pool2d(blurred(patterns, _BLUR_PX)[:, None], min(_BINNED_PX, patterns.shape[-1]))
-    seen = seen.flatten(1)
+    seen = seen.flatten(1).clamp_min(0) ** gamma
     seen = seen - seen.mean(dim=1, keepdim=True)
     return seen / seen.norm(dim=1, keepdim=True).clamp_min(1e-12)
