@@ -1,4 +1,4 @@
-"""The images of a synthetic stack: names of stacks, stages and ways to answer, and columns of our own in their .star."""
+"""Images of a synthetic stack: names of stacks, stages and ways to answer, and columns of our own in their .star."""
 
 from dataclasses import dataclass
 from pathlib import Path
