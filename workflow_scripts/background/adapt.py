@@ -19,7 +19,7 @@ from workflow_scripts.learning.training import HISTORY, train
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_rows
-from workflow_scripts.workflow.settings import Compute, Settings
+from workflow_scripts.workflow.settings import Compute
 
 ARM = "corrected"
 

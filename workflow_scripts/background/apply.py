@@ -18,7 +18,9 @@ from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
 ARM = "corrected"
-_SAMPLES_OF_ABSORBERS = 2  # of a network that answers for tiles with injected absorbers: their mean hardly depends on it
+_SAMPLES_OF_ABSORBERS = (
+    2  # of a network that answers for tiles with injected absorbers: their mean hardly depends on it
+)
 
 
 class Arguments(Compute):

@@ -10,12 +10,15 @@ from workflow_scripts.background.own_output import write_mosaic_picture, write_s
 from workflow_scripts.background.own_settings import Apply
 from workflow_scripts.background.prepare import BESIDE, TILES
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_json
 
 
 def assemble(job: Job[Apply]) -> None:
     """Write the mosaic and its picture."""
     quality = read_json(job.input("quality"))
+    if quality["positions_px"] is None:
+        raise InputError("nothing says where the tiles lie, so they make no mosaic; give a layout, or grid")
     own, _ = read_own(job.arguments, Files.of(job.inputs))
     positions = np.array(quality["positions_px"])
     density, quantity = tifffile.imread(job.input("corrected")), quality["quantity"]

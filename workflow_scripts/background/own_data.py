@@ -1,4 +1,4 @@
-"""The user's tiles as the background wants them: logarithms, living pixels, where they lie and which of them overlap."""
+"""The user's tiles as the background wants them: logarithms, living pixels, where they lie and which overlap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,7 +118,9 @@ def place(settings: Apply, files: Files, own: OwnTiles) -> dict[str, Any]:
     overlaps = register(own.logs, nominal)
     remarks = []
     if not overlaps:
-        remarks.append("no overlap of neighbours agrees: positions are those of the layout, and nothing judges the tiles")
+        remarks.append(
+            "no overlap of neighbours agrees: positions are those of the layout, and nothing judges the tiles"
+        )
     return {
         "positions_px": (settled(nominal, overlaps) if overlaps else nominal).tolist(),
         "overlaps": [[one.first, one.second, *one.shift_px, one.correlation] for one in overlaps],

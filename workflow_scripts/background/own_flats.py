@@ -1,4 +1,4 @@
-"""Material to adapt a network to the user's microscope: flat fields of references, or medians of the tiles themselves."""
+"""Material to adapt a network to the user's microscope: flat fields of references, or medians of tiles."""
 
 from dataclasses import replace
 

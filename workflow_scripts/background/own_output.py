@@ -13,7 +13,8 @@ from workflow_scripts.study.figures import PAGE_MM, estimator_style, new_figure,
 _IMAGEJ_BYTES = 4 * 2**30 - 2**24
 _MOST_PX = 1200  # side of a mosaic in a picture
 _SHOWN = 3
-NAMES = {"zeros": "raw"}
+LEAVE_PAIR_OUT = "median_leave_pair_out"
+_NAMES = {"zeros": "raw", LEAVE_PAIR_OUT: "median, pair left out"}
 
 
 def write_stack(path: Path, images: np.ndarray, labels: Sequence[str], what: str, pixel_size_um: float | None) -> None:
@@ -58,7 +59,7 @@ def write_tiles_picture(path: Path, logs: np.ndarray, corrected: Any, names: Seq
 def write_mosaic_picture(
     path: Path, before: np.ndarray, after: np.ndarray, quality: dict[str, Any], quantity: str
 ) -> None:
-    """The mosaic (h, w) before and after with the same limits, and beside it residual and contrast of all estimators."""
+    """The mosaic (h, w) before and after, and beside it residual and contrast of all estimators; .png without dates."""
     step = max(1, -(-max(before.shape) // _MOST_PX))
     shape = before.shape[1] / before.shape[0]
     height = min(90.0, 0.36 * PAGE_MM / max(shape, 0.2)) + 12
@@ -68,7 +69,7 @@ def write_mosaic_picture(
         for axis, image, title in ((left, before, "recorded, −ln"), (middle, after, quantity.replace("_", " "))):
             without_ticks([axis])
             shown = image[::step, ::step]
-            # Each has its own middle, and both the width of the recorded one would hide the specimen
+            # Limits of its own: those of the recorded one would hide the specimen
             low, high = np.nanpercentile(shown, [0.5, 99.5])
             drawn = axis.imshow(shown, vmin=low, vmax=high)
             axis.set_title(title)
@@ -85,9 +86,9 @@ def _bars(axis: Axes, quality: dict[str, Any]) -> None:
         return
     places = np.arange(len(measured))
     for place, (name, about) in zip(places, measured.items(), strict=True):
-        look = estimator_style(name)["color"]
+        look = estimator_style("median_16" if name == LEAVE_PAIR_OUT else name)["color"]
         axis.barh(place - 0.2, about["overlap_residual"], 0.36, color=look)
         axis.barh(place + 0.2, about.get("contrast", np.nan), 0.36, color=look, alpha=0.35)
-    axis.set_yticks(places, [NAMES.get(name, name.replace("_", " ")) for name in measured])
+    axis.set_yticks(places, [_NAMES.get(name, name.replace("_", " ")) for name in measured])
     axis.invert_yaxis()
     axis.set(title="overlap residual (full)\nand contrast (pale)", xlabel="standard deviation of ln")

@@ -17,6 +17,7 @@ from workflow_scripts.background.overlaps import (
     recovered_slopes,
 )
 from workflow_scripts.background.own_data import OwnTiles
+from workflow_scripts.background.own_output import LEAVE_PAIR_OUT
 
 DIAMETERS_PX = 4, 16, 64
 MOST_ABSORBERS = 2  # overlaps with injected discs: a network answers anew for their tiles, round by round
@@ -80,5 +81,5 @@ def quality(
         for name, estimator in classical_estimators(own).items()
     }
     if overlaps and len(own.logs) > 2:
-        found["median_leave_pair_out"] = {"overlap_residual": leave_pair_out_residual(own.logs, overlaps)}
+        found[LEAVE_PAIR_OUT] = {"overlap_residual": leave_pair_out_residual(own.logs, overlaps)}
     return found | {name: judged(own.logs, flats, overlaps, again) for name, (flats, again) in networks.items()}
