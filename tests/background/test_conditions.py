@@ -40,13 +40,13 @@ def test_statistics_are_those_of_numpy():
         found = conditions(logs, all_alive(logs))[0]
         assert torch.equal(found[:, OWN], logs[:, 0])
         torch.testing.assert_close(found[:, MEAN], logs.mean(dim=1))
-        torch.testing.assert_close(found[:, MEDIAN], torch.quantile(logs, 0.5, dim=1))
+        torch.testing.assert_close(found[:, MEDIAN], logs.sort(dim=1).values[:, number // 2])
         assert torch.equal(found[:, BRIGHTEST], logs.amax(dim=1)) and torch.equal(found[:, DARKEST], logs.amin(dim=1))
         assert not found[:, DEAD].any()
 
 
 def test_tiles_given_twice_say_the_same_as_once():
-    """Any even number of copies leaves mean, median, brightest and darkest alone: N itself is no condition."""
+    """Any number of copies leaves mean, median, brightest and darkest alone: N itself is no condition."""
     logs = tiles(2)
     twice = logs.repeat_interleave(3, dim=1)
     first, second = (conditions(part, all_alive(part))[0] for part in (logs, twice))

@@ -22,8 +22,9 @@ def centred(logs: Tensor, alive: Tensor) -> Tensor:
 def conditions(logs: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     """Channels `CHANNELS` of the first tile (B, 6, H, W), and its living pixels (B, 1, H, W).
 
-    The order of the other tiles does not matter. A dead pixel takes the mean of the tiles where it lives, and 0
-    where it lives in none.
+    Of an even number of tiles the median is the brighter of the two in the middle, of two tiles the brightest, since
+    specimens darken. The order of the other tiles does not matter. A dead pixel takes the mean of the tiles where it
+    lives, and 0 where it lives in none.
 
     Args:
         logs: ln of N tiles of a session (B, N, H, W), each less its level.
@@ -33,7 +34,7 @@ def conditions(logs: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     logs = torch.where(alive, logs, mean)
     own, number = logs[:, :1], logs.shape[1]
     ordered = _sorted(logs)
-    median = ordered[:, [(number - 1) // 2, number // 2]].mean(dim=1, keepdim=True)
+    median = ordered[:, number // 2, None]
     channels = [own, mean, median, ordered[:, -1:], ordered[:, :1], (~alive[:, :1]).to(logs.dtype)]
     return torch.cat(channels, dim=1), alive[:, :1]
 
