@@ -28,7 +28,7 @@ MEDIANS = ("median_2", "median_4", "median_16")
 NOMINAL_COVERAGE = 0.68
 COLUMNS = ["panel", "estimator", "metric", "references", "tiles", "steps", "spread", "value", "low", "high", "n"]
 # Optical densities and their errors have the same limits in every picture
-DENSITY_LIMITS, ERROR_LIMIT, SPREAD_LIMIT = (-0.2, 1.2), 0.2, 0.1
+DENSITY_LIMITS, ERROR_LIMIT, SPREAD_LIMIT = (-0.2, 1.2), 0.2, 0.2
 
 
 def read_examples(path: Path) -> dict[str, np.ndarray]:
@@ -129,7 +129,7 @@ def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> Non
 
 
 def _draw_scores(axis: Axes, points: pd.DataFrame, label: str) -> None:
-    """Estimators one below the other; hollow what was told references of an earlier session."""
+    """Estimators one below the other; hollow and lower what was told references of an earlier session."""
     names = [name for name in ORDER if name in set(points["estimator"])]
     for place, name in enumerate(names):
         for _, point in points[points["estimator"] == name].iterrows():
@@ -143,8 +143,8 @@ def _draw_scores(axis: Axes, points: pd.DataFrame, label: str) -> None:
     axis.set_yticks(range(len(names)), labels=names)
     if len(points) and points["value"].min() > 0 and points["value"].max() > 5 * points["value"].min():
         _logarithmic(axis, "x")
-    hollow = "; hollow: references of an earlier session" if (points["references"] == "earlier").any() else ""
-    axis.set_title(_told(points["n"]) + hollow, loc="left")
+    lower = "; lower mark: references of an earlier session" if (points["references"] == "earlier").any() else ""
+    axis.set_title(_told(points["n"]) + lower, loc="left")
 
 
 def _draw_by_tiles(axis: Axes, points: pd.DataFrame) -> None:
