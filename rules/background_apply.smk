@@ -5,32 +5,34 @@ from workflow_scripts.background.own_settings import image_files as background_i
 def background_files(name):
     """The files of an entry of apply.background as inputs of its jobs, by flag."""
     entry = own_data("background", name)
-    where = f"apply.background.{name}"
-    try:
-        found = {
-            f"{flag}-files": (
-                [str(file) for file in background_images(path, f"{where}.{key}")]
-                if path
-                else []
-            )
-            for flag, key, path in (
-                ("tile", "tiles", entry.tiles),
-                ("dark", "dark", entry.dark),
-                ("reference", "references", entry.references),
-            )
-        }
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-    return found | {"layout-file": listed(entry.layout)}
+    named = {"tile": "tiles", "dark": "dark", "reference": "references"}
+    found = {"layout-file": listed(entry.layout)}
+    for flag, key in named.items():
+        path = getattr(entry, key)
+        where = f"apply.background.{name}.{key}"
+        found[f"{flag}-files"] = (
+            [str(file) for file in background_images(path, where)] if path else []
+        )
+    return found
+
+
+try:
+    BACKGROUND_FILES = {name: background_files(name) for name in STUDY.apply.background}
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 
 def background_flags(wildcards):
-    return flags(**background_files(wildcards.name))
+    own_data(
+        "background", wildcards.name
+    )  # which refuses a name that is not configured
+    return flags(**BACKGROUND_FILES[wildcards.name])
 
 
 def background_inputs(wildcards):
+    own_data("background", wildcards.name)
     return [
-        path for paths in background_files(wildcards.name).values() for path in paths
+        path for paths in BACKGROUND_FILES[wildcards.name].values() for path in paths
     ]
 
 

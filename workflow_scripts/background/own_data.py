@@ -149,7 +149,8 @@ def judging(report: dict[str, Any]) -> list[Overlap]:
 def _logs(
     images: np.ndarray, names: Sequence[str], dark: float | np.ndarray, what: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    light = np.median(images - dark, axis=(1, 2))
+    # The median that log_tiles subtracts: of an even number of pixels the lower one
+    light = torch.as_tensor(images - dark).flatten(1).median(dim=1).values.numpy()
     if dim := [name for name, level in zip(names, light, strict=True) if level < 1]:
         raise InputError(
             f"{what}: in {dim[0]}{f' and {len(dim) - 1} more' if len(dim) > 1 else ''} half of the pixels are no"
