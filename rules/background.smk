@@ -144,7 +144,7 @@ rule background_predict_baseline:
     benchmark:
         "<results>/benchmarks/background/predict_{baseline}.tsv"
     wildcard_constraints:
-        baseline=r"gaussian|median_\d+|eigen_flats",
+        baseline=r"gaussian|maximum_2|median_\d+|eigen_flats",
     conda:
         "../envs/study.yaml"
     threads: STUDY.compute.threads

@@ -7,6 +7,7 @@ from workflow_scripts.background.classical import (
     EigenFlats,
     gaussian_flats,
     log_of_counts,
+    maximum_flats,
     median_flats,
     nearest_in_order,
     significant_components,
@@ -108,3 +109,12 @@ def test_parallel_analysis_finds_as_many_components_as_there_are():
     assert significant_components(pure - pure.mean(axis=0), np.random.default_rng(1)) == 0
     with pytest.raises(ValueError):
         EigenFlats.of_references(noisy[:1], np.random.default_rng(0))
+
+
+def test_the_maximum_of_dark_specimens_is_nearer_to_the_flat_field_than_the_median():
+    rng = np.random.default_rng(3)
+    flat = rng.normal(0, 0.1, (12, 12))
+    tiles = flat - rng.exponential(0.3, (4, 12, 12))
+    of_two = maximum_flats(tiles, 2)
+    assert of_two[0] == pytest.approx(np.maximum(tiles[0], tiles[1]))
+    assert np.abs(of_two - flat).mean() < 0.7 * np.abs(median_flats(tiles, 2) - flat).mean()

@@ -19,6 +19,7 @@ ARM = {"pretrained.n2": 0.08, "finetuned.n2": 0.05, "finetuned.n4": 0.04, "finet
 PLAIN = {"spread": False, "curve": False}
 BASELINES = {
     "gaussian": {"fitted.n1": 0.2},
+    "maximum_2": {"fitted.n2": 0.15},
     **{f"median_{n}": {f"fitted.n{n}": 0.2 / n} for n in (2, 4, 16)},
     "eigen_flats": {"fitted.same": 0.02, "fitted.earlier": 0.3},
 }

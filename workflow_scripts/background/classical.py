@@ -80,6 +80,18 @@ def median_flats(log_tiles: np.ndarray, n: int) -> np.ndarray:
     return np.stack([np.median(tiles[nearest_in_order(len(tiles), i, n)], axis=0) for i in range(len(tiles))])
 
 
+def maximum_flats(log_tiles: np.ndarray, n: int) -> np.ndarray:
+    """Pixelwise maximum of the logs of each tile and its neighbours in order, n in all: (M, H, W) to the same.
+
+    Specimens darken, so of few tiles the brightest is nearer to the flat field than their median; its noise adds up.
+
+    Raises:
+        ValueError: there are fewer tiles than n.
+    """
+    tiles = np.asarray(log_tiles, dtype=np.float32)
+    return np.stack([tiles[nearest_in_order(len(tiles), i, n)].max(axis=0) for i in range(len(tiles))])
+
+
 @dataclass(frozen=True)
 class EigenFlats:
     """Flat fields of a session as a mean and components, after Van Nieuwenhove et al., doi:10.1364/OE.23.027975.

@@ -18,7 +18,7 @@ EXAMPLES = (
 )
 # In this order everywhere, from no correction to what is ours
 ORDER = (
-    *("zeros", "gaussian", "median_2", "median_4", "median_16", "eigen_flats"),
+    *("zeros", "gaussian", "maximum_2", "median_2", "median_4", "median_16", "eigen_flats"),
     *("unet", "published", "corrected"),
 )
 # What stands beside the truth as pictures

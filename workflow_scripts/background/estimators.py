@@ -60,6 +60,12 @@ def median(tiles: RawTiles, size: int) -> dict[str, np.ndarray]:
     return {f"n{size}.log_flat": np.stack(found)}
 
 
+def maximum(tiles: RawTiles, size: int) -> dict[str, np.ndarray]:
+    """The maximum of every tile and its neighbours in order, `size` in all."""
+    found = [classical.maximum_flats(_logs(counts, tiles.dark)[0], size) for counts in tiles.counts]
+    return {f"n{size}.log_flat": np.stack(found)}
+
+
 def eigen_flats(tiles: RawTiles) -> dict[str, np.ndarray]:
     """Eigen flat fields of references of the same session, and of an earlier one."""
     found = {}
@@ -80,6 +86,7 @@ def _logs(counts: np.ndarray, dark: float) -> tuple[np.ndarray, np.ndarray]:
 
 CLASSICAL: dict[str, Callable[[RawTiles], dict[str, np.ndarray]]] = {
     "gaussian": gaussian,
+    "maximum_2": lambda tiles: maximum(tiles, 2),
     "median_2": lambda tiles: median(tiles, 2),
     "median_4": lambda tiles: median(tiles, 4),
     "median_16": lambda tiles: median(tiles, 16),

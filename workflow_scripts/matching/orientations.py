@@ -156,7 +156,7 @@ def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
 
 def _centre(symmetry: Tensor) -> Tensor:
     """A direction (3,) that no rotation keeps, close to the main axis."""
-    matrices = symmetry.double()
+    matrices = symmetry.double().cpu()
     trace = matrices.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
     axis = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
     turning = trace < 3 - 1e-6

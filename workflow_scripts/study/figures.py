@@ -45,8 +45,8 @@ STYLE = {
 
 # The palette of Okabe and Ito for colour-blind readers (https://jfly.uni-koeln.de/color), but a lighter
 # grey: theirs is too close to purple. Variants and trivial predictors look the same in all methods.
-BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY = (
-    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#BBBBBB"),
+BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY, YELLOW = (
+    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#BBBBBB", "#F0E442"),
 )
 ESTIMATORS = {
     "corrected": (BLUE, "o"),
@@ -63,6 +63,7 @@ ESTIMATORS = {
     "icom": (ORANGE, "v"),
     "unet": (PURPLE, "D"),
     "gaussian": (GREEN, "^"),
+    "maximum_2": (YELLOW, "h"),
     "median_2": (SKY, "<"),
     "median_4": (ORANGE, "v"),
     "median_16": (BLACK, ">"),
