@@ -52,6 +52,7 @@ def adapt(job: Job[Arguments]) -> None:
                 training.validation_pairs,
                 about["largest_set"],
                 device,
+                turned=False,
             )
             trained = train(
                 network,

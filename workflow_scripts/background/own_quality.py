@@ -32,6 +32,7 @@ def classical_estimators(own: OwnTiles) -> dict[str, Estimator]:
         "gaussian": partial(classical.gaussian_flats, sigma_px=SIGMA_SHARE * side_px),
     }
     found |= {f"median_{size}": partial(classical.median_flats, n=size) for size in (2, 4, 16) if size <= count}
+    found["maximum_2"] = partial(classical.maximum_flats, n=2)
     if len(own.reference_logs) > 1:
         eigen = classical.EigenFlats.of_references(own.reference_logs, np.random.default_rng(_SEED))
         found["eigen_flats"] = eigen.log_flats
