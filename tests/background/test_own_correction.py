@@ -59,7 +59,7 @@ def test_without_a_layout_the_beam_is_taken_to_be_equally_bright(folder):
 
 def test_without_a_region_the_density_is_known_up_to_a_constant_and_says_so(folder):
     found = answer(folder)
-    assert found.quantity == UP_TO_CONSTANT and set(found.scale_from) == {"own median"}
+    assert found.quantity == UP_TO_CONSTANT and set(found.scale_from) == {"brightness"}
     error = found.density - densities()
     assert np.std(error - error.mean(axis=(1, 2), keepdims=True)) < 0.05
     write_stack(folder / "out.tif", found.density, [f"{n}" for n in range(8)], found.quantity, 0.02)

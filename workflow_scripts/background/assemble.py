@@ -23,7 +23,8 @@ def assemble(job: Job[Apply]) -> None:
     positions = np.array(quality["positions_px"])
     density, quantity = tifffile.imread(job.input("corrected")), quality["quantity"]
     after, _ = blended(density, positions, level=quantity == UP_TO_CONSTANT)
-    before, _ = blended(np.where(own.alive, -own.logs, np.nan), positions, level=False)
+    recorded = -own.logs - own.levels[:, None, None] + own.levels.mean()
+    before, _ = blended(np.where(own.alive, recorded, np.nan), positions, level=False)
     write_stack(job.outputs["mosaic"], after[None], ["mosaic"], quantity, quality["pixel_size_um"])
     write_mosaic_picture(job.outputs["png"], before, after, quality["quality"]["estimators"], quantity)
 

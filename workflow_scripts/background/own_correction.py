@@ -22,7 +22,7 @@ class Corrected:
         log_flats, spreads: log flat fields, mean 0 each, and the standard deviation of their samples (N, H, W).
         quantity: `optical_density`, or `optical_density_up_to_constant` of every tile.
         scale_from: by tile, what its zero comes from: `region` (open beam), `overlaps` (with tiles that have it),
-            `brightness` (the beam is taken to be as bright as in the tile with the region), or `own median`.
+            or `brightness` (the beam is taken to be equally bright in all tiles).
     """
 
     density: np.ndarray
@@ -52,15 +52,16 @@ def corrected(
         flats, spreads: (N, H, W).
         positions_px: of the tiles (N, 2) [y, x]; None where nobody knows.
     """
-    density = np.where(own.alive, flats - own.logs, np.nan).astype(np.float32)
+    # Tiles are taken to have had an equally bright beam, where nothing better is known
+    levels = (own.levels - own.levels.mean()).astype(np.float32)
+    density = np.where(own.alive, flats - own.logs - levels[:, None, None], np.nan).astype(np.float32)
     count = len(density)
     if settings.open_beam_px is None:
-        return Corrected(density, flats, spreads, UP_TO_CONSTANT, count * ("own median",))
+        return Corrected(density, flats, spreads, UP_TO_CONSTANT, count * ("brightness",))
     named = own.names.index(settings.open_beam_tile)
     top, left, bottom, right = settings.open_beam_px
     zero = float(np.nanmean(density[named, top:bottom, left:right]))
-    # A brighter beam, ln of its light, is what a tile's median would have without any specimen
-    constants = own.levels[named] - own.levels - zero
+    constants = np.full(count, -zero)
     sources = count * ["brightness"]
     if positions_px is not None:
         agreed = tile_constants(density, positions_px)

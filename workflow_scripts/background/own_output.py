@@ -8,13 +8,14 @@ import numpy as np
 import tifffile
 from matplotlib.axes import Axes
 
+from workflow_scripts.background.drawing import ORDER
 from workflow_scripts.study.figures import PAGE_MM, estimator_style, new_figure, style, without_ticks
 
 _IMAGEJ_BYTES = 4 * 2**30 - 2**24
 _MOST_PX = 1200  # side of a mosaic in a picture
 _SHOWN = 3
 LEAVE_PAIR_OUT = "median_leave_pair_out"
-_NAMES = {"zeros": "raw", LEAVE_PAIR_OUT: "median, pair left out"}
+_NAMES = {"zeros": "raw", LEAVE_PAIR_OUT: "pair left out"}
 
 
 def write_stack(path: Path, images: np.ndarray, labels: Sequence[str], what: str, pixel_size_um: float | None) -> None:
@@ -51,7 +52,7 @@ def write_tiles_picture(path: Path, logs: np.ndarray, corrected: Any, names: Seq
             for axis, (title, image) in zip(row, panels.items(), strict=True):
                 low, high = np.nanpercentile(image, [0.5, 99.5])
                 drawn = axis.imshow(image, vmin=low, vmax=max(high, low + 1e-6))
-                axis.set_title(title if len(title) < 40 else "…" + title[-38:])
+                axis.set_title(title if len(title) < 36 else "…" + title[-34:])
                 figure.colorbar(drawn, ax=axis, shrink=0.75)
         figure.savefig(path, format="png", metadata={"Software": None})
 
@@ -62,10 +63,10 @@ def write_mosaic_picture(
     """The mosaic (h, w) before and after, and beside it residual and contrast of all estimators; .png without dates."""
     step = max(1, -(-max(before.shape) // _MOST_PX))
     shape = before.shape[1] / before.shape[0]
-    height = min(90.0, 0.36 * PAGE_MM / max(shape, 0.2)) + 12
+    height = min(120.0, 0.35 * PAGE_MM / max(shape, 0.2)) + 6
     with style():
         figure = new_figure(PAGE_MM, height)
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1.2, 0.8))
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1.4, 1.4, 0.7))
         for axis, image, title in ((left, before, "recorded, −ln"), (middle, after, quantity.replace("_", " "))):
             without_ticks([axis])
             shown = image[::step, ::step]
@@ -73,9 +74,9 @@ def write_mosaic_picture(
             low, high = np.nanpercentile(shown, [0.5, 99.5])
             drawn = axis.imshow(shown, vmin=low, vmax=high)
             axis.set_title(title)
-            figure.colorbar(drawn, ax=axis, shrink=0.6, orientation="horizontal", pad=0.03)
+            figure.colorbar(drawn, ax=axis, shrink=0.5, pad=0.01, aspect=30)
         _bars(right, quality)
-        figure.savefig(path, format="png", dpi=200, metadata={"Software": None})
+        figure.savefig(path, format="png", dpi=180, metadata={"Software": None})
 
 
 def _bars(axis: Axes, quality: dict[str, Any]) -> None:
@@ -84,11 +85,13 @@ def _bars(axis: Axes, quality: dict[str, Any]) -> None:
         axis.set_axis_off()
         axis.text(0.5, 0.5, "no overlap:\nnot measured", ha="center", va="center", transform=axis.transAxes)
         return
-    places = np.arange(len(measured))
-    for place, (name, about) in zip(places, measured.items(), strict=True):
+    names = sorted(measured, key=(*ORDER, LEAVE_PAIR_OUT).index)
+    places = np.arange(len(names))
+    for place, name in zip(places, names, strict=True):
+        about = measured[name]
         look = estimator_style("median_16" if name == LEAVE_PAIR_OUT else name)["color"]
         axis.barh(place - 0.2, about["overlap_residual"], 0.36, color=look)
         axis.barh(place + 0.2, about.get("contrast", np.nan), 0.36, color=look, alpha=0.35)
-    axis.set_yticks(places, [_NAMES.get(name, name.replace("_", " ")) for name in measured])
+    axis.set_yticks(places, [_NAMES.get(name, name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
-    axis.set(title="overlap residual (full)\nand contrast (pale)", xlabel="standard deviation of ln")
+    axis.set(title="residual (full),\ncontrast (pale)", xlabel="σ of ln")
