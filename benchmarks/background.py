@@ -28,16 +28,16 @@ from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import check
 
 
-def seconds(make: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
-    """Times of so many runs, after one that does not count."""
+def seconds(make: Callable[[], object], repeats: int, device: torch.device, warm: bool = False) -> list[float]:
+    """Times of so many runs, after one that does not count unless all is warm."""
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats + (not warm)):
         start = time.perf_counter()
         make()
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return times[1:]
+    return times[-repeats:]
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
         seconds(lambda: flats_of(estimator, logs, alive, options.neighbours, [0]), options.repeats, device)
     )
     mosaic = statistics.median(
-        seconds(lambda: flats_of(estimator, logs, alive, options.neighbours), options.repeats, device)
+        seconds(lambda: flats_of(estimator, logs, alive, options.neighbours), options.repeats, device, warm=True)
     )
 
     recipe = make_network(network.model_copy(update={"kind": "monai"}), Arm.of("published").channels, 0)
