@@ -4,9 +4,9 @@
     python -m benchmarks.background --device cuda --published-steps 50
 
 Both arms get untrained networks, since weights do not change the time: ours of the size in the configuration, the
-recipe's with its 26.8 million parameters. The corrected arm answers with the mean of all samples from N tiles, in both
-passes over the whole tile; the published one with a single sample of 50 steps from a pair, of which `--published-steps`
-are timed and scaled up. Steps cost the same, since each is one pass through the network.
+recipe's in full. The corrected arm answers with the mean of all samples from N tiles, in both passes over the whole
+tile; the published one with a single sample of 50 steps from a pair, of which `--published-steps` are timed and scaled
+up. Steps cost the same, since each is one pass through the network.
 """
 
 import argparse

@@ -1,45 +1,18 @@
 # The user's own tiles: report on the files → network adapted to the microscope → corrected tiles → mosaic.
-from workflow_scripts.background.own_settings import image_files as background_images
-
-
-def background_files(name):
-    """The files of an entry of apply.background as inputs of its jobs, by flag."""
-    entry = own_data("background", name)
-    named = {"tile": "tiles", "dark": "dark", "reference": "references"}
-    found = {"layout-file": listed(entry.layout)}
-    for flag, key in named.items():
-        path = getattr(entry, key)
-        where = f"apply.background.{name}.{key}"
-        found[f"{flag}-files"] = (
-            [str(file) for file in background_images(path, where)] if path else []
-        )
-    return found
-
 
 try:
-    BACKGROUND_FILES = {name: background_files(name) for name in STUDY.apply.background}
+    for name, entry in STUDY.apply.background.items():
+        entry.inputs(f"apply.background.{name}.")
 except InputError as error:
     raise WorkflowError(str(error)) from None
-
-
-def background_flags(wildcards):
-    own_data(
-        "background", wildcards.name
-    )  # which refuses a name that is not configured
-    return flags(**BACKGROUND_FILES[wildcards.name])
-
-
-def background_inputs(wildcards):
-    own_data("background", wildcards.name)
-    return [
-        path for paths in BACKGROUND_FILES[wildcards.name].values() for path in paths
-    ]
 
 
 rule background_apply_prepare:
     input:
         code=code("background", "prepare"),
-        own=background_inputs,
+        own=lambda wildcards: sum(
+            own_data("background", wildcards.name).inputs().values(), []
+        ),
     output:
         report="<results>/background/apply/{name}/prepare/report.json",
         provenance="<results>/background/apply/{name}/prepare/provenance.json",
@@ -57,7 +30,7 @@ rule background_apply_prepare:
         gpu=0,
     params:
         settings=lambda wildcards: as_arguments(own_data("background", wildcards.name)),
-        files=background_flags,
+        files=lambda wildcards: flags(**own_data("background", wildcards.name).inputs()),
     shell:
         "python -m workflow_scripts.background.prepare {params.settings:q} {params.files:q}"
         " --report {output.report:q} --provenance {output.provenance:q} 2> {log:q}"
@@ -66,7 +39,9 @@ rule background_apply_prepare:
 rule background_apply_adapt:
     input:
         code=code("background", "adapt"),
-        own=background_inputs,
+        own=lambda wildcards: sum(
+            own_data("background", wildcards.name).inputs().values(), []
+        ),
         report=rules.background_apply_prepare.output.report,
         shards=rules.background_pretrain.input.shards,
         pretrained=expand(
@@ -95,7 +70,7 @@ rule background_apply_adapt:
         training=as_arguments(section("background", "finetune"), "training."),
         precision=STUDY.compute.precision,
         seed=STUDY.seeds[0],
-        files=background_flags,
+        files=lambda wildcards: flags(**own_data("background", wildcards.name).inputs()),
     shell:
         "python -m workflow_scripts.background.adapt {params.entry:q} {params.training:q}"
         " --seed {params.seed} --gpus {resources.gpu} --precision {params.precision} {params.files:q}"
@@ -106,7 +81,9 @@ rule background_apply_adapt:
 rule background_apply_tiles:
     input:
         code=code("background", "apply"),
-        own=background_inputs,
+        own=lambda wildcards: sum(
+            own_data("background", wildcards.name).inputs().values(), []
+        ),
         report=rules.background_apply_prepare.output.report,
         weights=rules.background_apply_adapt.output.weights,
     output:
@@ -136,7 +113,7 @@ rule background_apply_tiles:
         samples=section("background", "predict").samples,
         seed=section("background", "predict").seed,
         precision=STUDY.compute.precision,
-        files=background_flags,
+        files=lambda wildcards: flags(**own_data("background", wildcards.name).inputs()),
     shell:
         "python -m workflow_scripts.background.apply --name {wildcards.name} {params.entry:q}"
         " --batch-size {params.batch_size} --steps {params.steps} --samples {params.samples} --seed {params.seed}"
@@ -149,7 +126,9 @@ rule background_apply_tiles:
 rule background_apply_mosaic:
     input:
         code=code("background", "assemble"),
-        own=background_inputs,
+        own=lambda wildcards: sum(
+            own_data("background", wildcards.name).inputs().values(), []
+        ),
         corrected=rules.background_apply_tiles.output.corrected,
         quality=rules.background_apply_tiles.output.quality,
     output:
@@ -169,7 +148,7 @@ rule background_apply_mosaic:
         gpu=0,
     params:
         settings=lambda wildcards: as_arguments(own_data("background", wildcards.name)),
-        files=background_flags,
+        files=lambda wildcards: flags(**own_data("background", wildcards.name).inputs()),
     shell:
         "python -m workflow_scripts.background.assemble {params.settings:q} {params.files:q}"
         " --corrected {input.corrected:q} --quality {input.quality:q}"

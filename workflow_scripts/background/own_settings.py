@@ -74,6 +74,21 @@ class Apply(Settings):
         """Whether something says where the tiles lie, so that they make a mosaic."""
         return self.layout is not None or self.grid is not None
 
+    def inputs(self, where: str = "") -> dict[str, list[str]]:
+        """The files that its folders and paths hold, by the flag of the jobs that read them.
+
+        Args:
+            where: path of this entry in the configuration with a dot behind it, for the sentence.
+
+        Raises:
+            InputError: a folder is absent, or holds no image.
+        """
+        found = {"layout-file": [self.layout] if self.layout else []}
+        for flag, key in (("tile-files", "tiles"), ("dark-files", "dark"), ("reference-files", "references")):
+            path = getattr(self, key)
+            found[flag] = [str(file) for file in image_files(path, where + key)] if path else []
+        return found
+
 
 def image_files(path: Path | str, what: str) -> list[Path]:
     """The images of a folder, in the natural order of the names (2 before 10), or the one file.
