@@ -36,7 +36,7 @@ METHODS = {
             "unet",
         ),
     ],
-    "matching": ["published", "corrected", "chance", "ncc", "polar_template"],
+    "matching": ["published", "corrected", "chance", "ncc", "polar_template", "untrained"],
 }
 # Machado, Oliveira & Fernandes, doi:10.1109/TVCG.2009.113, full severity; on linear RGB.
 DEFICIENCIES = {

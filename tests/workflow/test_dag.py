@@ -15,8 +15,13 @@ from tests.workflow.running import ENVIRONMENT, planned, snakemake
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
 
-METHOD, OTHER, THIRD, FOURTH = "diffractive_imaging", "potential", "alignment", "background"
-METHODS = (METHOD, OTHER, THIRD, FOURTH)
+METHODS = METHOD, OTHER, THIRD, FOURTH, FIFTH = (
+    "diffractive_imaging",
+    "potential",
+    "alignment",
+    "background",
+    "matching",
+)
 
 
 def of_stages(*stages, method=METHOD, **more):
@@ -83,6 +88,8 @@ def test_one_run_makes_every_artifact_with_its_provenance(finished):
     assert set(of_the_third["estimator"]) >= {"corrected", "polar_pairwise", "true_poses"}
     of_the_fourth = read_metrics(results / FOURTH / "evaluate" / "metrics.csv")
     assert set(of_the_fourth["estimator"]) >= {"corrected", "median_2", "zeros"}
+    of_the_fifth = read_metrics(results / FIFTH / "evaluate" / "metrics.csv")
+    assert set(of_the_fifth["estimator"]) >= {"corrected", "polar_template", "chance"}
     for method in METHODS:
         for suffix in ("svg", "pdf", "png", "csv"):
             assert (results / "figures" / f"{method}.{suffix}").stat().st_size > 500
@@ -175,10 +182,15 @@ MODULES = {
     f"{FOURTH}/examples.py": of_stages("evaluate", "plot", method=FOURTH, ledger=1),
     f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, "predict_baseline", method=FOURTH, ledger=1),
     f"{FOURTH}/backgrounds.py": everything(FOURTH),
+    f"{FIFTH}/drawing.py": of_stages("plot", method=FIFTH),
+    f"{FIFTH}/orientation_colours.py": of_stages("plot", method=FIFTH),
+    f"{FIFTH}/metrics.py": of_stages("evaluate", "plot", method=FIFTH, ledger=1),
+    f"{FIFTH}/kinematic.py": everything(FIFTH),
     "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, ledger=1)
     | of_stages("pretrain", *AFTER_TRAINING, method=OTHER)
     | of_stages("pretrain", *AFTER_TRAINING, method=THIRD)
-    | everything(FOURTH),  # its seeds are derived there too
+    | of_stages("pretrain", *AFTER_TRAINING, method=FOURTH)
+    | of_stages("pretrain", *AFTER_TRAINING, method=FIFTH),
     "optics/plane_waves.py": everything(OTHER),
     "study/publish_ledger.py": {"ledger": 1},
     "workflow/verify.py": {},
@@ -221,6 +233,8 @@ def test_single_artifacts_and_named_targets_are_asked_for_by_name(finished):
         f"{THIRD}_figures",
         FOURTH,
         f"{FOURTH}_figures",
+        FIFTH,
+        f"{FIFTH}_figures",
         "claims",
     ):
         done = snakemake(finished, "--dry-run", *STUDY, target)

@@ -11,7 +11,7 @@ from workflow_scripts.background import backgrounds, specimens
 from workflow_scripts.background.counting import raw_counts
 from workflow_scripts.background.settings import Split, Synthesize
 from workflow_scripts.background.tile_files import Bank, RawTiles
-from workflow_scripts.learning.training import derived_seed
+from workflow_scripts.learning.seeds import derived_seed
 
 SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it
 BEYOND_TRAINING = 1.25  # contrast of the tested flat fields, in those of training

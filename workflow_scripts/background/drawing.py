@@ -143,7 +143,7 @@ def _draw_scores(axis: Axes, points: pd.DataFrame, label: str) -> None:
     axis.set_yticks(range(len(names)), labels=names)
     if len(points) and points["value"].min() > 0 and points["value"].max() > 5 * points["value"].min():
         _logarithmic(axis, "x")
-    lower = "; lower mark: references of an earlier session" if (points["references"] == "earlier").any() else ""
+    lower = "; lower mark: earlier references" if (points["references"] == "earlier").any() else ""
     axis.set_title(_told(points["n"]) + lower, loc="left")
 
 

@@ -11,10 +11,12 @@ from workflow_scripts.matching.orientations import (
     reduced,
     rotation_from_vector,
 )
+from workflow_scripts.workflow.errors import InputError
 
 TESTED = 5  # every fifth cell of beam directions is tested
 CAP_DEG = 4.0  # radius of what is tested around the middle of such a cell
 MARGIN_DEG = 3.0  # least angle between a tested and a trained direction
+_TRIES = 20  # rounds of drawing; more mean that too little is left
 
 
 def tested_middles(cells: int, symmetry: Tensor) -> Tensor:
@@ -37,10 +39,18 @@ def unseen_rotations(number: int, middles: Tensor, symmetry: Tensor, generator: 
 
 
 def seen_rotations(number: int, middles: Tensor, symmetry: Tensor, generator: torch.Generator) -> Tensor:
-    """Orientations (number, 3, 3), uniform but for the tested caps and the margin around them."""
+    """Orientations (number, 3, 3), uniform but for the tested caps and the margin around them.
+
+    Raises:
+        InputError: caps and margins leave hardly anything of the zone.
+    """
     found: list[Tensor] = []
-    while sum(map(len, found)) < number:
+    for _ in range(_TRIES):
+        if sum(map(len, found)) >= number:
+            break
         drawn = random_rotations(number, generator)
         away = nearest_direction(drawn[:, 2], middles.to(drawn), symmetry.to(drawn))[1]
         found.append(reduced(drawn[away > CAP_DEG + MARGIN_DEG], symmetry))
+    else:
+        raise InputError("synthesize.cells: tested caps and their margins leave nothing to train on; lower it")
     return torch.cat(found)[:number]

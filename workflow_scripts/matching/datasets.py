@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.learning.training import derived_seed
+from workflow_scripts.learning.seeds import derived_seed
 from workflow_scripts.matching import cells, observed
 from workflow_scripts.matching.crystals import crystal, load
 from workflow_scripts.matching.kinematic import Diffraction, Simulator
