@@ -257,3 +257,6 @@ rule background:
 rule background_figures:
     input:
         rules.background_plot.output,
+
+
+include: "background_apply.smk"

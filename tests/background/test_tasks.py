@@ -182,3 +182,11 @@ def test_too_few_sessions_are_named():
         pretraining_split(toy_bank(sessions=2, held_out=1), CORRECTED)
     with pytest.raises(InputError, match="no session of a tested microscope"):
         finetuning_split(toy_bank(held_out=0), CORRECTED)
+
+
+def test_flat_fields_of_a_known_microscope_keep_their_place():
+    bank = toy_bank(sessions=1, times=2, held_out=0)
+    material = Material.of(bank, CPU, turned=False)
+    flats = counted_set(material, 16, 2, 1.0, torch.Generator().manual_seed(0))[2]
+    known = torch.as_tensor(bank.log_flat[0])
+    assert all((flat == known).flatten(1).all(dim=1).any() for flat in flats.flatten(0, 1))

@@ -22,18 +22,20 @@ class Material:
         flats: ln of flat fields (K, J, H, W).
         dose: smallest and largest of an open pixel, photons.
         dark: mean of the dark frame, counts.
+        turned: whether flat fields are flipped and turned at random; those of one known microscope are not.
     """
 
     specimens: Tensor
     flats: Tensor
     dose: tuple[float, float]
     dark: float
+    turned: bool = True
 
     @classmethod
-    def of(cls, bank: Bank, device: torch.device) -> "Material":
+    def of(cls, bank: Bank, device: torch.device, turned: bool = True) -> "Material":
         """The material of a bank; of flat fields that are wider than the specimens the middle is taken."""
         specimens, flats = (torch.as_tensor(np.ascontiguousarray(a)) for a in (bank.log_transmission, bank.log_flat))
-        return cls(specimens.float().to(device), flats.float().to(device), bank.dose, bank.dark)
+        return cls(specimens.float().to(device), flats.float().to(device), bank.dose, bank.dark, turned)
 
 
 def counted_set(material: Material, rows: int, tiles: int, span: float, generator: torch.Generator):
@@ -83,6 +85,8 @@ def _flats(material: Material, rows: int, tiles: int, span: float, generator: to
     first = (uniform(rows, 1) * (times - width + 1)).long().clamp(max=times - width)
     moment = first + (uniform(rows, tiles) * width).long().clamp(max=width - 1)
     found = flats[session, moment]
+    if not material.turned:
+        return found
     turns = (uniform(3, rows) < 0.5).view(3, rows, 1, 1, 1)
     for axis, turn in zip((-1, -2), turns, strict=False):
         found = torch.where(turn, found.flip(axis), found)

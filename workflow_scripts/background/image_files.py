@@ -4,18 +4,18 @@ What is wrong with the files of a folder is said in one sentence that names them
 is a remark. Colour is refused unless its channels are equal: a luminance would be no count.
 """
 
-import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
+from workflow_scripts.background.own_settings import image_files
 from workflow_scripts.background.xradia_files import XRADIA, XradiaError, read_xradia
 from workflow_scripts.workflow.errors import InputError
 
-TIFF = (".tif", ".tiff")
 SMALLEST_PX = 16
 _FULL_SHARE = 1e-3  # of pixels at the largest value of their type, above which a file counts as clipped
 
@@ -52,19 +52,18 @@ class _File:
     remarks: tuple[str, ...]
 
 
-def read_images(path: Path, what: str) -> ImageSet:
+def read_images(path: Path | Sequence[Path], what: str) -> ImageSet:
     """The images of a folder, in the natural order of the names (2 before 10), or of one file.
 
     Args:
-        path: a folder of .tif, .tiff, .xrm and .txrm, or one such file; each may hold several images.
+        path: a folder of .tif, .tiff, .xrm and .txrm, or one such file, or several; each may hold several images.
         what: the setting that names it, for the sentence.
 
     Raises:
         InputError: there is nothing to read, or files are broken, empty, coloured, constant, not finite or of another
             size than most; all of them are named.
     """
-    path = Path(path)
-    files = _files(path, what)
+    path, files = _listed(path, what)
     read: list[_File] = []
     bad: list[str] = []
     for file in files:
@@ -105,14 +104,13 @@ def read_images(path: Path, what: str) -> ImageSet:
     )
 
 
-def read_mean(path: Path, what: str, shape: tuple[int, int]) -> np.ndarray:
+def read_mean(path: Path | Sequence[Path], what: str, shape: tuple[int, int]) -> np.ndarray:
     """Mean of the dark frames in a folder or file, float32 (H, W); they may be constant.
 
     Raises:
         InputError: as `read_images`, or the frames have another size than the tiles.
     """
-    path = Path(path)
-    files = _files(path, what)
+    _, files = _listed(path, what)
     frames = []
     for file in files:
         try:
@@ -128,26 +126,12 @@ def read_mean(path: Path, what: str, shape: tuple[int, int]) -> np.ndarray:
     return np.concatenate(frames).mean(axis=0).astype(np.float32)
 
 
-def _files(path: Path, what: str) -> list[Path]:
-    if path.is_file():
-        if path.suffix.lower() not in (*TIFF, *XRADIA):
-            raise InputError(f"{what}: {path} is no .tif, .tiff, .xrm or .txrm; convert it, or give a folder")
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"{what}: there is no folder or file {path}; correct the path")
-    found = [
-        file
-        for file in path.iterdir()
-        if file.is_file() and file.suffix.lower() in (*TIFF, *XRADIA) and not file.name.startswith(".")
-    ]
-    if not found:
-        raise InputError(f"{what}: the folder {path} holds no .tif, .tiff, .xrm or .txrm; correct the path")
-    return sorted(found, key=lambda file: (_natural(file.name), file.name))
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    parts = re.split(r"([0-9]+)", name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+def _listed(path: Path | Sequence[Path], what: str) -> tuple[Path, list[Path]]:
+    """The folder or file that a sentence names, and the files."""
+    if isinstance(path, (str, Path)):
+        return Path(path), image_files(path, what)
+    files = [Path(file) for file in path]
+    return (files[0] if len(files) == 1 else files[0].parent), files
 
 
 def _read(path: Path, may_be_constant: bool = False) -> _File:

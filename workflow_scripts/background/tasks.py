@@ -71,6 +71,7 @@ class BackgroundTask:
         pairs, validation_pairs: items in an epoch, and in the validation.
         largest_set: largest number of tiles in an item.
         device: where items are composed.
+        turned: whether flat fields are flipped and turned at random.
     """
 
     def __init__(
@@ -82,13 +83,14 @@ class BackgroundTask:
         validation_pairs: int,
         largest_set: int,
         device: torch.device,
+        turned: bool = True,
     ) -> None:
         self.n_samples = pairs
         self._arm, self._variant = Arm.of(arm), VARIANTS.get(arm, VARIANTS["corrected"])
         self._largest = largest_set
-        self._material = Material.of(train, device)
+        self._material = Material.of(train, device, turned)
         generator = torch.Generator(device).manual_seed(_VALIDATION_SEED)
-        material = Material.of(validation, device)
+        material = Material.of(validation, device, turned)
         self._validation = [
             self._compose(material, min(_BATCH, validation_pairs - start), generator)
             for start in range(0, validation_pairs, _BATCH)
