@@ -284,3 +284,6 @@ rule matching:
 rule matching_figures:
     input:
         rules.matching_plot.output,
+
+
+include: "matching_apply.smk"

@@ -57,7 +57,7 @@ class ImageFolder:
             image = _image(path)
             if image.shape != self.shape[1:]:
                 raise InputError(
-                    f"{path}: is {image.shape} px, but {self._paths[0].name} is {self.shape[1:]}; give images of one size"
+                    f"{path}: is {image.shape} px, but {self._paths[0].name} is {self.shape[1:]}; give one size"
                 )
             images.append(image)
         return np.stack(images)
@@ -166,7 +166,7 @@ def on_grid(
         patterns = patterns.masked_fill(hidden, 0.0)
     step = 2 * radius_px / (side_px - 1)
     if step > 1:  # finer than the grid: averaged first
-        patterns = blurred(patterns, 0.42 * step)
+        patterns = blurred(patterns, 0.5 * step)
     line = (torch.arange(side_px) - (side_px - 1) / 2) * step
     y, x = (2 * (line + center) / (size - 1) - 1 for center, size in zip(center_px, (height, width), strict=True))
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).expand(len(patterns), -1, -1, -1)
