@@ -51,7 +51,7 @@ def test_single_electrons_and_sharp_spots_are_no_hot_pixels():
 def test_few_patterns_do_not_tell_the_centre(tmp_path):
     few = own_patterns.counts()[:2, :2]
     settings = written(tmp_path / "few.npy", few)
-    with pytest.raises(InputError, match="4 patterns are too few .* set center_px"):
+    with pytest.raises(InputError, match=r"4 patterns are too few .* set center_px"):
         layout(settings, [tmp_path / "few.npy"])
     given = settings.model_copy(update={"center_px": own_patterns.CENTER})
     assert layout(given, [tmp_path / "few.npy"]).center_px == own_patterns.CENTER

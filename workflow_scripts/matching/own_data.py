@@ -22,11 +22,9 @@ from workflow_scripts.workflow.own_files import chunks, opened
 
 SMALLEST_PX = 16
 FEWEST = 10  # patterns whose mean is symmetric enough to tell the centre
-_HOT_TOGETHER = 3
-_HOT, _HOT_E = (
-    30.0,
-    50.0,
-)  # a hot pixel has so many times what is around it, and so many electrons more in the whole scan
+# A hot pixel has so many times what is around it, and so many electrons more in the whole scan
+_HOT, _HOT_E = 30.0, 50.0
+_HOT_TOGETHER = 3  # no more of them touch
 _CENTRAL_SHARE, _CENTRAL_PX = 0.25, 0.03  # more of the electrons than that within so much of the side: the beam is seen
 
 
