@@ -31,7 +31,7 @@ from workflow_scripts.alignment.model import make_network
 from workflow_scripts.alignment.network_estimator import network_estimator
 from workflow_scripts.alignment.particle_files import open_particles
 from workflow_scripts.alignment.settings import Pretrain, Synthesize
-from workflow_scripts.alignment.tasks import IMAGES, FreshNoiseTask
+from workflow_scripts.alignment.tasks import IMAGES, FreshNoiseTask, Lesson
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check
@@ -89,8 +89,14 @@ def training(settings: Synthesize, pretrain: Pretrain, device: torch.device) -> 
     """Images per second that the corrected arm's training takes, optimizer included."""
     particles = list(datasets.random_particles(settings.model_copy(update={"random_particles": 16}), 0))
     microscope = datasets.microscope_of(settings.microscope)
-    shift_px, rings = settings.largest_shift_px, pretrain.network.rings
-    task = FreshNoiseTask(particles, particles, microscope, pretrain, rings, shift_px, device)
+    lesson = Lesson(
+        pretrain.snr_min,
+        pretrain.snr_max,
+        pretrain.coloured_share,
+        pretrain.validation_pairs,
+        settings.largest_shift_px,
+    )
+    task = FreshNoiseTask(particles, particles, microscope, lesson, pretrain.network.rings, pretrain.pairs, device)
     network = make_network(pretrain.network, VARIANTS["corrected"], 0).to(device)
     optimizer = torch.optim.AdamW(network.parameters())
     generator = torch.Generator(device).manual_seed(0)

@@ -8,8 +8,8 @@ import torch
 from tests.alignment.study import EVALUATE, made
 from workflow_scripts.alignment import average_quality as quality
 from workflow_scripts.alignment.branch import resolve
-from workflow_scripts.alignment.evaluation import JOINT, MOD180, Answer, errors_of
-from workflow_scripts.alignment.labels import NOISE_ONLY, read_labelled
+from workflow_scripts.alignment.evaluation import MOD180, Answer, errors_of
+from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.stacks import open_stack

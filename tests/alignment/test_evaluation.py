@@ -6,7 +6,8 @@ import pytest
 
 from tests.alignment.study import EVALUATE
 from workflow_scripts.alignment import evaluation
-from workflow_scripts.alignment.evaluation import JOINT, MOD180, PAIRWISE, RATIO, SHIFT, WHOLE, Answer
+from workflow_scripts.alignment.evaluation import MOD180, RATIO, SHIFT, WHOLE, Answer
+from workflow_scripts.alignment.labels import JOINT, PAIRWISE
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.study.tables import with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workflow_scripts.alignment.analytic import asymmetric, groel_like, random_particle
-from workflow_scripts.alignment.imaging import Microscope, Poses, Simulator, noise_for, radial_power, stretched
+from workflow_scripts.alignment.imaging import DrawnPoses, Microscope, Simulator, noise_for, radial_power, stretched
 from workflow_scripts.alignment.particles import Particle
 from workflow_scripts.optics.waves import wavelength_a
 
@@ -71,7 +71,7 @@ def point(n, size_a, width_ratio=1.0):
 
 def poses_at(defocus_a, count=1):
     zeros = torch.zeros(count)
-    return Poses(zeros.long(), zeros, torch.zeros(count, 2), torch.full((count,), defocus_a))
+    return DrawnPoses(zeros.long(), zeros, torch.zeros(count, 2), torch.full((count,), defocus_a))
 
 
 def first_zero_per_a(defocus_a, scope):
@@ -97,7 +97,7 @@ def test_the_mean_power_spectrum_of_noisy_images_shows_the_zeros_of_the_ctf():
 def test_each_particle_has_its_own_defocus_and_pixel_size():
     n = 128
     source = Simulator([point(n, 2.0), point(n, 3.0)], Microscope(), 1.0, "white")
-    poses = Poses(
+    poses = DrawnPoses(
         torch.tensor([0, 1, 0]), torch.zeros(3), torch.zeros(3, 2), torch.tensor([20_000.0, 20_000.0, 10_000.0])
     )
     power = radial_power(source.clean(poses, seeded(0)))
@@ -132,7 +132,7 @@ def test_the_same_seed_gives_the_same_images_and_another_independent_noise():
     source = simulator()
     poses = source.draw_poses(50, seeded(0))
     again = source.draw_poses(50, seeded(0))
-    assert all(torch.equal(getattr(poses, f.name), getattr(again, f.name)) for f in dataclasses.fields(Poses))
+    assert all(torch.equal(getattr(poses, f.name), getattr(again, f.name)) for f in dataclasses.fields(DrawnPoses))
     clean = source.clean(poses, seeded(0))
     first, same, other = (source.draw(poses, seeded(seed)) - clean for seed in (1, 1, 2))
     assert torch.equal(first, same)
@@ -173,7 +173,7 @@ def test_poses_are_those_of_geometry():
     lying = torch.zeros(33, 33)
     lying[16, 16 + 8] = 33.0
     source.images[0] = lying
-    poses = Poses(torch.tensor([0]), torch.tensor([90.0]), torch.tensor([[-2.0, 3.0]]), torch.tensor([10_000.0]))
+    poses = DrawnPoses(torch.tensor([0]), torch.tensor([90.0]), torch.tensor([[-2.0, 3.0]]), torch.tensor([10_000.0]))
     # The CTF is even, so the image stays symmetric about the point, which went from +x to +y, then by the shift.
     image = source.clean(poses, seeded(0))[0].roll((-(16 + 8 - 2 - 16), -3), (0, 1))
     torch.testing.assert_close(image, image.flip(0, 1), atol=1e-4 * 33, rtol=0)

@@ -11,8 +11,8 @@ from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.geometry import align
 from workflow_scripts.alignment.own_alignment import cross_scores
 from workflow_scripts.alignment.own_data import disc, random_phases
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra
-from workflow_scripts.alignment.streaming import Template, Way, align_streamed, compare, half_indices, turned
+from workflow_scripts.alignment.polar_alignment import amplitude_spectra, turned
+from workflow_scripts.alignment.streaming import Template, Way, align_streamed, compare, half_indices
 
 N = 48
 

@@ -24,9 +24,19 @@ METHODS = {
     "alignment": ["published", "corrected", "polar_pairwise", "polar_joint", "true_poses"],
     "potential": ["published", "corrected", "metadata_mean", "icom", "unet"],
     "background": [
-        *("published", "corrected", "gaussian", "median_2", "median_4", "median_16", "eigen_flats", "unet"),
+        *(
+            "published",
+            "corrected",
+            "gaussian",
+            "maximum_2",
+            "median_2",
+            "median_4",
+            "median_16",
+            "eigen_flats",
+            "unet",
+        ),
     ],
-    "matching": ["published", "corrected", "chance", "ncc", "polar_template"],
+    "matching": ["published", "corrected", "chance", "ncc", "polar_template", "untrained"],
 }
 # Machado, Oliveira & Fernandes, doi:10.1109/TVCG.2009.113, full severity; on linear RGB.
 DEFICIENCIES = {

@@ -15,8 +15,13 @@ from tests.workflow.running import ENVIRONMENT, planned, snakemake
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
 
-METHOD, OTHER, THIRD = "diffractive_imaging", "potential", "alignment"
-METHODS = (METHOD, OTHER, THIRD)
+METHODS = METHOD, OTHER, THIRD, FOURTH, FIFTH = (
+    "diffractive_imaging",
+    "potential",
+    "alignment",
+    "background",
+    "matching",
+)
 
 
 def of_stages(*stages, method=METHOD, **more):
@@ -81,6 +86,10 @@ def test_one_run_makes_every_artifact_with_its_provenance(finished):
     assert set(of_the_other["estimator"]) >= {"corrected", "ridge", "zeros"}
     of_the_third = read_metrics(results / THIRD / "evaluate" / "metrics.csv")
     assert set(of_the_third["estimator"]) >= {"corrected", "polar_pairwise", "true_poses"}
+    of_the_fourth = read_metrics(results / FOURTH / "evaluate" / "metrics.csv")
+    assert set(of_the_fourth["estimator"]) >= {"corrected", "median_2", "zeros"}
+    of_the_fifth = read_metrics(results / FIFTH / "evaluate" / "metrics.csv")
+    assert set(of_the_fifth["estimator"]) >= {"corrected", "polar_template", "chance"}
     for method in METHODS:
         for suffix in ("svg", "pdf", "png", "csv"):
             assert (results / "figures" / f"{method}.{suffix}").stat().st_size > 500
@@ -169,9 +178,19 @@ MODULES = {
     f"{THIRD}/drawing.py": of_stages("plot", method=THIRD),
     f"{THIRD}/average_quality.py": of_stages("evaluate", "plot", method=THIRD, ledger=1),
     f"{THIRD}/datasets.py": everything(THIRD),
+    f"{FOURTH}/drawing.py": of_stages("plot", method=FOURTH),
+    f"{FOURTH}/examples.py": of_stages("evaluate", "plot", method=FOURTH, ledger=1),
+    f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, "predict_baseline", method=FOURTH, ledger=1),
+    f"{FOURTH}/backgrounds.py": everything(FOURTH),
+    f"{FIFTH}/drawing.py": of_stages("plot", method=FIFTH),
+    f"{FIFTH}/orientation_colours.py": of_stages("plot", method=FIFTH),
+    f"{FIFTH}/metrics.py": of_stages("evaluate", "plot", method=FIFTH, ledger=1),
+    f"{FIFTH}/kinematic.py": everything(FIFTH),
     "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, ledger=1)
     | of_stages("pretrain", *AFTER_TRAINING, method=OTHER)
-    | of_stages("pretrain", *AFTER_TRAINING, method=THIRD),
+    | of_stages("pretrain", *AFTER_TRAINING, method=THIRD)
+    | of_stages("pretrain", *AFTER_TRAINING, method=FOURTH)
+    | of_stages("pretrain", *AFTER_TRAINING, method=FIFTH),
     "optics/plane_waves.py": everything(OTHER),
     "study/publish_ledger.py": {"ledger": 1},
     "workflow/verify.py": {},
@@ -212,6 +231,10 @@ def test_single_artifacts_and_named_targets_are_asked_for_by_name(finished):
         f"{OTHER}_figures",
         THIRD,
         f"{THIRD}_figures",
+        FOURTH,
+        f"{FOURTH}_figures",
+        FIFTH,
+        f"{FIFTH}_figures",
         "claims",
     ):
         done = snakemake(finished, "--dry-run", *STUDY, target)

@@ -17,9 +17,9 @@ from workflow_scripts.alignment.analytic import random_particle
 from workflow_scripts.alignment.averages import HALF_SETS, TRUTH, frc, frc_resolution, superimpose
 from workflow_scripts.alignment.branch import resolve
 from workflow_scripts.alignment.errors import rotation_error_deg
-from workflow_scripts.alignment.evaluation import JOINT, MOD180, UNITS, Answer, Errors, over_particles
+from workflow_scripts.alignment.evaluation import MOD180, UNITS, Answer, Errors, over_particles
 from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.labels import LabelledStack
+from workflow_scripts.alignment.labels import JOINT, LabelledStack
 from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.optics.ctf import ctf

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workflow_scripts.alignment import analytic
 from workflow_scripts.alignment.centres import read_centre
-from workflow_scripts.alignment.imaging import Microscope, Poses, Simulator
+from workflow_scripts.alignment.imaging import DrawnPoses, Microscope, Simulator
 from workflow_scripts.alignment.labels import NOISE_ONLY, stack_name
 from workflow_scripts.alignment.particle_files import CtfParameters
 from workflow_scripts.alignment.particles import Particle
@@ -109,7 +109,7 @@ def write_files(
     with StackWriter(paths["centres"], settings.box_px, settings.pixel_size_a) as writer:
         for one in particles if split == "test" else random_particles(settings, shard):
             writer.write(one.image[None].numpy())
-    listed: list[tuple[StackPlan, Poses]] = []
+    listed: list[tuple[StackPlan, DrawnPoses]] = []
     with (
         StackWriter(paths["stack"], settings.box_px, settings.pixel_size_a) as writer,
         Progress(sum(one.count for one in plan), "images") as progress,
@@ -153,14 +153,14 @@ def _simulator(settings: Synthesize, plan: StackPlan, particles: list[Particle],
     )
 
 
-def _images(simulator: Simulator, plan: StackPlan, poses: Poses, generator: torch.Generator) -> Tensor:
+def _images(simulator: Simulator, plan: StackPlan, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
     if plan.particle is not None:
         return simulator.draw(poses, generator)
     shape = (len(poses), simulator.n, simulator.n)
     return torch.randn(shape, generator=generator, device=simulator.device)
 
 
-def _write_list(settings: Synthesize, listed: list[tuple[StackPlan, Poses]], path: Path, stack_file: str) -> None:
+def _write_list(settings: Synthesize, listed: list[tuple[StackPlan, DrawnPoses]], path: Path, stack_file: str) -> None:
     """The .star: poses and defocus as RELION has them, and in columns of our own what each image is."""
     counts = [plan.count for plan, _ in listed]
     total = sum(counts)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.branch import Poses, align_stack, class_average
+from workflow_scripts.alignment.labels import JOINT, PAIRWISE
 from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint, pairwise
-
-PAIRWISE, JOINT = "pairwise", "joint"
 
 
 class Estimator(Protocol):
@@ -33,8 +32,8 @@ class Estimator(Protocol):
 class JudgesItself(Protocol):
     """An estimator that was trained by a loss which needs no truth."""
 
-    def own_loss_deg(self, images: Tensor) -> float:
-        """What that loss says of its answers to images (N, n, n), degrees."""
+    def own_loss_deg(self, images: Tensor, pair_deg: Tensor) -> float:
+        """What that loss says of its answers pair_deg (N − 1,) to images (N, n, n), degrees."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def answers(estimator: Estimator, images: Tensor) -> dict[str, np.ndarray]:
     if pairs is not None:
         found["pair_deg"] = torch.remainder(pairs, 180)
     if isinstance(estimator, JudgesItself):
-        found["own_loss_deg"] = torch.tensor(estimator.own_loss_deg(images))
+        found["own_loss_deg"] = torch.tensor(estimator.own_loss_deg(images, pairs))
     aligned = _aligned(estimator, images)
     if aligned is not None:
         poses, average = aligned

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.alignment import average_quality, evaluation, examples
-from workflow_scripts.alignment.labels import NOISE_ONLY, read_labelled
+from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.stacks import open_stack
 from workflow_scripts.study.tables import with_headline, write_metrics
@@ -29,7 +29,7 @@ def evaluate(job: Job[Evaluate]) -> None:
     centres = dict(zip(names, torch.from_numpy(clean.read(np.arange(len(names)))), strict=True))
     answers = [answer for path in job.inputs["predictions"] for answer in evaluation.read_answers(path, stacks)]
     perfect = [average_quality.true_answer(stack) for stack in stacks if stack.name != NOISE_ONLY]
-    shown = [one for one in answers + perfect if one.alignment == evaluation.JOINT and _is_shown(one, settings)]
+    shown = [one for one in answers + perfect if one.alignment == JOINT and _is_shown(one, settings)]
     found = [average_quality.averaged(one, settings.average_sizes) for one in shown]
     errors = [one for answer in answers for one in evaluation.errors_of(answer)]
     noise = [one for one in errors if _is_noise(one.answer) and one.metric == evaluation.MOD180]

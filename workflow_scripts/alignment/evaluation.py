@@ -13,17 +13,16 @@ from workflow_scripts.alignment.errors import (
     summary,
     symmetry_period_deg,
 )
-from workflow_scripts.alignment.labels import NOISE_ONLY, LabelledStack
+from workflow_scripts.alignment.labels import FINETUNED, JOINT, NOISE_ONLY, PAIRWISE, PRETRAINED, LabelledStack
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.tables import condition, metric_row
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-PAIRWISE, JOINT = "pairwise", "joint"
 # What each stage of a learned estimator is for, and its name in conditions, where it answers the other way.
-OWN_WAY = {"pretrained": PAIRWISE, "finetuned": JOINT, "pairwise": PAIRWISE, "joint": JOINT}
-STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
+OWN_WAY = {PRETRAINED: PAIRWISE, FINETUNED: JOINT, PAIRWISE: PAIRWISE, JOINT: JOINT}
+_STAGE = {PRETRAINED: "pretrain", FINETUNED: "finetune"}
 MOD180, WHOLE, SHIFT, RATIO, RECIPE = (
     *("rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"),
     *("joint_over_pairwise_error", "rotation_error_deg_recipe"),
@@ -93,9 +92,9 @@ def read_answers(path: Path, stacks: Sequence[LabelledStack]) -> Iterator[Answer
                     )
                 yield Answer(
                     estimator=str(about["estimator"]),
-                    seed=int(about["seed"]) if stage in STAGES else None,
+                    seed=int(about["seed"]) if stage in _STAGE else None,
                     alignment=alignment,
-                    stage=None if OWN_WAY[stage] == alignment else STAGES[stage],
+                    stage=None if OWN_WAY[stage] == alignment else _STAGE[stage],
                     stack=stack,
                     values=values,
                 )
@@ -113,7 +112,7 @@ def own_loss_rows(paths: Sequence[Path], stacks: Sequence[LabelledStack], settin
             said = {stack.name: held.get(f"{stage}/{stack.name}/own_loss_deg") for stack in stacks}
             if said.get(NOISE_ONLY) is None:
                 continue
-            named = {"stage": STAGES[stage]} if stage != stages[-1] else {}
+            named = {"stage": _STAGE[stage]} if stage != stages[-1] else {}
             alike = [
                 said[stack.name] for stack in stacks if (stack.noise, stack.snr) == ("white", settings.headline_snr)
             ]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from workflow_scripts.alignment.average_quality import TRUE_POSES, Averaged
 from workflow_scripts.alignment.averages import superimpose
-from workflow_scripts.alignment.evaluation import MOD180, PAIRWISE, Errors
-from workflow_scripts.alignment.labels import NOISE_ONLY
+from workflow_scripts.alignment.evaluation import MOD180, Errors
+from workflow_scripts.alignment.labels import NOISE_ONLY, PAIRWISE
 from workflow_scripts.alignment.settings import Evaluate
 
 # Fine where good estimators are, coarse towards chance

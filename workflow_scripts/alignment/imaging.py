@@ -39,7 +39,7 @@ class Microscope:
 
 
 @dataclass(frozen=True)
-class Poses:
+class DrawnPoses:
     """How N particles lie in their images, by the conventions of `geometry`.
 
     particle: int64 (N,), index into the simulator's particles.
@@ -56,8 +56,8 @@ class Poses:
     def __len__(self) -> int:
         return len(self.particle)
 
-    def __getitem__(self, chosen: slice | Tensor) -> "Poses":
-        return Poses(self.particle[chosen], self.angle_deg[chosen], self.shift_px[chosen], self.defocus_a[chosen])
+    def __getitem__(self, chosen: slice | Tensor) -> "DrawnPoses":
+        return DrawnPoses(self.particle[chosen], self.angle_deg[chosen], self.shift_px[chosen], self.defocus_a[chosen])
 
 
 class Simulator:
@@ -110,7 +110,7 @@ class Simulator:
 
     def draw_poses(
         self, count: int, generator: torch.Generator, largest_shift_px: float = 10.0, whole_px: bool = True
-    ) -> Poses:
+    ) -> DrawnPoses:
         """Poses with uniform particle, angle, shift and defocus.
 
         Args:
@@ -128,9 +128,9 @@ class Simulator:
         else:
             shift_px = largest_shift_px * (2 * torch.rand(count, 2, **options) - 1)
         lowest, highest = (1e4 * defocus for defocus in self.microscope.defocus_um)
-        return Poses(particle, angle_deg, shift_px, lowest + (highest - lowest) * torch.rand(count, **options))
+        return DrawnPoses(particle, angle_deg, shift_px, lowest + (highest - lowest) * torch.rand(count, **options))
 
-    def clean(self, poses: Poses, generator: torch.Generator) -> Tensor:
+    def clean(self, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
         """Images without noise, after the CTF.
 
         Args:
@@ -143,7 +143,7 @@ class Simulator:
         moved = move(self.images[poses.particle], poses.angle_deg, poses.shift_px)
         return torch.fft.irfft2(torch.fft.rfft2(moved) * self._transfer(poses, generator), s=(self.n, self.n))
 
-    def draw(self, poses: Poses, generator: torch.Generator) -> Tensor:
+    def draw(self, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
         """Images of particles at given poses with fresh noise.
 
         Args:
@@ -157,7 +157,7 @@ class Simulator:
         images = clean + noise_for(clean, self.snr, self.noise, generator)
         return stretched(images) if self.eight_bit else images
 
-    def _transfer(self, poses: Poses, generator: torch.Generator) -> Tensor:
+    def _transfer(self, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
         """(N, n, n//2 + 1)."""
         transfer = torch.empty(len(poses), self.n, self.n // 2 + 1, device=self.device)
         sizes = [one.pixel_size_a / (one.width_ratio**2 if self.faulty_ctf else 1.0) for one in self.particles]

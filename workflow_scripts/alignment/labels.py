@@ -1,4 +1,4 @@
-"""What the images of a synthetic stack are: names of stacks, and the columns of our own in their .star."""
+"""Images of a synthetic stack: names of stacks, stages and ways to answer, and columns of our own in their .star."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from workflow_scripts.alignment.stars import numbers
 from workflow_scripts.workflow.errors import InputError
 
 NOISE_ONLY = "noise"
+PAIRWISE, JOINT = "pairwise", "joint"  # the two ways to answer
+PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network that answer
 _COLUMNS = ("Stack", "Particle", "Noise", "Snr", "Symmetry", "PixelSize")
 
 

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.estimators import Estimator
+from workflow_scripts.alignment.labels import FINETUNED
 from workflow_scripts.alignment.losses import error_near_wraps_deg
 from workflow_scripts.alignment.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
 from workflow_scripts.alignment.polar_alignment import joint, pairwise
 from workflow_scripts.alignment.tasks import features_of, turned_with_noise
 from workflow_scripts.alignment.variants import VARIANTS
-
-PRETRAINED, FINETUNED = "pretrained", "finetuned"
 
 
 def network_estimator(weights: Path, stage: str, batch_size: int, rounds: int, device: torch.device) -> Estimator:
@@ -80,15 +79,17 @@ class RecipeEstimator:
 
     def joint_deg(self, images: Tensor) -> Tensor | None:
         """See `Estimator`."""
+        if not self.jointly:
+            return None
         spectra = recipe_spectra(images, self.network.side_px)
-        return self._angles(spectra, spectra[:1].expand_as(spectra)) if self.jointly else None
+        return self._angles(spectra, spectra[:1].expand_as(spectra))
 
-    def own_loss_deg(self, images: Tensor) -> float:
+    def own_loss_deg(self, images: Tensor, pair_deg: Tensor) -> float:
         """What the recipe's loss says of its answers to (i, i + 1): turned by known angles, noise and all, degrees."""
         generator = torch.Generator(images.device).manual_seed(0)
         turn_deg = 360 * torch.rand(len(images), generator=generator, device=images.device)
         turned = recipe_spectra(turned_with_noise(images, turn_deg), self.network.side_px)
-        moved = self._angles(turned[:-1], turned[1:]) - self.pair_deg(images)
+        moved = self._angles(turned[:-1], turned[1:]) - pair_deg
         return float(error_near_wraps_deg(moved, torch.remainder(turn_deg[:-1] - turn_deg[1:], 180)).mean())
 
     def _angles(self, first: Tensor, second: Tensor) -> Tensor:

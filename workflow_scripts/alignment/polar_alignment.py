@@ -101,17 +101,17 @@ def joint(spectra: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
     own = angular_correlation(spectra, spectra)  # (N, angles)
     angle = pairwise(spectra, spectra[:1])
     for _ in range(iterations):
-        total = _turned(spectra, -angle).sum(dim=0, keepdim=True)
-        others = angular_correlation(spectra, total) - _turned(own[:, None], angle)[:, 0]
+        total = turned(spectra, -angle).sum(dim=0, keepdim=True)
+        others = angular_correlation(spectra, total) - turned(own[:, None], angle)[:, 0]
         place, _ = peak(others)
         previous, angle = angle, place * (180 / samples)
         if float((torch.remainder(angle - previous + 90, 180) - 90).abs().max()) < 1e-3:
             break
-    return angle, _turned(spectra, -angle).mean(dim=0)
+    return angle, turned(spectra, -angle).mean(dim=0)
 
 
-def _turned(spectra: Tensor, angle_deg: Tensor) -> Tensor:
-    """Spectra (N, R, angles) turned by +angle (N,), by a Fourier shift along the angle."""
+def turned(spectra: Tensor, angle_deg: Tensor) -> Tensor:
+    """Rows (N, R, angles) of images that are turned by +angle (N,), by a Fourier shift along the angle."""
     samples = spectra.shape[-1]
     orders = torch.arange(samples // 2 + 1, device=spectra.device)
     phase = (-2 * math.pi / 180) * angle_deg.to(spectra)[:, None, None] * orders

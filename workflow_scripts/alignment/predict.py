@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from workflow_scripts.alignment.estimators import Estimator, answers, arrays, baseline
-from workflow_scripts.alignment.labels import read_labelled
+from workflow_scripts.alignment.labels import STAGES, read_labelled
 from workflow_scripts.alignment.network_estimator import network_estimator
 from workflow_scripts.alignment.settings import BaselineName, Predict, VariantName
 from workflow_scripts.learning.devices import leased_device
@@ -17,8 +17,6 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.progress import Progress
 from workflow_scripts.workflow.settings import Compute
-
-STAGES = ("pretrained", "finetuned")
 
 
 class Arguments(Predict, Compute):

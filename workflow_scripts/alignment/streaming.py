@@ -18,7 +18,7 @@ from torch import Tensor
 from workflow_scripts.alignment.branch import Poses, align_stack, resolve
 from workflow_scripts.alignment.geometry import align, angular_correlation, peak, rotate
 from workflow_scripts.alignment.imaging import radial_power
-from workflow_scripts.alignment.polar_alignment import joint
+from workflow_scripts.alignment.polar_alignment import joint, turned
 
 # Images (k, n, n) to rows along half a turn (k, R, angles): a turn by +a moves them by a · angles / 180 samples, and
 # the sum of the rows' circular correlations compares two images.
@@ -144,14 +144,6 @@ def compare(batch: Tensor, way: Way, template: Template, own: Poses | None = Non
     angle = place * (180 / rows.shape[-1])
     filtered = torch.fft.irfft2(torch.fft.rfft2(image) * template.weight, s=image.shape[1:]) * way.mask
     return resolve(batch, angle, filtered.expand_as(batch), way.furthest_px), rows
-
-
-def turned(rows: Tensor, angle_deg: Tensor) -> Tensor:
-    """Rows (k, R, angles) of images that are turned by +angle (k,), by a Fourier shift along the angle."""
-    samples = rows.shape[-1]
-    orders = torch.arange(samples // 2 + 1, device=rows.device)
-    phase = (-2 * math.pi / 180) * angle_deg.to(rows)[:, None, None] * orders
-    return torch.fft.irfft(torch.fft.rfft(rows) * torch.polar(torch.ones_like(phase), phase), n=samples)
 
 
 def half_indices(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.alignment.imaging import Microscope, Poses, Simulator
+from workflow_scripts.alignment.imaging import DrawnPoses, Microscope, Simulator
 from workflow_scripts.alignment.losses import circular_error_deg, correlation_loss, error_near_wraps_deg, outside_deg
 from workflow_scripts.alignment.model import CorrelationNetwork, polar_spectra, recipe_spectra
 from workflow_scripts.alignment.particles import Particle
@@ -86,7 +86,7 @@ class FreshNoiseTask:
         simulator.snr = low * (high / low) ** share
         poses = simulator.draw_poses(rows * IMAGES, generator, self._lesson.largest_shift_px, whole_px=False)
         particle = torch.randint(len(simulator.particles), (rows,), generator=generator, device=self._device)
-        poses = Poses(particle.repeat_interleave(IMAGES), poses.angle_deg, poses.shift_px, poses.defocus_a)
+        poses = DrawnPoses(particle.repeat_interleave(IMAGES), poses.angle_deg, poses.shift_px, poses.defocus_a)
         spectra = polar_spectra(simulator.draw(poses, generator), self._rings)
         return spectra.unflatten(0, (rows, IMAGES)), poses.angle_deg.unflatten(0, (rows, IMAGES))
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+EDGE_SHARE = 0.2  # of the sessions: an edge of the illumination is in sight
 MARGIN = 0.125  # of the illumination beyond the detector, share of the side: room to drift
 
 
@@ -34,8 +34,8 @@ class Session:
 def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
     """ln of what belongs to the instrument, (side, side); severity multiplies every contrast, 1 in training."""
     y, x = _grid(side_px, generator.device)
-    total = _between(generator, 0.005, 0.02) * _noise(side_px, 0.6, generator)  # scintillator grain
-    total += _between(generator, 0.0, 0.02) * _noise(side_px, 2.0, generator)
+    total = _between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
+    total += _between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
     centre_y, centre_x = _between(generator, 0.2, 0.8), _between(generator, 0.2, 0.8)
     radius = torch.hypot(y - centre_y, x - centre_x)
     phase, period = _between(generator, 0, 2 * math.pi), _between(generator, 0.04, 0.15)
@@ -62,15 +62,22 @@ def draw_session(log_detector: Tensor, generator: torch.Generator, severity: flo
     y, x = torch.meshgrid(line, line, indexing="ij")
     shading = _shading(y, x, generator)
     streaks = torch.zeros_like(y)
+    strongest = math.exp(_between(generator, math.log(0.03), math.log(0.3)))
     for _ in range(int(_between(generator, 2, 9))):  # capillary streaks
         distance, along = _line(y, x, generator)
         distance = distance - _between(generator, -0.3, 0.3) * along**2
         width = math.exp(_between(generator, math.log(0.008), math.log(0.1)))
-        streaks += _between(generator, -0.08, 0.16) * torch.exp(-0.5 * (distance / width) ** 2)
+        streaks += _between(generator, -0.5, 1.0) * strongest * torch.exp(-0.5 * (distance / width) ** 2)
     speckle = sum(
-        _between(generator, 0.015, 0.055) * _noise(wide_px, scale * side_px, generator) for scale in (0.02, 0.04, 0.08)
+        math.exp(_between(generator, math.log(0.004), math.log(0.05))) * _noise(wide_px, scale * side_px, generator)
+        for scale in (0.02, 0.04, 0.08)
     )
-    log_change = _between(generator, 0.0, 0.02) * _shading(*_grid(side_px, generator.device), generator)
+    # Bright filaments where smooth noise changes its sign, as the capillary's walls and caustics draw them
+    ridges = torch.exp(-((_noise(wide_px, _between(generator, 0.04, 0.2) * side_px, generator) / 0.15) ** 2))
+    speckle = speckle + _between(generator, 0.0, 0.1) * ridges
+    if _between(generator, 0, 1) < EDGE_SHARE:
+        speckle = speckle + _edge(y, x, generator)
+    log_change = _between(generator, 0.0, 0.1) * _shading(*_grid(side_px, generator.device), generator)
     angle, way_px = _between(generator, 0, 2 * math.pi), _between(generator, 0.0, 1.5) * side_px / 64
     drift_px = way_px * torch.tensor([math.sin(angle), math.cos(angle)], device=generator.device)
     return Session(log_detector, severity * (shading + streaks + speckle), severity * log_change, drift_px)
@@ -82,15 +89,21 @@ def log_flats(session: Session, times: Tensor) -> Tensor:
     wide_px = session.log_illumination.shape[-1]
     both = torch.cat([torch.zeros_like(times[:1]), times])
     pixels = torch.arange(side_px, device=times.device) + (wide_px - side_px) / 2
-    at_y = pixels + both[:, None] * session.drift_px[0]  # (J + 1, H)
-    at_x = pixels + both[:, None] * session.drift_px[1]
-    shape = len(both), side_px, side_px
-    grid = torch.stack([at_x[:, None, :].expand(shape), at_y[:, :, None].expand(shape)], -1)  # (J + 1, H, W, 2)
-    image = session.log_illumination.expand(len(both), 1, wide_px, wide_px)
-    grid = 2 * grid / (wide_px - 1) - 1
-    light = functional.grid_sample(image, grid, mode="bicubic", padding_mode="border", align_corners=True)[:, 0]
+    rows, columns = (_interpolation(pixels + both[:, None] * way_px, wide_px) for way_px in session.drift_px)
+    light = rows @ session.log_illumination @ columns.mT
     flats = light + session.log_detector + both[:, None, None] * session.log_change
     return flats[1:] - flats[0].mean()
+
+
+def _interpolation(places: Tensor, size: int) -> Tensor:
+    """Weights (J, H, size) that read a line of samples at places (J, H) between them: Catmull and Rom's cubic.
+
+    Keys (doi:10.1109/TASSP.1981.1163711), eq. 15 with a = −1/2, exact for parabolas; grid_sample's a = −3/4 misplaces
+    even a ramp. Places beyond the line see its end.
+    """
+    away = (places.clamp(1, size - 2)[..., None] - torch.arange(size, device=places.device)).abs()
+    near, far = (1.5 * away - 2.5) * away**2 + 1, ((2.5 - 0.5 * away) * away - 4) * away + 2
+    return torch.where(away < 1, near, torch.where(away < 2, far, 0.0))
 
 
 def _shading(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,6 +112,16 @@ def _shading(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
     for _ in range(4):
         away2 = (y - _between(generator, -0.2, 1.2)) ** 2 + (x - _between(generator, -0.2, 1.2)) ** 2
         total = total + _between(generator, -0.35, 0.35) * torch.exp(-0.5 * away2 / _between(generator, 0.15, 0.5) ** 2)
+    return total
+
+
+def _edge(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The illuminated field ends softly near the border, with a faint halo beyond it."""
+    total = torch.zeros_like(y)
+    for away in (y, 1 - y, x, 1 - x):
+        if _between(generator, 0, 1) < 0.5:
+            lit = torch.sigmoid((away - _between(generator, 0.0, 0.15)) / _between(generator, 0.01, 0.05))
+            total = torch.minimum(total, torch.log(1 - _between(generator, 0.3, 0.85) * (1 - lit)))
     return total
 
 

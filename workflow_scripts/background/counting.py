@@ -8,7 +8,7 @@ DEAD = 0.05  # a pixel with less than this share of the tile's level has no ligh
 
 
 def raw_counts(log_image: Tensor, dose: Tensor | float, dark: float, generator: torch.Generator) -> Tensor:
-    """Counts (N, H, W) of a 16-bit camera: Poisson(dose · exp(log_image)) + Poisson(dark), clipped.
+    """Counts (N, H, W) of a 16-bit camera: Poisson(dose · exp(log_image) + dark), clipped.
 
     Args:
         log_image: (N, H, W) ln of transmission times flat field.
@@ -16,8 +16,7 @@ def raw_counts(log_image: Tensor, dose: Tensor | float, dark: float, generator: 
         dark: mean of the dark frame, counts.
         generator: the only source of randomness, on the device of log_image.
     """
-    light = torch.poisson(dose * torch.exp(log_image), generator=generator)
-    return (light + torch.poisson(torch.full_like(log_image, dark), generator=generator)).clamp(max=LARGEST_COUNT)
+    return torch.poisson(dose * torch.exp(log_image) + dark, generator=generator).clamp(max=LARGEST_COUNT)
 
 
 def log_tiles(counts: Tensor, dark: Tensor | float) -> tuple[Tensor, Tensor]:

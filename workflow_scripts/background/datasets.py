@@ -1,5 +1,6 @@
 """What the files of the stage synthesize hold, drawn from one seed."""
 
+import math
 from dataclasses import asdict
 
 import numpy as np
@@ -10,11 +11,12 @@ from workflow_scripts.background import backgrounds, specimens
 from workflow_scripts.background.counting import raw_counts
 from workflow_scripts.background.settings import Split, Synthesize
 from workflow_scripts.background.tile_files import Bank, RawTiles
-from workflow_scripts.learning.training import derived_seed
+from workflow_scripts.learning.seeds import derived_seed
 
 SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it
 BEYOND_TRAINING = 1.25  # contrast of the tested flat fields, in those of training
 OPEN_SHARE = 0.25  # side of the open-beam region in a tested tile, in sides of a tile
+FADE_PX = 4  # width of the specimen's border around it
 _TRAIN, _INSTRUMENT, _EARLIER, _LATER = range(4)  # purposes of random numbers
 
 
@@ -76,11 +78,17 @@ def _tiles(settings: Synthesize, device: torch.device) -> RawTiles:
 
 
 def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:
-    """Clear a square at a random place of a specimen (H, W), in place; its [top, left, bottom, right], px."""
+    """Clear a square at a random place of a specimen (H, W), in place; its [top, left, bottom, right], px.
+
+    Around it the specimen fades in over a few pixels, so that nothing but its absence tells the square.
+    """
     side_px = piece.shape[-1]
     open_px = round(OPEN_SHARE * side_px)
     top, left = (int(_number(generator) * (side_px - open_px + 1)) for _ in range(2))
-    piece[top : top + open_px, left : left + open_px] = 0
+    line = torch.arange(side_px, device=piece.device)
+    outside = [(first - line).clamp(min=0) + (line - first - open_px + 1).clamp(min=0) for first in (top, left)]
+    away_px = torch.hypot(outside[0][:, None].float(), outside[1][None].float())
+    piece *= torch.sin(0.5 * math.pi * (away_px / FADE_PX).clamp(max=1)) ** 2
     return torch.tensor([top, left, top + open_px, left + open_px])
 
 

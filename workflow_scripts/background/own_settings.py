@@ -1,12 +1,15 @@
-"""Settings of one entry of apply.background: the user's own tiles."""
+"""Settings of one entry of apply.background: the user's own tiles, and the files that it names."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 
-STACKS = (".tif", ".tiff", ".xrm", ".txrm")
+IMAGES = (".tif", ".tiff", ".xrm", ".txrm")
 Px = Annotated[int, Field(ge=0)]
 
 
@@ -31,7 +34,11 @@ class Apply(Settings):
     dark: str | None = Field(default=None, description="Folder, stack or image of dark frames; null takes dark_counts.")
     dark_counts: float = Field(default=0.0, ge=0, description="Mean of the dark frame where there is none, counts.")
     neighbours: int = Field(
-        default=2, ge=2, le=64, description="Tiles that condition each answer: the tile and the nearest in their order."
+        default=16,
+        ge=2,
+        le=64,
+        description="Tiles that condition each answer: the tile and the nearest in their order, all where there are"
+        " fewer. Two leave much of the specimen in the background; more average over drift.",
     )
     open_beam_px: tuple[Px, Px, Px, Px] | None = Field(
         default=None,
@@ -61,3 +68,55 @@ class Apply(Settings):
     def files(self) -> dict[str, str]:
         """The files that it names, by key; folders are looked at by the job that reads them."""
         return {} if self.layout is None else {"layout": self.layout}
+
+    @property
+    def placed(self) -> bool:
+        """Whether something says where the tiles lie, so that they make a mosaic."""
+        return self.layout is not None or self.grid is not None
+
+    def inputs(self, where: str = "") -> dict[str, list[str]]:
+        """The files that its folders and paths hold, by the flag of the jobs that read them.
+
+        Args:
+            where: path of this entry in the configuration with a dot behind it, for the sentence.
+
+        Raises:
+            InputError: a folder is absent, or holds no image.
+        """
+        found = {"layout-file": [self.layout] if self.layout else []}
+        for flag, key in (("tile-files", "tiles"), ("dark-files", "dark"), ("reference-files", "references")):
+            path = getattr(self, key)
+            found[flag] = [str(file) for file in image_files(path, where + key)] if path else []
+        return found
+
+
+def image_files(path: Path | str, what: str) -> list[Path]:
+    """The images of a folder, in the natural order of the names (2 before 10), or the one file.
+
+    Args:
+        path: a folder of .tif, .tiff, .xrm and .txrm, or one such file.
+        what: the setting that names it, for the sentence.
+
+    Raises:
+        InputError: there is no such image.
+    """
+    path = Path(path)
+    if path.is_file():
+        if path.suffix.lower() not in IMAGES:
+            raise InputError(f"{what}: {path} is no .tif, .tiff, .xrm or .txrm; convert it, or give a folder")
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{what}: there is no folder or file {path}; correct the path")
+    found = [
+        file
+        for file in path.iterdir()
+        if file.is_file() and file.suffix.lower() in IMAGES and not file.name.startswith(".")
+    ]
+    if not found:
+        raise InputError(f"{what}: the folder {path} holds no .tif, .tiff, .xrm or .txrm; correct the path")
+    return sorted(found, key=lambda file: (_natural(file.name), file.name))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    parts = re.split(r"([0-9]+)", name.lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

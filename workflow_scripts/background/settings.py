@@ -9,7 +9,7 @@ from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
-BaselineName = Literal["gaussian", "median_2", "median_4", "median_16", "eigen_flats", "unet"]
+BaselineName = Literal["gaussian", "maximum_2", "median_2", "median_4", "median_16", "eigen_flats", "unet"]
 Split = Literal["train", "test"]
 
 
@@ -110,8 +110,9 @@ class Evaluate(Settings):
     """Estimates against the truth."""
 
     baselines: tuple[BaselineName, ...] = Field(
-        description="Estimators beside the arms: gaussian (blur of the tile), median_2, median_4 and median_16 (median"
-        " of so many tiles), eigen_flats (from references), unet (regression instead of diffusion)."
+        description="Estimators beside the arms: gaussian (blur of the tile), maximum_2 (maximum of two tiles),"
+        " median_2, median_4 and median_16 (median of so many tiles), eigen_flats (from references), unet (regression"
+        " instead of diffusion)."
     )
     bootstrap_samples: int = Field(ge=100, description="Resamplings of the sessions for every interval.")
     seed: int = Field(ge=0, description="Seed of the bootstrap.")

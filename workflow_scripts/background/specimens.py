@@ -1,4 +1,4 @@
-"""Specimens as a full-field X-ray microscope sees them: particles, fibres, foams and shells by Beer–Lambert's law."""
+"""Specimens as a full-field X-ray microscope sees them: projections by Beer–Lambert's law, with Fresnel edges."""
 
 import math
 from collections.abc import Callable
@@ -6,16 +6,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-PRIMITIVES = 24  # of one specimen, at most
 _BATCH = 64  # specimens that are drawn at once
-FOAM_SHARE, FIBRE_SHARE, BARE_SHARE = 0.25, 0.25, 0.2  # of the specimens; the rest are particles and shells
+_BARE, _FOAMS, _FIBRES, _POWDERS = 0.2, 0.25, 0.2, 0.1  # shares of the specimens; the rest are particles and shells
+_SOLIDS, _THREADS, _GRAINS = 16, 6, 150  # in one specimen, at most
+_FAINTEST = 0.5  # of its own Beer–Lambert value keeps a pixel beside an edge, where the transport of intensity fails
 
 
 def log_transmission(count: int, side_px: int, generator: torch.Generator) -> Tensor:
     """ln of the transmission of random specimens, behind a little free-space propagation.
 
-    A fifth of them is bare. The others are a sum of projected ellipsoids, shells, fibres or a foam, of which the
-    largest optical density is drawn between 0.05 and 2.5 and the strength of the Fresnel edges between 0 and 1.5 px².
+    A fifth of them is bare. The others are the projection of particles and shells (from 2 px to larger than the field
+    of view, whose borders they cross), of a foam of touching shells, of fibres or of a powder. The largest optical
+    density is drawn between 0.08 and 2.5. So is the strength of the edges, from none to edges that are brighter than
+    the open beam by a fifth, even on specimens that hardly absorb.
 
     Args:
         count: specimens, N.
@@ -33,8 +36,9 @@ def propagated(transmission: Tensor, strength_px2: Tensor | float) -> Tensor:
     """Intensity (..., H, W) of a homogeneous object a short way behind it: I = (1 − a ∇²) T.
 
     Transport of intensity for T = exp(−μ t) and a phase proportional to ln T, Paganin et al.
-    (doi:10.1046/j.1365-2818.2002.01010.x), eq. 7; a = z λ δ / (4π β p²) in px². Edges become bright outside and dark
-    inside, the sum is kept. ∇² is the five-point stencil, with a border that repeats the outermost pixels.
+    (doi:10.1046/j.1365-2818.2002.01010.x), eq. 7; a = z δ / (μ p²) in px², with the way z, the thickness's refraction
+    δ and absorption μ, and the pixel's side p. Edges become bright outside and dark inside, the sum is kept. ∇² is the
+    five-point stencil, with a border that repeats the outermost pixels.
     """
     padded = torch.nn.functional.pad(transmission[None], (1, 1, 1, 1), mode="replicate")[0]
     neighbours = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
@@ -43,49 +47,68 @@ def propagated(transmission: Tensor, strength_px2: Tensor | float) -> Tensor:
 
 def _specimens(count: int, side_px: int, generator: torch.Generator) -> Tensor:
     random = _uniform(generator)
-    kind = random(count)  # decides between the four kinds
-    foam = kind < FOAM_SHARE
-    fibres = (kind >= FOAM_SHARE) & (kind < FOAM_SHARE + FIBRE_SHARE)
-    bare = kind > 1 - BARE_SHARE
+    line = (torch.arange(side_px, device=generator.device) + 0.5) / side_px
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    thickness = torch.zeros(count, side_px, side_px, device=generator.device)
+    place, reached = random(count), _BARE
+    for share, draw in ((_FOAMS, _foams), (_FIBRES, _fibres), (_POWDERS, _powders), (1.0, _solids)):
+        rows = torch.nonzero((place >= reached) & (place < reached + share))[:, 0]
+        if len(rows):
+            thickness[rows] = draw(len(rows), y, x, random)
+        reached += share
 
-    y, x = _grid(side_px, generator.device)
-    solids = _ellipsoids(foam, y, x, random)
-    thickness = torch.where(fibres[:, None, None], _fibres(count, y, x, random), solids)
-    thickness = _smoothed(thickness)
     largest = thickness.amax((1, 2), keepdim=True).clamp(min=1e-6)
-    density = torch.exp(random(count, low=math.log(0.05), high=math.log(2.5)))
-    density = torch.where(bare, torch.zeros_like(density), density)
-    transmission = torch.exp(-density[:, None, None] * thickness / largest)
-    strength = random(count, high=1.5)[:, None, None]
-    return torch.log(propagated(transmission, strength).clamp(min=1e-3))
+    density = torch.exp(random(count, 1, 1, low=math.log(0.08), high=math.log(2.5)))
+    resolution_px = torch.exp(random(count, low=math.log(0.6), high=math.log(max(0.8, 0.012 * side_px))))
+    transmission = torch.exp(-density * _blurred(thickness / largest, resolution_px))
+    # An edge of the resolution's width changes the intensity by about a fifth of a · density / resolution².
+    edges = torch.exp(random(count, 1, 1, low=math.log(0.05), high=math.log(4.0)))
+    image = propagated(transmission, edges * resolution_px[:, None, None] ** 2 / density)
+    return torch.log(torch.maximum(image, _FAINTEST * transmission))
 
 
-def _ellipsoids(foam: Tensor, y: Tensor, x: Tensor, random: Callable) -> Tensor:
-    """Projected thickness (N, H, W), in shares of the side, of ellipsoids, some hollow; of foams many thin shells."""
-    count = len(foam)
-    shape = count, PRIMITIVES
-    centre_y, centre_x = random(*shape, low=-0.1, high=1.1), random(*shape, low=-0.1, high=1.1)
-    # A foam clusters around one point.
-    for centre in (centre_y, centre_x):
-        gathered = random(count, 1, low=0.1, high=0.9) + 0.25 * (centre - 0.5)
-        centre.copy_(torch.where(foam[:, None], gathered, centre))
-    radius = torch.exp(random(*shape, low=math.log(0.015), high=math.log(0.45)))
-    radius = torch.where(foam[:, None], random(*shape, low=0.04, high=0.18), radius)
-    aspect = random(*shape, low=0.5, high=1.0)
-    angle = random(*shape, high=math.pi)
-    present = random(*shape) < torch.where(foam, 1.0, random(count))[:, None]
-    weight = present * random(*shape, low=0.2, high=1.0)
-    hollow = torch.where(foam[:, None], random(*shape, low=0.75, high=0.95), random(*shape, low=-1.0, high=0.95))
+def _solids(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
+    """Projected thickness (N, H, W), in shares of the side, of ellipsoids of every size, some hollow."""
+    shape = count, _SOLIDS
+    radius = torch.exp(random(*shape, low=math.log(1 / len(y)), high=0.0))
+    # Often in sight, whatever the size; small ones are denser in some specimens
+    centre_y, centre_x = (0.5 + random(*shape, low=-1.0) * (0.5 + 0.7 * radius) for _ in range(2))
+    present = random(*shape) < random(count, 1, low=0.1)
+    weight = present * random(*shape, low=0.2) * radius ** -random(count, 1)
+    hollow = random(*shape, low=-1.0, high=0.95)
+    return _ellipsoids(y, x, centre_y, centre_x, radius, weight, hollow, random)
 
-    total = torch.zeros(count, *y.shape, device=y.device)
-    for k in range(PRIMITIVES):
+
+def _foams(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
+    """Projected thickness (N, H, W), in shares of the side, of thin shells that gather around one point."""
+    shape = count, _SOLIDS
+    spread = random(count, 1, low=0.2, high=1.3)
+    centre_y, centre_x = (random(count, 1) + spread * random(*shape, low=-0.5, high=0.5) for _ in range(2))
+    radius = random(count, 1, low=0.06, high=0.35) * random(*shape, low=0.4)
+    hollow = random(count, 1, low=0.3, high=0.95).expand(shape)
+    return _ellipsoids(y, x, centre_y, centre_x, radius, random(*shape, low=0.3), hollow, random)
+
+
+def _ellipsoids(
+    y: Tensor,
+    x: Tensor,
+    centre_y: Tensor,
+    centre_x: Tensor,
+    radius: Tensor,
+    weight: Tensor,
+    hollow: Tensor,
+    random: Callable,
+) -> Tensor:
+    """Sum of the chords (N, H, W) through K ellipsoids each; a share `hollow` of the radius is empty, all (N, K)."""
+    aspect, angle = random(*radius.shape, low=0.5), random(*radius.shape, high=math.pi)
+    total = torch.zeros(len(radius), *y.shape, device=y.device)
+    for k in range(radius.shape[1]):
         dy, dx = y - centre_y[:, k, None, None], x - centre_x[:, k, None, None]
         cos, sin = torch.cos(angle[:, k, None, None]), torch.sin(angle[:, k, None, None])
         along, across = cos * dx + sin * dy, (cos * dy - sin * dx) / aspect[:, k, None, None]
         distance2 = (along**2 + across**2) / radius[:, k, None, None] ** 2
         outer = (1 - distance2).clamp(min=0).sqrt()
-        inner_share = hollow[:, k, None, None].clamp(min=0)
-        inner = (inner_share**2 - distance2).clamp(min=0).sqrt()
+        inner = (hollow[:, k, None, None].clamp(min=0) ** 2 - distance2).clamp(min=0).sqrt()
         total += (weight * radius)[:, k, None, None] * (outer - inner)
     return total
 
@@ -93,32 +116,49 @@ def _ellipsoids(foam: Tensor, y: Tensor, x: Tensor, random: Callable) -> Tensor:
 def _fibres(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
     """Projected thickness (N, H, W), in shares of the side, of bent cylinders."""
     total = torch.zeros(count, *y.shape, device=y.device)
-    for _ in range(PRIMITIVES // 3):
+    for k in range(_THREADS):
         angle, offset, bend = (
-            random(count, high=math.pi),
-            random(count, low=-0.5, high=0.5),
-            random(count, low=-0.6, high=0.6),
+            random(count, 1, 1, low=low, high=high) for low, high in ((0.0, math.pi), (-0.5, 0.5), (-0.6, 0.6))
         )
-        radius = torch.exp(random(count, low=math.log(0.008), high=math.log(0.08)))
-        weight = (random(count) < 0.5) * random(count, low=0.2, high=1.0)
-        cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
-        along, across = cos * (x - 0.5) + sin * (y - 0.5), cos * (y - 0.5) - sin * (x - 0.5)
-        distance = across - offset[:, None, None] - bend[:, None, None] * along**2
-        total += weight[:, None, None] * (radius[:, None, None] ** 2 - distance**2).clamp(min=0).sqrt()
+        radius = torch.exp(random(count, 1, 1, low=math.log(1 / len(y)), high=math.log(0.12)))
+        weight = (random(count, 1, 1) < (0.5 if k else 1.0)) * random(count, 1, 1, low=0.2)
+        along = torch.cos(angle) * (x - 0.5) + torch.sin(angle) * (y - 0.5)
+        across = torch.cos(angle) * (y - 0.5) - torch.sin(angle) * (x - 0.5)
+        distance = across - offset - bend * along**2
+        total += weight * (radius**2 - distance**2).clamp(min=0).sqrt()
     return total
 
 
-def _smoothed(image: Tensor) -> Tensor:
-    """The microscope's resolution: a binomial filter of about 0.7 px."""
-    kernel = torch.tensor([0.25, 0.5, 0.25], device=image.device)
-    padded = torch.nn.functional.pad(image[:, None], (1, 1, 1, 1), mode="replicate")
-    return torch.nn.functional.conv2d(padded, (kernel[:, None] * kernel)[None, None])[:, 0]
+def _powders(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
+    """Projected thickness (N, H, W), in px, of equal small spheres, in a heap or everywhere."""
+    side_px = len(y)
+    spread, number = random(count, 1, low=0.1, high=1.5), random(count, 1, low=0.03)
+    places = (
+        ((random(count, 1) + spread * random(count, _GRAINS, low=-0.5, high=0.5)) * side_px).floor().long()
+        for _ in range(2)
+    )
+    row, column = places
+    seen = (row >= 0) & (row < side_px) & (column >= 0) & (column < side_px)
+    grains = torch.zeros(count, side_px * side_px, device=y.device)
+    weight = seen * (random(count, _GRAINS) < number) * random(count, _GRAINS, low=0.3)
+    grains.scatter_add_(1, (row * side_px + column).clamp(0, side_px**2 - 1), weight)
+    # Sphere by sphere would take long: one kernel for all of a specimen
+    radius_px = random(count, 1, 1, low=1.0, high=max(2.5, 0.03 * side_px))
+    distance = torch.fft.fftfreq(side_px, 1 / side_px, device=y.device)
+    sphere = (radius_px**2 - distance[:, None] ** 2 - distance**2).clamp(min=0).sqrt()
+    spectrum = torch.fft.rfft2(grains.view(count, side_px, side_px)) * torch.fft.rfft2(sphere)
+    return torch.fft.irfft2(spectrum, s=(side_px, side_px)).clamp(min=0)
 
 
-def _grid(side_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Positions y, x (side, side) of the pixels' centres in shares of the side."""
-    line = (torch.arange(side_px, device=device) + 0.5) / side_px
-    return torch.meshgrid(line, line, indexing="ij")
+def _blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
+    """Images (N, H, W) behind Gaussian filters of widths (N,), the microscope's resolution; borders are mirrored."""
+    side_px, margin_px = image.shape[-1], min(image.shape[-1] - 1, math.ceil(3 * float(sigma_px.max())))
+    padded = torch.nn.functional.pad(image[:, None], (margin_px,) * 4, mode="reflect")[:, 0]
+    wide_px = padded.shape[-1]
+    rows, columns = torch.fft.fftfreq(wide_px, device=image.device), torch.fft.rfftfreq(wide_px, device=image.device)
+    damping = torch.exp(-2 * (math.pi * sigma_px[:, None, None]) ** 2 * (rows[:, None] ** 2 + columns**2))
+    smooth = torch.fft.irfft2(torch.fft.rfft2(padded) * damping, s=(wide_px, wide_px))
+    return smooth[:, margin_px : margin_px + side_px, margin_px : margin_px + side_px].clamp(min=0)
 
 
 def _uniform(generator: torch.Generator) -> Callable[..., Tensor]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from workflow_scripts.learning import checkpoints, distributed
 from workflow_scripts.learning.checkpoints import Checkpoint
 from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.learning.seeds import derived_seed
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.weights import on_cpu
 from workflow_scripts.workflow.errors import InputError
@@ -188,11 +188,6 @@ def shuffle(n_samples: int, seed: int, epoch: int) -> torch.Tensor:
     """The order of the samples in an epoch from 0: (n_samples,) int64, the same on every device."""
     generator = torch.Generator().manual_seed(derived_seed(seed, _SHUFFLE, epoch))
     return torch.randperm(n_samples, generator=generator)
-
-
-def derived_seed(*numbers: int) -> int:
-    """One seed from several non-negative integers, well mixed: neighbours give unrelated streams."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def make_optimizer(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

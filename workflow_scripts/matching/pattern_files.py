@@ -16,7 +16,7 @@ Test file (`read_queries`):
 | gallery_rotation | float64 (G, 3, 3) | their orientations |
 | counts | float32 (Q, H, W) | queries, detected electrons |
 | rotation, second_rotation | float64 (Q, 3, 3) | orientation; that of the second crystal, or zeros |
-| kind | str (Q,) | plain, two_crystals, dynamical, or not_crystal |
+| kind | str (Q,) | plain, two_crystals, dynamical, not_crystal, or map (a square scan, row by row) |
 | region | str (Q,) | unseen (a tested cell of beam directions) or seen |
 | dose_e | float64 (Q,) | expected electrons in the spots |
 | symmetry | float64 (S, 3, 3) | proper rotations of the crystal's Laue group |
@@ -31,7 +31,7 @@ import numpy as np
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-PLAIN, TWO_CRYSTALS, DYNAMICAL, NOT_CRYSTAL = KINDS = ("plain", "two_crystals", "dynamical", "not_crystal")
+PLAIN, TWO_CRYSTALS, DYNAMICAL, NOT_CRYSTAL, MAP = KINDS = ("plain", "two_crystals", "dynamical", "not_crystal", "map")
 UNSEEN, SEEN = "unseen", "seen"
 
 

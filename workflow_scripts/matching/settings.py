@@ -18,6 +18,11 @@ Positive = Annotated[float, Field(gt=0)]
 Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
+def is_file(crystal: str) -> bool:
+    """Whether a crystal is the path of a file instead of a built-in one."""
+    return crystal.lower().endswith(".cif")
+
+
 class DiffractionSettings(Settings):
     """Illumination, camera and crystal size."""
 
@@ -52,14 +57,17 @@ class Synthesize(Settings):
     train_patterns: int = Field(ge=32, description="Pairs of a calculated and an observed pattern in a training file.")
     gallery: int = Field(ge=50, description="Beam directions of the gallery, over the whole fundamental zone.")
     queries: int = Field(ge=16, description="Observed patterns of the test file at each dose and of each kind.")
-    dose_e: tuple[Positive, ...] = Field(min_length=1, description="Detected electrons in the spots of a query.")
+    dose_e: tuple[Positive, ...] = Field(
+        min_length=1, description="Detected electrons in the spots of a query; all kinds of queries have the first."
+    )
     background_share: float = Field(ge=0, description="Electrons of the background for each in the spots.")
+    map_px: int = Field(ge=4, le=256, description="Side of the synthetic polycrystal's map, scan points.")
     seed: int = Field(ge=0, description="Seed of orientations, observations and counts.")
 
     @field_validator("crystal")
     @classmethod
     def _is_known(cls, crystal: str) -> str:
-        if crystal.endswith(".cif"):
+        if is_file(crystal):
             if not Path(crystal).is_file():
                 raise ValueError(f"there is no file {crystal}")
         elif crystal not in BUILT_IN:
@@ -133,9 +141,6 @@ class Predict(Settings):
 
     batch_size: int = Field(ge=1, description="Queries that are handled at once.")
     candidates: int = Field(ge=15, description="Answers kept for each query, best first.")
-    refine: bool = Field(
-        description="Whether the best answers of the corrected arm are refined between the gallery's directions."
-    )
 
 
 class Evaluate(Settings):
@@ -150,7 +155,9 @@ class Evaluate(Settings):
     )
     headline_dose_e: float = Field(gt=0, description="Dose of the headline, one of synthesize.dose_e.")
     tolerance_deg: float = Field(gt=0, le=10, description="Largest misorientation of a right answer, degrees.")
-    bootstrap_samples: int = Field(ge=100, description="Resamplings of the queries for every interval.")
+    bootstrap_samples: int = Field(
+        ge=100, description="Resamplings of the cells of beam directions for every interval."
+    )
     seed: int = Field(ge=0, description="Seed of the bootstrap and of chance.")
 
 

@@ -1,5 +1,6 @@
 """The arms of the study: one code path, the recipe's faults as named switches of it, and losses to compare."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -49,6 +50,8 @@ LOSSES: dict[str, dict[str, str | int]] = {
     "distributional": {"wasserstein": "distributional"},
     "sliced_stage0": {"wasserstein": "sliced", "stage": 0},
 }
+# Trained shortly: they are compared with each other. The others are trained as their base is.
+SHORT = (*LOSSES, "without_pretraining", "without_observation")
 ARMS = (
     VARIANTS
     | {
@@ -58,3 +61,21 @@ ARMS = (
     }
     | dict.fromkeys(LOSSES, VARIANTS["corrected"])
 )
+
+
+def base_of(estimator: str) -> str:
+    """The arm of which an arm of the ablation changes one thing; an estimator that is no arm is its own."""
+    if estimator not in ARMS:
+        return estimator
+    faults = vars(ARMS[estimator])
+    return min(VARIANTS, key=lambda name: sum(faults[key] != value for key, value in vars(VARIANTS[name]).items()))
+
+
+def ablation_arms(ablations: Sequence[str], variants: Sequence[str]) -> list[str]:
+    """Those whose base is asked for."""
+    return [arm for arm in ablations if base_of(arm) in variants]
+
+
+def pretrained_as(arm: str) -> str:
+    """The arm whose pretraining it takes: the losses differ in finetuning alone."""
+    return "corrected" if arm in LOSSES else arm

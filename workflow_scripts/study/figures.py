@@ -45,8 +45,8 @@ STYLE = {
 
 # The palette of Okabe and Ito for colour-blind readers (https://jfly.uni-koeln.de/color), but a lighter
 # grey: theirs is too close to purple. Variants and trivial predictors look the same in all methods.
-BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY = (
-    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#BBBBBB"),
+BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY, YELLOW = (
+    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#BBBBBB", "#F0E442"),
 )
 ESTIMATORS = {
     "corrected": (BLUE, "o"),
@@ -63,12 +63,14 @@ ESTIMATORS = {
     "icom": (ORANGE, "v"),
     "unet": (PURPLE, "D"),
     "gaussian": (GREEN, "^"),
+    "maximum_2": (YELLOW, "h"),
     "median_2": (SKY, "<"),
     "median_4": (ORANGE, "v"),
     "median_16": (BLACK, ">"),
     "eigen_flats": (GREY, "P"),
     "ncc": (GREEN, "^"),
     "polar_template": (PURPLE, "D"),
+    "untrained": (ORANGE, "v"),
 }
 
 
@@ -117,16 +119,16 @@ def letter(axis: Axes, text: str) -> None:
     axis.text(-0.02, 1.06, text, transform=axis.transAxes, fontsize=9, fontweight="bold", ha="right", va="bottom")
 
 
-def scale_bar(axis: Axes, pixel_size_a: float) -> None:
+def scale_bar(axis: Axes, pixel_size_a: float, unit: str = "Å") -> None:
     """A bar of a round length, 1, 2 or 5 × 10ⁿ Å or nm, about a quarter of an image that `axis` shows.
 
-    pixel_size_a: side of a pixel of the image, Å.
+    pixel_size_a: side of a pixel of the image, Å, or in another unit, such as 1/Å of a diffraction pattern.
     """
     left, right = sorted(axis.get_xlim())
     target = (right - left) * pixel_size_a / 4
     decade = 10 ** math.floor(math.log10(target))
     length_a = max(step * decade for step in (1, 2, 5) if step * decade <= target)
-    label = f"{length_a / 10:g} nm" if length_a >= 10 else f"{length_a:g} Å"
+    label = f"{length_a / 10:g} nm" if unit == "Å" and length_a >= 10 else f"{length_a:g} {unit}"
     bottom, top = sorted(axis.get_ylim())
     x, y = left + 0.06 * (right - left), top - 0.07 * (top - bottom)
     (bar,) = axis.plot([x, x + length_a / pixel_size_a], [y, y], color="white", linewidth=2, solid_capstyle="butt")

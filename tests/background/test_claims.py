@@ -1,0 +1,50 @@
+"""The method's own claims are valid, and unmeasured ones say so."""
+
+from pathlib import Path
+
+import workflow_scripts.background.evaluation as evaluation
+from tests.background.tile_sets import toy_tiles, write_predictions
+from workflow_scripts.background.metrics import UNITS
+from workflow_scripts.background.settings import Evaluate
+from workflow_scripts.study.figures import ESTIMATORS
+from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
+from workflow_scripts.study.tables import read_metrics, write_metrics
+
+CLAIMS = Path(evaluation.__file__).with_name("claims.yaml")
+
+
+def test_the_claims_are_valid_and_name_known_estimators_and_metrics():
+    claims = read_claims(CLAIMS, "background")
+    named = {claim.target.arm for claim in claims} | {claim.target.of for claim in claims}
+    named |= {claim.baseline for claim in claims}
+    assert named - {None} <= set(ESTIMATORS)
+    others = ["median_2", "eigen_flats_same", "eigen_flats_earlier"]
+    units = UNITS | {f"{evaluation.ERROR}_over_{name}": "1" for name in others} | {evaluation.STEPS_RATIO: "1"}
+    assert all(units[claim.metric] == claim.unit for claim in claims)
+    ledger = make_ledger(claims, {}, "laptop")
+    assert len(ledger) == len(claims) > 0
+    assert set(ledger["holds"]) == set(ledger["corrected"]) == {NOT_MEASURED}
+
+
+def test_what_is_measured_is_judged_at_its_own_scale(tmp_path):
+    tiles = toy_tiles(3, 16)
+    plain = {"spread": False, "curve": False}
+    files = [
+        write_predictions(tmp_path, "gaussian", tiles, {"fitted.n1": 0.2}, **plain),
+        write_predictions(tmp_path, "median_2", tiles, {"fitted.n2": 0.04}, **plain),
+        write_predictions(tmp_path, "corrected", tiles, {"finetuned.n2": 0.05}),
+    ]
+    answers = [answer for path in files for answer in evaluation.read_answers(path, tiles)]
+    scores = evaluation.tile_metrics(answers, tiles)
+    settings = Evaluate(baselines=("gaussian", "median_2"), bootstrap_samples=100, seed=0)
+    rows = evaluation.metric_rows(scores, [evaluation.read_curve(files[2], tiles)], settings)
+    write_metrics(rows, tmp_path / "metrics.csv")
+    table = {"background": read_metrics(tmp_path / "metrics.csv")}
+    claims = read_claims(CLAIMS, "background")
+    laptop = make_ledger(claims, table, "laptop")
+    judged = laptop[laptop["holds"] != NOT_MEASURED]
+    assert [text.split(":")[0] for text in judged["baseline"]] == ["gaussian", "median_2"]
+    assert judged["holds"].tolist() == ["yes", "no"]
+    gpu = make_ledger(claims, table, "gpu").set_index("claim")["holds"]
+    assert gpu["Ten steps of the sampler are within 5 % of fifty"] == "no"
+    assert gpu["One spread of corrected holds 68 % of the pixels"] == "yes"

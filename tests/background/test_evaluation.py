@@ -1,0 +1,254 @@
+"""From predictions to metrics: conditions, headlines, intervals, ratios, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.background.tile_sets import toy_tiles, write_predictions
+from workflow_scripts.background import evaluation
+from workflow_scripts.background.examples import example_images, spread_and_error
+from workflow_scripts.background.metrics import UNITS
+from workflow_scripts.background.settings import Evaluate
+from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays, write_arrays
+from workflow_scripts.workflow.settings import check
+
+TILES = toy_tiles(4, 16)
+ARM = {"pretrained.n2": 0.08, "finetuned.n2": 0.05, "finetuned.n4": 0.04, "finetuned.n16": 0.03}
+ERROR = evaluation.ERROR
+
+
+def settings(**changes) -> Evaluate:
+    made = {"baselines": ["gaussian", "median_4", "eigen_flats", "unet"], "bootstrap_samples": 100, "seed": 0}
+    return check(Evaluate, made | changes)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predictions")
+
+    def written(estimator, answers, **more):
+        return write_predictions(folder, estimator, TILES, answers, **more)
+
+    plain = {"spread": False, "curve": False}
+    return [
+        written("gaussian", {"fitted.n1": 0.2}, **plain),
+        written("median_4", {"fitted.n4": 0.1}, **plain),
+        written("eigen_flats", {"fitted.same": 0.02, "fitted.earlier": 0.3}, **plain),
+        written("published", {"pretrained.n2": 0.5, "finetuned.n2": 0.4}, **plain),
+        written("unet", {"pretrained.n2": 0.2, "finetuned.n2": 0.1}, **plain),
+        written("corrected", ARM),
+        written("corrected", ARM, seed=1),
+    ]
+
+
+@pytest.fixture(scope="module")
+def scores(files):
+    answers = [answer for path in files for answer in evaluation.read_answers(path, TILES)]
+    return evaluation.tile_metrics([evaluation.zeros(TILES), *answers], TILES)
+
+
+@pytest.fixture(scope="module")
+def curves(files):
+    return [curve for path in files if (curve := evaluation.read_curve(path, TILES))]
+
+
+@pytest.fixture(scope="module")
+def table(scores, curves, tmp_path_factory):
+    path = tmp_path_factory.mktemp("metrics") / "metrics.csv"
+    write_metrics(evaluation.metric_rows(scores, curves, settings()), path)
+    return read_metrics(path)
+
+
+def value(table, estimator, metric=ERROR, condition=HEADLINE, seed=None):
+    chosen = (table["estimator"] == estimator) & (table["metric"] == metric) & (table["condition"] == condition)
+    if seed is not None:
+        chosen &= table["seed"] == seed
+    (found,) = table[chosen].to_dict("records")
+    return found
+
+
+def test_the_headline_is_two_tiles_of_an_arm_and_the_own_answer_of_a_baseline(table):
+    expected = {"gaussian": 0.2, "median_4": 0.1, "eigen_flats": 0.02, "published": 0.4, "unet": 0.1, "corrected": 0.05}
+    for estimator, noise in expected.items():
+        found = value(table, estimator)
+        assert found["value"] == pytest.approx(noise, rel=0.05), estimator
+        assert found["n"] == 4 and pd.isna(found["seed"])
+        assert found["low"] <= found["value"] <= found["high"]
+    assert value(table, "zeros")["value"] == pytest.approx(TILES.log_flat.std(axis=(2, 3)).mean(), rel=1e-5)
+
+
+def test_stages_numbers_of_tiles_and_references_have_conditions_of_their_own(table):
+    for estimator, condition, noise in (
+        ("corrected", "tiles=2", 0.05),
+        ("corrected", "stage=pretrain;tiles=2", 0.08),
+        ("corrected", "tiles=16", 0.03),
+        ("median_4", "tiles=4", 0.1),
+        ("gaussian", "tiles=1", 0.2),
+        ("eigen_flats", "references=earlier", 0.3),
+        ("eigen_flats", "references=same", 0.02),
+    ):
+        seed = 1 if estimator == "corrected" else None
+        assert value(table, estimator, condition=condition, seed=seed)["value"] == pytest.approx(noise, rel=0.05)
+
+
+def test_an_interval_rests_on_sessions_not_on_tiles(scores, curves):
+    """Tiles that are told twice narrow nothing."""
+    zeros = scores[scores["estimator"] == "zeros"]
+    found = [evaluation.metric_rows(part, curves, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
+    for once, twice in zip(*found, strict=True):
+        assert once["n"] == twice["n"] <= 4
+        assert (once["low"], once["high"]) == pytest.approx((twice["low"], twice["high"]))
+
+
+def test_every_metric_of_an_estimate_with_a_spread_is_there(table):
+    for metric in UNITS:
+        assert np.isfinite(value(table, "corrected", metric)["value"])
+    assert value(table, "corrected", "spread_coverage")["value"] == pytest.approx(0.683, abs=0.02)
+    assert not (table[table["estimator"] == "median_4"]["metric"] == "spread_coverage").any()
+    assert value(table, "corrected", "od_rmse_absolute")["value"] == pytest.approx(0.05, rel=0.1)
+
+
+def test_an_absolute_error_needs_a_region(scores, curves):
+    without = toy_tiles(4, 16)
+    without = dataclasses.replace(without, open_beam=np.zeros_like(without.open_beam))
+    found = evaluation.tile_metrics([evaluation.zeros(without)], without)
+    rows = evaluation.metric_rows(found, [], settings())
+    assert "od_rmse_absolute" not in {row["metric"] for row in rows}
+    assert ERROR in {row["metric"] for row in rows}
+
+
+def test_a_ratio_compares_the_same_sessions_and_seeds(table):
+    for other, expected in (("gaussian", 0.25), ("eigen_flats_same", 2.5), ("eigen_flats_earlier", 1 / 6)):
+        found = value(table, "corrected", f"{ERROR}_over_{other}")
+        assert found["value"] == pytest.approx(expected, rel=0.05)
+        assert found["low"] <= found["value"] <= found["high"]
+    # unet has the seed 0 alone; before finetuning it is compared with what it was then
+    name = f"{ERROR}_over_unet"
+    assert value(table, "corrected", name, "tiles=2")["seed"] == 0
+    assert value(table, "corrected", name, "stage=pretrain;tiles=2")["value"] == pytest.approx(0.4, rel=0.05)
+    assert not (table["metric"] == f"{ERROR}_over_corrected").any()
+
+
+def test_the_curve_over_steps_has_its_own_headline(table):
+    assert value(table, "corrected", condition="steps=1;tiles=2", seed=1)["value"] == pytest.approx(0.1, rel=0.05)
+    assert value(table, "corrected", "steps_quality_ratio", "steps=50;tiles=2", seed=0)["value"] == pytest.approx(1)
+    found = value(table, "corrected", "steps_quality_ratio")
+    assert found["value"] == pytest.approx(0.055 / 0.051, rel=1e-4)
+    assert (found["low"], found["high"]) == pytest.approx((0.055 / 0.051,) * 2, rel=1e-4)
+    assert found["n"] == 4
+
+
+def test_more_steps_than_a_few_take_the_fewest():
+    scores = evaluation.tile_metrics([evaluation.zeros(TILES)], TILES).assign(estimator="corrected")
+    curve = evaluation.Curve("corrected", 0, np.array([20, 50]), np.array([[0.2] * 4, [0.1] * 4]))
+    rows = evaluation.metric_rows(scores, [curve], settings())
+    (found,) = [row for row in rows if row["metric"] == "steps_quality_ratio" and row["condition"] == HEADLINE]
+    assert found["value"] == pytest.approx(2)
+
+
+def dropped(scores, estimator, **where):
+    chosen = scores["estimator"] == estimator
+    for key, wanted in where.items():
+        chosen &= scores[key] == wanted
+    return scores[~chosen]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda scores: dropped(scores, "median_4"), "no file of median_4, which --baselines"),
+        (lambda scores: dropped(scores, "unet", tiles=2, is_headline=True), "no answer of unet from 2 tiles"),
+        (lambda scores: dropped(scores, "eigen_flats", references="same"), "eigen_flats from references of the same"),
+        (lambda scores: pd.concat([scores, scores[scores["estimator"] == "gaussian"]]), "two files of gaussian"),
+    ],
+)
+def test_what_is_missing_is_named_in_one_sentence(scores, curves, change, said):
+    with pytest.raises(InputError, match=said) as raised:
+        evaluation.check_complete(change(scores), curves, settings())
+    assert "\n" not in str(raised.value)
+
+
+def test_the_curve_must_be_there(scores, curves):
+    with pytest.raises(InputError, match="no curve of quality against steps"):
+        evaluation.check_complete(scores, [], settings())
+    evaluation.check_complete(scores, curves, settings())
+
+
+def test_a_file_of_predictions_is_read_stage_by_stage(files):
+    found = list(evaluation.read_answers(files[5], TILES))
+    assert [(each.stage, each.tiles, each.seed, each.is_headline) for each in found] == [
+        ("pretrain", 2, 0, False),
+        (None, 16, 0, False),
+        (None, 2, 0, True),
+        (None, 4, 0, False),
+    ]
+    assert found[0].spread.shape == TILES.log_flat.shape
+    assert [each.references for each in evaluation.read_answers(files[2], TILES)] == ["earlier", "same"]
+    assert evaluation.read_curve(files[0], TILES) is None
+
+
+def test_a_spread_of_zeros_is_none(tmp_path):
+    path = write_predictions(tmp_path, "unet", TILES, {"finetuned.n2": 0.0}, curve=False)
+    (found,) = evaluation.read_answers(path, TILES)
+    assert found.spread is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"finetuned.n2.log_flat": np.zeros((4, 16, 8, 8))}, r"finetuned\.n2\.log_flat is \(4, 16, 8, 8\)"),
+        ({"finetuned.n2.spread": np.full(TILES.log_flat.shape, np.nan)}, r"n2\.spread holds what is not a finite"),
+        ({"stages": ["pretrained", "fitted"]}, "no answer of the stage fitted"),
+        ({"stages": ["somewhere"]}, "no answer of the stage somewhere"),
+        ({"curve.log_flat": np.ones((4, 3, 2, 32, 32))}, r"curve\.log_flat is \(4, 3, 2, 32, 32\)"),
+        ({"curve.tiles": [0, 16]}, r"curve\.log_flat is .* of the tiles 0, 16.* of 16 tiles"),
+        ({"curve.log_flat": np.full((4, 4, 2, 32, 32), np.inf)}, r"curve\.log_flat holds what is not a finite"),
+    ],
+)
+def test_predictions_of_other_tiles_or_broken_ones_are_refused(files, tmp_path, changes, said):
+    with np.load(files[5]) as archive:
+        arrays = dict(archive)
+    path = tmp_path / "p.npz"
+    write_arrays(path, arrays | changes)
+    with pytest.raises(InputError, match=rf"p\.npz: .*{said}"):
+        list(evaluation.read_answers(path, TILES))
+        evaluation.read_curve(path, TILES)
+
+
+def test_examples_show_the_headline_of_every_estimator_with_the_photon_noise(files):
+    found = example_images(TILES, files)
+    assert found["estimators"].tolist() == ["gaussian", "median_4", "eigen_flats", "published", "unet", "corrected"]
+    assert [name.split(",")[0] for name in found["names"].tolist()] == ["session 1", "session 3", "session 4"]
+    assert found["estimated"].shape == (6, 3, 32, 32) and found["spread"].max() == pytest.approx(0.05)
+    # What stays between an estimate and the truth is its error and the counts' noise
+    noise = [found["estimated"][k] - found["truth"] - found["errors"][k] for k in range(6)]
+    assert noise[0] == pytest.approx(noise[5], abs=1e-5) and 0.005 < np.nanstd(noise[0]) < 0.05
+    assert np.nanstd(found["errors"][5]) == pytest.approx(0.05, rel=0.1)
+    assert found["truth"].std(axis=(1, 2)).min() > 0.02
+
+
+def test_examples_of_files_without_a_spread_have_no_bins(files):
+    found = example_images(TILES, files[:1])
+    assert found["spread_bins"].shape == found["error_bins"].shape == (0,)
+    assert not found["spread"].any()
+
+
+def test_the_bins_of_a_right_spread_lie_on_the_diagonal():
+    rng = np.random.default_rng(0)
+    spread = rng.uniform(0.02, 0.2, TILES.log_flat.shape)
+    answer = evaluation.Answer(
+        "corrected", 0, None, 2, None, TILES.log_flat + spread * rng.standard_normal(spread.shape), spread
+    )
+    told, found = spread_and_error(answer, TILES)
+    assert found == pytest.approx(told, rel=0.05)
+    assert (np.diff(told) > 0).all()
+
+
+def test_the_curve_is_read_as_it_was_written(files):
+    curve = evaluation.read_curve(files[5], TILES)
+    assert curve.rmse.shape == (4, 4)
+    assert curve.steps.tolist() == read_arrays(files[5], ["curve.steps"])["curve.steps"].tolist()

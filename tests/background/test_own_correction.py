@@ -1,0 +1,143 @@
+"""Optical density of the user's tiles: its scale, tiles without a specimen, what a network is shown of a microscope."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.background import own_tiles, toy
+from tests.background.test_own_data import opened
+from workflow_scripts.background.classical import median_flats
+from workflow_scripts.background.own_correction import ABSOLUTE, UP_TO_CONSTANT, corrected, flats_of, joined
+from workflow_scripts.background.own_data import read_overlaps
+from workflow_scripts.background.own_flats import own_bank, own_flats
+from workflow_scripts.background.own_output import write_stack
+from workflow_scripts.background.own_quality import quality
+from workflow_scripts.background.own_settings import Apply
+from workflow_scripts.background.splits import finetuning_split
+from workflow_scripts.background.variants import VARIANTS
+from workflow_scripts.workflow.settings import check
+
+BEAM = {"open_beam_tile": "tile_1.tif", "open_beam_px": [0, 0, 16, 16]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    own_tiles.write(tmp_path / "tiles")
+    return tmp_path
+
+
+def true_flats():
+    flat = np.log(own_tiles.flat_field())
+    return np.repeat((flat - flat.mean())[None], 8, axis=0).astype(np.float32)
+
+
+def densities():
+    truth, side = own_tiles.specimen(), own_tiles.SIDE_PX
+    return np.stack([truth[y : y + side, x : x + side] for y, x in own_tiles.corners()])
+
+
+def answer(folder, **changes):
+    own, report = opened(folder, **changes)
+    entry = check(Apply, own_tiles.settings(folder, **changes))
+    positions = None if report["positions_px"] is None else np.array(report["positions_px"])
+    return corrected(entry, own, true_flats(), np.zeros_like(own.logs), positions)
+
+
+def test_an_open_beam_region_makes_the_density_absolute_in_all_tiles(folder):
+    found = answer(folder, **BEAM)
+    assert found.quantity == ABSOLUTE
+    assert found.scale_from == ("region", *7 * ("overlaps",))
+    error = (found.density - densities()).mean(axis=(1, 2))
+    assert np.abs(error).max() < 0.005
+
+
+def test_without_a_layout_the_beam_is_taken_to_be_equally_bright(folder):
+    found = answer(folder, layout=None, **BEAM)
+    assert found.scale_from == ("region", *7 * ("brightness",))
+    assert np.abs((found.density - densities()).mean(axis=(1, 2))).max() < 0.005
+
+
+def test_without_a_region_the_density_is_known_up_to_a_constant_and_says_so(folder):
+    found = answer(folder)
+    assert found.quantity == UP_TO_CONSTANT and set(found.scale_from) == {"brightness"}
+    error = found.density - densities()
+    assert np.std(error - error.mean(axis=(1, 2), keepdims=True)) < 0.05
+    write_stack(folder / "out.tif", found.density, [f"{n}" for n in range(8)], found.quantity, 0.02)
+    with tifffile.TiffFile(folder / "out.tif") as file:
+        assert file.imagej_metadata["Info"] == UP_TO_CONSTANT
+        assert np.array_equal(file.asarray(), found.density)
+
+
+def test_a_tile_without_a_specimen_transmits_everything(tmp_path):
+    """The transmission of bare tiles is 1 within the photons' noise."""
+    own_tiles.write(tmp_path / "tiles", own_tiles.references(8))
+    own, _ = opened(tmp_path, layout=None)
+    entry = check(Apply, own_tiles.settings(tmp_path, layout=None))
+    found = corrected(entry, own, median_flats(own.logs, 8), np.zeros_like(own.logs), None)
+    noise = 1 / np.sqrt(own_tiles.DOSE * own_tiles.flat_field().min())
+    transmission = np.exp(-(found.density - found.density.mean(axis=(1, 2), keepdims=True)))
+    assert np.abs(transmission.mean() - 1) < 0.1 * noise
+    assert np.std(transmission) < 1.5 * noise
+
+
+def test_pixels_without_light_are_nan(folder):
+    images = own_tiles.tiles()
+    images[:, 5, 7] = int(own_tiles.DARK)
+    own_tiles.write(folder / "tiles", images)
+    found = answer(folder)
+    assert np.isnan(found.density[:, 5, 7]).all() and np.isnan(found.density).sum() == 8
+
+
+def test_tiles_are_joined_through_others():
+    positions = np.array([[0, 0], [0, 50], [0, 90], [0, 300]])
+    assert joined(positions, (64, 64), 0) == [0, 1, 2]
+    assert joined(positions, (64, 64), 3) == [3]
+
+
+class _Mean:
+    """An estimator that answers with the mean of what it is shown."""
+
+    def estimate(self, logs, alive):
+        self.seen = logs.shape
+        return logs.mean(axis=0), np.zeros_like(logs[0])
+
+
+def test_each_tile_is_answered_from_itself_and_the_nearest(folder):
+    own, _ = opened(folder)
+    estimator = _Mean()
+    flats, _ = flats_of(estimator, own.logs, own.alive, 2, [0, 5])
+    assert np.allclose(flats[0], own.logs[:2].mean(axis=0)) and np.allclose(flats[5], own.logs[4:6].mean(axis=0))
+    assert not flats[1].any()
+    flats_of(estimator, own.logs, own.alive, 16, [0])
+    assert estimator.seen[0] == 8
+
+
+@pytest.mark.parametrize("source", ["references", "tiles"])
+def test_what_teaches_is_the_flat_field(folder, source):
+    tifffile.imwrite(folder / "bare.tif", own_tiles.references(), photometric="minisblack")
+    own, _ = opened(folder, references=str(folder / "bare.tif"))
+    flats = own_flats(own, source)
+    assert flats.shape == (4, own_tiles.SIDE_PX, own_tiles.SIDE_PX)
+    error = flats - true_flats()[0]
+    assert np.std(error, axis=(1, 2)).max() < (0.03 if source == "references" else 0.15)
+
+
+@pytest.mark.parametrize("side_px", [32, 64, 96])
+def test_material_has_the_size_of_the_network_and_both_of_its_passes(folder, side_px):
+    own, _ = opened(folder)
+    bank = own_bank(own_flats(own, "tiles"), side_px, toy.toy_bank(side_px=side_px), np.random.default_rng(0))
+    size = min(side_px, own_tiles.SIDE_PX)
+    assert bank.log_flat.shape[2:] == (size, size) and bank.held_out.all()
+    assert len(bank.log_flat) == (1 if side_px > own_tiles.SIDE_PX else 128)
+    train, validation = finetuning_split(bank, VARIANTS["corrected"])
+    assert train.log_flat.shape[1] == 3 and validation.log_flat.shape[1] == 1
+
+
+def test_estimators_stand_side_by_side(folder):
+    own, report = opened(folder)
+    flats = true_flats()
+    found = quality(own, read_overlaps(report), {"corrected": (flats, lambda logs: flats)})
+    assert found["corrected"]["overlap_residual"] < found["zeros"]["overlap_residual"]
+    assert all(slope == pytest.approx(1) for slope in found["corrected"]["recovered_density"].values())
+    assert found["median_2"]["recovered_density"]["4_px"] == pytest.approx(0.5, abs=0.1)
+    assert quality(own, [], {"corrected": (flats, None)})["corrected"]["overlap_residual"] is None

@@ -1,0 +1,153 @@
+"""The user's tiles: what is read of them, which of them teach and which judge, and every mistake in one sentence."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.background import own_tiles
+from workflow_scripts.background.own_data import Files, judging, place, read_overlaps, read_own, shown
+from workflow_scripts.background.own_settings import Apply, image_files
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import check
+
+
+def opened(folder, **changes):
+    entry = check(Apply, own_tiles.settings(folder, **changes))
+    named = (entry.tiles, "tiles"), (entry.dark, "dark"), (entry.references, "references")
+    files = [image_files(path, what) if path else [] for path, what in named]
+    files = Files(*files, folder / "TileConfiguration.txt" if entry.layout else None)
+    own, report = read_own(entry, files)
+    return own, report | place(entry, files, own)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    own_tiles.write(tmp_path / "tiles")
+    return tmp_path
+
+
+def test_tiles_become_logarithms_in_the_order_of_their_names(folder):
+    own, report = opened(folder)
+    light = own_tiles.tiles() - own_tiles.DARK
+    levels = np.sort(light.reshape(8, -1))[:, (own_tiles.SIDE_PX**2 - 1) // 2]
+    assert np.allclose(np.exp(own.levels), levels)
+    assert np.allclose(own.logs, np.log(light / levels[:, None, None]), atol=1e-5)
+    assert own.alive.all() and own.names[1] == "tile_2.tif"
+    assert report["size_px"] == [own_tiles.SIDE_PX] * 2 and report["dead_share"] == [0.0] * 8
+
+
+@pytest.mark.parametrize("form", ["stack", "float", "8 bit dark", "grey as RGB", "dark folder"])
+def test_other_forms_of_the_files_give_the_same(folder, form):
+    expected, changes = opened(folder)[0].logs, {}
+    images = own_tiles.tiles()
+    match form:
+        case "stack":
+            tifffile.imwrite(folder / "stack.tif", images, photometric="minisblack")
+            changes = {"tiles": str(folder / "stack.tif"), "layout": None}
+        case "float":
+            own_tiles.write(folder / "tiles", images.astype(np.float32))
+        case "8 bit dark":
+            tifffile.imwrite(folder / "dark.tif", np.full(images.shape[1:], 100, np.uint8))
+            changes = {"dark": str(folder / "dark.tif"), "dark_counts": 0.0}
+        case "grey as RGB":
+            tifffile.imwrite(folder / "tiles" / "tile_2.tif", np.stack(3 * [images[1]], axis=-1), photometric="rgb")
+        case "dark folder":
+            (folder / "dark").mkdir()
+            for number, level in enumerate((90, 110)):
+                tifffile.imwrite(folder / "dark" / f"{number}.tif", np.full(images.shape[1:], level, np.uint16))
+            changes = {"dark": str(folder / "dark"), "dark_counts": 0.0}
+    assert np.allclose(opened(folder, **changes)[0].logs, expected, atol=1e-5)
+
+
+def test_overlaps_are_found_and_positions_are_those_of_the_layout(folder):
+    _, report = opened(folder)
+    overlaps = read_overlaps(report)
+    corners = own_tiles.corners()
+    assert len(overlaps) >= 8
+    for one in overlaps:
+        assert np.array_equal(corners[one.second] - corners[one.first], one.shift_px)
+    assert np.allclose(np.array(report["positions_px"]) - report["positions_px"][0], corners, atol=0.6)
+
+
+def test_a_grid_is_put_together_without_a_layout(folder):
+    share = 1 - own_tiles.STEP_PX / own_tiles.SIDE_PX
+    _, report = opened(folder, layout=None, grid=list(own_tiles.GRID), overlap_share=share)
+    assert np.allclose(report["positions_px"], own_tiles.corners(), atol=0.6)
+
+
+def test_tiles_that_teach_do_not_judge(folder):
+    _, report = opened(folder)
+    assert report["finetune"] == "tiles" and report["shown"] == list(report["tiles"][:4])
+    names = {report["tiles"][index] for one in judging(report) for index in (one.first, one.second)}
+    assert names and not names & set(report["shown"])
+    _, report = opened(folder, finetune="none")
+    assert len(judging(report)) == len(report["overlaps"])
+    assert list(shown(6)) == list(range(6)) and list(shown(9)) == [0, 1, 2, 3]
+
+
+def test_what_teaches_by_itself(folder):
+    tifffile.imwrite(folder / "bare.tif", own_tiles.references(), photometric="minisblack")
+    own, report = opened(folder, references=str(folder / "bare.tif"))
+    assert report["finetune"] == "references" and own.reference_logs.shape[0] == 4
+    own_tiles.write(folder / "three" / "tiles", own_tiles.tiles()[:3])
+    assert opened(folder / "three", layout=None)[1]["finetune"] == "none"
+
+
+MISTAKES = {
+    "a single tile": (
+        lambda folder: own_tiles.write(folder / "one", own_tiles.tiles()[:1]),
+        {"tiles": "one"},
+        "single",
+    ),
+    "too dark": (lambda _: None, {"dark_counts": 60000.0}, "no brighter than the dark frame"),
+    "absent open beam": (lambda _: None, {"open_beam_tile": "x.tif", "open_beam_px": [0, 0, 9, 9]}, "no tile 'x.tif'"),
+    "open beam outside": (
+        lambda _: None,
+        {"open_beam_tile": "tile_1.tif", "open_beam_px": [0, 0, 99, 9]},
+        "72 × 72 pixels",
+    ),
+    "tiny open beam": (lambda _: None, {"open_beam_tile": "tile_1.tif", "open_beam_px": [0, 0, 3, 3]}, "9 pixels"),
+    "few to learn from": (
+        lambda folder: own_tiles.write(folder / "two", own_tiles.tiles()[:2]),
+        {"tiles": "two", "finetune": "tiles", "layout": None},
+        "at least 4",
+    ),
+    "references of another size": (
+        lambda folder: tifffile.imwrite(folder / "bare.tif", own_tiles.references()[0, :40]),
+        {"references": "bare.tif"},
+        "40 × 72",
+    ),
+    "a wrong grid": (lambda _: None, {"layout": None, "grid": [3, 3]}, "9 places"),
+    "colours": (
+        lambda folder: tifffile.imwrite(
+            folder / "tiles" / "tile_1.tif", np.arange(72 * 72 * 3, dtype=np.uint16).reshape(72, 72, 3)
+        ),
+        {},
+        "colour image",
+    ),
+    "another size": (
+        lambda folder: tifffile.imwrite(folder / "tiles" / "tile_1.tif", own_tiles.tiles()[0, :40]),
+        {},
+        "tile_1.tif has 40 × 72 pixels",
+    ),
+    "broken": (
+        lambda folder: (folder / "tiles" / "tile_1.tif").write_bytes(b"II*\x00broken"),
+        {},
+        "tile_1.tif holds no image",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_every_mistake_is_one_sentence(folder, kind):
+    spoil, changes, words = MISTAKES[kind]
+    spoil(folder)
+    changes = {
+        key: str(folder / value) if key in ("tiles", "references") and value else value
+        for key, value in changes.items()
+    }
+    if changes.get("layout", "") is None:
+        changes["layout"] = None
+    with pytest.raises(InputError) as error:
+        opened(folder, **changes)
+    assert words in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,22 @@
+"""The method's own claims are valid, and unmeasured ones say so."""
+
+from pathlib import Path
+
+from workflow_scripts.matching import evaluation
+from workflow_scripts.matching.metrics import UNITS
+from workflow_scripts.study.figures import ESTIMATORS
+from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
+
+CLAIMS = Path(evaluation.__file__).with_name("claims.yaml")
+
+
+def test_the_claims_are_valid_and_name_known_estimators_and_metrics():
+    claims = read_claims(CLAIMS, "matching")
+    named = {claim.target.arm for claim in claims} | {claim.target.of for claim in claims}
+    named |= {claim.baseline for claim in claims}
+    assert named - {None} <= set(ESTIMATORS)
+    units = UNITS | evaluation.UNITS_BESIDE
+    assert all(units[claim.metric] == claim.unit for claim in claims)
+    ledger = make_ledger(claims, {}, "laptop")
+    assert len(ledger) == len(claims) > 0
+    assert set(ledger["holds"]) == set(ledger["corrected"]) == {NOT_MEASURED}

@@ -1,0 +1,213 @@
+"""From answers to metrics: conditions, intervals, gains, chance, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.matching.answers import KEPT, settings, toy_queries, write_predictions
+from workflow_scripts.matching import evaluation, metrics
+from workflow_scripts.matching.pattern_files import NOT_CRYSTAL
+from workflow_scripts.matching.variants import base_of
+from workflow_scripts.study.bootstrap import bootstrap
+from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays, write_arrays
+
+QUERIES = toy_queries(with_map=False)
+FILES = {
+    "chance": {"found": 0.0},
+    "ncc": {"found": 0.3},
+    "polar_template": {"found": 0.5},
+    "published": {"pretrained": 0.3, "finetuned": 0.6},
+    "corrected": {"pretrained": 0.6, "finetuned": 0.8},
+    "fair_pretraining": {"pretrained": 0.1, "finetuned": 0.2},
+    "without_pretraining": {"finetuned": 0.7},
+}
+AT = "dose_e=300;kind=plain;region=unseen"
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predictions")
+    files = [write_predictions(folder / f"{name}.npz", QUERIES, name, shares) for name, shares in FILES.items()]
+    answers = [answer for path in files for answer in evaluation.read_answers(path, QUERIES)]
+    return evaluation.judged(answers, QUERIES, settings())
+
+
+@pytest.fixture(scope="module")
+def table(judged, tmp_path_factory):
+    path = tmp_path_factory.mktemp("metrics") / "metrics.csv"
+    write_metrics(evaluation.metric_rows(judged, QUERIES, settings()), path)
+    return read_metrics(path)
+
+
+def row(table, estimator, metric, condition=HEADLINE, statistic="value"):
+    (found,) = table[
+        (table["estimator"] == estimator)
+        & (table["metric"] == metric)
+        & (table["condition"] == condition)
+        & (table["statistic"] == statistic)
+    ].to_dict("records")
+    return found
+
+
+def test_the_headline_is_the_plain_queries_of_unseen_directions_at_the_last_stage(judged, table):
+    chosen = judged[
+        (judged["estimator"] == "corrected")
+        & judged["stage"].isna()
+        & (judged["kind"] == "plain")
+        & (judged["region"] == "unseen")
+        & (judged["dose_e"] == 300)
+    ]
+    found = row(table, "corrected", metrics.BY_CLASS[5])
+    assert found["value"] == pytest.approx(chosen[metrics.BY_CLASS[5]].mean(), rel=1e-5)
+    assert found["n"] == 24
+    assert found["low"] < found["value"] < found["high"]
+    middle = row(table, "corrected", metrics.DEG)
+    assert middle["value"] == pytest.approx(np.median(chosen[metrics.DEG]), rel=1e-5)
+    excess = row(table, "corrected", metrics.EXCESS)
+    assert excess["value"] == pytest.approx(np.median(chosen[metrics.DEG] - chosen[metrics.FLOOR]), abs=1e-5)
+
+
+def test_every_kind_region_stage_and_arm_has_a_condition_of_its_own(table):
+    for estimator, condition in (
+        ("corrected", f"{AT};stage=pretrain"),
+        ("corrected", "dose_e=100;kind=two_crystals;region=seen"),
+        ("polar_template", "dose_e=100;kind=dynamical;region=unseen"),
+        ("published", f"arm=fair_pretraining;{AT}"),
+        ("published", f"arm=fair_pretraining;{AT};stage=pretrain"),
+        ("corrected", f"arm=without_pretraining;{AT}"),
+    ):
+        assert row(table, estimator, metrics.BY_CLASS[5], condition)["n"] == 24
+    assert not table["condition"].str.contains("not_crystal").any()
+    # Stages and arms beside the last are told at the headline's dose alone
+    assert not table["condition"].str.contains(r"^dose_e=100;.*stage").any()
+    assert not table["condition"].str.contains(r"arm=.*;dose_e=100;").any()
+
+
+def test_a_baseline_has_no_seed_and_a_training_has_its(table):
+    seeds = table[table["condition"] == AT].groupby("estimator")["seed"]
+    assert seeds.apply(lambda one: one.isna().all())[["ncc", "polar_template", "chance"]].all()
+    assert seeds.apply(lambda one: (one == 0).all())[["published", "corrected"]].all()
+
+
+def test_gains_are_paired_with_the_best_template_matcher_and_say_their_lower_bound(table):
+    name = evaluation.OVER_TEMPLATE[metrics.BY_CLASS[5]]
+    gain = row(table, "corrected", name)
+    expected = [row(table, which, metrics.BY_CLASS[5])["value"] for which in ("corrected", "polar_template")]
+    assert gain["value"] == pytest.approx(expected[0] - expected[1], abs=1e-3)
+    assert row(table, "corrected", name, statistic="low")["value"] == pytest.approx(gain["low"])
+    assert row(table, "published", name, f"{AT};stage=pretrain")["n"] == 24
+    worth = row(table, "published", evaluation.OVER_FAIR[metrics.BY_CLASS[5]])
+    expected = [
+        row(table, "published", metrics.BY_CLASS[5], condition)["value"]
+        for condition in (AT, f"arm=fair_pretraining;{AT}")
+    ]
+    assert worth["value"] == pytest.approx(expected[0] - expected[1], abs=1e-3)
+
+
+def test_chance_is_told_in_closed_form_at_the_tolerance(table):
+    found = row(table, "chance", evaluation.EXPECTED[5])
+    assert found["value"] == pytest.approx(metrics.chance_percent(3.0, 4, 5), rel=1e-5)
+    pairs = row(table, "chance", evaluation.NEIGHBOURS, "symmetry=laue_and_half_turn")
+    assert pairs["value"] == pytest.approx(2 * row(table, "chance", evaluation.NEIGHBOURS)["value"], rel=1e-5)
+    assert row(table, "published", evaluation.HALF_WIDTH)["value"] <= 7.6
+
+
+def test_the_area_of_not_indexed_compares_with_patterns_of_no_crystal_at_the_same_dose(judged, table):
+    of = judged[(judged["estimator"] == "ncc") & (judged["dose_e"] == 300)]
+    plain = of[(of["kind"] == "plain") & (of["region"] == "unseen")]["score"].to_numpy()
+    none = of[of["kind"] == NOT_CRYSTAL]["score"].to_numpy()
+    expected = (plain[:, None] > none).mean()
+    assert row(table, "ncc", metrics.AUC)["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_interval_rests_on_cells_where_they_are_named(judged):
+    once = [one for one in evaluation.metric_rows(judged, QUERIES, settings()) if one["metric"] == metrics.MRR]
+    coarse = judged.assign(source=judged["source"] // 4)
+    twice = [one for one in evaluation.metric_rows(coarse, QUERIES, settings()) if one["metric"] == metrics.MRR]
+    assert {one["n"] for one in once} == {24} and {one["n"] for one in twice} == {6}
+    assert [one["value"] for one in once] == pytest.approx([one["value"] for one in twice])
+
+
+@pytest.mark.parametrize(("metric", "statistic"), [(metrics.MRR, np.mean), (metrics.DEG, np.median)])
+def test_intervals_are_those_of_the_bootstrap_over_sources(judged, metric, statistic):
+    part = judged[(judged["estimator"] == "ncc") & (judged["dose_e"] == 300) & (judged["kind"] == "plain")]
+    options = {"seed": 0, "resamples": 100}
+    expected = bootstrap(part[metric].to_numpy(), statistic, **options)
+    found = evaluation._interval(part, metric, settings())
+    assert (found.value, found.low, found.high, found.n) == pytest.approx(
+        (expected.value, expected.low, expected.high, 48)
+    )
+    coarse = part.assign(source=part["source"] % 7)
+    groups = np.empty(7, dtype=object)
+    groups[:] = [coarse.loc[coarse["source"] == name, metric].to_numpy() for name in range(7)]
+    expected = bootstrap(groups, lambda drawn: float(statistic(np.concatenate(drawn))), **options)
+    found = evaluation._interval(coarse, metric, settings())
+    assert (found.low, found.high, found.n) == pytest.approx((expected.low, expected.high, 7))
+
+
+def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
+    kept = QUERIES.kind != NOT_CRYSTAL
+    queries = dataclasses.replace(
+        QUERIES,
+        **{
+            name: getattr(QUERIES, name)[kept]
+            for name in ("counts", "rotation", "second_rotation", "kind", "region", "dose_e")
+        },
+    )
+    answer = evaluation.Answer(
+        "ncc",
+        None,
+        None,
+        np.broadcast_to(queries.rotation[:, None], (len(queries), KEPT, 3, 3)),
+        np.ones((len(queries), KEPT)),
+        np.zeros((len(queries), KEPT), int),
+    )
+    rows = evaluation.metric_rows(evaluation.judged([answer], queries, settings()), queries, settings())
+    assert metrics.AUC not in {one["metric"] for one in rows}
+    first = [one["value"] for one in rows if one["estimator"] == "ncc" and one["metric"] == metrics.BY_CLASS[1]]
+    assert first and set(first) == {100.0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"baselines": ["ncc", "untrained"]}, "untrained"),
+        ({"ablations": ["sliced", "fair_pretraining"]}, "--ablated holds no file of sliced"),
+        ({"headline_dose_e": 250.0}, "100, 300"),
+    ],
+)
+def test_what_is_missing_is_named_in_one_sentence(judged, changed, said):
+    with pytest.raises(InputError, match=said) as raised:
+        evaluation.check_complete(judged, settings(**changed))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_complete_passes_and_arms_of_a_variant_that_is_not_run_are_not_asked_for(judged):
+    evaluation.check_complete(judged, settings(ablations=["fair_pretraining"]))
+    evaluation.check_complete(judged[judged["estimator"] != "corrected"], settings(ablations=["sliced"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("found.rotation", np.zeros((3, KEPT, 3, 3)), r"found\.rotation is \(3, 15, 3, 3\)"),
+        ("found.score", np.full((len(QUERIES), KEPT), np.nan), "not a finite number"),
+        ("found.gallery_index", np.full((len(QUERIES), KEPT), 9999), "outside the test file's gallery"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(tmp_path, name, value, said):
+    path = write_predictions(tmp_path / "p.npz", QUERIES, "ncc", {"found": 0.5})
+    held = read_arrays(path, np.load(path).files)
+    write_arrays(path, held | {name: value})
+    with pytest.raises(InputError, match=said) as raised:
+        evaluation.read_answers(path, QUERIES)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_arms_of_the_ablation_belong_to_what_they_differ_from():
+    assert base_of("fair_pretraining") == "published"
+    assert base_of("without_observation") == base_of("sliced_stage0") == "corrected"
+    assert base_of("ncc") == "ncc"

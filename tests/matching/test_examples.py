@@ -1,0 +1,35 @@
+"""Patterns re-drawn at their in-plane angle are those that the simulator calculates there."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.matching.answers import toy_queries
+from workflow_scripts.matching import examples
+from workflow_scripts.matching.crystals import crystal
+from workflow_scripts.matching.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.metrics import nearest_direction
+from workflow_scripts.matching.orientations import from_direction, random_rotations
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 17.0, 90.0, -160.0])
+def test_a_turned_pattern_is_that_of_the_turned_crystal(angle_deg):
+    simulator = Simulator(crystal("polyethylene"), Diffraction(200.0, 64, 0.03, 1.2, 10.0))
+    directions = random_rotations(6, torch.Generator().manual_seed(0))[:, 2]
+    still, after = (simulator.patterns(from_direction(directions, angle)) for angle in (0.0, np.radians(angle_deg)))
+    y, x = np.indices((64, 64)) - 31.5
+    inside = np.hypot(y, x) < 30
+    for before, expected in zip(still.numpy(), after.numpy(), strict=True):
+        found = examples.turned(before, np.radians(angle_deg))
+        assert np.corrcoef(found[inside], expected[inside])[0, 1] > 0.98
+
+
+def test_the_true_pattern_is_drawn_from_the_nearest_direction_by_symmetry():
+    queries = toy_queries(number=1, with_map=False)
+    _, row, operation = nearest_direction(queries.rotation, queries.gallery_rotation, queries.symmetry)
+    for query in range(len(queries)):
+        equivalent = queries.gallery_rotation[row[query]] @ queries.symmetry[operation[query]]
+        angle = examples.in_plane_rad(queries.rotation[query], equivalent)
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        away = turn @ equivalent @ queries.rotation[query].T
+        assert np.degrees(np.arccos((np.trace(away) - 1) / 2)) < 6

@@ -1,0 +1,99 @@
+"""The networks: turns are shifts, the untrained network is the template matcher, weights that do not fit are named."""
+
+import pytest
+import torch
+
+from tests.matching.training import NETWORK, pairs, seeded
+from workflow_scripts.learning.weights import on_cpu, save_weights
+from workflow_scripts.matching.encoding import polar_patterns, turned
+from workflow_scripts.matching.model import (
+    correlations,
+    describe_network,
+    load_matcher,
+    make_matcher,
+)
+from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.workflow.errors import InputError
+
+
+def corrected(seed=0):
+    return make_matcher(NETWORK, VARIANTS["corrected"], seed).eval()
+
+
+def shaken(matcher):
+    """The same with a head that says something, as after training."""
+    generator = seeded(1)
+    for network in (matcher.observed, matcher.calculated):
+        with torch.no_grad():
+            network.head.weight.normal_(0, 0.2, generator=generator)
+    return matcher
+
+
+def test_a_roll_along_the_angle_rolls_the_features():
+    network = shaken(corrected()).observed
+    polar = network.encode(torch.from_numpy(pairs().calculated[:4]))
+    with torch.no_grad():
+        rolled = network(polar.roll(7, dims=-1))
+        assert torch.allclose(rolled, network(polar).roll(7, dims=-1), atol=1e-6)
+
+
+def test_a_turned_pattern_is_found_at_its_angle():
+    network = shaken(corrected()).observed
+    pattern = torch.from_numpy(pairs().calculated[:6])
+    step = 360 / NETWORK.angles
+    with torch.no_grad():
+        features = network(network.encode(pattern))
+        other = network(network.encode(turned(pattern, torch.full((6,), 5 * step))))
+    found = correlations(other, features).diagonal().T.argmax(dim=-1)
+    assert ((found - 5).abs() <= 1).all()
+
+
+def test_correlations_are_sums_over_shifts():
+    first, second = torch.randn(2, 3, 8, generator=seeded()), torch.randn(4, 3, 8, generator=seeded(1))
+    expected = torch.stack([(first[:, None] * second.roll(d, dims=-1)).sum(dim=(2, 3)) for d in range(8)], dim=-1)
+    assert torch.allclose(correlations(first, second), expected, atol=1e-5)
+
+
+def test_an_untrained_network_compares_polar_patterns_whatever_its_seed():
+    seen = torch.from_numpy(pairs().calculated[:5])
+    with torch.no_grad():
+        one, other = (net(net.encode(seen)) for net in (corrected(0).observed, corrected(1).observed))
+    assert torch.allclose(one, other, atol=1e-6)
+    polar = polar_patterns(seen, NETWORK.rings, NETWORK.angles).sqrt()
+    polar = polar - polar.mean(dim=-1, keepdim=True)
+    assert torch.allclose(one, polar / polar.flatten(1).norm(dim=1)[:, None, None], atol=1e-5)
+
+
+@pytest.mark.parametrize("arm", ["published", "corrected"])
+def test_features_have_norm_one_and_do_not_depend_on_their_batch(arm):
+    network = make_matcher(NETWORK, VARIANTS[arm], 0).eval().observed
+    seen = network.encode(torch.from_numpy(pairs().calculated[:6]))
+    with torch.no_grad():
+        together, alone = network(seen), torch.cat([network(one[None]) for one in seen])
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.allclose(together.flatten(1).norm(dim=1), torch.ones(6), atol=1e-5)
+
+
+def test_resnet50_has_one_channel_and_the_embedding_asked_for():
+    settings = NETWORK.model_copy(update={"recipe": "resnet50"})
+    network = make_matcher(settings, VARIANTS["published"], 0).eval().observed
+    with torch.no_grad():
+        embedding, stages = network.with_stages(torch.rand(2, 32, 32, generator=seeded()))
+    assert embedding.shape == (2, NETWORK.embedding)
+    assert [stage.shape[1] for stage in stages] == [256, 512, 1024, 2048]
+
+
+def test_weights_come_back_and_what_does_not_fit_is_named(tmp_path):
+    matcher, path = shaken(corrected()), tmp_path / "weights.safetensors"
+    save_weights(on_cpu(matcher.state_dict()), path, describe_network(NETWORK, "corrected"))
+    again = load_matcher(path)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in matcher.state_dict().items())
+    state = on_cpu(matcher.state_dict())
+    state["observed.stranger"] = state.pop("observed.head.bias")
+    save_weights(state, path, describe_network(NETWORK, "corrected"))
+    with pytest.raises(InputError, match=r"head\.bias") as caught:
+        load_matcher(path)
+    assert "stranger" in str(caught.value)
+    save_weights(on_cpu(matcher.state_dict()), path, {"method": "alignment"})
+    with pytest.raises(InputError, match="another method"):
+        load_matcher(path)

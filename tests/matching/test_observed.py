@@ -1,0 +1,206 @@
+"""Observed patterns: what each distortion does, shares, doses, determinism."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.matching.test_kinematic import rotations, simulator
+from workflow_scripts.matching.observed import (
+    ObservationRanges,
+    counts,
+    draw,
+    expected,
+    quantised,
+    visible_pixels,
+)
+
+NOTHING = ObservationRanges(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, thickness=0.0)
+ALL = ObservationRanges(1.0, 1.0, 0.03, 0.03, 3.0, 0.8)
+
+
+def drawn(ranges, number=6, seed=0, made=None):
+    made = made or simulator()
+    return draw(ranges, made.diffraction, number, torch.Generator().manual_seed(seed))
+
+
+def off(first, second):
+    return (first - second).abs().sum(dim=(1, 2))
+
+
+def radius_of(patterns):
+    axis = torch.arange(patterns.shape[-1]) - (patterns.shape[-1] - 1) / 2
+    return axis[:, None].square().add(axis.square()).sqrt()
+
+
+def test_without_distortions_it_is_the_calculated_pattern():
+    made, turns = simulator(), rotations(6)
+    found = expected(made, turns, drawn(NOTHING))
+    assert float(off(found.spots, made.patterns(turns)).max()) < 1e-4
+    assert torch.allclose(found.background, torch.tensor(1 / 64**2))
+    assert found.visible.all()
+
+
+def test_everything_is_a_share_and_hidden_pixels_are_dark():
+    found = expected(simulator(), rotations(70), drawn(ALL, 70))
+    for part in (found.spots, found.background):
+        assert part.shape == (70, 64, 64) and part.dtype == torch.float32 and float(part.min()) >= 0
+        assert torch.allclose(part.sum(dim=(1, 2)), torch.ones(70), atol=1e-4)
+        assert float(part[~found.visible].max()) == 0
+    assert 0.003 < float((~found.visible).float().mean()) < 0.1
+
+
+def test_the_generator_decides():
+    turns = rotations(5)
+    first, second, other = (expected(simulator(), turns, drawn(ALL, 5, seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.spots, second.spots) and torch.equal(first.background, second.background)
+    assert float(off(first.spots, other.spots).min()) > 0.01
+
+
+def test_rows_and_batches_do_not_matter():
+    turns, observation = rotations(130), drawn(ALL, 130)
+    together = expected(simulator(), turns, observation)
+    alone = expected(simulator(), turns[100:103], observation[100:103])
+    assert float(off(alone.spots, together.spots[100:103]).max()) < 1e-3
+    assert torch.equal(alone.visible, together.visible[100:103])
+    assert len(observation[:7]) == 7
+    assert expected(simulator(), turns[:0], observation[:0]).spots.shape == (0, 64, 64)
+
+
+def test_camera_length_and_centre():
+    turns, plain = rotations(6), drawn(NOTHING)
+    made = simulator()
+    longer = expected(made, turns, replace(plain, camera_length=torch.full((6,), 0.8)))
+    same = simulator(pixel_size_per_a=0.03 / 0.8)
+    assert float(off(longer.spots, same.patterns(turns)).median()) < 0.05
+    moved = expected(made, turns, replace(plain, centre_px=torch.tensor([[3.0, -2.0]] * 6)))
+    rolled = made.patterns(turns).roll((3, -2), dims=(1, 2))
+    assert float(off(moved.spots[:, 6:-6, 6:-6], rolled[:, 6:-6, 6:-6]).max()) < 0.2
+    assert float(off(moved.spots, made.patterns(turns)).min()) > 0.5
+
+
+def test_an_ellipse_is_longer_along_its_axis():
+    """Spots and rings of the background alike: along y at 90°."""
+    made = simulator()
+    plain = replace(drawn(ALL, 40), centre_px=torch.zeros(40, 2), stop_px=torch.zeros(40), halo=torch.ones(40))
+    plain = replace(plain, camera_length=torch.ones(40), ring_share=torch.ones(40))
+    stretched = replace(plain, ellipticity=torch.full((40,), 0.15), ellipse_rad=torch.full((40,), math.pi / 2))
+    round_ones = replace(plain, ellipticity=torch.zeros(40))
+    axis = torch.arange(64) - 31.5
+
+    def ratio(patterns):
+        return (patterns.sum(dim=2) @ axis.square()) / (patterns.sum(dim=1) @ axis.square())
+
+    found, before = (expected(made, rotations(40), each) for each in (stretched, round_ones))
+    assert torch.allclose(ratio(before.background), torch.ones(40), atol=1e-3)
+    assert (ratio(found.background) > 1.3).all()
+    # What leaves the detector, and the width of the spots, make it less than 1.15⁴ in a single pattern.
+    assert 1.4 < float((ratio(found.spots) / ratio(before.spots)).median()) < 1.15**4
+
+
+def test_mosaic_smears_which_spots_are_excited():
+    """More reflections, and closer to the mean over many orientations than one orientation is."""
+    made, turns = simulator(thickness_nm=30.0), rotations(30)
+
+    def number_of_spots(mosaic_deg):
+        found = expected(made, turns, drawn(replace(NOTHING, mosaic_deg=mosaic_deg), 30)).spots
+        return float((1 / found.square().sum(dim=(1, 2))).mean())
+
+    assert number_of_spots(3.0) > 1.2 * number_of_spots(0.0)
+
+
+def test_second_crystal():
+    made, turns, plain = simulator(), rotations(6), drawn(NOTHING)
+    other = rotations(6, 9)
+    both = expected(made, turns, plain, second=other, second_share=0.25).spots
+    assert float(off(both, 0.75 * made.patterns(turns) + 0.25 * made.patterns(other)).max()) < 1e-3
+
+
+def test_two_beam_changes_thick_crystals_alone():
+    turns = rotations(6)
+    thin, thick = simulator("sodium_chloride", thickness_nm=0.5), simulator("sodium_chloride", thickness_nm=80.0)
+    plain = {made: drawn(NOTHING, made=made) for made in (thin, thick)}
+    change = {
+        made: off(expected(made, turns, each, two_beam=True).spots, expected(made, turns, each).spots)
+        for made, each in plain.items()
+    }
+    assert float(change[thin].max()) < 0.05
+    assert float(change[thick].mean()) > 0.2
+
+
+def test_beam_stop_and_wire():
+    made = simulator()
+    observation = replace(
+        drawn(NOTHING, 1),
+        stop_px=torch.tensor([6.0]),
+        stop_offset_px=torch.zeros(1, 2),
+        wire_rad=torch.tensor([math.pi / 2]),
+    )
+    visible = visible_pixels(made.diffraction, observation)[0]
+    radius = radius_of(visible)
+    assert not visible[radius < 6].any()
+    assert not visible[40:, 31:33].any()  # the wire leads along +y to the rim
+    assert visible[:20].all() and visible[:, :20].all() and visible[:, 44:].all()
+    assert visible[radius > 6][: 64 * 20].all()
+    assert visible_pixels(made.diffraction, drawn(NOTHING)).all()
+
+
+def test_halo_and_rings():
+    """The halo falls off with the radius; rings lie at theirs, in 1/Å."""
+    made = simulator()
+    base = replace(drawn(replace(ALL, beam_stop_px=0.0), 1), centre_px=torch.zeros(1, 2), halo=torch.ones(1))
+    base = replace(base, ellipticity=torch.zeros(1), camera_length=torch.ones(1), stop_px=torch.zeros(1))
+    smooth = expected(made, rotations(1), replace(base, ring_share=torch.zeros(1))).background[0]
+    assert (smooth[31, 32:].diff() < 0).all()
+    rings = replace(base, ring_share=torch.ones(1), ring_per_a=torch.tensor([[0.3, 0.6]]))
+    rings = replace(rings, ring_width_per_a=torch.full((1, 2), 0.02))
+    ringed = expected(made, rotations(1), rings).background[0]
+    assert int(ringed[31, 32:].argmax()) == pytest.approx(0.3 / 0.03 - 0.5, abs=1)
+    flat = expected(made, rotations(1), replace(base, halo=torch.zeros(1))).background[0]
+    assert torch.allclose(flat, torch.tensor(1 / 64**2))
+
+
+def test_counts_have_their_doses():
+    """Whole numbers, the right totals for spots and background apart, variance as the mean."""
+    found = expected(simulator(), rotations(40), drawn(ALL, 40))
+    generator = torch.Generator().manual_seed(0)
+    many = counts(found.spots, found.background, 300.0, 200.0, generator)
+    assert torch.equal(many, many.round()) and many.dtype == torch.float32
+    assert float(many.sum(dim=(1, 2)).mean()) == pytest.approx(500, abs=4 * math.sqrt(500 / 40))
+    assert float(many.sum(dim=(1, 2)).var()) == pytest.approx(500, rel=0.9)
+    assert float(counts(found.spots, found.background, 0.0, 0.0, generator).sum()) == 0
+    dose = torch.linspace(0, 1000, 40)
+    graded = counts(found.spots, found.background, dose, 0.0, generator).sum(dim=(1, 2))
+    assert float((graded - dose).abs().max()) < 5 * math.sqrt(1000)
+    again = torch.Generator().manual_seed(0)
+    assert torch.equal(many, counts(found.spots, found.background, 300.0, 200.0, again))
+
+
+def test_quantisation():
+    image = quantised(torch.rand(3, 8, 8) * torch.tensor([1.0, 100.0, 0.01])[:, None, None])
+    assert torch.equal(image.amax(dim=(1, 2)), torch.full((3,), 255.0))
+    assert torch.equal(image, image.round()) and float(image.min()) >= 0
+    assert float(quantised(torch.zeros(1, 4, 4)).max()) == 0
+    assert float(quantised(torch.rand(1, 8, 8), bits=4).max()) == 15
+    for bits in (0, 17):
+        with pytest.raises(ValueError, match="bits"):
+            quantised(torch.rand(1, 4, 4), bits)
+
+
+def test_ranges_are_kept():
+    observation = drawn(ALL, 2000)
+    assert float(observation.camera_length.min()) >= 0.97 and float(observation.camera_length.max()) <= 1.03
+    assert float(observation.ellipticity.min()) >= 0 and float(observation.ellipticity.max()) <= 0.03
+    assert float(observation.halo.min()) >= 0.4 and float(observation.halo.max()) <= 0.8
+    assert observation.centre_px.std(dim=0).tolist() == pytest.approx([1.0, 1.0], rel=0.1)
+    assert float(observation.thickness_nm.min()) >= 7 and float(observation.thickness_nm.max()) <= 13
+
+
+def test_mistakes_are_refused():
+    with pytest.raises(ValueError, match="5 orientations, but 6 observations"):
+        expected(simulator(), rotations(5), drawn(NOTHING))
+    with pytest.raises(ValueError, match="second_share"):
+        expected(simulator(), rotations(6), drawn(NOTHING), second=rotations(6), second_share=1.5)
+    with pytest.raises(ValueError, match="thickness"):
+        replace(NOTHING, thickness=1.0)

@@ -1,0 +1,107 @@
+"""Agreement with abTEM 1.0.11, whose numbers make_oracle.py keeps in abtem_structure_factors.npz.
+
+Both sides take Kirkland's scattering factors in Å and Debye–Waller factors exp(−B |g|² / 4). Structure factors are in
+Å, of electrons at rest, reciprocal vectors and excitation errors in 1/Å without 2π, intensities shares of the incident
+beam.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from workflow_scripts.matching.crystals import BUILT_IN, crystal
+from workflow_scripts.matching.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.structure_factors import structure_factors
+
+TOLERANCE = 1e-3  # of the largest; measured: 4e-7 for structure factors, 1.3e-4 for two beams
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    with np.load(Path(__file__).with_name("abtem_structure_factors.npz"), allow_pickle=False) as found:
+        return {name: torch.from_numpy(found[name]) for name in found.files}
+
+
+def by_index(hkl):
+    return {tuple(row): i for i, row in enumerate(hkl.tolist())}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_structure_factors(oracle, name):
+    """Complex, so that positions and origins agree too."""
+    ours = structure_factors(crystal(name), float(oracle["largest_per_a"]))
+    theirs = oracle[f"{name}.structure_factor"].to(torch.complex128)
+    place = by_index(ours.hkl)
+    kept = [i for i, hkl in enumerate(oracle[f"{name}.hkl"].tolist()) if any(hkl)]
+    assert len(kept) == len(ours)
+    rows = [place[tuple(hkl)] for hkl in oracle[f"{name}.hkl"][kept].tolist()]
+    off = (ours.structure_factor_a[rows] - theirs[kept]).abs().max() / theirs[kept].abs().max()
+    assert float(off) < TOLERANCE
+
+
+def simulated(oracle, name, two_beam=False, **changes):
+    options = {"side_px": 256, "pixel_size_per_a": 0.01, "spot_px": 1.0, "thickness_nm": float(oracle["thin_a"]) / 10}
+    light = Diffraction(float(oracle["voltage_kv"]), **(options | changes))
+    simulator = Simulator(crystal(name), light)
+    return simulator, simulator.spots(oracle["rotation"][None], two_beam=two_beam)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_spots_lie_where_abtem_has_them(oracle, name):
+    """Transverse parts of the reciprocal vectors, to 1e-4 of a detector pixel of 0.01 1/Å."""
+    _, spots = simulated(oracle, name)
+    ours = spots.position_per_a[0][spots.intensity[0] > 0]
+    intensity = oracle[f"{name}.intensity"]
+    strong = (intensity > 1e-3 * intensity.sort().values[-2]) & oracle[f"{name}.beam_hkl"].bool().any(dim=1)
+    assert int(strong.sum()) > 5
+    theirs = oracle[f"{name}.beam_g_per_a"][strong][:, [1, 0]]
+    assert float(torch.cdist(theirs, ours.double()).amin(dim=1).max()) < 1e-6
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_excitation_errors(oracle, name):
+    """abTEM's is to first order in λ s: of (k + g_z + s)² + g_x² + g_y² = k² it leaves out 2 g_z s + s²."""
+    simulator, _ = simulated(oracle, name)
+    g = oracle[f"{name}.beam_g_per_a"]
+    theirs = oracle[f"{name}.excitation_error_per_a"]
+    ours = simulator.excitation_error_per_a(g[:, 2], g.square().sum(dim=1))
+    left_out = simulator.wavelength_a / 2 * (2 * g[:, 2] * ours + ours.square())
+    assert float((ours - theirs).abs().max()) < 2 * TOLERANCE * float(theirs.abs().max())
+    assert float((ours + left_out - theirs).abs().max()) < 1e-5 * float(theirs.abs().max())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_intensities_of_a_thin_crystal(oracle, name):
+    """Absolute: at 1 nm Bloch waves are nearly kinematic; what multiple scattering makes of the strongest is left."""
+    _, spots = simulated(oracle, name)
+    theirs = oracle[f"{name}.intensity"].double()
+    beams = oracle[f"{name}.beam_hkl"].bool().any(dim=1)
+    away = torch.cdist(oracle[f"{name}.beam_g_per_a"][beams][:, [1, 0]], spots.position_per_a[0].double())
+    # What ours leaves out is too weak to count.
+    ours = torch.where(away.amin(dim=1) < 1e-4, spots.intensity[0].double()[away.argmin(dim=1)], 0)
+    off = float((ours - theirs[beams]).abs().sum() / theirs[beams].sum())
+    assert off < {"polyethylene": 0.01, "silicon": 0.03, "sodium_chloride": 0.03}[name]
+
+
+def test_two_beams_over_thickness(oracle):
+    """(200) of NaCl alone with the incident beam, at its Bragg condition and off it, beyond one extinction distance."""
+    thickness_a, intensity = oracle["two_beam.thickness_a"], oracle["two_beam.intensity"].double()
+    simulator, _ = simulated(oracle, "sodium_chloride")
+    kinematic_off = []
+    for rotation, theirs in zip(oracle["two_beam.rotation"], intensity, strict=True):
+        rotations = rotation.expand(len(thickness_a), 3, 3)
+        g = torch.tensor([2 / 5.640, 0, 0], dtype=torch.float64)
+        place = (rotation @ g)[[1, 0]].float()
+        for two_beam in (True, False):
+            spots = simulator.spots(rotations, thickness_a / 10, two_beam)
+            away = (spots.position_per_a - place).norm(dim=-1)
+            ours = spots.intensity.double().gather(1, away.argmin(dim=1, keepdim=True))[:, 0]
+            off = float((ours - theirs).abs().max())
+            if two_beam:
+                assert float(theirs.max()) > 0.4
+                assert off < TOLERANCE
+            else:
+                kinematic_off.append(off)
+    assert max(kinematic_off) > 1  # control: without the dynamical part more comes out than went in

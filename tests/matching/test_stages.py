@@ -1,0 +1,109 @@
+"""The stage scripts on a small study: both arms, an arm of the ablation, resumed training, what is missing."""
+
+import numpy as np
+import pytest
+
+from tests.matching.training import LESSON, LOSS, NETWORK, TRAINING, pairs, queries
+from workflow_scripts.learning.weights import read_metadata
+from workflow_scripts.matching import finetune, predict, pretrain
+from workflow_scripts.matching.model import load_matcher
+from workflow_scripts.workflow.command import Job
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays, write_arrays
+from workflow_scripts.workflow.settings import check
+
+COMPUTE = {"gpus": 0, "precision": "float32"}
+PRETRAIN = TRAINING | {
+    **{"network": NETWORK.model_dump(mode="json"), "patterns": 16, "validation_patterns": 16, "queue": 16},
+    **{"key_momentum": 0.9, "temperature": 0.1, "dose_min_e": 100.0, "dose_max_e": 2000.0, "recipe_dose_e": 300.0},
+    **{"ablation_epochs": 1, "background_share": LESSON.background_share, "seed": 0},
+}
+FINETUNE = TRAINING | {
+    **{"loss": LOSS.model_dump(mode="json"), "pairs": 16, "validation_pairs": 16, "ablation_epochs": 1, "seed": 0}
+}
+PREDICT = {
+    **{"batch_size": 50, "candidates": 15, "training_seed": 0},
+    "network": NETWORK.model_dump(mode="json"),
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("matching")
+    write_arrays(folder / "train.npz", vars(pairs()))
+    write_arrays(folder / "test.npz", vars(queries()))
+    return folder
+
+
+def pretrained(files, arm, out, **changes):
+    inputs = {"shards": [files / "train.npz"]}
+    if arm == "published":
+        inputs["test"] = [files / "test.npz"]
+    settings = check(pretrain.Arguments, PRETRAIN | COMPUTE | {"variant": arm} | changes)
+    outputs = {"weights": out / f"{arm}_pre.safetensors", "history": out / f"{arm}_pre.csv"}
+    pretrain.pretrain(Job(settings, inputs, outputs, out / f"{arm}_pre"))
+    return outputs["weights"]
+
+
+def finetuned(files, arm, weights, out):
+    settings = check(finetune.Arguments, FINETUNE | COMPUTE | {"variant": arm})
+    outputs = {"weights": out / f"{arm}.safetensors", "history": out / f"{arm}.csv"}
+    inputs = {"pretrained": [weights], "shards": [files / "train.npz"]}
+    finetune.finetune(Job(settings, inputs, outputs, out / arm))
+    return outputs["weights"]
+
+
+def predicted(files, estimator, out, **inputs):
+    settings = check(predict.Arguments, PREDICT | COMPUTE | {"estimator": estimator})
+    given = {"test": [files / "test.npz"]} | {name: [path] for name, path in inputs.items()}
+    path = out / f"{estimator}.npz"
+    predict.predict(Job(settings, given, {"predictions": path}, out / "none"))
+    return path
+
+
+@pytest.mark.parametrize("arm", ["published", "corrected"])
+def test_an_arm_goes_through_all_three_stages(files, tmp_path, arm):
+    first = pretrained(files, arm, tmp_path)
+    last = finetuned(files, arm, first, tmp_path)
+    assert read_metadata(last)["arm"] == arm
+    before, after = load_matcher(first).state_dict(), load_matcher(last).state_dict()
+    assert any(not np.array_equal(value.numpy(), after[name].numpy()) for name, value in before.items())
+    found = read_arrays(predicted(files, arm, tmp_path, pretrained=first, finetuned=last), ["stages", "estimator"])
+    assert found["stages"].tolist() == ["pretrained", "finetuned"]
+    assert str(found["estimator"]) == arm
+
+
+def test_equal_seeds_give_equal_weights(files, tmp_path):
+    (tmp_path / "again").mkdir()
+    one, other = pretrained(files, "corrected", tmp_path), pretrained(files, "corrected", tmp_path / "again")
+    assert one.read_bytes() == other.read_bytes()
+    assert pretrained(files, "corrected", tmp_path, seed=1).read_bytes() != other.read_bytes()
+
+
+def test_arms_of_the_ablation_take_the_corrected_pretraining_or_none(files, tmp_path):
+    first = pretrained(files, "corrected", tmp_path)
+    last = finetuned(files, "max_sliced", first, tmp_path)
+    assert read_metadata(last)["arm"] == "max_sliced"
+    assert predicted(files, "max_sliced", tmp_path, pretrained=first, finetuned=last).is_file()
+    untouched = load_matcher(pretrained(files, "without_pretraining", tmp_path))
+    assert not untouched.observed.head.weight.any()
+    assert (tmp_path / "without_pretraining_pre.csv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["chance", "ncc", "polar_template", "untrained"])
+def test_baselines_answer_from_the_files_alone(files, tmp_path, name):
+    found = read_arrays(
+        predicted(files, name, tmp_path, shards=files / "train.npz"), ["fitted.rotation", "fitted.score"]
+    )
+    assert found["fitted.rotation"].shape == (len(queries()), 15, 3, 3)
+    assert (np.diff(found["fitted.score"], axis=1) <= 1e-6).all()
+
+
+def test_what_is_missing_is_named(files, tmp_path):
+    with pytest.raises(InputError, match="--pretrained"):
+        predicted(files, "corrected", tmp_path)
+    with pytest.raises(InputError, match="--shards"):
+        predicted(files, "ncc", tmp_path)
+    settings = check(pretrain.Arguments, PRETRAIN | COMPUTE | {"variant": "published"})
+    with pytest.raises(InputError, match="--test"):
+        pretrain.pretrain(Job(settings, {"shards": [files / "train.npz"]}, {}, tmp_path))

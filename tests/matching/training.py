@@ -1,0 +1,56 @@
+"""Small files of the stage synthesize and settings of the learned part."""
+
+from functools import lru_cache
+
+import torch
+
+from workflow_scripts.matching.datasets import make
+from workflow_scripts.matching.pattern_files import Pairs, Queries
+from workflow_scripts.matching.settings import (
+    DiffractionSettings,
+    LossSettings,
+    NetworkSettings,
+    ObservationSettings,
+    Synthesize,
+)
+from workflow_scripts.matching.tasks import Lesson
+
+SYNTHESIZE = Synthesize(
+    crystal="polyethylene",
+    diffraction=DiffractionSettings(voltage_kv=200.0, side_px=32, pixel_size_per_a=0.06, spot_px=0.8, thickness_nm=5.0),
+    observation=ObservationSettings(
+        mosaic_deg=0.3, centre_px=0.2, ellipticity=0.01, camera_length=0.01, beam_stop_px=1.5, halo=0.5
+    ),
+    cells=60,
+    train_shards=1,
+    train_patterns=64,
+    gallery=120,
+    queries=20,
+    dose_e=(2000.0, 500.0),
+    background_share=0.5,
+    map_px=4,
+    seed=0,
+)
+NETWORK = NetworkSettings(rings=12, angles=48, width=8, layers=2, recipe="small", recipe_widths=(4, 8), embedding=8)
+LOSS = LossSettings(wasserstein="none", stage=0, wasserstein_weight=1.0, cosine_weight=0.0, projections=8)
+LESSON = Lesson(dose_min_e=100.0, dose_max_e=2000.0, recipe_dose_e=300.0, background_share=0.5)
+TRAINING = {
+    **{"epochs": 2, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.002, "weight_decay": 0.0},
+    **{"momentum": 0.0, "schedule": "constant", "warmup_fraction": 0.0, "gradient_clip_norm": 1.0},
+    "checkpoint_interval_s": 60.0,
+}
+CPU = torch.device("cpu")
+
+
+@lru_cache
+def pairs() -> Pairs:
+    return Pairs(**make(SYNTHESIZE, "train", 0, CPU))
+
+
+@lru_cache
+def queries() -> Queries:
+    return Queries(**make(SYNTHESIZE, "test", 0, CPU))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,62 @@
+"""A user's patterns in the DAG: which jobs follow, and what is said before any of them of a mistake."""
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.workflow.running import copy_project, planned, snakemake
+
+WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
+ENTRY = {"patterns": "scan.npy", "crystal": "polyethylene", "pixel_size_per_a": 0.03}
+AFTER = dict.fromkeys(
+    ("matching_pretrain", "matching_finetune", "matching_apply_prepare", "matching_apply_patterns"), 1
+)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = copy_project(tmp_path_factory.mktemp("apply"))
+    np.save(folder / "scan.npy", np.ones((2, 2, 40, 40)))
+    return folder
+
+
+def configure(project, **changes):
+    (project / "my.yaml").write_text(yaml.safe_dump({"apply": {"matching": {"mine": ENTRY | changes}}}))
+
+
+def test_the_patterns_wait_for_the_corrected_arms_network_of_one_seed(project):
+    configure(project)
+    for target in ("matching_apply", "results/smoke/matching/apply/mine/orientations.csv"):
+        jobs = planned(project, *WORDS, target)
+        jobs.pop("matching_apply", None)
+        assert jobs.pop("matching_synthesize") >= 1
+        assert jobs == AFTER
+
+
+MISTAKES = {
+    "an absent scan": ({"patterns": "absent.npy"}, "apply.matching.mine.patterns: there is no file absent.npy"),
+    "an absent crystal": ({"crystal": "absent.cif"}, "apply.matching.mine.crystal: there is no file absent.cif"),
+    "an unknown key": ({"pattern": "scan.npy"}, "apply.matching.mine.pattern: there is no such key"),
+    "no dataset": ({"patterns": "scan.h5"}, "dataset does not say where"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_stops_before_any_job(project, kind):
+    changes, sentence = MISTAKES[kind]
+    configure(project, **changes)
+    done = snakemake(project, "--dry-run", *WORDS, "matching_apply")
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert sentence in text
+    assert "Traceback" not in text
+
+
+def test_a_folder_without_images_ends_in_a_sentence_before_a_network_is_trained(project):
+    (project / "empty").mkdir(exist_ok=True)
+    configure(project, patterns="empty")
+    done = snakemake(project, *WORDS, "results/smoke/matching/apply/mine/prepare/report.json")
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "holds no .png or .tif" in text or "empty" in text
+    assert "Traceback" not in text

@@ -1,0 +1,84 @@
+"""Show the corrected arm's network the flat fields of the user's microscope; or hand the weights on as they are."""
+
+import numpy as np
+from pydantic import Field
+
+from workflow_scripts.background.model import load_network
+from workflow_scripts.background.own_data import Files, read_own
+from workflow_scripts.background.own_flats import own_bank, own_flats
+from workflow_scripts.background.own_settings import Apply
+from workflow_scripts.background.prepare import BESIDE, TILES
+from workflow_scripts.background.settings import Finetune
+from workflow_scripts.background.splits import finetuning_split
+from workflow_scripts.background.tasks import BackgroundTask
+from workflow_scripts.background.tile_files import read_bank
+from workflow_scripts.background.variants import ARMS
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
+from workflow_scripts.learning.training import HISTORY, train
+from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_json, write_rows
+from workflow_scripts.workflow.settings import Compute
+
+ARM = "corrected"
+
+
+class Arguments(Compute):
+    """The entry of the configuration, how a network is adapted, and on what."""
+
+    entry: Apply = Field(description="The entry of the configuration.")
+    training: Finetune = Field(description="How a network is adapted.")
+    seed: int = Field(ge=0, description="Seed of all items.")
+
+
+def adapt(job: Job[Arguments]) -> None:
+    """Write the adapted weights and the history, which is empty where nothing was learned."""
+    arguments = job.arguments
+    training, source = arguments.training, read_json(job.input("report"))["finetune"]
+    relaunch_under_torchrun(arguments.gpus)
+    with leased_device(arguments.gpus) as device, process_group(device):
+        job.device = str(device)
+        network, about = load_network(job.input("pretrained"), ARM)
+        state, history = network.state_dict(), []
+        if source != "none":
+            own, _ = read_own(arguments.entry, Files.of(job.inputs))
+            rng = np.random.default_rng(arguments.seed)
+            bank = own_bank(own_flats(own, source), about["side_px"], read_bank(job.inputs["shards"]), rng)
+            task = BackgroundTask(
+                *finetuning_split(bank, ARMS[ARM]),
+                ARM,
+                training.pairs,
+                training.validation_pairs,
+                about["largest_set"],
+                device,
+                turned=False,
+            )
+            trained = train(
+                network,
+                task,
+                training,
+                seed=arguments.seed,
+                device=device,
+                precision=arguments.precision,
+                checkpoint_folder=job.checkpoint_folder,
+                label=f"adapting to the {source}",
+            )
+            state, history = trained.best, trained.history
+    save_weights(state, job.outputs["weights"], about)
+    write_rows(job.outputs["history"], history, HISTORY)
+
+
+if __name__ == "__main__":
+    Command(
+        adapt,
+        Arguments,
+        inputs=TILES
+        | {
+            "report": "The report on them (.json).",
+            "pretrained": "Weights of the stage pretrain, corrected arm (.safetensors).",
+            "shards": "Training files of the stage synthesize (.npz).",
+        },
+        outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
+        optional_inputs=BESIDE,
+    ).main()

@@ -1,0 +1,43 @@
+"""One image of the user's corrected tiles, blended where they overlap, and a picture of it before and after."""
+
+import numpy as np
+import tifffile
+
+from workflow_scripts.background.mosaic import blended
+from workflow_scripts.background.own_correction import UP_TO_CONSTANT
+from workflow_scripts.background.own_data import Files, read_own
+from workflow_scripts.background.own_output import write_mosaic_picture, write_stack
+from workflow_scripts.background.own_settings import Apply
+from workflow_scripts.background.prepare import BESIDE, TILES
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_json
+
+
+def assemble(job: Job[Apply]) -> None:
+    """Write the mosaic and its picture."""
+    quality = read_json(job.input("quality"))
+    if quality["positions_px"] is None:
+        raise InputError("nothing says where the tiles lie, so they make no mosaic; give a layout, or grid")
+    own, _ = read_own(job.arguments, Files.of(job.inputs))
+    positions = np.array(quality["positions_px"])
+    density, quantity = tifffile.imread(job.input("corrected")), quality["quantity"]
+    after, _ = blended(density, positions, level=quantity == UP_TO_CONSTANT)
+    recorded = -own.logs - own.levels[:, None, None] + own.levels.mean()
+    before, _ = blended(np.where(own.alive, recorded, np.nan), positions, level=False)
+    write_stack(job.outputs["mosaic"], after[None], ["mosaic"], quantity, quality["pixel_size_um"])
+    write_mosaic_picture(job.outputs["png"], before, after, quality["quality"]["estimators"], quantity)
+
+
+if __name__ == "__main__":
+    Command(
+        assemble,
+        Apply,
+        inputs=TILES
+        | {
+            "corrected": "The corrected tiles (.tif).",
+            "quality": "What was found about them (.json).",
+        },
+        outputs={"mosaic": "The mosaic (.tif), NaN where no tile lies.", "png": "It before and after (.png)."},
+        optional_inputs=BESIDE,
+    ).main()

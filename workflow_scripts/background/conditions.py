@@ -1,0 +1,58 @@
+"""What a network is told of a set of tiles: its own logarithm and statistics of all, whatever their number."""
+
+import torch
+from torch import Tensor
+
+CHANNELS = ("own", "mean", "median", "brightest", "darkest", "dead")
+PUBLISHED_CHANNELS = ("own", "partner")
+
+
+def without_level(logs: Tensor, alive: Tensor) -> Tensor:
+    """Logarithms less the median of their living pixels: (..., H, W), bool of the same shape → the same."""
+    flat = logs.masked_fill(~alive, torch.nan).flatten(-2)
+    return logs - flat.nanmedian(dim=-1).values.nan_to_num()[..., None, None]
+
+
+def centred(logs: Tensor, alive: Tensor) -> Tensor:
+    """Logarithms less the mean of their living pixels, which fixes the constant that nobody can know: as above."""
+    total = (logs * alive).sum(dim=(-2, -1), keepdim=True)
+    return logs - total / alive.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+
+
+def conditions(logs: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
+    """Channels `CHANNELS` of the first tile (B, 6, H, W), and its living pixels (B, 1, H, W).
+
+    Of an even number of tiles the median is the brighter of the two in the middle, of two tiles the brightest, since
+    specimens darken. The order of the other tiles does not matter. A dead pixel takes the mean of the tiles where it
+    lives, and 0 where it lives in none.
+
+    Args:
+        logs: ln of N tiles of a session (B, N, H, W), each less its level.
+        alive: bool (B, N, H, W), where there was light.
+    """
+    mean = (logs * alive).sum(dim=1, keepdim=True) / alive.sum(dim=1, keepdim=True).clamp(min=1)
+    logs = torch.where(alive, logs, mean)
+    own, number = logs[:, :1], logs.shape[1]
+    ordered = _sorted(logs)
+    median = ordered[:, number // 2, None]
+    channels = [own, mean, median, ordered[:, -1:], ordered[:, :1], (~alive[:, :1]).to(logs.dtype)]
+    return torch.cat(channels, dim=1), alive[:, :1]
+
+
+def _sorted(logs: Tensor) -> Tensor:
+    """The values of each pixel in rising order along the second axis: (B, N, H, W)."""
+    if logs.shape[1] == 2:
+        return torch.stack([logs.amin(dim=1), logs.amax(dim=1)], dim=1)
+    # Sorting along the last axis is three times as fast as along any other
+    return logs.movedim(1, -1).contiguous().sort(dim=-1).values.movedim(-1, 1)
+
+
+def published_conditions(intensities: Tensor) -> Tensor:
+    """The recipe's pair, each stretched by its own minimum and maximum to [-1, 1]: (B, 2, H, W) → the same."""
+    return 2 * stretched(intensities) - 1
+
+
+def stretched(images: Tensor) -> Tensor:
+    """Each image by its own minimum and maximum to [0, 1], a constant one to 1: (..., H, W)."""
+    low, high = images.amin(dim=(-2, -1), keepdim=True), images.amax(dim=(-2, -1), keepdim=True)
+    return torch.where(high > low, (images - low) / (high - low).clamp(min=1e-12), torch.ones_like(images))

@@ -1,0 +1,98 @@
+"""Denoising diffusion: noise that is added, and the sampler that takes it away in few steps.
+
+Ho et al., doi:10.48550/arXiv.2006.11239; DDIM: Song et al., doi:10.48550/arXiv.2010.02502; v: Salimans and Ho,
+doi:10.48550/arXiv.2202.00512. In MONAI's scheduler the next level of noise is that of the time t - T // n, which is not
+the next time of its own list; so the few lines stand here, and a test compares single steps with MONAI's.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+TIMES = 1000
+_BETA = 1e-4, 2e-2
+Answer = Literal["noise", "velocity"]
+
+
+def signal_shares() -> Tensor:
+    """ᾱ_t, the share of the image in the variance of x_t, float64 (TIMES,): linear β from 1e-4 to 0.02 (eq. 4)."""
+    return torch.cumprod(1 - torch.linspace(*_BETA, TIMES, dtype=torch.float64), dim=0)
+
+
+def noised(image: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+    """x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε, eq. 4 of Ho et al.: images (B, 1, H, W), times (B,) from 0 to TIMES - 1."""
+    signal, rest = _amplitudes(times, image)
+    return signal * image + rest * noise
+
+
+def wanted(image: Tensor, noise: Tensor, times: Tensor, answer: Answer) -> Tensor:
+    """What the network shall say of x_t: ε, or the velocity √ᾱ_t ε - √(1 - ᾱ_t) x_0."""
+    if answer == "noise":
+        return noise
+    signal, rest = _amplitudes(times, image)
+    return signal * noise - rest * image
+
+
+def ddim_step(
+    x: Tensor, said: Tensor, share: float, next_share: float, answer: Answer, eta: float, noise: Tensor | None
+) -> Tensor:
+    """From x_t to x_s, eq. 12 and 16 of Song et al.
+
+    Args:
+        x: x_t.
+        said: the network's answer to it.
+        share, next_share: ᾱ_t and ᾱ_s; 1 for the image itself.
+        answer: what the network says.
+        eta: 0 is deterministic, 1 as random as the diffusion itself.
+        noise: white noise of unit variance; unused where eta is 0.
+    """
+    signal, rest = share**0.5, (1 - share) ** 0.5
+    if answer == "noise":
+        image, epsilon = (x - rest * said) / signal, said
+    else:
+        image, epsilon = signal * x - rest * said, rest * x + signal * said
+    std = eta * ((1 - next_share) / (1 - share) * (1 - share / next_share)) ** 0.5
+    x = next_share**0.5 * image + max(0.0, 1 - next_share - std**2) ** 0.5 * epsilon
+    return x + std * noise if std > 0 else x
+
+
+def times_from_noise(steps: int) -> list[int]:
+    """Times of a sampler that begins at pure noise and whose last step ends at the image: (steps,), falling.
+
+    They divide TIMES evenly from its end, so that one step is the answer to pure noise.
+    """
+    return [round(TIMES * (steps - number) / steps) - 1 for number in range(steps)]
+
+
+def times_of_the_recipe(steps: int) -> list[int]:
+    """Multiples of TIMES // steps, falling to 0, as in the published sampler: it begins below pure noise."""
+    return [number * (TIMES // steps) for number in reversed(range(steps))]
+
+
+@torch.no_grad()
+def sample(
+    network: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: list[int], answer: Answer, eta: float, generator
+) -> Tensor:
+    """Images (B, 1, H, W) from white noise of the same shape.
+
+    Args:
+        network: (x_t, times (B,)) → its answer.
+        x: white noise of unit variance.
+        times: falling; after the last comes the image.
+        answer, eta: of `ddim_step`.
+        generator: of the noise of every step, on the device of x; unused where eta is 0.
+    """
+    shares = signal_shares().tolist()
+    for now, after in zip(times, [*times[1:], None], strict=True):
+        said = network(x, torch.full((len(x),), now, device=x.device))
+        last = after is None
+        noise = torch.randn(x.shape, generator=generator, device=x.device) if eta > 0 and not last else None
+        x = ddim_step(x, said, shares[now], 1.0 if last else shares[after], answer, 0.0 if last else eta, noise)
+    return x
+
+
+def _amplitudes(times: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    share = signal_shares().to(times.device)[times].view(-1, 1, 1, 1)
+    return share.sqrt().to(image.dtype), (1 - share).sqrt().to(image.dtype)

@@ -1,0 +1,198 @@
+"""The user's tiles, references and dark frames: TIFF files, TIFF stacks, Xradia's .xrm and .txrm.
+
+What is wrong with the files of a folder is said in one sentence that names them all; what was odd and could be used
+is a remark. Colour is refused unless its channels are equal: a luminance would be no count.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from workflow_scripts.background.own_settings import image_files
+from workflow_scripts.background.xradia_files import XRADIA, XradiaError, read_xradia
+from workflow_scripts.workflow.errors import InputError
+
+SMALLEST_PX = 16
+_FULL_SHARE = 1e-3  # of pixels at the largest value of their type, above which a file counts as clipped
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one size.
+
+    Attributes:
+        names: one an image: the file's name, with [page] (from 1) behind it where the file holds several.
+        images: counts, float32 (N, H, W).
+        positions_um: stage positions (N, 2) [y, x], µm, as the files have them; None where one has none.
+        pixel_size_um: None where the files do not say, or differ.
+        remarks: what was odd and how it was read, one sentence each.
+    """
+
+    names: tuple[str, ...]
+    images: np.ndarray
+    positions_um: np.ndarray | None
+    pixel_size_um: float | None
+    remarks: tuple[str, ...]
+
+
+class _Unusable(Exception):
+    """Why a file cannot be used; becomes part of a sentence."""
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    pages: np.ndarray
+    positions_um: np.ndarray | None
+    pixel_size_um: float | None
+    remarks: tuple[str, ...]
+
+
+def read_images(path: Path | Sequence[Path], what: str) -> ImageSet:
+    """The images of a folder, in the natural order of the names (2 before 10), or of one file.
+
+    Args:
+        path: a folder of .tif, .tiff, .xrm and .txrm, or one such file, or several; each may hold several images.
+        what: the setting that names it, for the sentence.
+
+    Raises:
+        InputError: there is nothing to read, or files are broken, empty, coloured, constant, not finite or of another
+            size than most; all of them are named.
+    """
+    path, files = _listed(path, what)
+    read: list[_File] = []
+    bad: list[str] = []
+    for file in files:
+        try:
+            read.append(_read(file))
+        except _Unusable as reason:
+            bad.append(f"{file.name} {reason}")
+    if read:
+        usual = Counter(file.pages.shape[1:] for file in read).most_common(1)[0][0]
+        for file in read:
+            shape = file.pages.shape[1:]
+            if shape != usual:
+                bad.append(f"{file.name} has {shape[0]} × {shape[1]} pixels, others {usual[0]} × {usual[1]}")
+    if bad:
+        more = f"; and {len(bad) - 8} more" if len(bad) > 8 else ""
+        raise InputError(
+            f"{what}: {len(bad)} of {len(files)} files of {path} cannot be used: {'; '.join(bad[:8])}{more}; "
+            "repair them or take them away"
+        )
+    names = tuple(
+        file.name if len(file.pages) == 1 else f"{file.name}[{page + 1}]"
+        for file in read
+        for page in range(len(file.pages))
+    )
+    positions = [file.positions_um for file in read]
+    sizes = {file.pixel_size_um for file in read}
+    kinds = Counter(str(file.pages.dtype) for file in read)
+    remarks = [remark for file in read for remark in file.remarks]
+    if len(kinds) > 1:
+        mixed = ", ".join(f"{count} files of {kind}" for kind, count in sorted(kinds.items()))
+        remarks.append(f"{what}: {path} mixes types ({mixed}); each is taken as counts, levelled by its own median")
+    return ImageSet(
+        names,
+        np.concatenate([file.pages.astype(np.float32) for file in read]),
+        None if any(p is None for p in positions) else np.concatenate(positions),
+        sizes.pop() if len(sizes) == 1 else None,
+        tuple(remarks),
+    )
+
+
+def read_mean(path: Path | Sequence[Path], what: str, shape: tuple[int, int]) -> np.ndarray:
+    """Mean of the dark frames in a folder or file, float32 (H, W); they may be constant.
+
+    Raises:
+        InputError: as `read_images`, or the frames have another size than the tiles.
+    """
+    _, files = _listed(path, what)
+    frames = []
+    for file in files:
+        try:
+            frames.append(_read(file, may_be_constant=True).pages.astype(np.float64))
+        except _Unusable as reason:
+            raise InputError(f"{what}: {file} {reason}; repair it or take it away") from None
+        if frames[-1].shape[1:] != tuple(shape):
+            found = frames[-1].shape[1:]
+            raise InputError(
+                f"{what}: {file} has {found[0]} × {found[1]} pixels, but the tiles {shape[0]} × {shape[1]}; give frames"
+                " of the same camera and binning"
+            )
+    return np.concatenate(frames).mean(axis=0).astype(np.float32)
+
+
+def _listed(path: Path | Sequence[Path], what: str) -> tuple[Path, list[Path]]:
+    """The folder or file that a sentence names, and the files."""
+    if isinstance(path, (str, Path)):
+        return Path(path), image_files(path, what)
+    files = [Path(file) for file in path]
+    return (files[0] if len(files) == 1 else files[0].parent), files
+
+
+def _read(path: Path, may_be_constant: bool = False) -> _File:
+    remarks = []
+    positions_um = pixel_size_um = None
+    if path.suffix.lower() in XRADIA:
+        try:
+            recorded = read_xradia(path)
+        except XradiaError as error:
+            raise _Unusable(str(error)) from None
+        pages, positions_um, pixel_size_um = recorded.images, recorded.positions_um, recorded.pixel_size_um
+    else:
+        pages, grey = _tiff(path)
+        if grey:
+            remarks.append(f"{path.name}: its colour channels are equal; one of them is read")
+    if min(pages.shape[1:]) < SMALLEST_PX:
+        raise _Unusable(f"has {pages.shape[1]} × {pages.shape[2]} pixels, expected at least {SMALLEST_PX} a side")
+    for number, page in enumerate(pages, start=1):
+        where = f"holds in image {number} " if len(pages) > 1 else "holds "
+        if not np.isfinite(page).all():
+            raise _Unusable(f"{where}{int((~np.isfinite(page)).sum())} values that are not finite")
+        if not may_be_constant and page.min() == page.max():
+            raise _Unusable(f"{where}the value {page.flat[0]:g} alone")
+        if not may_be_constant and np.median(page) <= 0:
+            raise _Unusable(f"{where}counts of which half are not above 0; give raw counts, not logarithms")
+    if pages.dtype.kind in "ui" and (share := float((pages == np.iinfo(pages.dtype).max).mean())) > _FULL_SHARE:
+        remarks.append(
+            f"{path.name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"
+        )
+    return _File(path.name, pages, positions_um, pixel_size_um, tuple(remarks))
+
+
+def _tiff(path: Path) -> tuple[np.ndarray, bool]:
+    """Pages (n, H, W) in the type of the file, and whether they were grey images saved as colour."""
+    try:
+        if path.stat().st_size == 0:
+            raise _Unusable("is empty")
+        with tifffile.TiffFile(path) as file:
+            series = [(part.axes, part.asarray()) for part in file.series]
+            palette = any(page.photometric == tifffile.PHOTOMETRIC.PALETTE for page in file.pages)
+    except _Unusable:
+        raise
+    # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile.
+    except Exception as error:
+        raise _Unusable(f"is not a whole TIFF ({str(error).splitlines()[0] if str(error) else 'damaged'})") from None
+    if not series:
+        raise _Unusable("holds no image")
+    if palette:
+        raise _Unusable("has a colour table, expected counts")
+    found, grey = [], False
+    for axes, pages in series:
+        if pages.dtype.kind not in "uif" or pages.size == 0:
+            raise _Unusable(f"holds {pages.dtype} {pages.shape}, expected real numbers")
+        if "S" in axes:
+            channels = np.moveaxis(pages, axes.index("S"), 0)[:3]
+            if not (channels == channels[0]).all():
+                raise _Unusable("is a colour image, expected counts; export it in grey")
+            pages, grey = channels[0], True
+        if pages.ndim < 2:
+            raise _Unusable(f"holds an array of the shape {pages.shape}, expected images")
+        found.append(pages.reshape(-1, *pages.shape[-2:]))
+    if len({(pages.shape[1:], pages.dtype) for pages in found}) > 1:
+        raise _Unusable(f"holds {len(found)} kinds of images, expected pages of one size and type")
+    return np.concatenate(found), grey

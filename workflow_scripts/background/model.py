@@ -1,0 +1,175 @@
+"""The networks: a noisy log flat field, what is known of the tiles, and the time, to the noise or the velocity."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workflow_scripts.background.settings import NetworkSettings
+from workflow_scripts.learning.weights import load_weights, read, read_metadata
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import check
+
+_WAVES = 32
+_MONAI_MULTIPLIERS = 1, 2, 2, 4, 4
+
+
+class Unet(nn.Module):
+    """A lean U-net on blocks of pixels whose features the time scales and shifts (FiLM, doi:10.1609/aaai.v32i1.11671).
+
+    Every place is treated alike, whatever the size of the image: convolutions mirror it at its rim.
+    """
+
+    def __init__(self, n_in: int, block_px: int, widths: tuple[int, ...]) -> None:
+        """Args: channels in; side of the blocks, px; channels at the blocks' resolution and after each halving."""
+        super().__init__()
+        self.block_px, self.widths = block_px, widths
+        wide = 2 * _WAVES
+        self.time = nn.Sequential(nn.Linear(2 * _WAVES, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU())
+        self.down = nn.ModuleList(_Block(*pair, wide) for pair in pairwise((n_in * block_px**2, *widths)))
+        self.up = nn.ModuleList(_Block(below + width, width, wide) for below, width in pairwise(widths[::-1]))
+        self.head = nn.Conv2d(widths[0], block_px**2, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor, times: Tensor) -> Tensor:
+        """(B, n_in, H, W), times (B,) → (B, 1, H, W)."""
+        height, width = x.shape[-2:]
+        # Two pixels are left at the coarsest at least, which the convolutions can mirror
+        x = pad_to_multiple(x, self.block_px * 2 ** (len(self.widths) - 1), least=2)
+        x = functional.pixel_unshuffle(x, self.block_px).contiguous(memory_format=torch.channels_last)
+        told = self.time(_waves(times))
+        skips = []
+        for depth, block in enumerate(self.down):
+            x = block(functional.avg_pool2d(x, 2) if depth else x, told)
+            skips.append(x)
+        skips.pop()
+        for block in self.up:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = block(torch.cat([x, skips.pop()], dim=1), told)
+        return functional.pixel_shuffle(self.head(x), self.block_px)[..., :height, :width]
+
+
+class _Block(nn.Module):
+    def __init__(self, n_in: int, n_out: int, n_told: int) -> None:
+        super().__init__()
+        groups = n_out // 8
+        self.first = nn.Conv2d(n_in, n_out, 3, padding=1, padding_mode="reflect")
+        self.second = nn.Conv2d(n_out, n_out, 3, padding=1, padding_mode="reflect")
+        self.norms = nn.ModuleList(nn.GroupNorm(groups, n_out) for _ in range(2))
+        self.film = nn.Linear(n_told, 2 * n_out)
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        scale, shift = self.film(told)[..., None, None].chunk(2, dim=1)
+        x = self.first(x)
+        inner = functional.silu(self.norms[0](x) * (1 + scale) + shift)
+        return x + functional.silu(self.norms[1](self.second(inner)))
+
+
+class MonaiUnet(nn.Module):
+    """MONAI's DiffusionModelUNet as the recipe lays it out; images have any size."""
+
+    def __init__(self, n_in: int, base: int) -> None:
+        """Args: channels in; channels at full resolution."""
+        super().__init__()
+        from monai.networks.nets import DiffusionModelUNet  # here, since its import takes seconds
+
+        levels = len(_MONAI_MULTIPLIERS)
+        self.unet = DiffusionModelUNet(
+            spatial_dims=2,
+            in_channels=n_in,
+            out_channels=1,
+            channels=[base * number for number in _MONAI_MULTIPLIERS],
+            attention_levels=[level == levels - 1 for level in range(levels)],
+            num_res_blocks=2,
+            num_head_channels=base,
+            norm_num_groups=32,
+        )
+        self._multiple = 2 ** (levels - 1)
+
+    def forward(self, x: Tensor, times: Tensor) -> Tensor:
+        """(B, n_in, H, W), times (B,) → (B, 1, H, W)."""
+        height, width = x.shape[-2:]
+        return self.unet(pad_to_multiple(x, self._multiple), times)[..., :height, :width]
+
+
+def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """The images (B, C, H, W), continued below and to the right by their mirror image to multiples of so many pixels,
+    of which there are `least` at least."""
+    for axis in (-2, -1):
+        size = images.shape[axis]
+        place = torch.arange(max(least, -(-size // multiple)) * multiple, device=images.device)
+        if len(place) > size:
+            period = max(1, 2 * (size - 1))
+            place = place % period
+            images = images.index_select(axis, torch.minimum(place, period - place).clamp(max=size - 1))
+    return images
+
+
+def _waves(times: Tensor) -> Tensor:
+    frequencies = torch.exp(-math.log(1e4) * torch.arange(_WAVES, device=times.device) / _WAVES)
+    phase = times[:, None].float() * frequencies
+    return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+def make_network(settings: NetworkSettings, n_in: int, seed: int) -> nn.Module:
+    """A network with random weights that follow from the seed.
+
+    Args:
+        settings: which network, and its size.
+        n_in: channels of the input: the noisy image and the conditions.
+        seed: of the weights.
+    """
+    torch.manual_seed(seed)
+    if settings.kind == "unet":
+        return Unet(n_in, settings.unet.block_px, settings.unet.widths).to(memory_format=torch.channels_last)
+    return MonaiUnet(n_in, settings.monai.base)
+
+
+def describe_network(settings: NetworkSettings, n_in: int, arm: str, side_px: int, largest_set: int) -> dict:
+    """What loading, finetuning and the estimators need to know, as metadata of the weights."""
+    network = settings.model_dump(mode="json")
+    return {"network": network, "n_in": n_in, "arm": arm, "side_px": side_px, "largest_set": largest_set}
+
+
+def load_network(path: Path, arm: str) -> tuple[nn.Module, dict]:
+    """The network of a weights file in evaluation mode on the CPU, and its metadata.
+
+    Raises:
+        InputError: the file is missing or damaged, of another method or arm, or its keys are not those of the network.
+    """
+    about = read_about(path, arm)
+    network = _of(path, about)
+    load_weights(network, path)
+    return network.eval(), about
+
+
+def load_network_loosely(path: Path, arm: str) -> tuple[nn.Module, dict]:
+    """The same as the recipe loads it: every name gets a prefix that no weight has, and nobody checks what loads."""
+    about = read_about(path, arm)
+    network = _of(path, about)
+    tensors, _ = read(path)
+    network.load_state_dict({f"module.{name}": tensor for name, tensor in tensors.items()}, strict=False)
+    return network, about
+
+
+def read_about(path: Path, arm: str) -> dict:
+    """The metadata of a weights file.
+
+    Raises:
+        InputError: it is missing or damaged, of another method, or of another arm.
+    """
+    about = read_metadata(path)
+    if not {"network", "n_in", "arm", "side_px", "largest_set"} <= about.keys():
+        raise InputError(f"{path}: these weights are of another method; give those of background")
+    if about["arm"] != arm:
+        raise InputError(f"{path}: these weights are of the arm {about['arm']}, not {arm}; give those of {arm}")
+    return about
+
+
+def _of(path: Path, about: dict) -> nn.Module:
+    settings = check(NetworkSettings, about["network"], f"{path}: network")
+    return make_network(settings, about["n_in"], seed=0)

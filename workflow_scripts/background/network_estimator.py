@@ -1,0 +1,170 @@
+"""A trained network as an estimator of the log flat field."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workflow_scripts.background.conditions import centred, conditions, published_conditions, without_level
+from workflow_scripts.background.diffusion import sample, times_from_noise, times_of_the_recipe
+from workflow_scripts.background.tasks import SCALE, Arm, ask_at_once, reference
+from workflow_scripts.learning.devices import Precision, autocast
+
+RECIPE_STEPS = 50
+_RECIPE_MEAN = 0.7
+_DARKEST = 1e-3  # of the recipe's flat field, so that its logarithm is finite
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a network is asked.
+
+    Attributes:
+        steps, samples: of the corrected arm's sampler; the recipe has 50 and 1, the regression neither.
+        batch_size: images that go through the network at once.
+        seed: of the noise.
+        device, precision: on what it runs, number format inside.
+    """
+
+    steps: int
+    samples: int
+    batch_size: int
+    seed: int
+    device: torch.device
+    precision: Precision
+
+
+class NetworkEstimator:
+    """Tiles of a session to the log flat field of the first of them, and its spread."""
+
+    def __init__(self, network: nn.Module, arm: str, side_px: int, sampling: Sampling) -> None:
+        """Args: the network; name of its arm; side of the images that it was trained on, px; how it is asked."""
+        self._network = network.to(sampling.device).eval()
+        self._arm, self._side, self._sampling = Arm.of(arm), side_px, sampling
+
+    def estimate(self, logs: np.ndarray, alive: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The log flat field of the first tile (H, W), mean 0, and the standard deviation of the samples (H, W).
+
+        A tile larger than those of the training is first estimated binned, as a whole, then ever finer: every pass
+        looks at what the coarser ones left, and what is longer than its own windows it leaves to them.
+
+        Args:
+            logs: ln of N ≥ 2 tiles of one session (N, H, W), of any height and width.
+            alive: bool (N, H, W), where there was light; None for everywhere.
+        """
+        alive = np.ones(logs.shape, bool) if alive is None else alive
+        flat, spread = self.estimate_sets(logs[None], alive[None])
+        return flat[0], spread[0]
+
+    @torch.no_grad()
+    def estimate_sets(self, logs: np.ndarray, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same of many sets (K, N, H, W): log flat fields and spreads float32 (K, H, W)."""
+        device = self._sampling.device
+        generator = torch.Generator(device).manual_seed(self._sampling.seed)
+        rows = max(1, self._sampling.batch_size // self._draws)
+        found = []
+        for start in range(0, len(logs), rows):
+            part = torch.as_tensor(logs[start : start + rows]).float().to(device)
+            living = torch.as_tensor(alive[start : start + rows]).to(device)
+            found.append([answer[:, 0].cpu().numpy() for answer in self._by_passes(part, living, generator)])
+        flats, spreads = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return flats, spreads
+
+    @property
+    def _draws(self) -> int:
+        return 1 if self._arm.regression or self._arm.published else self._sampling.samples
+
+    def _by_passes(self, logs: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Log flat field and spread (B, 1, H, W) of sets (B, N, H, W)."""
+        if self._arm.published:
+            return self._recipe(logs, alive, generator)
+        flat, spread = torch.zeros_like(logs[:, :1]), torch.zeros_like(logs[:, :1])
+        for bins in self._bins(*logs.shape[-2:]):
+            left, living = binned(without_level(logs - flat, alive), alive, bins)
+            answer, uncertain = self._answer(*conditions(left, living), generator)
+            if bins > 1:
+                answer, uncertain = (spread_out(image, bins, *logs.shape[-2:]) for image in (answer, uncertain))
+            elif self._passes(logs) > 1:
+                answer = answer - smooth(answer, self._side)
+            flat = flat + answer
+            spread = (spread.square() + uncertain.square()).sqrt()
+        return centred(flat, alive[:, :1]), spread
+
+    def _bins(self, height: int, width: int) -> list[int]:
+        most = -(-max(height, width) // self._side)
+        return [most, 1] if most > 1 else [1]
+
+    def _passes(self, logs: Tensor) -> int:
+        return len(self._bins(*logs.shape[-2:]))
+
+    def _answer(self, seen: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and living pixels."""
+        if self._arm.regression:
+            with self._autocast():
+                said = ask_at_once(self._network, seen).float()[:, None]
+        else:
+            said = self._samples(seen, generator)
+        flats = centred(reference(seen)[:, None] + SCALE * said, alive[:, None])
+        spread = flats.std(dim=1) if flats.shape[1] > 1 else torch.zeros_like(flats[:, 0])
+        return flats.mean(dim=1), spread
+
+    def _samples(self, seen: Tensor, generator: torch.Generator) -> Tensor:
+        """Samples (B, D, 1, H, W)."""
+        sampling, (rows, _, *size) = self._sampling, seen.shape
+        x = torch.randn(rows, self._draws, 1, *size, generator=generator, device=seen.device).flatten(0, 1)
+        told = seen.repeat_interleave(self._draws, dim=0)
+        if self._arm.published:
+            times, eta = times_of_the_recipe(RECIPE_STEPS), 1.0
+        else:
+            times, eta = times_from_noise(sampling.steps), 0.0
+
+        def network(noisy: Tensor, time: Tensor) -> Tensor:
+            with self._autocast():
+                parts = zip(*(t.split(sampling.batch_size) for t in (noisy, told, time)), strict=True)
+                return torch.cat([self._network(torch.cat([a, b], dim=1), t).float() for a, b, t in parts])
+
+        found = sample(network, x, times, self._arm.answer, eta, generator)
+        return found.unflatten(0, (rows, self._draws))
+
+    def _recipe(self, logs: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The recipe: the pair's intensities, one sample, rescaled to the mean 0.7; its logarithm."""
+        light = torch.where(alive[:, :2], logs[:, :2].exp(), 0)
+        intensity = (self._samples(published_conditions(light), generator)[:, 0] + 1) / 2
+        intensity = intensity * _RECIPE_MEAN / intensity.mean(dim=(-2, -1), keepdim=True).clamp(min=_DARKEST)
+        return intensity.clamp(min=_DARKEST).log(), torch.zeros_like(intensity)
+
+    def _autocast(self):
+        return autocast(self._sampling.device, self._sampling.precision)
+
+
+def binned(logs: Tensor, alive: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Means over bins × bins living pixels, and which bins have any: (B, N, H, W), bool → sides divided, rounded up."""
+    if bins == 1:
+        return logs, alive
+    sides = [-(-size // bins) * bins - size for size in logs.shape[-2:]]
+    padding = (0, sides[1], 0, sides[0])
+    share = functional.avg_pool2d(functional.pad(alive.to(logs.dtype), padding), bins)
+    total = functional.avg_pool2d(functional.pad(logs * alive, padding), bins)
+    return total / share.clamp(min=1e-6), share > 0
+
+
+def spread_out(images: Tensor, bins: int, height: int, width: int) -> Tensor:
+    """Binned images (B, C, h, w) continued smoothly to all pixels (B, C, height, width)."""
+    scaled = functional.interpolate(images, scale_factor=bins, mode="bicubic", align_corners=False)
+    return scaled[..., :height, :width]
+
+
+def smooth(images: Tensor, window_px: int) -> Tensor:
+    """What of the images is longer than a window: Gaussian, σ a quarter of the window; (B, 1, H, W)."""
+    sigma = window_px / 4
+    radius = int(3 * sigma)
+    for axis in (-1, -2):
+        size = images.shape[axis]
+        place = torch.arange(-radius, size + radius, device=images.device) % (2 * size)
+        images = images.index_select(axis, torch.minimum(place, 2 * size - 1 - place))
+        offset = torch.arange(-radius, radius + 1, device=images.device)
+        kernel = torch.softmax(-0.5 * (offset / sigma).square(), dim=0)
+        images = functional.conv2d(images, kernel.view((1, 1, 1, -1) if axis == -1 else (1, 1, -1, 1)))
+    return images

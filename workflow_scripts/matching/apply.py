@@ -1,0 +1,93 @@
+"""Orientations of the user's patterns, by the corrected arm's network and by polar template matching beside it."""
+
+from itertools import chain
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.matching.crystals import load
+from workflow_scripts.matching.datasets import ranges_of
+from workflow_scripts.matching.estimators import of_weights
+from workflow_scripts.matching.model import load_matcher
+from workflow_scripts.matching.own_data import batches, layout
+from workflow_scripts.matching.own_matching import answer, background_score, quality, templates
+from workflow_scripts.matching.own_output import example_rows, write_picture, write_table
+from workflow_scripts.matching.own_settings import Apply
+from workflow_scripts.matching.pattern_files import read_pairs
+from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.template_matching import PolarTemplates, tuned
+from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_json, write_arrays, write_json
+from workflow_scripts.workflow.settings import Compute
+
+FIRST, BESIDE = "corrected", "polar_template"
+
+
+class Arguments(Apply, Compute):
+    """The entry of the configuration, and how it is worked on."""
+
+    name: str = Field(description="Name of the patterns in the configuration.")
+    diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
+    observation: ObservationSettings = Field(description="The study's, for backgrounds without a crystal.")
+    batch_size: int = Field(ge=1, description="Patterns that are handled at once.")
+    seed: int = Field(ge=0, description="Seed of those backgrounds.")
+
+
+def apply(job: Job[Arguments]) -> None:
+    """Write table, rotations and picture, and what can be said about them."""
+    arguments, paths = job.arguments, job.inputs["pattern_files"]
+    found, side_px = layout(arguments, paths), arguments.diffraction.side_px
+    with leased_device(arguments.gpus) as device:
+        job.device = str(device)
+        made = templates(arguments, load(arguments.crystal), found, arguments.diffraction, device)
+        matcher, variant = load_matcher(job.input("weights")), VARIANTS[FIRST]
+        estimators = {
+            FIRST: of_weights(matcher, variant, True, made.patterns, device, arguments.precision),
+            BESIDE: PolarTemplates.of(made.patterns, *tuned(read_pairs(job.inputs["shard"]), device)),
+        }
+        how = made.gallery(device), arguments.candidates, arguments.batch_size
+        answers = {
+            name: answer(batches(arguments, paths, found, side_px), estimator, *how)
+            for name, estimator in estimators.items()
+        }
+        null = made, ranges_of(arguments.observation), found.electrons, arguments.seed
+        below = {name: background_score(estimator, *null) for name, estimator in estimators.items()}
+    if arguments.not_indexed_below is not None:
+        below[FIRST] = arguments.not_indexed_below
+    best, symmetry = answers[FIRST], made.symmetry.numpy()
+    rest = below[FIRST], found.scan, symmetry
+    write_table(job.outputs["table"], best.rotation, best.score, *rest)
+    write_arrays(job.outputs["rotations"], {"rotation": best.rotation, "score": best.score, "symmetry": symmetry})
+    shown = example_rows(best.score[:, 0])
+    wanted, patterns = set(shown.tolist()), {}
+    for number, one in enumerate(chain.from_iterable(batches(arguments, paths, found, side_px))):
+        if number in wanted:
+            patterns[number] = one.numpy()
+    matches = made.simulator.patterns(torch.from_numpy(best.rotation[shown, 0]).double()).cpu().numpy()
+    examples = np.stack([patterns[number] for number in shown])
+    write_picture(job.outputs["png"], examples, matches, best.rotation[:, 0], best.score[:, 0], *rest)
+    report = read_json(job.input("report")) | {"name": arguments.name}
+    write_json(job.outputs["quality"], report | {"quality": quality(answers, below, made)})
+
+
+if __name__ == "__main__":
+    Command(
+        apply,
+        Arguments,
+        inputs={
+            "pattern_files": "The scan (.npy, .h5), or the images in the order of their names.",
+            "report": "The report on them (.json).",
+            "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
+            "shard": "Training pairs, which tune the template matcher (.npz).",
+        },
+        outputs={
+            "table": "The orientations, one row an answer (.csv).",
+            "rotations": "The same as rotation matrices (.npz).",
+            "png": "Patterns and their best matches; of a scan the map (.png).",
+            "quality": "The report on the patterns, and on the answers (.json).",
+        },
+        optional_inputs={"crystal_file": "The crystal (.cif), where one is named."},
+    ).main()

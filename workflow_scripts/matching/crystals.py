@@ -1,0 +1,276 @@
+"""Crystals: three built-in ones, and any from a .cif; what is wrong with a file is one sentence."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from ase.geometry import cellpar_to_cell
+from ase.io.cif import CIFBlock
+from ase.spacegroup import Spacegroup
+from ase.spacegroup.spacegroup import parse_sitesym
+
+from workflow_scripts.optics import cif_files
+from workflow_scripts.workflow.errors import InputError
+
+# Where no measured value is at hand: B in Å², of the order of most oxides at room temperature, and of soft crystals
+# of molecules or chains (those that hold both carbon and hydrogen).
+DEFAULT_DEBYE_WALLER_A2, SOFT_DEBYE_WALLER_A2 = 0.5, 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """One cell of a crystal.
+
+    name: for people.
+    lattice_a: float64 (3, 3), rows a, b, c in Å: a along x, b in the plane of x and y, as ase has it.
+    fractional: float64 (A, 3), 0 ≤ coordinate < 1.
+    numbers: int (A,) atomic numbers.
+    occupancy: float64 (A,), share of the cells in which the site holds this atom.
+    debye_waller_a2: float64 (A,) isotropic Debye–Waller factors B = 8π²⟨u²⟩ in Å², ⟨u²⟩ along one direction.
+    """
+
+    name: str
+    lattice_a: np.ndarray
+    fractional: np.ndarray
+    numbers: np.ndarray
+    occupancy: np.ndarray
+    debye_waller_a2: np.ndarray
+
+    @property
+    def volume_a3(self) -> float:
+        """Volume of the cell, Å³."""
+        return float(abs(np.linalg.det(self.lattice_a)))
+
+    @property
+    def reciprocal_per_a(self) -> np.ndarray:
+        """(3, 3), rows a*, b*, c* in 1/Å, without 2π: a · a* = 1."""
+        return np.linalg.inv(self.lattice_a).T
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """(A,) elements."""
+        return tuple(chemical_symbols[number] for number in self.numbers)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A crystal as it is published: cell in Å and degrees, operations (a space group or a list), sites in fractions."""
+
+    cell: tuple[float, float, float, float, float, float]
+    operations: int | tuple[str, ...]
+    sites: tuple[tuple[str, tuple[float, float, float]], ...]
+    debye_waller_a2: dict[str, float]
+
+
+_PUBLISHED = {
+    # Orthorhombic, Pnam, two chains along c: cell and carbon of Bunn (doi:10.1039/TF9393500482). Hydrogens, which he
+    # did not locate, at C–H 1.09 Å in the plane of their carbon across c, with the tetrahedral angle between them.
+    "polyethylene": _Published(
+        (7.40, 4.93, 2.534, 90, 90, 90),
+        (
+            "x,y,z",
+            "-x,-y,z+1/2",
+            "x+1/2,-y+1/2,-z+1/2",
+            "-x+1/2,y+1/2,-z",
+            "-x,-y,-z",
+            "x,y,-z+1/2",
+            "-x+1/2,y+1/2,z+1/2",
+            "x+1/2,-y+1/2,z",
+        ),
+        (
+            ("C", (0.038, 0.065, 0.25)),
+            ("H", (0.00369, 0.28002, 0.25)),
+            ("H", (0.18449, 0.04188, 0.25)),
+        ),
+        {"C": SOFT_DEBYE_WALLER_A2, "H": SOFT_DEBYE_WALLER_A2},
+    ),
+    # Lattice parameter: CODATA 2022 (doi:10.1103/RevModPhys.97.025002). B: the default.
+    "silicon": _Published((5.43102, 5.43102, 5.43102, 90, 90, 90), 227, (("Si", (0.0, 0.0, 0.0)),), {}),
+    # Halite, a round 5.640 Å and B of 1.5 Å² for both ions: for tests.
+    "sodium_chloride": _Published(
+        (5.640, 5.640, 5.640, 90, 90, 90),
+        225,
+        (("Na", (0.0, 0.0, 0.0)), ("Cl", (0.5, 0.5, 0.5))),
+        {"Na": 1.5, "Cl": 1.5},
+    ),
+}
+BUILT_IN = tuple(_PUBLISHED)
+
+
+def crystal(name: str) -> Crystal:
+    """A built-in crystal.
+
+    Args:
+        name: one of BUILT_IN.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if name not in _PUBLISHED:
+        raise ValueError(f"there is no crystal {name!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
+    published = _PUBLISHED[name]
+    lattice_a = cellpar_to_cell(published.cell)
+    if isinstance(published.operations, int):
+        operations = Spacegroup(published.operations).get_op()
+    else:
+        operations = parse_sitesym(list(published.operations))
+    symbols = [symbol for symbol, _ in published.sites]
+    sites = np.array([site for _, site in published.sites])
+    factors = [published.debye_waller_a2.get(symbol, DEFAULT_DEBYE_WALLER_A2) for symbol in symbols]
+    return _expanded(name, lattice_a, symbols, sites, np.ones(len(sites)), np.array(factors), operations)
+
+
+def load(text: str) -> Crystal:
+    """The crystal that a setting names: a built-in one, or the path of a .cif.
+
+    Raises:
+        InputError: it is neither, or the file cannot be used.
+    """
+    if text in _PUBLISHED:
+        return crystal(text)
+    if not text.lower().endswith(".cif"):
+        raise InputError(f"there is no crystal {text!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
+    return read_crystal(Path(text))
+
+
+def read_crystal(path: Path) -> Crystal:
+    """A crystal from a .cif, with all symmetry operations applied.
+
+    Choices: images of a site within 0.1 Å are one atom. A partial occupancy stays, as a weight of the atom's scattering
+    factor: the mean over all cells, without the diffuse scattering of the disorder. Sites of one element at one place
+    are one, with the sum of their occupancies, at most 1; different elements share a place. A site that nothing
+    occupies is left out. Isotropic B (or U, B = 8π²U) is read; without it B is 4 Å² in crystals with carbon and
+    hydrogen, else 0.5 Å². Of several data blocks the only one with atoms counts.
+
+    Args:
+        path: .cif.
+
+    Raises:
+        InputError: the file is absent, damaged or too large, holds no atoms or several structures, an unknown
+            element, occupancies or a cell that cannot be, or a space group whose operations are not known.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; correct the path")
+    try:
+        with path.open("rb") as file:
+            content = file.read(cif_files.LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); copy the file again") from None
+    if len(content) > cif_files.LARGEST_FILE_BYTES:
+        raise InputError(
+            f"{path}: found more than {cif_files.LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal"
+        )
+    if not content.strip():
+        raise InputError(f"{path}: the file is empty; export the structure again")
+    try:
+        return _of_file(content, path)
+    except cif_files.StructureError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _of_file(content: bytes, path: Path) -> Crystal:
+    block = cif_files.structure_block(content)
+    symbols, sites = cif_files.sites(block)
+    lattice_a = cif_files.cell(block)
+    occupancy = _optional(block, "_atom_site_occupancy", np.ones(len(sites)), path)
+    if occupancy.min() < 0 or occupancy.max() > 1.001:
+        wrong = occupancy[(occupancy < 0) | (occupancy > 1.001)][0]
+        raise InputError(f"{path}: found the occupancy {wrong:g}, expected 0 to 1; correct the site")
+    soft = {"C", "H"} <= set(symbols)
+    factors = np.full(len(sites), SOFT_DEBYE_WALLER_A2 if soft else DEFAULT_DEBYE_WALLER_A2)
+    factors = _optional(block, "_atom_site_u_iso_or_equiv", factors / (8 * math.pi**2), path) * 8 * math.pi**2
+    factors = _optional(block, "_atom_site_b_iso_or_equiv", factors, path)
+    if factors.min() < 0 or factors.max() > 100:
+        raise InputError(
+            f"{path}: found Debye–Waller factors B of {factors.min():.3g} to {factors.max():.3g} Å², "
+            "expected 0 to 100 Å²; correct them or their unit"
+        )
+    operations = cif_files.operations(block, lattice_a)
+    cif_files.check_count(len(sites), len(operations[0]))
+    found = _expanded(path.stem, lattice_a, symbols, sites, occupancy, factors, operations)
+    _check(found, path)
+    return found
+
+
+def _expanded(
+    name: str,
+    lattice_a: np.ndarray,
+    symbols: list[str],
+    sites: np.ndarray,
+    occupancy: np.ndarray,
+    debye_waller_a2: np.ndarray,
+    operations: tuple[np.ndarray, np.ndarray],
+) -> Crystal:
+    """The whole cell from its sites (S, 3); sites of one element at one place become one."""
+    rotations, translations = operations
+    places: list[np.ndarray] = []
+    atoms: list[tuple[int, float, float]] = []
+    for symbol, site, share, factor in zip(symbols, sites, occupancy, debye_waller_a2, strict=True):
+        if share <= 0:
+            continue
+        images = cif_files.distinct((rotations @ site + translations) % 1.0, lattice_a)
+        for image in images:
+            same = _close(np.array(places).reshape(-1, 3), image, lattice_a)
+            same = [atom for atom in same if atoms[atom][0] == atomic_numbers[symbol]]
+            if same:
+                number, before, b = atoms[same[0]]
+                atoms[same[0]] = (number, min(1.0, before + share), b)
+            else:
+                places.append(image)
+                atoms.append((atomic_numbers[symbol], min(1.0, float(share)), float(factor)))
+    numbers, shares, factors = zip(*atoms, strict=True) if atoms else ((), (), ())
+    return Crystal(
+        name=name,
+        lattice_a=lattice_a,
+        fractional=np.array(places).reshape(-1, 3) % 1.0,
+        numbers=np.array(numbers, dtype=np.int64),
+        occupancy=np.array(shares),
+        debye_waller_a2=np.array(factors),
+    )
+
+
+def _close(places: np.ndarray, image: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
+    """Indices of the places (P, 3) within the size of one site around an image (3,)."""
+    apart = places - image
+    return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < cif_files.ONE_SITE_A)
+
+
+def _optional(block: CIFBlock, tag: str, default: np.ndarray, path: Path) -> np.ndarray:
+    """A column of numbers (S,); the default where it is absent or has none."""
+    values = cif_files.column(block, tag)
+    if not values:
+        return default
+    if len(values) != len(default):
+        raise InputError(f"{path}: found {len(values)} values of {tag} for {len(default)} sites; complete the list")
+    filled = [other if value in (".", "?") else value for value, other in zip(values, default, strict=True)]
+    return cif_files.numbers(filled, f"values of {tag}")
+
+
+def _check(found: Crystal, path: Path) -> None:
+    """Whether the atoms can be a crystal.
+
+    Raises:
+        InputError: they cannot.
+    """
+    atoms = len(found.numbers)
+    if not atoms:
+        raise InputError(f"{path}: found no atoms that occupy their sites; correct the occupancies")
+    if atoms > cif_files.MOST_ATOMS:
+        raise InputError(f"{path}: found {atoms} atoms, expected at most {cif_files.MOST_ATOMS}; cut out one cell")
+    filled = float(found.occupancy.sum())
+    if found.volume_a3 < cif_files.SMALLEST_ATOM_A3 * filled:
+        raise InputError(
+            f"{path}: found {filled:g} atoms in a cell of {found.volume_a3:.3g} Å³, "
+            f"expected at least {cif_files.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
+        )
+    for atom, place in enumerate(found.fractional):
+        apart = found.fractional - place
+        close = np.linalg.norm((apart - apart.round()) @ found.lattice_a, axis=-1) < cif_files.CLOSEST_A
+        if (total := float(found.occupancy[close].sum())) > 1.02:
+            raise InputError(
+                f"{path}: found atoms within {cif_files.CLOSEST_A} Å of {found.symbols[atom]} whose occupancies add up "
+                f"to {total:.3g}, expected at most 1; remove doubled atoms or give partial occupancies"
+            )

@@ -1,0 +1,294 @@
+"""How the figure of matching looks: answers, top 5 by dose, misorientations, not indexed, the ablation, a map."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patheffects import withStroke
+
+from workflow_scripts.matching.orientation_colours import ColourKey
+from workflow_scripts.study.figures import (
+    BLUE,
+    PAGE_MM,
+    VERMILLION,
+    estimator_style,
+    letter,
+    new_figure,
+    scale_bar,
+    without_ticks,
+)
+from workflow_scripts.study.tables import HEADLINE
+from workflow_scripts.workflow.files import read_arrays
+
+EXAMPLES = (
+    *("shown", "query", "truth", "answer", "answer_deg", "estimators", "edges_deg", "misorientations", "floor"),
+    *("roc_of", "false_share", "roc", "map_direction", "map_deg", "symmetry"),
+    *("pixel_size_per_a", "headline_dose_e", "tolerance_deg"),
+)
+# In this order everywhere, from what looks at nothing to what is ours
+ORDER = ("chance", "untrained", "ncc", "polar_template", "published", "corrected")
+TOP5, EXPECTED, AUC = "top5_percent_by_class", "top5_percent_by_class_expected", "not_indexed_auc"
+UNFAIR = "top5_percent_by_class_gain_of_unfair_pretraining"
+# Estimator, stage and arm of each line of the ablation, and what it says
+ABLATION = {
+    ("published", None, None): "published",
+    ("published", None, "fair_pretraining"): "  pretraining without the test",
+    ("published", "pretrain", None): "  before finetuning",
+    ("corrected", None, None): "corrected",
+    ("corrected", "pretrain", None): "  before finetuning",
+    ("corrected", None, "without_pretraining"): "  without pretraining",
+    ("corrected", None, "without_observation"): "  without distortions and doses",
+    ("corrected", None, "contrast_alone"): "  contrast alone",
+    ("corrected", None, "sliced"): "  sliced Wasserstein",
+    ("corrected", None, "sliced_stage0"): "  sliced, first stage",
+    ("corrected", None, "generalised"): "  generalised",
+    ("corrected", None, "max_sliced"): "  max-sliced",
+    ("corrected", None, "distributional"): "  distributional",
+}
+TEXT = ("kind", "region", "stage", "arm", "symmetry")
+NUMBERS = ("dose_e",)
+COLUMNS = [
+    *("panel", "estimator", "stage", "arm", "metric", "region", "dose_e", "misorientation_deg"),
+    *("value", "low", "high", "n"),
+]
+TRUTH = "truth"
+
+
+def read_examples(path: Path) -> dict[str, np.ndarray]:
+    """What the figure shows besides the table."""
+    return read_arrays(path, EXAMPLES)
+
+
+def with_conditions(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column for every key of the conditions, numbers as numbers; the headline, named twice, once."""
+    table = metrics[metrics["condition"] != HEADLINE].reset_index(drop=True)
+    keys = [dict(pair.split("=") for pair in text.split(";")) for text in table["condition"]]
+    found = pd.DataFrame(keys).reindex(columns=[*TEXT, *NUMBERS])
+    for key in NUMBERS:
+        found[key] = found[key].astype(float)
+    return pd.concat([table, found], axis=1)
+
+
+def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """All points of panels b to e, seeds averaged, columns `COLUMNS`.
+
+    b top 5 by dose; c share of the headline's first answers below each misorientation (`floor` is the gallery's);
+    d areas under the curves of not indexed; e the ablation.
+    """
+    dose = float(examples["headline_dose_e"])
+    table = with_conditions(metrics)
+    table = table[table["statistic"] == "value"]
+    plain, unseen = table["kind"] == "plain", table["region"] == "unseen"
+    last, whole, here = table["stage"].isna(), table["arm"].isna(), table["dose_e"] == dose
+    parts = {
+        "b": plain & unseen & last & whole & table["metric"].isin((TOP5, EXPECTED)),
+        "d": plain & unseen & last & whole & here & (table["metric"] == AUC),
+        "e": plain
+        & here
+        & table["estimator"].isin(("published", "corrected"))
+        & ((table["metric"] == TOP5) | (unseen & last & (table["metric"] == UNFAIR))),
+    }
+    keys = ["estimator", "stage", "arm", "metric", "region", "dose_e"]
+    found = []
+    for panel, chosen in parts.items():
+        groups = table[chosen].groupby(keys, dropna=False, sort=False)[["value", "low", "high", "n"]]
+        found.append(groups.mean().reset_index().assign(panel=panel))
+    rows = pd.concat([*found, _cumulative(examples)])
+    place = rows["estimator"].map({name: index for index, name in enumerate(ORDER)})
+    order = rows.assign(place=place).sort_values(["panel", "place"], kind="stable")
+    return order[COLUMNS].reset_index(drop=True)
+
+
+def _cumulative(examples: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    parts = []
+    curves = zip([*examples["estimators"], "floor"], [*examples["misorientations"], examples["floor"]], strict=True)
+    for name, counts in curves:
+        share = np.cumsum(counts) / max(counts.sum(), 1)
+        about = {"panel": "c", "estimator": str(name), "metric": "share_below", "n": counts.sum()}
+        parts.append(pd.DataFrame({"value": share, "misorientation_deg": examples["edges_deg"][1:]}).assign(**about))
+    return pd.concat(parts)
+
+
+def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
+    """The figure: a answers, b top 5 by dose, c misorientations, d not indexed, e the ablation, f a map."""
+    rows = len(examples["query"])
+    lines = sum(_line(table, key) is not None for key in ABLATION)
+    mapped = examples["map_deg"].size > 0
+    heights = [21.0 * rows + 6, 55.0, max(12.0 + 3.6 * lines, 45.0 if mapped else 25.0)]
+    figure = new_figure(PAGE_MM, sum(heights))
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
+    _draw_answers(top, examples)
+    by_dose, misorientations, not_indexed = middle.subplots(1, 3)
+    _draw_doses(by_dose, table[table["panel"] == "b"])
+    letter(by_dose, "b")
+    _draw_cumulative(misorientations, table[table["panel"] == "c"], examples)
+    letter(misorientations, "c")
+    _draw_curves(not_indexed, table[table["panel"] == "d"], examples)
+    letter(not_indexed, "d")
+    handles, labels = by_dose.get_legend_handles_labels()
+    middle.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    left, right = bottom.subfigures(1, 2, width_ratios=[45, 55]) if mapped else (bottom, None)
+    _draw_ablation(left.subplots(), table[table["panel"] == "e"], examples)
+    if right is not None:
+        _draw_map(right, examples)
+    return figure
+
+
+def _draw_answers(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
+    """One row for each query; square roots of intensities, each on a scale of its own."""
+    answers, tolerance = examples["answer"], float(examples["tolerance_deg"])
+    shown = examples["shown"].tolist()
+    kept = answers.shape[2] if shown else 0
+    axes = figure.subplots(len(examples["query"]), 2 + len(shown) * kept, squeeze=False)
+    for row, line in enumerate(axes):
+        pictures = [examples["query"][row], examples["truth"][row]]
+        pictures += [picture for arm in range(len(shown)) for picture in answers[arm, row]]
+        for axis, picture in zip(line, pictures, strict=True):
+            root = np.sqrt(np.clip(picture, 0, None))
+            axis.imshow(root, vmin=0, vmax=np.quantile(root, 0.998) or 1, cmap="gray")
+        degrees = [float(value) for arm in range(len(shown)) for value in examples["answer_deg"][arm, row]]
+        for axis, angle in zip(line[2:], degrees, strict=True):
+            _mark(axis, angle, angle <= tolerance)
+        line[0].set_ylabel(f"query {row + 1}")
+    titles = [f"{float(examples['headline_dose_e']):g} e⁻ in spots", "truth"]
+    titles += [f"{name}\nanswer {place + 1}" for name in shown for place in range(kept)]
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title)
+    without_ticks(axes)
+    scale_bar(axes[0, 0], float(examples["pixel_size_per_a"]), unit="1/Å")
+    letter(axes[0, 0], "a")
+
+
+def _mark(axis: Axes, angle_deg: float, right: bool) -> None:
+    words = axis.text(
+        0.04,
+        0.95,
+        f"{'✓' if right else '✗'} {angle_deg:.1f}°",
+        transform=axis.transAxes,
+        va="top",
+        fontsize=6,
+        fontweight="bold",
+        color="white",
+    )
+    words.set_path_effects([withStroke(linewidth=2.0, foreground=BLUE if right else VERMILLION)])
+
+
+def _draw_doses(axis: Axes, points: pd.DataFrame) -> None:
+    """A curve with intervals for each estimator; the grey line is chance in closed form."""
+    for name, line in points[points["metric"] == TOP5].groupby("estimator", sort=False):
+        line = line.sort_values("dose_e")
+        axis.errorbar(
+            line["dose_e"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **estimator_style(name)
+        )
+    expected = points.loc[points["metric"] == EXPECTED, "value"]
+    if len(expected):
+        axis.axhline(expected.iloc[0], color="0.7", linewidth=0.6)
+    doses = sorted(points.loc[points["metric"] == TOP5, "dose_e"].unique())
+    axis.set_xscale("log")
+    axis.set_xticks(doses, labels=[f"{dose:g}" for dose in doses])
+    axis.minorticks_off()
+    axis.set(xlabel="dose (e⁻ in spots)", ylabel="right among 5 (%)", ylim=(-3, 103))
+    counts = points.loc[points["metric"] == TOP5, "n"].astype(int)
+    axis.set_title(f"n = {counts.min()} cells; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else "")
+
+
+def _draw_cumulative(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> None:
+    for name, line in points.groupby("estimator", sort=False):
+        looks = {"color": "black", "linestyle": ":"} if name == "floor" else {"color": estimator_style(name)["color"]}
+        axis.plot(line["misorientation_deg"], 100 * line["value"], **looks)
+    tolerance = float(examples["tolerance_deg"])
+    axis.axvline(tolerance, color="0.7", linewidth=0.6)
+    axis.set_xscale("log")
+    axis.set(xlabel="misorientation of the first answer (°)", ylabel="share below (%)", ylim=(-3, 103), xlim=(0.1, 180))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_title(f"dotted: gallery's floor; grey: {tolerance:g}°")
+
+
+def _draw_curves(axis: Axes, areas: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> None:
+    for name, curve in zip(examples["roc_of"].tolist(), examples["roc"], strict=True):
+        axis.plot(100 * examples["false_share"], 100 * curve, color=estimator_style(name)["color"])
+    axis.plot([0, 100], [0, 100], color="0.7", linewidth=0.6)
+    told = areas[areas["estimator"] != "chance"].sort_values("value", ascending=False)
+    # From the lower right corner upwards, where no good curve passes
+    for place, (name, area) in enumerate(zip(told["estimator"][::-1], told["value"][::-1], strict=True)):
+        axis.text(98, 3 + 8 * place, f"{name} {area:.2f}", color=estimator_style(name)["color"], ha="right", fontsize=6)
+    axis.set(xlabel="no crystal, yet indexed (%)", ylabel="crystals indexed (%)", ylim=(-3, 103), xlim=(-3, 103))
+    axis.set_title("not indexed: score alone, area")
+
+
+def _line(table: pd.DataFrame, key: tuple[str, str | None, str | None]) -> pd.DataFrame | None:
+    """The points of a line of the ablation, by region; None where nobody measured it."""
+    estimator, stage, arm = key
+    points = table[(table["panel"] == "e") & (table["metric"] == TOP5) & (table["estimator"] == estimator)]
+    for name, value in (("stage", stage), ("arm", arm)):
+        points = points[points[name].isna() if value is None else points[name] == value]
+    return None if points.empty else points.set_index("region")
+
+
+def _draw_ablation(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> None:
+    """Filled marks for unseen directions, hollow for seen ones."""
+    names = []
+    for key, name in ABLATION.items():
+        line = _line(points, key)
+        if line is None:
+            continue
+        looks = estimator_style(key[0])
+        for region, shift in (("unseen", -0.15), ("seen", 0.15)):
+            if region not in line.index:
+                continue
+            point, height = line.loc[region], len(names) + shift
+            hollow = {} if region == "unseen" else {"markerfacecolor": "white"}
+            if np.isfinite(point["low"]):
+                axis.plot([point["low"], point["high"]], [height, height], color=looks["color"], linewidth=1.0)
+            axis.plot(point["value"], height, linestyle="none", **looks | hollow)
+        names.append(name)
+    axis.set(yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5), xlim=(-3, 103))
+    axis.set_yticklabels([name.strip() for name in names])
+    for label, name in zip(axis.get_yticklabels(), names, strict=True):
+        label.set_fontweight("normal" if name.startswith(" ") else "bold")
+    axis.set(xlabel=f"right among 5 at {float(examples['headline_dose_e']):g} e⁻ (%); hollow: seen directions")
+    worth = points[points["metric"] == UNFAIR]
+    if len(worth):
+        one = worth.iloc[0]
+        told = f"seeing the test: {one['value']:+.1f}"
+        axis.set_title(told + (f" [{one['low']:+.1f}, {one['high']:+.1f}]" if np.isfinite(one["low"]) else ""))
+    letter(axis, "e")
+
+
+def _draw_map(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
+    """Beam directions of the scan by colour, the truth first, and the key of the colours."""
+    key = ColourKey.of(examples["symmetry"])
+    names = [TRUTH, *examples["shown"].tolist()]
+    axes = np.ravel(figure.subplots(2, 2))
+    degrees, tolerance = examples["map_deg"], float(examples["tolerance_deg"])
+    for place, (axis, name) in enumerate(zip(axes, names, strict=False)):
+        axis.imshow(key.colours(examples["map_direction"][place]))
+        right = "" if name == TRUTH else f", right {100 * (degrees[place - 1] <= tolerance).mean():.0f} %"
+        axis.set_title(name + right)
+    picture, corners = key.picture()
+    axes[-1].imshow(picture)
+    middle = picture.shape[1] / 2
+    for name, (y, x) in zip(key.corner_names(), corners, strict=True):
+        axes[-1].annotate(
+            name,
+            (x, y),
+            xytext=(-2 if x < middle else 2, 0),
+            textcoords="offset points",
+            ha="right" if x < middle else "left",
+            va="center",
+            fontsize=6,
+            annotation_clip=False,
+        )
+    axes[-1].set_title("beam in the crystal")
+    for axis in axes[len(names) : -1]:
+        axis.set_visible(False)
+    without_ticks(axes)
+    letter(axes[0], "f")
+
+
+def _reach(line: pd.DataFrame) -> np.ndarray:
+    """Lengths of the bars; none where there is no interval."""
+    return np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))

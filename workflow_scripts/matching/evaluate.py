@@ -1,0 +1,57 @@
+"""Compare every estimator's answers with the truth, query by query."""
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from workflow_scripts.matching import cells, evaluation, examples
+from workflow_scripts.matching.orientations import nearest_direction
+from workflow_scripts.matching.pattern_files import Queries, read_queries
+from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.study.tables import write_metrics
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_arrays
+
+
+class Arguments(Evaluate):
+    """The settings of the stage, the camera and the cells of beam directions."""
+
+    pixel_size_per_a: float = Field(gt=0, le=1, description="Side of a detector pixel, 1/Å.")
+    cells: int = Field(ge=8, description="Cells of beam directions; every fifth tests.")
+
+
+def evaluate(job: Job[Arguments]) -> None:
+    """Write the metrics, and what the figure shows besides them.
+
+    Raises:
+        InputError: the files do not belong together, or an estimator, an arm or the headline is missing.
+    """
+    settings = job.arguments
+    queries = read_queries(job.input("test"))
+    paths = [*job.inputs["predictions"], *job.inputs.get("ablated", [])]
+    answers = [answer for path in paths for answer in evaluation.read_answers(path, queries)]
+    table = evaluation.judged(answers, queries, settings, cell_of(queries, settings.cells))
+    evaluation.check_complete(table, settings)
+    write_metrics(evaluation.metric_rows(table, queries, settings), job.outputs["metrics"])
+    shown = examples.gathered(table, answers, queries, settings, settings.pixel_size_per_a)
+    write_arrays(job.outputs["examples"], shown)
+
+
+def cell_of(queries: Queries, number: int) -> np.ndarray:
+    """Of every query (Q,) the tested cell whose middle is nearest to its beam direction."""
+    symmetry = torch.from_numpy(queries.symmetry)
+    middles = cells.tested_middles(number, symmetry)
+    return nearest_direction(torch.from_numpy(queries.rotation[:, 2]), middles, symmetry)[0].numpy()
+
+
+if __name__ == "__main__":
+    Command(
+        evaluate,
+        Arguments,
+        inputs={
+            "test": "Test file of the stage synthesize (.npz).",
+            "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
+        },
+        outputs={"metrics": "Metrics (.csv).", "examples": "What the figure shows besides them (.npz)."},
+        optional_inputs={"ablated": "Files of the stage predict, of the arms of the ablation (.npz)."},
+    ).main()

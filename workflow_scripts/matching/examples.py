@@ -1,0 +1,159 @@
+"""What the figure shows besides the table: queries and answers, misorientations, curves of not indexed, a map."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import map_coordinates
+
+from workflow_scripts.matching import metrics
+from workflow_scripts.matching.evaluation import CHANCE, Answer, best_template
+from workflow_scripts.matching.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
+from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.variants import base_of
+
+SHOWN, ANSWERS = 4, 3
+EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 180.0, 96)])
+FALSE_SHARE = np.linspace(0, 1, 101)
+
+
+def gathered(
+    table: pd.DataFrame,
+    answers: Sequence[Answer],
+    queries: Queries,
+    settings: Evaluate,
+    pixel_size_per_a: float,
+) -> dict[str, np.ndarray]:
+    """All that the figure shows but the table, of each estimator's first seed and last stage at the headline's dose.
+
+    Returns:
+        shown (E,): the corrected arm (published where there is none) and the best template matcher; query (X, H, W)
+        counts, truth (X, H, W), answer (E, X, A, H, W) and answer_deg (E, X, A) of the first queries; estimators (N,),
+        edges_deg, misorientations (N, B) and floor (B,) counts; roc_of (R,), false_share (F,), roc (R, F);
+        map_direction (1 + E, Y, X, 3), the truth first, beam directions in the crystal's frame, and map_deg (E, Y, X),
+        both empty where there is no map; symmetry; pixel_size_per_a, headline_dose_e, tolerance_deg.
+    """
+    last = _last(answers)
+    at = table[(table["dose_e"] == settings.headline_dose_e) & table["stage"].isna()]
+    plain = at[(at["kind"] == PLAIN) & (at["region"] == UNSEEN)]
+    template = best_template(plain)
+    shown = [name for name in ("corrected", "published") if name in last][:1] + [template] * (template is not None)
+    return {
+        "shown": np.array(shown, dtype=str),
+        **_pictures([last[name] for name in shown], queries, plain),
+        **_histograms(last, plain),
+        **_curves(last, at),
+        **_map([last[name] for name in shown], queries, settings),
+        "symmetry": queries.symmetry,
+        "pixel_size_per_a": np.float64(pixel_size_per_a),
+        "headline_dose_e": np.float64(settings.headline_dose_e),
+        "tolerance_deg": np.float64(settings.tolerance_deg),
+    }
+
+
+def turned(pattern: np.ndarray, angle_rad: float) -> np.ndarray:
+    """A pattern (H, W) turned in its plane about its middle, from +x to +y."""
+    middle = (np.array(pattern.shape) - 1)[:, None, None] / 2
+    y, x = np.indices(pattern.shape) - middle
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    return map_coordinates(pattern, np.stack([cos * y - sin * x, cos * x + sin * y]) + middle, order=1)
+
+
+def in_plane_rad(rotation: np.ndarray, gallery: np.ndarray) -> float:
+    """The angle psi for which Rz(psi) @ gallery is nearest to rotation, both (3, 3)."""
+    between = rotation @ gallery.T
+    return float(np.arctan2(between[1, 0] - between[0, 1], between[0, 0] + between[1, 1]))
+
+
+def drawn(rotation: np.ndarray, row: int, operation: np.ndarray, queries: Queries) -> np.ndarray:
+    """The gallery's pattern of this row, turned as nearly as can be to an orientation (3, 3)."""
+    return turned(queries.gallery[row], in_plane_rad(rotation, queries.gallery_rotation[row] @ operation))
+
+
+def _last(answers: Sequence[Answer]) -> dict[str, Answer]:
+    found: dict[str, Answer] = {}
+    for answer in answers:
+        if answer.stage is None and base_of(answer.estimator) == answer.estimator:
+            found.setdefault(answer.estimator, answer)
+    return found
+
+
+def _pictures(shown: Sequence[Answer], queries: Queries, plain: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The first queries as they come, none chosen by its answers."""
+    rows = np.unique(plain["query"])[:SHOWN]
+    true = queries.rotation[rows]
+    _, nearest, operation = metrics.nearest_direction(true, queries.gallery_rotation, queries.symmetry)
+    symmetry = queries.symmetry
+    truth = [drawn(*one, queries) for one in zip(true, nearest, symmetry[operation], strict=True)]
+    same = np.eye(3)
+    pictures, degrees = [], []
+    for answer in shown:
+        rotation, index = answer.rotation[rows, :ANSWERS], answer.gallery_index[rows, :ANSWERS]
+        pictures.append(
+            [
+                [drawn(each, int(row), same, queries) for each, row in zip(*line, strict=True)]
+                for line in zip(rotation, index, strict=True)
+            ]
+        )
+        degrees.append(metrics.misorientation_deg(rotation, true, symmetry))
+    return {
+        "query": queries.counts[rows],
+        "truth": np.array(truth, dtype=np.float32),
+        "answer": np.array(pictures, dtype=np.float32),
+        "answer_deg": np.array(degrees),
+    }
+
+
+def _histograms(last: Mapping[str, Answer], plain: pd.DataFrame) -> dict[str, np.ndarray]:
+    def counted(values: pd.Series) -> np.ndarray:
+        return np.histogram(values, EDGES_DEG)[0]
+
+    first = {name: plain[(plain["estimator"] == name) & _seed(plain, last[name])] for name in last}
+    one = next(iter(first.values()))
+    return {
+        "estimators": np.array(list(last), dtype=str),
+        "edges_deg": EDGES_DEG,
+        "misorientations": np.array([counted(part[metrics.DEG]) for part in first.values()]),
+        "floor": counted(one[metrics.FLOOR]),
+    }
+
+
+def _curves(last: Mapping[str, Answer], at: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Plain queries of unseen directions against those without a crystal; chance needs no curve of its own."""
+    curves = {}
+    for name in last:
+        part = at[(at["estimator"] == name) & _seed(at, last[name])]
+        part = part[((part["kind"] == PLAIN) & (part["region"] == UNSEEN)) | (part["kind"] == NOT_CRYSTAL)]
+        of_crystal = (part["kind"] == PLAIN).to_numpy()
+        if name != CHANCE and not of_crystal.all():
+            curves[name] = metrics.roc(part["score"].to_numpy(), of_crystal, FALSE_SHARE)
+    return {
+        "roc_of": np.array(list(curves), dtype=str),
+        "false_share": FALSE_SHARE,
+        "roc": np.array(list(curves.values())).reshape(len(curves), len(FALSE_SHARE)),
+    }
+
+
+def _map(shown: Sequence[Answer], queries: Queries, settings: Evaluate) -> dict[str, np.ndarray]:
+    """The raster at the headline's dose, or at the one that the file has."""
+    of_map = queries.kind == MAP
+    doses = queries.dose_e[of_map]
+    if (doses == settings.headline_dose_e).any():
+        of_map &= queries.dose_e == settings.headline_dose_e
+    rows = np.flatnonzero(of_map)
+    side = int(np.sqrt(len(rows)))
+    if not side or side * side != len(rows):
+        return {"map_direction": np.zeros((0, 0, 0, 3)), "map_deg": np.zeros((0, 0, 0))}
+    true = queries.rotation[rows]
+    found = [answer.rotation[rows, 0] for answer in shown]
+    degrees = [metrics.misorientation_deg(each[:, None], true, queries.symmetry)[:, 0] for each in found]
+    # The beam, z of the laboratory, in the crystal's frame is the last row
+    directions = np.stack([true, *found])[:, :, 2]
+    return {
+        "map_direction": directions.reshape(-1, side, side, 3),
+        "map_deg": np.array(degrees).reshape(-1, side, side),
+    }
+
+
+def _seed(part: pd.DataFrame, answer: Answer) -> pd.Series:
+    return part["seed"].isna() if answer.seed is None else part["seed"] == answer.seed

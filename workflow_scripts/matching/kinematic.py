@@ -1,0 +1,232 @@
+"""Kinematic diffraction patterns of a crystal in many orientations at once."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.matching.crystals import Crystal
+from workflow_scripts.matching.structure_factors import structure_factors
+from workflow_scripts.optics.waves import ELECTRON_REST_ENERGY_EV, wavelength_a
+
+_BATCH = 2**22  # orientations times reflections at once
+_RENDERED = {"cpu": 32, "cuda": 2048}  # patterns at once: what a core's cache holds
+# A spot is left out where even the envelope 1 / (π s t)² of its rocking curve stays below this share of the strongest
+# reflection at its Bragg condition, or where it is below this share of the strongest spot of its own pattern.
+_WEAKEST_ANYWHERE, _WEAKEST = 1e-6, 3e-4
+
+
+@dataclass(frozen=True)
+class Diffraction:
+    """Illumination, camera and crystal size.
+
+    voltage_kv: accelerating voltage.
+    side_px: pixels along each side of a pattern; the unscattered beam hits its middle, (side_px − 1) / 2.
+    pixel_size_per_a: side of a detector pixel, 1/Å.
+    spot_px: standard deviation of a spot, pixels.
+    thickness_nm: thickness of the crystal along the beam.
+    thickness_spread: standard deviation of the thickness under the beam, share of it.
+    """
+
+    voltage_kv: float
+    side_px: int
+    pixel_size_per_a: float
+    spot_px: float
+    thickness_nm: float
+    thickness_spread: float = 0.0
+
+    @property
+    def centre_px(self) -> float:
+        """Position of the unscattered beam along y and x."""
+        return (self.side_px - 1) / 2
+
+    @property
+    def largest_per_a(self) -> float:
+        """|g| at the corners of the detector, and a spot's tail beyond."""
+        return math.sqrt(2) * (self.side_px / 2 + 3 * self.spot_px) * self.pixel_size_per_a
+
+
+@dataclass(frozen=True, eq=False)
+class Spots:
+    """Spots of N patterns, K each; what a pattern has fewer is of intensity 0.
+
+    position_per_a: float32 (N, K, 2), [y, x] of the transverse wave vector in 1/Å, 0 at the unscattered beam.
+    intensity: float32 (N, K), shares of the incident beam.
+    """
+
+    position_per_a: Tensor
+    intensity: Tensor
+
+    def __len__(self) -> int:
+        return len(self.intensity)
+
+
+class Simulator:
+    """Patterns of one crystal under one illumination.
+
+    The intensity of a reflection is that of a parallel plate (De Graef, Introduction to Conventional Transmission
+    Electron Microscopy, doi:10.1017/CBO9780511615092): kinematic
+
+        I = (π t / ξ)² sinc²(s t),  ξ = π V / (λ γ |F|),  sinc(x) = sin(πx) / (πx),
+
+    with the thickness t, the excitation error s and the extinction distance ξ; in the two-beam approximation s becomes
+    √(s² + 1/ξ²), so that no intensity exceeds the incident one. A Gaussian spread of the thickness averages sin² in
+    closed form. The excitation error is that along the beam to the Ewald sphere of radius 1/λ; a spot lies where the
+    transverse part of g meets the detector.
+    """
+
+    def __init__(self, crystal: Crystal, diffraction: Diffraction, device: torch.device | str = "cpu") -> None:
+        """
+        Raises:
+            ValueError: a detector pixel or the voltage is out of range, or the detector sees no reflection.
+        """
+        self.crystal = crystal
+        self.diffraction = diffraction
+        reflections = structure_factors(crystal, min(diffraction.largest_per_a, 12.0)).present()
+        self.device = torch.device(device)
+        self.wavelength_a = wavelength_a(diffraction.voltage_kv)
+        gamma = 1 + 1e3 * diffraction.voltage_kv / ELECTRON_REST_ENERGY_EV
+        amplitude = reflections.structure_factor_a.abs()
+        self.hkl = reflections.hkl.to(self.device)
+        self._g = reflections.g_per_a.to(self.device, torch.float32)  # (G, 3)
+        self._squared = self._g.square().sum(dim=1)
+        # 1/ξ in 1/Å
+        self._inverse_extinction = (amplitude * self.wavelength_a * gamma / (math.pi * reflections.volume_a3)).to(
+            self.device, torch.float32
+        )
+
+    @property
+    def extinction_a(self) -> Tensor:
+        """(G,) extinction distances ξ in Å of the reflections `hkl` (G, 3)."""
+        return 1 / self._inverse_extinction
+
+    def excitation_error_per_a(self, along_beam: Tensor, squared: Tensor) -> Tensor:
+        """s in 1/Å of reflections with g_z = along_beam and |g|² = squared, positive inside the Ewald sphere.
+
+        The wave vector (0, 0, 1/λ) + g + s z has the length 1/λ: exact, in a form that does not cancel.
+        """
+        across = squared - along_beam.square()
+        # √(k² − a) − k = −a / (√(k² − a) + k)
+        k = 1 / self.wavelength_a
+        return -across / ((k * k - across).clamp_min(0).sqrt() + k) - along_beam
+
+    def spots(self, rotations: Tensor, thickness_nm: Tensor | None = None, two_beam: bool = False) -> Spots:
+        """The excited reflections.
+
+        Args:
+            rotations: orientations (N, 3, 3), lab = R @ crystal, or (N, D, 3, 3) of D domains that share a pattern.
+            thickness_nm: (N,), by default that of the illumination.
+            two_beam: intensities of the two-beam approximation, reflection by reflection, instead of kinematic ones.
+
+        Returns:
+            the spots, on the simulator's device, those of no intensity last; intensities are means over the domains.
+        """
+        domains = rotations.shape[1] if rotations.ndim == 4 else 1
+        rotations = rotations.to(self.device, torch.float32).reshape(-1, domains, 3, 3)
+        if thickness_nm is None:
+            thickness_nm = torch.full((len(rotations),), self.diffraction.thickness_nm)
+        thickness_a = 10 * thickness_nm.to(self.device, torch.float32)
+        parts = max(1, _BATCH // (domains * len(self._g)))
+        found = [
+            self._spots(part, thickness, two_beam)
+            for part, thickness in zip(rotations.split(parts), thickness_a.split(parts), strict=True)
+        ]
+        most = max(part.intensity.shape[1] for part in found)
+        pad = torch.nn.functional.pad
+        return Spots(
+            torch.cat([pad(part.position_per_a, (0, 0, 0, most - part.intensity.shape[1])) for part in found]),
+            torch.cat([pad(part.intensity, (0, most - part.intensity.shape[1])) for part in found]),
+        )
+
+    def _spots(self, rotations: Tensor, thickness_a: Tensor, two_beam: bool) -> Spots:
+        number, domains = rotations.shape[:2]
+        rotations = rotations.flatten(0, 1)
+        along = rotations[:, 2] @ self._g.T  # (N D, G)
+        # Of all reflections the few near the sphere; s to first order is enough to tell.
+        strength = self._inverse_extinction / self._inverse_extinction.max()
+        thinnest = thickness_a.min() if number else 1.0
+        reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thinnest
+        orientation, reflection = ((along + self.wavelength_a / 2 * self._squared).abs() < reach).nonzero(as_tuple=True)
+        s = self.excitation_error_per_a(along[orientation, reflection], self._squared[reflection])
+        inverse = self._inverse_extinction[reflection]
+        pattern = orientation.div(domains, rounding_mode="floor")
+        plate = self._plate(s, inverse if two_beam else None, thickness_a[pattern])
+        intensity = inverse.square() * plate / domains
+        strongest = torch.zeros(number, device=self.device).scatter_reduce_(0, pattern, intensity, "amax")
+        kept = intensity > _WEAKEST * strongest[pattern]
+        intensity, pattern, orientation = intensity[kept], pattern[kept], orientation[kept]
+        g = self._g[reflection[kept]]  # (M, 3)
+        yx = torch.stack([rotations[orientation, axis].mul(g).sum(dim=1) for axis in (1, 0)], dim=1)
+        counts = pattern.bincount(minlength=number)
+        most = int(counts.max()) if number else 0
+        first = counts.cumsum(0) - counts
+        place = pattern * most + torch.arange(len(pattern), device=self.device) - first[pattern]
+        positions = torch.zeros(number * most, 2, device=self.device)
+        positions[place] = yx
+        intensities = torch.zeros(number * most, device=self.device)
+        intensities[place] = intensity
+        return Spots(positions.reshape(number, most, 2), intensities.reshape(number, most))
+
+    def _plate(self, s: Tensor, inverse_extinction: Tensor | None, thickness_a: Tensor) -> Tensor:
+        """⟨sin²(π s t)⟩ / s² in Å² over the thicknesses."""
+        if inverse_extinction is not None:
+            s = (s.square() + inverse_extinction.square()).sqrt()
+        spread = self.diffraction.thickness_spread
+        if spread == 0:
+            return (math.pi * thickness_a * torch.sinc(s * thickness_a)).square()
+        phase = math.pi * s * thickness_a
+        # (1 − e^(−2 p² σ²) cos 2p) / 2 = e^(…) sin² p + (1 − e^(…)) / 2; both parts over s² without cancelling.
+        narrowing = -2 * (phase * spread).square()
+        smeared = torch.where(
+            narrowing > -1e-6,
+            (math.pi * spread * thickness_a).square(),
+            -torch.expm1(narrowing) / (2 * s.square()).clamp_min(1e-20),
+        )
+        return narrowing.exp() * (math.pi * thickness_a * torch.sinc(s * thickness_a)).square() + smeared
+
+    def patterns(self, rotations: Tensor, thickness_nm: Tensor | None = None, two_beam: bool = False) -> Tensor:
+        """Calculated patterns, without the central beam.
+
+        Args:
+            rotations, thickness_nm, two_beam: as for `spots`.
+
+        Returns:
+            float32 (N, n, n): shares of the spots' intensity inside the detector, sum 1; 0 where no spot is.
+        """
+        spots = self.spots(rotations, thickness_nm, two_beam)
+        position_px = spots.position_per_a / self.diffraction.pixel_size_per_a + self.diffraction.centre_px
+        return shares(render(position_px, spots.intensity, self.diffraction.side_px, self.diffraction.spot_px))
+
+
+def render(position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float) -> Tensor:
+    """Gaussian spots, each integrated over the pixels.
+
+    Args:
+        position_px: (N, K, 2) [y, x]; a pixel's middle is a whole number.
+        intensity: (N, K).
+        side_px: n.
+        spot_px: standard deviation.
+
+    Returns:
+        (N, n, n); a spot inside contributes its intensity.
+    """
+    edges = torch.arange(side_px + 1, dtype=position_px.dtype, device=position_px.device) - 0.5
+    # Patterns of about as many spots go together, so that few places are empty.
+    last = (intensity != 0).mul(torch.arange(1, intensity.shape[1] + 1, device=intensity.device))
+    counts = last.amax(dim=1) if intensity.shape[1] else torch.zeros(len(intensity), dtype=torch.int64)
+    order = counts.argsort()
+    images = torch.zeros(len(intensity), side_px, side_px, dtype=position_px.dtype, device=position_px.device)
+    for part in order.split(_RENDERED[order.device.type]):
+        most = int(counts[part].max()) if len(part) else 0
+        if most == 0:
+            continue
+        scaled = (edges - position_px[part, :most].unsqueeze(-1)) / (math.sqrt(2) * spot_px)  # (part, most, 2, n + 1)
+        along = torch.erf(scaled).diff(dim=-1) / 2
+        images[part] = along[:, :, 0].mul(intensity[part, :most].unsqueeze(-1)).mT @ along[:, :, 1]
+    return images
+
+
+def shares(patterns: Tensor) -> Tensor:
+    """Patterns (..., n, n) over their sums; 0 where there is nothing."""
+    return patterns / patterns.sum(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(patterns.dtype).tiny)

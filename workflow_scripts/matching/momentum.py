@@ -1,0 +1,83 @@
+"""Momentum contrast (MoCo v2, arXiv:2003.04297): views of a pattern against a queue of keys of other patterns."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workflow_scripts.matching.losses import queue_contrast
+from workflow_scripts.matching.model import AngularNetwork, correlations
+from workflow_scripts.matching.settings import Pretrain
+
+
+class MomentumContrast(nn.Module):
+    """An encoder, its slow copy, and the queue; all of them are in the state dict, so that a training resumes.
+
+    Args:
+        encoder: patterns to features of norm 1, (E,) or (C, A).
+        queue: keys that it holds.
+        key_momentum: of the slow copy.
+        temperature: of the contrast.
+        feature_shape: of one pattern.
+        seed: of the first keys.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        queue: int,
+        key_momentum: float,
+        temperature: float,
+        feature_shape: tuple[int, ...],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.key_encoder = encoder, copy.deepcopy(encoder).requires_grad_(False)
+        self._key_momentum, self._temperature = key_momentum, temperature
+        drawn = torch.randn(queue, *feature_shape, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("queue", functional.normalize(drawn.flatten(1), dim=1).view(drawn.shape))
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """The mean contrast of patterns (B, …); in training the keys of the second views join the queue."""
+        query = self.encoder(first).float()
+        with torch.no_grad():
+            if self.training:
+                self._follow()
+            key = self.key_encoder(second).float()
+        if query.ndim == 3:
+            # Only the own key, not every other of the batch: one channel-wise product
+            own = torch.fft.rfft(query) * torch.fft.rfft(key).conj()
+            positive = torch.fft.irfft(own.sum(dim=1), n=query.shape[-1])
+            negative = correlations(query, self.queue.clone())
+        else:
+            positive, negative = (query * key).sum(dim=1), query @ self.queue.clone().T
+        if self.training:
+            self._join(key)
+        return queue_contrast(positive / self._temperature, negative / self._temperature).mean()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        for slow, fast in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
+            slow.lerp_(fast, 1 - self._key_momentum)
+
+    @torch.no_grad()
+    def _join(self, key: Tensor) -> None:
+        place = (self.place + torch.arange(len(key), device=key.device)) % len(self.queue)
+        self.queue[place] = key
+        self.place.copy_((self.place + len(key)) % len(self.queue))
+
+
+def momentum_contrast(encoder: nn.Module, settings: Pretrain, seed: int) -> MomentumContrast:
+    """The encoder with its slow copy and its queue."""
+    shape = (
+        (settings.network.embedding,) if not isinstance(encoder, AngularNetwork) else (encoder.rings, encoder.angles)
+    )
+    return MomentumContrast(encoder, settings.queue, settings.key_momentum, settings.temperature, shape, seed)
+
+
+def encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's part of a state dict of `MomentumContrast`."""
+    prefix = "encoder."
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

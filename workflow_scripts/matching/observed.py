@@ -1,0 +1,281 @@
+"""What an experiment makes of a calculated pattern: distorted spots, a background, a beam stop, counts."""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.matching.kinematic import Diffraction, Simulator, render, shares
+from workflow_scripts.matching.orientations import small_rotations
+
+# The amorphous share of a specimen, in 1/Å: the decay of its halo, two diffuse rings and their widths. Chosen to cover
+# amorphous polymers, carbon and glasses, not measured on one.
+_DECAY_PER_A = (0.08, 0.25)
+_FIRST_RING_PER_A = (0.20, 0.35)
+_SECOND_OVER_FIRST = (1.7, 2.1)
+_RING_WIDTH_PER_A = (0.02, 0.05)
+_STOP_OFFSET = 0.15  # standard deviation of the beam stop's place, share of its radius
+_BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once: what a core's cache holds
+_WIRE = 0.3  # half the width of the wire, share of the stop's radius
+
+
+@dataclass(frozen=True)
+class ObservationRanges:
+    """From what each observed pattern draws its own.
+
+    mosaic_deg: largest standard deviation of the orientation inside one pattern about each axis.
+    centre_px: standard deviation of the centre's offset along y and x.
+    ellipticity: largest elliptical distortion: radii grow by this share along one axis and shrink across.
+    camera_length: largest error of the camera length, share, to either side.
+    beam_stop_px: radius of the beam stop; its wire leads to the rim; 0: neither.
+    halo: largest share of the background in the amorphous halo and diffuse rings; at least half of it is drawn.
+    thickness: largest deviation of the thickness, share, to either side.
+    domains: orientations over which a mosaic pattern is averaged.
+    """
+
+    mosaic_deg: float
+    centre_px: float
+    ellipticity: float
+    camera_length: float
+    beam_stop_px: float
+    halo: float
+    thickness: float = 0.3
+    domains: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.thickness < 1 or self.domains < 1:
+            raise ValueError("thickness must be in [0, 1) and domains at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """How each of N patterns is observed; every field a tensor, float32.
+
+    rotations_relative: float64 (N, D, 3, 3), the turns of the domains against the pattern's orientation, in the lab.
+    thickness_nm: (N,).
+    centre_px: (N, 2) [y, x], the unscattered beam's offset from the middle.
+    ellipticity, ellipse_rad: (N,), radii grow by 1 + e along an axis at this angle from +x to +y, and shrink across.
+    camera_length: (N,), factor of all radii.
+    stop_px: (N,) radius of the beam stop, 0: none.
+    stop_offset_px: (N, 2) [y, x] of the stop from the unscattered beam.
+    wire_rad: (N,) direction of the wire from +x to +y.
+    halo: (N,) share of the background in halo and rings.
+    decay_per_a: (N,) length over which the halo falls to 1/e.
+    ring_share: (N,) share of halo and rings that is in the rings.
+    ring_per_a, ring_width_per_a: (N, 2), of the diffuse rings.
+    """
+
+    rotations_relative: Tensor
+    thickness_nm: Tensor
+    centre_px: Tensor
+    ellipticity: Tensor
+    ellipse_rad: Tensor
+    camera_length: Tensor
+    stop_px: Tensor
+    stop_offset_px: Tensor
+    wire_rad: Tensor
+    halo: Tensor
+    decay_per_a: Tensor
+    ring_share: Tensor
+    ring_per_a: Tensor
+    ring_width_per_a: Tensor
+
+    def __len__(self) -> int:
+        return len(self.thickness_nm)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Observation":
+        """Some of them."""
+        return Observation(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Expected shares of N observed patterns.
+
+    spots, background: float32 (N, n, n), each of sum 1 over the visible pixels, or 0 where there is nothing.
+    visible: bool (N, n, n), False behind the beam stop and its wire.
+    """
+
+    spots: Tensor
+    background: Tensor
+    visible: Tensor
+
+
+def draw(ranges: ObservationRanges, diffraction: Diffraction, number: int, generator: torch.Generator) -> Observation:
+    """So many observations, drawn independently.
+
+    Args:
+        ranges: largest distortions.
+        diffraction: the illumination, whose thickness is varied.
+        number: N.
+        generator: the only source of randomness; its device is that of the result.
+    """
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(number, *shape, generator=generator, device=generator.device)
+
+    def normal(spread: float) -> Tensor:
+        return spread * torch.randn(number, 2, generator=generator, device=generator.device)
+
+    first = uniform(*_FIRST_RING_PER_A)
+    return Observation(
+        rotations_relative=small_rotations(
+            (number, ranges.domains), uniform(0, ranges.mosaic_deg)[:, None].double(), generator
+        )
+        if ranges.mosaic_deg > 0
+        else torch.eye(3, dtype=torch.float64, device=generator.device).expand(number, 1, 3, 3),
+        thickness_nm=diffraction.thickness_nm * uniform(1 - ranges.thickness, 1 + ranges.thickness),
+        centre_px=normal(ranges.centre_px),
+        ellipticity=uniform(0, ranges.ellipticity),
+        ellipse_rad=uniform(0, math.pi),
+        camera_length=uniform(1 - ranges.camera_length, 1 + ranges.camera_length),
+        stop_px=uniform(ranges.beam_stop_px, ranges.beam_stop_px),
+        stop_offset_px=normal(_STOP_OFFSET * ranges.beam_stop_px),
+        wire_rad=uniform(0, 2 * math.pi),
+        halo=uniform(ranges.halo / 2, ranges.halo),
+        decay_per_a=uniform(*_DECAY_PER_A),
+        ring_share=uniform(0.2, 0.7),
+        ring_per_a=torch.stack([first, first * uniform(*_SECOND_OVER_FIRST)], dim=1),
+        ring_width_per_a=uniform(*_RING_WIDTH_PER_A, 2),
+    )
+
+
+def expected(
+    simulator: Simulator,
+    rotations: Tensor,
+    observation: Observation,
+    two_beam: bool = False,
+    second: Tensor | None = None,
+    second_share: float = 0.5,
+) -> Expected:
+    """The observed patterns of crystals in these orientations, before counting.
+
+    The spots are the average over the mosaic's domains; with ``two_beam`` their intensities are those of the two-beam
+    approximation (see `Simulator`). They are moved by camera length, distortion and offset without changing their
+    width. The background is flat but for a halo exp(−|k| / decay) and two Gaussian rings, distorted as the spots are.
+
+    Args:
+        simulator: of the crystal.
+        rotations: (N, 3, 3).
+        observation: N observations.
+        two_beam: dynamical intensities.
+        second: (N, 3, 3) orientations of a second crystal under the beam.
+        second_share: its share of the spots' intensity.
+
+    Raises:
+        ValueError: the numbers of orientations and observations differ, or the share is not in [0, 1].
+    """
+    if len(rotations) != len(observation):
+        raise ValueError(f"{len(rotations)} orientations, but {len(observation)} observations")
+    if not 0 <= second_share <= 1:
+        raise ValueError(f"second_share must be in [0, 1], not {second_share}")
+    batch = _BATCH[simulator.device.type]
+    parts = []
+    for start in range(0, len(observation), batch):
+        rows = slice(start, start + batch)
+        part = observation[rows]
+        visible = visible_pixels(simulator.diffraction, part).to(simulator.device)
+        spots = _spots(simulator, rotations[rows], part, two_beam)
+        if second is not None:
+            other = _spots(simulator, second[rows], part, two_beam)
+            spots = (1 - second_share) * spots + second_share * other
+        background = _background(simulator.diffraction, part).to(simulator.device)
+        parts.append((shares(spots * visible), shares(background * visible), visible))
+    side = simulator.diffraction.side_px
+    empty = torch.zeros(0, side, side, device=simulator.device)
+    spots, background, visible = zip(*parts, strict=True) if parts else ((empty,), (empty,), (empty.bool(),))
+    return Expected(torch.cat(spots), torch.cat(background), torch.cat(visible))
+
+
+def counts(
+    spots: Tensor,
+    background: Tensor,
+    dose_e: Tensor | float,
+    background_e: Tensor | float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Electrons counted in each pixel: Poisson(dose · spots + background_e · background).
+
+    Args:
+        spots, background: (N, n, n) expected shares.
+        dose_e: expected electrons in the spots, a number or (N,).
+        background_e: in the background, likewise.
+        generator: the only source of randomness, on the device of the patterns.
+
+    Returns:
+        float32 (N, n, n), whole numbers.
+    """
+    dose_e, background_e = (
+        torch.as_tensor(dose, dtype=spots.dtype, device=spots.device)[..., None, None]
+        for dose in (dose_e, background_e)
+    )
+    return torch.poisson(dose_e * spots + background_e * background, generator=generator)
+
+
+def quantised(patterns: Tensor, bits: int = 8) -> Tensor:
+    """Patterns (N, n, n) as images of so many bits: the brightest pixel of each becomes 2^bits − 1, all are rounded.
+
+    Raises:
+        ValueError: bits is not in 1 to 16.
+    """
+    if not 1 <= bits <= 16:
+        raise ValueError(f"bits must be in 1 to 16, not {bits}")
+    levels = 2**bits - 1
+    brightest = patterns.amax(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(patterns.dtype).tiny)
+    return (patterns / brightest * levels).round()
+
+
+def visible_pixels(diffraction: Diffraction, observation: Observation) -> Tensor:
+    """bool (N, n, n): the pixels whose middle neither beam stop nor wire hides."""
+    axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
+    place = observation.centre_px + observation.stop_offset_px
+    y, x = axis[:, None] - place[:, 0, None, None], axis - place[:, 1, None, None]
+    sine, cosine = observation.wire_rad.sin()[:, None, None], observation.wire_rad.cos()[:, None, None]
+    stop = observation.stop_px[:, None, None]
+    along, across = cosine * x + sine * y, cosine * y - sine * x
+    hidden = (x.square() + y.square() < stop.square()) | ((along > 0) & (across.abs() < _WIRE * stop))
+    return ~hidden
+
+
+def _stretch(observation: Observation) -> Tensor:
+    """(N, 2, 2) matrices on [y, x] in pixels: camera length and ellipse."""
+    sine, cosine = observation.ellipse_rad.sin(), observation.ellipse_rad.cos()
+    axis = torch.stack([sine, cosine], dim=1)  # [y, x]
+    projector = axis[:, :, None] * axis[:, None, :]
+    longer = (1 + observation.ellipticity)[:, None, None]
+    identity = torch.eye(2, device=axis.device)
+    return observation.camera_length[:, None, None] * (longer * projector + (identity - projector) / longer)
+
+
+def _spots(simulator: Simulator, rotations: Tensor, observation: Observation, two_beam: bool) -> Tensor:
+    diffraction = simulator.diffraction
+    turned = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
+    found = simulator.spots(turned, observation.thickness_nm, two_beam)
+    position = found.position_per_a / diffraction.pixel_size_per_a
+    position = position @ _stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
+    return shares(render(position + diffraction.centre_px, found.intensity, diffraction.side_px, diffraction.spot_px))
+
+
+def _background(diffraction: Diffraction, observation: Observation) -> Tensor:
+    axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
+    y, x = (axis - observation.centre_px[:, i, None] for i in (0, 1))  # (N, n)
+    back = torch.linalg.inv(_stretch(observation))  # (N, 2, 2)
+    square = back.mT @ back
+    # |back @ offset|² without the offsets of all pixels
+    squared = (square[:, 0, 0, None] * y.square())[:, :, None] + (square[:, 1, 1, None] * x.square())[:, None]
+    squared = squared + 2 * square[:, 0, 1, None, None] * y[:, :, None] * x[:, None]
+    radius = squared.clamp_min(0).sqrt().flatten(1) * diffraction.pixel_size_per_a
+    halo = (-radius / observation.decay_per_a[:, None]).exp()
+    rings = sum(
+        weight * (-((radius - middle[:, None]) / width[:, None]).square() / 2).exp()
+        for weight, middle, width in zip(
+            (0.75, 0.25), observation.ring_per_a.T, observation.ring_width_per_a.T, strict=True
+        )
+    )
+    share = observation.ring_share[:, None]
+    mixed = (1 - share) * halo / halo.sum(dim=1, keepdim=True)
+    mixed = mixed + share * rings / rings.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    share = observation.halo[:, None]
+    mixed = share * mixed / mixed.sum(dim=1, keepdim=True) + (1 - share) / radius.shape[1]
+    return mixed.reshape(-1, diffraction.side_px, diffraction.side_px)

@@ -1,0 +1,246 @@
+"""Orientations of a crystal under the beam: rotations, beam directions, symmetry, galleries.
+
+An orientation is a rotation matrix R (3, 3): lab = R @ crystal, columns of cartesian coordinates (x, y, z). The beam
+travels along +z of the lab; the detector's axes [y, x] are the lab's y and x. The beam direction in the crystal is
+d = Rᵀ z. R = Rz(ψ) @ R0(d): R0 is the smallest rotation that brings d to z (about x where d = −z), and the in-plane
+angle ψ turns the pattern from +x to +y.
+
+Two orientations R and R S belong together where S is a proper rotation of the Laue group
+(`structure_factors.laue_rotations`): their kinematic patterns are equal. A pattern along −d is the mirror image of that
+along d, which no turn of the detector makes: the fundamental zone of beam directions is that of the proper rotations.
+
+All tensors are float64; leading axes (...) are batches.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+_CHUNK = 2**24  # entries at once
+_TRIED = 6  # lattices with more, and with fewer points
+_GOLDEN = math.pi * (3 - math.sqrt(5))
+
+
+def rotation_about_z(angle_rad: Tensor) -> Tensor:
+    """(...) angles in rad, from +x to +y → (..., 3, 3)."""
+    cosine, sine = angle_rad.cos(), angle_rad.sin()
+    zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
+    rows = [cosine, -sine, zero, sine, cosine, zero, zero, zero, one]
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def rotation_from_vector(vector_rad: Tensor) -> Tensor:
+    """Rodrigues: (..., 3) axis times angle in rad → (..., 3, 3)."""
+    x, y, z = vector_rad.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3)))
+
+
+def from_direction(direction: Tensor, in_plane_rad: Tensor | float = 0.0) -> Tensor:
+    """Orientations Rz(ψ) @ R0(d).
+
+    Args:
+        direction: (..., 3) unit vectors d, the beam in the crystal's frame.
+        in_plane_rad: ψ in rad, a number or anything that broadcasts against (...).
+
+    Returns:
+        (..., 3, 3).
+    """
+    x, y, z = direction.unbind(-1)
+    # Rodrigues about d × z without the angle; at d = −z the axis is x.
+    opposite = 1 + z < 1e-12
+    share = torch.where(opposite, torch.zeros_like(z), 1 / torch.where(opposite, torch.ones_like(z), 1 + z))
+    rows = [1 - x * x * share, -x * y * share, -x, -x * y * share, 1 - y * y * share, -y, x, y, z]
+    smallest = torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    turned = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=direction.dtype, device=direction.device))
+    smallest = torch.where(opposite[..., None, None], turned, smallest)
+    angle = torch.as_tensor(in_plane_rad, dtype=direction.dtype, device=direction.device)
+    return rotation_about_z(angle) @ smallest
+
+
+def factor(rotation: Tensor) -> tuple[Tensor, Tensor]:
+    """Orientations (..., 3, 3) → beam directions d (..., 3) and in-plane angles ψ (...) in rad, −π to π."""
+    direction = rotation[..., 2, :]
+    in_plane = rotation @ from_direction(direction).mT
+    return direction, torch.atan2(in_plane[..., 1, 0], in_plane[..., 0, 0])
+
+
+def random_rotations(number: int, generator: torch.Generator) -> Tensor:
+    """(number, 3, 3) uniformly distributed: of quaternions uniform on their sphere (doi:10.1145/377939.377946)."""
+    normal = torch.randn(number, 4, generator=generator, dtype=torch.float64, device=generator.device)
+    w, x, y, z = (normal / normal.norm(dim=1, keepdim=True)).unbind(1)
+    rows = [
+        *(1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        *(2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        *(2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    ]
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def small_rotations(shape: tuple[int, ...], spread_deg: Tensor | float, generator: torch.Generator) -> Tensor:
+    """(*shape, 3, 3): rotations about x, y and z each by a normal angle of this standard deviation.
+
+    Args:
+        shape: of the batch.
+        spread_deg: degrees, broadcasts against the batch.
+        generator: the only source of randomness.
+    """
+    vectors = torch.randn(*shape, 3, generator=generator, dtype=torch.float64, device=generator.device)
+    spread = torch.as_tensor(spread_deg, dtype=torch.float64, device=vectors.device).deg2rad()
+    return rotation_from_vector(vectors * spread[..., None])
+
+
+def misorientation_deg(first: Tensor, second: Tensor, symmetry: Tensor) -> Tensor:
+    """The smallest angle of R1 S R2ᵀ over the symmetry's rotations S, degrees.
+
+    Args:
+        first, second: orientations (..., 3, 3) that broadcast against each other; for K answers of Q queries
+            (Q, 1, 3, 3) and (Q, K, 3, 3).
+        symmetry: (S, 3, 3) proper rotations of the Laue group.
+
+    Returns:
+        (...), 0 to 180.
+    """
+    between = second.double().mT @ first.double()
+    # trace(R1 S R2ᵀ) = Σ S_ij (R2ᵀ R1)_ji
+    trace = torch.einsum("sij,...ji->...s", symmetry.to(between), between).amax(dim=-1)
+    return torch.rad2deg(torch.arccos(((trace - 1) / 2).clamp(-1, 1)))
+
+
+def is_same_class(first: Tensor, second: Tensor, symmetry: Tensor, tolerance_deg: float) -> Tensor:
+    """Whether the misorientation, in-plane angle included, is at most a tolerance; arguments as for it."""
+    return misorientation_deg(first, second, symmetry) <= tolerance_deg
+
+
+def chance_of_class(symmetry: Tensor, tolerance_deg: float, answers: int = 1) -> float:
+    """Probability that one of so many random orientations lies in the class of a given one.
+
+    The rotations within an angle ω are the share (ω − sin ω) / π of all; the symmetry's images of a class do not
+    overlap while 2ω is below the smallest angle of the symmetry.
+
+    Raises:
+        ValueError: the tolerance is not positive, or so large that images overlap.
+    """
+    if not 0 < tolerance_deg < smallest_angle_deg(symmetry) / 2:
+        raise ValueError(f"tolerance_deg must be in (0, {smallest_angle_deg(symmetry) / 2:g}), not {tolerance_deg}")
+    omega = math.radians(tolerance_deg)
+    share = len(symmetry) * (omega - math.sin(omega)) / math.pi
+    return 1 - (1 - share) ** answers
+
+
+def smallest_angle_deg(symmetry: Tensor) -> float:
+    """Smallest angle of its rotations but the identity, degrees; 360 where there is no other."""
+    trace = symmetry.double().diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    others = trace[trace < 3 - 1e-6]
+    return float(torch.rad2deg(torch.arccos(((others.max() - 1) / 2).clamp(-1, 1)))) if len(others) else 360.0
+
+
+def reduced(rotation: Tensor, symmetry: Tensor) -> Tensor:
+    """The equivalent R S (..., 3, 3) of each orientation (..., 3, 3) whose beam direction lies in the zone."""
+    images = rotation[..., None, :, :] @ symmetry.to(rotation)  # (..., S, 3, 3)
+    best = (images[..., 2, :] @ _centre(symmetry).to(rotation)).argmax(dim=-1)
+    return images.gather(-3, best[..., None, None, None].expand(*best.shape, 1, 3, 3)).squeeze(-3)
+
+
+def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
+    """Whether beam directions (..., 3) lie in the fundamental zone of the proper rotations (S, 3, 3).
+
+    The zone is the 1/S of the sphere around its main axis, the one of the highest order (z where there is none): of all
+    equivalent directions that which is nearest to it and then nearest to a direction across.
+    """
+    centre = _centre(symmetry).to(direction)
+    images = symmetry.to(direction) @ centre  # dᵀ S c = (Sᵀ d)ᵀ c
+    return direction @ centre >= (direction @ images.T).amax(dim=-1) - 1e-12
+
+
+def _centre(symmetry: Tensor) -> Tensor:
+    """A direction (3,) that no rotation keeps, close to the main axis."""
+    matrices = symmetry.double().cpu()
+    trace = matrices.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    axis = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    turning = trace < 3 - 1e-6
+    if turning.any():
+        order = trace[turning].max()
+        axes = []
+        for matrix in matrices[turning & ((trace - order).abs() < 1e-3)]:
+            # The axis is what the rotation keeps; its sign is arbitrary, so +z, then +y, then +x.
+            values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+            kept = vectors[:, values.argmax()]
+            largest = next(i for i in (2, 1, 0) if kept[i].abs() > 1e-3)
+            axes.append(kept * kept[largest].sign())
+        axis = max(axes, key=lambda kept: [round(float(kept[i]), 3) for i in (2, 1, 0)])
+    across = torch.linalg.cross(axis, torch.tensor([0.36, 0.48, 0.80], dtype=torch.float64).roll(1))
+    across = torch.linalg.cross(across / across.norm(), axis)
+    centre = axis + 1e-3 * across + 1e-5 * torch.linalg.cross(axis, across)
+    return centre / centre.norm()
+
+
+def gallery_directions(number: int, symmetry: Tensor) -> Tensor:
+    """So many nearly uniform beam directions (number, 3) in the fundamental zone, the same at every call.
+
+    Those points of a Fibonacci lattice on the sphere (doi:10.1007/s11004-009-9257-x) that lie in the zone, the lattice
+    being the one nearest to number · S points of which exactly so many do.
+
+    Raises:
+        ValueError: the number is below one.
+    """
+    if number < 1:
+        raise ValueError(f"number must be at least 1, not {number}")
+    whole = number * len(symmetry)
+    steps = [sign * step for step in range(_TRIED) for sign in (1, -1)]
+    fewest = None
+    for total in (whole + step for step in steps if whole + step > 0):
+        points = fibonacci_sphere(total)
+        inside = points[in_zone(points, symmetry)]
+        if len(inside) == number:
+            return inside
+        if len(inside) > number and (fewest is None or len(inside) < len(fewest)):
+            fewest = inside
+    # No lattice fits exactly: leave some out, evenly.
+    if fewest is None:
+        points = fibonacci_sphere(whole + whole // 50 + 2 * len(symmetry) + 8)
+        fewest = points[in_zone(points, symmetry)]
+    return fewest[torch.linspace(0, len(fewest) - 1, number, dtype=torch.float64).round().long()]
+
+
+def fibonacci_sphere(number: int) -> Tensor:
+    """(number, 3) points of the Fibonacci lattice, from +z to −z."""
+    index = torch.arange(number, dtype=torch.float64)
+    z = 1 - (2 * index + 1) / number
+    radius = (1 - z * z).sqrt()
+    return torch.stack([radius * (index * _GOLDEN).cos(), radius * (index * _GOLDEN).sin(), z], dim=1)
+
+
+def nearest_direction(directions: Tensor, gallery: Tensor, symmetry: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each beam direction the nearest of a gallery, under the symmetry.
+
+    The angle is the floor of the misorientation that a perfect retriever with a free in-plane angle leaves: with any
+    in-plane angles, the smallest rotation between two orientations is by the angle between their beam directions.
+
+    Args:
+        directions: (Q, 3).
+        gallery: (G, 3).
+        symmetry: (S, 3, 3).
+
+    Returns:
+        index (Q,) int64 in the gallery, angle_deg (Q,).
+    """
+    index, angle = [], []
+    images = torch.einsum("gj,sij->sgi", gallery, symmetry.to(gallery))
+    for part in directions.split(max(1, _CHUNK // len(gallery))):
+        best, where = (part @ images[0].T).max(dim=1)
+        for image in images[1:]:
+            cosine, place = (part @ image.T).max(dim=1)
+            where = torch.where(cosine > best, place, where)
+            best = torch.maximum(best, cosine)
+        index.append(where)
+        angle.append(torch.rad2deg(torch.arccos(best.clamp(-1, 1))))
+    return torch.cat(index), torch.cat(angle)
+
+
+def gallery_floor_deg(gallery: Tensor, symmetry: Tensor, generator: torch.Generator, samples: int = 4000) -> Tensor:
+    """Angles (samples,) in degrees from random beam directions to the nearest of a gallery (G, 3)."""
+    random = torch.randn(samples, 3, generator=generator, dtype=torch.float64, device=generator.device)
+    random = random / random.norm(dim=1, keepdim=True)
+    return nearest_direction(random, gallery.to(random), symmetry)[1]

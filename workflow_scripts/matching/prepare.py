@@ -1,0 +1,50 @@
+"""Look at the user's patterns and crystal before anything is trained: what cannot be used ends here."""
+
+from pydantic import Field
+
+from workflow_scripts.matching.crystals import load
+from workflow_scripts.matching.own_data import layout
+from workflow_scripts.matching.own_matching import templates
+from workflow_scripts.matching.own_settings import Apply
+from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import write_json
+
+
+class Arguments(Apply):
+    """The entry of the configuration, and the grid on which the network works."""
+
+    diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
+
+
+def run(job: Job[Arguments]) -> None:
+    """Write what was found."""
+    arguments = job.arguments
+    found = layout(arguments, job.inputs["pattern_files"])
+    crystal = load(arguments.crystal)
+    made = templates(arguments.model_copy(update={"gallery": 50}), crystal, found, arguments.diffraction, "cpu")
+    report = {
+        "patterns": found.number,
+        "scan_shape": found.scan,
+        "side_px": found.side_px,
+        "center_px": found.center_px,
+        "circle_px": found.radius_px,
+        "electrons_in_a_pattern": found.electrons,
+        "crystal": {
+            "name": crystal.name,
+            "atoms": len(crystal.numbers),
+            "least_occupancy": float(crystal.occupancy.min()),
+            "laue_rotations": len(made.symmetry),
+        },
+    }
+    write_json(job.outputs["report"], report)
+
+
+if __name__ == "__main__":
+    Command(
+        run,
+        Arguments,
+        inputs={"pattern_files": "The scan (.npy, .h5), or the images in the order of their names."},
+        outputs={"report": "What was found in them (.json)."},
+        optional_inputs={"crystal_file": "The crystal (.cif), where one is named."},
+    ).main()

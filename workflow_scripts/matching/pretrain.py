@@ -1,0 +1,85 @@
+"""Contrastive pretraining of one arm's encoder without labels: momentum contrast of two views of a pattern."""
+
+from dataclasses import asdict
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
+from workflow_scripts.learning.training import HISTORY, train
+from workflow_scripts.learning.weights import on_cpu, save_weights
+from workflow_scripts.matching.model import describe_network, make_matcher
+from workflow_scripts.matching.momentum import encoder_state, momentum_contrast
+from workflow_scripts.matching.pattern_files import read_pairs, read_queries
+from workflow_scripts.matching.settings import Pretrain
+from workflow_scripts.matching.tasks import Lesson, Observer, PretrainTask, split_by_cells
+from workflow_scripts.matching.variants import ARMS, SHORT
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import write_rows
+from workflow_scripts.workflow.settings import Compute
+
+
+class Arguments(Pretrain, Compute):
+    """The settings of the stage, the arm, and on what it runs."""
+
+    variant: Literal[*ARMS] = Field(description="Arm of the study, or of its ablation.")
+    background_share: float = Field(ge=0, description="Electrons of the background for each in the spots.")
+    seed: int = Field(ge=0, description="Seed of the network's first weights, of shuffles, views and counts.")
+
+
+def pretrain(job: Job[Arguments]) -> None:
+    """Write both encoders with the pretrained weights and the history; one arm hands its first weights on.
+
+    Raises:
+        InputError: the arm's pretraining sees the test patterns, and they are not given.
+    """
+    arguments = job.arguments
+    variant = ARMS[arguments.variant]
+    if variant.pretraining_sees_test and "test" not in job.inputs:
+        raise InputError(f"--variant {arguments.variant} needs --test, which is missing")
+    lesson = Lesson(arguments.dose_min_e, arguments.dose_max_e, arguments.recipe_dose_e, arguments.background_share)
+    matcher = make_matcher(arguments.network, variant, arguments.seed)
+    history: list[dict[str, float]] = []
+    if arguments.variant != "without_pretraining":
+        relaunch_under_torchrun(arguments.gpus)
+        with leased_device(arguments.gpus) as device, process_group(device):
+            job.device = str(device)
+            pairs = read_pairs(job.inputs["shards"])
+            split = split_by_cells(torch.from_numpy(pairs.rotation), arguments.validation_patterns)
+            extra = torch.zeros(0, *pairs.calculated.shape[1:])
+            if variant.pretraining_sees_test:
+                extra = torch.from_numpy(read_queries(job.input("test")).counts)
+            observer = Observer(pairs, variant, lesson, device)
+            epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
+            trained = train(
+                momentum_contrast(matcher.observed, arguments, arguments.seed),
+                PretrainTask(observer, extra.to(device), variant, matcher.observed.encode, split, arguments.patterns),
+                arguments.model_copy(update={"epochs": epochs}),
+                seed=arguments.seed,
+                device=device,
+                precision=arguments.precision,
+                checkpoint_folder=job.checkpoint_folder,
+                label=f"pretraining {arguments.variant}",
+            )
+        history = trained.history
+        for encoder in (matcher.observed, matcher.calculated):
+            encoder.cpu().load_state_dict(encoder_state(trained.best))
+    about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(lesson)}
+    save_weights(on_cpu(matcher.state_dict()), job.outputs["weights"], about)
+    write_rows(job.outputs["history"], history, HISTORY)
+
+
+if __name__ == "__main__":
+    Command(
+        pretrain,
+        Arguments,
+        inputs={"shards": "Training files of the stage synthesize (.npz)."},
+        outputs={
+            "weights": "The weights that validate best (.safetensors).",
+            "history": "Losses of every epoch (.csv).",
+        },
+        optional_inputs={"test": "Test file of the stage synthesize (.npz), which the recipe's pretraining sees."},
+    ).main()

@@ -1,0 +1,106 @@
+"""From similarities to the best orientations of a pattern.
+
+Every estimator says how similar a pattern is to each of the gallery's directions turned by every in-plane angle: curves
+(Q, G, A) over the angle. What follows is the same for all: the in-plane angle between the samples, and answers that
+differ from each other.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.matching.orientations import rotation_about_z
+
+APART_DEG = 3.0  # two answers to one pattern differ by more, symmetry included
+_POOL = 12  # peaks looked at for every answer kept
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Beam directions of calculated patterns.
+
+    rotation: float32 (G, 3, 3), orientations at in-plane angle 0.
+    symmetry: float32 (S, 3, 3), proper rotations of the Laue group.
+    """
+
+    rotation: Tensor
+    symmetry: Tensor
+
+    @classmethod
+    def of(cls, rotation: np.ndarray, symmetry: np.ndarray, device: torch.device) -> "Gallery":
+        """From orientations (G, 3, 3) and the Laue group's proper rotations (S, 3, 3)."""
+        return cls(*(torch.from_numpy(part).float().to(device) for part in (rotation, symmetry)))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Best first: rotation (Q, K, 3, 3), score (Q, K), and index into the gallery (Q, K)."""
+
+    rotation: Tensor
+    score: Tensor
+    gallery_index: Tensor
+
+
+def best_answers(curves: Tensor, gallery: Gallery, candidates: int) -> Answers:
+    """The best orientations that differ by more than 3° from each other.
+
+    A direction may answer twice, once in each half turn: a pattern and its half turn are alike but for the curvature
+    of the Ewald sphere.
+
+    Args:
+        curves: (Q, G, A) similarities to direction g turned by a · 360°/A; A even.
+        gallery: its directions.
+        candidates: K; where fewer differ, the rest follow in the order of their scores.
+    """
+    angles = curves.shape[-1]
+    halves = curves.unflatten(-1, (2, angles // 2))
+    height, place = halves.max(dim=-1)  # (Q, G, 2)
+    _, peak = height.flatten(1).topk(min(candidates * _POOL, 2 * len(gallery.rotation)), dim=1)  # (Q, M)
+    index = peak // 2
+    sample = place.flatten(1).gather(1, peak) + (peak % 2) * (angles // 2)
+    score, offset = _parabola(_around(curves, index, sample, 1))
+    order = score.argsort(dim=1, descending=True, stable=True)
+    score, index = score.gather(1, order), index.gather(1, order)
+    angle = ((sample + offset) * (2 * math.pi / angles)).gather(1, order)
+    rotation = rotation_about_z(angle) @ gallery.rotation[index]
+    kept = _distinct(rotation, gallery.symmetry, min(candidates, index.shape[1]))
+    score, index = score.gather(1, kept), index.gather(1, kept)
+    rotation = rotation.gather(1, kept[..., None, None].expand(-1, -1, 3, 3))
+    return Answers(rotation, score, index)
+
+
+def _around(curves: Tensor, index: Tensor, sample: Tensor, reach: int) -> Tensor:
+    """Curves (Q, G, A) of the directions (Q, M) at the samples (Q, M) and `reach` to each side: (Q, M, 2 reach + 1)."""
+    steps = torch.arange(-reach, reach + 1, device=curves.device)
+    place = (sample[..., None] + steps) % curves.shape[-1]
+    flat = (index[..., None] * curves.shape[-1] + place).flatten(1)
+    return curves.flatten(1).gather(1, flat).view(place.shape)
+
+
+def _parabola(three: Tensor) -> tuple[Tensor, Tensor]:
+    """Height and offset, within ±1/2, of the vertex through three samples (…, 3)."""
+    below, top, above = three.unbind(-1)
+    bend = (2 * top - below - above).clamp_min(1e-12)
+    offset = ((above - below) / (2 * bend)).clamp(-0.5, 0.5)
+    return top + (above - below) * offset / 4, offset
+
+
+def _distinct(rotation: Tensor, symmetry: Tensor, count: int) -> Tensor:
+    """Which of the orientations (Q, M, 3, 3), best first, are kept (Q, count)."""
+    rows = torch.arange(len(rotation), device=rotation.device)
+    # 0 where a better answer is near, else larger the better; what is taken falls below what is near
+    rank = torch.arange(rotation.shape[1], 0, -1, device=rotation.device).repeat(len(rotation), 1).float()
+    near_trace = 1 + 2 * math.cos(math.radians(APART_DEG))
+    flat = rotation.flatten(2)
+    kept = []
+    for _ in range(count):
+        best = rank.argmax(dim=1)
+        kept.append(best)
+        equivalent = (rotation[rows, best][:, None] @ symmetry).flatten(2)  # (Q, S, 9)
+        near = (flat @ equivalent.mT).amax(dim=2) > near_trace
+        rank = torch.where(near & (rank > 0), rank - 2 * rotation.shape[1], rank)
+        rank[rows, best] = -math.inf
+    return torch.stack(kept, dim=1)

@@ -1,0 +1,263 @@
+"""What the networks are trained on: views of a pattern without labels, then pairs of observed and calculated patterns.
+
+Expected shares become counts at every step, so that no noise is seen twice. A view of the corrected arm has another
+dose, camera length and centre; the in-plane angle stays, since it is what is sought, and a joint turn of both views
+would change nothing that an equivariant network computes. Published: one dose, and two views that are turned, flipped,
+cropped, blurred and jittered apart.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workflow_scripts.matching.encoding import blurred
+from workflow_scripts.matching.losses import angular_contrast, contrast, cosine_embedding
+from workflow_scripts.matching.pattern_files import Pairs
+from workflow_scripts.matching.settings import LossSettings
+from workflow_scripts.matching.variants import Variant
+from workflow_scripts.matching.wasserstein import wasserstein
+
+_CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # of a view against the pattern as it was recorded
+_CELLS = 200  # of beam directions, whole ones of which validate
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How electrons are counted in training; kept in the metadata of the weights for the finetuning.
+
+    Attributes:
+        dose_min_e, dose_max_e: range of the electrons in the spots, even on a logarithmic scale.
+        recipe_dose_e: the one dose where the variant has one.
+        background_share: electrons of the background for each in the spots.
+    """
+
+    dose_min_e: float
+    dose_max_e: float
+    recipe_dose_e: float
+    background_share: float
+
+
+class Observer:
+    """Observed patterns of pairs, counted anew.
+
+    Args:
+        pairs: expected shares.
+        variant: `one_dose` takes the recipe's dose; it is also without the experiment's distortions: background and
+            spots of the file stay as they are, and views do not differ in camera length and centre.
+        lesson: doses.
+        device: where patterns are made.
+    """
+
+    def __init__(self, pairs: Pairs, variant: Variant, lesson: Lesson, device: torch.device) -> None:
+        self.calculated, self._spots, self._background = (
+            torch.from_numpy(part).float().to(device) for part in (pairs.calculated, pairs.spots, pairs.background)
+        )
+        self._variant, self._lesson, self._device = variant, lesson, device
+
+    def __len__(self) -> int:
+        return len(self.calculated)
+
+    def counts(self, indices: Tensor, generator: torch.Generator, moved: bool = False) -> Tensor:
+        """Counts (B, n, n) of pairs (B,); `moved`: camera length and centre differ from the recorded ones."""
+        rows = len(indices)
+        spots, background = self._spots[indices], self._background[indices]
+        share = torch.rand(rows, generator=generator, device=self._device)
+        low, high = self._lesson.dose_min_e, self._lesson.dose_max_e
+        if self._variant.one_dose:
+            low = high = self._lesson.recipe_dose_e
+        dose = low * (high / low) ** share
+        expected = dose[:, None, None] * (spots + self._lesson.background_share * background)
+        if moved and not self._variant.one_dose:
+            expected = _moved(expected, generator)
+        return torch.poisson(expected, generator=generator)
+
+
+class PretrainTask:
+    """Views of single patterns, for `momentum.MomentumContrast`; see `learning.training.Task`.
+
+    Args:
+        observer: the training files.
+        extra: further observed patterns (N, n, n) that join, counts: those of the test in the published arm, or none.
+        variant: which faults are present.
+        encode: what the network sees of patterns.
+        split: training rows, validation rows.
+        patterns: in an epoch.
+    """
+
+    def __init__(
+        self, observer: Observer, extra: Tensor, variant: Variant, encode, split: tuple[Tensor, Tensor], patterns: int
+    ) -> None:
+        self.n_samples = patterns
+        self._observer, self._extra, self._variant, self._encode = observer, extra, variant, encode
+        self._rows, self._validation = (rows.to(observer.calculated.device) for rows in split)
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """What the network sees of two views of patterns drawn anew: (B, …) each."""
+        return self._draw(self._rows, len(indices), generator, self._extra)
+
+    def _draw(self, rows: Tensor, count: int, generator: torch.Generator, extra: Tensor) -> tuple[Tensor, Tensor]:
+        device = rows.device
+        # Of the files' patterns half are observed and half calculated, as the recipe mixes them
+        total = 2 * len(rows) + len(extra)
+        drawn = torch.randint(total, (count,), generator=generator, device=device)
+        row = rows[drawn % len(rows)]
+        is_calculated = ((drawn >= len(rows)) & (drawn < 2 * len(rows)))[:, None, None]
+        is_extra = drawn >= 2 * len(rows)
+        views = []
+        for _ in range(2):
+            view = self._observer.counts(row, generator, moved=True)
+            view = torch.where(
+                is_calculated, _as_counts(self._observer.calculated[row], view, self._variant, generator), view
+            )
+            if len(extra):
+                view = torch.where(is_extra[:, None, None], extra[(drawn - 2 * len(rows)).clamp_min(0)], view)
+            if self._variant.turned_apart:
+                view = _apart(view, generator)
+            views.append(self._encode(normalised(view) if self._variant.normalised_in_pretraining_only else view))
+        return views[0], views[1]
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Contrast of each pattern's views against the queue."""
+        return model(*batch)
+
+    def validate(self, model: nn.Module) -> float:
+        """The same of patterns kept for it, drawn equally every time."""
+        generator = torch.Generator(self._validation.device).manual_seed(0)
+        none = self._extra[:0]
+        return float(model(*self._draw(self._validation, len(self._validation), generator, none)))
+
+
+class FinetuneTask:
+    """Pairs of an observed and a calculated pattern of one orientation; see `learning.training.Task`.
+
+    Args:
+        observer: the training files.
+        variant: which faults are present.
+        loss: what is added to the contrast.
+        encode: what the network sees of patterns.
+        split: training rows, validation rows.
+        pairs: in an epoch.
+        seed: of the random directions.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        variant: Variant,
+        loss: LossSettings,
+        encode,
+        split: tuple[Tensor, Tensor],
+        pairs: int,
+        seed: int = 0,
+    ) -> None:
+        self.n_samples = pairs
+        self._observer, self._variant, self._settings, self._encode = observer, variant, loss, encode
+        self._rows, self._validation = (rows.to(observer.calculated.device) for rows in split)
+        self._directions = torch.Generator(self._rows.device).manual_seed(seed)
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network sees of observed and calculated patterns (B, …), and a seed for every row (B,)."""
+        drawn = torch.randint(len(self._rows), (len(indices),), generator=generator, device=self._rows.device)
+        return self._pairs(self._rows[drawn], generator)
+
+    def _pairs(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        observed = self._encode(self._observer.counts(rows, generator))
+        seeds = torch.randint(2**31, (len(rows),), generator=generator, device=rows.device)
+        return observed, self._encode(self._observer.calculated[rows]), seeds
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Contrast of the features, and at the asked stage the cosine and the Wasserstein term."""
+        observed, calculated, seeds = batch
+        found, stages, expected, expected_stages, sharpness = model(observed, calculated)
+        if found.ndim == 3:
+            from workflow_scripts.matching.model import correlations
+
+            total = angular_contrast(sharpness * correlations(found, expected)).mean()
+        else:
+            total = contrast(sharpness * (found.float() @ expected.float().T)).mean()
+        settings = self._settings
+        stage = min(settings.stage, len(stages) - 1)
+        if settings.cosine_weight > 0:
+            total = total + settings.cosine_weight * cosine_embedding(stages[stage], expected_stages[stage]).mean()
+        if settings.wasserstein != "none" and settings.wasserstein_weight > 0:
+            sets = stages[stage], expected_stages[stage]
+            if self._variant.stage_ignored:
+                sets = found, expected
+            self._directions.manual_seed(int(seeds[0]))
+            distance = wasserstein(
+                settings.wasserstein, *sets, settings.projections, self._directions, self._variant.max_sliced_paired
+            )
+            total = total + settings.wasserstein_weight * distance
+        return total
+
+    def validate(self, model: nn.Module) -> float:
+        """The loss of pairs of cells kept for it, with the same counts every time."""
+        generator = torch.Generator(self._validation.device).manual_seed(0)
+        return float(self.loss(model, self._pairs(self._validation, generator)))
+
+
+def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
+    """Rows for training and about `validation` rows (at most a third) of whole cells of beam directions.
+
+    Directions are folded as all axes of a cube are, since equivalent ones must not be parted.
+
+    Args: rotation: (P, 3, 3).
+    """
+    folded = rotation[:, 2].abs().sort(dim=1).values
+    centres = functional.normalize(torch.rand(_CELLS, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    cell = (folded.float() @ centres.sort(dim=1).values.T).argmax(dim=1)
+    size = torch.bincount(cell, minlength=_CELLS)
+    wanted = min(validation, len(rotation) // 3)
+    chosen = (size.cumsum(0) - size < wanted)[cell]
+    return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0][:wanted]
+
+
+def _as_counts(calculated: Tensor, observed: Tensor, variant: Variant, generator: torch.Generator) -> Tensor:
+    """Calculated patterns with as many electrons as the observed have; without noise, as the gallery is."""
+    return calculated * observed.sum(dim=(1, 2), keepdim=True)
+
+
+def normalised(patterns: Tensor) -> Tensor:
+    """Mean 0 and variance 1 of every pattern."""
+    centred = patterns - patterns.mean(dim=(1, 2), keepdim=True)
+    return centred / centred.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)
+
+
+def _warped(patterns: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
+    """Patterns (B, n, n) read at matrix (B, 2, 2) times the place from the centre plus offset (B, 2), px [x, y]."""
+    n = patterns.shape[-1]
+    axis = torch.arange(n, device=patterns.device, dtype=patterns.dtype) - (n - 1) / 2
+    place = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (n, n, 2) x before y
+    read = torch.einsum("bij,yxj->byxi", matrix, place) + offset[:, None, None]
+    return functional.grid_sample(patterns[:, None], 2 * read / (n - 1), align_corners=True)[:, 0]
+
+
+def _moved(expected: Tensor, generator: torch.Generator) -> Tensor:
+    """Another camera length and centre, before electrons are counted."""
+    rows, device = len(expected), expected.device
+    scale = 1 + _CAMERA_LENGTH * (2 * torch.rand(rows, generator=generator, device=device) - 1)
+    offset = _CENTRE_PX * torch.randn(rows, 2, generator=generator, device=device)
+    return _warped(expected, scale[:, None, None] * torch.eye(2, device=device), offset).clamp_min(0)
+
+
+def _apart(patterns: Tensor, generator: torch.Generator) -> Tensor:
+    """The recipe's views: turn, flip, crop, blur and jitter, each drawn alone."""
+    rows, device = len(patterns), patterns.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(rows, generator=generator, device=device)
+
+    angle, zoom = uniform(0, 2 * math.pi), uniform(0.7, 1.0)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    c, s = zoom * angle.cos(), zoom * angle.sin()
+    matrix = torch.stack([flip * c, -s, flip * s, c], dim=1).view(-1, 2, 2)
+    reach = (1 - zoom)[:, None] * patterns.shape[-1] / 4
+    offset = reach * torch.stack([uniform(-1, 1), uniform(-1, 1)], dim=1)
+    view = _warped(patterns, matrix, offset)
+    view = torch.where((uniform(0, 1) < 0.5)[:, None, None], blurred(view, 1.0), view)
+    noise = torch.randn(view.shape, generator=generator, device=device)
+    spread = view.flatten(1).std(dim=1)[:, None, None]
+    return view * uniform(0.6, 1.4)[:, None, None] + 0.05 * spread * noise
