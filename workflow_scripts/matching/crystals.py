@@ -1,38 +1,22 @@
 """Crystals: three built-in ones, and any from a .cif; what is wrong with a file is one sentence."""
 
-import contextlib
-import io
 import math
-import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from ase.geometry import cellpar_to_cell
-from ase.io.cif import CIFBlock, parse_cif
+from ase.io.cif import CIFBlock
 from ase.spacegroup import Spacegroup
-from ase.spacegroup.spacegroup import SpacegroupError, parse_sitesym
+from ase.spacegroup.spacegroup import parse_sitesym
 
+from workflow_scripts.optics import cif_files
 from workflow_scripts.workflow.errors import InputError
 
 # Where no measured value is at hand: B in Å², of the order of most oxides at room temperature, and of soft crystals
 # of molecules or chains (those that hold both carbon and hydrogen).
 DEFAULT_DEBYE_WALLER_A2, SOFT_DEBYE_WALLER_A2 = 0.5, 4.0
-_LARGEST_FILE_BYTES = 20 * 2**20
-_MOST_ATOMS = 20_000
-_HEAVIEST = 103  # the last element whose scattering factors are known
-_CELL_SIDES_A = (1.0, 500.0)
-_SMALLEST_ATOM_A3 = 2.0
-_CLOSEST_A = 0.3
-# Images of a site under symmetry that lie closer than this are one atom: the coordinates are rounded.
-_ONE_SITE_A = 0.1
-_OPERATIONS = (
-    "_space_group_symop_operation_xyz",
-    "_space_group_symop.operation_xyz",
-    "_symmetry_equiv_pos_as_xyz",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,40 +156,25 @@ def read_crystal(path: Path) -> Crystal:
         raise InputError(f"{path}: there is no such file; correct the path")
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
+            content = file.read(cif_files.LARGEST_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy the file again") from None
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise InputError(f"{path}: found more than {_LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal")
+    if len(content) > cif_files.LARGEST_FILE_BYTES:
+        raise InputError(
+            f"{path}: found more than {cif_files.LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal"
+        )
     if not content.strip():
         raise InputError(f"{path}: the file is empty; export the structure again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # the reader warns where it leaves something out
-            return _from_blocks(list(parse_cif(io.BytesIO(content))), path)
-    except InputError:
-        raise
-    except Exception as error:  # the reader raises whatever it likes
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path}: not a whole .cif file ({reason}); export the structure again") from None
+        return _of_file(content, path)
+    except cif_files.StructureError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
-def _from_blocks(blocks: list[CIFBlock], path: Path) -> Crystal:
-    with_atoms = [block for block in blocks if "_atom_site_fract_x" in block]
-    if not with_atoms:
-        raise InputError(f"{path}: found no atoms, expected a loop of _atom_site_fract_x, y and z; export it again")
-    if len(with_atoms) > 1:
-        raise InputError(f"{path}: found {len(with_atoms)} structures, expected one; keep one data block in the file")
-    block = with_atoms[0]
-    sites = _numbers([_column(block, f"_atom_site_fract_{axis}") for axis in "xyz"], "coordinates", path).T
-    if not len(sites):
-        raise InputError(f"{path}: found no atoms in its loop of sites; complete the list of atoms")
-    symbols = _symbols(block, path)
-    if len(sites) != len(symbols):
-        raise InputError(
-            f"{path}: found {len(symbols)} elements for {len(sites)} positions; complete the list of atoms"
-        )
-    lattice_a = _cell(block, path)
+def _of_file(content: bytes, path: Path) -> Crystal:
+    block = cif_files.structure_block(content)
+    symbols, sites = cif_files.sites(block)
+    lattice_a = cif_files.cell(block)
     occupancy = _optional(block, "_atom_site_occupancy", np.ones(len(sites)), path)
     if occupancy.min() < 0 or occupancy.max() > 1.001:
         wrong = occupancy[(occupancy < 0) | (occupancy > 1.001)][0]
@@ -219,9 +188,8 @@ def _from_blocks(blocks: list[CIFBlock], path: Path) -> Crystal:
             f"{path}: found Debye–Waller factors B of {factors.min():.3g} to {factors.max():.3g} Å², "
             "expected 0 to 100 Å²; correct them or their unit"
         )
-    operations = _operations(block, lattice_a, path)
-    if len(operations[0]) * len(sites) > 10 * _MOST_ATOMS:
-        raise InputError(f"{path}: found {len(sites)} sites and {len(operations[0])} operations; cut out one cell")
+    operations = cif_files.operations(block, lattice_a)
+    cif_files.check_count(len(sites), len(operations[0]))
     found = _expanded(path.stem, lattice_a, symbols, sites, occupancy, factors, operations)
     _check(found, path)
     return found
@@ -243,7 +211,7 @@ def _expanded(
     for symbol, site, share, factor in zip(symbols, sites, occupancy, debye_waller_a2, strict=True):
         if share <= 0:
             continue
-        images = _distinct((rotations @ site + translations) % 1.0, lattice_a)
+        images = cif_files.distinct((rotations @ site + translations) % 1.0, lattice_a)
         for image in images:
             same = _close(np.array(places).reshape(-1, 3), image, lattice_a)
             same = [atom for atom in same if atoms[atom][0] == atomic_numbers[symbol]]
@@ -267,109 +235,18 @@ def _expanded(
 def _close(places: np.ndarray, image: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
     """Indices of the places (P, 3) within the size of one site around an image (3,)."""
     apart = places - image
-    return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < _ONE_SITE_A)
-
-
-def _distinct(images: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
-    """Of the images (n, 3) of a site, the middle of each group that rounding alone sets apart: on the very axis."""
-    apart = images[None] - images[:, None]  # (n, n, 3)
-    apart -= apart.round()
-    close = np.linalg.norm(apart @ lattice_a, axis=-1) < _ONE_SITE_A
-    middles = images + (apart * close[..., None]).sum(axis=1) / close.sum(axis=1, keepdims=True)
-    return middles[close.argmax(axis=1) == np.arange(len(images))]
-
-
-def _column(block: CIFBlock, tag: str) -> list:
-    values = block.get(tag, [])
-    return values if isinstance(values, list) else [values]
-
-
-def _numbers(values: list, what: str, path: Path) -> np.ndarray:
-    try:
-        numbers = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        numbers = np.array([math.nan])
-    if not np.isfinite(numbers).all():
-        raise InputError(f"{path}: found {what} that are no finite numbers; complete the file")
-    return numbers
+    return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < cif_files.ONE_SITE_A)
 
 
 def _optional(block: CIFBlock, tag: str, default: np.ndarray, path: Path) -> np.ndarray:
     """A column of numbers (S,); the default where it is absent or has none."""
-    values = _column(block, tag)
+    values = cif_files.column(block, tag)
     if not values:
         return default
     if len(values) != len(default):
         raise InputError(f"{path}: found {len(values)} values of {tag} for {len(default)} sites; complete the list")
     filled = [other if value in (".", "?") else value for value, other in zip(values, default, strict=True)]
-    return _numbers(filled, f"values of {tag}", path)
-
-
-def _symbols(block: CIFBlock, path: Path) -> list[str]:
-    """Elements from types such as Ga3+ or, where there are none, from labels such as SrA or O12."""
-    symbols = []
-    for text in _column(block, "_atom_site_type_symbol") or _column(block, "_atom_site_label"):
-        match = re.match(r"[A-Z][a-z]?", str(text))
-        symbol = {"D": "H", "T": "H"}.get(match[0], match[0]) if match else str(text)
-        if not 1 <= atomic_numbers.get(symbol, 0) <= _HEAVIEST:
-            raise InputError(f"{path}: found the atom {text!r}, expected an element; name it in _atom_site_type_symbol")
-        symbols.append(symbol)
-    return symbols
-
-
-def _cell(block: CIFBlock, path: Path) -> np.ndarray:
-    parameters = block.get_cellpar()
-    if parameters is None:
-        raise InputError(f"{path}: found no cell, expected _cell_length_a to _cell_angle_gamma; complete the file")
-    parameters = _numbers(parameters, "cell parameters", path)
-    sides, cosines = parameters[:3], np.cos(np.deg2rad(parameters[3:]))
-    if sides.min() < _CELL_SIDES_A[0] or sides.max() > _CELL_SIDES_A[1]:
-        raise InputError(
-            f"{path}: found a cell of {sides[0]:.3g} × {sides[1]:.3g} × {sides[2]:.3g} Å, "
-            f"expected sides of {_CELL_SIDES_A[0]:g} to {_CELL_SIDES_A[1]:g} Å; correct the cell or its unit"
-        )
-    # The squared volume of a cell with sides of 1.
-    squared = 1 - (cosines**2).sum() + 2 * cosines.prod()
-    if parameters[3:].min() <= 0 or parameters[3:].max() >= 180 or squared < 0.01:
-        angles = ", ".join(f"{angle:g}" for angle in parameters[3:])
-        raise InputError(f"{path}: found the cell angles {angles}°, which no cell has; correct the cell")
-    return np.asarray(cellpar_to_cell(parameters))
-
-
-def _operations(block: CIFBlock, lattice_a: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 3, 3) rotations and (n, 3) translations: those that the file lists, else those of its space group."""
-    for tag in _OPERATIONS:
-        if listed := _column(block, tag):
-            return parse_sitesym([str(operation).strip("'\" ") for operation in listed])
-    name = block.get("_space_group_name_h-m_alt", block.get("_symmetry_space_group_name_h-m"))
-    number = block.get("_space_group_it_number", block.get("_symmetry_int_tables_number"))
-    if name is None and number is None:
-        return np.eye(3, dtype=int)[None], np.zeros((1, 3))
-    short, _, origin = str(name).strip("'\" ").replace("_", "").partition(":")
-    words = short.split()
-    if len(words) == 4 and words[1] == words[3] == "1":  # P 1 21/c 1
-        words = [words[0], words[2]]
-    groups = _settings(" ".join(words)) or _settings(int(number) if str(number).isdigit() else 0)
-    if len(groups) == 2 and groups[0].lattice == "R":
-        cosine = lattice_a[0] @ lattice_a[1] / np.linalg.norm(lattice_a[0]) / np.linalg.norm(lattice_a[1])
-        return groups[0 if abs(cosine + 0.5) < 0.02 else 1].get_op()  # hexagonal axes show in their angle of 120°
-    if len(groups) == 2 and origin in ("1", "2"):
-        return groups[int(origin) - 1].get_op()
-    if len(groups) != 1:
-        raise InputError(
-            f"{path}: found the space group {name or number}, which is {'ambiguous' if groups else 'not known'}; "
-            f"list its operations in {_OPERATIONS[0]}"
-        )
-    return groups[0].get_op()
-
-
-def _settings(group: str | int) -> list[Spacegroup]:
-    """The settings in which a group of this name or number is known."""
-    found = []
-    for setting in (1, 2):
-        with contextlib.suppress(SpacegroupError):
-            found.append(Spacegroup(group, setting))
-    return found
+    return cif_files.numbers(filled, f"values of {tag}")
 
 
 def _check(found: Crystal, path: Path) -> None:
@@ -381,19 +258,19 @@ def _check(found: Crystal, path: Path) -> None:
     atoms = len(found.numbers)
     if not atoms:
         raise InputError(f"{path}: found no atoms that occupy their sites; correct the occupancies")
-    if atoms > _MOST_ATOMS:
-        raise InputError(f"{path}: found {atoms} atoms, expected at most {_MOST_ATOMS}; cut out one cell")
+    if atoms > cif_files.MOST_ATOMS:
+        raise InputError(f"{path}: found {atoms} atoms, expected at most {cif_files.MOST_ATOMS}; cut out one cell")
     filled = float(found.occupancy.sum())
-    if found.volume_a3 < _SMALLEST_ATOM_A3 * filled:
+    if found.volume_a3 < cif_files.SMALLEST_ATOM_A3 * filled:
         raise InputError(
             f"{path}: found {filled:g} atoms in a cell of {found.volume_a3:.3g} Å³, "
-            f"expected at least {_SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
+            f"expected at least {cif_files.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
         )
     for atom, place in enumerate(found.fractional):
         apart = found.fractional - place
-        close = np.linalg.norm((apart - apart.round()) @ found.lattice_a, axis=-1) < _CLOSEST_A
+        close = np.linalg.norm((apart - apart.round()) @ found.lattice_a, axis=-1) < cif_files.CLOSEST_A
         if (total := float(found.occupancy[close].sum())) > 1.02:
             raise InputError(
-                f"{path}: found atoms within {_CLOSEST_A} Å of {found.symbols[atom]} whose occupancies add up to "
-                f"{total:.3g}, expected at most 1; remove doubled atoms or give partial occupancies"
+                f"{path}: found atoms within {cif_files.CLOSEST_A} Å of {found.symbols[atom]} whose occupancies add up "
+                f"to {total:.3g}, expected at most 1; remove doubled atoms or give partial occupancies"
             )
