@@ -1,15 +1,19 @@
 """What real detectors and few patterns do to the user's data, and the conventions of the table."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from skimage.io import imsave
 
 from tests.matching import own_patterns
 from workflow_scripts.matching.orientations import factor, from_direction, misorientation_deg
 from workflow_scripts.matching.own_data import batches, hot_pixels, layout, symmetric_center
 from workflow_scripts.matching.own_output import write_table
+from workflow_scripts.matching.own_settings import pattern_files
 from workflow_scripts.workflow.errors import InputError
 
 HOT = ((3, 50), (41, 9), (42, 9))
@@ -85,3 +89,72 @@ def test_the_table_holds_bunges_angles_and_one_orientation_in_three_forms(tmp_pa
         _, in_plane = factor(torch.from_numpy(true))
         again = from_direction(beam / beam.norm(), in_plane)
         assert float(misorientation_deg(again, torch.from_numpy(true), torch.eye(3)[None])) < 0.01
+
+
+def images(folder, kind=np.uint16, number=12, name="p{}.tif"):
+    """The scan as images."""
+    for place, image in enumerate(own_patterns.counts().reshape(-1, 56, 60)[:number]):
+        tifffile.imwrite(folder / name.format(place), image.astype(kind))
+
+
+def looked_at(folder, **changes):
+    return layout(own_patterns.settings(str(folder), **changes), [Path(path) for path in pattern_files(str(folder))])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float16, np.float32, np.float64])
+def test_images_of_any_type_are_read(tmp_path, kind):
+    images(tmp_path, kind)
+    assert looked_at(tmp_path).electrons == pytest.approx(25875, rel=0.01)
+
+
+def test_images_come_in_the_order_of_their_numbers_without_hidden_files(tmp_path):
+    images(tmp_path)
+    (tmp_path / "._p0.tif").write_bytes(b"what macOS leaves")
+    assert [Path(path).name for path in pattern_files(str(tmp_path))] == [f"p{number}.tif" for number in range(12)]
+    assert looked_at(tmp_path).number == 12
+
+
+def test_opacity_is_left_out_of_a_grey_image(tmp_path):
+    for place, image in enumerate(own_patterns.counts().reshape(-1, 56, 60)):
+        grey = np.minimum(image, 255).astype(np.uint8)
+        imsave(tmp_path / f"{place}.png", np.dstack([grey, np.full_like(grey, 255)]), check_contrast=False)
+    assert looked_at(tmp_path).center_px == pytest.approx(own_patterns.CENTER, abs=1.0)
+
+
+def with_a_bad_one(folder, value):
+    images(folder, np.float32)
+    bad = own_patterns.counts()[1, 0].astype(np.float32)
+    bad[3, 3] = value
+    tifffile.imwrite(folder / "p4.tif", bad)
+
+
+MISTAKES = {
+    "not a number": (lambda f: with_a_bad_one(f, np.nan), {}, "pattern 4 holds values that are not finite"),
+    "negative": (lambda f: with_a_bad_one(f, -2), {}, "pattern 4 holds the negative count -2"),
+    "pages": (
+        lambda f: tifffile.imwrite(f / "p.tif", np.ones((12, 40, 40), np.uint16)),
+        {},
+        "p.tif: holds 12 pages, expected one image in each file; save the stack as .npy or .h5",
+    ),
+    "complex": (lambda f: images(f, np.complex64), {}, "p0.tif: holds complex64"),
+    "constant": (
+        lambda f: [tifffile.imwrite(f / f"{k}.tif", np.ones((40, 40), np.uint8)) for k in range(10)],
+        {},
+        "hold the same value everywhere",
+    ),
+    "offset": (images, {"offset": 500.0}, "check offset and beam_stop_px"),
+    "number": (images, {"scan_shape": [5, 5]}, "holds 12 patterns, but scan_shape [5, 5] wants 25"),
+    "no folder": (lambda f: f.rmdir(), {}, "there is no folder or file"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_in_images_is_one_sentence(tmp_path, kind):
+    make, changes, words = MISTAKES[kind]
+    folder = tmp_path / "own"
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(InputError) as caught:
+        looked_at(folder, **changes)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import label, maximum_filter, median_filter
 from scipy.signal import fftconvolve
 from skimage.io import imread
+from tifffile import TiffFile
 from torch import Tensor
 from torch.nn import functional
 
@@ -71,18 +72,30 @@ class ImageFolder:
 
 
 def _image(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"patterns: there is no folder or file {path}; correct the path")
     try:
-        image = imread(path)
+        pages, image = _pages(path), imread(path)
     except Exception as error:  # of several libraries
         raise InputError(f"{path}: cannot be read as an image ({type(error).__name__}); export it again") from None
-    if image.ndim == 3 and image.shape[-1] in (3, 4):
-        channels = image[..., :3]
+    if pages > 1:
+        raise InputError(f"{path}: holds {pages} pages, expected one image in each file; save the stack as .npy or .h5")
+    if image.ndim == 3 and image.shape[-1] in (2, 3, 4):
+        channels = image[..., : 1 if image.shape[-1] == 2 else 3]  # and opacity
         if (channels != channels[..., :1]).any():
             raise InputError(f"{path}: is a colour image; a pattern has one value in each pixel: export it in grey")
         image = image[..., 0]
     if image.ndim != 2 or image.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {image.dtype} of the shape {image.shape}, expected one grey image (H, W)")
     return image
+
+
+def _pages(path: Path) -> int:
+    """Pages of an image file."""
+    if path.suffix.lower() == ".png":
+        return 1
+    with TiffFile(path) as file:
+        return len(file.pages)
 
 
 @contextmanager
@@ -114,6 +127,8 @@ def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
             raise InputError(f"{where}: patterns are {height} × {width} px, expected {SMALLEST_PX} a side or more")
         mean = (mean_pattern(stack, where) - settings.offset) / settings.counts_per_electron
         number = int(np.prod(stack.shape[:-2]))
+    if settings.center_px is None and np.ptp(mean) == 0:
+        raise InputError(f"{where}: hold the same value everywhere; export them again")
     if settings.center_px is None and number < FEWEST:
         raise InputError(
             f"center_px: {number} patterns are too few to find the unscattered beam by symmetry, expected {FEWEST} or"
