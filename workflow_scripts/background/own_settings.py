@@ -1,12 +1,12 @@
 """Settings of one entry of apply.background: the user's own tiles, and the files that it names."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.names import natural
 from workflow_scripts.workflow.settings import Settings
 
 IMAGES = (".tif", ".tiff", ".xrm", ".txrm")
@@ -114,9 +114,4 @@ def image_files(path: Path | str, what: str) -> list[Path]:
     ]
     if not found:
         raise InputError(f"{what}: the folder {path} holds no .tif, .tiff, .xrm or .txrm; correct the path")
-    return sorted(found, key=lambda file: (_natural(file.name), file.name))
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    parts = re.split(r"([0-9]+)", name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return sorted(found, key=lambda file: natural(file.name))

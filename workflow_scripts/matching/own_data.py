@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import label, maximum_filter, median_filter
 from scipy.signal import fftconvolve
 from skimage.io import imread
+from tifffile import TiffFile
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +22,10 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.own_files import chunks, opened
 
 SMALLEST_PX = 16
+FEWEST = 10  # patterns whose mean is symmetric enough to tell the centre
+# A hot pixel has so many times what is around it, and so many electrons more in the whole scan
+_HOT, _HOT_E = 30.0, 50.0
+_HOT_TOGETHER = 3  # no more of them touch
 _CENTRAL_SHARE, _CENTRAL_PX = 0.25, 0.03  # more of the electrons than that within so much of the side: the beam is seen
 
 
@@ -30,6 +36,7 @@ class Layout:
     number: patterns. scan: rows and columns, or None. side_px: smaller side of a pattern.
     center_px: [y, x] of the unscattered beam. radius_px: of the largest circle around it inside the pattern.
     electrons: mean of a pattern, outside of what is left out.
+    hot: [y, x] of hot pixels, which take the median of their neighbours.
     """
 
     number: int
@@ -38,6 +45,7 @@ class Layout:
     center_px: tuple[float, float]
     radius_px: float
     electrons: float
+    hot: tuple[tuple[int, int], ...]
 
 
 class ImageFolder:
@@ -64,18 +72,30 @@ class ImageFolder:
 
 
 def _image(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"patterns: there is no folder or file {path}; correct the path")
     try:
-        image = imread(path)
+        pages, image = _pages(path), imread(path)
     except Exception as error:  # of several libraries
         raise InputError(f"{path}: cannot be read as an image ({type(error).__name__}); export it again") from None
-    if image.ndim == 3 and image.shape[-1] in (3, 4):
-        channels = image[..., :3]
+    if pages > 1:
+        raise InputError(f"{path}: holds {pages} pages, expected one image in each file; save the stack as .npy or .h5")
+    if image.ndim == 3 and image.shape[-1] in (2, 3, 4):
+        channels = image[..., : 1 if image.shape[-1] == 2 else 3]  # and opacity
         if (channels != channels[..., :1]).any():
             raise InputError(f"{path}: is a colour image; a pattern has one value in each pixel: export it in grey")
         image = image[..., 0]
     if image.ndim != 2 or image.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {image.dtype} of the shape {image.shape}, expected one grey image (H, W)")
     return image
+
+
+def _pages(path: Path) -> int:
+    """Pages of an image file."""
+    if path.suffix.lower() == ".png":
+        return 1
+    with TiffFile(path) as file:
+        return len(file.pages)
 
 
 @contextmanager
@@ -107,6 +127,15 @@ def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
             raise InputError(f"{where}: patterns are {height} × {width} px, expected {SMALLEST_PX} a side or more")
         mean = (mean_pattern(stack, where) - settings.offset) / settings.counts_per_electron
         number = int(np.prod(stack.shape[:-2]))
+    if settings.center_px is None and np.ptp(mean) == 0:
+        raise InputError(f"{where}: hold the same value everywhere; export them again")
+    if settings.center_px is None and number < FEWEST:
+        raise InputError(
+            f"center_px: {number} patterns are too few to find the unscattered beam by symmetry, expected {FEWEST} or"
+            " more; set center_px"
+        )
+    hot = hot_pixels(mean, number)
+    mean = without_hot(torch.from_numpy(mean)[None], hot)[0].numpy()
     center = settings.center_px or symmetric_center(mean)
     radius = min(center[0], center[1], height - 1 - center[0], width - 1 - center[1])
     if radius < SMALLEST_PX / 2:
@@ -127,13 +156,48 @@ def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
             f"beam_stop_px: {central / total:.0%} of the electrons lie around the centre [{center[0]:.1f},"
             f" {center[1]:.1f}]: the unscattered beam is seen; set beam_stop_px to the radius of its disc"
         )
-    return Layout(number, scan, min(height, width), tuple(map(float, center)), float(radius), float(total))
+    return Layout(number, scan, min(height, width), tuple(map(float, center)), float(radius), float(total), hot)
+
+
+def hot_pixels(mean: np.ndarray, number: int) -> tuple[tuple[int, int], ...]:
+    """[y, x] of one to three pixels together that are far brighter than those around, in the mean (H, W) of patterns.
+
+    A spot is never so sharp: even where its standard deviation is half a pixel, each of its pixels has at most 8 times
+    the median of its neighbours.
+    """
+    neighbours = np.ones((3, 3), bool)
+    neighbours[1, 1] = False
+    around = np.maximum(median_filter(mean, footprint=neighbours, mode="mirror"), max(np.median(mean), 0.0))
+    flank = mean < maximum_filter(mean, size=3, mode="mirror") / 10  # of a sharp spot
+    hot = ~flank & (mean > _HOT * around) & (number * (mean - around) > _HOT_E)
+    together, _ = label(hot, np.ones((3, 3)))
+    hot &= np.bincount(together.ravel())[together] <= _HOT_TOGETHER
+    return tuple((int(y), int(x)) for y, x in zip(*np.nonzero(hot), strict=True))
+
+
+def without_hot(patterns: Tensor, hot: tuple[tuple[int, int], ...]) -> Tensor:
+    """Patterns (N, H, W) whose hot pixels have the median of those neighbours that are not hot, or 0."""
+    if not hot:
+        return patterns
+    filled, taken = patterns.clone(), set(hot)
+    height, width = patterns.shape[1:]
+    for y, x in hot:
+        around = [
+            (row, column)
+            for row in range(max(y - 1, 0), min(y + 2, height))
+            for column in range(max(x - 1, 0), min(x + 2, width))
+            if (row, column) not in taken
+        ]
+        rows, columns = ([place[axis] for place in around] for axis in (0, 1))
+        filled[:, y, x] = patterns[:, rows, columns].median(dim=1).values if around else 0.0
+    return filled
 
 
 def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
     """The point [y, x] about which a pattern (H, W) is most symmetric: half the place of its self-convolution's peak.
 
-    Friedel's law makes the mean of many patterns symmetric; a beam stop takes nothing from that.
+    Friedel's law makes the mean of many orientations symmetric; a beam stop takes nothing from that. One orientation
+    alone need not be: its strong spots lie on one side.
     """
     level = np.sqrt(np.clip(mean - np.median(mean), 0, None))
     found = fftconvolve(level, level)
@@ -150,7 +214,7 @@ def batches(settings: Apply, paths: Sequence[Path], found: Layout, side_px: int)
     with opened_patterns(settings, paths) as stack:
         for _, part in chunks(stack, where):
             patterns = torch.from_numpy(part.reshape(-1, *stack.shape[-2:])).float()
-            patterns = (patterns - settings.offset) / settings.counts_per_electron
+            patterns = without_hot((patterns - settings.offset) / settings.counts_per_electron, found.hot)
             yield on_grid(patterns.clamp_min(0), found.center_px, found.radius_px, settings.beam_stop_px, side_px)
 
 

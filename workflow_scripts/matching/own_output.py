@@ -1,5 +1,6 @@
 """What `apply` writes of the user's patterns: a table, rotations, a map or examples."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -29,7 +30,7 @@ def write_table(
     scan: tuple[int, int] | None,
     symmetry: np.ndarray,
 ) -> None:
-    """One row an answer: orientation lab = R @ crystal, its beam direction in the crystal and Bunge's angles of R^T.
+    """One row an answer: orientation lab = R @ crystal, its beam direction in the crystal and Bunge's angles.
 
     Args:
         rotation, score: (N, K, 3, 3), (N, K), best first.
@@ -37,12 +38,17 @@ def write_table(
         scan: rows and columns of the scan, or None.
         symmetry: (S, 3, 3), for the angle between answers.
     """
+    write_rows(path, _rows(rotation, score, below, scan, symmetry), COLUMNS)
+
+
+def _rows(
+    rotation: np.ndarray, score: np.ndarray, below: float, scan: tuple[int, int] | None, symmetry: np.ndarray
+) -> Iterator[dict[str, str | int]]:
     number, kept = score.shape
     away = misorientation_deg(rotation, rotation[:, 0], symmetry).round(3)
-    # Bunge: sample to crystal, intrinsic z x z
-    euler = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).inv().as_euler("ZXZ", degrees=True) % 360
+    # Bunge's g = Z(φ2) X(Φ) Z(φ1) turns the axes from sample to crystal: Rᵀ; as rotations R = Rz(φ1) Rx(Φ) Rz(φ2)
+    euler = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_euler("ZXZ", degrees=True) % 360
     euler = euler.reshape(number, kept, 3)
-    rows = []
     for index in range(number):
         place = ("", "") if scan is None else divmod(index, scan[1])
         for rank in range(kept):
@@ -52,8 +58,7 @@ def write_table(
                 *(*matrix[2], *euler[index, rank], *matrix.ravel()),
             )
             text = [f"{value:.6g}" if isinstance(value, float | np.floating) else value for value in values]
-            rows.append(dict(zip(COLUMNS, text, strict=True)))
-    write_rows(path, rows, COLUMNS)
+            yield dict(zip(COLUMNS, text, strict=True))
 
 
 def write_picture(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from workflow_scripts.workflow.names import natural
 from workflow_scripts.workflow.settings import Settings
 
 H5, ARRAYS, IMAGES = (".h5", ".hdf5"), (".npy",), (".tif", ".tiff", ".png")
@@ -63,11 +64,12 @@ class Apply(Settings):
 
 
 def pattern_files(patterns: str) -> list[str]:
-    """The files that a rule watches: the scan, or the images of a folder in the order of their names.
+    """The files that a rule watches: the scan, or the images of a folder in the order of their names, 2 before 10.
 
     What is wrong with a folder is not said here but by the job that reads it.
     """
     folder = Path(patterns)
     if not folder.is_dir():
         return [patterns]
-    return [str(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGES]
+    found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES and not path.name.startswith(".")]
+    return [str(path) for path in sorted(found, key=lambda path: natural(path.name))]

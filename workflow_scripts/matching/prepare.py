@@ -28,6 +28,8 @@ def run(job: Job[Arguments]) -> None:
         "scan_shape": found.scan,
         "side_px": found.side_px,
         "center_px": found.center_px,
+        "center_found_by": "symmetry of the mean pattern" if arguments.center_px is None else "you",
+        "hot_pixels": len(found.hot),
         "circle_px": found.radius_px,
         "electrons_in_a_pattern": found.electrons,
         "crystal": {
