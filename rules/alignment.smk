@@ -228,6 +228,7 @@ rule alignment_evaluate:
 
 
 rule alignment_plot:
+    localrule: True
     input:
         code=code("alignment", "plot"),
         metrics=rules.alignment_evaluate.output.metrics,

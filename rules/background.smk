@@ -213,6 +213,7 @@ rule background_evaluate:
 
 
 rule background_plot:
+    localrule: True
     input:
         code=code("background", "plot"),
         metrics=rules.background_evaluate.output.metrics,

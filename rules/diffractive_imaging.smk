@@ -262,6 +262,7 @@ rule diffractive_imaging_evaluate:
 
 
 rule diffractive_imaging_plot:
+    localrule: True
     input:
         code=code("diffractive_imaging", "plot"),
         metrics=rules.diffractive_imaging_evaluate.output.metrics,

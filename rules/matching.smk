@@ -240,6 +240,7 @@ rule matching_evaluate:
 
 
 rule matching_plot:
+    localrule: True
     input:
         code=code("matching", "plot"),
         metrics=rules.matching_evaluate.output.metrics,

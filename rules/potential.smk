@@ -249,6 +249,7 @@ rule potential_evaluate:
 
 
 rule potential_plot:
+    localrule: True
     input:
         code=code("potential", "plot"),
         metrics=rules.potential_evaluate.output.metrics,

@@ -16,6 +16,7 @@ rule claims:
 
 
 rule ledger:
+    localrule: True
     input:
         code=code("study", "publish_ledger"),
         claims=of_all_methods("workflow_scripts/{method}/claims.yaml"),
