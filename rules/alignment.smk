@@ -228,7 +228,6 @@ rule alignment_evaluate:
 
 
 rule alignment_plot:
-    localrule: True
     input:
         code=code("alignment", "plot"),
         metrics=rules.alignment_evaluate.output.metrics,
@@ -248,6 +247,7 @@ rule alignment_plot:
         "<results>/logs/alignment/plot.log",
     benchmark:
         "<results>/benchmarks/alignment/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

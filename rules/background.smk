@@ -213,7 +213,6 @@ rule background_evaluate:
 
 
 rule background_plot:
-    localrule: True
     input:
         code=code("background", "plot"),
         metrics=rules.background_evaluate.output.metrics,
@@ -233,6 +232,7 @@ rule background_plot:
         "<results>/logs/background/plot.log",
     benchmark:
         "<results>/benchmarks/background/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

@@ -262,7 +262,6 @@ rule diffractive_imaging_evaluate:
 
 
 rule diffractive_imaging_plot:
-    localrule: True
     input:
         code=code("diffractive_imaging", "plot"),
         metrics=rules.diffractive_imaging_evaluate.output.metrics,
@@ -292,6 +291,7 @@ rule diffractive_imaging_plot:
         "<results>/logs/diffractive_imaging/plot.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

@@ -240,7 +240,6 @@ rule matching_evaluate:
 
 
 rule matching_plot:
-    localrule: True
     input:
         code=code("matching", "plot"),
         metrics=rules.matching_evaluate.output.metrics,
@@ -260,6 +259,7 @@ rule matching_plot:
         "<results>/logs/matching/plot.log",
     benchmark:
         "<results>/benchmarks/matching/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

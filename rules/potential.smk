@@ -249,7 +249,6 @@ rule potential_evaluate:
 
 
 rule potential_plot:
-    localrule: True
     input:
         code=code("potential", "plot"),
         metrics=rules.potential_evaluate.output.metrics,
@@ -281,6 +280,7 @@ rule potential_plot:
         "<results>/logs/potential/plot.log",
     benchmark:
         "<results>/benchmarks/potential/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

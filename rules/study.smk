@@ -16,7 +16,6 @@ rule claims:
 
 
 rule ledger:
-    localrule: True
     input:
         code=code("study", "publish_ledger"),
         claims=of_all_methods("workflow_scripts/{method}/claims.yaml"),
@@ -34,6 +33,7 @@ rule ledger:
         "<results>/logs/study/ledger.log",
     benchmark:
         "<results>/benchmarks/study/ledger.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
