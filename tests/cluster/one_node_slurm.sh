@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# A Slurm of one node on this machine, for tests: no accounting database, two GPUs that are only counted. Needs root.
-#   one_node_slurm.sh start [--install]   --install gets slurm-wlm and munge by apt where they are missing
+# A Slurm of one node on this machine, for tests: no accounting database, two GPUs that are only counted, the
+# partitions main and gpu. Needs root.
+#   one_node_slurm.sh install             get slurm-wlm and munge by apt where they are missing; says why not where it cannot
+#   one_node_slurm.sh start [--install]
 #   one_node_slurm.sh stop
-#   one_node_slurm.sh possible            says why not, and fails, where `start --install` cannot work
 set -euo pipefail
 mark="# Written by tests/cluster/one_node_slurm.sh; it is removed by its stop."
 configuration=/etc/slurm/slurm.conf
@@ -22,10 +23,21 @@ installed() { command -v slurmctld slurmd munged sbatch > /dev/null; }
 possible() {
     [[ $(uname) == Linux ]] || fail "Slurm runs on Linux only"
     ((EUID == 0)) || fail "starting Slurm's daemons needs root"
-    installed || command -v apt-get > /dev/null || fail "slurm-wlm and munge are not installed, and there is no apt to get them"
     for file in "$configuration" "$gpus"; do
         ours "$file" || fail "$file is somebody else's: this machine has a Slurm already; it is left alone"
     done
+}
+
+get_packages() {
+    possible
+    installed && return
+    command -v apt-get > /dev/null || fail "slurm-wlm and munge are not installed, and there is no apt to get them"
+    local said
+    # Debian's packages may start services; this Slurm's own daemons are started by `start`.
+    export DEBIAN_FRONTEND=noninteractive
+    said=$( (apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge) 2>&1) ||
+        fail "apt could not install slurm-wlm and munge: $(tail -n 1 <<< "$said")"
+    installed || fail "slurm-wlm and munge are installed, but slurmctld, slurmd, munged or sbatch is not there"
 }
 
 runs_here() { [[ -s $runs/$1.pid ]] && kill -0 "$(< "$runs/$1.pid")" 2> /dev/null; }
@@ -62,6 +74,7 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 END
     printf '%s\n' "$mark" "NodeName=$host Name=gpu File=/dev/tty[0-1]" > "$gpus"
 }
@@ -78,12 +91,8 @@ start_munge() {
 
 start() {
     possible
-    if ! installed; then
-        [[ ${1-} == --install ]] || fail "slurm-wlm and munge are not installed; add --install"
-        apt-get update -qq
-        # Debian's package starts services; here the daemons are started below.
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null
-    fi
+    if [[ ${1-} == --install ]]; then get_packages; fi
+    installed || fail "slurm-wlm and munge are not installed; add --install"
     if ! runs_here slurmctld || ! runs_here slurmd; then
         stop_daemons
         write_configuration
@@ -126,6 +135,6 @@ stop() {
 case ${1-} in
     start) start "${2-}" ;;
     stop) stop ;;
-    possible) possible ;;
-    *) fail "start [--install], stop or possible" ;;
+    install) get_packages ;;
+    *) fail "install, start [--install] or stop" ;;
 esac
