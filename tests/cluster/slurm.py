@@ -42,16 +42,6 @@ def in_state(state: str, rule: str = "", among: Jobs | None = None) -> set[str]:
     return {number for number, (at, name) in known.items() if at == state and name.startswith(rule)}
 
 
-def wait_for(what: str, question: Callable[[], Answer], limit_s: float = 900.0) -> Answer:
-    """The first answer of `question` that is not empty."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        if answer := question():
-            return answer
-        time.sleep(0.2)
-    raise TimeoutError(f"{what}: not within {limit_s:.0f} s; the queue: {jobs()}")
-
-
 @contextmanager
 def drained_node():
     """The node takes no new job inside the block; jobs that run go on to their end."""
@@ -98,6 +88,15 @@ class Study:
                 self.process.kill()
                 ended.set()
                 watching.join()
+
+    def wait_for(self, what: str, question: Callable[[], Answer], limit_s: float = 900.0) -> Answer:
+        """The first answer of `question` that is not empty; fails when Snakemake ends before it."""
+        end = time.monotonic() + limit_s
+        while self.process.poll() is None and time.monotonic() < end:
+            if answer := question():
+                return answer
+            time.sleep(0.2)
+        raise AssertionError(f"not seen: {what}; the queue: {jobs()}\n{self.output[-3000:]}")
 
     @property
     def output(self) -> str:
