@@ -1,17 +1,26 @@
-"""Measure how the CPU time and the memory of every stage grow with its data, and where the study's own sizes lead.
+"""Measure how the CPU time and the memory of every stage grow with its data.
 
     python -m benchmarks.scaling
     python -m benchmarks.scaling --methods matching --write docs/performance.md
 
-For each method a copy of the project runs the corrected arm, with the laptop's networks, at three sizes: ×1, ×2 and ×4
-of `SIZES`. A line is fitted through the three CPU times and the three peaks of memory of each kind of job; the last
-column is the largest distance of a CPU time from its line. Wall times are not used: others may share the cores.
+The corrected arm of each method runs with the laptop's networks at three sizes: ×1, ×2 and ×4 of `SIZES`. A line is
+fitted through the three CPU times and the three peaks of memory of each kind of job; the last column is the largest
+distance of a CPU time from its line. Wall times are not used: others may share the cores.
+
+Every job is forked from this process, which has loaded what the stages import: start-up is measured elsewhere.
 """
 
 import argparse
+import importlib
 import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +29,29 @@ import numpy as np
 import yaml
 
 from benchmarks.resources import write
-from tests.workflow.running import copy_project, snakemake
+from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.reference import merged
+
+LIBRARIES = ("torch", "scipy.signal", "scipy.ndimage", "scipy.stats", "pandas", "skimage.io", "skimage.metrics")
+LIBRARIES += ("ase.spacegroup", "ase.io.cif", "mrcfile", "tifffile", "h5py")
 
 BEGIN, END = "<!-- measured by benchmarks.scaling -->", "<!-- end of the slopes -->"
 FACTORS = (1, 2, 4)
 # Settings by dotted key at ×1, which grow by the factor.
 SIZES = {
-    "diffractive_imaging": {"synthesize.samples_per_shard": 2500, "synthesize.test_samples": 125},
+    "matching": {
+        "synthesize.train_patterns": 300,
+        "synthesize.gallery": 300,
+        "synthesize.queries": 50,
+        "pretrain.patterns": 320,
+        "finetune.pairs": 320,
+    },
+    "background": {
+        "synthesize.instruments": 16,
+        "synthesize.test_instruments": 2,
+        "pretrain.pairs": 160,
+        "finetune.pairs": 80,
+    },
     "potential": {"synthesize.orientations": 1, "synthesize.test_orientations": 1},
     "alignment": {
         "synthesize.train_images": 75,
@@ -35,61 +59,66 @@ SIZES = {
         "pretrain.pairs": 480,
         "finetune.pairs": 240,
     },
-    "background": {
-        "synthesize.instruments": 16,
-        "synthesize.test_instruments": 2,
-        "pretrain.pairs": 480,
-        "finetune.pairs": 240,
-    },
-    "matching": {
-        "synthesize.train_patterns": 500,
-        "synthesize.gallery": 500,
-        "synthesize.queries": 50,
-        "pretrain.patterns": 640,
-        "finetune.pairs": 640,
-    },
+    "diffractive_imaging": {"synthesize.samples_per_shard": 1500, "synthesize.test_samples": 125},
 }
 # Settings that stay, so that the measurement is short.
 SHORTER = {
+    "matching": {
+        "synthesize.train_shards": 1,
+        "synthesize.dose_e": [300.0],
+        "pretrain.epochs": 2,
+        "finetune.epochs": 2,
+        "evaluate.baselines": ["polar_template"],
+        "evaluate.ablations": [],
+        "evaluate.bootstrap_samples": 100,
+    },
+    "background": {
+        "synthesize.train_shards": 1,
+        "synthesize.specimens": 128,
+        "pretrain.epochs": 2,
+        "predict.curve_steps": [1, 2],
+        "evaluate.baselines": ["median_2"],
+        "evaluate.bootstrap_samples": 100,
+    },
+    "potential": {
+        "synthesize.train_shards": 1,
+        "synthesize.materials": ["GaN", "SrTiO3"],
+        "synthesize.thickness_nm": [2.0, 4.0],
+        "synthesize.views": 2,
+        "pretrain.epochs": 15,
+        "finetune.samples": 4,
+        "evaluate.baselines": ["ridge"],
+        "evaluate.bootstrap_samples": 100,
+        "evaluate.convergence.field_a": [8.0],
+        "evaluate.convergence.thickness_nm": [2.0],
+        "evaluate.convergence.pixel_a": [0.16],
+        "evaluate.convergence.pixel_thickness_nm": [2.0],
+        "evaluate.headline_thickness_nm": 4.0,
+    },
+    "alignment": {
+        "synthesize.particles": ["groel_side"],
+        "synthesize.snr": [0.1],
+        "synthesize.coloured_snr": [],
+        "pretrain.epochs": 2,
+        "evaluate.baselines": ["polar_pairwise"],
+        "evaluate.average_sizes": [10, 30],
+        "evaluate.null_permutations": 20,
+        "evaluate.bootstrap_samples": 100,
+    },
     "diffractive_imaging": {
         "synthesize.train_shards": 1,
         "synthesize.scan.photographs": 1,
         "synthesize.scan.crystals": [],
         "synthesize.scan.perturbed": False,
+        "synthesize.scan.points": 24,
         "synthesize.test_phase_std_rad": [0.5],
         "synthesize.test_dose_e": [27882.0],
-        "synthesize.scan.points": 44,
         "pretrain.epochs": 4,
         "pretrain.epoch_by_hand": 4,
         "evaluate.baselines": ["ridge"],
         "evaluate.ablations": [],
-    },
-    "potential": {
-        "synthesize.train_shards": 1,
-        "synthesize.materials": ["GaN", "SrTiO3"],
-        "synthesize.thickness_nm": [5.0, 10.0],
-        "synthesize.views": 1,
-        "pretrain.epochs": 30,
-        "evaluate.baselines": ["ridge"],
-        "evaluate.convergence.field_a": [8.0],
-        "evaluate.convergence.thickness_nm": [20.0],
-        "evaluate.convergence.pixel_a": [0.16, 0.13],
-        "evaluate.convergence.pixel_thickness_nm": [10.0],
-        "evaluate.headline_thickness_nm": 10.0,
-    },
-    "alignment": {"pretrain.epochs": 2, "evaluate.baselines": ["polar_pairwise"], "evaluate.average_sizes": [10, 30]},
-    "background": {
-        "synthesize.train_shards": 1,
-        "pretrain.epochs": 2,
-        "predict.curve_steps": [1, 2],
-        "evaluate.baselines": ["median_2"],
-    },
-    "matching": {
-        "synthesize.train_shards": 1,
-        "pretrain.epochs": 2,
-        "finetune.epochs": 2,
-        "evaluate.baselines": ["polar_template"],
-        "evaluate.ablations": [],
+        "evaluate.bootstrap_samples": 100,
+        "evaluate.transfer_points": 32,
     },
 }
 # What of SIZES the data of each kind of job is counted in; training sees its samples once an epoch.
@@ -165,22 +194,38 @@ def _put(section: dict, key: str, value: object) -> None:
 
 
 def measured(method: str, factor: int, folder: Path) -> dict[str, dict]:
-    """Run one method at one size in a copy of the project; the provenance of each kind of job."""
-    project = copy_project(folder)
-    (project / "size.yaml").write_text(yaml.safe_dump(overlay(method, factor)), encoding="utf-8")
-    words = (
-        "--configfile",
-        "size.yaml",
-        "--config",
-        "scale=smoke",
-        "--",
-        f"results/smoke/{method}/evaluate/metrics.csv",
+    """Run one method at one size in a folder of its own; the provenance of each kind of job."""
+    (folder / "size.yaml").write_text(yaml.safe_dump(overlay(method, factor)), encoding="utf-8")
+    call = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1"]
+    call += ["--configfile", str(folder / "size.yaml"), "--config", "scale=smoke", "--"]
+    plan = subprocess.run(
+        [*call, f"results/smoke/{method}/evaluate/metrics.csv"], cwd=ROOT, capture_output=True, text=True
     )
-    done = snakemake(project, *words)
-    if done.returncode:
-        raise RuntimeError(f"{method} at ×{factor} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    results = project / "results" / "smoke" / method
+    if plan.returncode:
+        raise RuntimeError(f"{method} at ×{factor} cannot be planned:\n{plan.stdout}{plan.stderr}")
+    for shell in re.findall(r"^Shell command: python -m (.*) 2> ", plan.stdout, flags=re.MULTILINE):
+        run_apart(shlex.split(shell), folder)
+    results = folder / "results" / "smoke" / method
     return {name: json.loads((results / path).read_text(encoding="utf-8")) for name, (path, _) in JOBS.items()}
+
+
+def run_apart(words: Sequence[str], folder: Path) -> None:
+    """Run a stage script, its module and its arguments, in a child of this process, in `folder`."""
+    log = folder / "log.txt"
+    child = os.fork()
+    if not child:
+        try:
+            os.dup2(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
+            os.chdir(folder)
+            sys.argv = list(words)
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise RuntimeError(f"failed: python -m {shlex.join(words)}\n{log.read_text(encoding='utf-8')}")
 
 
 def table_rows(method: str) -> Iterator[str]:
@@ -211,6 +256,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between this document's marks")
     options = parser.parse_args(arguments)
 
+    for name in LIBRARIES:
+        importlib.import_module(name)
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     print("\n".join(lines))
     for method in options.methods:

@@ -25,7 +25,7 @@ rule alignment_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("alignment", None, 3),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -65,7 +65,7 @@ rule alignment_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("alignment", "train", 3),
         runtime=720,
         gpu=STUDY.compute.gpus,
     params:
@@ -103,7 +103,7 @@ rule alignment_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("alignment", "train", 3),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:
@@ -139,7 +139,7 @@ rule alignment_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("alignment", "test", 2),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -172,7 +172,7 @@ rule alignment_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("alignment", "test", 2),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -215,7 +215,7 @@ rule alignment_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
+        mem_mb=memory("alignment", "test", 2),
         runtime=60,
         gpu=0,
     params:
@@ -251,7 +251,7 @@ rule alignment_plot:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

@@ -21,7 +21,7 @@ rule background_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=memory("background", None, 4),
         runtime=120,
         gpu=STUDY.compute.gpus,
     params:
@@ -53,7 +53,7 @@ rule background_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("background", "train", 3),
         runtime=1440,
         gpu=STUDY.compute.gpus,
     params:
@@ -85,7 +85,7 @@ rule background_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("background", "train", 3),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:
@@ -118,7 +118,7 @@ rule background_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("background", "test", 4),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:
@@ -149,7 +149,7 @@ rule background_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("background", "test", 4),
         runtime=60,
         gpu=0,
     params:
@@ -200,7 +200,7 @@ rule background_evaluate:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory("background", "test", 8),
         runtime=60,
         gpu=0,
     params:
@@ -236,7 +236,7 @@ rule background_plot:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

@@ -45,7 +45,7 @@ rule diffractive_imaging_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory("diffractive_imaging", None, 5),
         runtime=30,
         gpu=0,
     params:
@@ -84,11 +84,7 @@ rule diffractive_imaging_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=4000
-        # Patterns, counts and patches of every object, twice while they are split.
-        + section("diffractive_imaging", "synthesize").train_shards
-        * section("diffractive_imaging", "synthesize").samples_per_shard
-        // 15,
+        mem_mb=memory("diffractive_imaging", "train", 5),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:
@@ -119,7 +115,7 @@ rule diffractive_imaging_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=8000,
+        mem_mb=memory("diffractive_imaging", "test", 2),
         runtime=120,
         gpu=STUDY.compute.gpus,
     params:
@@ -160,7 +156,7 @@ rule diffractive_imaging_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=8000,
+        mem_mb=memory("diffractive_imaging", "test", 2),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -197,7 +193,7 @@ rule diffractive_imaging_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=8000,
+        mem_mb=memory("diffractive_imaging", "both", 3),
         runtime=60,
         gpu=lambda wildcards: (
             STUDY.compute.gpus if wildcards.baseline == "ptychography" else 0
@@ -248,7 +244,7 @@ rule diffractive_imaging_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
+        mem_mb=memory("diffractive_imaging", "test", 2),
         runtime=30,
         gpu=0,
     params:
@@ -295,7 +291,7 @@ rule diffractive_imaging_plot:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

@@ -28,7 +28,7 @@ rule matching_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=memory("matching", None, 3),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -66,7 +66,7 @@ rule matching_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("matching", "train", 2),
         runtime=720,
         gpu=STUDY.compute.gpus,
     params:
@@ -105,7 +105,7 @@ rule matching_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("matching", "train", 2),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:
@@ -142,7 +142,7 @@ rule matching_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("matching", "test", 5),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -175,7 +175,7 @@ rule matching_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("matching", "test", 5),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -224,7 +224,7 @@ rule matching_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
+        mem_mb=memory("matching", "test", 3),
         runtime=60,
         gpu=0,
     params:
@@ -263,7 +263,7 @@ rule matching_plot:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

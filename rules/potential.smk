@@ -29,7 +29,12 @@ rule potential_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=4000 + section("potential", "synthesize").multislice.memory_mib,
+        mem_mb=memory(
+            "potential",
+            None,
+            3,
+            section("potential", "synthesize").multislice.memory_mib,
+        ),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:
@@ -62,7 +67,7 @@ rule potential_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=4000 + 2 * section("potential", "synthesize").training_mb(),
+        mem_mb=memory("potential", "train", 3),
         runtime=720,
         gpu=STUDY.compute.gpus,
     params:
@@ -96,7 +101,7 @@ rule potential_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=4000 + 2 * section("potential", "synthesize").training_mb(),
+        mem_mb=memory("potential", "train", 3),
         runtime=240,
         gpu=STUDY.compute.gpus,
     params:
@@ -139,7 +144,7 @@ rule potential_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("potential", "test", 4),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -173,7 +178,7 @@ rule potential_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory("potential", "train", 3),
         runtime=60,
         gpu=0,
     params:
@@ -234,7 +239,7 @@ rule potential_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=16000,
+        mem_mb=memory("potential", "test", 4),
         runtime=60,
         gpu=0,
     params:
@@ -284,7 +289,7 @@ rule potential_plot:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:
