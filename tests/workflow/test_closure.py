@@ -18,7 +18,7 @@ STAGES = sorted(
 # seconds and is no part of the project.
 LOADED = """
 import importlib, json, os, sys
-import ase.spacegroup, h5py, matplotlib.pyplot, mrcfile, numpy, pandas, pydantic, scipy, skimage.io, tifffile, torch, yaml
+import ase.spacegroup, h5py, matplotlib.pyplot, mrcfile, pandas, pydantic, scipy.signal, skimage.io, tifffile, torch
 
 for name in sys.argv[1:]:
     assert not any(module.split(".")[0] == "workflow_scripts" for module in sys.modules)
