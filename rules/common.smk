@@ -50,8 +50,8 @@ def code(method, stage):
     return list(closure(f"workflow_scripts.{method}.{stage}"))
 
 
-# Of any job, MB: Python with its libraries, a network and its batch took up to 500; CUDA's libraries come on top.
-LIBRARIES_MB = 1200
+# Of any job, MB: Python with its libraries, a network and its batch; CUDA's libraries come on top.
+LIBRARIES_MB = 1500
 CUDA_MB = 3000
 
 

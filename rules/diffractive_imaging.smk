@@ -244,7 +244,7 @@ rule diffractive_imaging_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=memory("diffractive_imaging", "test", 2),
+        mem_mb=memory("diffractive_imaging", "test", 3),
         runtime=30,
         gpu=0,
     params:

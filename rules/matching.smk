@@ -142,7 +142,7 @@ rule matching_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=memory("matching", "test", 5),
+        mem_mb=memory("matching", "test", 5, section("matching", "synthesize").gallery),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
@@ -175,7 +175,8 @@ rule matching_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=memory("matching", "test", 5),
+        # Every template of the cross-correlation lies turned in memory, while they are made twice.
+        mem_mb=memory("matching", "both", 2, section("matching", "synthesize").gallery),
         runtime=60,
         gpu=STUDY.compute.gpus,
     params:
