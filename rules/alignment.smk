@@ -26,7 +26,7 @@ rule alignment_synthesize:
     threads: 1
     resources:
         mem_mb=memory("alignment", None, 3),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "synthesize"),
@@ -66,7 +66,7 @@ rule alignment_pretrain:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("alignment", "train", 3),
-        runtime=720,
+        runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "pretrain"),
@@ -104,7 +104,7 @@ rule alignment_finetune:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("alignment", "train", 3),
-        runtime=240,
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "finetune"),
@@ -140,7 +140,7 @@ rule alignment_predict:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("alignment", "test", 2),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "predict"),
@@ -173,7 +173,7 @@ rule alignment_predict_baseline:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("alignment", "test", 2),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "predict"),
@@ -216,7 +216,7 @@ rule alignment_evaluate:
     threads: 2
     resources:
         mem_mb=memory("alignment", "test", 2),
-        runtime=60,
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("alignment", "evaluate"),

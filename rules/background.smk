@@ -22,7 +22,7 @@ rule background_synthesize:
     threads: 1
     resources:
         mem_mb=memory("background", None, 4),
-        runtime=120,
+        runtime=minutes(120),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "synthesize"),
@@ -54,7 +54,7 @@ rule background_pretrain:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("background", "train", 3),
-        runtime=1440,
+        runtime=minutes(1440),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "pretrain"),
@@ -86,7 +86,7 @@ rule background_finetune:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("background", "train", 3),
-        runtime=240,
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "finetune"),
@@ -119,7 +119,7 @@ rule background_predict:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("background", "test", 4),
-        runtime=240,
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "predict"),
@@ -150,7 +150,7 @@ rule background_predict_baseline:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("background", "test", 4),
-        runtime=60,
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("background", "predict"),
@@ -201,7 +201,7 @@ rule background_evaluate:
     threads: 1
     resources:
         mem_mb=memory("background", "test", 8),
-        runtime=60,
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("background", "evaluate"),

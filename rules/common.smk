@@ -82,6 +82,11 @@ def memory(method, split, times, more_mb=0):
     return asked
 
 
+def minutes(large):
+    """Run time of a rule: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
+    return large if STUDY.scale in ("gpu", "paper") else max(30, large // 6)
+
+
 def of_all_methods(pattern):
     """The pattern filled in for every method of the study."""
     return expand(pattern, method=STUDY.methods)

@@ -85,7 +85,7 @@ rule diffractive_imaging_pretrain:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("diffractive_imaging", "train", 5),
-        runtime=240,
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("diffractive_imaging", "pretrain"),
@@ -116,7 +116,7 @@ rule diffractive_imaging_finetune:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("diffractive_imaging", "test", 2),
-        runtime=120,
+        runtime=minutes(120),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("diffractive_imaging", "finetune"),
@@ -157,7 +157,7 @@ rule diffractive_imaging_predict:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("diffractive_imaging", "test", 2),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("diffractive_imaging", "predict"),
@@ -194,7 +194,7 @@ rule diffractive_imaging_predict_baseline:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("diffractive_imaging", "both", 3),
-        runtime=60,
+        runtime=minutes(60),
         gpu=lambda wildcards: (
             STUDY.compute.gpus if wildcards.baseline == "ptychography" else 0
         ),

@@ -29,7 +29,7 @@ rule matching_synthesize:
     threads: 1
     resources:
         mem_mb=memory("matching", None, 3),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "synthesize"),
@@ -67,7 +67,7 @@ rule matching_pretrain:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("matching", "train", 2),
-        runtime=720,
+        runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "pretrain"),
@@ -106,7 +106,7 @@ rule matching_finetune:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("matching", "train", 2),
-        runtime=240,
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "finetune"),
@@ -143,7 +143,7 @@ rule matching_predict:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("matching", "test", 5, section("matching", "synthesize").gallery),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "predict"),
@@ -177,7 +177,7 @@ rule matching_predict_baseline:
     resources:
         # Every template of the cross-correlation lies turned in memory, while they are made twice.
         mem_mb=memory("matching", "both", 2, section("matching", "synthesize").gallery),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "predict"),
@@ -226,7 +226,7 @@ rule matching_evaluate:
     threads: 2
     resources:
         mem_mb=memory("matching", "test", 3),
-        runtime=60,
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("matching", "evaluate"),

@@ -35,7 +35,7 @@ rule potential_synthesize:
             3,
             section("potential", "synthesize").multislice.memory_mib,
         ),
-        runtime=240,
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "synthesize"),
@@ -68,7 +68,7 @@ rule potential_pretrain:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("potential", "train", 3),
-        runtime=720,
+        runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "pretrain"),
@@ -102,7 +102,7 @@ rule potential_finetune:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("potential", "train", 3),
-        runtime=240,
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "finetune"),
@@ -145,7 +145,7 @@ rule potential_predict:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("potential", "test", 4),
-        runtime=60,
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "predict"),
@@ -179,7 +179,7 @@ rule potential_predict_baseline:
     threads: STUDY.compute.threads
     resources:
         mem_mb=memory("potential", "train", 3),
-        runtime=60,
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("potential", "predict"),
@@ -240,7 +240,7 @@ rule potential_evaluate:
     threads: 2
     resources:
         mem_mb=memory("potential", "test", 4),
-        runtime=60,
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("potential", "evaluate"),

@@ -23,17 +23,16 @@ def closure(module: str) -> tuple[str, ...]:
     Raises:
         ModuleNotFoundError: `module` or a project module that it imports does not exist.
     """
-    found: set[str] = set()
+    found: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        for part in _with_parents(name):
-            path = _path(part)
-            relative = path.relative_to(ROOT).as_posix()
-            if relative not in found:
-                found.add(relative)
+        for part in _with_parents(name) if name not in found else ():
+            if part not in found:
+                path = _path(part)
+                found[part] = path.relative_to(ROOT).as_posix()
                 waiting += _imports(path)
-    return tuple(sorted(found))
+    return tuple(sorted(set(found.values())))
 
 
 def _with_parents(module: str) -> list[str]:
@@ -41,6 +40,7 @@ def _with_parents(module: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
+@cache
 def _path(module: str) -> Path:
     stem = ROOT.joinpath(*module.split("."))
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
