@@ -54,7 +54,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Row:
-    """One rule: sums over its jobs, or the largest job."""
+    """One rule: sums over its jobs; memory and time are those of the job that came nearest to what it asked for."""
 
     rule: str
     jobs: int
@@ -133,18 +133,21 @@ def rows(jobs: Iterable[Asked], results: Path) -> list[Row]:
     for job in jobs:
         if (measured := taken(job, results)) is not None and measured.memory_mb:
             by_rule.setdefault(job.rule, []).append((job, measured))
-    return [
-        Row(
-            rule=rule,
-            jobs=len(pairs),
-            cpu_s=sum(measured.cpu_s for _, measured in pairs),
-            wall_s=max(measured.wall_s for _, measured in pairs),
-            runtime_min=min(job.runtime_min for job, _ in pairs),
-            peak_mb=max(measured.memory_mb for _, measured in pairs),
-            memory_mb=min(job.memory_mb for job, _ in pairs),
-        )
-        for rule, pairs in sorted(by_rule.items())
-    ]
+    return [_row(rule, pairs) for rule, pairs in sorted(by_rule.items())]
+
+
+def _row(rule: str, pairs: list[tuple[Asked, Taken]]) -> Row:
+    asks, longest = max(pairs, key=lambda pair: pair[1].wall_s / pair[0].runtime_min)
+    tightest, largest = max(pairs, key=lambda pair: pair[1].memory_mb / pair[0].memory_mb)
+    return Row(
+        rule=rule,
+        jobs=len(pairs),
+        cpu_s=sum(measured.cpu_s for _, measured in pairs),
+        wall_s=longest.wall_s,
+        runtime_min=asks.runtime_min,
+        peak_mb=largest.memory_mb,
+        memory_mb=tightest.memory_mb,
+    )
 
 
 def table(found: Iterable[Row]) -> list[str]:
