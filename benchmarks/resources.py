@@ -11,10 +11,11 @@ benchmark record, which looks once in 30 s and misses what is shorter. Fails whe
 import argparse
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,18 +78,24 @@ class Row:
         ]
 
 
-def asked(scale: str, words: Iterable[str] = (), folder: Path = ROOT) -> list[Asked]:
-    """Every job of the whole study at this scale with what it asks for, as a dry run names them.
+def planned(words: Sequence[str], folder: Path = ROOT) -> str:
+    """What a dry run of all jobs prints.
 
     Raises:
-        RuntimeError: Snakemake cannot plan the study.
+        RuntimeError: Snakemake cannot plan them.
     """
     call = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1", *words]
-    call += ["--config", f"scale={scale}"]
-    done = subprocess.run(call, cwd=folder, capture_output=True, text=True)
+    # With Slurm's packages installed and no controller running, the call would wait for it.
+    environment = {"SLURM_CONF": "/dev/null"} | os.environ
+    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"snakemake cannot plan the scale {scale}:\n{done.stdout}{done.stderr}")
-    return list(_jobs(done.stdout))
+        raise RuntimeError(f"snakemake cannot plan {' '.join(words)}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def asked(scale: str, words: Iterable[str] = (), folder: Path = ROOT) -> list[Asked]:
+    """Every job of the whole study at this scale with what it asks for, as a dry run names them."""
+    return list(_jobs(planned([*words, "--config", f"scale={scale}"], folder)))
 
 
 def _jobs(plan: str) -> Iterator[Asked]:

@@ -17,7 +17,6 @@ import os
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -28,8 +27,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks.resources import write
-from workflow_scripts.workflow.closure import ROOT
+from benchmarks.resources import planned, write
 from workflow_scripts.workflow.reference import merged
 
 LIBRARIES = ("torch", "scipy.signal", "scipy.ndimage", "scipy.stats", "pandas", "skimage.io", "skimage.metrics")
@@ -196,14 +194,9 @@ def _put(section: dict, key: str, value: object) -> None:
 def measured(method: str, factor: int, folder: Path) -> dict[str, dict]:
     """Run one method at one size in a folder of its own; the provenance of each kind of job."""
     (folder / "size.yaml").write_text(yaml.safe_dump(overlay(method, factor)), encoding="utf-8")
-    call = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1"]
-    call += ["--configfile", str(folder / "size.yaml"), "--config", "scale=smoke", "--"]
-    plan = subprocess.run(
-        [*call, f"results/smoke/{method}/evaluate/metrics.csv"], cwd=ROOT, capture_output=True, text=True
-    )
-    if plan.returncode:
-        raise RuntimeError(f"{method} at ×{factor} cannot be planned:\n{plan.stdout}{plan.stderr}")
-    for shell in re.findall(r"^Shell command: python -m (.*) 2> ", plan.stdout, flags=re.MULTILINE):
+    words = ("--configfile", str(folder / "size.yaml"), "--config", "scale=smoke", "--")
+    plan = planned([*words, f"results/smoke/{method}/evaluate/metrics.csv"])
+    for shell in re.findall(r"^Shell command: python -m (.*) 2> ", plan, flags=re.MULTILINE):
         run_apart(shlex.split(shell), folder)
     results = folder / "results" / "smoke" / method
     return {name: json.loads((results / path).read_text(encoding="utf-8")) for name, (path, _) in JOBS.items()}

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.resources import write
+from benchmarks.resources import planned, write
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import STAGES, known_methods
 
@@ -45,11 +45,10 @@ def imported(module: str, repeats: int) -> tuple[float, int, list[str]]:
 def plan() -> tuple[float, int]:
     """CPU time in s and number of jobs of a plan of the whole study at the scale `paper`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    call = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1", "--config", "scale=paper"]
-    done = subprocess.run(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    printed = planned(["--config", "scale=paper"])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, int(re.search(r"^total +(\d+)$", done.stdout, flags=re.MULTILINE)[1])
+    return cpu, int(re.search(r"^total +(\d+)$", printed, flags=re.MULTILINE)[1])
 
 
 def rows(methods: list[str], repeats: int) -> Iterator[str]:
