@@ -35,6 +35,8 @@ LIBRARIES += ("ase.spacegroup", "ase.io.cif", "mrcfile", "tifffile", "h5py")
 
 BEGIN, END = "<!-- measured by benchmarks.scaling -->", "<!-- end of the slopes -->"
 FACTORS = (1, 2, 4)
+# Settings that grow by the root of the factor: points along each of two directions.
+SQUARED = ("synthesize.scan.points",)
 # Settings by dotted key at ×1, which grow by the factor.
 SIZES = {
     "matching": {
@@ -50,14 +52,18 @@ SIZES = {
         "pretrain.pairs": 160,
         "finetune.pairs": 80,
     },
-    "potential": {"synthesize.orientations": 1, "synthesize.test_orientations": 1},
+    "potential": {"synthesize.orientations": 1, "synthesize.test_orientations": 1, "finetune.samples": 4},
     "alignment": {
         "synthesize.train_images": 75,
         "synthesize.test_images": 75,
         "pretrain.pairs": 480,
         "finetune.pairs": 240,
     },
-    "diffractive_imaging": {"synthesize.samples_per_shard": 1500, "synthesize.test_samples": 125},
+    "diffractive_imaging": {
+        "synthesize.samples_per_shard": 1500,
+        "synthesize.test_samples": 125,
+        "synthesize.scan.points": 24,
+    },
 }
 # Settings that stay, so that the measurement is short.
 SHORTER = {
@@ -84,12 +90,11 @@ SHORTER = {
         "synthesize.thickness_nm": [2.0, 4.0],
         "synthesize.views": 2,
         "pretrain.epochs": 15,
-        "finetune.samples": 4,
         "evaluate.baselines": ["ridge"],
         "evaluate.bootstrap_samples": 100,
-        "evaluate.convergence.field_a": [8.0],
+        "evaluate.convergence.field_a": [4.0, 8.0],
         "evaluate.convergence.thickness_nm": [2.0],
-        "evaluate.convergence.pixel_a": [0.16],
+        "evaluate.convergence.pixel_a": [0.16, 0.13],
         "evaluate.convergence.pixel_thickness_nm": [2.0],
         "evaluate.headline_thickness_nm": 4.0,
     },
@@ -108,7 +113,6 @@ SHORTER = {
         "synthesize.scan.photographs": 1,
         "synthesize.scan.crystals": [],
         "synthesize.scan.perturbed": False,
-        "synthesize.scan.points": 24,
         "synthesize.test_phase_std_rad": [0.5],
         "synthesize.test_dose_e": [27882.0],
         "pretrain.epochs": 4,
@@ -121,8 +125,18 @@ SHORTER = {
 }
 # What of SIZES the data of each kind of job is counted in; training sees its samples once an epoch.
 COUNTED_IN = {
-    "diffractive_imaging": {"test": "synthesize.test_samples", "else": "synthesize.samples_per_shard"},
-    "potential": {"test": "synthesize.test_orientations", "else": "synthesize.orientations"},
+    "diffractive_imaging": {
+        "test": "synthesize.test_samples",
+        "train": "synthesize.samples_per_shard",
+        "pretrain": "synthesize.samples_per_shard",
+        "finetune": "synthesize.scan.points",
+    },
+    "potential": {
+        "test": "synthesize.test_orientations",
+        "train": "synthesize.orientations",
+        "pretrain": "synthesize.orientations",
+        "finetune": "finetune.samples",
+    },
     "alignment": {
         "test": "synthesize.test_images",
         "train": "synthesize.train_images",
@@ -178,7 +192,7 @@ def overlay(method: str, factor: int) -> dict:
     for key, value in SHORTER[method].items():
         _put(config[method], key, value)
     for key, value in SIZES[method].items():
-        _put(config[method], key, value * factor)
+        _put(config[method], key, round(value * factor**0.5) if key in SQUARED else value * factor)
     return config
 
 
@@ -228,15 +242,14 @@ def table_rows(method: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             records.append(measured(method, factor, Path(folder)))
     for name, (_, kind) in JOBS.items():
-        counted = COUNTED_IN[method]
-        key = counted.get(kind, counted.get("else", ""))
-        first = SIZES[method][key]
+        key = COUNTED_IN[method][kind]
+        first = SIZES[method][key] ** (2 if key in SQUARED else 1)
         thousands = [first * factor / 1000 for factor in FACTORS]
         cpu = [record[name]["cpu_time_s"] for record in records]
         memory = [record[name]["peak_memory_mb"] for record in records]
         time, space = line(thousands, cpu), line(thousands, memory)
         cells = (
-            *(method, name, f"`{key}`", str(first)),
+            *(method, name, f"`{key}`{'²' if key in SQUARED else ''}", str(first)),
             *(", ".join(f"{value:.1f}" for value in cpu), f"{time.start:.1f} + {time.slope:.3g} · n"),
             *(", ".join(str(value) for value in memory), f"{space.slope:.3g}", f"{100 * time.farthest:.0f} %"),
         )
