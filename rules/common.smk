@@ -50,6 +50,43 @@ def code(method, stage):
     return list(closure(f"workflow_scripts.{method}.{stage}"))
 
 
+# Of any job, MB: Python with its libraries, a network and its batch; CUDA's libraries come on top.
+LIBRARIES_MB = 1500
+CUDA_MB = 3000
+
+
+def memory(method, split, times, more_mb=0):
+    """Memory in MB of a job that holds all files of a split; with each attempt it is more.
+
+    Args:
+        method: whose settings give the size of the files.
+        split: train, test, or both; None: the job makes one file, of the split that the wildcard names.
+        times: how often the data lie in memory, at least half as often again as was measured (docs/performance.md).
+        more_mb: what else the job takes.
+    """
+    sizes = section(method, "synthesize")
+
+    def asked(wildcards, attempt):
+        if split is None:
+            data_mb = sizes.file_mb(wildcards.split)
+        else:
+            files = {"train": sizes.train_shards, "test": 1}
+            data_mb = sum(
+                files[one] * sizes.file_mb(one)
+                for one in files
+                if split in (one, "both")
+            )
+        cuda_mb = CUDA_MB if STUDY.compute.gpus else 0
+        return attempt * int(LIBRARIES_MB + cuda_mb + times * data_mb + more_mb)
+
+    return asked
+
+
+def minutes(large):
+    """Run time of a rule: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
+    return large if STUDY.scale in ("gpu", "paper") else max(30, large // 6)
+
+
 def of_all_methods(pattern):
     """The pattern filled in for every method of the study."""
     return expand(pattern, method=STUDY.methods)

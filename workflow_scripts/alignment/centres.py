@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-import skimage
 import torch
-from skimage import color, io
 
 from workflow_scripts.alignment.grids import LARGEST, fade_out, read_mrc, resampled
 from workflow_scripts.alignment.particles import Particle, particle
@@ -56,6 +54,9 @@ def _picture(path: Path) -> torch.Tensor:
     """A .png or .tif as float32 (n, n)."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path")
+    import skimage  # here, since most jobs read no picture and the import takes long
+    from skimage import color, io
+
     try:
         image = io.imread(path)
     except Exception as error:  # the readers raise whatever they like

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import skimage
 from PIL import Image
-from skimage import color, io
 
 from workflow_scripts.workflow.errors import InputError
 
@@ -27,6 +25,9 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
     Raises:
         InputError: not a readable image, not grey or colour, not finite, constant, or too small.
     """
+    import skimage  # here, since most jobs read no photograph and the import takes long
+    from skimage import color, io
+
     try:
         image = io.imread(path)
     except Exception as error:  # the readers of the many formats raise whatever they like
