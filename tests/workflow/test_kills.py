@@ -25,7 +25,7 @@ ROUNDS = 4  # kills in each stage
 VICTIMS = ("the job", "everything", "Snakemake alone")
 # Long enough that a training has checkpoints when it is killed.
 OVERLAY = "{method}: {{pretrain: {{epochs: 12, checkpoint_interval_s: 0}}, finetune: {{epochs: 8}}}}\n"
-VOLATILE = ("started", "wall_time_s", "cpu_time_s", "peak_memory_mb")
+VOLATILE = ("started", "wall_time_s", "cpu_time_s", "peak_memory_mb", "seal")
 
 
 class Study:

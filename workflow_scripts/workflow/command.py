@@ -16,7 +16,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.exclusive import sole_writer
 from workflow_scripts.workflow.failures import complain, leave_on_signals, of_memory, of_the_system, undisturbed
 from workflow_scripts.workflow.files import partial_name, sha256, sync, write_json
-from workflow_scripts.workflow.provenance import check_whole, code_hashes, job_key, portable, record
+from workflow_scripts.workflow.provenance import check_whole, code_hashes, job_key, portable, record, sealed
 from workflow_scripts.workflow.settings import SettingsType, check, fields, flag, flatten, nest, parse_value
 
 CHECKPOINTS = ROOT / ".checkpoints"
@@ -137,19 +137,17 @@ class Command(Generic[SettingsType]):
             self.stage(job)
             if rank > 0:
                 return
-            write_json(
-                partial_record,
-                record(
-                    module=module,
-                    settings=settings,
-                    inputs=hashes,
-                    outputs={portable(final[name]): sha256(path) for name, path in partial.items()},
-                    code=code,
-                    device=job.device,
-                    started=started,
-                    wall_time_s=round(time.monotonic() - clock, 1),
-                ),
+            content = record(
+                module=module,
+                settings=settings,
+                inputs=hashes,
+                outputs={portable(final[name]): sha256(path) for name, path in partial.items()},
+                code=code,
+                device=job.device,
+                started=started,
+                wall_time_s=round(time.monotonic() - clock, 1),
             )
+            write_json(partial_record, sealed(content))
             for path in partial.values():
                 sync(path)
             with undisturbed():

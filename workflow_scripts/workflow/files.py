@@ -25,11 +25,16 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".partial-{path.name}")
 
 
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys under a temporary name, then move it into place."""
     partial = partial_name(path)
     try:
-        partial.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json_text(value), encoding="utf-8")
         sync(partial)
         partial.replace(path)
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_json, sha256
+from workflow_scripts.workflow.files import json_text, read_json, sha256
 
 LOCK = "envs/lock.txt"
 _INDECISIVE = ("gpus", "checkpoint_interval_s")
@@ -71,6 +71,21 @@ def record(
         "started": started,
         "wall_time_s": wall_time_s,
     }
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with a checksum of all of it, so that a byte that flips in the provenance itself is found."""
+    return {**content, "seal": _seal(content)}
+
+
+def is_sealed(text: str, content: Mapping[str, Any]) -> bool:
+    """Whether a provenance file of this text and content is as it was written."""
+    rest = {key: value for key, value in content.items() if key != "seal"}
+    return content["seal"] == _seal(rest) and text == json_text(content)
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json_text(content).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:
