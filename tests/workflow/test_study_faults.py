@@ -1,4 +1,4 @@
-"""Faults of a study as Snakemake runs it: a full disk, a second study, a killed job, read-only and oddly dated inputs."""
+"""Faults of a study under Snakemake: a full disk, a second study, a killed job, read-only and oddly dated inputs."""
 
 import contextlib
 import hashlib
@@ -75,8 +75,10 @@ def test_a_full_disk_stops_the_job_in_a_sentence_and_keeps_what_was_made(project
 
 
 def test_a_second_study_in_the_same_folder_is_refused_and_the_first_goes_on(project, tmp_path):
-    first, _ = started(project, tmp_path / "first.txt")
+    first, job = started(project, tmp_path / "first.txt")
+    os.kill(job, signal.SIGSTOP)  # until the second has tried
     second = snakemake(project, *SMOKE, STACK)
+    os.kill(job, signal.SIGCONT)
     assert second.returncode != 0
     text = second.stdout + second.stderr
     assert "Directory cannot be locked" in text
