@@ -20,8 +20,9 @@ study: .venv/installed
 report: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html
 
+# One thread in each of the processes, so that they do not wait for each other.
 test: .venv/installed
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 # Long tests, for a person. ABTEM_PYTHON: Python of an environment with abTEM, for the live comparison.
 torture: .venv/installed
