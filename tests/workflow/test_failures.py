@@ -12,16 +12,16 @@ from tests.workflow.mounts import enlarge, small_disk
 from tests.workflow.toy_stage import command, run
 
 NAMES = ["first.txt", "provenance.json", "second.txt"]
-# Kills the process just before its n-th call of what makes files last or gives them their names.
+# Sends the process a signal just before its n-th call of what makes files last or gives them their names.
 KILLER = """
-import os, signal
+import os
 left = int(os.environ.get("KILL_BEFORE", "0"))
 def counted(function):
     def call(*words, **keywords):
         global left
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(os.environ["SIGNAL"]))
         return function(*words, **keywords)
     return call
 os.replace, os.fsync = counted(os.replace), counted(os.fsync)
@@ -33,6 +33,20 @@ def visible(folder):
     return sorted(path.name for path in folder.glob("[!.]*"))
 
 
+def held(toy, *before):
+    """The toy stage at work, until it is sent a line."""
+    line = [*before, *command(mode="slow")]
+    process = subprocess.Popen(line, cwd=toy, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "working\n"
+    return process
+
+
+def run_killed(toy, number, step):
+    """The toy stage, which gets the signal before a step of its end."""
+    environment = os.environ | {"PYTHONPATH": str(toy), "KILL_BEFORE": str(step), "SIGNAL": str(int(number))}
+    return subprocess.run(command(), cwd=toy, env=environment, capture_output=True, text=True, timeout=60)
+
+
 def test_kill_9_between_any_two_steps_of_the_end_leaves_whole_files(toy):
     (toy / "sitecustomize.py").write_text(KILLER)
     assert run(toy).returncode == 0
@@ -41,8 +55,7 @@ def test_kill_9_between_any_two_steps_of_the_end_leaves_whole_files(toy):
     while True:
         for name in visible(toy / "out"):
             (toy / "out" / name).unlink()
-        environment = os.environ | {"PYTHONPATH": str(toy), "KILL_BEFORE": str(killed + 1)}
-        done = subprocess.run(command(), cwd=toy, env=environment, capture_output=True, text=True, timeout=60)
+        done = run_killed(toy, signal.SIGKILL, killed + 1)
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
@@ -59,6 +72,19 @@ def test_kill_9_between_any_two_steps_of_the_end_leaves_whole_files(toy):
     assert not list((toy / ".checkpoints").iterdir())
 
 
+def test_a_signal_between_any_two_steps_of_the_end_leaves_all_files_or_none(toy):
+    (toy / "sitecustomize.py").write_text(KILLER)
+    seen = []
+    while (done := run_killed(toy, signal.SIGTERM, len(seen) + 1)).returncode == 143:
+        seen.append(sorted(path.name for path in (toy / "out").iterdir()))
+        for path in (toy / "out").iterdir():
+            path.unlink()
+    assert done.returncode == 0
+    assert [] in seen
+    assert NAMES in seen
+    assert all(names in ([], NAMES) for names in seen)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_leaves_nothing_and_no_traceback(toy, number):
     process = subprocess.Popen(command(mode="wait"), cwd=toy, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -71,10 +97,10 @@ def test_a_signal_leaves_nothing_and_no_traceback(toy, number):
 
 
 def test_a_signal_that_the_user_wants_ignored_is_ignored(toy):
-    process = subprocess.Popen(["nohup", *command(mode="slow")], cwd=toy, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "working\n"
+    process = held(toy, "nohup")
     process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=30) == 0
+    process.communicate("\n", timeout=60)
+    assert process.returncode == 0
     assert visible(toy / "out") == NAMES
 
 
@@ -112,12 +138,12 @@ def test_too_little_memory_is_one_sentence(toy, mode, what):
 
 
 def test_two_processes_that_write_the_same_files_take_turns(toy):
-    first = subprocess.Popen(command(mode="slow"), cwd=toy, stdout=subprocess.PIPE, text=True)
-    assert first.stdout.readline() == "working\n"
-    second = run(toy)
-    assert first.poll() == 0  # it was waited for
-    assert second.returncode == 0
-    assert second.stderr == "waiting: another process still writes out/provenance.json\n"
+    first = held(toy)
+    second = subprocess.Popen(command(), cwd=toy, stderr=subprocess.PIPE, text=True)
+    assert second.stderr.readline() == "waiting: another process still writes out/provenance.json\n"
+    first.communicate("\n", timeout=60)
+    _, more = second.communicate(timeout=60)
+    assert (first.returncode, second.returncode, more) == (0, 0, "")
     assert json.loads((toy / "out/provenance.json").read_text())["settings"]["mode"] == "good"
     assert not list((toy / ".checkpoints").iterdir())
 

@@ -32,7 +32,7 @@ def stage(job):
     if job.arguments.mode == "torch":
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
     if job.arguments.mode == "slow":
-        print("working", flush=True); time.sleep(3)
+        print("working", flush=True); sys.stdin.readline()
     if job.arguments.mode == "wait":
         print("waiting", flush=True); time.sleep(60)
     job.outputs["second"].write_text(job.checkpoint_folder.name)

@@ -1,6 +1,7 @@
 """What ends a stage from outside, as one sentence: a full disk, too little memory, a signal."""
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,11 +23,19 @@ def leave_on_signals() -> None:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Put these signals off until the block ends: it must be short."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    received: list[int] = []
+    # Not a mask: it holds for one thread, and torch has others, to which the signal would go.
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda found, frame: received.append(found))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in received[:1]:
+        os.kill(os.getpid(), number)
 
 
 def of_the_system(error: OSError, folder: Path) -> str:
