@@ -30,7 +30,7 @@ test-slurm: .venv/installed
 
 # Long tests, for a person. ABTEM_PYTHON: Python of an environment with abTEM, for the live comparison.
 torture: .venv/installed
-	pytest -m torture -rs
+	pytest -m torture -rs -s
 
 format: .venv/installed
 	ruff format .

@@ -24,6 +24,7 @@ for method in STUDY.methods:
 
 
 include: "rules/study.smk"
+include: "rules/given.smk"
 
 
 rule all:

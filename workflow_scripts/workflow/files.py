@@ -25,11 +25,20 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".partial-{path.name}")
 
 
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys under a temporary name, then move it into place."""
     partial = partial_name(path)
-    partial.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json_text(value), encoding="utf-8")
+        sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -75,6 +84,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[
 
 
 def sync(path: Path) -> None:
-    """Force a file's bytes to the disk before it gets its final name."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    """Force a file's bytes to the disk before it gets its final name, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
