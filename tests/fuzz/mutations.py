@@ -4,12 +4,38 @@ import struct
 
 import numpy as np
 
-NUMBERS = ("nan", "inf", "-inf", "1e999", "-1", "0", "1e-320", "9" * 40, "9" * 5000, "1_0", "٣", "0x10", "", "-0.0", "1e30")
+NUMBERS = (
+    "nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "-1",
+    "0",
+    "1e-320",
+    "9" * 40,
+    "9" * 5000,
+    "1_0",
+    "٣",
+    "0x10",
+    "",
+    "-0.0",
+    "1e30",
+)
 WORDS = (
     *NUMBERS,
     *("'", '"', "#", "_", "loop_", "data_", "data_x", ";", "@", "1@", "0@a.mrcs", "../../../etc/passwd", "/etc/passwd"),
     *("$(touch pwned)", "`touch pwned`", "; touch pwned", "a" * 5000, "\\", "{", "{x}", "%s", "\x00", "é", "\u2028"),
-    *("?", ".", "~", "!!python/object/apply:os.system [touch pwned]", "&a [*a]", "<<", "- - - -", "[" * 300, "{a: " * 300),
+    *(
+        "?",
+        ".",
+        "~",
+        "!!python/object/apply:os.system [touch pwned]",
+        "&a [*a]",
+        "<<",
+        "- - - -",
+        "[" * 300,
+        "{a: " * 300,
+    ),
 )
 _SIZES = (0, 1, 7, 255, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 
@@ -103,8 +129,9 @@ def of_array(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
     for _ in range(rng.integers(1, 3)):
         match rng.integers(11):
             case 0 | 1:
-                array = array.astype(array.dtype if array.dtype.kind in "fc" else np.float64)
-                if array.size:
+                if array.dtype.kind in "iub":
+                    array = array.astype(np.float64)
+                if array.size and array.dtype.kind in "fc":
                     array.flat[rng.integers(array.size)] = rng.choice([np.nan, np.inf, -np.inf])
             case 2:
                 if array.dtype.kind in "fiub" and array.size:

@@ -45,7 +45,7 @@ from workflow_scripts.potential.own_data import OwnImages
 from workflow_scripts.potential.own_files import read_archive, read_images
 from workflow_scripts.potential.samples import read_samples
 from workflow_scripts.potential.structure_files import read_structure
-from workflow_scripts.study.recorded_patterns import find_disc, mean_pattern
+from workflow_scripts.study.recorded_patterns import find_disc, mean_pattern, scan_shape
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import checked
 from workflow_scripts.workflow.errors import InputError
@@ -97,11 +97,14 @@ def _npy_bytes(array):
 
 
 def _scan(rng, folder):
-    return np.stack([[_disc(rng) for _ in range(3)] for _ in range(2)]).astype(str(rng.choice(["u2", "f4", "f8", "u1"])))
+    return np.stack([[_disc(rng) for _ in range(3)] for _ in range(2)]).astype(
+        str(rng.choice(["u2", "f4", "f8", "u1"]))
+    )
 
 
 def _patterns(path, dataset=None):
     with opened(path, dataset, f"patterns: {path}") as array:
+        scan_shape(array.shape, None, f"patterns: {path}")
         mean = mean_pattern(array, f"patterns: {path}")
         disc = find_disc(mean, f"center_px of {path}")
     return [mean, np.array([*disc.center_px, disc.radius_px])]
@@ -124,8 +127,12 @@ def _npy_spoiled(rng, folder):
     if rng.random() < 0.5:
         return _npy_bytes(of_array(rng, array))
     # A header that announces another type or shape than what follows
-    shape = rng.choice(["(1000000, 1000000)", "(-1,)", "()", "(0, 5)", "(2, 3, 32, 33)", "(" * 200 + ")" * 200, "(9e9,)"])
-    kind = rng.choice(["'<f4'", "'|O'", "'<f16'", "[('a', '<f4')]", "'|V1000000000'", "'U5'", "None", "'<q'", "['<f4']"])
+    shape = rng.choice(
+        ["(1000000, 1000000)", "(-1,)", "()", "(0, 5)", "(2, 3, 32, 33)", "(" * 200 + ")" * 200, "(9e9,)"]
+    )
+    kind = rng.choice(
+        ["'<f4'", "'|O'", "'<f16'", "[('a', '<f4')]", "'|V1000000000'", "'U5'", "None", "'<q'", "['<f4']"]
+    )
     text = f"{{'descr': {kind}, 'fortran_order': {rng.choice(['False', 'True', '2'])}, 'shape': {shape}, }}"
     text = text.ljust(-(-(len(text) + 11) // 64) * 64 - 11) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + array.tobytes()
@@ -192,10 +199,20 @@ def _segment_arrays(rng):
     shares = rng.random((2, 4, 20, 24)).astype("f4") * 0.1
     same = rng.random((2, 20, 24)).astype("f4")
     return {
-        **{"input": shares, "input_matched": shares, "sum": shares.sum(1), "potential": same, "potential_limited": same},
+        **{
+            "input": shares,
+            "input_matched": shares,
+            "sum": shares.sum(1),
+            "potential": same,
+            "potential_limited": same,
+        },
         **{"thickness_nm": np.full(2, 20.0), "rotation": np.zeros((2, 3)), "sampling": np.float64(0.2)},
         **dict.fromkeys(("material", "specimen", "kind"), np.array(["a", "b"])),
-        **{"detector": np.array([[10.0, 50.0], [0, 20.0]]), "voltage_kv": np.float64(200), "semiangle_mrad": np.float64(20)},
+        **{
+            "detector": np.array([[10.0, 50.0], [0, 20.0]]),
+            "voltage_kv": np.float64(200),
+            "semiangle_mrad": np.float64(20),
+        },
     }
 
 
@@ -271,7 +288,9 @@ def _archive_spoiled(make):
             case 4:
                 file = io.BytesIO(_zipped({key: value for key, value in arrays.items() if key != name}))
                 with zipfile.ZipFile(file, "a") as archive:
-                    archive.writestr(str(rng.choice([name, f"../../{name}.npy", f"/{name}.npy", f"{name}.npy"])), b"text")
+                    archive.writestr(
+                        str(rng.choice([name, f"../../{name}.npy", f"/{name}.npy", f"{name}.npy"])), b"text"
+                    )
                 return file.getvalue()
             case _:
                 arrays[name] = of_array(rng, arrays[name])
@@ -286,7 +305,7 @@ def _of_samples(path):
 
 
 def _of_archive(path):
-    images, beside = read_archive(path, "input")
+    images, _ = read_archive(path, "input")
     return [images]
 
 
@@ -374,7 +393,9 @@ def _png_spoiled(rng, folder):
     if rng.random() < 0.6:
         return _png(rng, folder, of_array)
     content = bytearray(_png(rng, folder))
-    struct.pack_into(">I", content, int(rng.choice([16, 20])), int(rng.choice([0, 20_000, 2**20, 2**31 - 1, 2**32 - 1])))
+    struct.pack_into(
+        ">I", content, int(rng.choice([16, 20])), int(rng.choice([0, 20_000, 2**20, 2**31 - 1, 2**32 - 1]))
+    )
     import zlib
 
     struct.pack_into(">I", content, 29, zlib.crc32(content[12:29]))
@@ -383,7 +404,7 @@ def _png_spoiled(rng, folder):
 
 def _folder_of_one(path):
     images = ImageFolder([path], f"patterns: {path}")
-    return [images[slice(0, 1)]]
+    return [mean_pattern(images, f"patterns: {path}")]
 
 
 def _tiles_of_one(path):
@@ -405,11 +426,13 @@ def _xrm(rng, folder, change=None):
                 del streams[name]
             case 1:
                 values = [-1, 0, 1, 3, 7, 16, 32768, 99_999, 2**31 - 1]
-                streams[f"ImageInfo/{rng.choice(['ImageWidth', 'ImageHeight', 'NoOfImages', 'DataType'])}"] = struct.pack(
-                    "<i", int(rng.choice(values))
+                streams[f"ImageInfo/{rng.choice(['ImageWidth', 'ImageHeight', 'NoOfImages', 'DataType'])}"] = (
+                    struct.pack("<i", int(rng.choice(values)))
                 )
             case 2:
-                streams[name] = np.full(len(streams[name]) // 4, rng.choice([np.nan, np.inf, 1e38, -1]), "<f4").tobytes()
+                streams[name] = np.full(
+                    len(streams[name]) // 4, rng.choice([np.nan, np.inf, 1e38, -1]), "<f4"
+                ).tobytes()
             case 3:
                 streams[name] = streams[name][: int(rng.integers(4))]
     path = write_ole(folder / "making.xrm", streams, pad=bool(rng.random() < 0.7))
@@ -448,7 +471,9 @@ def _header_spoiled(make):
     def spoiled(rng, folder):
         content = bytearray(make(rng, folder))
         for _ in range(rng.integers(1, 4)):
-            at = 4 * int(rng.choice([0, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18, 22, 23, 53, int(rng.integers(256))]))
+            at = 4 * int(
+                rng.choice([0, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18, 22, 23, 53, int(rng.integers(256))])
+            )
             value = int(rng.choice([0, 1, 2, 6, 12, 16, 36, 401, -1, 4096, 8192, 10**6, 2**30 - 1, 2**31 - 1]))
             struct.pack_into("<i", content, at, value)
         return bytes(content)
@@ -626,7 +651,7 @@ def _mmcif(rng, folder):
     names = ("group_PDB", "id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id", "Cartn_x", "Cartn_y")
     lines = ["data_TEST", "#", "loop_", *(f"_atom_site.{name}" for name in (*names, "Cartn_z", "pdbx_PDB_model_num"))]
     for k, (x, y, z) in enumerate(rng.normal(size=(6, 3)) * 10, start=1):
-        lines.append(f"ATOM {k} C \"C{k}'\" . ALA {x:.3f} {y:.3f} {z:.3f} 1")
+        lines.append(f'ATOM {k} C "C{k}\'" . ALA {x:.3f} {y:.3f} {z:.3f} 1')
     return "\n".join([*lines, "#"]).encode()
 
 
@@ -747,7 +772,23 @@ def _overlay_spoiled(rng, folder):
     """Whole YAML with a value of another kind at a place that exists."""
     overlay = yaml.safe_load(_OVERLAY)
     values = (
-        *(None, True, -1, 0, 10**30, 1e308, float("nan"), float("inf"), "", "x" * 5000, "\x00", "a\nb", "é", "-x", "{a}"),
+        *(
+            None,
+            True,
+            -1,
+            0,
+            10**30,
+            1e308,
+            float("nan"),
+            float("inf"),
+            "",
+            "x" * 5000,
+            "\x00",
+            "a\nb",
+            "é",
+            "-x",
+            "{a}",
+        ),
         *([], {}, [[]], {"a": 1}, {1: 2}, "1e-3", "../../x", "; touch pwned", "$(touch pwned)", "'\"`", "/dev/zero"),
         *("x" * 300 + ".mrcs", "/" + "y" * 300 + "/a.mrcs", "\ud800", b"bytes"),
     )
@@ -802,7 +843,12 @@ def _of_layout(path):
 
 def _provenance(rng, folder):
     record = {
-        **{"module": "workflow_scripts.matching.plot", "settings": {"a.b": 1}, "inputs": {}, "environment_lock": "0" * 64},
+        **{
+            "module": "workflow_scripts.matching.plot",
+            "settings": {"a.b": 1},
+            "inputs": {},
+            "environment_lock": "0" * 64,
+        },
         **{"outputs": {"results/smoke/a.npz": "0" * 64, "case.npz": "1"}, "code": {"config.yaml": "0" * 64}},
     }
     return json.dumps(record, indent=1).encode()
@@ -810,7 +856,22 @@ def _provenance(rng, folder):
 
 def _provenance_spoiled(rng, folder):
     record = json.loads(_provenance(rng, folder))
-    values = (None, [], {}, 1, "x", "../..", "workflow_scripts", "os.path", "", "a..b", {"": "x"}, {"a": None}, [[1]], "x" * 999)
+    values = (
+        None,
+        [],
+        {},
+        1,
+        "x",
+        "../..",
+        "workflow_scripts",
+        "os.path",
+        "",
+        "a..b",
+        {"": "x"},
+        {"a": None},
+        [[1]],
+        "x" * 999,
+    )
     for _ in range(rng.integers(1, 3)):
         record[str(rng.choice([*record]))] = values[int(rng.integers(len(values)))]
     content = json.dumps(record)

@@ -1,8 +1,8 @@
 """Fuzz readers in a process of its own, with little memory and little time for each case.
 
-`python -m tests.fuzz.worker FOLDER SEED COUNT READER…` prints a JSON line for every finding, and one at the end with the
-number of cases, how many were read and how many refused. FOLDER/now names the case that runs: where the process dies,
-that case is a finding too.
+`python -m tests.fuzz.worker FOLDER SEED COUNT READER…` prints a JSON line for every finding, and one at the end with
+the number of cases, how many were read and how many refused. FOLDER/now names the case that runs: where the process
+dies, that case is a finding too.
 """
 
 import faulthandler
@@ -115,10 +115,11 @@ def main() -> None:
         if reader.beside is not None:
             reader.beside(Path())
         there = {item.name for item in Path().iterdir()} | {"now"}
-        for number in range(first, count):
+        for number in range(first if name == names[0] else 0, count):
             rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
             path = Path(f"case{reader.suffix}" if reader.suffix.startswith(".") else reader.suffix)
             content = case_content(reader, rng, Path(), number)
+            read_before = read
             for k, function in enumerate(reader.reads):
                 cases += 1
                 path.write_bytes(content)
@@ -133,12 +134,17 @@ def main() -> None:
                     kind, words = "left behind", str(sorted(left))
                     for item in left:
                         (Path(item).rmdir if Path(item).is_dir() else Path(item).unlink)()
-                if number == 0 and kind != "read" and k == 0:
-                    kind, words = "whole file refused", words
                 read, refused = read + (kind == "read"), refused + (kind == "refused")
                 if kind not in ("read", "refused"):
-                    print(json.dumps({"reader": name, "case": number, "by": k, "kind": kind, "words": words}), flush=True)
+                    print(
+                        json.dumps({"reader": name, "case": number, "by": k, "kind": kind, "words": words}), flush=True
+                    )
             path.unlink()
+            if number == 0 and read == read_before:
+                print(
+                    json.dumps({"reader": name, "case": 0, "by": k, "kind": "whole file refused", "words": words}),
+                    flush=True,
+                )
     print(json.dumps({"cases": cases, "read": read, "refused": refused, "slowest_s": round(slowest, 2)}), flush=True)
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import skimage
 import torch
-from skimage import color, io
+from skimage import color
 
 from workflow_scripts.alignment.grids import LARGEST, fade_out, read_mrc, resampled
 from workflow_scripts.alignment.particles import Particle, particle
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.pictures import read_picture
 
 _ENDINGS = (".png", ".tif", ".tiff", ".mrc")
 _SMALLEST_PX = 16
@@ -57,7 +58,7 @@ def _picture(path: Path) -> torch.Tensor:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path")
     try:
-        image = io.imread(path)
+        image = read_picture(path)
     except Exception as error:  # the readers raise whatever they like
         raise InputError(f"{path}: not a readable image ({type(error).__name__}); export it again") from None
     if image.ndim == 3 and image.shape[-1] in (3, 4):

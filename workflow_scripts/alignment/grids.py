@@ -37,9 +37,12 @@ def read_mrc(path: Path, dimensions: int) -> tuple[Tensor, float]:
             mode = int(header.mode)
             axes = [int(header[name]) for name in ("maps", "mapr", "mapc")]
             lengths = [float(file.voxel_size[name]) for name in "xyz"]
+            extended = int(header.nsymbt)
     except Exception as error:  # what is no MRC file fails in many ways
         raise InputError(f"{path}: not a whole .mrc file ({_short(error)}); copy or export it again") from None
     _check_shape(shape, dimensions, path)
+    if not 0 <= extended <= path.stat().st_size:
+        raise InputError(f"{path}: announces {extended} bytes of an extended header, more than it has; copy it again")
     if mode not in _REAL_MODES:
         raise InputError(f"{path}: found mode {mode}, expected one of {_REAL_MODES}; save it as 32-bit floats, mode 2")
     if dimensions == 3 and sorted(axes) != [1, 2, 3]:

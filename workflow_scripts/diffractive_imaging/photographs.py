@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import skimage
 from PIL import Image
-from skimage import color, io
+from skimage import color
 
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.pictures import read_picture
 
 
 def large_enough(paths: Iterable[Path], minimum_px: int) -> list[Path]:
@@ -28,7 +29,7 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
         InputError: not a readable image, not grey or colour, not finite, constant, or too small.
     """
     try:
-        image = io.imread(path)
+        image = read_picture(path)
     except Exception as error:  # the readers of the many formats raise whatever they like
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}); expected a whole .png, .jpg or .tif, "

@@ -65,16 +65,18 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
 
 def _read_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
-    missing = {"module", "settings", "inputs", "outputs", "code", "environment_lock"} - set(record)
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; it is no provenance of this project")
+    expected = {"module": str, "environment_lock": str} | dict.fromkeys(("settings", "inputs", "outputs", "code"), dict)
+    record = record if isinstance(record, dict) else {}
+    wrong = [name for name, kind in expected.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise InputError(f"{path} lacks {', '.join(sorted(wrong))}; it is no provenance of this project")
     return record
 
 
 def located(name: str, folder: Path) -> Path:
     """Where a recorded path lies: ``results/<scale>/…`` inside `folder`, else in the project or where it was."""
     parts = Path(name).parts
-    return folder.joinpath(*parts[2:]) if parts[0] == "results" and len(parts) > 2 else ROOT / name
+    return folder.joinpath(*parts[2:]) if parts[:1] == ("results",) and len(parts) > 2 else ROOT / name
 
 
 def _changed_code(path: Path, record: Mapping[str, Any], code: dict[str, dict[str, str]]) -> Iterator[str]:
