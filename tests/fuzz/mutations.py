@@ -37,6 +37,7 @@ WORDS = (
         "{a: " * 300,
     ),
 )
+_LONGEST_LINE = 2_000_000
 _SIZES = (0, 1, 7, 255, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -114,7 +115,7 @@ def of_words(rng: np.random.Generator, content: bytes, first: int = 0) -> bytes:
                 other = int(rng.integers(first, len(lines)))
                 lines[at], lines[other] = lines[other], lines[at]
             case 9:
-                lines[at] = lines[at] * int(rng.choice([2, 100, 20000]))
+                lines[at] = lines[at] * min(int(rng.choice([2, 100, 20000])), _LONGEST_LINE // max(1, len(lines[at])))
             case 10:
                 lines = lines[:at]
             case 11:

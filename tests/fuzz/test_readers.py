@@ -13,7 +13,7 @@ import pytest
 from tests.fuzz.readers import READERS
 from workflow_scripts.workflow.closure import ROOT
 
-SMALL, FULL = 12, 500  # cases of each kind of file; most are given to several readers
+SMALL, FULL = 8, 500  # cases of each kind of file; most are given to several readers
 FULL_CASES = 10_000  # that all together must reach
 
 

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.fuzz.kinds import Reader
 from tests.fuzz.mutations import of_bytes, of_words
-from tests.fuzz.readers import READERS, Reader
+from tests.fuzz.readers import READERS
 from workflow_scripts.workflow.errors import InputError
 
 CASE_S = 20

@@ -82,14 +82,17 @@ def parsed(words, of_fields):
     return vars(parser.parse_args(words))
 
 
+def is_plain(text):
+    return text != "null" and not text.startswith("-")
+
+
 @given(
     st.builds(
         Outer,
         inner=st.builds(
             Inner,
             semiangle_mrad=st.floats(1e-6, 1e6),
-            file=st.none()
-            | st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=60).filter("null".__ne__),
+            file=st.none() | st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=60).filter(is_plain),
         ),
         epochs=st.integers(1, 10**6),
         doses_e=st.lists(st.floats(-1e9, 1e9), max_size=4).map(tuple),
@@ -118,7 +121,7 @@ class Mixed(Settings):
     rotation: float | Literal["search"] = Field(description="An angle or a word.")
 
 
-@pytest.mark.parametrize("value", [0, -12.5, 1e-7, "search"])
+@pytest.mark.parametrize("value", [0, -12.5, 1e-7, -1e-7, "search"])
 def test_a_number_or_a_word_reads_back_as_what_it_was(value):
     settings = check(Mixed, {"rotation": value})
     ((_, field),) = fields(Mixed)
@@ -130,8 +133,8 @@ class Named(Settings):
     name: str = Field(description="A file.")
 
 
-@pytest.mark.parametrize("name", ["-h", "--gpus", "-1e-05", "a b", "$(touch pwned)"])
-def test_a_value_that_looks_like_a_flag_stays_a_value(name):
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "$(touch pwned)"])
+def test_a_text_goes_through_a_command_line(name):
     assert parsed(as_arguments(check(Named, {"name": name})), fields(Named)) == {"name": name}
 
 
@@ -139,6 +142,7 @@ UNUSABLE = {
     "a list inside itself": lambda: (own := [], own.append(own), own)[-1],
     "anchors of anchors": lambda: functools.reduce(lambda inside, _: [inside] * 10, range(9), "lol"),
     "a nest": lambda: functools.reduce(lambda inside, _: [inside], range(5000), 1),
+    "a flag": lambda: "-h",
     "a long name": lambda: "x" * 300,
     "a long path": lambda: "x/" * 3000,
     "a line break": lambda: "a\nb",

@@ -76,7 +76,7 @@ def _look_through(values: Any, where: str) -> None:
         elif isinstance(value, (list, tuple)):
             waiting += [(inside, f"{path}.{number}", depth + 1) for number, inside in enumerate(value)]
         elif isinstance(value, str) and (fault := _fault(value)):
-            raise InputError(f"{path}: is {_told(value)}, {fault}; shorten or correct it")
+            raise InputError(f"{path}: is {_told(value)}, {fault}")
 
 
 def _fault(text: str) -> str | None:
@@ -84,11 +84,13 @@ def _fault(text: str) -> str | None:
     try:
         parts = text.encode().split(b"/")
     except UnicodeEncodeError:
-        return "which holds half of a character"
+        return "which holds half of a character; correct it"
+    if text.startswith("-"):
+        return "which begins like a flag; write ./ before it"
     if any(character < " " or character == "\x7f" for character in text):
-        return "which holds a control character"
+        return "which holds a control character; take it out"
     if max(map(len, parts)) > _LONGEST_NAME or len(text.encode()) > _LONGEST_PATH:
-        return f"which is longer than the {_LONGEST_NAME} bytes of a name or the {_LONGEST_PATH} of a path"
+        return f"longer than the {_LONGEST_NAME} bytes of a name or the {_LONGEST_PATH} of a path; shorten it"
     return None
 
 
@@ -155,8 +157,8 @@ def as_arguments(settings: Settings, prefix: str = "") -> list[str]:
     words = []
     for key, value in flatten(settings, prefix):
         word = value if isinstance(value, str) else json.dumps(value)
-        # A word that begins like a flag would be taken for one.
-        words += [f"{flag(key)}={word}"] if word.startswith("-") else [flag(key), word]
+        # A word that begins like a flag would be taken for one, and Snakemake leaves an empty one out.
+        words += [f"{flag(key)}={word}"] if word[:1] in ("", "-") else [flag(key), word]
     return words
 
 
