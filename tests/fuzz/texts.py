@@ -28,7 +28,7 @@ from workflow_scripts.workflow.verify import findings
 # Atoms
 
 
-_CIF = """data_test
+CIF = """data_test
 _cell_length_a 3.905
 _cell_length_b 3.905
 _cell_length_c 3.905
@@ -59,7 +59,7 @@ O1 O 0.5 0.5 0 1.0 ?
 
 
 def _cif(rng, folder):
-    text = _CIF
+    text = CIF
     if rng.random() < 0.4:
         first, last = text.index("loop_"), text.index("loop_\n_atom")
         text = text[:first] + text[last:]

@@ -17,6 +17,7 @@ from ase.spacegroup import Spacegroup
 from ase.spacegroup.spacegroup import SpacegroupError, parse_sitesym
 
 LARGEST_FILE_BYTES = 20 * 2**20
+LONGEST_LINE_BYTES = 20_000  # the format ends at 2048; the parser takes minutes for what is much longer
 MOST_ATOMS = 20_000
 MOST_OPERATIONS = 192  # of a space group in its largest conventional cell
 HEAVIEST = 103  # the last element whose scattering factors are known
@@ -42,6 +43,9 @@ def structure_block(content: bytes) -> CIFBlock:
     Raises:
         StructureError: there is none, or more than one, or the content is no whole .cif.
     """
+    for number, line in enumerate(content.splitlines(), start=1):
+        if len(line) > LONGEST_LINE_BYTES:
+            raise StructureError(f"line {number} is too long for a .cif; export the structure again")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # the reader warns where it leaves something out

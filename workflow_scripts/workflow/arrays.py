@@ -4,6 +4,7 @@ A header may announce any number of values, and memory for them would be asked f
 """
 
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ def check_size(announced_bytes: int, stored_bytes: int) -> None:
 def reason(error: Exception) -> str:
     """What a library says of an error, in one line that is not long."""
     words = " ".join(str(error).split()) if not isinstance(error, MemoryError) else "larger than the memory"
-    words = words or type(error).__name__
+    words = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>", "…", words) or type(error).__name__
     return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]}…"
 
 

@@ -83,7 +83,7 @@ def array_names(path: Path) -> list[str]:
 
 def shortened(names: Sequence[str]) -> str:
     """The first of some names, for a sentence."""
-    told = [name[:60] for name in names[:20]]
+    told = [name[:60] if name.isprintable() else ascii(name[:60]) for name in names[:20]]
     return ", ".join(told) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
 
 

@@ -105,6 +105,7 @@ def _real(array: Any, where: str) -> Any:
 
 
 def _dataset_names(file: h5py.File) -> list[str]:
-    names: list[str] = []
+    names: list[str | bytes] = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return names
+    # Names that are no UTF-8 come as bytes.
+    return [name.decode(errors="replace") if isinstance(name, bytes) else name for name in names]
