@@ -8,6 +8,7 @@ import torch
 from workflow_scripts.alignment.grids import LARGEST, fade_out, read_mrc, resampled
 from workflow_scripts.alignment.particles import Particle, particle
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.pictures import read_picture
 
 _ENDINGS = (".png", ".tif", ".tiff", ".mrc")
 _SMALLEST_PX = 16
@@ -55,10 +56,10 @@ def _picture(path: Path) -> torch.Tensor:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path")
     import skimage  # here, since most jobs read no picture and the import takes long
-    from skimage import color, io
+    from skimage import color
 
     try:
-        image = io.imread(path)
+        image = read_picture(path)
     except Exception as error:  # the readers raise whatever they like
         raise InputError(f"{path}: not a readable image ({type(error).__name__}); export it again") from None
     if image.ndim == 3 and image.shape[-1] in (3, 4):

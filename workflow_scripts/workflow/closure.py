@@ -43,9 +43,10 @@ def _with_parents(module: str) -> list[str]:
 @cache
 def _path(module: str) -> Path:
     stem = ROOT.joinpath(*module.split("."))
-    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if path.is_file():
-            return path
+    if all(part.isidentifier() for part in module.split(".")):  # else the name leads out of the project
+        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if path.is_file():
+                return path
     raise ModuleNotFoundError(f"no module {module} in {ROOT}")
 
 

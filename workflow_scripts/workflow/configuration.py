@@ -20,7 +20,7 @@ STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
 Variant = Literal["published", "corrected"]
 # It names a folder and a rule's wildcard.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 
 
 class ComputeSection(Compute):
