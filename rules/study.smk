@@ -125,7 +125,7 @@ rule cost:
         gpu=0,
     params:
         scale=STUDY.scale,
-        folder=f"results/{STUDY.scale}",
+        folder=lambda wildcards: f"results/{STUDY.scale}",
     shell:
         "python -m workflow_scripts.study.publish_cost --scale {params.scale} --folder {params.folder:q}"
         " --metrics {input.metrics:q} --figures {input.figures:q}"
@@ -206,7 +206,7 @@ rule story:
         gpu=0,
     params:
         scale=STUDY.scale,
-        folder=f"results/{STUDY.scale}",
+        folder=lambda wildcards: f"results/{STUDY.scale}",
     shell:
         "python -m workflow_scripts.study.publish_story --scale {params.scale} --folder {params.folder:q}"
         " --overviews {input.overviews:q} --cost {input.cost:q}"
@@ -236,7 +236,7 @@ rule comparison:
         gpu=0,
     params:
         scale=STUDY.scale,
-        folder=f"results/{STUDY.scale}",
+        folder=lambda wildcards: f"results/{STUDY.scale}",
         reference_folder=f"results/reference/{STUDY.scale}",
         files=lambda wildcards, input: flags(reference=input.reference),
     shell:
@@ -274,7 +274,7 @@ rule verify:
         runtime=30,
         gpu=0,
     params:
-        folder=f"results/{STUDY.scale}",
+        folder=lambda wildcards: f"results/{STUDY.scale}",
         settings=present_settings(),
     shell:
         "python -m workflow_scripts.workflow.verify {params.folder:q} --settings {params.settings:q} 2>&1 | tee {log:q}"

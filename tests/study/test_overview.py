@@ -62,7 +62,7 @@ def study(tmp_path):
         method, summary = path.parent.name, read_summary(path)
         images = rng.random((3, 12, 12))
         shown[method] = Shown(
-            summary, *images, answered_by="corrected", pixel=2.0 if summary.pixel else None, input_pixel=None
+            summary, *images, answered_by="corrected", at="here", pixel=2.0 if summary.pixel else None, input_pixel=None
         )
         rows = [
             metric_row(

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.study.bootstrap import Estimate
-from workflow_scripts.study.result_table import KEYS, sections, tidy
+from workflow_scripts.study.result_table import KEYS, headline_condition, sections, tidy
 from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, with_headline, write_metrics
 
 FULL, LOW = "dose_e=1000;kind=plain", "dose_e=100;kind=plain"
@@ -62,3 +62,10 @@ def test_the_reader_finds_the_headline_first_and_units_in_the_heads(tmp_path):
 def test_a_method_without_a_described_order_has_a_table_too(tmp_path):
     found = tidy(metrics(tmp_path))
     assert isinstance(found, pd.DataFrame) and len(list(sections(found))) >= 3
+
+
+def test_the_headline_says_under_which_condition_it_was_measured(tmp_path):
+    table = metrics(tmp_path)
+    assert headline_condition(table, "r2") == {"dose_e": "1000", "kind": "plain"}
+    # Zeros err equally at both doses: which of them is the headline nobody can tell from this metric.
+    assert headline_condition(table, "error", "mean") == {"kind": "plain"}

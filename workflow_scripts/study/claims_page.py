@@ -59,9 +59,9 @@ def _unit(claim: Claim) -> str:
 
 
 def _verdict(claim: Claim, metrics: dict) -> tuple[str, str]:
-    if (claim.scale, claim.method) not in metrics:
+    if (claim.scale, claim.method) not in metrics and not claim.outside:
         return "not measured", f"not measured: no reference run of {claim.scale}"
-    return judged(claim, metrics[claim.scale, claim.method], claim.scale)
+    return judged(claim, metrics.get((claim.scale, claim.method)), claim.scale)
 
 
 def main() -> None:

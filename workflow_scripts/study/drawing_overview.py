@@ -42,6 +42,7 @@ class Shown:
         summary: its words.
         goes_in, comes_out, truth: images (H, W).
         answered_by: the estimator behind `comes_out`.
+        at: the condition of the headline in words.
         pixel, input_pixel: side of a pixel in the unit that the summary names, None where there is none.
     """
 
@@ -50,6 +51,7 @@ class Shown:
     comes_out: np.ndarray
     truth: np.ndarray
     answered_by: str
+    at: str
     pixel: float | None
     input_pixel: float | None
 
@@ -151,7 +153,7 @@ def _draw_method(row: _Row, method: str, one: Shown, points: pd.DataFrame) -> No
     ):
         if pixel:
             scale_bar(axis, pixel, picture.label)
-    _draw_scores(row, points[points["what"] == summary.score.metric], summary)
+    _draw_scores(row, points[points["what"] == summary.score.metric], summary, one.at)
     _draw_cost(row, points)
 
 
@@ -165,12 +167,12 @@ def _draw_image(axis: Axes, image: np.ndarray, picture: Picture, bounds: tuple[f
     return axis.imshow(image, cmap=picture.colours, vmin=bounds[0], vmax=bounds[1])
 
 
-def _draw_scores(row: _Row, points: pd.DataFrame, summary: Summary) -> None:
+def _draw_scores(row: _Row, points: pd.DataFrame, summary: Summary, at: str) -> None:
     """Estimators one below the other with their intervals; the best one's name is bold."""
     score = summary.score
     numbers = sorted({int(number) for number in points["n"]})
     told = " to ".join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))
-    row.text(SCORES_MM - 16, 6.2, f"who wins: n = {told} {score.sources},\n{score.at}")
+    row.text(SCORES_MM - 16, 6.2, f"who wins: n = {told} {score.sources},\n{at}")
     axis = row.axes(SCORES_MM, TOP_MM, 35, IMAGE_MM)
     winner = points["value"].idxmax() if score.better == "higher" else points["value"].idxmin()
     for place, (_, point) in enumerate(points.iterrows()):

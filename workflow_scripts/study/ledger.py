@@ -71,6 +71,11 @@ class Claim(Settings):
     target: Target = Field(description="when the claim holds")
     computed: str = Field(min_length=1, description="how the number was or is computed")
     source: str = Field(min_length=1, description="who stated it, and where")
+    outside: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what was measured outside the DAG, and by what; for numbers it never gives",
+    )
 
 
 def read_claims(path: Path, method: str) -> list[Claim]:
@@ -158,6 +163,8 @@ def judged(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, s
     table: metrics of the claim's method at this scale, None where there are none.
     """
     target = claim.target
+    if claim.outside:
+        return NOT_MEASURED, f"not measured by the study; outside it: {claim.outside}"
     if scale != claim.scale:
         return NOT_MEASURED, f"not measured at this scale: the claim is about {claim.scale}"
     value = _measured(table, claim, target.arm)

@@ -9,6 +9,7 @@ from pydantic import Field
 from workflow_scripts.study import drawing_overview
 from workflow_scripts.study.drawing_overview import Shown
 from workflow_scripts.study.figures import save_figure, style
+from workflow_scripts.study.result_table import headline_condition
 from workflow_scripts.study.summaries import pick, read_summary
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -27,15 +28,18 @@ def publish(job: Job[Arguments]) -> None:
     # results/<scale>/<method>/evaluate/…, and <method>/overview.yaml
     metrics = {path.parent.parent.name: path for path in job.inputs["metrics"]}
     examples = {path.parent.parent.name: path for path in job.inputs["examples"]}
-    shown = {path.parent.name: _shown(path, examples[path.parent.name]) for path in job.inputs["overviews"]}
-    cost = pd.read_csv(job.input("cost"))
-    table = drawing_overview.source_table(shown, {name: read_metrics(metrics[name]) for name in shown}, cost)
+    tables = {path.parent.name: read_metrics(metrics[path.parent.name]) for path in job.inputs["overviews"]}
+    shown = {
+        path.parent.name: _shown(path, examples[path.parent.name], tables[path.parent.name])
+        for path in job.inputs["overviews"]
+    }
+    table = drawing_overview.source_table(shown, tables, pd.read_csv(job.input("cost")))
     with style():
         # The four files of a figure share their stem.
         save_figure(drawing_overview.draw(table, shown), table, job.outputs["svg"].with_suffix(""))
 
 
-def _shown(overview: Path, examples: Path) -> Shown:
+def _shown(overview: Path, examples: Path, metrics: pd.DataFrame) -> Shown:
     summary, arrays = read_summary(overview), read_all_arrays(examples)
     images = {name: pick(arrays, getattr(summary, name), examples) for name in ("goes_in", "comes_out", "truth")}
     answered = images["comes_out"][1]
@@ -44,7 +48,11 @@ def _shown(overview: Path, examples: Path) -> Shown:
         for name in ("pixel", "input_pixel")
     }
     return Shown(
-        summary, **{name: image for name, (image, _) in images.items()}, answered_by="".join(answered[:1]), **sides
+        summary,
+        **{name: image for name, (image, _) in images.items()},
+        answered_by="".join(answered[:1]),
+        at=summary.score.said(headline_condition(metrics, summary.score.metric, summary.score.statistic)),
+        **sides,
     )
 
 

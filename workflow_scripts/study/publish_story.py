@@ -40,7 +40,7 @@ def methods_page(summaries: dict[str, Summary]) -> str:
     parts = []
     for method, summary in summaries.items():
         rows = [[part, getattr(summary, part)] for part in PARTS]
-        rows.append(["headline", f"{summary.score.label}, {summary.score.at}; {summary.score.better} is better"])
+        rows.append(["headline", f"{summary.score.label}; {summary.score.better} is better"])
         parts.append(f"<h2>{html.escape(f'{method}: {summary.title}')}</h2>")
         parts.append(html_table(Section("", ["", ""], rows, texts=2)))
     return whole_page("The methods", "\n".join(parts))

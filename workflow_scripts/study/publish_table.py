@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from workflow_scripts.study.documents import latex, markdown, page
-from workflow_scripts.study.result_table import sections, tidy
+from workflow_scripts.study.result_table import headline_condition, sections, tidy
 from workflow_scripts.study.summaries import read_summary
 from workflow_scripts.study.tables import number, read_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -30,12 +30,16 @@ def publish(job: Job[Arguments]) -> None:
         table = tidy(metrics)
     table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
     title = method if summary is None else f"{method}: {summary.title}"
-    seeds = metrics["seed"].nunique()
+    seeds, score = metrics["seed"].nunique(), summary and summary.score
     introduction = (
         f"Scale {job.arguments.scale}, {seeds} training seed{'' if seeds == 1 else 's'}. Values with their 95 % "
         "bootstrap interval over sources, of which there are n; seeds are averaged, value and bounds alike. Units "
         "stand in brackets, (1) for none; – was not measured."
-        + (f" The headline: {summary.score.at}." if summary else "")
+        + (
+            f" The headline: {score.said(headline_condition(metrics, score.metric, score.statistic))}."
+            if summary
+            else ""
+        )
     )
     parts = list(sections(table))
     for name, write in (("md", markdown), ("tex", latex), ("html", page)):

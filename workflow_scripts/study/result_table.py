@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from workflow_scripts.study.documents import Section
@@ -39,6 +40,24 @@ def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> p
     place = pd.DataFrame({name: table[name].map(places) for name, places in keys.items()})
     place["statistic"] = table["statistic"]
     return table.loc[place.sort_values(["condition", "metric", "statistic", "estimator"]).index, COLUMNS]
+
+
+def headline_condition(metrics: pd.DataFrame, metric: str, statistic: str = "value") -> dict[str, str]:
+    """What the estimators' headline answers have in common: keys and values of the conditions they were measured under.
+
+    An answer's condition is found by its numbers, which stand in the table twice; keys on which estimators differ, or
+    that are not certain, are left out.
+    """
+    table = tidy(metrics[(metrics["metric"] == metric) & (metrics["statistic"] == statistic)])
+    shared: set[str] | None = None
+    for _, part in table.groupby("estimator"):
+        headline, rest = part[part["condition"] == HEADLINE], part[part["condition"] != HEADLINE]
+        numbers = ["value", "low", "high"]
+        same = np.isclose(rest[numbers], headline[numbers].iloc[0], rtol=1e-5, atol=0, equal_nan=True).all(axis=1)
+        found = {pair for condition in rest["condition"][same] for pair in condition.split(";") if pair}
+        shared = found if shared is None else shared & found
+    keys = [pair.split("=")[0] for pair in shared or ()]
+    return dict(pair.split("=") for pair in shared or () if keys.count(pair.split("=")[0]) == 1)
 
 
 def sections(table: pd.DataFrame) -> Iterator[Section]:

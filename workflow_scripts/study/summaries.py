@@ -1,5 +1,7 @@
 """What a method is, in words and pictures: overview.yaml beside it, behind the overview and the tables' order."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,7 +48,11 @@ class Score(Settings):
     label: str = Field(description="the metric in words, with its unit")
     better: Literal["higher", "lower"] = Field(description="which values are better")
     sources: str = Field(description="what n counts")
-    at: str = Field(description="the condition in words")
+    at: str = Field(description="the condition in words; {key} stands for its value in the headline's condition")
+
+    def said(self, condition: Mapping[str, str]) -> str:
+        """The condition in words, with the values of this run; … where they are not certain."""
+        return self.at.format_map(defaultdict(lambda: "…", condition))
 
 
 class Summary(Settings):
