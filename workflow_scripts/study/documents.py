@@ -8,9 +8,9 @@ STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5em; color: #222; max-width: 100em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 1.8em; } p { max-width: 60em; }
 table { border-collapse: collapse; }
-th, td { padding: .35em .7em; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+th, td { padding: .35em .7em; text-align: left; vertical-align: top; overflow-wrap: break-word; }
 th { border-bottom: 2px solid #444; } td { border-bottom: 1px solid #ccc; max-width: 26em; }
-td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
+td:first-child { min-width: 9em; } td.number, th { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .yes { color: #00694c; font-weight: 600; } .no { color: #b03a00; font-weight: 600; } .not-measured { color: #666; }
 .total td { font-weight: 600; }
 """

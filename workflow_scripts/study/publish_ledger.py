@@ -14,12 +14,12 @@ from workflow_scripts.workflow.settings import Settings
 
 HEADS = {
     "claim": "claim",
+    "verdict": "verdict",
     "stated": "stated",
     "published": "published",
     "corrected": "corrected",
     "baseline": "baseline",
     "target": "target (scale; condition)",
-    "verdict": "verdict",
     "computed": "how it is computed",
     "source": "who says so",
 }
@@ -66,10 +66,12 @@ def counted(ledger: pd.DataFrame) -> str:
 def _cells(row: dict[str, str]) -> list[str]:
     kind = row["holds"].replace(" ", "-")
     unit = "" if row["unit"] == "1" else f" in {row['unit']}"
-    texts = {name: html.escape(row[name]) for name in HEADS}
+    texts = {name: html.escape(row[name].replace(";", "; ")) for name in HEADS}
     texts["claim"] += f"<br><small>{html.escape(row['metric'])}{html.escape(unit)}</small>"
+    kinds = {"verdict": kind} | dict.fromkeys(("stated", "published", "corrected", "baseline"), "number")
     return [
-        f'<td class="{kind}">{text}</td>' if name == "verdict" else f"<td>{text}</td>" for name, text in texts.items()
+        f'<td class="{kinds[name]}">{text}</td>' if name in kinds else f"<td>{text}</td>"
+        for name, text in texts.items()
     ]
 
 
