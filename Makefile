@@ -11,14 +11,19 @@ export SLURM_CONF ?= /dev/null
 # Threads that wait for each other sleep, so that jobs which share the cores do not slow each other down.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: study report test test-slurm torture format clean
+.PHONY: study report reference test test-slurm torture format clean
 
 study: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html --report-after-run
+	@python -m workflow_scripts.study.held results/$(SCALE)
 	@echo "report: results/$(SCALE)/report.html"
 
 report: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html
+
+# Keep a complete run in git as the reference of its scale, and write docs/claims.md anew.
+reference: .venv/installed
+	python -m workflow_scripts.study.keep_reference $(SCALE)
 
 # One thread in each of the processes, so that they do not wait for each other.
 test: .venv/installed

@@ -236,7 +236,7 @@ rule alignment_plot:
         svg=report(
             "<results>/figures/alignment.svg",
             caption="../docs/report/alignment.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "alignment: from noisy particles to poses"},
         ),
         pdf="<results>/figures/alignment.pdf",

@@ -221,7 +221,7 @@ rule background_plot:
         svg=report(
             "<results>/figures/background.svg",
             caption="../docs/report/background.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "background: tiles without their flat field"},
         ),
         pdf="<results>/figures/background.pdf",

@@ -1,8 +1,10 @@
 # Shared by all rule files - the checked configuration, and functions that turn it into inputs and arguments.
 import json
 import sys
+from pathlib import Path
 from typing import get_args
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 from workflow_scripts.workflow.closure import closure
@@ -99,6 +101,38 @@ def minutes(large):
 def of_all_methods(pattern):
     """The pattern filled in for every method of the study."""
     return expand(pattern, method=STUDY.methods)
+
+
+def with_overview(methods):
+    """The methods that describe themselves for the overview, in overview.yaml beside their code."""
+    return [
+        method
+        for method in methods
+        if Path(f"workflow_scripts/{method}/overview.yaml").is_file()
+    ]
+
+
+def described(methods):
+    """The descriptions of these methods, where they have one."""
+    return [
+        f"workflow_scripts/{method}/overview.yaml" for method in with_overview(methods)
+    ]
+
+
+def overview_examples(method):
+    """The arrays that a method's description shows; read as plain YAML, since every cluster job reads it again."""
+    path = Path(f"workflow_scripts/{method}/overview.yaml")
+    try:
+        name = yaml.safe_load(path.read_text(encoding="utf-8"))["examples"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise WorkflowError(f"{path} names no file of examples: {error}") from None
+    return f"<results>/{method}/evaluate/{name}"
+
+
+def reference_metrics():
+    """The metrics of the reference run of this scale that git keeps; none where there is no such run."""
+    folder = Path(f"results/reference/{STUDY.scale}")
+    return sorted(path.as_posix() for path in folder.glob("*/evaluate/metrics.csv"))
 
 
 def listed(path):

@@ -267,7 +267,7 @@ rule diffractive_imaging_plot:
         svg=report(
             "<results>/figures/diffractive_imaging.svg",
             caption="../docs/report/diffractive_imaging.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "diffractive imaging: phase from diffraction patterns"},
         ),
         pdf="<results>/figures/diffractive_imaging.pdf",
@@ -276,7 +276,7 @@ rule diffractive_imaging_plot:
         scans_svg=report(
             "<results>/figures/diffractive_imaging_scans.svg",
             caption="../docs/report/diffractive_imaging_scans.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "diffractive imaging: scans, doses and faults"},
         ),
         scans_pdf="<results>/figures/diffractive_imaging_scans.pdf",

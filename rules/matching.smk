@@ -249,7 +249,7 @@ rule matching_plot:
         svg=report(
             "<results>/figures/matching.svg",
             caption="../docs/report/matching.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "matching: from diffraction patterns to orientations"},
         ),
         pdf="<results>/figures/matching.pdf",

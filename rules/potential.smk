@@ -263,7 +263,7 @@ rule potential_plot:
         svg=report(
             "<results>/figures/potential.svg",
             caption="../docs/report/potential.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "potential: from four segments to V Å"},
         ),
         pdf="<results>/figures/potential.pdf",
@@ -272,7 +272,7 @@ rule potential_plot:
         scale_svg=report(
             "<results>/figures/potential_scale.svg",
             caption="../docs/report/potential_scale.rst",
-            category="Figures",
+            category="2 Results",
             labels={
                 "figure": "potential: why 54 dB is 27 dB, and how wide a cell must be"
             },

@@ -15,8 +15,8 @@ from pydantic import Field, StringConstraints, create_model
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute, Settings, check
+from workflow_scripts.workflow.stages import STAGES
 
-STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
 Variant = Literal["published", "corrected"]
 # It names a folder and a rule's wildcard.

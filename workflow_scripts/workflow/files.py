@@ -96,6 +96,11 @@ def shortened(names: Sequence[str]) -> str:
     return ", ".join(told) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
 
 
+def read_all_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read every array of an .npz file; nothing is unpickled. Raises InputError as `read_arrays` does."""
+    return read_arrays(path, array_names(path))
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows as CSV under these columns; floats keep every digit."""
     with path.open("w", newline="", encoding="utf-8") as file:
