@@ -81,7 +81,7 @@ def _table(title: str, described: Iterator[tuple[str, Any]], values: Mapping[str
     yield "| key | laptop | range | meaning |"
     yield "|---|---|---|---|"
     for key, field in rows:
-        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {field.description} |"
+        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {_words(field)} |"
 
 
 def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
@@ -92,7 +92,12 @@ def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for key, field in fields(model):
         default = "must be given" if field.is_required() else f"`{_text(field.default)}`"
-        yield f"| `{key}` | {default} | {_range(field)} | {field.description} |"
+        yield f"| `{key}` | {default} | {_range(field)} | {_words(field)} |"
+
+
+def _words(field: Any) -> str:
+    """The description, where <…> is no tag."""
+    return field.description.replace("<", "&lt;")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
