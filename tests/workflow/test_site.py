@@ -78,7 +78,7 @@ def test_no_page_loads_anything_from_another_machine(site):
 
 
 def test_what_is_loaded_and_linked_is_there(site):
-    folder, pages = site
+    _, pages = site
     for path, page in pages.items():
         for target in [*page.loaded, *page.links]:
             if re.match(r"[a-z]+:", target):
