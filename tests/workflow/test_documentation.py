@@ -5,8 +5,8 @@ import re
 import pytest
 
 from workflow_scripts.workflow.closure import ROOT
-from workflow_scripts.workflow.configuration import checked
-from workflow_scripts.workflow.reference import documents, merged
+from workflow_scripts.workflow.configuration import appliable_methods, checked
+from workflow_scripts.workflow.reference import documents, drawings, merged
 from workflow_scripts.workflow.settings import fields
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -17,6 +17,11 @@ def test_generated_documents_are_up_to_date(name):
     assert (ROOT / name).read_text(encoding="utf-8") == documents()[name], (
         "run: python -m workflow_scripts.workflow.reference"
     )
+
+
+def test_generated_drawings_are_up_to_date():
+    for name, text in drawings().items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, "run: python -m workflow_scripts.workflow.reference"
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "gpu", "paper"])
@@ -62,3 +67,17 @@ def test_a_lock_pins_everything_without_local_versions(name):
     lines = [line for line in (ROOT / "envs" / name).read_text().splitlines() if line and line[0] != "#"]
     assert lines and all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
     assert name != "lock.txt" or "torch==2.13.0" in lines
+
+
+PARTS = ["Physics in half a page", "The data", "The stages", "The two arms", "Results", "On your own files", "Limits"]
+
+
+@pytest.mark.parametrize("method", appliable_methods())
+def test_every_method_has_a_page_of_the_same_form(method):
+    text = (ROOT / "docs" / f"{method}.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+    assert [heading for heading in headings if heading in PARTS] == PARTS
+    results = text.split("\n## Results\n")[1]
+    assert f"](images/{method}.png)" in results
+    own = text.split("\n## On your own files\n")[1]
+    assert f"{method}_apply" in own and "](own-data.md#" in own

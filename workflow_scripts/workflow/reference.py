@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that are generated: the configuration's reference and schema, the table of sizes.
+"""Write the parts of docs/ that are generated: the configuration's reference and schema, the table of sizes, the rules.
 
 ``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
 """
@@ -9,6 +9,7 @@ from typing import Any, get_args
 import annotated_types
 import yaml
 
+from workflow_scripts.workflow import rulegraph
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import (
     Scale,
@@ -147,9 +148,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
+def drawings() -> dict[str, str]:
+    """The generated drawings, path → text; Snakemake is asked for the rule graph."""
+    return {rulegraph.FILE: rulegraph.drawn(rulegraph.read_graph(), merged("laptop")["methods"])}
+
+
 def main() -> None:
     """Write the generated files into docs/."""
-    for name, text in documents().items():
+    for name, text in {**documents(), **drawings()}.items():
         (ROOT / name).write_text(text, encoding="utf-8")
         print(name)
 
