@@ -11,7 +11,7 @@ export SLURM_CONF ?= /dev/null
 # Threads that wait for each other sleep, so that jobs which share the cores do not slow each other down.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: study report docs test torture format clean
+.PHONY: study report docs test test-slurm torture format clean
 
 study: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html --report-after-run
@@ -25,8 +25,13 @@ docs: .venv/docs-installed
 	python -m sphinx --quiet --fail-on-warning --keep-going -d .sphinx docs site
 	@echo "site: site/index.html"
 
+# One thread in each of the processes, so that they do not wait for each other.
 test: .venv/installed .venv/docs-installed
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+
+# On the Slurm that runs here; tests/cluster/one_node_slurm.sh starts one.
+test-slurm: .venv/installed
+	env -u SLURM_CONF pytest -m slurm
 
 # Long tests, for a person. ABTEM_PYTHON: Python of an environment with abTEM, for the live comparison.
 torture: .venv/installed

@@ -247,6 +247,7 @@ rule alignment_plot:
         "<results>/logs/alignment/plot.log",
     benchmark:
         "<results>/benchmarks/alignment/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

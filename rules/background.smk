@@ -232,6 +232,7 @@ rule background_plot:
         "<results>/logs/background/plot.log",
     benchmark:
         "<results>/benchmarks/background/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

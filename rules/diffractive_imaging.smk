@@ -291,6 +291,7 @@ rule diffractive_imaging_plot:
         "<results>/logs/diffractive_imaging/plot.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

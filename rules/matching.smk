@@ -259,6 +259,7 @@ rule matching_plot:
         "<results>/logs/matching/plot.log",
     benchmark:
         "<results>/benchmarks/matching/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

@@ -4,6 +4,12 @@ from workflow_scripts.matching.own_settings import (
 )
 from workflow_scripts.matching.settings import is_file as matching_is_file
 
+try:
+    for name, entry in STUDY.apply.matching.items():
+        matching_pattern_files(entry.patterns, f"apply.matching.{name}.patterns")
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
 
 rule matching_apply_prepare:
     input:

@@ -280,6 +280,7 @@ rule potential_plot:
         "<results>/logs/potential/plot.log",
     benchmark:
         "<results>/benchmarks/potential/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

@@ -33,6 +33,7 @@ rule ledger:
         "<results>/logs/study/ledger.log",
     benchmark:
         "<results>/benchmarks/study/ledger.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1

@@ -6,15 +6,16 @@ import tifffile
 
 from tests.background import own_tiles
 from workflow_scripts.background.own_data import Files, judging, place, read_overlaps, read_own, shown
-from workflow_scripts.background.own_settings import Apply, image_files
+from workflow_scripts.background.own_settings import IMAGES, Apply
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.names import image_files
 from workflow_scripts.workflow.settings import check
 
 
 def opened(folder, **changes):
     entry = check(Apply, own_tiles.settings(folder, **changes))
     named = (entry.tiles, "tiles"), (entry.dark, "dark"), (entry.references, "references")
-    files = [image_files(path, what) if path else [] for path, what in named]
+    files = [image_files(path, IMAGES, what) if path else [] for path, what in named]
     files = Files(*files, folder / "TileConfiguration.txt" if entry.layout else None)
     own, report = read_own(entry, files)
     return own, report | place(entry, files, own)

@@ -12,12 +12,9 @@ from workflow_scripts.alignment.settings import Finetune, MicroscopeSettings, Va
 from workflow_scripts.alignment.tasks import DisturbanceTask, FreshNoiseTask, Lesson
 from workflow_scripts.alignment.training_data import own_averages, random_particles, stack_images
 from workflow_scripts.alignment.variants import VARIANTS
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import read_metadata, save_weights
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -32,14 +29,12 @@ class Arguments(Finetune, Compute):
 def finetune(job: Job[Arguments]) -> None:
     """Write the adapted weights and the history."""
     arguments = job.arguments
-    relaunch_under_torchrun(arguments.gpus)
     variant = VARIANTS[arguments.variant]
     about = read_metadata(job.input("pretrained"))
     network, _ = load_network(job.input("pretrained"))
     lesson = Lesson(**about["lesson"])
     test = job.input("test_star"), job.input("test_stack")
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         network.to(device)
         if variant.noise_turns_along:
             task = DisturbanceTask(
@@ -59,18 +54,8 @@ def finetune(job: Job[Arguments]) -> None:
                 arguments.pairs,
                 device,
             )
-        trained = train(
-            network,
-            task,
-            arguments,
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
-            label=f"finetuning {arguments.variant}",
-        )
-    save_weights(trained.last, job.outputs["weights"], about)
-    write_rows(job.outputs["history"], trained.history, HISTORY)
+        trained = train_for(job, network, task, device, f"finetuning {arguments.variant}")
+    write_trained(job, trained.last, trained.history, about)
 
 
 if __name__ == "__main__":

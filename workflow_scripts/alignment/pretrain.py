@@ -10,12 +10,8 @@ from workflow_scripts.alignment.settings import MicroscopeSettings, Pretrain, Va
 from workflow_scripts.alignment.tasks import DisturbanceTask, FreshNoiseTask, Lesson
 from workflow_scripts.alignment.training_data import noisy_stacks, random_particles
 from workflow_scripts.alignment.variants import VARIANTS
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -31,7 +27,6 @@ class Arguments(Pretrain, Compute):
 def pretrain(job: Job[Arguments]) -> None:
     """Write the weights that validate best and the history."""
     arguments = job.arguments
-    relaunch_under_torchrun(arguments.gpus)
     variant = VARIANTS[arguments.variant]
     lesson = Lesson(
         arguments.snr_min,
@@ -40,8 +35,7 @@ def pretrain(job: Job[Arguments]) -> None:
         arguments.validation_pairs,
         arguments.largest_shift_px,
     )
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         if variant.noise_turns_along:
             stacks = noisy_stacks(job.inputs["stars"])
             side_px = arguments.network.recipe_px
@@ -55,19 +49,15 @@ def pretrain(job: Job[Arguments]) -> None:
                 arguments.pairs,
                 device,
             )
-        trained = train(
+        trained = train_for(
+            job,
             make_network(arguments.network, variant, arguments.seed),
             task,
-            arguments,
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
-            label=f"pretraining {arguments.variant}",
+            device,
+            f"pretraining {arguments.variant}",
         )
     about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(lesson)}
-    save_weights(trained.best, job.outputs["weights"], about)
-    write_rows(job.outputs["history"], trained.history, HISTORY)
+    write_trained(job, trained.best, trained.history, about)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,9 @@ from workflow_scripts.background.splits import finetuning_split
 from workflow_scripts.background.tasks import BackgroundTask
 from workflow_scripts.background.tile_files import read_bank
 from workflow_scripts.background.variants import ARMS
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import read_json, write_rows
+from workflow_scripts.workflow.files import read_json
 from workflow_scripts.workflow.settings import Compute
 
 ARM = "corrected"
@@ -36,9 +33,7 @@ def adapt(job: Job[Arguments]) -> None:
     """Write the adapted weights and the history, which is empty where nothing was learned."""
     arguments = job.arguments
     training, source = arguments.training, read_json(job.input("report"))["finetune"]
-    relaunch_under_torchrun(arguments.gpus)
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         network, about = load_network(job.input("pretrained"), ARM)
         state, history = network.state_dict(), []
         if source != "none":
@@ -54,19 +49,9 @@ def adapt(job: Job[Arguments]) -> None:
                 device,
                 turned=False,
             )
-            trained = train(
-                network,
-                task,
-                training,
-                seed=arguments.seed,
-                device=device,
-                precision=arguments.precision,
-                checkpoint_folder=job.checkpoint_folder,
-                label=f"adapting to the {source}",
-            )
+            trained = train_for(job, network, task, device, f"adapting to the {source}", settings=training)
             state, history = trained.best, trained.history
-    save_weights(state, job.outputs["weights"], about)
-    write_rows(job.outputs["history"], history, HISTORY)
+    write_trained(job, state, history, about)
 
 
 if __name__ == "__main__":

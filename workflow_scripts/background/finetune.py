@@ -10,12 +10,8 @@ from workflow_scripts.background.splits import finetuning_split
 from workflow_scripts.background.tasks import BackgroundTask
 from workflow_scripts.background.tile_files import read_bank
 from workflow_scripts.background.variants import ARMS
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -29,11 +25,9 @@ class Arguments(Finetune, Compute):
 def finetune(job: Job[Arguments]) -> None:
     """Write the adapted weights and the history."""
     arguments = job.arguments
-    relaunch_under_torchrun(arguments.gpus)
     arm = arguments.variant
     load = load_network_loosely if ARMS[arm].weights_load_loosely else load_network
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         network, about = load(job.input("pretrained"), arm)
         task = BackgroundTask(
             *finetuning_split(read_bank(job.inputs["shards"]), ARMS[arm]),
@@ -43,18 +37,8 @@ def finetune(job: Job[Arguments]) -> None:
             about["largest_set"],
             device,
         )
-        trained = train(
-            network,
-            task,
-            arguments,
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
-            label=f"finetuning {arm}",
-        )
-    save_weights(trained.best, job.outputs["weights"], about)
-    write_rows(job.outputs["history"], trained.history, HISTORY)
+        trained = train_for(job, network, task, device, f"finetuning {arm}")
+    write_trained(job, trained.best, trained.history, about)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from workflow_scripts.background.own_settings import image_files
+from workflow_scripts.background.own_settings import IMAGES
 from workflow_scripts.background.xradia_files import XRADIA, XradiaError, read_xradia
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.names import image_files
 
 SMALLEST_PX = 16
 _FULL_SHARE = 1e-3  # of pixels at the largest value of their type, above which a file counts as clipped
@@ -129,7 +130,7 @@ def read_mean(path: Path | Sequence[Path], what: str, shape: tuple[int, int]) ->
 def _listed(path: Path | Sequence[Path], what: str) -> tuple[Path, list[Path]]:
     """The folder or file that a sentence names, and the files."""
     if isinstance(path, (str, Path)):
-        return Path(path), image_files(path, what)
+        return Path(path), image_files(path, IMAGES, what)
     files = [Path(file) for file in path]
     return (files[0] if len(files) == 1 else files[0].parent), files
 

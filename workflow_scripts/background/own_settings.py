@@ -1,12 +1,10 @@
 """Settings of one entry of apply.background: the user's own tiles, and the files that it names."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.names import natural
+from workflow_scripts.workflow.names import image_files
 from workflow_scripts.workflow.settings import Settings
 
 IMAGES = (".tif", ".tiff", ".xrm", ".txrm")
@@ -86,32 +84,5 @@ class Apply(Settings):
         found = {"layout-file": [self.layout] if self.layout else []}
         for flag, key in (("tile-files", "tiles"), ("dark-files", "dark"), ("reference-files", "references")):
             path = getattr(self, key)
-            found[flag] = [str(file) for file in image_files(path, where + key)] if path else []
+            found[flag] = [str(file) for file in image_files(path, IMAGES, where + key)] if path else []
         return found
-
-
-def image_files(path: Path | str, what: str) -> list[Path]:
-    """The images of a folder, in the natural order of the names (2 before 10), or the one file.
-
-    Args:
-        path: a folder of .tif, .tiff, .xrm and .txrm, or one such file.
-        what: the setting that names it, for the sentence.
-
-    Raises:
-        InputError: there is no such image.
-    """
-    path = Path(path)
-    if path.is_file():
-        if path.suffix.lower() not in IMAGES:
-            raise InputError(f"{what}: {path} is no .tif, .tiff, .xrm or .txrm; convert it, or give a folder")
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"{what}: there is no folder or file {path}; correct the path")
-    found = [
-        file
-        for file in path.iterdir()
-        if file.is_file() and file.suffix.lower() in IMAGES and not file.name.startswith(".")
-    ]
-    if not found:
-        raise InputError(f"{what}: the folder {path} holds no .tif, .tiff, .xrm or .txrm; correct the path")
-    return sorted(found, key=lambda file: natural(file.name))

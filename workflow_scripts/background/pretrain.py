@@ -10,12 +10,8 @@ from workflow_scripts.background.splits import pretraining_split
 from workflow_scripts.background.tasks import Arm, BackgroundTask
 from workflow_scripts.background.tile_files import read_bank
 from workflow_scripts.background.variants import ARMS
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -31,10 +27,8 @@ class Arguments(Pretrain, Compute):
 def pretrain(job: Job[Arguments]) -> None:
     """Write the weights that validate best and the history."""
     arguments = job.arguments
-    relaunch_under_torchrun(arguments.gpus)
     arm, n_in = arguments.variant, Arm.of(arguments.variant).channels
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         bank = read_bank(job.inputs["shards"])
         task = BackgroundTask(
             *pretraining_split(bank, ARMS[arm]),
@@ -44,20 +38,12 @@ def pretrain(job: Job[Arguments]) -> None:
             arguments.largest_set,
             device,
         )
-        trained = train(
-            make_network(arguments.network, n_in, arguments.seed),
-            task,
-            arguments,
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
-            label=f"pretraining {arm}",
+        trained = train_for(
+            job, make_network(arguments.network, n_in, arguments.seed), task, device, f"pretraining {arm}"
         )
     side_px = max(bank.log_flat.shape[-2:])
     about = describe_network(arguments.network, n_in, arm, side_px, arguments.largest_set)
-    save_weights(trained.best, job.outputs["weights"], about)
-    write_rows(job.outputs["history"], trained.history, HISTORY)
+    write_trained(job, trained.best, trained.history, about)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 The published recipe has no such stage: its arm hands the pretrained weights on.
 """
 
-import shutil
-
 from pydantic import Field
 
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
@@ -12,12 +10,9 @@ from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches
 from workflow_scripts.diffractive_imaging.scan_task import ScanTask
 from workflow_scripts.diffractive_imaging.settings import Finetune, VariantName
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import read_metadata, save_weights
+from workflow_scripts.learning.stages import hand_on, train_for, training_device, write_trained
+from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -33,13 +28,10 @@ def finetune(job: Job[Arguments]) -> None:
     arguments = job.arguments
     variant = VARIANTS[arguments.variant]
     if variant.without_finetune:
-        shutil.copyfile(job.input("pretrained"), job.outputs["weights"])
-        write_rows(job.outputs["history"], [], HISTORY)
+        hand_on(job)
         return
-    relaunch_under_torchrun(arguments.gpus)
     light = Illumination.read(job.input("measured"))
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         network = load_network(job.input("pretrained"))
         scans = []
         for name in scan_names(job.input("measured")):
@@ -50,18 +42,14 @@ def finetune(job: Job[Arguments]) -> None:
             )
             image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
             scans.append((image, counts, scan.positions_px))
-        trained = train(
+        trained = train_for(
+            job,
             network,
             ScanTask(scans, light, arguments.validation_share, arguments.seed, device),
-            arguments,
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
-            label=f"finetuning {arguments.variant}",
+            device,
+            f"finetuning {arguments.variant}",
         )
-    save_weights(trained.best, job.outputs["weights"], read_metadata(job.input("pretrained")))
-    write_rows(job.outputs["history"], trained.history, HISTORY)
+    write_trained(job, trained.best, trained.history, read_metadata(job.input("pretrained")))
 
 
 if __name__ == "__main__":

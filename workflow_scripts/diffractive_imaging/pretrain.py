@@ -8,13 +8,10 @@ from workflow_scripts.diffractive_imaging.model import DenseNetwork, make_networ
 from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
 from workflow_scripts.diffractive_imaging.settings import Pretrain
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -28,11 +25,9 @@ class Arguments(Pretrain, Compute):
 def pretrain(job: Job[Arguments]) -> None:
     """Write the chosen weights, those of the last epoch, and the history."""
     arguments = job.arguments
-    relaunch_under_torchrun(arguments.gpus)
     variant = ARMS[arguments.variant]
     epochs = arguments.ablation_epochs if arguments.variant in ABLATIONS else arguments.epochs
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         examples, validation, light = read_examples(job.inputs["shards"], variant, arguments.seed)
         task = PatternTask(examples, validation, light, variant, arguments, device)
         network = make_network(light.n, arguments.network, arguments.seed)
@@ -41,22 +36,19 @@ def pretrain(job: Job[Arguments]) -> None:
                 network.warm_start(*task.first_look())
             except ValueError as error:
                 raise InputError(f"pretrain.network.dense.components: {error}; lower it, or synthesize more") from None
-        trained = train(
+        trained = train_for(
+            job,
             network,
             task,
-            arguments.model_copy(update={"epochs": epochs}),
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
+            device,
+            f"pretraining {arguments.variant}",
+            settings=arguments.model_copy(update={"epochs": epochs}),
             keep_epoch=arguments.epoch_by_hand if variant.epoch_by_hand else None,
-            label=f"pretraining {arguments.variant}",
         )
     chosen = trained.kept if variant.epoch_by_hand else trained.best
     about = {"n": light.n, "network": arguments.network.model_dump(mode="json")}
-    save_weights(chosen, job.outputs["weights"], about)
+    write_trained(job, chosen, trained.history, about)
     save_weights(trained.last, job.outputs["last"], about)
-    write_rows(job.outputs["history"], trained.history, HISTORY)
 
 
 if __name__ == "__main__":

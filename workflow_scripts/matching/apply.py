@@ -1,8 +1,5 @@
 """Orientations of the user's patterns, by the corrected arm's network and by polar template matching beside it."""
 
-from itertools import chain
-
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -11,7 +8,7 @@ from workflow_scripts.matching.crystals import load
 from workflow_scripts.matching.datasets import ranges_of
 from workflow_scripts.matching.estimators import of_weights
 from workflow_scripts.matching.model import load_matcher
-from workflow_scripts.matching.own_data import batches, layout
+from workflow_scripts.matching.own_data import Layout, batches, chosen
 from workflow_scripts.matching.own_matching import answer, background_score, quality, templates
 from workflow_scripts.matching.own_output import example_rows, write_picture, write_table
 from workflow_scripts.matching.own_settings import Apply
@@ -39,7 +36,9 @@ class Arguments(Apply, Compute):
 def apply(job: Job[Arguments]) -> None:
     """Write table, rotations and picture, and what can be said about them."""
     arguments, paths = job.arguments, job.inputs["pattern_files"]
-    found, side_px = layout(arguments, paths), arguments.diffraction.side_px
+    report = read_json(job.input("report"))
+    found = Layout.of(report["layout"])
+    own = arguments, paths, found, arguments.diffraction.side_px
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         made = templates(arguments, load(arguments.crystal), found, arguments.diffraction, device)
@@ -49,10 +48,7 @@ def apply(job: Job[Arguments]) -> None:
             BESIDE: PolarTemplates.of(made.patterns, *tuned(read_pairs(job.inputs["shard"]), device)),
         }
         how = made.gallery(device), arguments.candidates, arguments.batch_size
-        answers = {
-            name: answer(batches(arguments, paths, found, side_px), estimator, *how)
-            for name, estimator in estimators.items()
-        }
+        answers = {name: answer(batches(*own), estimator, *how) for name, estimator in estimators.items()}
         null = made, ranges_of(arguments.observation), found.electrons, arguments.seed
         below = {name: background_score(estimator, *null) for name, estimator in estimators.items()}
     if arguments.not_indexed_below is not None:
@@ -62,15 +58,10 @@ def apply(job: Job[Arguments]) -> None:
     write_table(job.outputs["table"], best.rotation, best.score, *rest)
     write_arrays(job.outputs["rotations"], {"rotation": best.rotation, "score": best.score, "symmetry": symmetry})
     shown = example_rows(best.score[:, 0])
-    wanted, patterns = set(shown.tolist()), {}
-    for number, one in enumerate(chain.from_iterable(batches(arguments, paths, found, side_px))):
-        if number in wanted:
-            patterns[number] = one.numpy()
     matches = made.simulator.patterns(torch.from_numpy(best.rotation[shown, 0]).double()).cpu().numpy()
-    examples = np.stack([patterns[number] for number in shown])
+    examples = chosen(*own, shown).numpy()
     write_picture(job.outputs["png"], examples, matches, best.rotation[:, 0], best.score[:, 0], *rest)
-    report = read_json(job.input("report")) | {"name": arguments.name}
-    write_json(job.outputs["quality"], report | {"quality": quality(answers, below, made)})
+    write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": quality(answers, below, made)})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 
 from workflow_scripts.matching import metrics
 from workflow_scripts.matching.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
-from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
+from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, STAGES, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.matching.settings import Evaluate
 from workflow_scripts.matching.variants import VARIANTS, ablation_arms, base_of
 from workflow_scripts.study.bootstrap import Estimate
@@ -18,8 +18,6 @@ from workflow_scripts.study.tables import condition, metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-# Stages of a trained estimator, as conditions name them; the last one of an estimator goes without saying.
-STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
 TEMPLATES = ("ncc", "polar_template")
 CHANCE = "chance"
 GAINS = (BY_CLASS[1], BY_CLASS[5])

@@ -1,6 +1,6 @@
 """The user's patterns, read in parts and put on the grid of the study's network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +47,18 @@ class Layout:
     electrons: float
     hot: tuple[tuple[int, int], ...]
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Layout":
+        """The layout that a report holds as JSON."""
+        pairs = {"scan": values["scan"] and tuple(values["scan"]), "center_px": tuple(values["center_px"])}
+        return cls(**{**values, **pairs, "hot": tuple(map(tuple, values["hot"]))})
+
 
 class ImageFolder:
     """Images in the order of their names, as an array (N, H, W) that is read when it is sliced."""
 
-    def __init__(self, paths: Sequence[Path], where: str) -> None:
-        """Raises InputError: there are none, or the first cannot be used."""
-        if not paths:
-            raise InputError(f"{where}: holds no .png or .tif; correct the folder")
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Raises InputError: the first cannot be used."""
         self._paths = list(paths)
         first = _image(self._paths[0])
         self.shape = (len(self._paths), *first.shape)
@@ -72,8 +76,6 @@ class ImageFolder:
 
 
 def _image(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"patterns: there is no folder or file {path}; correct the path")
     try:
         pages, image = _pages(path), imread(path)
     except Exception as error:  # of several libraries
@@ -105,12 +107,11 @@ def opened_patterns(settings: Apply, paths: Sequence[Path]) -> Iterator[Any]:
     Raises:
         InputError: a file is broken or holds no patterns.
     """
-    where = f"patterns: {settings.patterns}"
     if settings.patterns.lower().endswith((*H5, *ARRAYS)):
         with opened(paths[0], settings.dataset, "patterns") as array:
             yield array
     else:
-        yield ImageFolder(paths, where)
+        yield ImageFolder(paths)
 
 
 def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
@@ -213,9 +214,22 @@ def batches(settings: Apply, paths: Sequence[Path], found: Layout, side_px: int)
     where = f"patterns: {settings.patterns}"
     with opened_patterns(settings, paths) as stack:
         for _, part in chunks(stack, where):
-            patterns = torch.from_numpy(part.reshape(-1, *stack.shape[-2:])).float()
-            patterns = without_hot((patterns - settings.offset) / settings.counts_per_electron, found.hot)
-            yield on_grid(patterns.clamp_min(0), found.center_px, found.radius_px, settings.beam_stop_px, side_px)
+            yield _in_electrons(part.reshape(-1, *stack.shape[-2:]), settings, found, side_px)
+
+
+def chosen(settings: Apply, paths: Sequence[Path], found: Layout, side_px: int, numbers: Sequence[int]) -> Tensor:
+    """Some patterns, by their numbers in the order of `batches`, as it gives them."""
+    with opened_patterns(settings, paths) as stack:
+        in_a_row = int(np.prod(stack.shape[1:-2]))
+        rows = [divmod(int(number), in_a_row) for number in numbers]
+        part = [np.asarray(stack[row : row + 1]).reshape(-1, *stack.shape[-2:])[place] for row, place in rows]
+        return _in_electrons(np.stack(part), settings, found, side_px)
+
+
+def _in_electrons(patterns: np.ndarray, settings: Apply, found: Layout, side_px: int) -> Tensor:
+    electrons = (torch.from_numpy(patterns.astype(np.float32)) - settings.offset) / settings.counts_per_electron
+    electrons = without_hot(electrons, found.hot).clamp_min(0)
+    return on_grid(electrons, found.center_px, found.radius_px, settings.beam_stop_px, side_px)
 
 
 def on_grid(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
@@ -101,8 +100,7 @@ def write_picture(
             for (y, x), name in zip(places, key.corner_names(), strict=True):
                 right.annotate(name, (x, y), ha="center", va="center", fontsize=7)
             without_ticks([left, right])
-        with matplotlib.rc_context():
-            figure.savefig(path, dpi=_DPI, metadata={"Software": None}, format="png")
+        figure.savefig(path, dpi=_DPI, metadata={"Software": None}, format="png")
 
 
 def example_rows(score: np.ndarray) -> np.ndarray:

@@ -1,11 +1,10 @@
 """Settings of one entry of apply.matching: the user's own patterns and crystal."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.workflow.names import natural
+from workflow_scripts.workflow.names import image_files
 from workflow_scripts.workflow.settings import Settings
 
 H5, ARRAYS, IMAGES = (".h5", ".hdf5"), (".npy",), (".tif", ".tiff", ".png")
@@ -63,13 +62,16 @@ class Apply(Settings):
         return {key: path for key, path in named.items() if path.lower().endswith((*H5, *ARRAYS, ".cif"))}
 
 
-def pattern_files(patterns: str) -> list[str]:
-    """The files that a rule watches: the scan, or the images of a folder in the order of their names, 2 before 10.
+def pattern_files(patterns: str, what: str = "patterns") -> list[str]:
+    """The files that hold the patterns: the scan, or the images of a folder in the natural order of their names.
 
-    What is wrong with a folder is not said here but by the job that reads it.
+    Args:
+        patterns: as in `Apply`.
+        what: the setting that names it, for the sentence.
+
+    Raises:
+        InputError: a folder is absent, or holds no image.
     """
-    folder = Path(patterns)
-    if not folder.is_dir():
+    if patterns.lower().endswith((*H5, *ARRAYS)):
         return [patterns]
-    found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES and not path.name.startswith(".")]
-    return [str(path) for path in sorted(found, key=lambda path: natural(path.name))]
+    return [str(path) for path in image_files(patterns, IMAGES, what)]

@@ -8,7 +8,7 @@ from pydantic import Field
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.matching.estimators import answers, baseline, chance, of_weights
 from workflow_scripts.matching.model import load_matcher
-from workflow_scripts.matching.pattern_files import read_pairs, read_queries
+from workflow_scripts.matching.pattern_files import STAGES, read_pairs, read_queries
 from workflow_scripts.matching.settings import BaselineName, NetworkSettings, Predict
 from workflow_scripts.matching.variants import ARMS
 from workflow_scripts.workflow.command import Command, Job
@@ -17,7 +17,6 @@ from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import Compute
 
 BASELINES = get_args(BaselineName)
-STAGES = "pretrained", "finetuned"
 
 
 class Arguments(Predict, Compute):
@@ -53,7 +52,7 @@ def predict(job: Job[Arguments]) -> None:
         else:
             found = {}
             for stage in STAGES:
-                matcher, last = load_matcher(job.input(stage)), stage == STAGES[-1]
+                matcher, last = load_matcher(job.input(stage)), stage == "finetuned"
                 estimator = of_weights(matcher, ARMS[name], last, gallery, device, arguments.precision)
                 found[stage] = answers(estimator, queries, *how)
     about = {"estimator": name, "seed": arguments.training_seed, "stages": list(found)}

@@ -1,5 +1,7 @@
 """Look at the user's patterns and crystal before anything is trained: what cannot be used ends here."""
 
+from dataclasses import asdict
+
 from pydantic import Field
 
 from workflow_scripts.matching.crystals import load
@@ -24,14 +26,8 @@ def run(job: Job[Arguments]) -> None:
     crystal = load(arguments.crystal)
     made = templates(arguments.model_copy(update={"gallery": 50}), crystal, found, arguments.diffraction, "cpu")
     report = {
-        "patterns": found.number,
-        "scan_shape": found.scan,
-        "side_px": found.side_px,
-        "center_px": found.center_px,
+        "layout": asdict(found),
         "center_found_by": "symmetry of the mean pattern" if arguments.center_px is None else "you",
-        "hot_pixels": len(found.hot),
-        "circle_px": found.radius_px,
-        "electrons_in_a_pattern": found.electrons,
         "crystal": {
             "name": crystal.name,
             "atoms": len(crystal.numbers),

@@ -6,10 +6,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import on_cpu, save_weights
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.matching.model import describe_network, make_matcher
 from workflow_scripts.matching.momentum import encoder_state, momentum_contrast
 from workflow_scripts.matching.pattern_files import read_pairs, read_queries
@@ -18,7 +15,6 @@ from workflow_scripts.matching.tasks import Lesson, Observer, PretrainTask, spli
 from workflow_scripts.matching.variants import ARMS, SHORT
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -44,9 +40,7 @@ def pretrain(job: Job[Arguments]) -> None:
     matcher = make_matcher(arguments.network, variant, arguments.seed)
     history: list[dict[str, float]] = []
     if arguments.variant != "without_pretraining":
-        relaunch_under_torchrun(arguments.gpus)
-        with leased_device(arguments.gpus) as device, process_group(device):
-            job.device = str(device)
+        with training_device(job) as device:
             pairs = read_pairs(job.inputs["shards"])
             split = split_by_cells(torch.from_numpy(pairs.rotation), arguments.validation_patterns)
             extra = torch.zeros(0, *pairs.calculated.shape[1:])
@@ -54,22 +48,19 @@ def pretrain(job: Job[Arguments]) -> None:
                 extra = torch.from_numpy(read_queries(job.input("test")).counts)
             observer = Observer(pairs, variant, lesson, device)
             epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
-            trained = train(
+            trained = train_for(
+                job,
                 momentum_contrast(matcher.observed, arguments, arguments.seed),
                 PretrainTask(observer, extra.to(device), variant, matcher.observed.encode, split, arguments.patterns),
-                arguments.model_copy(update={"epochs": epochs}),
-                seed=arguments.seed,
-                device=device,
-                precision=arguments.precision,
-                checkpoint_folder=job.checkpoint_folder,
-                label=f"pretraining {arguments.variant}",
+                device,
+                f"pretraining {arguments.variant}",
+                settings=arguments.model_copy(update={"epochs": epochs}),
             )
         history = trained.history
         for encoder in (matcher.observed, matcher.calculated):
             encoder.cpu().load_state_dict(encoder_state(trained.best))
     about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(lesson)}
-    save_weights(on_cpu(matcher.state_dict()), job.outputs["weights"], about)
-    write_rows(job.outputs["history"], history, HISTORY)
+    write_trained(job, matcher.state_dict(), history, about)
 
 
 if __name__ == "__main__":

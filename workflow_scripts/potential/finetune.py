@@ -3,15 +3,12 @@
 The published recipe has no such stage: its arm hands the pretrained weights on.
 """
 
-import shutil
 from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import read_metadata, save_weights
+from workflow_scripts.learning.stages import hand_on, train_for, training_device, write_trained
+from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.potential.image_task import ImageTask, Lesson
 from workflow_scripts.potential.model import load_network
 from workflow_scripts.potential.samples import read_samples
@@ -19,7 +16,6 @@ from workflow_scripts.potential.settings import Finetune
 from workflow_scripts.potential.splits import finetuning_split
 from workflow_scripts.potential.variants import ARMS
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -36,12 +32,9 @@ def finetune(job: Job[Arguments]) -> None:
     arguments = job.arguments
     variant = ARMS[arguments.variant]
     if variant.without_finetune:
-        shutil.copyfile(job.input("pretrained"), job.outputs["weights"])
-        write_rows(job.outputs["history"], [], HISTORY)
+        hand_on(job)
         return
-    relaunch_under_torchrun(arguments.gpus)
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         network = load_network(job.input("pretrained"))
         about = read_metadata(job.input("pretrained"))
         samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros)
@@ -53,18 +46,14 @@ def finetune(job: Job[Arguments]) -> None:
             arguments.validation_share,
             arguments.seed,
         )
-        trained = train(
+        trained = train_for(
+            job,
             network,
             ImageTask(*split, variant, Lesson(**about["lesson"]), device),
-            arguments,
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
-            label=f"finetuning {arguments.variant}",
+            device,
+            f"finetuning {arguments.variant}",
         )
-    save_weights(trained.best, job.outputs["weights"], about)
-    write_rows(job.outputs["history"], trained.history, HISTORY)
+    write_trained(job, trained.best, trained.history, about)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
-from workflow_scripts.learning.training import HISTORY, train
-from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.potential.encoding import input_channels, output_channels
 from workflow_scripts.potential.image_task import ImageTask, Lesson
 from workflow_scripts.potential.model import describe_network, make_network
@@ -17,7 +14,6 @@ from workflow_scripts.potential.settings import Pretrain
 from workflow_scripts.potential.splits import pretraining_split
 from workflow_scripts.potential.variants import ABLATIONS, ARMS, PLAIN_UNET
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import write_rows
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -35,7 +31,6 @@ class Arguments(Pretrain, Compute):
 def pretrain(job: Job[Arguments]) -> None:
     """Write the weights that validate best and the history."""
     arguments = job.arguments
-    relaunch_under_torchrun(arguments.gpus)
     variant = ARMS[arguments.variant]
     epochs = arguments.ablation_epochs if arguments.variant in ABLATIONS else arguments.epochs
     network_settings = arguments.network
@@ -43,21 +38,18 @@ def pretrain(job: Job[Arguments]) -> None:
         network_settings = network_settings.model_copy(update={"kind": "unet"})
     shape = input_channels(variant), output_channels(variant)
     lesson = Lesson.of(arguments)
-    with leased_device(arguments.gpus) as device, process_group(device):
-        job.device = str(device)
+    with training_device(job) as device:
         samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros)
         split = pretraining_split(
             samples, variant, arguments.held_out_material, arguments.validation_share, arguments.seed
         )
-        trained = train(
+        trained = train_for(
+            job,
             make_network(network_settings, *shape, arguments.seed),
             ImageTask(*split, variant, lesson, device),
-            arguments.model_copy(update={"epochs": epochs}),
-            seed=arguments.seed,
-            device=device,
-            precision=arguments.precision,
-            checkpoint_folder=job.checkpoint_folder,
-            label=f"pretraining {arguments.variant}",
+            device,
+            f"pretraining {arguments.variant}",
+            settings=arguments.model_copy(update={"epochs": epochs}),
         )
     about = {
         **describe_network(network_settings, *shape),
@@ -65,8 +57,7 @@ def pretrain(job: Job[Arguments]) -> None:
         "lesson": asdict(lesson),
         "microscope": asdict(samples.microscope),
     }
-    save_weights(trained.best, job.outputs["weights"], about)
-    write_rows(job.outputs["history"], trained.history, HISTORY)
+    write_trained(job, trained.best, trained.history, about)
 
 
 if __name__ == "__main__":

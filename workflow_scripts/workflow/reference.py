@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that are generated: the configuration's reference and schema, the table of sizes, the rules.
+"""Write what is generated: reference and schema of the configuration, table of sizes, rule graph, conda environment.
 
 ``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
 """
@@ -20,6 +20,8 @@ from workflow_scripts.workflow.configuration import (
     study_model,
 )
 from workflow_scripts.workflow.settings import Settings, fields
+
+PYTHON = "3.11"  # of the conda environment and the container: the oldest that the lock allows
 
 
 def merged(scale: str) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def documents() -> dict[str, str]:
         "docs/configuration.md": "\n".join(_reference()) + "\n",
         "docs/config.schema.json": schema(),
         "docs/scales.md": "\n".join(_sizes()) + "\n",
+        "envs/study.yaml": "\n".join(_conda_environment()) + "\n",
     }
 
 
@@ -140,6 +143,21 @@ def _sizes() -> Iterator[str]:
         yield f"| `{key}` | " + " | ".join(f"`{_text(flat[scale][key])}`" for scale in scales) + " |"
 
 
+def _conda_environment() -> Iterator[str]:
+    yield "# The environment of every rule, for `--software-deployment-method conda`. Generated from lock.txt:"
+    yield "# Snakemake copies this file alone, so it repeats the pins. Untried: no channel was at hand."
+    yield "name: beamtime"
+    yield "channels:"
+    yield "  - conda-forge"
+    yield "dependencies:"
+    yield f"  - python={PYTHON}"
+    yield "  - pip"
+    yield "  - pip:"
+    for line in (ROOT / "envs" / "lock.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            yield f"      - {line}"
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -154,7 +172,7 @@ def drawings() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the generated files into docs/."""
+    """Write the generated files."""
     for name, text in {**documents(), **drawings()}.items():
         (ROOT / name).write_text(text, encoding="utf-8")
         print(name)

@@ -1,0 +1,71 @@
+"""What the stages that train do around the loop: take a device, train as the job says, write weights and history."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
+from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.learning.training import HISTORY, State, Task, Trained, train
+from workflow_scripts.learning.weights import save_weights
+from workflow_scripts.workflow.command import Job
+from workflow_scripts.workflow.files import write_rows
+
+
+@contextmanager
+def training_device(job: Job) -> Iterator[torch.device]:
+    """The device of this process, which the provenance names; with several GPUs the job starts again, once on each.
+
+    Raises:
+        InputError: more GPUs are asked for than the machine shows.
+    """
+    gpus = job.arguments.gpus
+    relaunch_under_torchrun(gpus)
+    with leased_device(gpus) as device, process_group(device):
+        job.device = str(device)
+        yield device
+
+
+def train_for(
+    job: Job,
+    model: torch.nn.Module,
+    task: Task,
+    device: torch.device,
+    label: str,
+    settings: TrainingSettings | None = None,
+    keep_epoch: int | None = None,
+) -> Trained:
+    """Train with the job's seed and precision, from its newest checkpoint where there is one.
+
+    Args:
+        label: what the progress is called.
+        settings: of the loop, where they are not the job's own arguments.
+        keep_epoch: as in `train`, which also says what it raises.
+    """
+    return train(
+        model,
+        task,
+        settings or job.arguments,
+        seed=job.arguments.seed,
+        device=device,
+        precision=job.arguments.precision,
+        checkpoint_folder=job.checkpoint_folder,
+        keep_epoch=keep_epoch,
+        label=label,
+    )
+
+
+def write_trained(job: Job, state: State, history: list[dict[str, float]], about: Mapping[str, Any]) -> None:
+    """Write the job's weights, with what they are, and its history."""
+    save_weights(state, job.outputs["weights"], about)
+    write_rows(job.outputs["history"], history, HISTORY)
+
+
+def hand_on(job: Job) -> None:
+    """Of an arm whose recipe has no such stage: the pretrained weights as they are, and an empty history."""
+    shutil.copyfile(job.input("pretrained"), job.outputs["weights"])
+    write_rows(job.outputs["history"], [], HISTORY)
