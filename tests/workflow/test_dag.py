@@ -15,14 +15,10 @@ from tests.workflow.conftest import STUDY
 from tests.workflow.running import ENVIRONMENT, planned, snakemake
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.reference import merged
 
-METHODS = METHOD, OTHER, THIRD, FOURTH, FIFTH = (
-    "diffractive_imaging",
-    "potential",
-    "alignment",
-    "background",
-    "matching",
-)
+METHODS = merged("laptop")["methods"]
+METHOD, OTHER, THIRD, FOURTH, FIFTH = "diffractive_imaging", "potential", "alignment", "background", "matching"
 
 
 def of_stages(*stages, method=METHOD, **more):
@@ -195,12 +191,9 @@ MODULES = {
     f"{FIFTH}/orientation_colours.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
     f"{FIFTH}/metrics.py": of_stages("evaluate", "plot", method=FIFTH, **AFTER_NUMBERS),
     f"{FIFTH}/kinematic.py": everything(FIFTH),
-    "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, **AFTER_NUMBERS)
-    | of_stages("pretrain", *AFTER_TRAINING, method=OTHER)
-    | of_stages("pretrain", *AFTER_TRAINING, method=THIRD)
-    | of_stages("pretrain", *AFTER_TRAINING, method=FOURTH)
-    | of_stages("pretrain", *AFTER_TRAINING, method=FIFTH)
-    | {"results_table": len(METHODS)},
+    "learning/training.py": AFTER_NUMBERS
+    | {"results_table": len(METHODS)}
+    | {f"{method}_{stage}": 1 for method in METHODS for stage in ("pretrain", *AFTER_TRAINING)},
     "optics/plane_waves.py": everything(OTHER),
     "study/publish_ledger.py": {"ledger": 1},
     "study/publish_table.py": {"results_table": len(METHODS)},

@@ -1,4 +1,4 @@
-"""Write what is generated: the configuration's reference and schema, the table of sizes, the conda environment.
+"""Write what is generated: reference and schema of the configuration, table of sizes, rule graph, conda environment.
 
 ``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
 """
@@ -9,6 +9,7 @@ from typing import Any, get_args
 import annotated_types
 import yaml
 
+from workflow_scripts.workflow import rulegraph
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import (
     Scale,
@@ -84,7 +85,7 @@ def _table(title: str, described: Iterator[tuple[str, Any]], values: Mapping[str
     yield "| key | laptop | range | meaning |"
     yield "|---|---|---|---|"
     for key, field in rows:
-        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {field.description} |"
+        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {_words(field)} |"
 
 
 def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
@@ -95,7 +96,12 @@ def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for key, field in fields(model):
         default = "must be given" if field.is_required() else f"`{_text(field.default)}`"
-        yield f"| `{key}` | {default} | {_range(field)} | {field.description} |"
+        yield f"| `{key}` | {default} | {_range(field)} | {_words(field)} |"
+
+
+def _words(field: Any) -> str:
+    """The description, where <…> is no tag."""
+    return field.description.replace("<", "&lt;")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
@@ -160,9 +166,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
+def drawings() -> dict[str, str]:
+    """The generated drawings, path → text; Snakemake is asked for the rule graph."""
+    return {rulegraph.FILE: rulegraph.drawn(rulegraph.read_graph(), merged("laptop")["methods"])}
+
+
 def main() -> None:
     """Write the generated files."""
-    for name, text in documents().items():
+    for name, text in {**documents(), **drawings()}.items():
         (ROOT / name).write_text(text, encoding="utf-8")
         print(name)
 
