@@ -17,13 +17,9 @@ try:
 except InputError as error:
     raise WorkflowError(f"config.yaml, its overlays or --config: {error}") from None
 
-# Snakemake says no more of a job that was killed than of one that failed, and its log is empty.
-KILLED = (
-    "error: this job was killed (signal 9), as happens when the memory runs out; run again with fewer jobs at once, "
-    "or give it more memory; a training goes on from its last checkpoint"
-)
+# A file, since Snakemake shows the words before a command with every job that failed.
 shell.prefix(
-    f"set -euo pipefail; trap '[ $? -ne 137 ] || echo \"{KILLED}\" >&2' EXIT; "
+    "set -euo pipefail; trap 'bash workflow_scripts/workflow/killed.sh $?' EXIT; "
 )
 
 # Snakemake would say of a target of another scale that no rule makes it.
