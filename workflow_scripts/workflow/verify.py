@@ -43,7 +43,7 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
                 file = located(name, folder)
                 if kind == "outputs":
                     accounted.add(file)
-                if not file.is_file():
+                if not is_there(file):
                     yield f"{file}: is missing, though {path} names it among its {kind}"
                     continue
                 if file not in checksums:
@@ -61,6 +61,14 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file not in accounted and not _made_by_snakemake(file.relative_to(folder)):
             yield f"{file}: no provenance accounts for it"
+
+
+def is_there(file: Path) -> bool:
+    """Whether it is a file; a name that no system can have is none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _read_record(path: Path) -> dict[str, Any]:
