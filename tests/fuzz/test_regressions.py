@@ -330,7 +330,9 @@ def test_provenance_of_another_kind_is_one_sentence(tmp_path, changes):
 
 def test_provenance_without_names_names_nothing(tmp_path):
     record = json.loads(TEXTS["provenance"].whole(np.random.default_rng(0), tmp_path))
-    (tmp_path / "provenance.json").write_text(json.dumps(record | {"inputs": {"": "x"}, "module": "..secrets"}))
+    (tmp_path / "provenance.json").write_text(
+        json.dumps(record | {"inputs": {"": "x", "x" * 999: "x"}, "module": "..secrets"})
+    )
     assert any("is missing" in sentence for sentence in findings(tmp_path, {}))
 
 

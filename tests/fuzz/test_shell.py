@@ -76,7 +76,6 @@ def test_jobs_with_hostile_names_run_and_nothing_else_does(project):
         ("apply.alignment.mine", {"particles": "-a.mrcs"}),
         ("apply.alignment.mine", {"particles": "a\n; touch pwned.mrcs"}),
         ("apply.alignment.mine", {"particles": f"{HOSTILE}.mrcs"}),
-        ("apply.matching.mine", {"patterns": HOSTILE, "crystal": HOSTILE, "pixel_size_per_a": 0.1}),
         ("scale", "; touch pwned"),
         ("methods", ["$(touch pwned)"]),
         ("variants", ["`touch pwned`"]),

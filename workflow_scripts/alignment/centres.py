@@ -64,7 +64,7 @@ def _picture(path: Path) -> torch.Tensor:
         raise InputError(f"{path}: not a readable image ({type(error).__name__}); export it again") from None
     if image.ndim == 3 and image.shape[-1] in (3, 4):
         image = color.rgb2gray(image[..., :3])
-    if image.ndim != 2 or image.shape[0] != image.shape[1]:
+    if image.ndim != 2 or image.shape[0] != image.shape[1] or not image.size:
         raise InputError(f"{path}: found an array of shape {image.shape}, expected one square grey image; cut it out")
     grey = skimage.img_as_float32(image)
     if not float(np.abs(grey).max()) < LARGEST:

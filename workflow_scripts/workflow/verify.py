@@ -70,7 +70,7 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
                 damaged = name if kind == "outputs" else None
                 if kind == "outputs":
                     accounted.add(file)
-                if not file.is_file():
+                if not is_there(file):
                     yield Finding(f"{file}: is missing, though {path} names it among its {kind}", damaged)
                     continue
                 if file not in checksums:
@@ -91,6 +91,14 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
                 f"{file}: no provenance accounts for it; delete it, or, where it is its provenance that was lost, "
                 f"make both again with --forcerun {known(file)}"
             )
+
+
+def is_there(file: Path) -> bool:
+    """Whether it is a file; a name that no system can have is none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _read_record(path: Path) -> dict[str, Any]:
