@@ -12,7 +12,7 @@ th, td { padding: .35em .7em; text-align: left; vertical-align: top; overflow-wr
 th { border-bottom: 2px solid #444; } td { border-bottom: 1px solid #ccc; max-width: 26em; }
 td:first-child { min-width: 9em; } td.number, th { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .yes { color: #00694c; font-weight: 600; } .no { color: #b03a00; font-weight: 600; } .not-measured { color: #666; }
-.total td { font-weight: 600; }
+.words td { max-width: 56em; } .words th:empty { padding: 0; } .total td { font-weight: 600; }
 """
 _LATEX = str.maketrans(
     {
@@ -116,7 +116,8 @@ def html_table(section: Section) -> str:
         )
         kind = ' class="total"' if row[0].startswith("all ") else ""
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+    words = ' class="words"' if section.texts == len(section.columns) else ""
+    return f"<table{words}><thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
 
 
 def whole_page(title: str, body: str) -> str:

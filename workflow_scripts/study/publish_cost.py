@@ -26,7 +26,8 @@ def publish(job: Job[Arguments]) -> None:
     table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
     introduction = (
         f"Scale {job.arguments.scale}. Wall time and CPU time are sums over jobs, which run side by side where there "
-        f"are cores; a job that was repeated counts once. {ASSUMPTION}"
+        f"are cores; a job that was repeated counts once. Snakemake samples CPU time and memory, so jobs of a few "
+        f"seconds read low. {ASSUMPTION}"
     )
     parts = list(cost_sections(table))
     for name, write in (("md", markdown), ("tex", latex), ("html", page)):
