@@ -11,14 +11,19 @@ export SLURM_CONF ?= /dev/null
 # Threads that wait for each other sleep, so that jobs which share the cores do not slow each other down.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: study report docs test test-slurm torture format clean
+.PHONY: study report reference docs test test-slurm torture format clean
 
 study: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html --report-after-run
+	@python -m workflow_scripts.study.held results/$(SCALE)
 	@echo "report: results/$(SCALE)/report.html"
 
 report: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html
+
+# Keep a complete run in git as the reference of its scale, and write docs/claims.md anew.
+reference: .venv/installed
+	python -m workflow_scripts.study.keep_reference $(SCALE)
 
 # The site opens from the disk, without a server and without the network.
 docs: .venv/docs-installed
@@ -35,7 +40,7 @@ test-slurm: .venv/installed
 
 # Long tests, for a person. ABTEM_PYTHON: Python of an environment with abTEM, for the live comparison.
 torture: .venv/installed
-	pytest -m torture -rs
+	pytest -m torture -rs -s
 
 format: .venv/installed
 	ruff format .

@@ -24,10 +24,13 @@ for method in STUDY.methods:
 
 
 include: "rules/study.smk"
+include: "rules/given.smk"
 
 
 rule all:
     default_target: True
     input:
         rules.figures.input,
+        rules.tables.input,
         rules.claims.input,
+        rules.story.output,

@@ -44,7 +44,8 @@ runs_here() { [[ -s $runs/$1.pid ]] && kill -0 "$(< "$runs/$1.pid")" 2> /dev/nul
 
 write_configuration() {
     local host cpus memory
-    host=$(hostname -s)
+    host=$(uname -n)
+    host=${host%%.*}
     # Two CPUs at least, so that two jobs run side by side. The node claims more memory than it may have, since what a
     # rule asks for is meant for larger scales than a test runs; nothing enforces it here.
     cpus=$(($(nproc) < 2 ? 2 : $(nproc)))

@@ -5,6 +5,7 @@ import pytest
 from skimage import io
 
 from tests.workflow.running import copy_project, snakemake
+from tests.workflow.toy_stage import make_toy
 
 OVERLAY = """
 diffractive_imaging:
@@ -29,3 +30,9 @@ def finished(tmp_path_factory):
 
 
 STUDY = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A copy of the workflow package with a toy stage beside it."""
+    return make_toy(tmp_path)

@@ -4,7 +4,6 @@ import argparse
 import datetime
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +13,10 @@ from typing import Any, Generic
 
 from workflow_scripts.workflow.closure import ROOT, closure
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.exclusive import sole_writer
+from workflow_scripts.workflow.failures import complain, leave_on_signals, of_memory, of_the_system, undisturbed
 from workflow_scripts.workflow.files import partial_name, sha256, sync, write_json
-from workflow_scripts.workflow.provenance import code_hashes, job_key, portable, record
+from workflow_scripts.workflow.provenance import check_whole, code_hashes, job_key, portable, record, sealed
 from workflow_scripts.workflow.settings import SettingsType, check, fields, flag, flatten, nest, parse_value
 
 CHECKPOINTS = ROOT / ".checkpoints"
@@ -66,14 +67,27 @@ class Command(Generic[SettingsType]):
 
     def main(self) -> None:
         """Run as ``python -m <module>``; a mistake of the user's ends in one sentence and exit code 1."""
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        leave_on_signals()
         try:
             self._run(sys.argv[1:])
         except InputError as error:
-            sys.exit(f"error: {error}" if _rank() == 0 else 1)
+            if _rank() == 0:
+                complain(str(error))
+            sys.exit(1)
         except OSError as error:
-            # A full disk, a folder without permission: the system's own sentence names the file.
-            sys.exit(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+            complain(of_the_system(error, self._folder()))
+            sys.exit(1)
+        except (MemoryError, RuntimeError) as error:
+            if not (sentence := of_memory(error)):
+                raise
+            complain(sentence)
+            sys.exit(1)
+
+    def _folder(self) -> Path:
+        """Where the outputs go, for a sentence."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument(flag("provenance"), type=Path, default=Path())
+        return parser.parse_known_args()[0].provenance.parent
 
     def _run(self, words: list[str]) -> None:
         module = sys.modules["__main__"].__spec__.name
@@ -92,13 +106,30 @@ class Command(Generic[SettingsType]):
         final = {name: Path(found[name]) for name in self.outputs}
         provenance = Path(found["provenance"])
 
+        # Under torchrun the first process alone leaves files behind.
+        if _rank() > 0:
+            self._write(module, arguments, inputs, final, provenance)
+            return
+        with sole_writer(provenance, CHECKPOINTS):
+            self._write(module, arguments, inputs, final, provenance)
+
+    def _write(
+        self,
+        module: str,
+        arguments: SettingsType,
+        inputs: Mapping[str, list[Path]],
+        final: Mapping[str, Path],
+        provenance: Path,
+    ) -> None:
+        """Run the stage; its outputs and their provenance get their names together, when all are whole."""
         started, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.monotonic()
         settings = dict(flatten(arguments))
         hashes = {portable(path): sha256(path) for paths in inputs.values() for path in paths}
+        check_whole({path: hashes[portable(path)] for paths in inputs.values() for path in paths})
         code = code_hashes(closure(module))
-        # Under torchrun the first process alone leaves files behind.
         rank = _rank()
         partial = {name: _rank_name(partial_name(path), rank) for name, path in final.items()}
+        partial_record = partial_name(provenance)
         for path in (*final.values(), provenance):
             path.parent.mkdir(parents=True, exist_ok=True)
         job = Job(arguments, inputs, partial, CHECKPOINTS / job_key(module, settings, hashes, code))
@@ -106,26 +137,28 @@ class Command(Generic[SettingsType]):
             self.stage(job)
             if rank > 0:
                 return
-            outputs = {portable(final[name]): sha256(path) for name, path in partial.items()}
-            for name, path in partial.items():
-                sync(path)
-                path.replace(final[name])
-        finally:
-            for path in partial.values():
-                path.unlink(missing_ok=True)
-        write_json(
-            provenance,
-            record(
+            content = record(
                 module=module,
                 settings=settings,
                 inputs=hashes,
-                outputs=outputs,
+                outputs={portable(final[name]): sha256(path) for name, path in partial.items()},
                 code=code,
                 device=job.device,
                 started=started,
                 wall_time_s=round(time.monotonic() - clock, 1),
-            ),
-        )
+            )
+            write_json(partial_record, sealed(content))
+            for path in partial.values():
+                sync(path)
+            with undisturbed():
+                for name, path in partial.items():
+                    path.replace(final[name])
+                partial_record.replace(provenance)
+        finally:
+            for path in (*partial.values(), *([partial_record] if rank == 0 else [])):
+                path.unlink(missing_ok=True)
+        for folder in {path.parent for path in (*final.values(), provenance)}:
+            sync(folder)
         shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
 
     def _parser(self, module: str) -> argparse.ArgumentParser:

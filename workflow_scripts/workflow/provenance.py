@@ -5,15 +5,20 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.workflow.closure import ROOT
-from workflow_scripts.workflow.files import sha256
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import json_text, read_json, sha256
 
 LOCK = "envs/lock.txt"
 _INDECISIVE = ("gpus", "checkpoint_interval_s")
+# What differs between two runs of one job on one machine.
+COST = ("started", "wall_time_s", "cpu_time_s", "peak_memory_mb")
 PACKAGES = (
     *(
         "numpy",
@@ -57,7 +62,10 @@ def record(
     started: str,
     wall_time_s: float,
 ) -> dict[str, Any]:
-    """The provenance of one job as plain JSON; only `started` and `wall_time_s` differ from run to run."""
+    """The provenance of one job as plain JSON; only what `COST` names differs from run to run.
+
+    CPU time and peak memory are those of this process until now, with its imports.
+    """
     return {
         "module": module,
         "settings": dict(settings),
@@ -69,7 +77,41 @@ def record(
         "versions": {"python": platform.python_version(), **_versions()},
         "started": started,
         "wall_time_s": wall_time_s,
+        "cpu_time_s": round(_cpu_time_s(), 1),
+        "peak_memory_mb": round(_peak_memory_mb()),
     }
+
+
+def _cpu_time_s() -> float:
+    """User and system time of this process and of the children that it waited for, in s."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _peak_memory_mb() -> float:
+    """The most memory that this process has held at one time, in 10⁶ bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would count what the parent held when it started this process.
+        (kib,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(kib) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with a checksum of all of it, so that a byte that flips in the provenance itself is found."""
+    return {**content, "seal": _seal(content)}
+
+
+def is_sealed(text: str, content: Mapping[str, Any]) -> bool:
+    """Whether a provenance file of this text and content is as it was written."""
+    rest = {key: value for key, value in content.items() if key != "seal"}
+    return content["seal"] == _seal(rest) and text == json_text(content)
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json_text(content).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:
@@ -87,3 +129,33 @@ def portable(path: Path) -> str:
     # Not resolve(): results/ may be a link to a larger disk, and its files must keep their names.
     absolute = Path(os.path.abspath(path))  # noqa: PTH100
     return absolute.relative_to(Path.cwd()).as_posix() if absolute.is_relative_to(Path.cwd()) else str(absolute)
+
+
+def check_whole(hashes: Mapping[Path, str]) -> None:
+    """Compare files with the provenance beside them; what no job made has none, and passes.
+
+    Not every format carries a checksum of its own: a byte that flipped in an image would become a result.
+
+    Args:
+        hashes: SHA-256 by path.
+
+    Raises:
+        InputError: a file is not what its job wrote.
+    """
+    recorded = {folder: _recorded(folder) for folder in {path.parent for path in hashes}}
+    for path, found in hashes.items():
+        if recorded[path.parent].get(path.name, found) != found:
+            raise InputError(
+                f"{path} is not what its job wrote (the provenance beside it has another checksum); "
+                f"make it again: the same snakemake command with --forcerun {path}"
+            )
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of the outputs that lie in a folder together with their provenance."""
+    found = {}
+    for path in folder.glob("*provenance.json"):
+        content = read_json(path)
+        outputs = content.get("outputs", {}) if isinstance(content, dict) else {}
+        found |= {Path(name).name: value for name, value in outputs.items() if Path(name).parent.name == folder.name}
+    return found

@@ -1,0 +1,37 @@
+# Included last. Every job has as a parameter a digest of its modules and of the user's files, since Snakemake itself
+# looks at dates alone, and an archive or `cp -p` gives a changed file an older one.
+from workflow_scripts.workflow.given import check_dates, digest
+
+GIVEN = set()
+
+
+def given_to(one):
+    """The digest of a rule's inputs that no job makes, as a parameter of that rule."""
+    items = [item for item in one.input if callable(item) or is_given(item)]
+
+    def digest_of(wildcards):
+        found = []
+        for item in items:
+            paths = item(wildcards) if callable(item) else item
+            found += [paths] if isinstance(paths, str) else paths
+        paths = tuple(str(path) for path in found if is_given(path))
+        GIVEN.update(paths)
+        return digest(paths)
+
+    return digest_of
+
+
+def is_given(path):
+    return not str(path).startswith("results/")
+
+
+for one in workflow.rules:
+    if one.shellcmd:
+        one.set_params(given=given_to(one))
+
+
+onstart:
+    try:
+        check_dates(sorted(GIVEN))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
