@@ -38,7 +38,7 @@ def test_a_sixth_method_touches_its_folder_its_rule_file_and_its_sections_alone(
     after = contents(folder)
     assert before.keys() <= after.keys()
     changed = {name for name in after if before.get(name) != after[name]}
-    by_hand = {name for name in changed if name not in {*documents(), rulegraph.FILE}}
+    by_hand = changed - {*documents(), rulegraph.FILE}
     inside = {name for name in by_hand if name.startswith("workflow_scripts/denoising/")}
     assert len(inside) > 10
     assert by_hand - inside == {"config.yaml", "rules/denoising.smk", "scales/smoke.yaml"}
@@ -60,9 +60,10 @@ def test_a_sixth_method_is_like_the_others(extended):
     path = folder / "workflow_scripts/denoising/variants.py"
     before = path.read_bytes()
     path.write_bytes(before + b"# a change\n")
-    stages = ("pretrain", "finetune", "predict", "predict_baseline", "evaluate", "plot")
-    assert planned(folder, *words, "denoising") == {f"denoising_{stage}": 1 for stage in stages}
+    jobs = planned(folder, *words, "denoising")
     path.write_bytes(before)
+    stages = ("pretrain", "finetune", "predict", "predict_baseline", "evaluate", "plot")
+    assert jobs == {"denoising": 1} | {f"denoising_{stage}": 1 for stage in stages}
 
 
 def test_a_sixth_method_keeps_the_rules_of_the_house(extended):

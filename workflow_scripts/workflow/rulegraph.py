@@ -20,6 +20,7 @@ Node = tuple[int, str]  # number of the row of methods, or -1 for the study's ru
 Edge = tuple[Node, Node]
 _WIDTH, _HEIGHT, _STEP_X, _STEP_Y, _MARGIN, _TOP = 118, 30, 152, 52, 16, 78
 _STUDY = -1
+_STAGGER = 28
 
 
 def read_graph() -> set[tuple[str, str]]:
@@ -105,7 +106,8 @@ def _placed(edges: set[Edge], n_rows: int) -> dict[Node, tuple[int, int]]:
     used: dict[int, int] = {}
     for node in sorted(node for node in before if node[0] == _STUDY):
         x = max(column(node), 1) - 1
-        found[node] = (_MARGIN + x * _STEP_X, y + used.get(x, 0) * (_HEIGHT + 10))
+        # Stacked boxes stand out to the left, so that the arrows to the lower ones pass the upper ones.
+        found[node] = (_MARGIN + x * _STEP_X - _STAGGER * used.get(x, 0), y + used.get(x, 0) * (_HEIGHT + 10))
         used[x] = used.get(x, 0) + 1
     return found
 
@@ -127,6 +129,9 @@ def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
     elif x1 > x0:
         x0, y0, y1 = x0 + _WIDTH, y0 + _HEIGHT // 2, y1 + _HEIGHT // 2
         path = f"M{x0} {y0} C{x0 + 20} {y0} {x1 - 24} {y1} {x1} {y1}"
+    elif x1 < x0:
+        x0, y0, x1 = x0 + 16, y0 + _HEIGHT, x1 + _STAGGER // 2
+        path = f"M{x0} {y0} C{x0} {y0 + 24} {x1} {y0 + 24} {x1} {y1}"
     else:
         x0, y0, x1 = x0 + _WIDTH // 2, y0 + _HEIGHT, x1 + _WIDTH // 2
         path = f"M{x0} {y0} C{x0} {y0 + 20} {x1} {y1 - 20} {x1} {y1}"
