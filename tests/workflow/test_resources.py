@@ -89,14 +89,14 @@ def test_a_rule_that_takes_more_than_it_asks_is_named(finished, jobs, tmp_path, 
     assert "more was taken than is asked for by matching_evaluate" in capsys.readouterr().err
     (results / "benchmarks" / "matching" / "plot.tsv").unlink()
     resources.main([str(results)])
-    assert "not measured: matching_plot" in capsys.readouterr().out
+    assert "Not measured: matching_plot." in capsys.readouterr().out
 
 
 def test_a_table_that_was_written_is_read_again(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n\n{resources.BEGIN}\nold\n{resources.END}\n\nafter\n")
-    row = resources.Row("a_rule", 3, 12.4, 8.6, 60, 345.2, 1000)
-    resources.write(page, resources.table([row]))
+    row = resources.Row("a_rule", 3, 2, 12.4, 8.6, 60, 345.2, 1000)
+    resources.write(page, [*resources.table([row]), "", "A sentence."])
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert resources.read_table(text)["a_rule"]["peak memory, MB"] == "345"
