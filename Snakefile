@@ -31,4 +31,6 @@ rule all:
     default_target: True
     input:
         rules.figures.input,
+        rules.tables.input,
         rules.claims.input,
+        rules.story.output,

@@ -25,8 +25,8 @@ rule alignment_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("alignment", None, 3),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "synthesize"),
@@ -65,8 +65,8 @@ rule alignment_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=720,
+        mem_mb=memory("alignment", "train", 3),
+        runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "pretrain"),
@@ -103,8 +103,8 @@ rule alignment_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=memory("alignment", "train", 3),
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "finetune"),
@@ -139,8 +139,8 @@ rule alignment_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("alignment", "test", 2),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "predict"),
@@ -172,8 +172,8 @@ rule alignment_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("alignment", "test", 2),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("alignment", "predict"),
@@ -215,8 +215,8 @@ rule alignment_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("alignment", "test", 2),
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("alignment", "evaluate"),
@@ -236,7 +236,7 @@ rule alignment_plot:
         svg=report(
             "<results>/figures/alignment.svg",
             caption="../docs/report/alignment.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "alignment: from noisy particles to poses"},
         ),
         pdf="<results>/figures/alignment.pdf",
@@ -247,11 +247,12 @@ rule alignment_plot:
         "<results>/logs/alignment/plot.log",
     benchmark:
         "<results>/benchmarks/alignment/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

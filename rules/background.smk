@@ -21,8 +21,8 @@ rule background_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory("background", None, 4),
+        runtime=minutes(120),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "synthesize"),
@@ -53,8 +53,8 @@ rule background_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=memory("background", "train", 3),
+        runtime=minutes(1440),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "pretrain"),
@@ -85,8 +85,8 @@ rule background_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=memory("background", "train", 3),
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "finetune"),
@@ -118,8 +118,8 @@ rule background_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=memory("background", "test", 4),
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("background", "predict"),
@@ -149,8 +149,8 @@ rule background_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("background", "test", 4),
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("background", "predict"),
@@ -200,8 +200,8 @@ rule background_evaluate:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("background", "test", 8),
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("background", "evaluate"),
@@ -221,7 +221,7 @@ rule background_plot:
         svg=report(
             "<results>/figures/background.svg",
             caption="../docs/report/background.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "background: tiles without their flat field"},
         ),
         pdf="<results>/figures/background.pdf",
@@ -232,11 +232,12 @@ rule background_plot:
         "<results>/logs/background/plot.log",
     benchmark:
         "<results>/benchmarks/background/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

@@ -1,8 +1,10 @@
 # Shared by all rule files - the checked configuration, and functions that turn it into inputs and arguments.
 import json
 import sys
+from pathlib import Path
 from typing import get_args
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 from workflow_scripts.workflow.closure import closure
@@ -55,9 +57,78 @@ def code(method, stage):
     return list(closure(f"workflow_scripts.{method}.{stage}"))
 
 
+# Of any job, MB: Python with its libraries, a network and its batch; CUDA's libraries come on top.
+LIBRARIES_MB = 1500
+CUDA_MB = 3000
+
+
+def memory(method, split, times, more_mb=0):
+    """Memory in MB of a job that holds all files of a split; with each attempt it is more.
+
+    Args:
+        method: whose settings give the size of the files.
+        split: train, test, or both; None: the job makes one file, of the split that the wildcard names.
+        times: how often the data lie in memory, at least half as often again as was measured (docs/performance.md).
+        more_mb: what else the job takes.
+    """
+    sizes = section(method, "synthesize")
+
+    def asked(wildcards, attempt):
+        if split is None:
+            data_mb = sizes.file_mb(wildcards.split)
+        else:
+            files = {"train": sizes.train_shards, "test": 1}
+            data_mb = sum(
+                files[one] * sizes.file_mb(one)
+                for one in files
+                if split in (one, "both")
+            )
+        cuda_mb = CUDA_MB if STUDY.compute.gpus else 0
+        return attempt * int(LIBRARIES_MB + cuda_mb + times * data_mb + more_mb)
+
+    return asked
+
+
+def minutes(large):
+    """Run time of a rule: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
+    return large if STUDY.scale in ("gpu", "paper") else max(30, large // 6)
+
+
 def of_all_methods(pattern):
     """The pattern filled in for every method of the study."""
     return expand(pattern, method=STUDY.methods)
+
+
+def with_overview(methods):
+    """The methods that describe themselves for the overview, in overview.yaml beside their code."""
+    return [
+        method
+        for method in methods
+        if Path(f"workflow_scripts/{method}/overview.yaml").is_file()
+    ]
+
+
+def described(methods):
+    """The descriptions of these methods, where they have one."""
+    return [
+        f"workflow_scripts/{method}/overview.yaml" for method in with_overview(methods)
+    ]
+
+
+def overview_examples(method):
+    """The arrays that a method's description shows; read as plain YAML, since every cluster job reads it again."""
+    path = Path(f"workflow_scripts/{method}/overview.yaml")
+    try:
+        name = yaml.safe_load(path.read_text(encoding="utf-8"))["examples"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise WorkflowError(f"{path} names no file of examples: {error}") from None
+    return f"<results>/{method}/evaluate/{name}"
+
+
+def reference_metrics():
+    """The metrics of the reference run of this scale that git keeps; none where there is no such run."""
+    folder = Path(f"results/reference/{STUDY.scale}")
+    return sorted(path.as_posix() for path in folder.glob("*/evaluate/metrics.csv"))
 
 
 def listed(path):

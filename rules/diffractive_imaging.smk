@@ -45,7 +45,7 @@ rule diffractive_imaging_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory("diffractive_imaging", None, 5),
         runtime=30,
         gpu=0,
     params:
@@ -84,12 +84,8 @@ rule diffractive_imaging_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=4000
-        # Patterns, counts and patches of every object, twice while they are split.
-        + section("diffractive_imaging", "synthesize").train_shards
-        * section("diffractive_imaging", "synthesize").samples_per_shard
-        // 15,
-        runtime=240,
+        mem_mb=memory("diffractive_imaging", "train", 5),
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("diffractive_imaging", "pretrain"),
@@ -119,8 +115,8 @@ rule diffractive_imaging_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory("diffractive_imaging", "test", 2),
+        runtime=minutes(120),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("diffractive_imaging", "finetune"),
@@ -160,8 +156,8 @@ rule diffractive_imaging_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("diffractive_imaging", "test", 2),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("diffractive_imaging", "predict"),
@@ -197,8 +193,8 @@ rule diffractive_imaging_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("diffractive_imaging", "both", 3),
+        runtime=minutes(60),
         gpu=lambda wildcards: (
             STUDY.compute.gpus if wildcards.baseline == "ptychography" else 0
         ),
@@ -248,7 +244,7 @@ rule diffractive_imaging_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
+        mem_mb=memory("diffractive_imaging", "test", 3),
         runtime=30,
         gpu=0,
     params:
@@ -271,7 +267,7 @@ rule diffractive_imaging_plot:
         svg=report(
             "<results>/figures/diffractive_imaging.svg",
             caption="../docs/report/diffractive_imaging.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "diffractive imaging: phase from diffraction patterns"},
         ),
         pdf="<results>/figures/diffractive_imaging.pdf",
@@ -280,7 +276,7 @@ rule diffractive_imaging_plot:
         scans_svg=report(
             "<results>/figures/diffractive_imaging_scans.svg",
             caption="../docs/report/diffractive_imaging_scans.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "diffractive imaging: scans, doses and faults"},
         ),
         scans_pdf="<results>/figures/diffractive_imaging_scans.pdf",
@@ -291,11 +287,12 @@ rule diffractive_imaging_plot:
         "<results>/logs/diffractive_imaging/plot.log",
     benchmark:
         "<results>/benchmarks/diffractive_imaging/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

@@ -28,8 +28,8 @@ rule matching_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("matching", None, 3),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "synthesize"),
@@ -66,8 +66,8 @@ rule matching_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=720,
+        mem_mb=memory("matching", "train", 2),
+        runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "pretrain"),
@@ -105,8 +105,8 @@ rule matching_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=memory("matching", "train", 2),
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "finetune"),
@@ -142,8 +142,8 @@ rule matching_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("matching", "test", 5, section("matching", "synthesize").gallery),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "predict"),
@@ -175,8 +175,9 @@ rule matching_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        # Every template of the cross-correlation lies turned in memory, while they are made twice.
+        mem_mb=memory("matching", "both", 2, section("matching", "synthesize").gallery),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("matching", "predict"),
@@ -224,8 +225,8 @@ rule matching_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("matching", "test", 3),
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("matching", "evaluate"),
@@ -248,7 +249,7 @@ rule matching_plot:
         svg=report(
             "<results>/figures/matching.svg",
             caption="../docs/report/matching.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "matching: from diffraction patterns to orientations"},
         ),
         pdf="<results>/figures/matching.pdf",
@@ -259,11 +260,12 @@ rule matching_plot:
         "<results>/logs/matching/plot.log",
     benchmark:
         "<results>/benchmarks/matching/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

@@ -29,8 +29,13 @@ rule potential_synthesize:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=4000 + section("potential", "synthesize").multislice.memory_mib,
-        runtime=240,
+        mem_mb=memory(
+            "potential",
+            None,
+            3,
+            section("potential", "synthesize").multislice.memory_mib,
+        ),
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "synthesize"),
@@ -62,8 +67,8 @@ rule potential_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=4000 + 2 * section("potential", "synthesize").training_mb(),
-        runtime=720,
+        mem_mb=memory("potential", "train", 3),
+        runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "pretrain"),
@@ -96,8 +101,8 @@ rule potential_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=4000 + 2 * section("potential", "synthesize").training_mb(),
-        runtime=240,
+        mem_mb=memory("potential", "train", 3),
+        runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "finetune"),
@@ -139,8 +144,8 @@ rule potential_predict:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("potential", "test", 4),
+        runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:
         settings=settings("potential", "predict"),
@@ -173,8 +178,8 @@ rule potential_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("potential", "train", 3),
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("potential", "predict"),
@@ -234,8 +239,8 @@ rule potential_evaluate:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=memory("potential", "test", 4),
+        runtime=minutes(60),
         gpu=0,
     params:
         settings=settings("potential", "evaluate"),
@@ -258,7 +263,7 @@ rule potential_plot:
         svg=report(
             "<results>/figures/potential.svg",
             caption="../docs/report/potential.rst",
-            category="Figures",
+            category="2 Results",
             labels={"figure": "potential: from four segments to V Å"},
         ),
         pdf="<results>/figures/potential.pdf",
@@ -267,7 +272,7 @@ rule potential_plot:
         scale_svg=report(
             "<results>/figures/potential_scale.svg",
             caption="../docs/report/potential_scale.rst",
-            category="Figures",
+            category="2 Results",
             labels={
                 "figure": "potential: why 54 dB is 27 dB, and how wide a cell must be"
             },
@@ -280,11 +285,12 @@ rule potential_plot:
         "<results>/logs/potential/plot.log",
     benchmark:
         "<results>/benchmarks/potential/plot.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
         gpu=0,
     params:

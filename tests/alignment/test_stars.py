@@ -143,7 +143,7 @@ def test_what_is_written_comes_back(tmp_path, blocks, xmipp):
 
 
 @pytest.mark.parametrize(
-    "columns", [{"a": [1], "b": [1, 2]}, {"a": [float("nan")]}, {"a": ["two\nlines"]}, {"a": ['a "quote"']}]
+    "columns", [{"a": [1], "b": [1, 2]}, {"a": [float("nan")]}, {"a": ["two\nlines"]}, {"a": ['a "quote"s\' end']}]
 )
 def test_what_cannot_be_written_leaves_the_old_file_alone(tmp_path, columns):
     path = saved(tmp_path, "old")

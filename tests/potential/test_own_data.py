@@ -225,7 +225,7 @@ def test_every_setting_of_an_entry_goes_through_a_command_line():
     for entry in (own_images.settings(segment_azimuth_deg=90.0), own_images.settings(**FOUR_D)):
         settings = check(Apply, entry)
         words = as_arguments(settings)
-        found = dict(zip(words[::2], words[1::2], strict=True))
+        found = dict(word.split("=") if "=" in word else [word, words[k + 1]] for k, word in enumerate(words[:-1]))
         values = {key: parse_value(field, found["--" + key.replace("_", "-")]) for key, field in fields(Apply)}
         assert check(Apply, nest(values)) == settings
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from workflow_scripts.study.ledger import LEDGER_COLUMNS, NOT_MEASURED, Claim, make_ledger, read_claims
+from workflow_scripts.study.publish_ledger import page
 from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
@@ -141,3 +142,43 @@ def test_the_same_claim_twice_is_refused(tmp_path):
     path.write_text(yaml.safe_dump([CLAIM, CLAIM]))
     with pytest.raises(InputError, match="twice"):
         read_claims(path, "diffractive_imaging")
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({"target": {"op": "<=", "value": 0.1}}, "holds: 0.1 rad where <= 0.1 rad was set"),
+        ({"target": {"op": "<", "value": 0.1}}, "fails: 0.1 rad where < 0.1 rad was set"),
+        ({"target": {"op": "<", "value": 0.09999999}}, "fails: 0.1 rad where < 0.09999999 rad was set"),
+        ({"target": {"op": "~", "value": 0.12, "tolerance": 0.03}}, "holds: 0.1 rad where 0.12 ± 0.03 rad was set"),
+        (
+            {"target": {"op": "<=", "value": 0.25, "of": "published"}},
+            "holds: 0.1 rad where <= 0.1 rad, 0.25 × published, was set",
+        ),
+        ({"scale": "paper"}, "not measured at this scale: the claim is about paper"),
+        ({"condition": "dose_e=279"}, "not measured: this run has no such number of corrected"),
+        (
+            {"target": {"op": "<=", "value": 1.0, "of": "ptychography"}},
+            "not measured: this run has no such number of ptychography to compare with",
+        ),
+    ],
+)
+def test_the_verdict_says_what_was_found_and_what_was_set(changed, verdict, tmp_path):
+    metrics = table(tmp_path, published=0.4, corrected=0.1, zeros=0.5)
+    assert make_ledger([claim(**changed)], metrics, "gpu")["verdict"][0] == verdict
+
+
+def test_a_ratio_to_what_is_worse_than_nothing_is_not_judged(tmp_path):
+    metrics = table(tmp_path, published=0.6, corrected=0.1, zeros=0.5)
+    assert make_ledger([claim()], metrics, "gpu")["verdict"][0].startswith(
+        "not judged: published is no better than zeros"
+    )
+
+
+def test_the_page_counts_verdicts_and_shows_every_claim(tmp_path):
+    metrics = table(tmp_path, published=0.4, corrected=0.1, zeros=0.5)
+    claims = [claim(), claim(claim="A <b>", target={"op": "<", "value": 0.01}), claim(claim="C", scale="paper")]
+    text = page(make_ledger(claims, metrics, "gpu"), "gpu")
+    assert "Of 3 claims 1 hold, 1 fail, and 1 were not measured" in text
+    assert "A &lt;b&gt;" in text and "<b>" not in text
+    assert text.count('class="yes"') == text.count('class="no"') == text.count('class="not-measured"') == 1

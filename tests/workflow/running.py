@@ -44,5 +44,5 @@ def planned(folder: Path, *words: str) -> dict[str, int]:
     done = snakemake(folder, "--dry-run", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
-    collecting = ("all", "figures", "claims", "total")
+    collecting = ("all", "figures", "tables", "claims", "total")
     return {rule: int(count) for rule, count in jobs.items() if rule not in collecting}

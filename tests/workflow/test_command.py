@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.workflow.toy_stage import command, run
+from workflow_scripts.workflow.provenance import COST
 
 
 def test_outputs_and_provenance(toy):
@@ -23,6 +24,19 @@ def test_outputs_and_provenance(toy):
         "provenance.json",
         "second.txt",
     ]
+
+
+def test_the_provenance_says_what_the_job_cost(toy):
+    def cost(mode):
+        assert run(toy, mode=mode).returncode == 0
+        return json.loads((toy / "out/provenance.json").read_text())
+
+    held = b"1" * 500_000_000  # what this process holds is not the job's
+    small, large = cost("good"), cost("large")
+    assert 10 < small["peak_memory_mb"] < 300 < len(held) / 1e6
+    assert 190 < large["peak_memory_mb"] - small["peak_memory_mb"] < 210
+    assert 0 < small["cpu_time_s"] < 60
+    assert {name for name in small if small[name] != large[name]} <= {*COST, "seal", "outputs", "settings"}
 
 
 def test_the_key_of_a_job_follows_settings_inputs_and_code(toy):

@@ -15,14 +15,10 @@ from tests.workflow.conftest import STUDY
 from tests.workflow.running import ENVIRONMENT, planned, snakemake
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.reference import merged
 
-METHODS = METHOD, OTHER, THIRD, FOURTH, FIFTH = (
-    "diffractive_imaging",
-    "potential",
-    "alignment",
-    "background",
-    "matching",
-)
+METHODS = merged("laptop")["methods"]
+METHOD, OTHER, THIRD, FOURTH, FIFTH = "diffractive_imaging", "potential", "alignment", "background", "matching"
 
 
 def of_stages(*stages, method=METHOD, **more):
@@ -31,11 +27,14 @@ def of_stages(*stages, method=METHOD, **more):
 
 
 AFTER_TRAINING = ("finetune", "predict", "evaluate", "plot")
+# What the study makes of all methods: after a figure that was drawn anew, and after numbers that changed
+AFTER_FIGURE = {"cost": 1, "overview": 1, "story": 1}
+AFTER_NUMBERS = {"ledger": 1, "results_table": 1, **AFTER_FIGURE}
 
 
 def everything(method=METHOD):
-    """All jobs of a method, and the ledger."""
-    return of_stages(*AFTER_TRAINING, "pretrain", "predict_baseline", method=method, ledger=1) | {
+    """All jobs of a method, and those of the study."""
+    return of_stages(*AFTER_TRAINING, "pretrain", "predict_baseline", method=method, **AFTER_NUMBERS) | {
         f"{method}_synthesize": 2
     }
 
@@ -91,13 +90,16 @@ def test_one_run_makes_every_artifact_with_its_provenance(finished):
     assert set(of_the_fourth["estimator"]) >= {"corrected", "median_2", "zeros"}
     of_the_fifth = read_metrics(results / FIFTH / "evaluate" / "metrics.csv")
     assert set(of_the_fifth["estimator"]) >= {"corrected", "polar_template", "chance"}
-    for method in METHODS:
+    for name in (*METHODS, "overview"):
         for suffix in ("svg", "pdf", "png", "csv"):
-            assert (results / "figures" / f"{method}.{suffix}").stat().st_size > 500
+            assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 500
+    for name in (*METHODS, "cost"):
+        for suffix in ("md", "tex", "csv", "html"):
+            assert (results / "tables" / f"{name}.{suffix}").stat().st_size > 500
     ledger = pd.read_csv(results / "claims.csv", keep_default_na=False)
     assert list(ledger.columns) == [
         *("method", "claim", "metric", "unit", "stated", "published", "corrected", "baseline"),
-        *("target", "holds", "source"),
+        *("target", "holds", "verdict", "computed", "source"),
     ]
     # No claim is about the smoke scale.
     assert set(ledger["holds"]) == {"not measured"}
@@ -150,7 +152,9 @@ def test_one_changed_key_reruns_its_stage_and_what_follows(changed, key, method)
     value = {"learning_rate": 0.0123, "batch_size": 7, "seed": 5}[name]
     overlay.setdefault(method, {}).setdefault(stage, {})[name] = value
     (changed / "my.yaml").write_text(yaml.safe_dump(overlay))
-    expected = everything(method) if stage == "synthesize" else of_stages(*AFTER_KEYS[key], method=method, ledger=1)
+    expected = (
+        everything(method) if stage == "synthesize" else of_stages(*AFTER_KEYS[key], method=method, **AFTER_NUMBERS)
+    )
     assert planned(changed, *STUDY) == expected
 
 
@@ -159,7 +163,7 @@ def test_faults_alone_join_the_corrected_arm_and_nothing_else(changed):
     overlay[METHOD]["evaluate"] = {"ablations": ["loss_on_first_sample", "noise_drawn_once"]}
     (changed / "my.yaml").write_text(yaml.safe_dump(overlay))
     # Each fault and the recipe without any is trained and applied; no weights are finetuned.
-    assert planned(changed, *STUDY) == of_stages("evaluate", "plot", ledger=1) | {
+    assert planned(changed, *STUDY) == of_stages("evaluate", "plot", **AFTER_NUMBERS) | {
         f"{METHOD}_pretrain": 3,
         f"{METHOD}_predict": 3,
     }
@@ -168,32 +172,34 @@ def test_faults_alone_join_the_corrected_arm_and_nothing_else(changed):
 
 
 MODULES = {
-    f"{METHOD}/plot.py": of_stages("plot"),
-    f"{METHOD}/evaluation.py": of_stages("evaluate", "plot", ledger=1),
-    f"{METHOD}/ridge.py": of_stages("predict", "predict_baseline", "evaluate", "plot", ledger=1),
-    f"{METHOD}/scan_task.py": of_stages(*AFTER_TRAINING, ledger=1),
+    f"{METHOD}/plot.py": of_stages("plot", **AFTER_FIGURE),
+    f"{METHOD}/evaluation.py": of_stages("evaluate", "plot", **AFTER_NUMBERS),
+    f"{METHOD}/ridge.py": of_stages("predict", "predict_baseline", "evaluate", "plot", **AFTER_NUMBERS),
+    f"{METHOD}/scan_task.py": of_stages(*AFTER_TRAINING, **AFTER_NUMBERS),
     f"{METHOD}/objects.py": everything(),
-    f"{OTHER}/drawing.py": of_stages("plot", method=OTHER),
-    f"{OTHER}/metrics.py": of_stages("evaluate", "plot", method=OTHER, ledger=1),
-    f"{OTHER}/loss.py": of_stages("pretrain", *AFTER_TRAINING, method=OTHER, ledger=1),
-    f"{THIRD}/drawing.py": of_stages("plot", method=THIRD),
-    f"{THIRD}/average_quality.py": of_stages("evaluate", "plot", method=THIRD, ledger=1),
+    f"{OTHER}/drawing.py": of_stages("plot", method=OTHER, **AFTER_FIGURE),
+    f"{OTHER}/metrics.py": of_stages("evaluate", "plot", method=OTHER, **AFTER_NUMBERS),
+    f"{OTHER}/loss.py": of_stages("pretrain", *AFTER_TRAINING, method=OTHER, **AFTER_NUMBERS),
+    f"{THIRD}/drawing.py": of_stages("plot", method=THIRD, **AFTER_FIGURE),
+    f"{THIRD}/average_quality.py": of_stages("evaluate", "plot", method=THIRD, **AFTER_NUMBERS),
     f"{THIRD}/datasets.py": everything(THIRD),
-    f"{FOURTH}/drawing.py": of_stages("plot", method=FOURTH),
-    f"{FOURTH}/examples.py": of_stages("evaluate", "plot", method=FOURTH, ledger=1),
-    f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, "predict_baseline", method=FOURTH, ledger=1),
+    f"{FOURTH}/drawing.py": of_stages("plot", method=FOURTH, **AFTER_FIGURE),
+    f"{FOURTH}/examples.py": of_stages("evaluate", "plot", method=FOURTH, **AFTER_NUMBERS),
+    f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, "predict_baseline", method=FOURTH, **AFTER_NUMBERS),
     f"{FOURTH}/backgrounds.py": everything(FOURTH),
-    f"{FIFTH}/drawing.py": of_stages("plot", method=FIFTH),
-    f"{FIFTH}/orientation_colours.py": of_stages("plot", method=FIFTH),
-    f"{FIFTH}/metrics.py": of_stages("evaluate", "plot", method=FIFTH, ledger=1),
+    f"{FIFTH}/drawing.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
+    f"{FIFTH}/orientation_colours.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
+    f"{FIFTH}/metrics.py": of_stages("evaluate", "plot", method=FIFTH, **AFTER_NUMBERS),
     f"{FIFTH}/kinematic.py": everything(FIFTH),
-    "learning/training.py": of_stages("pretrain", *AFTER_TRAINING, ledger=1)
-    | of_stages("pretrain", *AFTER_TRAINING, method=OTHER)
-    | of_stages("pretrain", *AFTER_TRAINING, method=THIRD)
-    | of_stages("pretrain", *AFTER_TRAINING, method=FOURTH)
-    | of_stages("pretrain", *AFTER_TRAINING, method=FIFTH),
+    "learning/training.py": AFTER_NUMBERS
+    | {"results_table": len(METHODS)}
+    | {f"{method}_{stage}": 1 for method in METHODS for stage in ("pretrain", *AFTER_TRAINING)},
     "optics/plane_waves.py": everything(OTHER),
     "study/publish_ledger.py": {"ledger": 1},
+    "study/publish_table.py": {"results_table": len(METHODS)},
+    "study/publish_cost.py": AFTER_FIGURE,
+    "study/drawing_overview.py": {"overview": 1},
+    "study/keep_reference.py": {},
     "workflow/verify.py": {},
 }
 
@@ -209,7 +215,7 @@ def test_one_changed_photograph_reruns_what_was_cut_from_it(changed):
     record = json.loads((changed / f"results/smoke/{METHOD}/synthesize/test/shard0.provenance.json").read_text())
     tested = {name.rsplit("/", 1)[1] for name in record["inputs"]}
     trained = sorted(path.name for path in (changed / "photographs").iterdir() if path.name not in tested)
-    after = of_stages("synthesize", *AFTER_TRAINING, ledger=1)
+    after = of_stages("synthesize", *AFTER_TRAINING, **AFTER_NUMBERS)
     for name, expected in (
         (sorted(tested)[0], after | of_stages("predict_baseline")),
         (trained[0], after | of_stages("predict_baseline", "pretrain")),
@@ -236,7 +242,9 @@ def test_single_artifacts_and_named_targets_are_asked_for_by_name(finished):
         f"{FOURTH}_figures",
         FIFTH,
         f"{FIFTH}_figures",
+        "tables",
         "claims",
+        "compare",
     ):
         done = snakemake(finished, "--dry-run", *STUDY, target)
         assert done.returncode == 0, target

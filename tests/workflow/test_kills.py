@@ -16,6 +16,7 @@ import pytest
 
 from tests.workflow.running import ENVIRONMENT, copy_project, planned, snakemake
 from workflow_scripts.workflow.configuration import STAGES
+from workflow_scripts.workflow.provenance import COST
 
 pytestmark = pytest.mark.torture
 
@@ -25,7 +26,7 @@ ROUNDS = 4  # kills in each stage
 VICTIMS = ("the job", "everything", "Snakemake alone")
 # Long enough that a training has checkpoints when it is killed.
 OVERLAY = "{method}: {{pretrain: {{epochs: 12, checkpoint_interval_s: 0}}, finetune: {{epochs: 8}}}}\n"
-VOLATILE = ("started", "wall_time_s", "cpu_time_s", "peak_memory_mb", "seal")
+VOLATILE = (*COST, "seal")
 
 
 class Study:

@@ -1,5 +1,7 @@
 """Settings: strict types, sentences with the key's path, and the way to a command line and back."""
 
+import argparse
+import functools
 import json
 from typing import Literal
 
@@ -72,13 +74,25 @@ def test_values_that_are_no_yaml_are_refused():
         check(Outer, VALID | {"inner": {"semiangle_mrad": float("nan"), "file": None}})
 
 
+def parsed(words, of_fields):
+    """The words by key, as a stage script's command line takes them."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for key, _ in of_fields:
+        parser.add_argument(flag(key), dest=key)
+    return vars(parser.parse_args(words))
+
+
+def is_plain(text):
+    return text != "null" and not text.startswith("-")
+
+
 @given(
     st.builds(
         Outer,
         inner=st.builds(
             Inner,
             semiangle_mrad=st.floats(1e-6, 1e6),
-            file=st.none() | st.text(st.characters(blacklist_categories=["Cs"]), min_size=1).filter("null".__ne__),
+            file=st.none() | st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=60).filter(is_plain),
         ),
         epochs=st.integers(1, 10**6),
         doses_e=st.lists(st.floats(-1e9, 1e9), max_size=4).map(tuple),
@@ -88,9 +102,8 @@ def test_values_that_are_no_yaml_are_refused():
     )
 )
 def test_arguments_read_back_are_the_same_settings(settings):
-    words = as_arguments(settings)
-    by_flag = dict(zip(words[::2], words[1::2], strict=True))
-    values = {key: parse_value(field, by_flag[flag(key)]) for key, field in fields(Outer)}
+    by_flag = parsed(as_arguments(settings), fields(Outer))
+    values = {key: parse_value(field, by_flag[key]) for key, field in fields(Outer)}
     assert check(Outer, nest(values)) == settings
     assert json.loads(json.dumps(dict(flatten(settings)))) == dict(flatten(settings))
 
@@ -108,9 +121,47 @@ class Mixed(Settings):
     rotation: float | Literal["search"] = Field(description="An angle or a word.")
 
 
-@pytest.mark.parametrize("value", [0, -12.5, 1e-7, "search"])
+@pytest.mark.parametrize("value", [0, -12.5, 1e-7, -1e-7, "search"])
 def test_a_number_or_a_word_reads_back_as_what_it_was(value):
     settings = check(Mixed, {"rotation": value})
-    _, word = as_arguments(settings)
     ((_, field),) = fields(Mixed)
+    word = parsed(as_arguments(settings), fields(Mixed))["rotation"]
     assert check(Mixed, {"rotation": parse_value(field, word)}) == settings
+
+
+class Named(Settings):
+    name: str = Field(description="A file.")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "$(touch pwned)"])
+def test_a_text_goes_through_a_command_line(name):
+    assert parsed(as_arguments(check(Named, {"name": name})), fields(Named)) == {"name": name}
+
+
+UNUSABLE = {
+    "a list inside itself": lambda: (own := [], own.append(own), own)[-1],
+    "anchors of anchors": lambda: functools.reduce(lambda inside, _: [inside] * 10, range(9), "lol"),
+    "a nest": lambda: functools.reduce(lambda inside, _: [inside], range(5000), 1),
+    "a flag": lambda: "-h",
+    "a long name": lambda: "x" * 300,
+    "a long path": lambda: "x/" * 3000,
+    "a line break": lambda: "a\nb",
+    "a zero byte": lambda: "a\0b",
+    "half of a character": lambda: "\ud800",
+    "an integer of thousands of digits": lambda: 10**5000,
+    "a set": lambda: {1},
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_no_setting_can_be_is_one_short_sentence(kind):
+    with pytest.raises(InputError) as refused:
+        check(Named, {"name": UNUSABLE[kind]()})
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
+
+
+def test_many_mistakes_stay_one_sentence_that_can_be_read():
+    with pytest.raises(InputError, match="and 980 more mistakes") as refused:
+        check(Named, {f"key{number}": "x" * 200 for number in range(1000)} | {"name": "a"})
+    assert len(str(refused.value)) < 8000

@@ -27,6 +27,8 @@ def stage(job):
         raise OSError(28, "No space left on device", "first.txt")
     if job.arguments.mode == "big":
         job.outputs["first"].write_bytes(bytes(4_000_000))
+    if job.arguments.mode == "large":
+        held = b"1" * 200_000_000
     if job.arguments.mode == "memory":
         raise MemoryError("Unable to allocate 9 PiB")
     if job.arguments.mode == "torch":

@@ -13,6 +13,7 @@ from workflow_scripts.workflow.errors import InputError
 _PDB = (".pdb", ".ent")
 _MMCIF = (".cif", ".mmcif")
 _LARGEST_FILE_BYTES = 512 * 2**20
+_LONGEST_LINE = 10_000
 _FARTHEST_A = 10_000.0
 _WATER = {"HOH", "DOD", "WAT"}
 _TOKEN = re.compile(r"'(?:.*?)'(?=\s|$)|\"(?:.*?)\"(?=\s|$)|\S+")
@@ -61,7 +62,10 @@ def _lines(path: Path) -> list[str]:
         raise InputError(f"{path}: cannot be read ({error}); copy the file again") from None
     if len(content) > _LARGEST_FILE_BYTES:
         raise InputError(f"{path}: found more than {_LARGEST_FILE_BYTES >> 20} MiB, expected one molecule; cut it out")
-    return content.decode("ascii", errors="replace").splitlines()
+    lines = content.decode("ascii", errors="replace").splitlines()
+    if longest := next((number for number, line in enumerate(lines, start=1) if len(line) > _LONGEST_LINE), None):
+        raise InputError(f"{path}: line {longest} is too long for a file of atoms; download the file again")
+    return lines
 
 
 def _of_pdb(lines: list[str], path: Path) -> tuple[list[str], list[list[float]]]:

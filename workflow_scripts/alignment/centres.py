@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import skimage
 import torch
-from skimage import color, io
 
 from workflow_scripts.alignment.grids import LARGEST, fade_out, read_mrc, resampled
 from workflow_scripts.alignment.particles import Particle, particle
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.pictures import read_picture
 
 _ENDINGS = (".png", ".tif", ".tiff", ".mrc")
 _SMALLEST_PX = 16
@@ -56,13 +55,16 @@ def _picture(path: Path) -> torch.Tensor:
     """A .png or .tif as float32 (n, n)."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path")
+    import skimage  # here, since most jobs read no picture and the import takes long
+    from skimage import color
+
     try:
-        image = io.imread(path)
+        image = read_picture(path)
     except Exception as error:  # the readers raise whatever they like
         raise InputError(f"{path}: not a readable image ({type(error).__name__}); export it again") from None
     if image.ndim == 3 and image.shape[-1] in (3, 4):
         image = color.rgb2gray(image[..., :3])
-    if image.ndim != 2 or image.shape[0] != image.shape[1]:
+    if image.ndim != 2 or image.shape[0] != image.shape[1] or not image.size:
         raise InputError(f"{path}: found an array of shape {image.shape}, expected one square grey image; cut it out")
     grey = skimage.img_as_float32(image)
     if not float(np.abs(grey).max()) < LARGEST:

@@ -18,7 +18,7 @@ from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.tables import condition, metric_row
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays
+from workflow_scripts.workflow.files import array_names, read_arrays
 
 # What each stage of a learned estimator is for, and its name in conditions, where it answers the other way.
 OWN_WAY = {PRETRAINED: PAIRWISE, FINETUNED: JOINT, PAIRWISE: PAIRWISE, JOINT: JOINT}
@@ -75,8 +75,7 @@ def read_answers(path: Path, stacks: Sequence[LabelledStack]) -> Iterator[Answer
     about = read_arrays(path, ["estimator", "seed", "stages", "stacks"])
     if about["stacks"].tolist() != [stack.name for stack in stacks]:
         raise InputError(f"{path}: answers for other stacks than the test file holds; predict again")
-    with np.load(path, allow_pickle=False) as archive:
-        held = set(archive.files)
+    held = set(array_names(path))
     for stage in about["stages"].tolist():
         for stack in stacks:
             for alignment, names in _WHAT.items():
@@ -105,8 +104,8 @@ def own_loss_rows(paths: Sequence[Path], stacks: Sequence[LabelledStack], settin
     rows = []
     for path in paths:
         about = read_arrays(path, ["estimator", "seed", "stages"])
-        with np.load(path, allow_pickle=False) as archive:
-            held = {name: float(archive[name]) for name in archive.files if name.endswith("/own_loss_deg")}
+        named = [name for name in array_names(path) if name.endswith("/own_loss_deg")]
+        held = {name: float(loss) for name, loss in read_arrays(path, named).items()}
         stages = about["stages"].tolist()
         for stage in stages:
             said = {stack.name: held.get(f"{stage}/{stack.name}/own_loss_deg") for stack in stacks}

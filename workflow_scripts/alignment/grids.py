@@ -4,9 +4,13 @@ import math
 from pathlib import Path
 
 import mrcfile
+import numpy as np
 import torch
+from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode
 from torch import Tensor
 
+from workflow_scripts.workflow.arrays import ArrayError
 from workflow_scripts.workflow.errors import InputError
 
 _EDGE = 0.1  # of the radius, over which the rim is faded out
@@ -31,6 +35,7 @@ def read_mrc(path: Path, dimensions: int) -> tuple[Tensor, float]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path")
     try:
+        _check_size(path)
         with mrcfile.open(path, header_only=True) as file:
             header = file.header
             shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
@@ -59,6 +64,26 @@ def read_mrc(path: Path, dimensions: int) -> tuple[Tensor, float]:
     if not math.isfinite(size_a) or size_a < 0 or max(lengths[:dimensions]) - min(lengths[:dimensions]) > 0.01 * size_a:
         raise InputError(f"{path}: found pixels of {lengths} Å, expected equal positive sides; correct the header")
     return values.contiguous(), size_a
+
+
+def _check_size(path: Path) -> None:
+    """Raise ArrayError where a file announces more than it has: mrcfile asks for the memory before it reads.
+
+    Whatever else is wrong with its header mrcfile says.
+    """
+    with path.open("rb") as file:
+        content = file.read(HEADER_DTYPE.itemsize)
+    if content[:2] in (b"\x1f\x8b", b"BZ"):
+        raise ArrayError("it is compressed: unpack it")
+    if len(content) < HEADER_DTYPE.itemsize:
+        raise ArrayError("it ends within its header")
+    order = byte_order_from_machine_stamp(np.frombuffer(content, HEADER_DTYPE)[0]["machst"])
+    header = np.frombuffer(content, HEADER_DTYPE.newbyteorder(order))[0]
+    nx, ny, nz, mode, extended = (int(header[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
+    values = nx * ny * nz * dtype_from_mode(mode).itemsize if mode in _REAL_MODES and min(nx, ny, nz) > 0 else 0
+    size = path.stat().st_size
+    if extended < 0 or (values <= 4 * _MOST_VALUES and HEADER_DTYPE.itemsize + extended + values > size):
+        raise ArrayError(f"its header announces {extended} and {values} bytes behind it, but it has {size} in all")
 
 
 def _check_shape(shape: tuple[int, ...], dimensions: int, path: Path) -> None:

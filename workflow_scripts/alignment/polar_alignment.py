@@ -17,14 +17,14 @@ from workflow_scripts.alignment.geometry import angular_correlation, peak, polar
 FIRST_RING, LAST_RING = 2, 16  # periods per image
 ANGLES = 180  # samples of half a turn
 _BATCH = 256
-_GAIN = 1 / 2  # of |F| of an image of unit variance inside the logarithm
 
 
 def log_spectra(images: Tensor) -> Tensor:
     """log(1 + |F|) as the published recipe has it, on rings 2 to 16.
 
-    The discrete spectrum of an image of standard deviation 1/2 goes through the logarithm and is read on rings half a
-    period apart by linear interpolation; each ring loses its mean. This is the input of the pinned baseline.
+    The discrete spectrum of an image of unit variance goes through the logarithm and is read on rings half a period
+    apart by linear interpolation. Each ring loses its mean and counts in a correlation by its circumference, as area
+    does. This is the input of the pinned baseline.
 
     Args:
         images: (N, n, n), n ≥ 36.
@@ -45,9 +45,9 @@ def log_spectra(images: Tensor) -> Tensor:
     rows = []
     for batch in images.split(_BATCH):
         spectrum = torch.fft.fft2(_standardised(batch))[:, wanted % n][:, :, wanted % n]
-        amplitude = torch.log1p(_GAIN * spectrum.abs())  # (B, 35, 35)
+        amplitude = torch.log1p(spectrum.abs())  # (B, 35, 35)
         rows.append(grid_sample(amplitude[:, None], grid.expand(len(batch), -1, -1, -1), align_corners=True)[:, 0])
-    return _without_mean(torch.cat(rows))
+    return _without_mean(torch.cat(rows)) * rings.sqrt()[:, None]
 
 
 def amplitude_spectra(images: Tensor) -> Tensor:

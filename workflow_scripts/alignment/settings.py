@@ -101,6 +101,13 @@ class Synthesize(Settings):
             raise ValueError(f"largest_shift_px must be at most a quarter of the box, {self.box_px // 4}")
         return self
 
+    def file_mb(self, split: str) -> float:
+        """Size of one stack with its particles' centres, MB; the test has one of pure noise too."""
+        stacks = len(self.particles) * (len(self.snr) + len(self.coloured_snr)) + 1
+        train = len(self.particles) * self.train_images + self.random_particles
+        images = train if split == "train" else stacks * self.test_images
+        return images * self.box_px**2 * 4 / 1e6
+
 
 class NetworkSettings(Settings):
     """The networks of both arms, of about the same number of weights."""

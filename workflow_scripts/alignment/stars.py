@@ -151,6 +151,7 @@ class _Parser:
     def parse(self, file: Any) -> dict[str, Table]:
         for line_number, line in _lines(file, self.path):
             words = _words(line)
+            self._expect(words is not None, line_number, f"a quotation without an end: {line.strip()[:80]!r}")
             if not words:
                 continue
             first = words[0]
@@ -215,7 +216,8 @@ def _lines(file: Any, path: Path) -> Iterator[tuple[int, str]]:
         yield line_number, line
 
 
-def _words(line: str) -> list[str]:
+def _words(line: str) -> list[str] | None:
+    """The values in a line; None where a quotation is open at its end, or goes on behind its mark."""
     if '"' not in line and "'" not in line and "#" not in line:
         return line.split()
     words = []
@@ -223,17 +225,22 @@ def _words(line: str) -> list[str]:
         double, single, comment, plain = match.groups()
         if comment is not None:
             break
+        if plain is not None and plain[0] in "\"'":
+            return None
         words.append(next(word for word in (double, single, plain) if word is not None))
     return words
 
 
 def _word(value: Any) -> str:
     if isinstance(value, str):
-        if "\n" in value or "\r" in value or '"' in value:
-            raise ValueError(f"{value!r} cannot be written as one word")
         # A word that looks like syntax is quoted as well.
-        plain = value and not re.search(r"\s", value) and value[0] not in "#_'" and not value.startswith("data_")
-        return value if plain and value != "loop_" else f'"{value}"'
+        plain = value and not re.search(r"\s", value) and value[0] not in "#_'\"" and not value.startswith("data_")
+        if plain and value != "loop_":
+            return value
+        quote = "'" if '"' in value else '"'
+        if "\n" in value or "\r" in value or quote in value:
+            raise ValueError(f"{value!r} cannot be written as one word")
+        return f"{quote}{value}{quote}"
     if float(value).is_integer() and not isinstance(value, float) and "float" not in type(value).__name__:
         return str(int(value))
     if not math.isfinite(value):

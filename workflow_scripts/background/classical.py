@@ -7,7 +7,6 @@ up to a constant of each tile.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter
 
 _NOISE_SETS = 10  # random sets that a component is compared with
 _PARALLEL_PX = 128  # most pixels a side in that comparison
@@ -44,6 +43,8 @@ def gaussian_flats(log_tiles: np.ndarray, sigma_px: float, mask: np.ndarray | No
     Raises:
         ValueError: a mask leaves nothing within reach of a pixel.
     """
+    from scipy.ndimage import gaussian_filter  # here, since it takes long to import and most estimators need none
+
     tiles = np.asarray(log_tiles)
     weight = np.ones((1, *tiles.shape[1:])) if mask is None else np.asarray(mask, dtype=np.float64)
     weight = weight.reshape(-1, *tiles.shape[1:])  # one for all tiles, or one each
@@ -198,6 +199,8 @@ def significant_components(deviations: np.ndarray, generator: np.random.Generato
 def _binned(image: np.ndarray, side: int) -> np.ndarray:
     if side == 1:
         return image
+    from scipy.ndimage import uniform_filter
+
     averaged = uniform_filter(image, side, mode="nearest")
     return averaged[side // 2 :: side, side // 2 :: side]
 

@@ -15,7 +15,7 @@ from workflow_scripts.background.variants import ARMS
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.tables import condition, metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays
+from workflow_scripts.workflow.files import array_names, read_arrays
 
 # Stages of a learned estimator, as predictions name them and as conditions do; the last one of an estimator goes
 # without saying.
@@ -80,8 +80,7 @@ def read_answers(path: Path, tiles: RawTiles) -> Iterator[Answer]:
     """
     about = read_arrays(path, ["estimator", "seed", "stages"])
     stages = about["stages"].tolist()
-    with np.load(path, allow_pickle=False) as archive:
-        held = set(archive.files)
+    held = set(array_names(path))
     named = sorted((found for name in held if (found := _ANSWER.fullmatch(name))), key=lambda found: found[0])
     for stage in stages:
         if stage not in STAGES or stage not in {found["stage"] for found in named}:
@@ -120,9 +119,8 @@ def read_curve(path: Path, tiles: RawTiles) -> Curve | None:
     Raises:
         InputError: it is broken or belongs to other tiles.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        if "curve.steps" not in archive.files:
-            return None
+    if "curve.steps" not in array_names(path):
+        return None
     found = read_arrays(path, ["estimator", "seed", "curve.steps", "curve.tiles", "curve.log_flat"])
     steps, chosen, flats = (found[f"curve.{name}"] for name in ("steps", "tiles", "log_flat"))
     sessions, number, *size = tiles.counts.shape

@@ -14,8 +14,10 @@ import tifffile
 
 from workflow_scripts.background.own_settings import IMAGES
 from workflow_scripts.background.xradia_files import XRADIA, XradiaError, read_xradia
+from workflow_scripts.workflow.arrays import reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.names import image_files
+from workflow_scripts.workflow.pictures import tiff_series
 
 SMALLEST_PX = 16
 _FULL_SHARE = 1e-3  # of pixels at the largest value of their type, above which a file counts as clipped
@@ -152,8 +154,10 @@ def _read(path: Path, may_be_constant: bool = False) -> _File:
         raise _Unusable(f"has {pages.shape[1]} × {pages.shape[2]} pixels, expected at least {SMALLEST_PX} a side")
     for number, page in enumerate(pages, start=1):
         where = f"holds in image {number} " if len(pages) > 1 else "holds "
-        if not np.isfinite(page).all():
-            raise _Unusable(f"{where}{int((~np.isfinite(page)).sum())} values that are not finite")
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(page.astype(np.float32))  # as which they are handed on
+        if not finite.all():
+            raise _Unusable(f"{where}{int((~finite).sum())} values that are not finite as 32-bit floats")
         if not may_be_constant and page.min() == page.max():
             raise _Unusable(f"{where}the value {page.flat[0]:g} alone")
         if not may_be_constant and np.median(page) <= 0:
@@ -171,13 +175,13 @@ def _tiff(path: Path) -> tuple[np.ndarray, bool]:
         if path.stat().st_size == 0:
             raise _Unusable("is empty")
         with tifffile.TiffFile(path) as file:
-            series = [(part.axes, part.asarray()) for part in file.series]
+            series = [(part.axes, part.asarray()) for part in tiff_series(file, path)]
             palette = any(page.photometric == tifffile.PHOTOMETRIC.PALETTE for page in file.pages)
     except _Unusable:
         raise
     # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile.
     except Exception as error:
-        raise _Unusable(f"is not a whole TIFF ({str(error).splitlines()[0] if str(error) else 'damaged'})") from None
+        raise _Unusable(f"is not a whole TIFF ({reason(error)})") from None
     if not series:
         raise _Unusable("holds no image")
     if palette:

@@ -43,6 +43,13 @@ class Synthesize(Settings):
             raise ValueError("dose_min must not exceed dose_max")
         return self
 
+    def file_mb(self, split: str) -> float:
+        """Size of one file, MB: specimens half as wide again as a tile, and flat fields; or tiles and references."""
+        flats = (self.instruments + self.test_instruments) * self.times
+        tiles = self.test_instruments * (3 * self.test_tiles + 2 * self.references)
+        images = 9 * self.specimens // 4 + flats if split == "train" else tiles
+        return images * self.side_px**2 * 4 / 1e6
+
 
 class UnetSettings(Settings):
     """A lean U-net on blocks of pixels."""

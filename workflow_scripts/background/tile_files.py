@@ -71,8 +71,9 @@ def read_bank(paths: Sequence[Path]) -> Bank:
                 raise InputError(f"{path}: {name} has another size than in {paths[0]}; synthesize again")
         if not np.array_equal(arrays["dose"], parts[0]["dose"]) or arrays["dark"] != parts[0]["dark"]:
             raise InputError(f"{path}: dose or dark differ from those in {paths[0]}; synthesize again")
+    # What is joined is let go at once: else all of it would be in memory twice.
     joined = {
-        name: np.concatenate([arrays[name] for arrays in parts])
+        name: np.concatenate([arrays.pop(name) for arrays in parts])
         for name in ("log_transmission", "log_flat", "held_out")
     }
     return Bank(**joined, dose=tuple(parts[0]["dose"].tolist()), dark=float(parts[0]["dark"]))

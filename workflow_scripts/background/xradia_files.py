@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import olefile
 
+from workflow_scripts.workflow.arrays import reason
+
 XRADIA = (".xrm", ".txrm")
 _TYPES = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 _LARGEST_PX = 32768
@@ -48,17 +50,15 @@ def read_xradia(path: Path) -> Recorded:
         if not olefile.isOleFile(path):
             raise XradiaError("is no OLE file, as Xradia's are")
         with olefile.OleFileIO(path) as ole:
-            return _recorded(ole)
+            return _recorded(ole, path.stat().st_size)
     except XradiaError:
         raise
     # A damaged OLE file ends in errors of struct, of indices and of olefile.
     except Exception as error:
-        raise XradiaError(
-            f"is a damaged OLE file ({str(error).splitlines()[0] if str(error) else 'cut off'})"
-        ) from None
+        raise XradiaError(f"is a damaged OLE file ({reason(error)})") from None
 
 
-def _recorded(ole: olefile.OleFileIO) -> Recorded:
+def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> Recorded:
     width, height, kind = (
         int(_values(ole, f"ImageInfo/{n}", "<i4", 1)[0]) for n in ("ImageWidth", "ImageHeight", "DataType")
     )
@@ -73,6 +73,10 @@ def _recorded(ole: olefile.OleFileIO) -> Recorded:
             break
     if not 0 < count <= _MOST_IMAGES:
         raise XradiaError(f"announces {count} images")
+    if count * height * width * _TYPES[kind].itemsize > file_bytes:
+        raise XradiaError(
+            f"announces {count} images of {height} × {width} pixels, more than its {file_bytes} bytes hold"
+        )
     pages = [
         _values(ole, f"ImageData{(m + 99) // 100}/Image{m}", _TYPES[kind], height * width).reshape(height, width)
         for m in range(1, count + 1)

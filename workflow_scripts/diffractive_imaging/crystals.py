@@ -7,10 +7,9 @@ each layer is one slice of projected potential.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import ase
 import torch
-from ase.build import graphene
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging.forward import UPSAMPLING
@@ -21,6 +20,9 @@ from workflow_scripts.optics.noise import poisson_counts
 from workflow_scripts.optics.potential import projected_slices
 from workflow_scripts.optics.probe import shift_probe
 from workflow_scripts.optics.waves import interaction_parameter
+
+if TYPE_CHECKING:
+    import ase
 
 # Lattice constant and distance of the layers of hBN in Å (doi:10.1107/S0365110X52001064).
 LATTICE_A = 2.504
@@ -90,13 +92,16 @@ def build(name: CrystalName, side: int, pixel_size_a: float, voltage_kv: float, 
     )
 
 
-def sheets(angles_deg: Sequence[float], side_a: float) -> ase.Atoms:
+def sheets(angles_deg: Sequence[float], side_a: float) -> "ase.Atoms":
     """Layers of hBN over a square cell, each turned about the middle of the cell, where its hexagons have a centre.
 
     Args:
         angles_deg: of the layers, from z = 0 upwards.
         side_a: side of the cell in Å.
     """
+    import ase  # here, since most jobs build no crystal and the import takes long
+    from ase.build import graphene
+
     repeats = 2 * math.ceil(side_a / LATTICE_A) + 2  # the rhombus covers the circle around the cell
     flake = graphene(formula="BN", a=LATTICE_A, size=(repeats, repeats, 1))
     # Boron, nitrogen and the centre of a hexagon follow each other along the long diagonal of the unit cell.

@@ -13,14 +13,17 @@ from workflow_scripts.diffractive_imaging import crystals, forward, objects, per
 from workflow_scripts.diffractive_imaging.perturbations import PERTURBATIONS
 from workflow_scripts.diffractive_imaging.settings import CrystalName, ProbeSettings, Synthesize
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
+from workflow_scripts.workflow.arrays import ArrayError, open_npy
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 STEP_EDGE = "step_edge"
 # A patch that sees fewer of the electrons says little about the pattern; a probe that is not centred sees none.
 LEAST_LIT_SHARE = 0.5
+_WEAKEST = 1e-100  # amplitude whose square is still a number
 CALIBRATION = "calibration"  # a 1/f object, scanned to calibrate uncertainties; none of the tests
-ILLUMINATION = ("probe", "pixel_size_a", "dose_e", "upsampling")
+# Arrays of an illumination: axes, and kinds of type
+_ILLUMINATION = {"probe": (2, "c"), "pixel_size_a": (0, "f"), "dose_e": (0, "f"), "upsampling": (0, "i")}
 SYNTHETIC = ("dead leaves", "1/f")
 
 
@@ -63,8 +66,12 @@ class Illumination:
 
     @classmethod
     def read(cls, path: Path) -> "Illumination":
-        """The illumination of a file of this module."""
-        found = read_arrays(path, ILLUMINATION)
+        """The illumination of a file of this module.
+
+        Raises:
+            InputError: the file is broken.
+        """
+        found = _read(path, _ILLUMINATION)
         numbers = float(found["pixel_size_a"]), float(found["dose_e"]), int(found["upsampling"])
         return cls(torch.from_numpy(found["probe"]), *numbers)
 
@@ -93,10 +100,15 @@ def read_scan(path: Path, name: str, dose_e: float) -> Scan:
     """One scan of a test file, without its truth, at one of the file's test_dose_e.
 
     Raises:
-        InputError: the file does not hold that dose.
+        InputError: the file is broken, or does not hold that dose.
     """
     counts, positions = f"{name}.counts", f"{name}.positions_px"
-    found = read_arrays(path, [counts, positions, "detector_transposed", "test_dose_e"])
+    kinds = {counts: (4, "fui"), positions: (2, "f"), "detector_transposed": (0, "b"), "test_dose_e": (1, "f")}
+    found = _read(path, kinds)
+    if found[counts].shape[:2] != (len(found["test_dose_e"]), len(found[positions])):
+        raise InputError(
+            f"{path}: {counts} is {found[counts].shape}, which does not fit its positions; synthesize again"
+        )
     doses = found["test_dose_e"].tolist()
     if dose_e not in doses:
         raise InputError(f"{path} holds no scan of {dose_e:g} electrons per pattern; it holds those of {doses}")
@@ -105,6 +117,18 @@ def read_scan(path: Path, name: str, dose_e: float) -> Scan:
         torch.from_numpy(found[positions]),
         bool(found["detector_transposed"]),
     )
+
+
+def _read(path: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, np.ndarray]:
+    """Arrays of so many axes and of these kinds of type, finite and not empty."""
+    found = read_arrays(path, kinds)
+    for name, (axes, types) in kinds.items():
+        array = found[name]
+        if array.ndim != axes or not array.size or array.dtype.kind not in types or not np.isfinite(array).all():
+            raise InputError(
+                f"{path}: {name} is {array.dtype} {array.shape}, or not finite, expected {axes} axes; synthesize again"
+            )
+    return found
 
 
 def scan_names(path: Path) -> list[str]:
@@ -152,10 +176,10 @@ def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> I
 
 def read_probe(path: Path, n: int) -> Tensor:
     try:
-        wave = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        wave = open_npy(path)
+    except ArrayError as error:
         raise InputError(f"{path}: the probe is not a whole .npy file ({error}); save it with numpy.save") from None
-    if not isinstance(wave, np.ndarray) or not np.issubdtype(wave.dtype, np.number):
+    if not np.issubdtype(wave.dtype, np.number):
         raise InputError(f"{path}: the probe file holds no array of numbers; expected complex ({n}, {n})")
     if wave.shape != (n, n):
         raise InputError(f"{path}: the probe has the shape {wave.shape}, expected ({n}, {n}) as probe.detector_px says")
@@ -163,10 +187,13 @@ def read_probe(path: Path, n: int) -> Tensor:
         raise InputError(f"{path}: the probe is {wave.dtype}, expected the complex wave, not its intensity")
     if not np.isfinite(wave).all():
         raise InputError(f"{path}: the probe holds values that are not finite")
-    power = float((np.abs(wave) ** 2).sum())
-    if power == 0:
+    wave = wave.astype(np.complex128)
+    largest = float(np.abs(wave).max())
+    if largest == 0:
         raise InputError(f"{path}: the probe is zero everywhere")
-    return torch.from_numpy(wave.astype(np.complex128) / np.sqrt(power))
+    if not _WEAKEST < largest < 1 / _WEAKEST:
+        raise InputError(f"{path}: the probe's largest amplitude is {largest:.3g}, which is no wave; export it again")
+    return torch.from_numpy(wave / np.sqrt((np.abs(wave) ** 2).sum()))
 
 
 def training_set(

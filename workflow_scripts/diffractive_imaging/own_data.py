@@ -17,7 +17,7 @@ from workflow_scripts.optics.diffraction import near_field
 from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
 from workflow_scripts.study.recorded_patterns import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.own_files import opened
+from workflow_scripts.workflow.own_files import opened, values
 
 OWN_SCAN = "scan"  # its name in the file that the stages hand on
 
@@ -147,10 +147,10 @@ def _positions(table: Any, patterns: int, path: Path) -> np.ndarray:
         raise InputError(f"positions: {path} has the shape {tuple(table.shape)}, expected (N, 2) as [y, x]")
     if len(table) != patterns:
         raise InputError(f"positions: {path} holds {len(table)} positions for {patterns} patterns; give one for each")
-    values = np.asarray(table[...], dtype=np.float64)
-    if not np.isfinite(values).all():
+    found = values(table, f"positions: {path}")
+    if not np.isfinite(found).all():
         raise InputError(f"positions: {path} holds values that are not finite; repair or leave out those patterns")
-    return values
+    return found
 
 
 def _disc(settings: Apply, mean: np.ndarray) -> Disc:

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import skimage
 from PIL import Image
-from skimage import color, io
 
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.pictures import read_picture
 
 
 def large_enough(paths: Iterable[Path], minimum_px: int) -> list[Path]:
@@ -27,8 +26,11 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
     Raises:
         InputError: not a readable image, not grey or colour, not finite, constant, or too small.
     """
+    import skimage  # here, since most jobs read no photograph and the import takes long
+    from skimage import color
+
     try:
-        image = io.imread(path)
+        image = read_picture(path)
     except Exception as error:  # the readers of the many formats raise whatever they like
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}); expected a whole .png, .jpg or .tif, "

@@ -128,6 +128,14 @@ class Synthesize(Settings):
         ge=0, description="Seed of objects, noise and jitter; the data are the same for every training seed."
     )
 
+    def file_mb(self, split: str) -> float:
+        """Size of one file with its counts as float32, MB: objects and patterns; or those of every phase and dose."""
+        doses, scan = len(self.test_dose_e), self.scan
+        scans = (scan.photographs + len(scan.crystals) + 2) * doses + 3 * scan.perturbed
+        test = self.test_samples * len(self.test_phase_std_rad) * doses + scans * scan.points**2
+        patterns = 2 * self.samples_per_shard if split == "train" else test
+        return patterns * self.probe.detector_px**2 * 4 / 1e6
+
     @field_validator("photographs")
     @classmethod
     def _photographs_exist(cls, folder: str | None) -> str | None:

@@ -66,6 +66,8 @@ def load_newest(folder: Path, run: dict) -> Checkpoint | None:
             _say(f"{path}: this checkpoint is damaged (its digest is another), passed over")
         elif metadata.get("run") != run:
             _say(f"{path}: this checkpoint is of another training, passed over")
+        elif not {"step", "facts"} <= metadata.keys():
+            _say(f"{path}: this checkpoint does not say where the training was, passed over")
         else:
             return Checkpoint(metadata["step"], run, tensors, metadata["facts"])
     return None

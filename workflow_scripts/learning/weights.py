@@ -32,7 +32,12 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         SafetensorError, ValueError: it is truncated, or not safetensors.
     """
     with safe_open(path, framework="pt") as file:
-        metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+        try:
+            metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+        except RecursionError:
+            raise ValueError("its metadata are nested too deep") from None
+        if not isinstance(metadata, dict):
+            raise ValueError("its metadata are no names with values")
         # Cloned, since get_tensor returns views of the file
         return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118
 
@@ -77,7 +82,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Load a file of `save_weights` into a model of the same architecture.
 
     Raises:
-        InputError: the file is missing, damaged, or its tensors are not those of the model.
+        InputError: the file is missing, damaged, its tensors are not those of the model, or not finite.
     """
     tensors, _ = _read_or_refuse(path)
     if differences := _differences(model.state_dict(), tensors):
@@ -85,6 +90,8 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             f"{path}: the weights do not fit the network: {differences}; "
             "use the settings of the network that they were trained with"
         )
+    if bad := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise InputError(f"{path}: the weights {_first_few(bad)} hold what is not a finite number; train again")
     model.load_state_dict(tensors)
 
 
@@ -105,7 +112,12 @@ def _differences(expected: dict[str, torch.Tensor], found: dict[str, torch.Tenso
         for name in expected
         if name in found and found[name].shape != expected[name].shape
     ]
-    kinds = {"missing": missing, "unknown": unknown, "of another shape": other_shape}
+    other_type = [
+        f"{name} {found[name].dtype} where the network has {expected[name].dtype}"
+        for name in expected
+        if name in found and found[name].dtype.is_floating_point != expected[name].dtype.is_floating_point
+    ]
+    kinds = {"missing": missing, "unknown": unknown, "of another shape": other_shape, "of another type": other_type}
     return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in kinds.items() if names)
 
 

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.stats import rankdata
 
 TOPS = (1, 5, 10, 15)
 BY_CLASS = {top: f"top{top}_percent_by_class" for top in TOPS}
@@ -128,7 +127,9 @@ def auc(score: np.ndarray, of_crystal: np.ndarray) -> float:
     others = len(score) - n
     if not n or not others:
         return float("nan")
-    return float((rankdata(score)[of_crystal].sum() - n * (n + 1) / 2) / (n * others))
+    _, place, ties = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(ties) - (ties - 1) / 2)[place]  # equal scores share the mean of their ranks
+    return float((rank[of_crystal].sum() - n * (n + 1) / 2) / (n * others))
 
 
 def roc(score: np.ndarray, of_crystal: np.ndarray, false_share: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from scipy.ndimage import label, maximum_filter, median_filter
 from scipy.signal import fftconvolve
-from skimage.io import imread
 from tifffile import TiffFile
 from torch import Tensor
 from torch.nn import functional
@@ -20,6 +19,7 @@ from workflow_scripts.matching.own_settings import ARRAYS, H5, Apply
 from workflow_scripts.study.recorded_patterns import mean_pattern, scan_shape
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.own_files import chunks, opened
+from workflow_scripts.workflow.pictures import read_picture
 
 SMALLEST_PX = 16
 FEWEST = 10  # patterns whose mean is symmetric enough to tell the centre
@@ -77,7 +77,7 @@ class ImageFolder:
 
 def _image(path: Path) -> np.ndarray:
     try:
-        pages, image = _pages(path), imread(path)
+        pages, image = _pages(path), read_picture(path)
     except Exception as error:  # of several libraries
         raise InputError(f"{path}: cannot be read as an image ({type(error).__name__}); export it again") from None
     if pages > 1:
@@ -87,7 +87,7 @@ def _image(path: Path) -> np.ndarray:
         if (channels != channels[..., :1]).any():
             raise InputError(f"{path}: is a colour image; a pattern has one value in each pixel: export it in grey")
         image = image[..., 0]
-    if image.ndim != 2 or image.dtype.kind not in "uif":
+    if image.ndim != 2 or image.dtype.kind not in "uif" or not image.size:
         raise InputError(f"{path}: holds {image.dtype} of the shape {image.shape}, expected one grey image (H, W)")
     return image
 

@@ -79,7 +79,8 @@ def read_pairs(paths: Sequence[Path]) -> Pairs:
     for path, arrays in zip(paths, parts, strict=True):
         if arrays["calculated"].shape[1:] != parts[0]["calculated"].shape[1:]:
             raise InputError(f"{path}: its patterns have another size than in {paths[0]}; synthesize again")
-    return Pairs(**{name: np.concatenate([arrays[name] for arrays in parts]) for name in _PAIRS})
+    # What is joined is let go at once: else all patterns would be in memory twice.
+    return Pairs(**{name: np.concatenate([arrays.pop(name) for arrays in parts]) for name in _PAIRS})
 
 
 def read_queries(path: Path) -> Queries:

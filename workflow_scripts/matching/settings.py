@@ -74,6 +74,12 @@ class Synthesize(Settings):
             raise ValueError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
         return crystal
 
+    def file_mb(self, split: str) -> float:
+        """Size of one file, MB: three patterns of every training sample; gallery, queries of all kinds and a map."""
+        queries = self.queries * (len(self.dose_e) + 4) + self.map_px**2
+        patterns = 3 * self.train_patterns if split == "train" else self.gallery + queries
+        return patterns * self.diffraction.side_px**2 * 4 / 1e6
+
 
 class NetworkSettings(Settings):
     """The networks of both arms, of about the same number of weights."""

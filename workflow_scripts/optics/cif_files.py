@@ -17,7 +17,9 @@ from ase.spacegroup import Spacegroup
 from ase.spacegroup.spacegroup import SpacegroupError, parse_sitesym
 
 LARGEST_FILE_BYTES = 20 * 2**20
+LONGEST_LINE_BYTES = 20_000  # the format ends at 2048; the parser takes minutes for what is much longer
 MOST_ATOMS = 20_000
+MOST_OPERATIONS = 192  # of a space group in its largest conventional cell
 HEAVIEST = 103  # the last element whose scattering factors are known
 CELL_SIDES_A = (1.0, 500.0)
 SMALLEST_ATOM_A3 = 2.0
@@ -41,6 +43,9 @@ def structure_block(content: bytes) -> CIFBlock:
     Raises:
         StructureError: there is none, or more than one, or the content is no whole .cif.
     """
+    for number, line in enumerate(content.splitlines(), start=1):
+        if len(line) > LONGEST_LINE_BYTES:
+            raise StructureError(f"line {number} is too long for a .cif; export the structure again")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # the reader warns where it leaves something out
@@ -114,11 +119,12 @@ def operations(block: CIFBlock, lattice_a: np.ndarray) -> tuple[np.ndarray, np.n
     """(n, 3, 3) rotations and (n, 3) translations: those that the file lists, else those of its space group.
 
     Raises:
-        StructureError: only the group is given, and it is unknown or has several settings.
+        StructureError: one is none, there are too many, or only the group is given, and it is unknown or has several
+            settings.
     """
     for tag in _OPERATIONS:
         if listed := column(block, tag):
-            return parse_sitesym([str(operation).strip("'\" ") for operation in listed])
+            return _listed_operations([str(operation).strip("'\" ") for operation in listed])
     name = block.get("_space_group_name_h-m_alt", block.get("_symmetry_space_group_name_h-m"))
     number = block.get("_space_group_it_number", block.get("_symmetry_int_tables_number"))
     if name is None and number is None:
@@ -139,6 +145,24 @@ def operations(block: CIFBlock, lattice_a: np.ndarray) -> tuple[np.ndarray, np.n
             f"list its operations in {_OPERATIONS[0]}"
         )
     return groups[0].get_op()
+
+
+def _listed_operations(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    if len(words) > MOST_OPERATIONS:
+        raise StructureError(
+            f"found {len(words)} symmetry operations, expected at most {MOST_OPERATIONS}; list each once"
+        )
+    for word in words:
+        try:
+            (rotation,), (translation,) = parse_sitesym([word])
+            fits = round(abs(np.linalg.det(rotation))) == 1 and np.isfinite(translation).all()
+        except Exception:  # the parser raises whatever it likes
+            fits = False
+        if not fits:
+            raise StructureError(
+                f"found the symmetry operation {word[:60]!r}, expected the form -x,y+1/2,z; correct it"
+            )
+    return parse_sitesym(words)
 
 
 def check_count(n_sites: int, n_operations: int) -> None:

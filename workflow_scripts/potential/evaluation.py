@@ -16,7 +16,7 @@ from workflow_scripts.potential.variants import ABLATIONS
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.tables import condition, metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays
+from workflow_scripts.workflow.files import array_names, read_arrays
 
 # Stages of a learned estimator, as predictions name them and as conditions do; the last one of an estimator goes
 # without saying.
@@ -56,8 +56,7 @@ def read_answers(path: Path, samples: Samples) -> Iterator[Answer]:
     """
     about = read_arrays(path, ["estimator", "seed", "stages", "detectors", "dose_e_per_a2", "counted_dose_e_per_a2"])
     stages = about["stages"].tolist()
-    with np.load(path, allow_pickle=False) as archive:
-        held = set(archive.files)
+    held = set(array_names(path))
     for stage in stages:
         for detector in about["detectors"].tolist():
             for metadata in (None, SHUFFLED):

@@ -77,6 +77,14 @@ class OwnImages:
             *("voltage_kv", "semiangle_mrad", "ring_mrad"),
         )
         found = read_arrays(path, names)
+        n, *size = found["shares"].shape if found["shares"].ndim == 4 else (0,)
+        shapes = {"shares": (n, SEGMENTS, *size[1:]), "thickness_nm": (n,), "rotation_deg": (n, 3)}
+        for name, array in found.items():
+            wanted = shapes.get(name, (2,) if name == "ring_mrad" else ())
+            if array.shape != wanted or not array.size or array.dtype.kind != ("U" if name == "detector" else "f"):
+                raise InputError(f"{path}: {name} is {array.dtype} {array.shape}; make the file again")
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise InputError(f"{path}: {name} holds what is not a finite number; make the file again")
         single = {
             key: found[key].item()
             for key in ("pixel_size_a", "detector", "dose_e_per_a2", "voltage_kv", "semiangle_mrad")

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import tifffile
 
 from workflow_scripts.potential.own_settings import H5, TIFF
+from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.own_files import opened
+from workflow_scripts.workflow.files import shortened
+from workflow_scripts.workflow.own_files import opened, values
+from workflow_scripts.workflow.pictures import tiff_series
 
 SMALLEST_PX = 16  # an image with fewer pixels a side is a mistake
 
@@ -61,19 +63,18 @@ def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarra
         raise InputError(f"images: there is no file {path}; correct the path")
     beside = {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if name not in archive.files:
+        with open_npz(path) as archive:
+            if name not in archive.names:
                 raise InputError(
-                    f"images: {path} has no array {name!r}; it holds {', '.join(archive.files) or 'none'}; set dataset"
+                    f"images: {path} has no array {name!r}; it holds {shortened(archive.names)}; set dataset"
                 )
-            images = archive[name]
-            for key in set(archive.files) & {
+            images = archive.read(name)
+            for key in set(archive.names) & {
                 *("sampling", "thickness_nm", "rotation", "detector", "voltage_kv", "semiangle_mrad")
             }:
-                beside[key] = archive[key]
-    # AttributeError: a .npy under another name has no files
-    except (BadZipFile, ValueError, EOFError, KeyError, OSError, AttributeError) as error:
-        raise InputError(f"images: {path} is not a whole .npz file ({_first(error)}); save it again") from None
+                beside[key] = archive.read(key)
+    except ArrayError as error:
+        raise InputError(f"images: {path} is not a whole .npz file ({error}); save it again") from None
     if images.dtype.kind not in "biuf":
         raise InputError(f"images: {path}:{name} holds values of the type {images.dtype}, expected real numbers")
     if images.ndim not in (3, 4) or images.shape[-3] != 4:
@@ -109,10 +110,7 @@ def _image(path: Path, dataset: str | None) -> np.ndarray:
         return _tiff(path)
     inside = dataset if str(path).endswith(H5) else None
     with opened(path, inside, "images") as array:
-        try:
-            return np.asarray(array[...], dtype=np.float64)
-        except (OSError, ValueError) as error:
-            raise InputError(f"images: {path} cannot be read ({_first(error)}); copy or export it again") from None
+        return values(array, f"images: {path}")
 
 
 def _tiff(path: Path) -> np.ndarray:
@@ -120,14 +118,14 @@ def _tiff(path: Path) -> np.ndarray:
         raise InputError(f"images: there is no file {path}; correct the path")
     try:
         with tifffile.TiffFile(path) as file:
-            series: list[Any] = list(file.series)
+            series: list[Any] = tiff_series(file, path)
             axes = series[0].axes if series else ""
             # Writers that are told nothing save four grey images as four planes of colour
             colour = "S" in axes and not (axes == "SYX" and series[0].shape[0] == 4)
             image = series[0].asarray() if len(series) == 1 and not colour else None
     # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile
     except Exception as error:
-        raise InputError(f"images: {path} is not a whole TIFF ({_first(error)}); copy or export it again") from None
+        raise InputError(f"images: {path} is not a whole TIFF ({reason(error)}); copy or export it again") from None
     if colour:
         raise InputError(f"images: {path} is a colour image ({axes} {series[0].shape}); export the counts, in grey")
     if image is None:
@@ -135,7 +133,3 @@ def _tiff(path: Path) -> np.ndarray:
     if image.dtype.kind not in "biuf" or image.size == 0:
         raise InputError(f"images: {path} holds {image.dtype} {image.shape}, expected an image of real numbers")
     return np.squeeze(image).astype(np.float64)
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import fftconvolve
 
 from workflow_scripts.potential.samples import Samples
 from workflow_scripts.workflow.errors import InputError
@@ -101,6 +100,8 @@ class NormalEquations:
 
 def apply(ridge: Ridge, shares: np.ndarray, thickness_nm: np.ndarray) -> np.ndarray:
     """Potential (N, H, W), V Å, of measured shares (N, 4, H, W) at thicknesses (N,); images go on by reflection."""
+    from scipy.signal import fftconvolve  # here, since it takes long to import and most estimators need none
+
     padded = _mirrored(shares, ridge.kernel.shape[-1] // 2)
     turned = ridge.kernel[None, :, ::-1, ::-1]
     filtered = fftconvolve(padded, turned, mode="valid", axes=(2, 3)).sum(axis=1)

@@ -129,11 +129,11 @@ class Synthesize(Settings):
             raise ValueError("thickness_nm must rise")
         return self
 
-    def training_mb(self) -> int:
-        """Size of all training files, MB: of every sample eight images, their sum and two potentials, in float32."""
-        of_either_kind = len(self.materials) * self.orientations * self.views
-        samples = 2 * self.train_shards * of_either_kind * len(self.thickness_nm)
-        return samples * 11 * self.side_px**2 * 4 // 10**6
+    def file_mb(self, split: str) -> float:
+        """Size of one file, MB: of every sample eight images, their sum and two potentials, in float32."""
+        train, test = 2 * self.orientations * self.views, self.test_orientations * self.views + self.test_patches
+        samples = len(self.materials) * len(self.thickness_nm) * (train if split == "train" else test)
+        return samples * 11 * self.side_px**2 * 4 / 1e6
 
 
 def material_name(material: str) -> str:

@@ -1,6 +1,7 @@
 """One style for all figures, and figures whose bytes depend on their table alone."""
 
 import math
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from workflow_scripts.study.tables import number
-from workflow_scripts.workflow.errors import InputError
 
 COLUMN_MM, PAGE_MM = 85.0, 180.0
 MM_PER_INCH = 25.4
@@ -75,10 +75,14 @@ ESTIMATORS = {
 
 
 def estimator_style(estimator: str) -> dict[str, str]:
-    """Colour and marker of an estimator, the same in every figure: keywords of `Axes.plot`."""
-    if estimator not in ESTIMATORS:
-        raise InputError(f"The estimator {estimator!r} has no colour; add it to study/figures.py.")
-    colour, marker = ESTIMATORS[estimator]
+    """Colour and marker of an estimator, the same in every figure: keywords of `Axes.plot`.
+
+    One that has none in `ESTIMATORS` gets those that its name chooses.
+    """
+    chosen = zlib.crc32(estimator.encode())
+    colours, markers = (GREEN, ORANGE, SKY, PURPLE, BLACK, YELLOW), "^vD<>hP"
+    fallback = colours[chosen % len(colours)], markers[chosen // len(colours) % len(markers)]
+    colour, marker = ESTIMATORS.get(estimator, fallback)
     return {"color": colour, "marker": marker}
 
 

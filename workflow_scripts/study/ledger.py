@@ -20,7 +20,7 @@ from workflow_scripts.workflow.settings import Settings
 NOT_MEASURED = "not measured"
 LEDGER_COLUMNS = [
     *("method", "claim", "metric", "unit", "stated", "published", "corrected", "baseline"),
-    *("target", "holds", "source"),
+    *("target", "holds", "verdict", "computed", "source"),
 ]
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
@@ -71,6 +71,11 @@ class Claim(Settings):
     target: Target = Field(description="when the claim holds")
     computed: str = Field(min_length=1, description="how the number was or is computed")
     source: str = Field(min_length=1, description="who stated it, and where")
+    outside: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what was measured outside the DAG, and by what; for numbers it never gives",
+    )
 
 
 def read_claims(path: Path, method: str) -> list[Claim]:
@@ -119,8 +124,9 @@ def make_ledger(claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.Data
                 "corrected": _shown(_measured(table, claim, "corrected")),
                 "baseline": f"{claim.baseline}: {_shown(baseline)}" if claim.baseline else "",
                 "target": f"{claim.target} ({claim.scale}; {claim.condition or 'any condition'})",
-                "holds": _holds(claim, table, scale),
-                "source": f"{claim.source}; {claim.computed}",
+                **dict(zip(("holds", "verdict"), judged(claim, table, scale), strict=True)),
+                "computed": claim.computed,
+                "source": claim.source,
             }
         )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
@@ -151,16 +157,48 @@ def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float
     return float(rows["value"].mean())
 
 
-def _holds(claim: Claim, table: pd.DataFrame | None, scale: str) -> str:
+def judged(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, str]:
+    """Whether a claim holds ("yes", "no" or "not measured"), and the same in words.
+
+    table: metrics of the claim's method at this scale, None where there are none.
+    """
     target = claim.target
+    if claim.outside:
+        return NOT_MEASURED, f"not measured by the study; outside it: {claim.outside}"
+    if scale != claim.scale:
+        return NOT_MEASURED, f"not measured at this scale: the claim is about {claim.scale}"
     value = _measured(table, claim, target.arm)
+    if value is None:
+        return NOT_MEASURED, f"not measured: this run has no such number of {target.arm}"
     reference = 1.0 if target.of is None else _measured(table, claim, target.of)
-    if scale != claim.scale or value is None or reference is None:
-        return NOT_MEASURED
+    if reference is None:
+        return NOT_MEASURED, f"not measured: this run has no such number of {target.of} to compare with"
     if target.of == "published":
         # To beat what is worse than nothing is no merit: the ratio counts once published beats zeros.
         zeros = _measured(table, claim, "zeros")
         better = COMPARISONS["<" if target.op.startswith("<") else ">"]
         if zeros is None or not better(reference, zeros):
-            return NOT_MEASURED
-    return "yes" if target.holds(value, reference) else "no"
+            return NOT_MEASURED, "not judged: published is no better than zeros, so a ratio to it says nothing"
+    holds = target.holds(value, reference)
+    return "yes" if holds else "no", _in_words("holds" if holds else "fails", claim, value, reference)
+
+
+def _in_words(verdict: str, claim: Claim, value: float, reference: float) -> str:
+    """The verdict with its numbers: "fails: 1.1 % where < 1 % was set"."""
+    target, unit = claim.target, "" if claim.unit == "1" else f" {claim.unit}"
+    goal = target.value * reference
+    digits = 4
+    # Numbers that differ shall not read the same.
+    while digits < 12 and value != goal and f"{value:.{digits}g}" == f"{goal:.{digits}g}":
+        digits += 1
+    found, wanted = (_plain(each, digits) for each in (value, goal))
+    sign = "" if target.op == "~" else f"{target.op} "
+    tolerance = f" ± {number(target.tolerance)}" if target.tolerance else ""
+    of = "" if target.of is None else f", {number(target.value)} × {target.of},"
+    return f"{verdict}: {found}{unit} where {sign}{wanted}{tolerance}{unit}{of} was set"
+
+
+def _plain(value: float, digits: int) -> str:
+    """So many significant digits, without an exponent where a person would write none."""
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e7 else text

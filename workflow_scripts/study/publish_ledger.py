@@ -1,4 +1,4 @@
-"""Write the ledger of claims: what somebody stated, beside what this run measured."""
+"""Write the ledger of claims: what somebody stated, beside what this run measured, and whether it holds."""
 
 import html
 from typing import Literal
@@ -6,19 +6,23 @@ from typing import Literal
 import pandas as pd
 from pydantic import Field
 
+from workflow_scripts.study.documents import whole_page
 from workflow_scripts.study.ledger import make_ledger, read_claims
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Settings
 
-_STYLE = """
-body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5em; color: #222; }
-table { border-collapse: collapse; }
-th, td { padding: .35em .6em; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-td:nth-child(2), td:nth-child(9), td:last-child { min-width: 14em; } td { max-width: 24em; }
-th { border-bottom: 2px solid #444; } td { border-bottom: 1px solid #ccc; }
-.yes { color: #00694c; font-weight: 600; } .no { color: #b03a00; font-weight: 600; } .not-measured { color: #777; }
-"""
+HEADS = {
+    "claim": "claim",
+    "verdict": "verdict",
+    "stated": "stated",
+    "published": "published",
+    "corrected": "corrected",
+    "baseline": "baseline",
+    "target": "target (scale; condition)",
+    "computed": "how it is computed",
+    "source": "who says so",
+}
 
 
 class Arguments(Settings):
@@ -38,21 +42,37 @@ def publish(job: Job[Arguments]) -> None:
 
 
 def page(ledger: pd.DataFrame, scale: str) -> str:
-    """The ledger as one HTML page that needs nothing else."""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in ledger.columns)
-    rows = []
-    for row in ledger.to_dict("records"):
-        verdict = row["holds"].replace(" ", "-")
-        cells = (
-            f'<td class="{verdict}">{row[column]}</td>' if column == "holds" else f"<td>{html.escape(row[column])}</td>"
-            for column in ledger.columns
+    """The ledger as one HTML page that needs nothing else: a table for every method, its verdicts counted."""
+    parts = [f"<p>{counted(ledger)}</p>"]
+    for method, part in ledger.groupby("method", sort=False):
+        head = "".join(f"<th>{html.escape(text)}</th>" for text in HEADS.values())
+        rows = "\n".join(f"<tr>{''.join(_cells(row))}</tr>" for row in part.to_dict("records"))
+        parts.append(
+            f"<h2>{html.escape(str(method))}</h2>\n<p>{counted(part)}</p>\n"
+            f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
         )
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return whole_page(f"Ledger of claims, scale {scale}", "\n".join(parts))
+
+
+def counted(ledger: pd.DataFrame) -> str:
+    """How many claims hold, fail, and were not measured, in a sentence."""
+    counts = ledger["holds"].value_counts()
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Ledger of claims</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>Ledger of claims, scale {html.escape(scale)}</h1>\n"
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></body></html>\n"
+        f"Of {len(ledger)} claims {counts.get('yes', 0)} hold, {counts.get('no', 0)} fail, and "
+        f"{counts.get('not measured', 0)} were not measured by this run."
     )
+
+
+def _cells(row: dict[str, str]) -> list[str]:
+    kind = row["holds"].replace(" ", "-")
+    unit = "" if row["unit"] == "1" else f" in {row['unit']}"
+    texts = {name: html.escape(row[name].replace(";", "; ")) for name in HEADS}
+    texts["claim"] += f"<br><small>{html.escape(row['metric'])}{html.escape(unit)}</small>"
+    kinds = {"verdict": kind} | dict.fromkeys(("stated", "published", "corrected", "baseline"), "number")
+    return [
+        f'<td class="{kinds[name]}">{text}</td>' if name in kinds else f"<td>{text}</td>"
+        for name, text in texts.items()
+    ]
 
 
 if __name__ == "__main__":

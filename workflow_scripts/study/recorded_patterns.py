@@ -9,6 +9,8 @@ import numpy as np
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.own_files import chunks
 
+_MOST_COUNTS = 1e15  # in a pixel: its square and its sum are still numbers in 32 bits
+
 
 @dataclass(frozen=True)
 class Disc:
@@ -66,6 +68,13 @@ def mean_pattern(stack: Any, where: str) -> np.ndarray:
             raise InputError(
                 f"{where}: pattern {seen + first} holds the negative count {part[first].min():g}; expected counts ≥ 0,"
                 " so subtract no background, or set what lies below 0 to 0"
+            )
+        bad = (part > _MOST_COUNTS).any(axis=(1, 2))
+        if bad.any():
+            first = int(bad.argmax())
+            raise InputError(
+                f"{where}: pattern {seen + first} holds the count {part[first].max():.3g}, expected counts of at most"
+                f" {_MOST_COUNTS:g}; repair it"
             )
         total += part.sum(axis=0)
         seen += len(part)

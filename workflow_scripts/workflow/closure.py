@@ -5,6 +5,7 @@ closure of its script as inputs, and a changed module reruns exactly the jobs th
 """
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -22,17 +23,16 @@ def closure(module: str) -> tuple[str, ...]:
     Raises:
         ModuleNotFoundError: `module` or a project module that it imports does not exist.
     """
-    found: set[str] = set()
+    found: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        for part in _with_parents(name):
-            path = _path(part)
-            relative = path.relative_to(ROOT).as_posix()
-            if relative not in found:
-                found.add(relative)
+        for part in _with_parents(name) if name not in found else ():
+            if part not in found:
+                path = _path(part)
+                found[part] = path.relative_to(ROOT).as_posix()
                 waiting += _imports(path)
-    return tuple(sorted(found))
+    return tuple(sorted(set(found.values())))
 
 
 def _with_parents(module: str) -> list[str]:
@@ -40,26 +40,38 @@ def _with_parents(module: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
+@cache
 def _path(module: str) -> Path:
     stem = ROOT.joinpath(*module.split("."))
-    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if path.is_file():
-            return path
+    if all(part.isidentifier() for part in module.split(".")):  # else the name leads out of the project
+        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if path.is_file():
+                return path
     raise ModuleNotFoundError(f"no module {module} in {ROOT}")
 
 
-def _imports(path: Path) -> list[str]:
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
     """The project modules that a file imports; ``from package import name`` may name a module or a value."""
-    modules = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), path.name)):
+    modules: list[str] = []
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"), path.name)):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             modules.append(node.module)
             modules += [f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name)]
-    return [module for module in modules if module.split(".")[0] == PACKAGE]
+    return tuple(module for module in modules if module.split(".")[0] == PACKAGE)
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node, however deep; expressions hold none, and walking them took most of the time."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, block, ()):
+            yield child
+            yield from _statements(child)
+
+
+@cache
 def _is_module(package: str, name: str) -> bool:
     stem = ROOT.joinpath(*package.split("."), name)
     return stem.with_suffix(".py").is_file() or (stem / "__init__.py").is_file()

@@ -15,12 +15,12 @@ from pydantic import Field, StringConstraints, create_model
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute, Settings, check
+from workflow_scripts.workflow.stages import STAGES
 
-STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
 Variant = Literal["published", "corrected"]
 # It names a folder and a rule's wildcard.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 
 
 class ComputeSection(Compute):

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
 from workflow_scripts.workflow.errors import InputError
 
 
@@ -49,8 +49,9 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a JSON file ({error}); delete it and run again") from None
+    # ValueError: no JSON, no UTF-8, a number of thousands of digits; RecursionError: nested too deep.
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a JSON file ({reason(error)}); delete it and run again") from None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -65,14 +66,39 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is truncated, is no .npz, lacks a name, or holds objects.
     """
+    names = list(names)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in archive]
+        with open_npz(path) as archive:
+            missing = [name for name in names if name not in archive.names]
             if missing:
-                raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(archive.files)}")
-            return {name: archive[name] for name in names}
-    except (BadZipFile, ValueError, EOFError, KeyError) as error:
+                raise InputError(f"{path} lacks {', '.join(missing)}; it holds {shortened(archive.names)}")
+            return {name: archive.read(name) for name in names}
+    except ArrayError as error:
         raise InputError(f"{path} is not a whole .npz file ({error}); make it again") from None
+
+
+def array_names(path: Path) -> list[str]:
+    """Names of the arrays in an .npz file.
+
+    Raises:
+        InputError: it is no whole .npz.
+    """
+    try:
+        with open_npz(path) as archive:
+            return archive.names
+    except ArrayError as error:
+        raise InputError(f"{path} is not a whole .npz file ({error}); make it again") from None
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first of some names, for a sentence."""
+    told = [name[:60] if name.isprintable() else ascii(name[:60]) for name in names[:20]]
+    return ", ".join(told) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
+
+
+def read_all_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read every array of an .npz file; nothing is unpickled. Raises InputError as `read_arrays` does."""
+    return read_arrays(path, array_names(path))
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from workflow_scripts.workflow.arrays import ArrayError, check_size, open_npy, reason
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import shortened
 
 _CHUNK_BYTES = 64 * 2**20
 
@@ -34,15 +36,21 @@ def opened(path: Path, dataset: str | None, what: str) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{what}: {path} is not a whole .h5 file ({_first(error)}); copy or export it again") from None
+        raise InputError(f"{what}: {path} is not a whole .h5 file ({reason(error)}); copy or export it again") from None
     with file:
-        found = file.get(dataset)
-        if not isinstance(found, h5py.Dataset):
-            names = _dataset_names(file)
-            raise InputError(
-                f"{what}: {path} has no dataset {dataset!r}; it holds {', '.join(names) or 'no dataset at all'}"
-            )
-        yield _real(found, f"{what}: {path}:{dataset}")
+        yield _dataset(file, path, dataset, what)
+
+
+def values(array: Any, where: str) -> np.ndarray:
+    """All values of an opened array, float64.
+
+    Raises:
+        InputError: they cannot be read, since the file is damaged.
+    """
+    try:
+        return np.asarray(array[...], dtype=np.float64)
+    except Exception as error:  # of the filters of .h5 as well
+        raise InputError(f"{where} cannot be read ({reason(error)}); copy or export it again") from None
 
 
 def chunks(array: Any, what: str) -> Iterator[tuple[slice, np.ndarray]]:
@@ -56,36 +64,48 @@ def chunks(array: Any, what: str) -> Iterator[tuple[slice, np.ndarray]]:
     for start in range(0, array.shape[0], step):
         part = slice(start, start + step)
         try:
-            yield part, np.asarray(array[part], dtype=np.float64)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{what}: cannot be read from row {start} on ({_first(error)}); copy it again") from None
+            found = np.asarray(array[part], dtype=np.float64)
+        except Exception as error:  # of the filters of .h5 as well
+            raise InputError(f"{what}: cannot be read from row {start} on ({reason(error)}); copy it again") from None
+        yield part, found
 
 
 def _npy(path: Path, what: str) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        return open_npy(path)
+    except ArrayError as error:
+        raise InputError(f"{what}: {path} is not a whole .npy file ({error}); save it with numpy.save") from None
+
+
+def _dataset(file: h5py.File, path: Path, name: str, what: str) -> h5py.Dataset:
+    try:
+        found, names = file.get(name), []
+        if not isinstance(found, h5py.Dataset):
+            names = _dataset_names(file)
+        # Values of a virtual or external dataset lie in other files; one without a shape has none.
+        elif found.size and not (found.is_virtual or found.external):
+            check_size(found.size * found.dtype.itemsize, found.id.get_storage_size())
+    except ArrayError as error:
         raise InputError(
-            f"{what}: {path} is not a whole .npy file ({_first(error)}); save it with numpy.save"
+            f"{what}: {path}:{name} was not written to its end, or is damaged: it {error}; copy or export it again"
         ) from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{what}: {path} is an archive of arrays, expected one array; save it with numpy.save")
-    return array
+    except Exception as error:  # a damaged file fails in many ways
+        raise InputError(f"{what}: {path} is not a whole .h5 file ({reason(error)}); copy or export it again") from None
+    if not isinstance(found, h5py.Dataset):
+        raise InputError(f"{what}: {path} has no dataset {name!r}; it holds {shortened(names)}")
+    return _real(found, f"{what}: {path}:{name}")
 
 
 def _real(array: Any, where: str) -> Any:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{where} holds values of the type {array.dtype}, expected real numbers")
-    if array.size == 0:
+    if not array.size:  # an .h5 may hold a dataset without a shape
         raise InputError(f"{where} is empty (shape {array.shape})")
     return array
 
 
 def _dataset_names(file: h5py.File) -> list[str]:
-    names: list[str] = []
+    names: list[str | bytes] = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return names
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Names that are no UTF-8 come as bytes.
+    return [name.decode(errors="replace") if isinstance(name, bytes) else name for name in names]

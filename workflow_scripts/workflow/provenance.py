@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from workflow_scripts.workflow.files import json_text, read_json, sha256
 
 LOCK = "envs/lock.txt"
 _INDECISIVE = ("gpus", "checkpoint_interval_s")
+# What differs between two runs of one job on one machine.
+COST = ("started", "wall_time_s", "cpu_time_s", "peak_memory_mb")
 PACKAGES = (
     *(
         "numpy",
@@ -58,7 +62,10 @@ def record(
     started: str,
     wall_time_s: float,
 ) -> dict[str, Any]:
-    """The provenance of one job as plain JSON; only `started` and `wall_time_s` differ from run to run."""
+    """The provenance of one job as plain JSON; only what `COST` names differs from run to run.
+
+    CPU time and peak memory are those of this process until now, with its imports.
+    """
     return {
         "module": module,
         "settings": dict(settings),
@@ -70,7 +77,26 @@ def record(
         "versions": {"python": platform.python_version(), **_versions()},
         "started": started,
         "wall_time_s": wall_time_s,
+        "cpu_time_s": round(_cpu_time_s(), 1),
+        "peak_memory_mb": round(_peak_memory_mb()),
     }
+
+
+def _cpu_time_s() -> float:
+    """User and system time of this process and of the children that it waited for, in s."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _peak_memory_mb() -> float:
+    """The most memory that this process has held at one time, in 10⁶ bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would count what the parent held when it started this process.
+        (kib,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(kib) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that are generated: the configuration's reference and schema, the table of sizes.
+"""Write what is generated: reference and schema of the configuration, table of sizes, rule graph, conda environment.
 
 ``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
 """
@@ -9,6 +9,7 @@ from typing import Any, get_args
 import annotated_types
 import yaml
 
+from workflow_scripts.workflow import rulegraph
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import (
     Scale,
@@ -19,6 +20,8 @@ from workflow_scripts.workflow.configuration import (
     study_model,
 )
 from workflow_scripts.workflow.settings import Settings, fields
+
+PYTHON = "3.11"  # of the conda environment and the container: the oldest that the lock allows
 
 
 def merged(scale: str) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def documents() -> dict[str, str]:
         "docs/configuration.md": "\n".join(_reference()) + "\n",
         "docs/config.schema.json": schema(),
         "docs/scales.md": "\n".join(_sizes()) + "\n",
+        "envs/study.yaml": "\n".join(_conda_environment()) + "\n",
     }
 
 
@@ -81,7 +85,7 @@ def _table(title: str, described: Iterator[tuple[str, Any]], values: Mapping[str
     yield "| key | laptop | range | meaning |"
     yield "|---|---|---|---|"
     for key, field in rows:
-        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {field.description} |"
+        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {_words(field)} |"
 
 
 def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
@@ -92,7 +96,12 @@ def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for key, field in fields(model):
         default = "must be given" if field.is_required() else f"`{_text(field.default)}`"
-        yield f"| `{key}` | {default} | {_range(field)} | {field.description} |"
+        yield f"| `{key}` | {default} | {_range(field)} | {_words(field)} |"
+
+
+def _words(field: Any) -> str:
+    """The description, where <…> is no tag."""
+    return field.description.replace("<", "&lt;")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
@@ -134,6 +143,21 @@ def _sizes() -> Iterator[str]:
         yield f"| `{key}` | " + " | ".join(f"`{_text(flat[scale][key])}`" for scale in scales) + " |"
 
 
+def _conda_environment() -> Iterator[str]:
+    yield "# The environment of every rule, for `--software-deployment-method conda`. Generated from lock.txt:"
+    yield "# Snakemake copies this file alone, so it repeats the pins. Untried: no channel was at hand."
+    yield "name: beamtime"
+    yield "channels:"
+    yield "  - conda-forge"
+    yield "dependencies:"
+    yield f"  - python={PYTHON}"
+    yield "  - pip"
+    yield "  - pip:"
+    for line in (ROOT / "envs" / "lock.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            yield f"      - {line}"
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -142,9 +166,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
+def drawings() -> dict[str, str]:
+    """The generated drawings, path → text; Snakemake is asked for the rule graph."""
+    return {rulegraph.FILE: rulegraph.drawn(rulegraph.read_graph(), merged("laptop")["methods"])}
+
+
 def main() -> None:
-    """Write the generated files into docs/."""
-    for name, text in documents().items():
+    """Write the generated files."""
+    for name, text in {**documents(), **drawings()}.items():
         (ROOT / name).write_text(text, encoding="utf-8")
         print(name)
 

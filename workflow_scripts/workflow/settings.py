@@ -19,6 +19,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+_MOST_VALUES, _DEEPEST = 100_000, 50
+_MOST_SENTENCES, _LONGEST_VALUE = 20, 200
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000  # bytes, of a file's name and of its path
+
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
@@ -39,12 +43,65 @@ def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "")
     Raises:
         InputError: naming every key that is wrong, its value, and what would be right.
     """
+    _look_through(values, where)
     try:
         return model.model_validate_json(json.dumps(values), strict=True)
-    except TypeError as error:
-        raise InputError(f"the settings {where or 'given'} hold a value that is not plain YAML: {error}") from None
-    except ValidationError as error:
-        raise InputError("; ".join(_sentences(error, where))) from None
+    # TypeError: a date, a set; ValueError: a list inside itself, an integer of thousands of digits.
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, ValidationError):
+            raise InputError(f"the settings {where or 'given'} hold a value that is not plain YAML: {error}") from None
+        told = list(_sentences(error, where))
+        more = f"; and {len(told) - _MOST_SENTENCES} more mistakes" if len(told) > _MOST_SENTENCES else ""
+        raise InputError("; ".join(told[:_MOST_SENTENCES]) + more) from None
+
+
+def _look_through(values: Any, where: str) -> None:
+    """Refuse what no setting can be, before anything is made of it.
+
+    YAML's anchors turn a few lines into values by the million, or into a list inside itself. Texts name files and
+    folders: what no name can hold would end in an error of the system's.
+    """
+    waiting, seen = [(values, where, 0)], 0
+    while waiting:
+        value, path, depth = waiting.pop()
+        seen += 1
+        if seen > _MOST_VALUES or depth > _DEEPEST:
+            raise InputError(
+                f"the settings {where or 'given'} hold more than {_MOST_VALUES} values, or lists inside of lists more"
+                f" than {_DEEPEST} deep; remove the anchor (&) that repeats them"
+            )
+        if isinstance(value, Mapping):
+            for key, inside in value.items():
+                waiting.append((inside, f"{path}.{_key(key)}" if path else _key(key), depth + 1))
+        elif isinstance(value, (list, tuple)):
+            waiting += [(inside, f"{path}.{number}", depth + 1) for number, inside in enumerate(value)]
+        elif isinstance(value, str) and (fault := _fault(value)):
+            raise InputError(f"{path}: is {_told(value)}, {fault}")
+
+
+def _fault(text: str) -> str | None:
+    """Why no file can have this name."""
+    try:
+        parts = text.encode().split(b"/")
+    except UnicodeEncodeError:
+        return "which holds half of a character; correct it"
+    if text.startswith("-"):
+        return "which begins like a flag; write ./ before it"
+    if any(character < " " or character == "\x7f" for character in text):
+        return "which holds a control character; take it out"
+    if max(map(len, parts)) > _LONGEST_NAME or len(text.encode()) > _LONGEST_PATH:
+        return f"longer than the {_LONGEST_NAME} bytes of a name or the {_LONGEST_PATH} of a path; shorten it"
+    return None
+
+
+def _key(key: Any) -> str:
+    text = str(key)
+    return text if len(text) <= _LONGEST_VALUE and text.isprintable() else _told(key)
+
+
+def _told(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def _sentences(error: ValidationError, where: str) -> Iterator[str]:
@@ -53,14 +110,15 @@ def _sentences(error: ValidationError, where: str) -> Iterator[str]:
         inside = (other["loc"][: len(mistake["loc"])] for other in mistakes if other is not mistake)
         if mistake["loc"] and mistake["loc"] in inside:
             continue  # a section is wrong because a key in it is
-        path = ".".join(str(part) for part in (*([where] if where else []), *mistake["loc"]))
+        keys = [str(part) for part in (*([where] if where else []), *mistake["loc"])]
+        path = ".".join(map(_key, keys))
         match mistake["type"]:
             case "extra_forbidden":
                 yield f"{path}: there is no such key (docs/configuration.md lists them all)"
             case "missing":
                 yield f"{path}: this key is missing"
             case _:
-                yield f"{path}: is {mistake['input']!r}, but {_expectation(mistake)}"
+                yield f"{path or 'the settings'}: is {_told(mistake['input'])}, but {_expectation(mistake)}"
 
 
 def _expectation(mistake: Mapping[str, Any]) -> str:
@@ -98,7 +156,9 @@ def as_arguments(settings: Settings, prefix: str = "") -> list[str]:
     """
     words = []
     for key, value in flatten(settings, prefix):
-        words += [flag(key), value if isinstance(value, str) else json.dumps(value)]
+        word = value if isinstance(value, str) else json.dumps(value)
+        # A word that begins like a flag would be taken for one, and Snakemake leaves an empty one out.
+        words += [f"{flag(key)}={word}"] if word[:1] in ("", "-") else [flag(key), word]
     return words
 
 

@@ -20,7 +20,9 @@ from workflow_scripts.workflow.provenance import LOCK, code_hashes, is_sealed
 
 # Written by Snakemake, not by a stage.
 UNACCOUNTED = ("logs/*", "benchmarks/*", "report.html")
-_KEYS = {"module", "settings", "inputs", "outputs", "code", "environment_lock", "seal"}
+_KINDS = dict.fromkeys(("module", "environment_lock", "seal"), str) | dict.fromkeys(
+    ("settings", "inputs", "outputs", "code"), dict
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
                 damaged = name if kind == "outputs" else None
                 if kind == "outputs":
                     accounted.add(file)
-                if not file.is_file():
+                if not is_there(file):
                     yield Finding(f"{file}: is missing, though {path} names it among its {kind}", damaged)
                     continue
                 if file not in checksums:
@@ -91,15 +93,24 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
             )
 
 
+def is_there(file: Path) -> bool:
+    """Whether it is a file; a name that no system can have is none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         record = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not a JSON file ({error})") from None
-    missing = _KEYS - set(record if isinstance(record, dict) else ())
-    if missing:
-        raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; it is no provenance of this project")
+    record = record if isinstance(record, dict) else {}
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise InputError(f"{path}: lacks {', '.join(sorted(wrong))}; it is no provenance of this project")
     if not is_sealed(text, record):
         raise InputError(f"{path}: was changed after its job wrote it")
     return record
@@ -116,7 +127,7 @@ def _known_names(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Cal
 def located(name: str, folder: Path) -> Path:
     """Where a recorded path lies: ``results/<scale>/…`` inside `folder`, else in the project or where it was."""
     parts = Path(name).parts
-    return folder.joinpath(*parts[2:]) if parts[0] == "results" and len(parts) > 2 else ROOT / name
+    return folder.joinpath(*parts[2:]) if parts[:1] == ("results",) and len(parts) > 2 else ROOT / name
 
 
 def _changed_code(path: Path, record: Mapping[str, Any], code: dict[str, dict[str, str]]) -> Iterator[Finding]:

@@ -1,0 +1,208 @@
+"""Show what every rule of a finished study took beside what it asks of a scheduler.
+
+    python -m benchmarks.resources results/laptop
+    python -m benchmarks.resources results/laptop --write docs/performance.md
+    python -m benchmarks.resources results/smoke --scale smoke -- --configfile my.yaml
+
+Memory and CPU time are those that a job wrote into its provenance. Where it wrote none, they are those of Snakemake's
+benchmark record, which looks once in 30 s and misses what is shorter. Fails where a rule took more than it asks.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.files import partial_name
+from workflow_scripts.workflow.verify import located
+
+BEGIN, END = "<!-- measured by benchmarks.resources -->", "<!-- end of what was measured -->"
+COLUMNS = (
+    *("rule", "jobs", "CPU s, all jobs", "wall s, longest", "asked, min"),
+    *("peak memory, MB", "asked, MB", "head room"),
+)
+MIB = 1.048576  # MB
+MINUTE = 60  # s
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a dry run says of one job: names of files as the rules name them, memory in MB, run time in minutes."""
+
+    rule: str
+    benchmark: str
+    provenance: str
+    threads: int
+    memory_mb: int
+    runtime_min: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one job took: seconds and MB."""
+
+    wall_s: float
+    cpu_s: float
+    memory_mb: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule: sums over its jobs; memory and time are those of the job that came nearest to what it asked for."""
+
+    rule: str
+    jobs: int
+    cpu_s: float
+    wall_s: float
+    runtime_min: int
+    peak_mb: float
+    memory_mb: int
+
+    @property
+    def head_room(self) -> float:
+        """Memory asked for over memory taken."""
+        return self.memory_mb / self.peak_mb
+
+    def cells(self) -> list[str]:
+        """The row of the table."""
+        return [
+            *(self.rule, str(self.jobs), f"{self.cpu_s:.0f}", f"{self.wall_s:.0f}", str(self.runtime_min)),
+            *(f"{self.peak_mb:.0f}", str(self.memory_mb), f"{self.head_room:.1f}"),
+        ]
+
+
+def planned(words: Sequence[str], folder: Path = ROOT) -> str:
+    """What a dry run of all jobs prints.
+
+    Raises:
+        RuntimeError: Snakemake cannot plan them.
+    """
+    call = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1", *words]
+    # With Slurm's packages installed and no controller running, the call would wait for it.
+    environment = {"SLURM_CONF": "/dev/null"} | os.environ
+    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"snakemake cannot plan {' '.join(words)}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def asked(scale: str, words: Iterable[str] = (), folder: Path = ROOT) -> list[Asked]:
+    """Every job of the whole study at this scale with what it asks for, as a dry run names them."""
+    return list(_jobs(planned([*words, "--config", f"scale={scale}"], folder)))
+
+
+def _jobs(plan: str) -> Iterator[Asked]:
+    for block in re.split(r"^(?=(?:local)?rule \w+:$)", plan, flags=re.MULTILINE)[1:]:
+        lines = dict(re.findall(r"^    (\w+): (.*)$", block, flags=re.MULTILINE))
+        if "benchmark" not in lines:
+            continue  # a rule that only collects
+        resources = dict(pair.split("=", 1) for pair in lines["resources"].split(", "))
+        yield Asked(
+            rule=re.match(r"(?:local)?rule (\w+):", block)[1],
+            benchmark=lines["benchmark"],
+            provenance=next(name for name in lines["output"].split(", ") if name.endswith("provenance.json")),
+            threads=int(lines.get("threads", 1)),
+            memory_mb=int(resources["mem_mb"]),
+            runtime_min=int(resources["runtime"]),
+        )
+
+
+def taken(job: Asked, results: Path) -> Taken | None:
+    """What a job took by the records in a results folder; none where it has not run."""
+    benchmark, provenance = located(job.benchmark, results), located(job.provenance, results)
+    if not benchmark.is_file() or not provenance.is_file():
+        return None
+    with benchmark.open(encoding="utf-8") as file:
+        row = next(csv.DictReader(file, delimiter="\t"))
+    record = json.loads(provenance.read_text(encoding="utf-8"))
+    return Taken(
+        wall_s=float(row["s"]),
+        cpu_s=record.get("cpu_time_s") or _number(row["cpu_time"]),
+        memory_mb=record.get("peak_memory_mb") or _number(row["max_rss"]) * MIB,
+    )
+
+
+def _number(cell: str) -> float:
+    # A job that ends before Snakemake first looks has "NA".
+    return float(cell) if cell not in ("NA", "-") else 0.0
+
+
+def rows(jobs: Iterable[Asked], results: Path) -> list[Row]:
+    """One row for each rule of which a job has run, in the order of the rules' names."""
+    by_rule: dict[str, list[tuple[Asked, Taken]]] = {}
+    for job in jobs:
+        if (measured := taken(job, results)) is not None and measured.memory_mb:
+            by_rule.setdefault(job.rule, []).append((job, measured))
+    return [_row(rule, pairs) for rule, pairs in sorted(by_rule.items())]
+
+
+def _row(rule: str, pairs: list[tuple[Asked, Taken]]) -> Row:
+    asks, longest = max(pairs, key=lambda pair: pair[1].wall_s / pair[0].runtime_min)
+    tightest, largest = max(pairs, key=lambda pair: pair[1].memory_mb / pair[0].memory_mb)
+    return Row(
+        rule=rule,
+        jobs=len(pairs),
+        cpu_s=sum(measured.cpu_s for _, measured in pairs),
+        wall_s=longest.wall_s,
+        runtime_min=asks.runtime_min,
+        peak_mb=largest.memory_mb,
+        memory_mb=tightest.memory_mb,
+    )
+
+
+def table(found: Iterable[Row]) -> list[str]:
+    """The rows as lines of Markdown."""
+    head = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    return head + [f"| {' | '.join(row.cells())} |" for row in found]
+
+
+def read_table(text: str) -> dict[str, Mapping[str, str]]:
+    """The table between the marks of a document: rule → cell by column."""
+    lines = text.split(BEGIN)[1].split(END)[0].strip().splitlines()
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {cells[0]: dict(zip(split[0], cells, strict=True)) for cells in split[2:]}
+
+
+def write(page: Path, lines: Iterable[str], begin: str = BEGIN, end: str = END) -> None:
+    """Put lines between two marks of a document."""
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    text = "\n".join([f"{before}{begin}", "", *lines, "", f"{end}{rest.split(end)[1]}"])
+    partial_name(page).write_text(text, encoding="utf-8")
+    partial_name(page).replace(page)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="results/<scale> of a finished study, or a copy of it")
+    parser.add_argument("--scale", help="its scale (default: the folder's name)")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between this document's marks")
+    parser.add_argument("words", nargs="*", help="after --: more words for snakemake, as in the study's own call")
+    options = parser.parse_args(arguments)
+
+    jobs = asked(options.scale or options.results.resolve().name, options.words)
+    found = rows(jobs, options.results)
+    lines = table(found)
+    print("\n".join(lines))
+    without = sorted({job.rule for job in jobs} - {row.rule for row in found})
+    print(
+        f"{sum(row.jobs for row in found)} of {len(jobs)} jobs measured, {sum(row.cpu_s for row in found):.0f} s of CPU"
+    )
+    if without:
+        print(f"not measured: {', '.join(without)}")
+    if options.write:
+        write(options.write, lines)
+    over = [row.rule for row in found if row.peak_mb > row.memory_mb or row.wall_s > row.runtime_min * MINUTE]
+    if over:
+        print(f"FAILED: more was taken than is asked for by {', '.join(over)}", file=sys.stderr)
+    return 1 if over or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The table of a method: everything that was measured, once, with the headline first."""
+
+import pandas as pd
+import pytest
+
+from workflow_scripts.study.bootstrap import Estimate
+from workflow_scripts.study.result_table import KEYS, headline_condition, sections, tidy
+from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, with_headline, write_metrics
+
+FULL, LOW = "dose_e=1000;kind=plain", "dose_e=100;kind=plain"
+
+
+def metrics(path):
+    rows = []
+    for condition, shift in ((FULL, 0.0), (LOW, -0.2)):
+        for seed in (0, 1):
+            value = 0.9 + shift + 0.02 * seed
+            rows.append(
+                metric_row(
+                    "corrected",
+                    "r2",
+                    "1",
+                    Estimate(value, value - 0.05, value + 0.05, 7),
+                    condition=condition,
+                    seed=seed,
+                )
+            )
+        rows.append(metric_row("zeros", "r2", "1", 0.0, condition=condition, n=7))
+        rows.append(metric_row("zeros", "error", "rad", 0.5, condition=condition, n=7, statistic="mean"))
+        rows.append(metric_row("corrected", "r2_gain_over_zeros", "1", 0.9 + shift, condition=condition, seed=0, n=7))
+    write_metrics(with_headline(rows, FULL), path / "metrics.csv")
+    return read_metrics(path / "metrics.csv")
+
+
+def test_every_number_stands_in_it_once(tmp_path):
+    table = metrics(tmp_path)
+    found = tidy(table)
+    assert not found.duplicated(KEYS).any()
+    assert set(map(tuple, found[KEYS].to_numpy())) == set(map(tuple, table[KEYS].to_numpy()))
+    shown = [cell for section in sections(found) for row in section.rows for cell in row]
+    assert all(text in shown for text in found["shown"])
+
+
+def test_seeds_are_averaged_and_the_interval_does_not_shrink(tmp_path):
+    row = tidy(metrics(tmp_path)).set_index(KEYS).loc[(LOW, "corrected", "r2", "value")]
+    assert (row["value"], row["low"], row["high"]) == (pytest.approx(0.71), pytest.approx(0.66), pytest.approx(0.76))
+    assert (row["seeds"], row["n"], row["shown"]) == (2, 7, "0.71 [0.66, 0.76]")
+
+
+def test_the_reader_finds_the_headline_first_and_units_in_the_heads(tmp_path):
+    found = tidy(metrics(tmp_path), ["zeros", "corrected"], "r2")
+    assert found["condition"].iloc[0] == HEADLINE and found["metric"].iloc[0] == "r2"
+    first, *rest = sections(found)
+    assert first.title == "Headline: r2"
+    assert first.columns == ["estimator", "r2 (1)", "n"]
+    assert [row[0] for row in first.rows] == ["zeros", "corrected"]
+    assert any("error, mean (rad)" in section.columns or "error, mean (rad)" in section.rows[0] for section in rest)
+    conditions = list(dict.fromkeys(found["condition"]))
+    assert conditions == [HEADLINE, FULL, LOW]
+
+
+def test_a_method_without_a_described_order_has_a_table_too(tmp_path):
+    found = tidy(metrics(tmp_path))
+    assert isinstance(found, pd.DataFrame) and len(list(sections(found))) >= 3
+
+
+def test_the_headline_says_under_which_condition_it_was_measured(tmp_path):
+    table = metrics(tmp_path)
+    assert headline_condition(table, "r2") == {"dose_e": "1000", "kind": "plain"}
+    # Zeros err equally at both doses: which of them is the headline nobody can tell from this metric.
+    assert headline_condition(table, "error", "mean") == {"kind": "plain"}

@@ -1,0 +1,80 @@
+"""A sixth method, made from the text of its tutorial alone, in a project where everything else stays as it is."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.workflow import tutorials
+from tests.workflow.running import ENVIRONMENT, copy_project, planned
+from workflow_scripts.study.tables import read_metrics
+from workflow_scripts.workflow import rulegraph
+from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.files import sha256
+from workflow_scripts.workflow.reference import documents
+
+
+def contents(folder):
+    """SHA-256 of every file of a project by its path, without what runs leave."""
+    left = {"results", ".snakemake", ".checkpoints", "__pycache__", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+    files = (path for path in folder.rglob("*") if path.is_file() and not left & set(path.parts))
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the project after sixth-method.md, and what its files were before."""
+    folder = copy_project(tmp_path_factory.mktemp("sixth"))
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / name, folder / name)
+    before = contents(folder)
+    tutorials.follow("sixth-method", folder)
+    return folder, before
+
+
+def test_a_sixth_method_touches_its_folder_its_rule_file_and_its_sections_alone(extended):
+    folder, before = extended
+    after = contents(folder)
+    assert before.keys() <= after.keys()
+    changed = {name for name in after if before.get(name) != after[name]}
+    by_hand = changed - {*documents(), rulegraph.FILE}
+    inside = {name for name in by_hand if name.startswith("workflow_scripts/denoising/")}
+    assert len(inside) > 10
+    assert by_hand - inside == {"config.yaml", "rules/denoising.smk", "scales/smoke.yaml"}
+    for name in ("config.yaml", "scales/smoke.yaml"):
+        was = (ROOT / name).read_text(encoding="utf-8")
+        now, _, section = (folder / name).read_text(encoding="utf-8").partition("\ndenoising:\n")
+        assert now.replace(", denoising]", "]") == was
+        assert section and all(line.startswith("  ") for line in section.splitlines())
+
+
+def test_a_sixth_method_is_like_the_others(extended):
+    folder, _ = extended
+    metrics = read_metrics(folder / "results/smoke/denoising/evaluate/metrics.csv")
+    assert set(metrics["estimator"]) == {"corrected", "smoothed", "zeros"}
+    words = ("--config", "scale=smoke", "--")
+    assert planned(folder, *words, "denoising") == {}
+    jobs = planned(folder, *words, "all")
+    assert {"ledger", "matching_pretrain"} <= jobs.keys() and not any(rule.startswith("denoising") for rule in jobs)
+    path = folder / "workflow_scripts/denoising/variants.py"
+    before = path.read_bytes()
+    path.write_bytes(before + b"# a change\n")
+    jobs = planned(folder, *words, "denoising")
+    path.write_bytes(before)
+    stages = ("pretrain", "finetune", "predict", "predict_baseline", "evaluate", "plot")
+    assert jobs == {"denoising": 1} | {f"denoising_{stage}": 1 for stage in stages}
+
+
+def test_a_sixth_method_keeps_the_rules_of_the_house(extended):
+    folder, _ = extended
+    for words in (
+        ("ruff", "check", "workflow_scripts/denoising"),
+        ("ruff", "format", "--check", "workflow_scripts/denoising"),
+        ("snakefmt", "--check", "rules/denoising.smk"),
+        ("pytest", "tests/workflow/test_walls.py", "-k", "denoising or gather or heavy or whom or big or screen"),
+        ("pytest", "tests/workflow/test_documentation.py", "-k", "generated or valid or key"),
+        ("python", "-m", "workflow_scripts.workflow.verify", "results/smoke"),
+    ):
+        done = subprocess.run(words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"

@@ -1,0 +1,74 @@
+"""docs/claims.md: the ledger as a document, from claims.yaml of every method and the reference runs that git keeps.
+
+``python -m workflow_scripts.study.claims_page`` writes it; a test finds where it has drifted.
+"""
+
+from pathlib import Path
+
+from workflow_scripts.study.documents import Section, markdown
+from workflow_scripts.study.ledger import Claim, judged, read_claims
+from workflow_scripts.study.tables import number, read_metrics
+from workflow_scripts.workflow.closure import ROOT
+
+PAGE = "docs/claims.md"
+REFERENCE = "results/reference"
+SCALES = ("laptop", "gpu", "paper")
+
+
+def claims_page(root: Path = ROOT) -> str:
+    """The page as Markdown: every claim with how it is computed and its verdict by the reference run of its scale."""
+    metrics = {
+        (path.parents[2].name, path.parents[1].name): read_metrics(path)
+        for path in sorted((root / REFERENCE).glob("*/*/evaluate/metrics.csv"))
+    }
+    sections, verdicts = [], []
+    for path in sorted((root / "workflow_scripts").glob("*/claims.yaml")):
+        method, rows = path.parent.name, []
+        for claim in read_claims(path, method):
+            holds, verdict = _verdict(claim, metrics)
+            verdicts.append(holds)
+            rows.append(
+                [
+                    claim.claim,
+                    "" if claim.stated is None else f"{number(claim.stated)} {_unit(claim)}".rstrip(),
+                    f"{claim.target}, {claim.scale}",
+                    f"**{verdict}**" if holds != "not measured" else verdict,
+                    f"`{claim.metric}`{'' if claim.statistic == 'value' else f', {claim.statistic}'}; {claim.computed}",
+                    claim.source,
+                ]
+            )
+        heads = ["claim", "stated", "target, scale", "verdict", "how it is computed", "who says so"]
+        sections.append(Section(method, heads, rows, texts=len(heads)))
+    present = [scale for scale in SCALES if any(key[0] == scale for key in metrics)]
+    counts = [verdicts.count(kind) for kind in ("yes", "no", "not measured")]
+    introduction = (
+        "Every number that a source of the five studies stated, every expectation of ours about their recipes, and "
+        "every target that we set, with how it is computed and what the reference runs measured. A claim is judged at "
+        'its own scale and under its own condition alone; everything else reads "not measured". A ratio to *published* '
+        "counts only where *published* beats zeros.\n\n"
+        f"Reference runs in `{REFERENCE}`: {', '.join(present) or 'none is kept yet, so nothing is judged here'}. "
+        f"Of {len(verdicts)} claims {counts[0]} hold, {counts[1]} fail, {counts[2]} are not measured.\n\n"
+        "This page is generated from `claims.yaml` of every method: `python -m workflow_scripts.study.claims_page`. "
+        "A run of your own writes its ledger to `results/<scale>/claims.csv` and into the report."
+    )
+    return markdown("Claims", introduction, sections)
+
+
+def _unit(claim: Claim) -> str:
+    return "" if claim.unit == "1" else claim.unit
+
+
+def _verdict(claim: Claim, metrics: dict) -> tuple[str, str]:
+    if (claim.scale, claim.method) not in metrics and not claim.outside:
+        return "not measured", f"not measured: no reference run of {claim.scale}"
+    return judged(claim, metrics.get((claim.scale, claim.method)), claim.scale)
+
+
+def main() -> None:
+    """Write the page."""
+    (ROOT / PAGE).write_text(claims_page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

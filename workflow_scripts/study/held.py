@@ -1,0 +1,64 @@
+"""Say which claims held in the reference run of this scale and hold no more: the last line of `make study`."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from workflow_scripts.workflow.errors import InputError
+
+_KEYS = ["method", "claim"]
+
+
+def stopped_holding(ledger: pd.DataFrame, reference: pd.DataFrame) -> Iterator[str]:
+    """A line for every claim that held in the reference and does not in this ledger; or one that says all hold."""
+    held = reference[reference["holds"] == "yes"]
+    now = {tuple(row[key] for key in _KEYS): row for row in ledger.to_dict("records")}
+    lost = 0
+    for row in held.to_dict("records"):
+        found = now.get(tuple(row[key] for key in _KEYS))
+        if found is None or found["holds"] != "yes":
+            lost += 1
+            verdict = "is no claim of this run" if found is None else found["verdict"]
+            yield f"{row['method']}: {row['claim']}: held in the reference ({row['verdict']}), now {verdict}"
+    if len(held) and not lost:
+        yield f"every claim that held in the reference holds: {len(held)} of {len(held)}"
+    elif not len(held):
+        yield "no claim held in the reference"
+
+
+def read_ledger(path: Path) -> pd.DataFrame:
+    """claims.csv as text; raises InputError where it is no ledger."""
+    try:
+        ledger = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a ledger of claims: {error}") from error
+    missing = {*_KEYS, "holds", "verdict"} - set(ledger.columns)
+    if missing:
+        raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; make it again: snakemake claims")
+    return ledger
+
+
+def main() -> None:
+    """Print the lines; a claim that stopped holding is no failure of the run."""
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.study.held", description=__doc__)
+    parser.add_argument("folder", type=Path, help="results/<scale>")
+    folder = parser.parse_args().folder
+    reference = folder.parent / "reference" / folder.name / "claims.csv"
+    if not reference.is_file():
+        print(
+            f"claims: there is no reference run of this scale in {reference.parent}, so none can have stopped holding"
+        )
+        return
+    try:
+        lines = list(stopped_holding(read_ledger(folder / "claims.csv"), read_ledger(reference)))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    for line in lines:
+        print(f"claims: {line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Write what the study cost: jobs, time, memory, GPU-hours and an estimate of the energy, per method and stage."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from workflow_scripts.study.cost import ASSUMPTION, cost_sections, read_cost
+from workflow_scripts.study.documents import latex, markdown, page
+from workflow_scripts.study.tables import number
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.settings import Settings
+
+
+class Arguments(Settings):
+    """Which study this is."""
+
+    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the study.")
+    folder: str = Field(min_length=1, description="results/<scale>, whose benchmarks and provenance are read.")
+
+
+def publish(job: Job[Arguments]) -> None:
+    """Write the table as CSV, Markdown, LaTeX and a page."""
+    # results/<scale>/<method>/evaluate/metrics.csv
+    table = read_cost(Path(job.arguments.folder), [path.parent.parent.name for path in job.inputs["metrics"]])
+    table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
+    introduction = (
+        f"Scale {job.arguments.scale}. Wall time and CPU time are sums over jobs, which run side by side where there "
+        f"are cores; a job that was repeated counts once. Snakemake samples CPU time and memory, so jobs of a few "
+        f"seconds read low. {ASSUMPTION}"
+    )
+    parts = list(cost_sections(table))
+    for name, write in (("md", markdown), ("tex", latex), ("html", page)):
+        job.outputs[name].write_text(write("What the study cost", introduction, parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    Command(
+        publish,
+        Arguments,
+        inputs={
+            "metrics": "Metrics of every method: their jobs are done.",
+            "figures": "A figure of every method: their jobs are done.",
+        },
+        outputs={
+            "csv": "One row for every method and stage, in seconds, MB, hours and Wh (.csv).",
+            "md": "The table as Markdown.",
+            "tex": "The table as LaTeX, for booktabs and longtable.",
+            "html": "The table as a page.",
+        },
+    ).main()

@@ -1,0 +1,75 @@
+"""Draw the overview of the study: for every method what goes in, what comes out, who wins, and what it costs."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from workflow_scripts.study import drawing_overview
+from workflow_scripts.study.drawing_overview import Shown
+from workflow_scripts.study.figures import save_figure, style
+from workflow_scripts.study.result_table import headline_condition
+from workflow_scripts.study.summaries import pick, read_summary
+from workflow_scripts.study.tables import read_metrics
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_all_arrays
+from workflow_scripts.workflow.settings import Settings
+
+
+class Arguments(Settings):
+    """Which study this is."""
+
+    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the study.")
+
+
+def publish(job: Job[Arguments]) -> None:
+    """Write the figure in three formats and the table of its points."""
+    # results/<scale>/<method>/evaluate/…, and <method>/overview.yaml
+    metrics = {path.parent.parent.name: path for path in job.inputs["metrics"]}
+    examples = {path.parent.parent.name: path for path in job.inputs["examples"]}
+    tables = {path.parent.name: read_metrics(metrics[path.parent.name]) for path in job.inputs["overviews"]}
+    shown = {
+        path.parent.name: _shown(path, examples[path.parent.name], tables[path.parent.name])
+        for path in job.inputs["overviews"]
+    }
+    table = drawing_overview.source_table(shown, tables, pd.read_csv(job.input("cost")))
+    with style():
+        # The four files of a figure share their stem.
+        save_figure(drawing_overview.draw(table, shown), table, job.outputs["svg"].with_suffix(""))
+
+
+def _shown(overview: Path, examples: Path, metrics: pd.DataFrame) -> Shown:
+    summary, arrays = read_summary(overview), read_all_arrays(examples)
+    images = {name: pick(arrays, getattr(summary, name), examples) for name in ("goes_in", "comes_out", "truth")}
+    answered = images["comes_out"][1]
+    sides = {
+        name: float(pick(arrays, getattr(summary, name), examples)[0]) if getattr(summary, name) else None
+        for name in ("pixel", "input_pixel")
+    }
+    return Shown(
+        summary,
+        **{name: image for name, (image, _) in images.items()},
+        answered_by="".join(answered[:1]),
+        at=summary.score.said(headline_condition(metrics, summary.score.metric, summary.score.statistic)),
+        **sides,
+    )
+
+
+if __name__ == "__main__":
+    Command(
+        publish,
+        Arguments,
+        inputs={
+            "overviews": "overview.yaml of every method that the figure shows, in its order.",
+            "metrics": "Metrics of these methods (.csv).",
+            "examples": "Arrays of these methods, of the stage evaluate (.npz).",
+            "cost": "What the study cost (.csv).",
+        },
+        outputs={
+            "svg": "The figure.",
+            "pdf": "The figure, with its fonts.",
+            "png": "The figure, 300 dpi.",
+            "csv": "The table behind it.",
+        },
+    ).main()

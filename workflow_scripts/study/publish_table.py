@@ -1,0 +1,63 @@
+"""Write the table of a method's results: all estimators under all conditions, with intervals, headline first."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workflow_scripts.study.documents import latex, markdown, page
+from workflow_scripts.study.result_table import headline_condition, sections, tidy
+from workflow_scripts.study.summaries import read_summary
+from workflow_scripts.study.tables import number, read_metrics
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.settings import Settings
+
+
+class Arguments(Settings):
+    """Of which method and study."""
+
+    method: str = Field(min_length=1, description="Method the metrics are of.")
+    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the metrics.")
+
+
+def publish(job: Job[Arguments]) -> None:
+    """Write the table as CSV, Markdown, LaTeX and a page."""
+    metrics = read_metrics(job.input("metrics"))
+    method, summary = job.arguments.method, None
+    if "overview" in job.inputs:
+        summary = read_summary(job.input("overview"))
+        table = tidy(metrics, summary.order, summary.score.metric)
+    else:
+        table = tidy(metrics)
+    table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
+    title = method if summary is None else f"{method}: {summary.title}"
+    seeds, score = metrics["seed"].nunique(), summary and summary.score
+    introduction = (
+        f"Scale {job.arguments.scale}, {seeds} training seed{'' if seeds == 1 else 's'}. Values with their 95 % "
+        "bootstrap interval over sources, of which there are n; seeds are averaged, value and bounds alike. Units "
+        "stand in brackets, (1) for none; – was not measured."
+        + (
+            f" The headline: {score.said(headline_condition(metrics, score.metric, score.statistic))}."
+            if summary
+            else ""
+        )
+    )
+    parts = list(sections(table))
+    for name, write in (("md", markdown), ("tex", latex), ("html", page)):
+        job.outputs[name].write_text(write(title, introduction, parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    Command(
+        publish,
+        Arguments,
+        inputs={"metrics": "Metrics of the stage evaluate (.csv)."},
+        optional_inputs={
+            "overview": "overview.yaml of the method: the order of estimators, the metric that comes first."
+        },
+        outputs={
+            "csv": "One row for every number (.csv).",
+            "md": "The table as Markdown.",
+            "tex": "The table as LaTeX, for booktabs and longtable.",
+            "html": "The table as a page.",
+        },
+    ).main()

@@ -1,0 +1,148 @@
+"""All estimators under all conditions, with intervals: the table of a method, its headline first."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.study.documents import Section
+from workflow_scripts.study.rounding import shown
+from workflow_scripts.study.tables import HEADLINE
+
+# A page holds so many numbers with their intervals side by side
+METRICS_ABREAST = 4
+KEYS = ["condition", "estimator", "metric", "statistic"]
+COLUMNS = [*KEYS, "unit", "value", "low", "high", "n", "seeds", "shown"]
+
+
+def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> pd.DataFrame:
+    """One row for every estimator, condition, metric and statistic: the headline first, then the rest in order.
+
+    Over the seeds value and bounds are averaged, as in the headline: an interval over sources does not shrink with
+    seeds.
+
+    Args:
+        metrics: as `read_metrics` gives it.
+        order: estimators as they shall stand; others follow.
+        first: the metric that comes first; others follow as they come.
+    """
+    groups = metrics.groupby(KEYS, sort=False)
+    table = groups[["value", "low", "high"]].mean()
+    table["unit"], table["n"] = groups["unit"].first(), groups["n"].min()
+    table["seeds"] = groups["seed"].nunique()
+    table = table.reset_index()
+    table["shown"] = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
+    keys = {
+        "estimator": _places([*order, *sorted(set(table["estimator"]) - set(order))]),
+        "condition": _places(sorted(set(table["condition"]), key=_natural)),
+        "metric": _places([first, *sorted(set(table["metric"]) - {first}, key=lambda name: _rank(name, first))]),
+    }
+    place = pd.DataFrame({name: table[name].map(places) for name, places in keys.items()})
+    place["statistic"] = table["statistic"]
+    return table.loc[place.sort_values(["condition", "metric", "statistic", "estimator"]).index, COLUMNS]
+
+
+def headline_condition(metrics: pd.DataFrame, metric: str, statistic: str = "value") -> dict[str, str]:
+    """What the estimators' headline answers have in common: keys and values of the conditions they were measured under.
+
+    An answer's condition is found by its numbers, which stand in the table twice; keys on which estimators differ, or
+    that are not certain, are left out.
+    """
+    table = tidy(metrics[(metrics["metric"] == metric) & (metrics["statistic"] == statistic)])
+    shared: set[str] | None = None
+    for _, part in table.groupby("estimator"):
+        headline, rest = part[part["condition"] == HEADLINE], part[part["condition"] != HEADLINE]
+        numbers = ["value", "low", "high"]
+        same = np.isclose(rest[numbers], headline[numbers].iloc[0], rtol=1e-5, atol=0, equal_nan=True).all(axis=1)
+        found = {pair for condition in rest["condition"][same] for pair in condition.split(";") if pair}
+        shared = found if shared is None else shared & found
+    keys = [pair.split("=")[0] for pair in shared or ()]
+    return dict(pair.split("=") for pair in shared or () if keys.count(pair.split("=")[0]) == 1)
+
+
+def sections(table: pd.DataFrame) -> Iterator[Section]:
+    """A tidy table as sections: the headline, then metrics that were measured under the same conditions abreast."""
+    of_headline = table[table["condition"] == HEADLINE]
+    if len(of_headline):
+        yield from _by_estimator(of_headline)
+    rest = table[table["condition"] != HEADLINE]
+    for names in _abreast(rest, ["condition"]):
+        yield _section(_titled("All conditions", names), rest, names, ["condition", "estimator"])
+
+
+def _by_estimator(table: pd.DataFrame) -> Iterator[Section]:
+    """The headline: metrics that several estimators have abreast, those of one estimator alone below each other."""
+    answering = table.groupby(["metric", "statistic"])["estimator"].transform("nunique")
+    shared, alone = table[answering > 1], table[answering == 1]
+    if len(shared):
+        for names in _abreast(shared, []):
+            yield _section(_titled("Headline", names), shared, names, ["estimator"])
+    if len(alone):
+        yield Section(
+            "Headline: what one estimator alone has",
+            ["metric", "estimator", "value [95 % interval]", "n"],
+            [[_head(row), row.estimator, row.shown, str(row.n)] for row in alone.itertuples()],
+            texts=2,
+        )
+
+
+def _abreast(table: pd.DataFrame, by: list[str]) -> Iterator[list[tuple[str, str]]]:
+    """Metrics in groups of a page's width; those of a group have the same values of `by`."""
+    found: dict[frozenset, list[tuple[str, str]]] = {}
+    for name, part in table.groupby(["metric", "statistic"], sort=False):
+        found.setdefault(frozenset(part[by].itertuples(index=False, name=None)), []).append(name)
+    for names in found.values():
+        for start in range(0, len(names), METRICS_ABREAST):
+            yield names[start : start + METRICS_ABREAST]
+
+
+def _section(title: str, table: pd.DataFrame, names: list[tuple[str, str]], by: list[str]) -> Section:
+    chosen = table[pd.MultiIndex.from_frame(table[["metric", "statistic"]]).isin(names)]
+    heads = {
+        (row.metric, row.statistic): _head(row) for row in chosen.drop_duplicates(["metric", "statistic"]).itertuples()
+    }
+    rows: dict[tuple, dict] = {}
+    for row in chosen.itertuples():
+        line = rows.setdefault(tuple(getattr(row, key) for key in by), {"n": set()})
+        line[row.metric, row.statistic] = row.shown
+        line["n"].add(int(row.n))
+    cells = [
+        [
+            *(text.replace(";", "; ") or "any" for text in key),
+            *(line.get(name, "–") for name in heads),
+            " to ".join(map(str, sorted({min(line["n"]), max(line["n"])}))),
+        ]
+        for key, line in rows.items()
+    ]
+    return Section(title, [*by, *heads.values(), "n"], cells, texts=len(by))
+
+
+def _titled(start: str, names: list[tuple[str, str]]) -> str:
+    return f"{start}: {', '.join(dict.fromkeys(metric for metric, _ in names))}"
+
+
+def _head(row) -> str:
+    """A metric with its statistic and unit."""
+    return f"{row.metric}{'' if row.statistic == 'value' else f', {row.statistic}'} ({row.unit})"
+
+
+def _places(names: Sequence[str]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(names)}
+
+
+def _rank(name: str, first: str) -> tuple:
+    """Metrics that the first one begins like stand behind it; differences and ratios of them behind all others."""
+    return ("_gain_" in name or "_over_" in name, not (first and name.startswith(first.split("_")[0])), name)
+
+
+def _natural(condition: str) -> tuple:
+    """The headline, then conditions of the same keys together, numbers as numbers, largest first."""
+    pairs = [] if condition in ("", HEADLINE) else [pair.split("=") for pair in condition.split(";")]
+    return (condition != HEADLINE, tuple(key for key, _ in pairs), tuple(_value(value) for _, value in pairs))
+
+
+def _value(text: str) -> tuple:
+    try:
+        return (0, -float(text), "")
+    except ValueError:
+        return (1, 0.0, text)

@@ -1,0 +1,109 @@
+"""What a method is, in words and pictures: overview.yaml beside it, behind the overview and the tables' order."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+
+from workflow_scripts.study.tables import check_condition
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import Settings
+
+Place = int | tuple[str, str]
+
+
+def _canonical(text: str) -> str:
+    try:
+        return check_condition(text)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+class Picture(Settings):
+    """An image among the arrays that `evaluate` leaves for the figures."""
+
+    array: str = Field(description="name of the array; {name} stands for the first entry of another array")
+    at: tuple[Place, ...] = Field(
+        default=(), description="leading indices: a number, or [names, name] for the place of a name in an array"
+    )
+    root: bool = Field(default=False, description="show square roots, as of counts")
+    colours: Literal["gray", "magma", "viridis", "RdBu_r"] = Field(default="gray", description="colour map")
+    low: float | None = Field(default=None, description="value of the darkest colour; None takes the image's")
+    high: float | None = Field(default=None, description="value of the brightest colour; None takes the image's")
+    label: str = Field(description="what the image shows, and its unit")
+
+
+class Score(Settings):
+    """The number that says who wins."""
+
+    metric: str = Field(description="metric of the method's page")
+    statistic: str = Field(default="value", description="statistic in metrics.csv")
+    condition: Annotated[str, AfterValidator(_canonical)] = Field(
+        default="headline", description="condition in metrics.csv"
+    )
+    label: str = Field(description="the metric in words, with its unit")
+    better: Literal["higher", "lower"] = Field(description="which values are better")
+    sources: str = Field(description="what n counts")
+    at: str = Field(description="the condition in words; {key} stands for its value in the headline's condition")
+
+    def said(self, condition: Mapping[str, str]) -> str:
+        """The condition in words, with the values of this run; … where they are not certain."""
+        return self.at.format_map(defaultdict(lambda: "…", condition))
+
+
+class Summary(Settings):
+    """One method for somebody who never heard of it."""
+
+    title: str = Field(description="from what to what, in a few words")
+    question: str = Field(description="what is asked")
+    data: str = Field(description="where training and test data come from, and how they are split")
+    published: str = Field(description="the recipe, and what is wrong with it")
+    corrected: str = Field(description="what was changed")
+    baselines: str = Field(description="what else answers")
+    order: list[str] = Field(description="estimators from what looks at nothing to what is ours")
+    score: Score = Field(description="the number that says who wins")
+    examples: str = Field(description="file of arrays beside metrics.csv")
+    goes_in: Picture = Field(description="what the method is given")
+    comes_out: Picture = Field(description="what the corrected arm answers")
+    truth: Picture = Field(description="the right answer")
+    pixel: Picture | None = Field(default=None, description="side of a pixel of the answer; its label is the unit")
+    input_pixel: Picture | None = Field(default=None, description="side of a pixel of what goes in")
+
+
+def read_summary(path: Path) -> Summary:
+    """The overview.yaml of one method; raises InputError naming the key that is wrong."""
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    try:
+        return Summary.model_validate(entries)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise InputError(f"{path}: {key}: {first['msg']}, found {first['input']!r}.") from error
+
+
+def pick(arrays: dict[str, np.ndarray], picture: Picture, path: Path) -> tuple[np.ndarray, list[str]]:
+    """The image, and the names that were found: where one is missing the published arm, or else the last there is.
+
+    Raises:
+        InputError: an array is missing or has too few dimensions.
+    """
+    try:
+        firsts = {name: np.ravel(array)[0] for name, array in arrays.items() if array.dtype.kind == "U" and array.size}
+        image, names = arrays[picture.array.format(**firsts)], []
+        for place in picture.at:
+            if not isinstance(place, int):
+                present = arrays[place[0]].tolist()
+                names.append(next((name for name in (place[1], "published") if name in present), present[-1]))
+                place = present.index(names[-1])
+            image = image[place]
+    except (KeyError, IndexError) as error:
+        raise InputError(f"{path} holds no {picture.array} at {list(picture.at)}: {error}") from error
+    image = np.asarray(image, float)
+    return (np.sqrt(np.maximum(image, 0)) if picture.root else image), names

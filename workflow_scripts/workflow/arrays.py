@@ -1,0 +1,125 @@
+"""Arrays in .npy and .npz files: never unpickled, and never larger than what a file of its size can hold.
+
+A header may announce any number of values, and memory for them would be asked for before the first is read.
+"""
+
+import math
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+# Deflate ends at 1032 times the bytes that it read; what is smaller than the slack does no harm.
+_LARGEST_EXPANSION = 2000
+_SLACK_BYTES = 2**20
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_LONGEST_REASON = 160
+
+
+class ArrayError(ValueError):
+    """Why a file cannot be read, as part of a sentence."""
+
+
+class Archive:
+    """An open .npz.
+
+    Attributes:
+        names: of the arrays in it.
+    """
+
+    def __init__(self, file: zipfile.ZipFile) -> None:
+        self._file = file
+        self.names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
+
+    def read(self, name: str) -> np.ndarray:
+        """An array.
+
+        Raises:
+            ArrayError: it is damaged, absent, holds objects, or is announced as larger than it is.
+        """
+        try:
+            return self._read(name)
+        except ArrayError:
+            raise
+        except Exception as error:  # a damaged archive fails in many ways
+            raise ArrayError(f"{name[:80]}: {reason(error)}") from None
+
+    def _read(self, name: str) -> np.ndarray:
+        member = self._file.getinfo(f"{name}.npy")
+        check_size(member.file_size, member.compress_size)
+        with self._file.open(member) as stream:
+            header_bytes, array_bytes = _announced(stream)
+        if header_bytes + array_bytes != member.file_size:
+            raise ArrayError(
+                f"{name[:80]}: announces {array_bytes} bytes, but has {max(0, member.file_size - header_bytes)}"
+            )
+        with self._file.open(member) as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+            stream.read()  # to the end, where the checksum is compared
+        return array
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Archive]:
+    """An .npz whose arrays are read when they are asked for.
+
+    Raises:
+        ArrayError: it is no whole archive, or cannot be read.
+    """
+    try:
+        file = zipfile.ZipFile(path)
+    except Exception as error:  # a damaged archive fails in many ways
+        raise ArrayError(reason(error)) from None
+    with file:
+        yield Archive(file)
+
+
+def open_npy(path: Path) -> np.ndarray:
+    """A .npy, mapped into memory: values are read when they are asked for.
+
+    Raises:
+        ArrayError: it is no whole .npy, is an archive of arrays, holds objects, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                raise ArrayError("an archive of arrays, expected one array")
+            file.seek(0)
+            header_bytes, array_bytes = _announced(file)
+        if header_bytes + array_bytes > path.stat().st_size:
+            raise ArrayError(f"announces {array_bytes} bytes, but has {path.stat().st_size - header_bytes}")
+        return np.load(path, mmap_mode="r" if array_bytes else None, allow_pickle=False)
+    except ArrayError:
+        raise
+    except Exception as error:  # the parser of the header raises whatever it likes
+        raise ArrayError(reason(error)) from None
+
+
+def check_size(announced_bytes: int, stored_bytes: int) -> None:
+    """Raise ArrayError where so many bytes of values cannot come from the bytes that a file has for them."""
+    if announced_bytes > _LARGEST_EXPANSION * stored_bytes + _SLACK_BYTES:
+        raise ArrayError(f"announces {announced_bytes} bytes of values, which its {stored_bytes} bytes cannot hold")
+
+
+def reason(error: Exception) -> str:
+    """What a library says of an error, in one line that is not long."""
+    words = " ".join(str(error).split()) if not isinstance(error, MemoryError) else "larger than the memory"
+    words = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>", "…", words) or type(error).__name__
+    return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]}…"
+
+
+def _announced(file: BinaryIO) -> tuple[int, int]:
+    """Bytes of the header, and of the values that it announces."""
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ArrayError(f"of version {version[0]}.{version[1]} of the format, expected 1.0 or 2.0")
+    shape, _, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise ArrayError("holds Python objects, which are never read")
+    if min(shape, default=0) < 0:
+        raise ArrayError(f"announces the shape {shape}")
+    return file.tell(), math.prod(shape) * dtype.itemsize

@@ -1,0 +1,3 @@
+"""The stages of every method, in the order in which they run."""
+
+STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
