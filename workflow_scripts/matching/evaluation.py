@@ -307,4 +307,3 @@ def _chance_rows(queries: Queries, settings: Evaluate) -> list[dict]:
         value = pairs * metrics.chance_percent(_NEAR_DEG, times * operations) / 100
         rows.append(metric_row(CHANCE, NEIGHBOURS, "1", value, condition=text))
     return rows
-# a change
