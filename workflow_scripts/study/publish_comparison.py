@@ -36,13 +36,12 @@ def publish(job: Job[Arguments]) -> None:
     if reference:
         changed = changed_settings(Path(job.arguments.folder), Path(folder))
     else:
-        changed, sentences = (
-            [],
-            [
-                f"There is no reference run of the scale {scale} in {folder}, so there is nothing to compare with; "
-                f"`make reference SCALE={scale}` keeps this run as one."
-            ],
-        )
+        changed = []
+        sentences = [
+            f"There is no reference run of the scale {scale} in {folder}, so there is nothing to compare with."
+        ]
+        if scale != "smoke":
+            sentences.append(f"`make reference SCALE={scale}` keeps this run as one.")
     lines = [*sentences, *(["Settings that differ:", *changed] if changed else [])]
     parts = [table] if len(found) else []
     text = markdown(f"Against the reference, scale {scale}", "\n\n".join(lines), parts)

@@ -68,7 +68,7 @@ def _cells(row: dict[str, str]) -> list[str]:
     unit = "" if row["unit"] == "1" else f" in {row['unit']}"
     texts = {name: html.escape(row[name].replace(";", "; ")) for name in HEADS}
     texts["claim"] += f"<br><small>{html.escape(row['metric'])}{html.escape(unit)}</small>"
-    kinds = {"verdict": kind} | dict.fromkeys(("stated", "published", "corrected", "baseline"), "number")
+    kinds = {"verdict": kind} | dict.fromkeys(("stated", "published", "corrected"), "number")
     return [
         f'<td class="{kinds[name]}">{text}</td>' if name in kinds else f"<td>{text}</td>"
         for name, text in texts.items()
