@@ -15,6 +15,7 @@ CONTENTS = {
     "Begin": ["own-data"],
     "Tutorials": ["tutorials/particles", "tutorials/scan", "tutorials/mosaic", "tutorials/sixth-method"],
     "Methods": ["diffractive_imaging", "potential", "alignment", "background", "matching"],
+    "Results": ["claims", "performance", "reliability"],
     "Reference": ["configuration", "scales", "architecture", "clusters"],
 }
 
