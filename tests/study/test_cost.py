@@ -7,26 +7,26 @@ import pytest
 from workflow_scripts.study.cost import ASSUMPTION, WATTS_PER_CORE, WATTS_PER_GPU, cost_sections, read_cost, totals
 from workflow_scripts.workflow.errors import InputError
 
-HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
-
 
 @pytest.fixture
 def folder(tmp_path):
-    benchmarks = tmp_path / "benchmarks" / "matching"
-    benchmarks.mkdir(parents=True)
-    for name, seconds, memory, cpu in (
-        ("synthesize_train_0", 60, 300, 50),
-        ("pretrain_corrected_seed0", 3600, 900, 1800),
-        ("pretrain_published_seed0", 1800, 1200, 1800),
-        ("apply_mine_prepare", 9999, 9999, 9999),
-        ("plot", 2, "-", "NA"),
+    for name, stage, seconds, cost, gpus in (
+        ("matching/synthesize/train/shard0", "synthesize", 60, (50, 300), 0),
+        ("matching/pretrain/corrected/seed0/", "pretrain", 3600, (1800, 900), 2),
+        ("matching/pretrain/published/seed0/", "pretrain", 1800, (1800, 1200), 0),
+        ("matching/apply/mine/", "predict", 9999, (9999, 9999), 1),
+        ("matching/apply/mine/prepare/", "prepare", 9999, (9999, 9999), 0),
+        ("figures/matching", "plot", 2, (), 0),
     ):
-        (benchmarks / f"{name}.tsv").write_text(f"{HEAD}{seconds}\t0:00:01\t{memory}\t1\t1\t1\t0\t0\t50\t{cpu}\n")
-    for name, gpus in (("pretrain/corrected/seed0", 2), ("apply/mine", 1)):
-        path = tmp_path / "matching" / name / "provenance.json"
-        path.parent.mkdir(parents=True)
-        record = {"module": "workflow_scripts.matching.pretrain", "device": "cuda:0", "wall_time_s": 3600.0}
-        path.write_text(json.dumps(record | {"settings": {"gpus": gpus}}))
+        path = tmp_path / f"{name}{'' if name.endswith('/') else '.'}provenance.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = {
+            "module": f"workflow_scripts.matching.{stage}",
+            "device": "cuda:0" if gpus else "cpu",
+            "wall_time_s": float(seconds),
+            "settings": {"gpus": gpus},
+        }
+        path.write_text(json.dumps(record | dict(zip(("cpu_time_s", "peak_memory_mb"), cost, strict=False))))
     return tmp_path
 
 
@@ -57,9 +57,6 @@ def test_what_was_not_recorded_is_said(folder):
     assert first.rows[-1][0] == "all methods"
 
 
-def test_a_folder_without_benchmarks_and_a_broken_one_are_sentences(folder):
-    with pytest.raises(InputError, match="holds no benchmark"):
+def test_a_folder_without_provenance_is_a_sentence(folder):
+    with pytest.raises(InputError, match="holds no provenance of a job"):
         read_cost(folder, ["alignment"])
-    (folder / "benchmarks/matching/plot.tsv").write_text("nonsense\n")
-    with pytest.raises(InputError, match=r"plot\.tsv is no benchmark"):
-        read_cost(folder, ["matching"])

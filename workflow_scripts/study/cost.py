@@ -1,4 +1,4 @@
-"""What a study cost: time and memory from Snakemake's benchmarks, devices from provenance, energy by assumption."""
+"""What a study cost: time, memory and devices as every job told its provenance, energy by assumption."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,44 +23,57 @@ HEADS = [
     *("GPU time (h)", "energy, estimated (Wh)"),
 ]
 ALL = "all stages"
+_SUMMED = ("wall_s", "cpu_s", "gpu_h")
 
 
 def read_cost(folder: Path, methods: Sequence[str]) -> pd.DataFrame:
     """The cost of every stage of every method in results/<scale>, without the user's own data.
 
-    wall_s and cpu_s are sums over the jobs, peak_memory_mb the largest resident memory of one of them. A job on a GPU
+    wall_s and cpu_s are sums over the jobs, peak_memory_mb the largest memory that one of them held. A job on a GPU
     counts its wall time for each GPU it held. A number that was not recorded is missing (NaN).
 
     Raises:
-        InputError: a benchmark is no table as Snakemake writes it, or no job of a method has one.
+        InputError: no job of a method has a provenance.
     """
     rows = []
     for method in methods:
-        gpu_s = _gpu_seconds(folder / method)
-        found: dict[str, list[pd.Series]] = {}
-        for path in sorted((folder / "benchmarks" / method).glob("*.tsv")):
-            stage = path.stem.split("_")[0]
-            # The user's own data are no part of the study.
-            if stage in STAGES:
-                found.setdefault(stage, []).append(_benchmark(path))
-        if not found:
-            raise InputError(f"{folder / 'benchmarks' / method} holds no benchmark of a job; run the study first")
-        for stage in (name for name in STAGES if name in found):
-            jobs = pd.DataFrame(found[stage])
+        jobs = pd.DataFrame(_jobs(folder, method), columns=["stage", *_SUMMED, "peak_memory_mb"])
+        if jobs.empty:
+            raise InputError(f"{folder / method} holds no provenance of a job; run the study first")
+        for stage, group in jobs.groupby(pd.Categorical(jobs["stage"], STAGES), observed=True):
+            sums = group[list(_SUMMED)].sum(min_count=1)
             rows.append(
                 {
                     "method": method,
                     "stage": stage,
-                    "jobs": len(jobs),
-                    "wall_s": jobs["s"].sum(min_count=1),
-                    "cpu_s": jobs["cpu_time"].sum(min_count=1),
-                    "peak_memory_mb": jobs["max_rss"].max(),
-                    "gpu_h": gpu_s.get(stage, 0.0) / 3600,
+                    "jobs": len(group),
+                    **sums,
+                    "peak_memory_mb": group["peak_memory_mb"].max(),
                 }
             )
     table = pd.DataFrame(rows)
     table["energy_wh"] = table["cpu_s"] / 3600 * WATTS_PER_CORE + table["gpu_h"] * WATTS_PER_GPU
     return table[COLUMNS]
+
+
+def _jobs(folder: Path, method: str) -> Iterator[dict[str, str | float | None]]:
+    """What every job of a method told its provenance."""
+    paths = [*(folder / method).rglob("*provenance.json"), *(folder / "figures").glob(f"{method}.provenance.json")]
+    for path in sorted(paths):
+        record = read_json(path)
+        stage = record["module"].rsplit(".", 1)[1]
+        # The user's own data are no part of the study.
+        if stage not in STAGES or "apply" in path.relative_to(folder).parts:
+            continue
+        on_gpu = record["device"].startswith("cuda")
+        gpus = max(1, int(record["settings"].get("gpus", 1))) if on_gpu else 0
+        yield {
+            "stage": stage,
+            "wall_s": record["wall_time_s"],
+            "cpu_s": record.get("cpu_time_s"),
+            "gpu_h": gpus * record["wall_time_s"] / 3600,
+            "peak_memory_mb": record.get("peak_memory_mb"),
+        }
 
 
 def totals(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,26 +98,3 @@ def _cells(table: pd.DataFrame) -> Iterator[list[str]]:
 
 def _number(value: float) -> str:
     return "not recorded" if pd.isna(value) else three_digits(float(value))
-
-
-def _benchmark(path: Path) -> pd.Series:
-    """Seconds, peak resident memory in MB, and CPU seconds; the last run where a job was repeated."""
-    try:
-        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-        return pd.to_numeric(table[["s", "max_rss", "cpu_time"]].iloc[-1])
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(f"{path} is no benchmark as Snakemake writes it ({error}); delete it and run again") from error
-
-
-def _gpu_seconds(folder: Path) -> dict[str, float]:
-    """Seconds that the jobs of each stage held GPUs, by the provenance of a method's folder."""
-    seconds: dict[str, float] = {}
-    for path in sorted(folder.rglob("*provenance.json")):
-        record = read_json(path)
-        if str(record.get("device", "cpu")).startswith("cuda"):
-            if "apply" in path.relative_to(folder).parts:
-                continue
-            stage = record["module"].rsplit(".", 1)[1]
-            held = record["wall_time_s"] * max(1, int(record["settings"].get("gpus", 1)))
-            seconds[stage] = seconds.get(stage, 0.0) + held
-    return seconds

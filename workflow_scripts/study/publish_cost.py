@@ -16,7 +16,7 @@ class Arguments(Settings):
     """Which study this is."""
 
     scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the study.")
-    folder: str = Field(min_length=1, description="results/<scale>, whose benchmarks and provenance are read.")
+    folder: str = Field(min_length=1, description="results/<scale>, whose provenance is read.")
 
 
 def publish(job: Job[Arguments]) -> None:
@@ -26,8 +26,7 @@ def publish(job: Job[Arguments]) -> None:
     table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
     introduction = (
         f"Scale {job.arguments.scale}. Wall time and CPU time are sums over jobs, which run side by side where there "
-        f"are cores; a job that was repeated counts once. Snakemake samples CPU time and memory, so jobs of a few "
-        f"seconds read low. {ASSUMPTION}"
+        f"are cores; a job that was repeated counts once. Imports count in CPU time. {ASSUMPTION}"
     )
     parts = list(cost_sections(table))
     for name, write in (("md", markdown), ("tex", latex), ("html", page)):
