@@ -86,7 +86,7 @@ def _png_spoiled(rng, folder):
 
 
 def _folder_of_one(path):
-    images = ImageFolder([path], f"patterns: {path}")
+    images = ImageFolder([path])
     return [mean_pattern(images, f"patterns: {path}")]
 
 

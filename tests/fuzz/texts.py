@@ -22,7 +22,8 @@ from workflow_scripts.potential.structure_files import read_structure
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import checked
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_json
+from workflow_scripts.workflow.files import json_text, read_json
+from workflow_scripts.workflow.provenance import sealed
 from workflow_scripts.workflow.verify import findings
 
 # Atoms
@@ -300,7 +301,7 @@ def _provenance(rng, folder):
         },
         **{"outputs": {"results/smoke/a.npz": "0" * 64, "case.npz": "1"}, "code": {"config.yaml": "0" * 64}},
     }
-    return json.dumps(record, indent=1).encode()
+    return json_text(sealed(record)).encode()
 
 
 def _provenance_spoiled(rng, folder):
@@ -323,7 +324,9 @@ def _provenance_spoiled(rng, folder):
     )
     for _ in range(rng.integers(1, 3)):
         record[str(rng.choice([*record]))] = values[int(rng.integers(len(values)))]
-    content = json.dumps(record)
+    if rng.random() < 0.8:  # else what the seal is for
+        record = sealed({key: value for key, value in record.items() if key != "seal"})
+    content = json_text(record)
     if rng.random() < 0.2:
         content = str(rng.choice(["[" * 100_000, "1" * 5000, "NaN", "[]", "null", '{"a": ' * 50_000, '"\\ud800"']))
     return content.encode()

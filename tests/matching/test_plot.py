@@ -110,5 +110,7 @@ def test_every_claim_about_the_headline_is_measured(done):
     claims = read_claims(Path(evaluate.__file__).with_name("claims.yaml"), "matching")
     metrics = read_metrics(done / "metrics.csv")
     for claim in claims:
+        if claim.outside is not None:
+            continue  # a number that the study itself never measures
         ledger = make_ledger([claim], {"matching": metrics}, claim.scale)
         assert ledger["holds"].item() in ("yes", "no"), claim.claim

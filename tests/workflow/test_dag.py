@@ -340,7 +340,7 @@ def test_a_damaged_intermediate_is_named_and_the_command_that_verify_says_repair
     metrics = copy / f"results/smoke/{THIRD}/evaluate/metrics.csv"
     before = metrics.read_bytes()
     metrics.unlink()
-    done = snakemake(copy, *STUDY)
+    done = snakemake(copy, *STUDY, str(metrics.relative_to(copy)))
     assert done.returncode != 0
     assert f"error: {stack.relative_to(copy)} is not what its job wrote" in done.stdout + done.stderr
     done = snakemake(copy, *command.split()[:-1], *STUDY, "all")
@@ -355,7 +355,7 @@ def test_a_changed_module_that_carries_an_old_date_is_seen(changed):
     with path.open("a") as file:
         file.write("# a change\n")
     os.utime(path, (0, 0))
-    assert planned(changed, *STUDY) == of_stages("plot", method=THIRD)
+    assert planned(changed, *STUDY) == of_stages("plot", method=THIRD, **AFTER_FIGURE)
 
 
 def test_verify_finds_a_changed_module_and_setting_in_a_copied_project(changed, tmp_path):

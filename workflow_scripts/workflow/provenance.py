@@ -111,7 +111,7 @@ def is_sealed(text: str, content: Mapping[str, Any]) -> bool:
 
 
 def _seal(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json_text(content).encode()).hexdigest()
+    return hashlib.sha256(json_text(content).encode(errors="surrogatepass")).hexdigest()
 
 
 def _versions() -> dict[str, str]:
