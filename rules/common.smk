@@ -15,15 +15,14 @@ from workflow_scripts.workflow.settings import as_arguments, flatten
 try:
     STUDY = checked(config)
 except InputError as error:
-    raise WorkflowError(f"config.yaml, its overlays or --config: {error}") from None
+    raise WorkflowError(
+        f"the settings (config.yaml, --configfile, --config): {error}"
+    ) from None
 
-# Snakemake says no more of a job that was killed than of one that failed, and its log is empty.
-KILLED = (
-    "error: this job was killed (signal 9), as happens when the memory runs out; run again with fewer jobs at once, "
-    "or give it more memory; a training goes on from its last checkpoint"
-)
+# Snakemake says no more of a job that was killed than of one that failed, and its log is empty. The sentence stands in
+# a file: Snakemake prints the whole command of every failed job, and nobody should read there what did not happen.
 shell.prefix(
-    f"set -euo pipefail; trap '[ $? -ne 137 ] || echo \"{KILLED}\" >&2' EXIT; "
+    "set -euo pipefail; trap '[ $? -ne 137 ] || cat rules/killed.txt >&2' EXIT; "
 )
 
 # Snakemake would say of a target of another scale that no rule makes it.
@@ -38,6 +37,14 @@ for word in sys.argv[1:]:
             f"{word} belongs to the scale {scale}, but this run is of the scale {STUDY.scale}: "
             f"add --config scale={scale}, or ask for results/{STUDY.scale}/…"
         )
+
+    method = word.removesuffix("_apply")
+    if method != word and hasattr(STUDY.apply, method):
+        if not getattr(STUDY.apply, method):
+            raise WorkflowError(
+                f"{word}: the settings have no entry in apply.{method}; write one as in docs/own-data.md, and name its "
+                "file with --configfile"
+            )
 
 
 wildcard_constraints:
