@@ -40,5 +40,12 @@ def test_a_mistake_in_own_data_says_what_was_meant(name):
     assert "\n" not in str(error.value)
 
 
+def test_keys_that_contradict_each_other_are_named_without_all_the_section():
+    synthesize = CONFIG["potential"]["synthesize"] | {"materials": ["SrTiO3", "MoS2"]}
+    with pytest.raises(InputError) as error:
+        checked(CONFIG | {"potential": CONFIG["potential"] | {"synthesize": synthesize}})
+    assert str(error.value) == "potential.synthesize: held_out_material must be one of materials, not 'GaN'"
+
+
 def test_the_configuration_without_own_data_is_right():
     assert not checked(CONFIG).apply.alignment

@@ -127,6 +127,8 @@ def _sentences(error: ValidationError, where: str, model: type[Settings]) -> Ite
                     f"{path or 'the settings'}: is {_told(mistake['input'])}, but should be a section with keys of its"
                     " own; below apply come a method, a name of yours, and the keys (docs/own-data.md)"
                 )
+            case "value_error" if isinstance(mistake["input"], Mapping):  # of several keys, which the sentence names
+                yield f"{path or 'the settings'}: {_expectation(mistake)}"
             case _:
                 yield f"{path or 'the settings'}: is {_told(mistake['input'])}, but {_expectation(mistake)}"
 
