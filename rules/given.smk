@@ -39,5 +39,6 @@ onstart:
 
 
 onerror:
-    for sentence in scrolled_away(Path(log)):
-        print(sentence, file=sys.stderr)
+    for file in log:
+        for sentence in scrolled_away(Path(file)):
+            print(sentence, file=sys.stderr)
