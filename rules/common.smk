@@ -15,7 +15,9 @@ from workflow_scripts.workflow.settings import as_arguments, flatten
 try:
     STUDY = checked(config)
 except InputError as error:
-    raise WorkflowError(f"config.yaml, its overlays or --config: {error}") from None
+    raise WorkflowError(
+        f"the settings (config.yaml, --configfile, --config): {error}"
+    ) from None
 
 # A file, since Snakemake shows the words before a command with every job that failed.
 shell.prefix(
@@ -34,6 +36,14 @@ for word in sys.argv[1:]:
             f"{word} belongs to the scale {scale}, but this run is of the scale {STUDY.scale}: "
             f"add --config scale={scale}, or ask for results/{STUDY.scale}/…"
         )
+
+    method = word.removesuffix("_apply")
+    if method != word and hasattr(STUDY.apply, method):
+        if not getattr(STUDY.apply, method):
+            raise WorkflowError(
+                f"{word}: the settings have no entry in apply.{method}; write one as in docs/own-data.md, and name its "
+                "file with --configfile"
+            )
 
 
 wildcard_constraints:

@@ -1,5 +1,6 @@
 # Included last. Every job has as a parameter a digest of its modules and of the user's files, since Snakemake itself
 # looks at dates alone, and an archive or `cp -p` gives a changed file an older one.
+from workflow_scripts.workflow.failures import scrolled_away
 from workflow_scripts.workflow.given import check_dates, digest
 
 GIVEN = set()
@@ -35,3 +36,9 @@ onstart:
         check_dates(sorted(GIVEN))
     except InputError as error:
         raise WorkflowError(str(error)) from None
+
+
+onerror:
+    for file in log:
+        for sentence in scrolled_away(Path(file)):
+            print(sentence, file=sys.stderr)

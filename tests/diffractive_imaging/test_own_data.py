@@ -190,6 +190,16 @@ def test_positions_that_do_not_fit_are_refused(tmp_path, stack, kind):
         prepared(tmp_path, stack, tmp_path / "positions.npy", positions="positions.npy", step_a=None)
 
 
+@pytest.mark.parametrize("kind", ["step_a", "positions"])
+def test_a_step_in_another_unit_is_refused(tmp_path, stack, kind):
+    changes = {"step_a": 1000 * own_scan.STEP_A}
+    if kind == "positions":
+        np.save(tmp_path / "positions.npy", 1e3 * np.arange(2 * 12 * 14).reshape(-1, 2))
+        changes = {"step_a": None, "positions": "positions.npy"}
+    with pytest.raises(InputError, match=f"^{kind}: the beam moves 2.*none overlap; correct {kind} or its unit$"):
+        prepared(tmp_path, stack, tmp_path / "positions.npy" if kind == "positions" else None, **changes)
+
+
 def test_a_probe_of_another_size_is_refused(tmp_path, stack):
     np.save(tmp_path / "probe.npy", np.ones((31, 31), complex))
     with pytest.raises(InputError, match=r"shape \(31, 31\), expected \(32, 32\)"):

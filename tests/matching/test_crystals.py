@@ -162,7 +162,7 @@ WRONG = {
         cif(extra="_symmetry_space_group_name_H-M 'Q 1 2 3'", operations=()),
         "space group Q 1 2 3, which is not known",
     ),
-    "ambiguous origin": (cif(extra="_space_group_IT_number 227", operations=()), "ambiguous"),
+    "ambiguous origin": (cif(extra="_space_group_IT_number 227", operations=()), "ambiguous; .*'F d -3 m :1' or ':2'"),
     "B is negative": (cif("Fe1 Fe 0 0 0 1 -3", columns="occupancy B_iso_or_equiv"), "Debye–Waller"),
 }
 

@@ -128,6 +128,11 @@ def test_a_mistake_in_a_scan_is_one_sentence(tmp_path, kind):
     assert "\n" not in str(caught.value)
 
 
+def test_a_pixel_in_other_units_is_refused(scan):
+    with pytest.raises(InputError, match=r"reaches to 1\d\.\d per Å.*1/nm"):
+        layout(own_patterns.settings(str(scan), pixel_size_per_a=10 * own_patterns.PIXEL), [scan])
+
+
 def test_the_unscattered_beam_must_be_hidden(tmp_path):
     patterns = own_patterns.counts().reshape(-1, 56, 60)
     patterns[:, 29:31, 26:28] += 1e5

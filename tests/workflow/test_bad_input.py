@@ -70,6 +70,10 @@ def test_yaml_that_is_none(project):
     assert "not valid JSON or YAML" in refused(project, "diffractive_imaging: [\n")
 
 
+def test_own_data_that_nobody_named_is_a_sentence(project):
+    assert "the settings have no entry in apply.alignment" in refused(project, {}, "--dry-run", "--", "alignment_apply")
+
+
 def picture(seed):
     return np.random.default_rng(seed).integers(0, 255, (96, 96), dtype=np.uint8)
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.workflow.mounts import enlarge, small_disk
 from tests.workflow.toy_stage import command, run
+from workflow_scripts.workflow.failures import scrolled_away
 
 NAMES = ["first.txt", "provenance.json", "second.txt"]
 # Sends the process a signal just before its n-th call of what makes files last or gives them their names.
@@ -167,3 +168,12 @@ def test_an_input_that_is_not_what_its_job_wrote_is_refused(toy):
     assert "--forcerun out/first.txt" in done.stderr
     (toy / "out/first.txt").write_text("42.0")
     assert run(toy, numbers="out/first.txt").returncode == 0
+
+
+def test_what_scrolled_away_is_said_again_once(tmp_path):
+    log = tmp_path / "snakemake.log"
+    log.write_text("error: a\nCommand: error: of nothing\n" + "error: b\n" * 2 + "more\n" * 15 + "error: c\nend\n")
+    assert scrolled_away(log) == ["error: a", "error: b"]
+    log.write_text("error: a\nend\n")
+    assert scrolled_away(log) == []
+    assert scrolled_away(tmp_path / "absent.log") == []

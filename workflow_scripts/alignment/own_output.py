@@ -115,6 +115,7 @@ def write_picture(path: Path, written: Written, answers: dict[str, Found], pixel
         scores.hist(ours.cross_score, bins, color=estimator_style(name)["color"], label="particles")
         scores.hist(ours.null_score, bins, histtype="step", color="black", label="random phases")
         scores.set(title="fit to the other half", xlabel="correlation", ylabel="particles")
+        scores.margins(y=0.3)  # room for the legend
         scores.legend()
         figure.savefig(path, format="png", metadata={"Software": None})
 

@@ -44,15 +44,15 @@ def write_tiles_picture(path: Path, logs: np.ndarray, corrected: Any, names: Seq
         without_ticks(grid.ravel())
         for row, index in zip(grid, some, strict=True):
             panels = {
-                f"{names[index]}, recorded (ln)": logs[index],
+                f"{names[index]}\nrecorded (ln)": logs[index],
                 "background (ln)": corrected.log_flats[index],
-                corrected.quantity.replace("_", " "): corrected.density[index],
+                corrected.quantity.replace("_", " ").replace(" up", "\nup"): corrected.density[index],
                 "uncertainty": corrected.spreads[index],
             }
             for axis, (title, image) in zip(row, panels.items(), strict=True):
                 low, high = np.nanpercentile(image, [0.5, 99.5])
                 drawn = axis.imshow(image, vmin=low, vmax=max(high, low + 1e-6))
-                axis.set_title(title if len(title) < 36 else "…" + title[-34:])
+                axis.set_title("\n".join(line if len(line) < 28 else "…" + line[-26:] for line in title.split("\n")))
                 figure.colorbar(drawn, ax=axis, shrink=0.75)
         figure.savefig(path, format="png", metadata={"Software": None})
 
@@ -83,7 +83,14 @@ def _bars(axis: Axes, quality: dict[str, Any]) -> None:
     measured = {name: about for name, about in quality.items() if about.get("overlap_residual") is not None}
     if not measured:
         axis.set_axis_off()
-        axis.text(0.5, 0.5, "no overlap:\nnot measured", ha="center", va="center", transform=axis.transAxes)
+        axis.text(
+            0.5,
+            0.5,
+            "no overlap of\nneighbours agrees:\nnot measured",
+            ha="center",
+            va="center",
+            transform=axis.transAxes,
+        )
         return
     names = sorted(measured, key=(*ORDER, LEAVE_PAIR_OUT).index)
     places = np.arange(len(names))

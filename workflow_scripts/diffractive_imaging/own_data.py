@@ -101,6 +101,7 @@ def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path
         raster = raster_px(shape, settings.step_a / size)
     else:
         raster = torch.from_numpy(given / (size if settings.positions_unit == "angstrom" else 1.0))
+    _check_step(raster, window, size, "step_a" if given is None else "positions")
     if settings.rotation == "search":
         orientation = search(measured, raster, shape, light)
     else:
@@ -118,6 +119,16 @@ def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path
         "orientation": orientation.report(),
     }
     return Prepared(scan, light, report)
+
+
+def _check_step(positions_px: Tensor, window: Window, pixel_a: float, key: str) -> None:
+    """Refuse a wrong unit before an object of that size is laid out."""
+    step_px = float(positions_px.diff(dim=0).norm(dim=1).median()) if len(positions_px) > 1 else 0.0
+    if step_px > window.n:
+        raise InputError(
+            f"{key}: the beam moves {step_px:.0f} object pixels of {pixel_a:.3g} Å from one pattern to the next, but a"
+            f" pattern covers {window.n}, so that none overlap; correct {key} or its unit"
+        )
 
 
 def raster_px(shape: tuple[int, int], step_px: float) -> Tensor:

@@ -26,6 +26,7 @@ FEWEST = 10  # patterns whose mean is symmetric enough to tell the centre
 # A hot pixel has so many times what is around it, and so many electrons more in the whole scan
 _HOT, _HOT_E = 30.0, 50.0
 _HOT_TOGETHER = 3  # no more of them touch
+_LARGEST_REACH_PER_A = 6.0  # planes 0.17 Å apart: no diffraction pattern goes so far
 _CENTRAL_SHARE, _CENTRAL_PX = 0.25, 0.03  # more of the electrons than that within so much of the side: the beam is seen
 
 
@@ -143,6 +144,11 @@ def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
         raise InputError(
             f"center_px: [{center[0]:.1f}, {center[1]:.1f}] leaves no circle in a pattern of {height} × {width} px;"
             " set center_px"
+        )
+    if (reach := radius * settings.pixel_size_per_a) > _LARGEST_REACH_PER_A:
+        raise InputError(
+            f"pixel_size_per_a: with {settings.pixel_size_per_a:g} per Å the circle of {radius:.0f} px reaches"
+            f" to {reach:.1f} per Å, where nothing scatters; it may be in 1/nm, which is ten times as much"
         )
     away = np.hypot(*np.ogrid[-center[0] : height - center[0], -center[1] : width - center[1]])[:height, :width]
     seen = np.where(away > settings.beam_stop_px, mean, 0.0)

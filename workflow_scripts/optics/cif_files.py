@@ -143,6 +143,7 @@ def operations(block: CIFBlock, lattice_a: np.ndarray) -> tuple[np.ndarray, np.n
         raise StructureError(
             f"found the space group {name or number}, which is {'ambiguous' if groups else 'not known'}; "
             f"list its operations in {_OPERATIONS[0]}"
+            + (f", or end its name with its origin, '{groups[0].symbol} :1' or ':2'" if len(groups) == 2 else "")
         )
     return groups[0].get_op()
 

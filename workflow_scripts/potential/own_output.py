@@ -62,10 +62,10 @@ def write_preview(path: Path, shares: np.ndarray, potential: np.ndarray, pixel_s
         pixel_size_a: side of a pixel, Å.
     """
     panels = {
-        "sum of the segments (share of the beam)": shares.sum(axis=0),
-        "difference along y": shares[0] + shares[3] - shares[1] - shares[2],
-        "potential (V Å)": potential[0],
-        "potential, band-limited at 2α/λ (V Å)": potential[1],
+        "sum of the segments\n(share of the beam)": shares.sum(axis=0),
+        "difference along y\n(share of the beam)": shares[0] + shares[3] - shares[1] - shares[2],
+        "potential\n(V Å)": potential[0],
+        "band-limited at 2α/λ\n(V Å)": potential[1],
     }
     with style():
         figure = new_figure(PAGE_MM, 50.0)

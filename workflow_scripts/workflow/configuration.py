@@ -110,8 +110,14 @@ def checked(config: Mapping[str, Any]) -> Settings:
         for name, entry in getattr(study.apply, method).items():
             for key, path in entry.files().items():
                 if not Path(path).is_file():
-                    raise InputError(f"apply.{method}.{name}.{key}: there is no file {path}; correct the path")
+                    raise InputError(f"apply.{method}.{name}.{key}: there is no file {path}; {_remedy(path)}")
     return study
+
+
+def _remedy(path: str | Path) -> str:
+    if str(path).startswith("~"):
+        return "write the path in full, since ~ is not expanded"
+    return "correct the path" if Path(path).is_absolute() else f"correct the path, which begins in {Path.cwd()}"
 
 
 def schema() -> str:

@@ -68,3 +68,16 @@ def complain(sentence: str) -> None:
         except OSError:
             continue
         return
+
+
+def scrolled_away(log: Path, in_sight: int = 15) -> list[str]:
+    """Sentences of jobs that failed, once each, from Snakemake's log, unless they stand in its last lines.
+
+    Other jobs go on after one has failed, and print what they do; the user looks at the end.
+    """
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    said = dict.fromkeys(line for line in lines if line.startswith("error: "))
+    return [sentence for sentence in said if sentence not in lines[-in_sight:]]

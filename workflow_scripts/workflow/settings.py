@@ -1,7 +1,8 @@
 """Settings models: strict types, sentences for mistakes, and their form on a command line."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -50,7 +51,7 @@ def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "")
     except (TypeError, ValueError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"the settings {where or 'given'} hold a value that is not plain YAML: {error}") from None
-        told = list(_sentences(error, where))
+        told = list(_sentences(error, where, model))
         more = f"; and {len(told) - _MOST_SENTENCES} more mistakes" if len(told) > _MOST_SENTENCES else ""
         raise InputError("; ".join(told[:_MOST_SENTENCES]) + more) from None
 
@@ -104,7 +105,7 @@ def _told(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
-def _sentences(error: ValidationError, where: str) -> Iterator[str]:
+def _sentences(error: ValidationError, where: str, model: type[Settings]) -> Iterator[str]:
     mistakes = error.errors(include_url=False)
     for mistake in mistakes:
         inside = (other["loc"][: len(mistake["loc"])] for other in mistakes if other is not mistake)
@@ -114,11 +115,34 @@ def _sentences(error: ValidationError, where: str) -> Iterator[str]:
         path = ".".join(map(_key, keys))
         match mistake["type"]:
             case "extra_forbidden":
-                yield f"{path}: there is no such key (docs/configuration.md lists them all)"
+                alike = get_close_matches(keys[-1], _beside(model, mistake["loc"]), n=1)
+                meant = f"; did you mean {alike[0]}?" if alike else ""
+                yield f"{path}: there is no such key{meant} (docs/configuration.md lists them all)"
             case "missing":
                 yield f"{path}: this key is missing"
+            case "string_pattern_mismatch" if keys[-1] == "[key]":
+                yield f"{path.removesuffix('.[key]')}: a name may hold letters, digits, - and _, nothing else"
+            case "model_type":
+                yield (
+                    f"{path or 'the settings'}: is {_told(mistake['input'])}, but should be a section with keys of its"
+                    " own; below apply come a method, a name of yours, and the keys (docs/own-data.md)"
+                )
+            case "value_error" if isinstance(mistake["input"], Mapping):  # of several keys, which the sentence names
+                yield f"{path or 'the settings'}: {_expectation(mistake)}"
             case _:
                 yield f"{path or 'the settings'}: is {_told(mistake['input'])}, but {_expectation(mistake)}"
+
+
+def _beside(kind: Any, location: Sequence[int | str]) -> list[str]:
+    """The keys that are known where the last one of the location stands."""
+    for part in location[:-1]:
+        kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[part].annotation
+        if get_origin(kind) is not dict:
+            sections = [one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, Settings)]
+            if not sections:
+                return []
+            kind = sections[0]
+    return list(kind.model_fields) if isinstance(kind, type) else []
 
 
 def _expectation(mistake: Mapping[str, Any]) -> str:
