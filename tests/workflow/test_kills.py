@@ -110,7 +110,9 @@ def kill_once(study: Study, stage: str, victim: str, delay_s: float) -> bool:
         if process.poll() is not None:
             return False
         time.sleep(0.02)
-    time.sleep(delay_s)
+    end = time.monotonic() + delay_s
+    while time.monotonic() < end and jobs[0] in study.jobs(stage):
+        time.sleep(0.02)
     if jobs[0] not in study.jobs(stage):
         for number in reversed(descendants(process.pid)):
             with contextlib.suppress(ProcessLookupError):
