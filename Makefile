@@ -30,9 +30,9 @@ docs: .venv/docs-installed
 	python -m sphinx --quiet --fail-on-warning --keep-going -d .sphinx docs site
 	@echo "site: site/index.html"
 
-# One thread in each of the processes, so that they do not wait for each other.
+# A file in one process, since its tests share what they made; one thread each, so that they do not wait for each other.
 test: .venv/installed .venv/docs-installed
-	OMP_NUM_THREADS=1 pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # On the Slurm that runs here; tests/cluster/one_node_slurm.sh starts one.
 test-slurm: .venv/installed

@@ -238,7 +238,7 @@ rule comparison:
     params:
         scale=STUDY.scale,
         folder=lambda wildcards: f"results/{STUDY.scale}",
-        reference_folder=f"results/reference/{STUDY.scale}",
+        reference_folder=lambda wildcards: f"results/reference/{STUDY.scale}",
         files=lambda wildcards, input: flags(reference=input.reference),
     shell:
         "python -m workflow_scripts.study.publish_comparison --scale {params.scale}"

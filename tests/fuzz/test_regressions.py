@@ -332,9 +332,10 @@ def test_provenance_of_another_kind_is_one_sentence(tmp_path, changes):
 def test_provenance_without_names_names_nothing(tmp_path):
     record = json.loads(TEXTS["provenance"].whole(np.random.default_rng(0), tmp_path))
     del record["seal"]
-    hostile = sealed(record | {"inputs": {"": "x", "x" * 999: "x"}, "module": "..secrets"})
-    write_json(tmp_path / "provenance.json", hostile)
-    assert any("is missing" in found.sentence for found in findings(tmp_path, {}))
+    for module in ("..secrets", "workflow_scripts." + "x" * 999):
+        names = {"inputs": {"": "x", "x" * 999: "x"}, "outputs": {"": "x"}, "module": module}
+        write_json(tmp_path / "provenance.json", sealed(record | names))
+        assert any("is missing" in found.sentence for found in findings(tmp_path, {}))
 
 
 @pytest.mark.parametrize("module", ["", "..", "/etc.passwd", "workflow_scripts...etc", "workflow_scripts/../x"])

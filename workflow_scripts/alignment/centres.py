@@ -60,10 +60,10 @@ def _picture(path: Path) -> torch.Tensor:
 
     try:
         image = read_picture(path)
+        if image.ndim == 3 and image.shape[-1] in (3, 4):
+            image = color.rgb2gray(image[..., :3])
     except Exception as error:  # the readers raise whatever they like
         raise InputError(f"{path}: not a readable image ({type(error).__name__}); export it again") from None
-    if image.ndim == 3 and image.shape[-1] in (3, 4):
-        image = color.rgb2gray(image[..., :3])
     if image.ndim != 2 or image.shape[0] != image.shape[1] or not image.size:
         raise InputError(f"{path}: found an array of shape {image.shape}, expected one square grey image; cut it out")
     grey = skimage.img_as_float32(image)

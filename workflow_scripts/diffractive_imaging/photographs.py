@@ -31,13 +31,13 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
 
     try:
         image = read_picture(path)
+        if image.ndim == 3 and image.shape[-1] in (3, 4):
+            image = color.rgb2gray(image[..., :3])
     except Exception as error:  # the readers of the many formats raise whatever they like
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}); expected a whole .png, .jpg or .tif, "
             "replace or remove the file"
         ) from error
-    if image.ndim == 3 and image.shape[-1] in (3, 4):
-        image = color.rgb2gray(image[..., :3])
     if image.ndim != 2:
         raise InputError(f"{path}: found an array of shape {image.shape}, expected one grey or RGB image; convert it")
     if min(image.shape) < minimum_px:

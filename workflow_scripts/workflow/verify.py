@@ -119,7 +119,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 def _known_names(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Callable[[Path], str]:
     """How a file of the folder is called by Snakemake: as its neighbours are in their provenance."""
     names = (Path(name) for record in records.values() for name in record["outputs"])
-    heads = [Path(*name.parts[:2]) for name in names if name.parts[0] == "results" and len(name.parts) > 2]
+    heads = [Path(*name.parts[:2]) for name in names if name.parts[:1] == ("results",) and len(name.parts) > 2]
     head = heads[0] if heads else folder
     return lambda file: (head / file.relative_to(folder)).as_posix()
 
@@ -135,7 +135,7 @@ def _changed_code(path: Path, record: Mapping[str, Any], code: dict[str, dict[st
     if module not in code:
         try:
             code[module] = code_hashes(closure(module))
-        except ModuleNotFoundError:
+        except (ModuleNotFoundError, OSError):  # a name that no system can have is no module
             code[module] = {}
     for name in sorted(code[module].keys() | record["code"].keys()):
         if code[module].get(name) != record["code"].get(name):
