@@ -78,6 +78,7 @@ rule results_table:
         "<results>/logs/study/table_{method}.log",
     benchmark:
         "<results>/benchmarks/study/table_{method}.tsv"
+    localrule: True
     wildcard_constraints:
         method="|".join(STUDY.methods),
     conda:
@@ -117,6 +118,7 @@ rule cost:
         "<results>/logs/study/cost.log",
     benchmark:
         "<results>/benchmarks/study/cost.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -159,6 +161,7 @@ rule overview:
         "<results>/logs/study/overview.log",
     benchmark:
         "<results>/benchmarks/study/overview.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -198,6 +201,7 @@ rule story:
         "<results>/logs/study/story.log",
     benchmark:
         "<results>/benchmarks/study/story.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -228,6 +232,7 @@ rule comparison:
         "<results>/logs/study/comparison.log",
     benchmark:
         "<results>/benchmarks/study/comparison.tsv"
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
