@@ -78,9 +78,9 @@ rule results_table:
         "<results>/logs/study/table_{method}.log",
     benchmark:
         "<results>/benchmarks/study/table_{method}.tsv"
-    localrule: True
     wildcard_constraints:
         method="|".join(STUDY.methods),
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: 1
