@@ -78,7 +78,8 @@ def memory(method, split, times, more_mb=0):
     Args:
         method: whose settings give the size of the files.
         split: train, test, or both; None: the job makes one file, of the split that the wildcard names.
-        times: how often the data lie in memory, at least half as often again as was measured (docs/performance.md).
+        times: how often the data lie in memory, at least half as often again as was measured (docs/performance.md);
+            0 where they stay in their files.
         more_mb: what else the job takes.
     """
     sizes = section(method, "synthesize")

@@ -66,7 +66,8 @@ rule matching_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=memory("matching", "train", 2),
+        # The training patterns stay in their files; the recipe reads the test patterns.
+        mem_mb=memory("matching", "test", 2),
         runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
@@ -105,7 +106,7 @@ rule matching_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=memory("matching", "train", 2),
+        mem_mb=memory("matching", "train", 0),
         runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
@@ -176,7 +177,7 @@ rule matching_predict_baseline:
     threads: STUDY.compute.threads
     resources:
         # Every template of the cross-correlation lies turned in memory, while they are made twice.
-        mem_mb=memory("matching", "both", 2, section("matching", "synthesize").gallery),
+        mem_mb=memory("matching", "test", 2, section("matching", "synthesize").gallery),
         runtime=minutes(60),
         gpu=STUDY.compute.gpus,
     params:

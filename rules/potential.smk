@@ -67,7 +67,8 @@ rule potential_pretrain:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=memory("potential", "train", 3),
+        # Those that are trained on, a half, and a copy for the device.
+        mem_mb=memory("potential", "train", 1.5),
         runtime=minutes(720),
         gpu=STUDY.compute.gpus,
     params:
@@ -101,7 +102,7 @@ rule potential_finetune:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=memory("potential", "train", 3),
+        mem_mb=memory("potential", "train", 0),
         runtime=minutes(240),
         gpu=STUDY.compute.gpus,
     params:
@@ -178,7 +179,13 @@ rule potential_predict_baseline:
         "../envs/study.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=memory("potential", "train", 3),
+        # The training files are read one by one.
+        mem_mb=memory(
+            "potential",
+            "test",
+            3,
+            3 * section("potential", "synthesize").file_mb("train"),
+        ),
         runtime=minutes(60),
         gpu=0,
     params:

@@ -226,7 +226,8 @@ def _archive_spoiled(make):
 
 
 def _of_samples(path):
-    found = read_samples([path])
+    found = read_samples([path], in_files=True)
+    found = found.rows(np.arange(len(found)))
     return [*found.images.values(), found.potential, found.thickness_nm, found.rotation_deg]
 
 
@@ -252,7 +253,7 @@ def _of_tiles(path):
 
 def _of_pairs(path):
     found = read_pairs([path])
-    return [found.calculated, found.rotation]
+    return [found.calculated[np.arange(len(found))], found.rotation]
 
 
 def _of_queries(path):

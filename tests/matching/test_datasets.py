@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.matching.training import CPU, SYNTHESIZE, pairs, queries
+from tests.matching.training import CPU, SYNTHESIZE, pair_arrays, pairs, queries
 from workflow_scripts.matching import cells
 from workflow_scripts.matching.cells import CAP_DEG, MARGIN_DEG, seen_rotations, unseen_rotations
 from workflow_scripts.matching.crystals import crystal
@@ -33,7 +33,7 @@ def test_no_trained_direction_lies_within_the_margin_of_a_tested_one():
     rows = queries()
     tested = rows.rotation[(rows.region == UNSEEN) & (rows.kind != NOT_CRYSTAL) & (rows.kind != MAP)]
     _, away = nearest_direction(
-        torch.from_numpy(pairs().rotation[:, 2]), torch.from_numpy(tested[:, 2]), SYMMETRY.double()
+        torch.from_numpy(pair_arrays()["rotation"][:, 2]), torch.from_numpy(tested[:, 2]), SYMMETRY.double()
     )
     assert float(away.min()) > MARGIN_DEG
     _, inside = nearest_direction(torch.from_numpy(tested[:, 2]), MIDDLES, SYMMETRY)
@@ -72,27 +72,27 @@ def test_every_kind_has_its_queries_and_its_electrons():
 
 def test_the_same_seed_gives_the_same_arrays_and_another_others():
     again = make(SYNTHESIZE, "train", 0, CPU)
-    assert all(np.array_equal(array, getattr(pairs(), name)) for name, array in again.items())
+    assert all(np.array_equal(array, pair_arrays()[name]) for name, array in again.items())
     assert not np.array_equal(make(SYNTHESIZE, "train", 1, CPU)["rotation"], again["rotation"])
 
 
 def test_files_are_read_back_and_damage_ends_in_a_sentence(tmp_path):
     good, test = tmp_path / "shard0.npz", tmp_path / "test.npz"
-    write_arrays(good, vars(pairs()))
+    write_arrays(good, pair_arrays())
     write_arrays(test, vars(queries()))
     assert len(read_pairs([good, good])) == 2 * len(pairs())
     assert len(read_queries(test)) == len(queries())
     damaged = tmp_path / "damaged.npz"
     for change, words in (
-        ({"spots": np.full_like(pairs().spots, np.nan)}, "spots"),
-        ({"spots": pairs().spots[0]}, "spots"),
-        ({"rotation": pairs().rotation.astype(int)}, "rotation"),
-        ({"calculated": pairs().calculated[:0]}, "calculated"),
+        ({"spots": np.full_like(pair_arrays()["spots"], np.nan)}, "spots"),
+        ({"spots": pair_arrays()["spots"][0]}, "spots"),
+        ({"rotation": pair_arrays()["rotation"].astype(int)}, "rotation"),
+        ({"calculated": pair_arrays()["calculated"][:0]}, "calculated"),
     ):
-        write_arrays(damaged, vars(pairs()) | change)
+        write_arrays(damaged, pair_arrays() | change)
         with pytest.raises(InputError, match=words):
             read_pairs([damaged])
-    write_arrays(damaged, {"rotation": pairs().rotation})
+    write_arrays(damaged, {"rotation": pair_arrays()["rotation"]})
     with pytest.raises(InputError, match="calculated"):
         read_pairs([damaged])
     damaged.write_bytes(good.read_bytes()[:1000])

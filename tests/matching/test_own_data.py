@@ -9,7 +9,7 @@ import torch
 from skimage.io import imsave
 
 from tests.matching import own_patterns
-from tests.matching.training import CPU, NETWORK, SYNTHESIZE, pairs
+from tests.matching.training import CPU, NETWORK, SYNTHESIZE, pair_arrays, pairs
 from workflow_scripts.learning.weights import on_cpu, save_weights
 from workflow_scripts.matching import apply, prepare
 from workflow_scripts.matching.crystals import crystal
@@ -165,7 +165,7 @@ def test_prepare_and_apply_write_everything(scan, tmp_path):
     weights = tmp_path / "weights.safetensors"
     matcher = make_matcher(NETWORK, VARIANTS["corrected"], 0)
     save_weights(on_cpu(matcher.state_dict()), weights, describe_network(NETWORK, "corrected"))
-    write_arrays(tmp_path / "shard0.npz", vars(pairs()))
+    write_arrays(tmp_path / "shard0.npz", pair_arrays())
     entry = own_patterns.settings(str(scan)).model_dump(mode="json")
     study = {"diffraction": SYNTHESIZE.diffraction.model_dump(mode="json")}
     report = tmp_path / "report.json"

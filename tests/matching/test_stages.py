@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.matching.training import LESSON, LOSS, NETWORK, TRAINING, pairs, queries
+from tests.matching.training import LESSON, LOSS, NETWORK, TRAINING, pair_arrays, queries
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.matching import finetune, predict, pretrain
 from workflow_scripts.matching.model import load_matcher
@@ -30,7 +30,7 @@ PREDICT = {
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("matching")
-    write_arrays(folder / "train.npz", vars(pairs()))
+    write_arrays(folder / "train.npz", pair_arrays())
     write_arrays(folder / "test.npz", vars(queries()))
     return folder
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.matching.training import CPU, LESSON, LOSS, NETWORK, pairs, queries, seeded
+from tests.matching.training import CPU, LESSON, LOSS, NETWORK, pair_arrays, pairs, queries, seeded
 from workflow_scripts.matching.losses import angular_contrast, contrast, peak_target, queue_contrast
 from workflow_scripts.matching.model import make_matcher
 from workflow_scripts.matching.momentum import MomentumContrast, encoder_state
@@ -31,13 +31,14 @@ def finetuning(variant=CORRECTED, encode=same, **loss):
 
 def test_counts_have_the_doses_of_the_lesson_and_fresh_noise():
     rows = torch.arange(40)
-    total = observer().counts(rows, seeded()).sum(dim=(1, 2))
+    shares = observer().pairs(rows)[1]
+    total = observer().counts(shares, seeded()).sum(dim=(1, 2))
     share = 1 + LESSON.background_share
     assert total.min() > 0.7 * LESSON.dose_min_e * share
     assert total.max() < 1.3 * LESSON.dose_max_e * share
     assert total.max() > 3 * total.min()
-    assert not torch.equal(observer().counts(rows, seeded(1)), observer().counts(rows, seeded(2)))
-    one = observer(PUBLISHED).counts(rows, seeded()).sum(dim=(1, 2))
+    assert not torch.equal(observer().counts(shares, seeded(1)), observer().counts(shares, seeded(2)))
+    one = observer(PUBLISHED).counts(shares, seeded()).sum(dim=(1, 2))
     assert float(one.mean()) == pytest.approx(LESSON.recipe_dose_e * share, rel=0.03)
     assert float(one.std()) < 2 * (LESSON.recipe_dose_e * share) ** 0.5
 
@@ -143,7 +144,7 @@ def test_contrasts_are_cross_entropies():
 def test_the_queue_takes_keys_in_turn_and_the_slow_copy_follows():
     matcher = make_matcher(NETWORK, CORRECTED, 0)
     model = MomentumContrast(matcher.observed, 16, 0.5, 0.1, (NETWORK.rings, NETWORK.angles), 0)
-    view = matcher.observed.encode(torch.from_numpy(pairs().calculated[:8]))
+    view = matcher.observed.encode(torch.from_numpy(pair_arrays()["calculated"][:8]))
     before = model.queue.clone()
     model.train()(view, view)
     assert int(model.place) == 8

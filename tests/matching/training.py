@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 
 from workflow_scripts.matching.datasets import make
@@ -14,6 +15,7 @@ from workflow_scripts.matching.settings import (
     Synthesize,
 )
 from workflow_scripts.matching.tasks import Lesson
+from workflow_scripts.workflow.rows import Rows
 
 SYNTHESIZE = Synthesize(
     crystal="polyethylene",
@@ -43,8 +45,13 @@ CPU = torch.device("cpu")
 
 
 @lru_cache
+def pair_arrays() -> dict[str, np.ndarray]:
+    return make(SYNTHESIZE, "train", 0, CPU)
+
+
 def pairs() -> Pairs:
-    return Pairs(**make(SYNTHESIZE, "train", 0, CPU))
+    arrays = pair_arrays()
+    return Pairs(rotation=arrays["rotation"], **{name: Rows([arrays[name]]) for name in arrays.keys() - {"rotation"}})
 
 
 @lru_cache

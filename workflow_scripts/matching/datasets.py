@@ -19,7 +19,6 @@ from workflow_scripts.matching.pattern_files import (
     SEEN,
     TWO_CRYSTALS,
     UNSEEN,
-    Pairs,
     Queries,
 )
 from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings, Split, Synthesize
@@ -43,7 +42,7 @@ def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -
     symmetry = laue_rotations(found)
     middles = cells.tested_middles(settings.cells, symmetry)
     if split == "train":
-        return asdict(_pairs(settings, shard, simulator, symmetry, middles))
+        return _pairs(settings, shard, simulator, symmetry, middles)
     return asdict(_queries(settings, simulator, symmetry, middles))
 
 
@@ -57,16 +56,18 @@ def ranges_of(settings: ObservationSettings) -> observed.ObservationRanges:
     return observed.ObservationRanges(**settings.model_dump())
 
 
-def _pairs(settings: Synthesize, shard: int, simulator: Simulator, symmetry: Tensor, middles: Tensor) -> Pairs:
+def _pairs(
+    settings: Synthesize, shard: int, simulator: Simulator, symmetry: Tensor, middles: Tensor
+) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, _TRAIN, shard))
     rotation = cells.seen_rotations(settings.train_patterns, middles, symmetry, generator)
     seen = _expected(settings, simulator, rotation, generator)
-    return Pairs(
-        calculated=simulator.patterns(rotation).cpu().numpy(),
-        spots=seen.spots.cpu().numpy(),
-        background=seen.background.cpu().numpy(),
-        rotation=rotation.numpy(),
-    )
+    return {
+        "calculated": simulator.patterns(rotation).cpu().numpy(),
+        "spots": seen.spots.cpu().numpy(),
+        "background": seen.background.cpu().numpy(),
+        "rotation": rotation.numpy(),
+    }
 
 
 def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor) -> Queries:

@@ -25,11 +25,13 @@ Test file (`read_queries`):
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
+from workflow_scripts.workflow.rows import Rows, is_finite
 
 # After which training a trained estimator's answers are, and the stage as conditions name it; the last one of an
 # estimator goes without saying.
@@ -40,11 +42,11 @@ UNSEEN, SEEN = "unseen", "seen"
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of patterns; shapes and units as in the file."""
+    """Pairs of patterns; shapes and units as in the file. All of them may be larger than the memory."""
 
-    calculated: np.ndarray
-    spots: np.ndarray
-    background: np.ndarray
+    calculated: Rows
+    spots: Rows
+    background: Rows
     rotation: np.ndarray
 
     def __len__(self) -> int:
@@ -75,12 +77,12 @@ def read_pairs(paths: Sequence[Path]) -> Pairs:
     Raises:
         InputError: a file is broken, holds what is not a finite number, or has patterns of another size than the first.
     """
-    parts = [_read(path, Pairs, _PAIRS) for path in paths]
+    parts = [_read(path, _PAIRS, _PATTERNS) for path in paths]
     for path, arrays in zip(paths, parts, strict=True):
         if arrays["calculated"].shape[1:] != parts[0]["calculated"].shape[1:]:
             raise InputError(f"{path}: its patterns have another size than in {paths[0]}; synthesize again")
-    # What is joined is let go at once: else all patterns would be in memory twice.
-    return Pairs(**{name: np.concatenate([arrays.pop(name) for arrays in parts]) for name in _PAIRS})
+    patterns = {name: Rows([arrays[name] for arrays in parts]) for name in _PATTERNS}
+    return Pairs(**patterns, rotation=np.concatenate([arrays["rotation"] for arrays in parts]))
 
 
 def read_queries(path: Path) -> Queries:
@@ -89,23 +91,24 @@ def read_queries(path: Path) -> Queries:
     Raises:
         InputError: it is broken, or holds what is not a finite number.
     """
-    return Queries(**_read(path, Queries, _QUERIES))
+    return Queries(**_read(path, _QUERIES))
 
 
-def _read(path: Path, kind: type, expected: dict[str, tuple[int, str]]) -> dict[str, np.ndarray]:
-    arrays = read_arrays(path, tuple(kind.__dataclass_fields__))
+def _read(path: Path, expected: dict[str, tuple[int, str]], in_file: tuple[str, ...] = ()) -> dict[str, Any]:
+    arrays = read_arrays(path, expected, in_file)
     for name, (axes, types) in expected.items():
         array = arrays[name]
         if array.ndim != axes or 0 in array.shape or array.dtype.kind not in types:
             raise InputError(
                 f"{path}: {name} is {array.dtype} of the shape {array.shape}, expected {axes} axes; synthesize again"
             )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if not is_finite(array):
             raise InputError(f"{path}: {name} holds what is not a finite number; synthesize again")
     return arrays
 
 
-_PAIRS = dict.fromkeys(("calculated", "spots", "background", "rotation"), (3, "f"))
+_PATTERNS = ("calculated", "spots", "background")
+_PAIRS = dict.fromkeys((*_PATTERNS, "rotation"), (3, "f"))
 _QUERIES = {
     **dict.fromkeys(("gallery", "gallery_rotation", "counts", "rotation", "second_rotation", "symmetry"), (3, "f")),
     **dict.fromkeys(("kind", "region"), (1, "U")),

@@ -41,7 +41,7 @@ class Lesson:
 
 
 class Observer:
-    """Observed patterns of pairs, counted anew.
+    """Observed patterns of pairs, counted anew. The pairs stay where they are, a batch goes to the device.
 
     Args:
         pairs: expected shares.
@@ -52,24 +52,25 @@ class Observer:
     """
 
     def __init__(self, pairs: Pairs, variant: Variant, lesson: Lesson, device: torch.device) -> None:
-        self.calculated, self._spots, self._background = (
-            torch.from_numpy(part).float().to(device) for part in (pairs.calculated, pairs.spots, pairs.background)
+        self._pairs, self._variant, self._lesson, self.device = pairs, variant, lesson, device
+
+    def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of pairs (B,) the calculated patterns and the shares that are observed, background included: (B, n, n)."""
+        index = rows.cpu().numpy()
+        calculated, spots, background = (
+            torch.from_numpy(part[index]).float().to(self.device)
+            for part in (self._pairs.calculated, self._pairs.spots, self._pairs.background)
         )
-        self._variant, self._lesson, self._device = variant, lesson, device
+        return calculated, spots + self._lesson.background_share * background
 
-    def __len__(self) -> int:
-        return len(self.calculated)
-
-    def counts(self, indices: Tensor, generator: torch.Generator, moved: bool = False) -> Tensor:
-        """Counts (B, n, n) of pairs (B,); `moved`: camera length and centre differ from the recorded ones."""
-        rows = len(indices)
-        spots, background = self._spots[indices], self._background[indices]
-        share = torch.rand(rows, generator=generator, device=self._device)
+    def counts(self, shares: Tensor, generator: torch.Generator, moved: bool = False) -> Tensor:
+        """Counts (B, n, n) of expected shares; `moved`: camera length and centre differ from the recorded ones."""
+        share = torch.rand(len(shares), generator=generator, device=self.device)
         low, high = self._lesson.dose_min_e, self._lesson.dose_max_e
         if self._variant.one_dose:
             low = high = self._lesson.recipe_dose_e
         dose = low * (high / low) ** share
-        expected = dose[:, None, None] * (spots + self._lesson.background_share * background)
+        expected = dose[:, None, None] * shares
         if moved and not self._variant.one_dose:
             expected = _moved(expected, generator)
         return torch.poisson(expected, generator=generator)
@@ -92,7 +93,7 @@ class PretrainTask:
     ) -> None:
         self.n_samples = patterns
         self._observer, self._extra, self._variant, self._encode = observer, extra, variant, encode
-        self._rows, self._validation = (rows.to(observer.calculated.device) for rows in split)
+        self._rows, self._validation = (rows.to(observer.device) for rows in split)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What the network sees of two views of patterns drawn anew: (B, …) each."""
@@ -106,12 +107,11 @@ class PretrainTask:
         row = rows[drawn % len(rows)]
         is_calculated = ((drawn >= len(rows)) & (drawn < 2 * len(rows)))[:, None, None]
         is_extra = drawn >= 2 * len(rows)
+        calculated, shares = self._observer.pairs(row)
         views = []
         for _ in range(2):
-            view = self._observer.counts(row, generator, moved=True)
-            view = torch.where(
-                is_calculated, _as_counts(self._observer.calculated[row], view, self._variant, generator), view
-            )
+            view = self._observer.counts(shares, generator, moved=True)
+            view = torch.where(is_calculated, _as_counts(calculated, view), view)
             if len(extra):
                 view = torch.where(is_extra[:, None, None], extra[(drawn - 2 * len(rows)).clamp_min(0)], view)
             if self._variant.turned_apart:
@@ -155,7 +155,7 @@ class FinetuneTask:
     ) -> None:
         self.n_samples = pairs
         self._observer, self._variant, self._settings, self._encode = observer, variant, loss, encode
-        self._rows, self._validation = (rows.to(observer.calculated.device) for rows in split)
+        self._rows, self._validation = (rows.to(observer.device) for rows in split)
         self._directions = torch.Generator(self._rows.device).manual_seed(seed)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,9 +164,10 @@ class FinetuneTask:
         return self._pairs(self._rows[drawn], generator)
 
     def _pairs(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        observed = self._encode(self._observer.counts(rows, generator))
+        calculated, shares = self._observer.pairs(rows)
+        observed = self._encode(self._observer.counts(shares, generator))
         seeds = torch.randint(2**31, (len(rows),), generator=generator, device=rows.device)
-        return observed, self._encode(self._observer.calculated[rows]), seeds
+        return observed, self._encode(calculated), seeds
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Contrast of the features, and at the asked stage the cosine and the Wasserstein term."""
@@ -215,7 +216,7 @@ def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
     return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0][:wanted]
 
 
-def _as_counts(calculated: Tensor, observed: Tensor, variant: Variant, generator: torch.Generator) -> Tensor:
+def _as_counts(calculated: Tensor, observed: Tensor) -> Tensor:
     """Calculated patterns with as many electrons as the observed have; without noise, as the gallery is."""
     return calculated * observed.sum(dim=(1, 2), keepdim=True)
 

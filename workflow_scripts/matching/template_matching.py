@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -75,8 +76,9 @@ def tuned_gamma(pairs: Pairs, device: torch.device) -> float:
 def _training_patterns(pairs: Pairs, device: torch.device) -> tuple[Tensor, Tensor]:
     """Counts at low doses and calculated patterns (P, n, n) of some training pairs."""
     generator = torch.Generator().manual_seed(0)
+    first = np.arange(min(_TUNED_ON, len(pairs)))
     spots, background, calculated = (
-        torch.from_numpy(part[:_TUNED_ON]) for part in (pairs.spots, pairs.background, pairs.calculated)
+        torch.from_numpy(part[first]) for part in (pairs.spots, pairs.background, pairs.calculated)
     )
     low, high = _DOSES_E
     dose = low * (high / low) ** torch.rand(len(spots), 1, 1, generator=generator)

@@ -37,7 +37,7 @@ def finetune(job: Job[Arguments]) -> None:
     with training_device(job) as device:
         network = load_network(job.input("pretrained"))
         about = read_metadata(job.input("pretrained"))
-        samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros)
+        samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
         split = finetuning_split(
             samples,
             variant,

@@ -39,7 +39,7 @@ def pretrain(job: Job[Arguments]) -> None:
     shape = input_channels(variant), output_channels(variant)
     lesson = Lesson.of(arguments)
     with training_device(job) as device:
-        samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros)
+        samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
         split = pretraining_split(
             samples, variant, arguments.held_out_material, arguments.validation_share, arguments.seed
         )

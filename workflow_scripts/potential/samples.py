@@ -19,7 +19,7 @@ One .npz holds N samples; every array but `sampling` and the microscope's starts
 Axes are [y, x]. Segment s of a ring covers the azimuths 90° s to 90° (s + 1), from +y towards +x.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -27,13 +27,12 @@ import numpy as np
 
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
+from workflow_scripts.workflow.rows import Rows, is_finite
 
 FILLED, PATCH = "filled", "patch"
 RING, MATCHED = "ring", "matched"  # the two detectors
-_PER_SAMPLE = (
-    *("input", "input_matched", "sum", "potential", "potential_limited"),
-    *("thickness_nm", "rotation", "material", "specimen", "kind"),
-)
+_LARGE = ("input", "input_matched", "sum", "potential", "potential_limited")
+_PER_SAMPLE = (*_LARGE, "thickness_nm", "rotation", "material", "specimen", "kind")
 _SHARED = ("sampling", "detector", "voltage_kv", "semiangle_mrad")
 
 
@@ -54,12 +53,12 @@ class Microscope:
 class Samples:
     """N samples; shapes and units as in the file, see above.
 
-    images: by detector, `ring` and `matched`.
+    images: by detector, `ring` and `matched`; they and the potentials may be larger than the memory.
     """
 
-    images: dict[str, np.ndarray]
-    potential: np.ndarray
-    potential_limited: np.ndarray
+    images: dict[str, np.ndarray | Rows]
+    potential: np.ndarray | Rows
+    potential_limited: np.ndarray | Rows
     thickness_nm: np.ndarray
     rotation_deg: np.ndarray
     material: np.ndarray
@@ -76,7 +75,7 @@ class Samples:
         return np.round(self.thickness_nm)
 
     def rows(self, chosen: np.ndarray) -> "Samples":
-        """Some of the samples, by index or mask."""
+        """Some of the samples, by index or mask, in memory."""
         cut = {name: getattr(self, name)[chosen] for name in _ROWS}
         return replace(self, images={name: image[chosen] for name, image in self.images.items()}, **cut)
 
@@ -104,10 +103,11 @@ class Samples:
 _ROWS = tuple(field.name for field in fields(Samples) if field.name not in ("images", "microscope"))
 
 
-def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False) -> Samples:
+def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, in_files: bool = False) -> Samples:
     """The samples of all files in their order.
 
     Args:
+        in_files: images and potentials stay in the files until `Samples.rows` asks for some.
         unreadable_becomes_zeros: as the recipe's loader does with a file that it cannot read: zeros in, zeros out.
 
     Raises:
@@ -117,7 +117,7 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False) 
     found: list[Samples | None] = []
     for path in paths:
         try:
-            found.append(_read(path))
+            found.append(_read(path, in_files))
         except InputError:
             if not unreadable_becomes_zeros:
                 raise
@@ -128,20 +128,27 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False) 
     for path, samples in zip(paths, found, strict=True):
         if samples is not None and samples.microscope != whole[0].microscope:
             raise InputError(f"{path} was made for another microscope than {paths[0]}; make the files again")
-    return joined([samples or _zeros_like(whole[0]) for samples in found])
+    return joined([samples or _zeros_like(whole[0]) for samples in found], Rows if in_files else np.concatenate)
 
 
-def joined(parts: Sequence[Samples]) -> Samples:
-    """Samples of one microscope, one after the other."""
+def joined(parts: Sequence[Samples], join: Callable[[list], np.ndarray | Rows] = np.concatenate) -> Samples:
+    """Samples of one microscope, one after the other.
+
+    Args:
+        join: makes one of images, or of potentials.
+    """
     return replace(
         parts[0],
-        images={name: np.concatenate([samples.images[name] for samples in parts]) for name in (RING, MATCHED)},
-        **{name: np.concatenate([getattr(samples, name) for samples in parts]) for name in _ROWS},
+        images={name: join([samples.images[name] for samples in parts]) for name in (RING, MATCHED)},
+        **{
+            name: (join if name in _LARGE else np.concatenate)([getattr(samples, name) for samples in parts])
+            for name in _ROWS
+        },
     )
 
 
-def _read(path: Path) -> Samples:
-    arrays = read_arrays(path, (*_PER_SAMPLE, *_SHARED))
+def _read(path: Path, in_file: bool) -> Samples:
+    arrays = read_arrays(path, (*_PER_SAMPLE, *_SHARED), _LARGE if in_file else ())
     shape = arrays["potential"].shape
     if len(shape) != 3 or 0 in shape:
         raise InputError(f"{path}: potential is {shape}, but must be (N, H, W); make the file again")
@@ -161,7 +168,7 @@ def _read(path: Path) -> Samples:
         if name in ("material", "specimen", "kind"):
             if array.dtype.kind != "U":
                 raise InputError(f"{path}: {name} is not text; make the file again")
-        elif array.dtype.kind != "f" or not np.isfinite(array).all():
+        elif array.dtype.kind != "f" or not is_finite(array):
             raise InputError(f"{path}: {name} holds what is not a finite number; make the file again")
     return Samples(
         images={RING: arrays["input"], MATCHED: arrays["input_matched"]},
@@ -187,7 +194,7 @@ def _zeros_like(samples: Samples) -> Samples:
     """What the recipe's loader makes of a file that it cannot read."""
     return replace(
         samples,
-        images={name: np.zeros_like(image) for name, image in samples.images.items()},
-        potential=np.zeros_like(samples.potential),
-        potential_limited=np.zeros_like(samples.potential_limited),
+        images={name: np.zeros(image.shape, image.dtype) for name, image in samples.images.items()},
+        potential=np.zeros(samples.potential.shape, samples.potential.dtype),
+        potential_limited=np.zeros(samples.potential_limited.shape, samples.potential_limited.dtype),
     )

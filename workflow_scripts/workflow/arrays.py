@@ -5,19 +5,26 @@ A header may announce any number of values, and memory for them would be asked f
 
 import math
 import re
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+
+from workflow_scripts.workflow.rows import StoredRows, is_finite
 
 # Deflate ends at 1032 times the bytes that it read; what is smaller than the slack does no harm.
 _LARGEST_EXPANSION = 2000
 _SLACK_BYTES = 2**20
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _LONGEST_REASON = 160
+_CHUNK_BYTES = 2**24
+# In front of a member of an archive: 26 bytes of other things, then how long its name and its extra field are.
+_LOCAL_HEADER = struct.Struct("<26x2H")
 
 
 class ArrayError(ValueError):
@@ -41,22 +48,49 @@ class Archive:
         Raises:
             ArrayError: it is damaged, absent, holds objects, or is announced as larger than it is.
         """
+        with self._checked(name) as (member, _):
+            return self._values(member)
+
+    def rows(self, name: str) -> np.ndarray | StoredRows:
+        """An array whose rows stay in the file; in memory where they do not lie there one after the other.
+
+        Raises:
+            ArrayError: as of `read`.
+        """
+        with self._checked(name) as (member, header):
+            scattered = header.fortran_order or member.compress_type != zipfile.ZIP_STORED
+            if scattered or not header.shape or not header.array_bytes:
+                return self._values(member)
+            finite = True
+            with self._file.open(member) as stream:
+                stream.read(header.n_bytes)
+                while chunk := stream.read(_CHUNK_BYTES // header.dtype.itemsize * header.dtype.itemsize):
+                    # Read to the end, where the checksum is compared.
+                    finite = finite and is_finite(np.frombuffer(chunk, header.dtype))
+            path = Path(self._file.filename)
+            with path.open("rb") as file:
+                file.seek(member.header_offset)
+                before = _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size)))
+            return StoredRows(path, member.header_offset + before + header.n_bytes, header.shape, header.dtype, finite)
+
+    @contextmanager
+    def _checked(self, name: str) -> Iterator[tuple[zipfile.ZipInfo, "_Header"]]:
+        """An array's place and header; ends in ArrayError where it or what is done with it fails."""
         try:
-            return self._read(name)
+            member = self._file.getinfo(f"{name}.npy")
+            check_size(member.file_size, member.compress_size)
+            with self._file.open(member) as stream:
+                header = _Header.read(stream)
+            if header.n_bytes + header.array_bytes != member.file_size:
+                has = max(0, member.file_size - header.n_bytes)
+                raise ArrayError(f"{name[:80]}: announces {header.array_bytes} bytes, but has {has}")
+            yield member, header
         except ArrayError:
             raise
         except Exception as error:  # a damaged archive fails in many ways
             raise ArrayError(f"{name[:80]}: {reason(error)}") from None
 
-    def _read(self, name: str) -> np.ndarray:
-        member = self._file.getinfo(f"{name}.npy")
-        check_size(member.file_size, member.compress_size)
-        with self._file.open(member) as stream:
-            header_bytes, array_bytes = _announced(stream)
-        if header_bytes + array_bytes != member.file_size:
-            raise ArrayError(
-                f"{name[:80]}: announces {array_bytes} bytes, but has {max(0, member.file_size - header_bytes)}"
-            )
+    def _values(self, member: zipfile.ZipInfo) -> np.ndarray:
         with self._file.open(member) as stream:
             array = np.lib.format.read_array(stream, allow_pickle=False)
             stream.read()  # to the end, where the checksum is compared
@@ -89,10 +123,11 @@ def open_npy(path: Path) -> np.ndarray:
             if file.read(2) == b"PK":
                 raise ArrayError("an archive of arrays, expected one array")
             file.seek(0)
-            header_bytes, array_bytes = _announced(file)
-        if header_bytes + array_bytes > path.stat().st_size:
-            raise ArrayError(f"announces {array_bytes} bytes, but has {path.stat().st_size - header_bytes}")
-        return np.load(path, mmap_mode="r" if array_bytes else None, allow_pickle=False)
+            header = _Header.read(file)
+        has = path.stat().st_size - header.n_bytes
+        if header.array_bytes > has:
+            raise ArrayError(f"announces {header.array_bytes} bytes, but has {has}")
+        return np.load(path, mmap_mode="r" if header.array_bytes else None, allow_pickle=False)
     except ArrayError:
         raise
     except Exception as error:  # the parser of the header raises whatever it likes
@@ -112,14 +147,28 @@ def reason(error: Exception) -> str:
     return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]}…"
 
 
-def _announced(file: BinaryIO) -> tuple[int, int]:
-    """Bytes of the header, and of the values that it announces."""
-    version = np.lib.format.read_magic(file)
-    if version not in _HEADERS:
-        raise ArrayError(f"of version {version[0]}.{version[1]} of the format, expected 1.0 or 2.0")
-    shape, _, dtype = _HEADERS[version](file)
-    if dtype.hasobject:
-        raise ArrayError("holds Python objects, which are never read")
-    if min(shape, default=0) < 0:
-        raise ArrayError(f"announces the shape {shape}")
-    return file.tell(), math.prod(shape) * dtype.itemsize
+@dataclass(frozen=True)
+class _Header:
+    """What the head of a .npy announces, and its own length in bytes."""
+
+    n_bytes: int
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+
+    @property
+    def array_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> "_Header":
+        """Leaves the file where the values begin; raises ArrayError where they are never read."""
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ArrayError(f"of version {version[0]}.{version[1]} of the format, expected 1.0 or 2.0")
+        shape, fortran_order, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            raise ArrayError("holds Python objects, which are never read")
+        if min(shape, default=0) < 0:
+            raise ArrayError(f"announces the shape {shape}")
+        return cls(file.tell(), shape, fortran_order, dtype)

@@ -12,6 +12,7 @@ import numpy as np
 
 from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.rows import StoredRows
 
 
 def sha256(path: Path) -> str:
@@ -60,8 +61,11 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
 
 
-def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, names: Iterable[str], in_file: Sequence[str] = ()) -> dict[str, np.ndarray | StoredRows]:
     """Read the named arrays of an .npz file; nothing is unpickled.
+
+    Args:
+        in_file: names of arrays that are checked, but whose rows stay in the file until they are asked for.
 
     Raises:
         InputError: the file is truncated, is no .npz, lacks a name, or holds objects.
@@ -72,7 +76,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
             missing = [name for name in names if name not in archive.names]
             if missing:
                 raise InputError(f"{path} lacks {', '.join(missing)}; it holds {shortened(archive.names)}")
-            return {name: archive.read(name) for name in names}
+            return {name: archive.rows(name) if name in in_file else archive.read(name) for name in names}
     except ArrayError as error:
         raise InputError(f"{path} is not a whole .npz file ({error}); make it again") from None
 
