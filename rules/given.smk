@@ -36,6 +36,9 @@ onstart:
         check_dates(sorted(GIVEN))
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    # By its limit of 100 jobs a second Snakemake 9.27 looks at all ready jobs every second, once for each job that has
+    # ended, and late in a study does little else. Without one it looks when a job ends.
+    workflow.scheduler.job_rate_limiter = None
 
 
 onerror:

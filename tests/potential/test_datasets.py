@@ -106,6 +106,21 @@ def test_files_are_read_as_they_were_written(training, tmp_path):
     write_arrays(path, training.arrays())
     assert digests(read_samples([path])) == digests(training)
     assert len(read_samples([path, path])) == 2 * len(training)
+    stored = read_samples([path, path], in_files=True)
+    assert digests(stored.rows(np.arange(len(training)))) == digests(training)
+    assert digests(stored.rows(np.arange(2 * len(training)) >= len(training))) == digests(training)
+
+
+def test_files_that_do_not_fit_each_other_are_refused(training, tmp_path):
+    first, other = tmp_path / "shard0.npz", tmp_path / "shard1.npz"
+    arrays = training.arrays()
+    write_arrays(first, arrays)
+    smaller = {name: array[..., :-2] if array.ndim > 2 else array for name, array in arrays.items()}
+    for changed in (smaller, arrays | {"voltage_kv": np.float64(300)}):
+        write_arrays(other, changed)
+        for in_files in (False, True):
+            with pytest.raises(InputError, match=r"shard1\.npz was made for another microscope or size"):
+                read_samples([first, other], in_files=in_files)
 
 
 def test_a_detector_that_the_pixels_do_not_carry_is_named():

@@ -70,6 +70,11 @@ class Samples:
         return len(self.potential)
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Height and width of the images."""
+        return self.potential.shape[1:]
+
+    @property
     def nominal_nm(self) -> np.ndarray:
         """Thickness (N,) in whole nm, by which samples are grouped: whole slices pass, so it differs by material."""
         return np.round(self.thickness_nm)
@@ -112,7 +117,7 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, 
 
     Raises:
         InputError: a file is broken, holds numbers that are not finite or arrays that do not fit each other, or was
-            made for another microscope than the first.
+            made for another microscope, or with images of another size, than the first.
     """
     found: list[Samples | None] = []
     for path in paths:
@@ -126,8 +131,8 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, 
     if not whole:
         raise InputError(f"none of the {len(paths)} files of samples can be read, such as {paths[0]}; make them again")
     for path, samples in zip(paths, found, strict=True):
-        if samples is not None and samples.microscope != whole[0].microscope:
-            raise InputError(f"{path} was made for another microscope than {paths[0]}; make the files again")
+        if samples is not None and (samples.microscope, samples.image_shape) != (whole[0].microscope, whole[0].image_shape):
+            raise InputError(f"{path} was made for another microscope or size than {paths[0]}; make the files again")
     return joined([samples or _zeros_like(whole[0]) for samples in found], Rows if in_files else np.concatenate)
 
 
