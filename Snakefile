@@ -1,11 +1,13 @@
 # Beamtime: five deep-learning studies in nano-imaging as one DAG. docs/architecture.md explains the house.
 from snakemake.utils import min_version
 
+from workflow_scripts.workflow.configuration import scale_file
+
 min_version("9.19")
 
 
 configfile: "config.yaml"
-configfile: f"scales/{config['scale']}.yaml"
+configfile: scale_file(config)
 
 
 report: "docs/report/study.rst"

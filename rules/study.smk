@@ -7,23 +7,6 @@ localrules:
     compare,
 
 
-rule figures:
-    input:
-        of_all_methods("<results>/figures/{method}.svg"),
-        "<results>/figures/overview.svg",
-
-
-rule tables:
-    input:
-        of_all_methods("<results>/tables/{method}.md"),
-        "<results>/tables/cost.md",
-
-
-rule claims:
-    input:
-        "<results>/claims.csv",
-
-
 rule ledger:
     input:
         code=code("study", "publish_ledger"),
@@ -251,6 +234,27 @@ rule comparison:
         " --metrics {input.metrics:q} {params.files:q}"
         " --csv {output.csv:q} --md {output.md:q} --short {output.short:q}"
         " --provenance {output.provenance:q} 2> {log:q}"
+
+
+rule figures:
+    input:
+        [
+            path
+            for method in STUDY.methods
+            for path in getattr(rules, f"{method}_figures").input
+        ],
+        rules.overview.output,
+
+
+rule tables:
+    input:
+        expand(rules.results_table.output, method=STUDY.methods),
+        rules.cost.output,
+
+
+rule claims:
+    input:
+        rules.ledger.output,
 
 
 rule compare:

@@ -7,7 +7,7 @@ import pytest
 
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.comparison import aligned, changed_settings, compared, difference_section
-from workflow_scripts.study.held import read_ledger, stopped_holding
+from workflow_scripts.study.held import counted, read_ledger, stopped_holding
 from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
@@ -82,6 +82,13 @@ def test_it_is_said_when_all_hold():
         "every claim that held in the reference holds: 1 of 1"
     ]
     assert list(stopped_holding(ledger(one="yes"), ledger(one="no"))) == ["no claim held in the reference"]
+
+
+def test_claims_are_counted_and_those_that_do_not_hold_are_named():
+    assert list(counted(ledger(one="yes", two="no", three="not measured", four="not measured"))) == [
+        "4 stated numbers: 1 hold, 1 not, 2 not measured at this scale",
+        "matching: two: fails: 0 where > 0 was set",
+    ]
 
 
 def test_a_file_that_is_no_ledger_is_a_sentence(tmp_path):

@@ -1,10 +1,12 @@
 """The whole configuration: what a user writes of own data and gets wrong is a sentence that says what was meant."""
 
+import re
+
 import pytest
 import yaml
 
 from workflow_scripts.workflow.closure import ROOT
-from workflow_scripts.workflow.configuration import checked
+from workflow_scripts.workflow.configuration import checked, scale_file
 from workflow_scripts.workflow.errors import InputError
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -38,6 +40,18 @@ def test_a_mistake_in_own_data_says_what_was_meant(name):
         checked(CONFIG | {"apply": apply})
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "value", "list_"), [("methods", "alignment", "['alignment']"), ("seeds", 3, "[3]")])
+def test_one_value_where_a_list_belongs_is_shown_as_one(key, value, list_):
+    with pytest.raises(InputError, match=re.escape(f"{key}: is {value!r}, but should be a list: {list_}")):
+        checked(CONFIG | {key: value})
+
+
+@pytest.mark.parametrize("scale", ["laptpo", None, 3])
+def test_a_scale_that_there_is_not_is_named_with_those_that_there_are(scale):
+    with pytest.raises(InputError, match=f"scale: is {scale!r}, but must be one of smoke, laptop, gpu, paper"):
+        scale_file({"scale": scale})
 
 
 def test_keys_that_contradict_each_other_are_named_without_all_the_section():

@@ -257,6 +257,22 @@ def test_a_target_of_another_scale_is_refused_with_what_to_type(finished):
     assert "--config scale=gpu" in done.stderr + done.stdout
 
 
+def test_a_scale_that_there_is_not_is_refused_with_those_that_there_are(finished):
+    done = snakemake(finished, "--dry-run", "--config", "scale=laptpo")
+    assert done.returncode != 0
+    assert "scale: is 'laptpo', but must be one of smoke, laptop, gpu, paper" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("name", ["figures/potential.png", "figures/overview.pdf", "tables/matching.tex", "claims.csv"])
+def test_a_deleted_figure_or_table_of_any_format_is_missed(finished, name, tmp_path):
+    made, away = finished / "results/smoke" / name, tmp_path / "away"
+    shutil.move(made, away)
+    missed = planned(finished, *STUDY)
+    shutil.move(away, made)
+    assert missed != {}
+    assert planned(finished, *STUDY) == {}
+
+
 def test_the_other_arm_joins_without_rerunning_the_first(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)

@@ -161,3 +161,10 @@ def test_the_command_that_repairs_is_said(copy, present, monkeypatch, capsys):
     assert str(ended.value.code).startswith("error: 2 differences")  # an output, and the input of what followed
     words = "the same snakemake command with --forcerun results/smoke/alignment/predict/made.bin --"
     assert words in capsys.readouterr().out
+
+
+def test_a_file_of_the_reference_run_lies_in_the_project(tmp_path):
+    folder = tmp_path / "copy"
+    assert verify.located("results/laptop/matching/made.bin", folder) == folder / "matching/made.bin"
+    reference = "results/reference/laptop/matching/evaluate/metrics.csv"
+    assert verify.located(reference, folder) == ROOT / reference

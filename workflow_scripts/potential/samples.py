@@ -69,10 +69,9 @@ class Samples:
     def __len__(self) -> int:
         return len(self.potential)
 
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Height and width of the images."""
-        return self.potential.shape[1:]
+    def fits(self, other: "Samples") -> bool:
+        """Whether both were made for the same microscope, with images of the same size."""
+        return self.microscope == other.microscope and self.potential.shape[1:] == other.potential.shape[1:]
 
     @property
     def nominal_nm(self) -> np.ndarray:
@@ -131,7 +130,7 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, 
     if not whole:
         raise InputError(f"none of the {len(paths)} files of samples can be read, such as {paths[0]}; make them again")
     for path, samples in zip(paths, found, strict=True):
-        if samples is not None and (samples.microscope, samples.image_shape) != (whole[0].microscope, whole[0].image_shape):
+        if samples is not None and not samples.fits(whole[0]):
             raise InputError(f"{path} was made for another microscope or size than {paths[0]}; make the files again")
     return joined([samples or _zeros_like(whole[0]) for samples in found], Rows if in_files else np.concatenate)
 

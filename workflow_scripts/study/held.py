@@ -1,4 +1,4 @@
-"""Say which claims held in the reference run of this scale and hold no more: the last line of `make study`."""
+"""Count the claims that hold, and say which held in the reference run and hold no more: the end of `make study`."""
 
 import argparse
 import sys
@@ -29,6 +29,16 @@ def stopped_holding(ledger: pd.DataFrame, reference: pd.DataFrame) -> Iterator[s
         yield "no claim held in the reference"
 
 
+def counted(ledger: pd.DataFrame) -> Iterator[str]:
+    """How many numbers that somebody stated hold in this run, and a line for each that does not."""
+    wrong = ledger[ledger["holds"] == "no"]
+    hold = int((ledger["holds"] == "yes").sum())
+    unmeasured = len(ledger) - hold - len(wrong)
+    yield f"{len(ledger)} stated numbers: {hold} hold, {len(wrong)} not, {unmeasured} not measured at this scale"
+    for row in wrong.to_dict("records"):
+        yield f"{row['method']}: {row['claim']}: {row['verdict']}"
+
+
 def read_ledger(path: Path) -> pd.DataFrame:
     """claims.csv as text; raises InputError where it is no ledger."""
     try:
@@ -47,17 +57,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="results/<scale>")
     folder = parser.parse_args().folder
     reference = folder.parent / "reference" / folder.name / "claims.csv"
-    if not reference.is_file():
-        print(
-            f"claims: there is no reference run of this scale in {reference.parent}, so none can have stopped holding"
-        )
-        return
     try:
-        lines = list(stopped_holding(read_ledger(folder / "claims.csv"), read_ledger(reference)))
+        ledger = read_ledger(folder / "claims.csv")
+        lines = list(counted(ledger))
+        if reference.is_file():
+            lines += stopped_holding(ledger, read_ledger(reference))
+        else:
+            lines.append(f"no reference run of this scale is in {reference.parent}, so none can have stopped holding")
     except InputError as error:
         sys.exit(f"error: {error}")
     for line in lines:
         print(f"claims: {line}")
+    print(f"claims: each in words: docs/claims.md, and as this run found it: {folder / 'claims.csv'}")
 
 
 if __name__ == "__main__":

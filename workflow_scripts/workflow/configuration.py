@@ -8,7 +8,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, create_model
 
@@ -88,6 +88,18 @@ def _apply_model() -> type[Settings]:
         for method, model in appliable_methods().items()
     }
     return create_model("Apply", __base__=Settings, **entries)
+
+
+def scale_file(config: Mapping[str, Any]) -> str:
+    """Name of the settings of the scale that the configuration asks for.
+
+    Raises:
+        InputError: there is no such scale.
+    """
+    scale, known = config.get("scale"), get_args(Scale)
+    if scale not in known:
+        raise InputError(f"scale: is {scale!r}, but must be one of {', '.join(known)}")
+    return f"scales/{scale}.yaml"
 
 
 def checked(config: Mapping[str, Any]) -> Settings:

@@ -147,6 +147,8 @@ def _beside(kind: Any, location: Sequence[int | str]) -> list[str]:
 
 def _expectation(mistake: Mapping[str, Any]) -> str:
     text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if mistake["type"] == "tuple_type" and isinstance(mistake["input"], (str, int, float)):
+        return f"should be a list: [{_told(mistake['input'])}]"
     if isinstance(mistake["input"], str) and mistake["type"] in ("float_type", "int_type"):
         try:
             float(mistake["input"])

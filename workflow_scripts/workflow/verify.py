@@ -127,7 +127,8 @@ def _known_names(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Cal
 def located(name: str, folder: Path) -> Path:
     """Where a recorded path lies: ``results/<scale>/…`` inside `folder`, else in the project or where it was."""
     parts = Path(name).parts
-    return folder.joinpath(*parts[2:]) if parts[:1] == ("results",) and len(parts) > 2 else ROOT / name
+    own = parts[:1] == ("results",) and len(parts) > 2 and parts[1] != "reference"
+    return folder.joinpath(*parts[2:]) if own else ROOT / name
 
 
 def _changed_code(path: Path, record: Mapping[str, Any], code: dict[str, dict[str, str]]) -> Iterator[Finding]:
