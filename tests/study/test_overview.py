@@ -21,7 +21,7 @@ OVERVIEWS = sorted((ROOT / "workflow_scripts").glob("*/overview.yaml"))
 def test_what_a_method_says_of_itself_agrees_with_its_claims_and_colours(path):
     summary = read_summary(path)
     assert set(summary.order) <= set(ESTIMATORS)
-    assert {"published", "corrected"} <= set(summary.order)
+    assert {"published", "corrected"} | set(summary.notes) <= set(summary.order)
     claims = yaml.safe_load((path.parent / "claims.yaml").read_text(encoding="utf-8"))
     assert summary.score.metric in {claim["metric"] for claim in claims}
 
@@ -104,16 +104,26 @@ def test_every_method_has_a_lettered_row_with_all_its_estimators_n_and_cost(stud
         assert any(label.startswith(one.summary.score.label) for label in labels)
 
 
-def test_the_best_one_is_bold(study):
+@pytest.mark.parametrize(("reach", "best"), [(np.nan, 1), (0.04, 1), (0.06, 2)])
+def test_the_best_one_is_bold_and_all_whose_interval_overlaps_its_own(study, reach, best):
     shown, metrics, cost = study
     table = drawing_overview.source_table(shown, metrics, cost)
+    table = table.assign(low=table["value"] - reach, high=table["value"] + reach)
     with style():
         figure = drawing_overview.draw(table, shown)
     bold = [
         label.get_text() for axis in figure.axes for label in axis.get_yticklabels() if label.get_fontweight() == "bold"
     ]
-    ends = [one.summary.order[-1 if one.summary.score.better == "higher" else 0] for one in shown.values()]
-    assert bold == ends
+    orders = [(one.summary.order, one.summary.score.better == "higher") for one in shown.values()]
+    assert bold == [name for order, higher in orders for name in (order[-best:] if higher else order[:best])]
+
+
+def test_what_an_estimator_needs_stands_beside_it(study):
+    shown, metrics, cost = study
+    with style():
+        figure = drawing_overview.draw(drawing_overview.source_table(shown, metrics, cost), shown)
+    said = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert all(note in said for one in shown.values() for note in one.summary.notes.values())
 
 
 def test_it_is_drawn_with_equal_bytes(study, tmp_path):

@@ -8,7 +8,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.study.figures import PAGE_MM, estimator_style, letter, new_figure, scale_bar, without_ticks
+from workflow_scripts.study.figures import (
+    PAGE_MM,
+    estimator_style,
+    letter,
+    log_ordinate,
+    new_figure,
+    scale_bar,
+    without_ticks,
+)
 from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_arrays
 
@@ -143,9 +151,9 @@ def _by_snr(axis: Axes, points: pd.DataFrame, label: str) -> None:
         )
     ratios = sorted(points["snr"].unique())
     axis.set_xscale("log")
-    axis.set_yscale("log")
     axis.set_xticks(ratios, labels=[f"{ratio:g}" for ratio in ratios])
     axis.minorticks_off()
+    log_ordinate(axis)
     counts = sorted({int(count) for count in points["n"]})
     axis.set(xlabel="SNR (hollow: coloured noise)", ylabel=label)
     axis.set_title(f"n = {' or '.join(map(str, counts))} particles")
@@ -173,10 +181,10 @@ def _by_images(axis: Axes, points: pd.DataFrame) -> None:
     axis.set_xscale("log")
     axis.set_xticks(sizes, labels=[f"{size:g}" for size in sizes])
     axis.minorticks_off()
-    axis.set(xlabel="images in the average", ylabel="FRC 0.5 with truth (Å)", yscale="log")
-    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set(xlabel="images in the average", ylabel="FRC 0.5 with truth (Å)")
+    log_ordinate(axis)
     axis.set_title(f"n = {int(points['n'].min())} particles")
-    axis.legend(loc="center right")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.34), ncols=2)  # bars may fill the panel
 
 
 def _draw_control(axis: Axes, points: pd.DataFrame) -> None:

@@ -100,7 +100,7 @@ def _draw_transfer(axis: Axes, curves: pd.DataFrame) -> None:
 
 
 def _draw_r2(axes: list[Axes], points: pd.DataFrame) -> None:
-    """One panel for each dose; what falls below the panel has its value written there."""
+    """One panel for each dose; what falls below the panel, most at small phases, has its value written on the left."""
     doses = sorted(points["dose_e"].unique(), reverse=True)
     for axis, dose in zip(axes, doses, strict=True):
         for place, (estimator, line) in enumerate(points[points["dose_e"] == dose].groupby("estimator", sort=False)):
@@ -116,10 +116,9 @@ def _draw_r2(axes: list[Axes], points: pd.DataFrame) -> None:
             )
             if (line["value"] < -0.55).any():
                 axis.text(
-                    *(0.97, 0.04 + 0.08 * place, f"{estimator}: down to {line['value'].min():.3g}"),
+                    *(0.03, 0.04 + 0.08 * place, f"{estimator}: down to {line['value'].min():.3g}"),
                     color=estimator_style(estimator)["color"],
                     fontsize=6,
-                    ha="right",
                     transform=axis.transAxes,
                 )
         axis.set(title=f"{dose:,.0f} e⁻ per pattern", xlabel="phase std (rad)", ylim=(-0.55, 1.03))

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from workflow_scripts.diffractive_imaging.variants import NO_FAULT
 from workflow_scripts.study.figures import (
     BLUE,
     GREEN,
@@ -16,6 +17,7 @@ from workflow_scripts.study.figures import (
     VERMILLION,
     estimator_style,
     letter,
+    log_ordinate,
     new_figure,
     scale_bar,
     without_ticks,
@@ -70,7 +72,7 @@ def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
     axes = middle.subplots(1, len(objects), squeeze=False)[0]
     for axis, name in zip(axes, objects, strict=True):
         _draw_lines(axis, errors[errors["object"] == name], OBJECTS[name])
-        axis.set_yscale("log")
+        log_ordinate(axis)
     axes[0].set_ylabel("RMSE, mean-free (rad)")
     middle.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     letter(axes[0], "b")
@@ -118,7 +120,7 @@ def _draw_coverage(axis: Axes, points: pd.DataFrame) -> None:
     axis.set_xscale("log")
     axis.set(xlabel="electrons per pattern", ylabel="share of pixels inside ± σ", ylim=(0, 1))
     if len(points):
-        axis.legend(loc="upper left", ncols=2)
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     letter(axis, "c")
 
 
@@ -143,8 +145,9 @@ def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
         for row, value in enumerate(values):
             if value < edge:
                 axis.text(edge + 0.02, row + 0.12, f"{value:.1f}", color=colour, fontsize=6)
-    axis.set_yticks(range(len(faults)), [str(fault).replace("_", " ") for fault in faults])
-    axis.set(xlabel="patch R² at 0.5 rad, short training", xlim=(edge, 1.02))
+    names = ["no fault" if fault == NO_FAULT else str(fault).replace("_", " ") for fault in faults]
+    axis.set_yticks(range(len(faults)), names)
+    axis.set(xlabel="patch R² at 0.5 rad, all trained for ablation_epochs", xlim=(edge, 1.02))
     if faults:
         axis.legend(loc="lower center")
     letter(axis, "d")

@@ -117,7 +117,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
     rows = len(examples["query"])
     lines = sum(_line(table, key) is not None for key in ABLATION)
     mapped = examples["map_deg"].size > 0
-    heights = [21.0 * rows + 6, 55.0, max(12.0 + 3.6 * lines, 45.0 if mapped else 25.0)]
+    heights = [21.0 * rows + 6, 55.0, max(12.0 + 3.6 * lines, 75.0 if mapped else 25.0)]
     figure = new_figure(PAGE_MM, sum(heights))
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
     _draw_answers(top, examples)
@@ -253,8 +253,9 @@ def _draw_ablation(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.n
     worth = points[points["metric"] == UNFAIR]
     if len(worth):
         one = worth.iloc[0]
-        told = f"seeing the test: {one['value']:+.1f}"
-        axis.set_title(told + (f" [{one['low']:+.1f}, {one['high']:+.1f}]" if np.isfinite(one["low"]) else ""))
+        told = f"pretraining on the test's patterns\ngains published {one['value']:+.1f} points"
+        interval = f" [{one['low']:+.1f}, {one['high']:+.1f}]" if np.isfinite(one["low"]) else ""
+        axis.set_title(told + interval, loc="left")
     letter(axis, "e")
 
 

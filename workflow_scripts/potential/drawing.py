@@ -109,6 +109,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
 def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
     """One row for each sample; potentials of a row share a scale, that of the truth from 0 to its 99.8th percentile."""
     names = examples["estimators"].tolist()
+    knew = {name: "trained on it" if arm.split_by_sample else "finetuned on a few" for name, arm in ARMS.items()}
     order = [names.index(name) for name in ORDER if name in names and name not in _FLAT]
     axes = figure.subplots(len(examples["names"]), 2 + len(order), squeeze=False)
     for row, (line, name) in enumerate(zip(axes, examples["names"].tolist(), strict=True)):
@@ -119,6 +120,9 @@ def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> Non
         for axis, potential in zip(line[1:], potentials, strict=True):
             shown = axis.imshow(potential / 1e3, vmin=0, vmax=highest, cmap="magma")
         figure.colorbar(shown, ax=line[-1], label="kV Å")
+        if ", held out, " in name:
+            for axis, place in zip(line[2:], order, strict=True):
+                axis.set_xlabel(knew.get(names[place], ""), fontsize=6, labelpad=2)
     titles = ["Σ segments", "true potential", *(names[place] for place in order)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)

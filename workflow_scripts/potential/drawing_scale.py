@@ -6,7 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.potential.drawing import ORDER, with_conditions
-from workflow_scripts.study.figures import BLACK, BLUE, GREY, PAGE_MM, VERMILLION, estimator_style, letter, new_figure
+from workflow_scripts.study.figures import (
+    BLACK,
+    BLUE,
+    GREY,
+    PAGE_MM,
+    VERMILLION,
+    estimator_style,
+    letter,
+    log_ordinate,
+    new_figure,
+)
 
 STATED_DB = 54.46
 STATED_PEARSON = 0.72
@@ -59,6 +69,8 @@ def draw(table: pd.DataFrame) -> Figure:
 def _draw_scales(axis: Axes, points: pd.DataFrame) -> None:
     """The same errors twice: hollow on the recipe's scale, filled on that of each truth's own peak."""
     names = [name for name in ORDER if name in set(points["estimator"])]
+    column = max([STATED_DB, *points.loc[points["metric"] == RECIPE_DB, "value"]])  # numbers beyond it cross no line
+    beside = {"textcoords": "offset points", "va": "center", "fontsize": 6}
     for place, name in enumerate(names):
         line = points[points["estimator"] == name].set_index("metric")["value"]
         looks = estimator_style(name)
@@ -66,8 +78,8 @@ def _draw_scales(axis: Axes, points: pd.DataFrame) -> None:
         axis.plot(line[HONEST_DB], place, linestyle="none", **looks)
         hollow = {} if looks["marker"] in "x+" else {"markerfacecolor": "white"}
         axis.plot(line[RECIPE_DB], place, linestyle="none", **looks, **hollow)
-        for metric in (HONEST_DB, RECIPE_DB):
-            axis.text(line[metric], place - 0.2, f"{line[metric]:.1f}", ha="center", va="bottom", fontsize=6)
+        axis.annotate(f"{line[HONEST_DB]:.1f}", (line[HONEST_DB], place), xytext=(-4, 0), ha="right", **beside)
+        axis.annotate(f"{line[RECIPE_DB]:.1f}", (column, place), xytext=(4, 0), **beside)
     axis.axvline(STATED_DB, color=VERMILLION, linewidth=0.8, linestyle=":")
     axis.text(STATED_DB, -0.72, f" stated {STATED_DB}", color=VERMILLION, va="top", fontsize=6)
     axis.set(xlabel="PSNR (dB), range: own peak (filled)\nor 600,000 V Å (hollow)", ylim=(len(names) - 0.5, -0.8))
@@ -99,6 +111,7 @@ def _draw_cells(axis: Axes, points: pd.DataFrame) -> None:
         if line["field_a"].min() <= cone <= line["field_a"].max():
             error = np.exp(np.interp(cone, line["field_a"], np.log(np.maximum(line["value"], 1e-6))))
             axis.plot(cone, error, marker="|", markersize=14, markeredgewidth=1.5, color=colour, linestyle="none")
+    axis.plot([], [], marker="|", markersize=8, color="0.4", linestyle="none", label="beam fills the field")
     _mark(axis, PUBLISHED_FIELD_A, "the recipe's cell ", "right")
     axis.set(xlabel="field of view (Å)", ylabel="error of the image (% of its contrast)")
     axis.legend(loc="upper right")
@@ -124,13 +137,7 @@ def _draw_errors(axis: Axes, points: pd.DataFrame, along: str) -> list[tuple[pd.
         colour, marker = looks[number % len(looks)]
         axis.plot(line[along], line["value"], color=colour, marker=marker, label=f"{thickness:g} nm")
         drawn.append((line, colour))
-    axis.set_yscale("log")
-    axis.yaxis.set_major_formatter("{x:g}")
-    if len(ring) and ring["value"].max() < 100 * ring["value"].min():  # else they would overlap
-        axis.yaxis.set_minor_formatter("{x:g}")
-        axis.tick_params(axis="y", which="minor", labelsize=5)
-    else:
-        axis.yaxis.set_minor_formatter("")
+    log_ordinate(axis)
     return drawn
 
 

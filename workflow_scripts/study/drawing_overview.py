@@ -168,23 +168,29 @@ def _draw_image(axis: Axes, image: np.ndarray, picture: Picture, bounds: tuple[f
 
 
 def _draw_scores(row: _Row, points: pd.DataFrame, summary: Summary, at: str) -> None:
-    """Estimators one below the other with their intervals; the best one's name is bold."""
+    """Estimators one below the other with their intervals; bold: the best one and all whose interval overlaps its."""
     score = summary.score
     numbers = sorted({int(number) for number in points["n"]})
     told = " to ".join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))
     row.text(SCORES_MM - 16, 6.2, f"who wins: n = {told} {score.sources},\n{at}")
     axis = row.axes(SCORES_MM, TOP_MM, 35, IMAGE_MM)
+    lows, highs = points["low"].fillna(points["value"]), points["high"].fillna(points["value"])
     winner = points["value"].idxmax() if score.better == "higher" else points["value"].idxmin()
+    tied = (lows <= highs[winner]) & (highs >= lows[winner])
     for place, (_, point) in enumerate(points.iterrows()):
         looks = estimator_style(point["name"]) if point["name"] in ESTIMATORS else {"color": GREY, "marker": "o"}
         if np.isfinite(point["low"]):
             axis.plot([point["low"], point["high"]], [place, place], color=looks["color"], linewidth=1.0)
         axis.plot(point["value"], place, linestyle="none", **looks)
+        if point["name"] in summary.notes:
+            end = np.nanmax([point["value"], point["high"]]), place
+            note = summary.notes[point["name"]]
+            axis.annotate(note, end, xytext=(4, 0), textcoords="offset points", va="center", fontsize=5)
     axis.set(ylim=(len(points) - 0.4, -0.6))
     axis.set_yticks(range(len(points)), labels=points["name"])
     axis.tick_params(axis="y", labelsize=6 if len(points) <= MANY else 5, length=2)
     for label, index in zip(axis.get_yticklabels(), points.index, strict=True):
-        label.set_fontweight("bold" if index == winner else "normal")
+        label.set_fontweight("bold" if tied[index] else "normal")
     low, high = points["value"].min(), points["value"].max()
     if low > 0 and high > 8 * low:
         axis.set_xscale("log")

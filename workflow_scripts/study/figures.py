@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator
 
 from workflow_scripts.study.tables import number
 
@@ -140,6 +141,15 @@ def scale_bar(axis: Axes, pixel_size_a: float, unit: str = "Å") -> None:
     # White with a dark rim is seen on any image.
     bar.set_path_effects([withStroke(linewidth=3.2, foreground="black")])
     words.set_path_effects([withStroke(linewidth=1.2, foreground="black")])
+
+
+def log_ordinate(axis: Axes) -> None:
+    """Make the vertical axis logarithmic, after drawing: ticks at 1, 2 and 5 of each decade, where many at 1 alone."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("")
 
 
 def without_ticks(axes: Iterable[Axes]) -> None:

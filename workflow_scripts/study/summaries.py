@@ -65,6 +65,7 @@ class Summary(Settings):
     corrected: str = Field(description="what was changed")
     baselines: str = Field(description="what else answers")
     order: list[str] = Field(description="estimators from what looks at nothing to what is ours")
+    notes: dict[str, str] = Field(default={}, description="what an estimator needs that the others do not have")
     score: Score = Field(description="the number that says who wins")
     examples: str = Field(description="file of arrays beside metrics.csv")
     goes_in: Picture = Field(description="what the method is given")
