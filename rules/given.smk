@@ -1,5 +1,8 @@
 # Included last. Every job has as a parameter a digest of its modules and of the user's files, since Snakemake itself
 # looks at dates alone, and an archive or `cp -p` gives a changed file an older one.
+import threading
+import time
+
 from workflow_scripts.workflow.failures import scrolled_away
 from workflow_scripts.workflow.given import check_dates, digest
 
@@ -31,14 +34,30 @@ for one in workflow.rules:
         one.set_params(given=given_to(one))
 
 
+def look_every(seconds):
+    """Let Snakemake look for ready jobs every so many seconds, beside whenever a job ends.
+
+    By its limit of 100 jobs a second Snakemake 9.27 looks every second, once for each job that has ended, and late in a
+    study does little else. It must look now and then all the same: a Ctrl-C that reaches another of its threads is seen
+    when the main one wakes.
+    """
+    scheduler = workflow.scheduler
+    scheduler.job_rate_limiter = None
+
+    def wake():
+        while True:
+            time.sleep(seconds)
+            scheduler._open_jobs.release()
+
+    threading.Thread(target=wake, daemon=True).start()
+
+
 onstart:
     try:
         check_dates(sorted(GIVEN))
     except InputError as error:
         raise WorkflowError(str(error)) from None
-    # By its limit of 100 jobs a second Snakemake 9.27 looks at all ready jobs every second, once for each job that has
-    # ended, and late in a study does little else. Without one it looks when a job ends.
-    workflow.scheduler.job_rate_limiter = None
+    look_every(2.0)
 
 
 onerror:
