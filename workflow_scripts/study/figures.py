@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
+from matplotlib.transforms import Bbox, BboxBase
 
 from workflow_scripts.study.tables import number
 
@@ -113,10 +114,28 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "png": {"Software": None},
     }
+    _settle(figure)
     for kind, metadata in unwanted.items():
         figure.savefig(stem.with_name(f"{stem.name}.{kind}"), metadata=metadata)
     text = table.to_csv(index=False, lineterminator="\n", float_format=number)
     stem.with_name(f"{stem.name}.csv").write_text(text, encoding="utf-8")
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once and round places: the solver's last digits and signs of zeros differ between runs."""
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
+    waiting = list(figure.subfigs)
+    while waiting:
+        part = waiting.pop()
+        part.bbox_relative.set_points(_rounded(part.bbox_relative))
+        waiting += part.subfigs
+    for axis in figure.axes:
+        axis.set_position(Bbox(_rounded(axis.get_position(original=True))))
+
+
+def _rounded(box: BboxBase) -> np.ndarray:
+    return np.round(box.get_points(), 6) + 0.0  # no negative zero
 
 
 def letter(axis: Axes, text: str) -> None:
