@@ -36,7 +36,9 @@ def stage(job):
     if job.arguments.mode == "slow":
         print("working", flush=True); sys.stdin.readline()
     if job.arguments.mode == "wait":
-        print("waiting", flush=True); time.sleep(60)
+        print("waiting", flush=True)
+        for _ in range(600):  # a signal just before a sleep does not end it
+            time.sleep(0.1)
     job.outputs["second"].write_text(job.checkpoint_folder.name)
 
 if __name__ == "__main__":
