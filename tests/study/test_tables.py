@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.study.bootstrap import Estimate
-from workflow_scripts.study.tables import (
-    HEADLINE,
-    condition,
-    metric_row,
-    read_metrics,
-    with_headline,
-    write_metrics,
-)
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
 FULL = condition(phase_std_rad=0.5, dose_e=27882.0)

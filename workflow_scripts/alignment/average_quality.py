@@ -24,7 +24,8 @@ from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwi
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.study.bootstrap import Estimate
-from workflow_scripts.study.tables import condition, metric_row
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import metric_row
 
 RESOLUTION, HALVES, CORRELATION, EXCESS = (
     *("frc_resolution_a", "frc_half_set_resolution_a"),

@@ -16,7 +16,8 @@ from workflow_scripts.alignment.errors import (
 from workflow_scripts.alignment.labels import FINETUNED, JOINT, NOISE_ONLY, PAIRWISE, PRETRAINED, LabelledStack
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
-from workflow_scripts.study.tables import condition, metric_row
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import array_names, read_arrays
 

@@ -13,7 +13,8 @@ from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.background.tile_files import RawTiles
 from workflow_scripts.background.variants import ARMS
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
-from workflow_scripts.study.tables import condition, metric_row, with_headline
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import array_names, read_arrays
 

@@ -16,8 +16,9 @@ from workflow_scripts.diffractive_imaging.perfect_patches import cut_like
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.variants import IMAGE_FAULTS
 from workflow_scripts.study.bootstrap import bootstrap
+from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
-from workflow_scripts.study.tables import condition, metric_row
+from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.files import read_arrays
 
 

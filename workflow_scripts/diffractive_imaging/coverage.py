@@ -15,7 +15,8 @@ from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.stitching import to_object_pixels
 from workflow_scripts.diffractive_imaging.uncertainty import calibration_factor, covered_share, relative_error
 from workflow_scripts.study.bootstrap import bootstrap
-from workflow_scripts.study.tables import condition, metric_row
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.files import read_arrays
 
 

@@ -8,7 +8,9 @@ from workflow_scripts.diffractive_imaging.datasets import CALIBRATION
 from workflow_scripts.diffractive_imaging.goodness_of_fit import chi_square_rows
 from workflow_scripts.diffractive_imaging.sensitivity import sensitivity_rows
 from workflow_scripts.diffractive_imaging.settings import Evaluate
-from workflow_scripts.study.tables import condition, number, with_headline, write_metrics
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.rounding import number
+from workflow_scripts.study.tables import with_headline, write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays

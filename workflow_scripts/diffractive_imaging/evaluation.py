@@ -21,8 +21,9 @@ from workflow_scripts.diffractive_imaging.perfect_patches import (
 from workflow_scripts.diffractive_imaging.settings import CrystalName, Evaluate
 from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares, to_object_pixels
 from workflow_scripts.study.bootstrap import bootstrap
+from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
-from workflow_scripts.study.tables import condition, metric_row, with_headline
+from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.study.transfer import radial_transfer
 from workflow_scripts.workflow.files import read_arrays
 

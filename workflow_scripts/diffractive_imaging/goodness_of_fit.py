@@ -20,7 +20,8 @@ from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth, s
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.bootstrap import bootstrap
-from workflow_scripts.study.tables import condition, metric_row
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import metric_row
 
 PATTERNS = 200  # of each scan, at most: enough for χ² to a percent
 LEAST_EXPECTED_E = 5  # Pearson's χ² needs counts that are not few

@@ -6,8 +6,9 @@ from pathlib import Path
 from workflow_scripts.diffractive_imaging.evaluation import STAGES, Truth, scanned_objects
 from workflow_scripts.diffractive_imaging.imaging import FINETUNED, PERTURBED_ESTIMATORS
 from workflow_scripts.diffractive_imaging.perfect_patches import cut_like
+from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.metrics import phase_rmse_rad_meanfree
-from workflow_scripts.study.tables import condition, metric_row
+from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.files import read_arrays
 
 

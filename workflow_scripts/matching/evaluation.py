@@ -14,7 +14,8 @@ from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, STAGES, 
 from workflow_scripts.matching.settings import Evaluate
 from workflow_scripts.matching.variants import VARIANTS, ablation_arms, base_of
 from workflow_scripts.study.bootstrap import Estimate
-from workflow_scripts.study.tables import condition, metric_row, with_headline
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 

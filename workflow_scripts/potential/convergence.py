@@ -18,7 +18,7 @@ from workflow_scripts.optics.waves import wavelength_a
 from workflow_scripts.potential import specimens
 from workflow_scripts.potential.samples import MATCHED, RING, Microscope
 from workflow_scripts.potential.structures import Crystal
-from workflow_scripts.study.tables import number
+from workflow_scripts.study.rounding import number
 
 FIELD, PIXEL = "field", "pixel"  # the two sweeps
 COLUMNS = (

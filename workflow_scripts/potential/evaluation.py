@@ -14,7 +14,8 @@ from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING, Sam
 from workflow_scripts.potential.settings import Evaluate
 from workflow_scripts.potential.variants import ABLATIONS
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
-from workflow_scripts.study.tables import condition, metric_row, with_headline
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import array_names, read_arrays
 

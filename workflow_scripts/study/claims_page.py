@@ -7,7 +7,8 @@ from pathlib import Path
 
 from workflow_scripts.study.documents import Section, markdown
 from workflow_scripts.study.ledger import Claim, judged, read_claims
-from workflow_scripts.study.tables import number, read_metrics
+from workflow_scripts.study.rounding import number
+from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
 
 PAGE = "docs/claims.md"

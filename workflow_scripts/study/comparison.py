@@ -10,7 +10,6 @@ import pandas as pd
 from workflow_scripts.study.documents import Section
 from workflow_scripts.study.result_table import KEYS, tidy
 from workflow_scripts.study.rounding import shown
-from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_json
 
 # What a number without an interval may differ by: machines and libraries round differently.
@@ -26,7 +25,7 @@ def differences(mine: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     Seeds are pooled; a number without an interval gets one of ±1 % of itself. `gap` is the space between the
     intervals over the sum of their half-widths. The tables are as `read_metrics` gives them.
     """
-    both = tidy(mine).merge(tidy(reference), on=KEYS, suffixes=("", "_of_reference"))
+    both = tidy(mine).merge(tidy(reference).drop(columns="headline"), on=KEYS, suffixes=("", "_of_reference"))
     low, high = _bounds(both, "")
     reference_low, reference_high = _bounds(both, "_of_reference")
     space = np.maximum(low - reference_high, reference_low - high)
@@ -34,7 +33,7 @@ def differences(mine: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     both["gap"] = np.where(widths > 0, space / np.where(widths > 0, widths, 1), np.where(space > 0, np.inf, 0))
     names = {f"{name}_of_reference": f"reference_{name}" for name in ("low", "high")}
     found = both[space > 0].rename(columns=names | {"value_of_reference": "reference"})
-    found = found.assign(later=found["condition"] != HEADLINE).sort_values(["later", "gap"], ascending=[True, False])
+    found = found.assign(later=~found["headline"]).sort_values(["later", "gap"], ascending=[True, False])
     return found.reindex(columns=COLUMNS[1:]).reset_index(drop=True)
 
 

@@ -9,19 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.study.cost import totals
+from workflow_scripts.study.estimators import Registry
 from workflow_scripts.study.figures import (
     BLUE,
-    ESTIMATORS,
-    GREY,
     MM_PER_INCH,
     PAGE_MM,
-    estimator_style,
     new_figure,
     scale_bar,
     without_ticks,
 )
 from workflow_scripts.study.rounding import three_digits
 from workflow_scripts.study.summaries import Picture, Summary
+from workflow_scripts.study.tables import under
 
 # Places in a row, millimetres: its height, the upper edge of pictures and axes, pictures and what lies between them
 ROW_MM, TOP_MM, IMAGE_MM, GAP_MM = 46.5, 13.0, 23.0, 2.0
@@ -40,6 +39,7 @@ class Shown:
 
     Attributes:
         summary: its words.
+        registry: its estimators.
         goes_in, comes_out, truth: images (H, W).
         answered_by: the estimator behind `comes_out`.
         at: the condition of the headline in words.
@@ -47,6 +47,7 @@ class Shown:
     """
 
     summary: Summary
+    registry: Registry
     goes_in: np.ndarray
     comes_out: np.ndarray
     truth: np.ndarray
@@ -66,14 +67,10 @@ def source_table(shown: Mapping[str, Shown], metrics: Mapping[str, pd.DataFrame]
     for place, (method, one) in enumerate(shown.items()):
         score = one.summary.score
         table = metrics[method]
-        chosen = table[
-            (table["metric"] == score.metric)
-            & (table["statistic"] == score.statistic)
-            & (table["condition"] == score.condition)
-        ]
-        order = [*one.summary.order, *sorted(set(chosen["estimator"]) - set(one.summary.order))]
+        chosen = under(table, score.condition)
+        chosen = chosen[(chosen["metric"] == score.metric) & (chosen["statistic"] == score.statistic)]
         start = {"panel": chr(ord("a") + place), "method": method}
-        for name in (name for name in order if name in set(chosen["estimator"])):
+        for name in one.registry.ordered(chosen["estimator"]):
             part = chosen[chosen["estimator"] == name]
             numbers = part[["value", "low", "high"]].mean()
             said = {"what": score.metric, "name": name, "unit": part["unit"].iloc[0], "n": int(part["n"].min())}
@@ -153,7 +150,7 @@ def _draw_method(row: _Row, method: str, one: Shown, points: pd.DataFrame) -> No
     ):
         if pixel:
             scale_bar(axis, pixel, picture.label)
-    _draw_scores(row, points[points["what"] == summary.score.metric], summary, one.at)
+    _draw_scores(row, points[points["what"] == summary.score.metric], one)
     _draw_cost(row, points)
 
 
@@ -167,25 +164,24 @@ def _draw_image(axis: Axes, image: np.ndarray, picture: Picture, bounds: tuple[f
     return axis.imshow(image, cmap=picture.colours, vmin=bounds[0], vmax=bounds[1])
 
 
-def _draw_scores(row: _Row, points: pd.DataFrame, summary: Summary, at: str) -> None:
+def _draw_scores(row: _Row, points: pd.DataFrame, one: Shown) -> None:
     """Estimators one below the other with their intervals; bold: the best one and all whose interval overlaps its."""
-    score = summary.score
+    score = one.summary.score
     numbers = sorted({int(number) for number in points["n"]})
     told = " to ".join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))
-    row.text(SCORES_MM - 16, 6.2, f"who wins: n = {told} {score.sources},\n{at}")
+    row.text(SCORES_MM - 16, 6.2, f"who wins: n = {told} {score.sources},\n{one.at}")
     axis = row.axes(SCORES_MM, TOP_MM, 35, IMAGE_MM)
     lows, highs = points["low"].fillna(points["value"]), points["high"].fillna(points["value"])
     winner = points["value"].idxmax() if score.better == "higher" else points["value"].idxmin()
     tied = (lows <= highs[winner]) & (highs >= lows[winner])
     for place, (_, point) in enumerate(points.iterrows()):
-        looks = estimator_style(point["name"]) if point["name"] in ESTIMATORS else {"color": GREY, "marker": "o"}
+        entry = one.registry[point["name"]]
         if np.isfinite(point["low"]):
-            axis.plot([point["low"], point["high"]], [place, place], color=looks["color"], linewidth=1.0)
-        axis.plot(point["value"], place, linestyle="none", **looks)
-        if point["name"] in summary.notes:
+            axis.plot([point["low"], point["high"]], [place, place], color=entry.looks["color"], linewidth=1.0)
+        axis.plot(point["value"], place, linestyle="none", **entry.looks)
+        if entry.note:
             end = np.nanmax([point["value"], point["high"]]), place
-            note = summary.notes[point["name"]]
-            axis.annotate(note, end, xytext=(4, 0), textcoords="offset points", va="center", fontsize=5)
+            axis.annotate(entry.note, end, xytext=(4, 0), textcoords="offset points", va="center", fontsize=5)
     axis.set(ylim=(len(points) - 0.4, -0.6))
     axis.set_yticks(range(len(points)), labels=points["name"])
     axis.tick_params(axis="y", labelsize=6 if len(points) <= MANY else 5, length=2)

@@ -1,7 +1,6 @@
 """One style for all figures, and figures whose bytes depend on their table alone."""
 
 import math
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox, BboxBase
 
-from workflow_scripts.study.tables import number
+from workflow_scripts.study.estimators import COLOURS
+from workflow_scripts.study.rounding import number
 
 COLUMN_MM, PAGE_MM = 85.0, 180.0
 MM_PER_INCH = 25.4
@@ -45,47 +45,7 @@ STYLE = {
     "pdf.fonttype": 42,
 }
 
-# The palette of Okabe and Ito for colour-blind readers (https://jfly.uni-koeln.de/color), but a lighter
-# grey: theirs is too close to purple. Variants and trivial predictors look the same in all methods.
-BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY, YELLOW = (
-    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#BBBBBB", "#F0E442"),
-)
-ESTIMATORS = {
-    "corrected": (BLUE, "o"),
-    "published": (VERMILLION, "s"),
-    "zeros": (GREY, "x"),
-    "chance": (GREY, "x"),
-    "metadata_mean": (GREY, "+"),
-    "ridge": (GREEN, "^"),
-    "dpc": (ORANGE, "v"),
-    "ptychography": (PURPLE, "D"),
-    "polar_pairwise": (GREEN, "^"),
-    "polar_joint": (PURPLE, "D"),
-    "true_poses": (BLACK, "x"),
-    "icom": (ORANGE, "v"),
-    "unet": (PURPLE, "D"),
-    "gaussian": (GREEN, "^"),
-    "maximum_2": (YELLOW, "h"),
-    "median_2": (SKY, "<"),
-    "median_4": (ORANGE, "v"),
-    "median_16": (BLACK, ">"),
-    "eigen_flats": (GREY, "P"),
-    "ncc": (GREEN, "^"),
-    "polar_template": (PURPLE, "D"),
-    "untrained": (ORANGE, "v"),
-}
-
-
-def estimator_style(estimator: str) -> dict[str, str]:
-    """Colour and marker of an estimator, the same in every figure: keywords of `Axes.plot`.
-
-    One that has none in `ESTIMATORS` gets those that its name chooses.
-    """
-    chosen = zlib.crc32(estimator.encode())
-    colours, markers = (GREEN, ORANGE, SKY, PURPLE, BLACK, YELLOW), "^vD<>hP"
-    fallback = colours[chosen % len(colours)], markers[chosen // len(colours) % len(markers)]
-    colour, marker = ESTIMATORS.get(estimator, fallback)
-    return {"color": colour, "marker": marker}
+BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY, YELLOW = COLOURS.values()
 
 
 @contextmanager

@@ -13,7 +13,9 @@ import pandas as pd
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
-from workflow_scripts.study.tables import check_condition, number
+from workflow_scripts.study.rounding import number
+from workflow_scripts.study.summaries import canonical
+from workflow_scripts.study.tables import under
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 
@@ -23,13 +25,6 @@ LEDGER_COLUMNS = [
     *("target", "holds", "verdict", "computed", "source"),
 ]
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-
-
-def _canonical(text: str) -> str:
-    try:
-        return check_condition(text)
-    except InputError as error:
-        raise ValueError(str(error)) from error
 
 
 class Target(Settings):
@@ -65,7 +60,7 @@ class Claim(Settings):
     statistic: str = Field(default="value", description="statistic in metrics.csv")
     unit: str = Field(min_length=1, description="unit in metrics.csv; '1' for none")
     stated: float | None = Field(default=None, description="number as stated, if there is one")
-    condition: Annotated[str, AfterValidator(_canonical)] = Field(description="condition in metrics.csv")
+    condition: Annotated[str, AfterValidator(canonical)] = Field(description="condition in metrics.csv, or `headline`")
     scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="scale that the claim is about")
     baseline: str | None = Field(default=None, description="estimator to show beside the two variants")
     target: Target = Field(description="when the claim holds")
@@ -140,11 +135,9 @@ def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float
     """The claim's metric under its condition, mean over seeds; None where nobody measured it."""
     if table is None:
         return None
-    rows = table[
-        (table["estimator"] == estimator)
-        & (table["metric"] == claim.metric)
-        & (table["statistic"] == claim.statistic)
-        & (table["condition"] == claim.condition)
+    rows = under(table, claim.condition)
+    rows = rows[
+        (rows["estimator"] == estimator) & (rows["metric"] == claim.metric) & (rows["statistic"] == claim.statistic)
     ]
     if rows.empty:
         return None

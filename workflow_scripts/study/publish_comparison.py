@@ -7,7 +7,8 @@ from pydantic import Field
 
 from workflow_scripts.study.comparison import COLUMNS, aligned, changed_settings, compared, difference_section
 from workflow_scripts.study.documents import markdown
-from workflow_scripts.study.tables import number, read_metrics
+from workflow_scripts.study.rounding import number
+from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Settings
 

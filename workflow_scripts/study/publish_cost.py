@@ -7,7 +7,7 @@ from pydantic import Field
 
 from workflow_scripts.study.cost import ASSUMPTION, cost_sections, read_cost
 from workflow_scripts.study.documents import latex, markdown, page
-from workflow_scripts.study.tables import number
+from workflow_scripts.study.rounding import number
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Settings
 

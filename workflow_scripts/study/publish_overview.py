@@ -8,6 +8,7 @@ from pydantic import Field
 
 from workflow_scripts.study import drawing_overview
 from workflow_scripts.study.drawing_overview import Shown
+from workflow_scripts.study.estimators import Registry, read_registry
 from workflow_scripts.study.figures import save_figure, style
 from workflow_scripts.study.result_table import headline_condition
 from workflow_scripts.study.summaries import pick, read_summary
@@ -29,8 +30,11 @@ def publish(job: Job[Arguments]) -> None:
     metrics = {path.parent.parent.name: path for path in job.inputs["metrics"]}
     examples = {path.parent.parent.name: path for path in job.inputs["examples"]}
     tables = {path.parent.name: read_metrics(metrics[path.parent.name]) for path in job.inputs["overviews"]}
+    registries = {path.parent.name: read_registry(path) for path in job.inputs["estimators"]}
     shown = {
-        path.parent.name: _shown(path, examples[path.parent.name], tables[path.parent.name])
+        path.parent.name: _shown(
+            path, registries[path.parent.name], examples[path.parent.name], tables[path.parent.name]
+        )
         for path in job.inputs["overviews"]
     }
     table = drawing_overview.source_table(shown, tables, pd.read_csv(job.input("cost")))
@@ -39,7 +43,7 @@ def publish(job: Job[Arguments]) -> None:
         save_figure(drawing_overview.draw(table, shown), table, job.outputs["svg"].with_suffix(""))
 
 
-def _shown(overview: Path, examples: Path, metrics: pd.DataFrame) -> Shown:
+def _shown(overview: Path, registry: Registry, examples: Path, metrics: pd.DataFrame) -> Shown:
     summary, arrays = read_summary(overview), read_all_arrays(examples)
     images = {name: pick(arrays, getattr(summary, name), examples) for name in ("goes_in", "comes_out", "truth")}
     answered = images["comes_out"][1]
@@ -49,6 +53,7 @@ def _shown(overview: Path, examples: Path, metrics: pd.DataFrame) -> Shown:
     }
     return Shown(
         summary,
+        registry,
         **{name: image for name, (image, _) in images.items()},
         answered_by="".join(answered[:1]),
         at=summary.score.said(headline_condition(metrics, summary.score.metric, summary.score.statistic)),
@@ -62,6 +67,7 @@ if __name__ == "__main__":
         Arguments,
         inputs={
             "overviews": "overview.yaml of every method that the figure shows, in its order.",
+            "estimators": "estimators.yaml of these methods.",
             "metrics": "Metrics of these methods (.csv).",
             "examples": "Arrays of these methods, of the stage evaluate (.npz).",
             "cost": "What the study cost (.csv).",

@@ -5,9 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from workflow_scripts.study.documents import latex, markdown, page
+from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.result_table import headline_condition, sections, tidy
+from workflow_scripts.study.rounding import number
 from workflow_scripts.study.summaries import read_summary
-from workflow_scripts.study.tables import number, read_metrics
+from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Settings
 
@@ -22,12 +24,10 @@ class Arguments(Settings):
 def publish(job: Job[Arguments]) -> None:
     """Write the table as CSV, Markdown, LaTeX and a page."""
     metrics = read_metrics(job.input("metrics"))
-    method, summary = job.arguments.method, None
-    if "overview" in job.inputs:
-        summary = read_summary(job.input("overview"))
-        table = tidy(metrics, summary.order, summary.score.metric)
-    else:
-        table = tidy(metrics)
+    method = job.arguments.method
+    summary = read_summary(job.input("overview")) if "overview" in job.inputs else None
+    order = list(read_registry(job.input("estimators")))
+    table = tidy(metrics, order, summary.score.metric if summary else "")
     table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
     title = method if summary is None else f"{method}: {summary.title}"
     seeds, score = metrics["seed"].nunique(), summary and summary.score
@@ -50,10 +50,11 @@ if __name__ == "__main__":
     Command(
         publish,
         Arguments,
-        inputs={"metrics": "Metrics of the stage evaluate (.csv)."},
-        optional_inputs={
-            "overview": "overview.yaml of the method: the order of estimators, the metric that comes first."
+        inputs={
+            "metrics": "Metrics of the stage evaluate (.csv).",
+            "estimators": "estimators.yaml of the method, whose order the table keeps.",
         },
+        optional_inputs={"overview": "overview.yaml of the method, which names the metric that comes first."},
         outputs={
             "csv": "One row for every number (.csv).",
             "md": "The table as Markdown.",

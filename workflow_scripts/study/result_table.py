@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
+from workflow_scripts.study.conditions import parse_condition
 from workflow_scripts.study.documents import Section
 from workflow_scripts.study.rounding import shown
-from workflow_scripts.study.tables import HEADLINE
+from workflow_scripts.study.tables import headline_numbers
 
 # A page holds so many numbers with their intervals side by side
 METRICS_ABREAST = 4
 KEYS = ["condition", "estimator", "metric", "statistic"]
-COLUMNS = [*KEYS, "unit", "value", "low", "high", "n", "seeds", "shown"]
+COLUMNS = [*KEYS, "unit", "value", "low", "high", "n", "seeds", "headline", "shown"]
 
 
 def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> pd.DataFrame:
@@ -30,6 +30,7 @@ def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> p
     table = groups[["value", "low", "high"]].mean()
     table["unit"], table["n"] = groups["unit"].first(), groups["n"].min()
     table["seeds"] = groups["seed"].nunique()
+    table["headline"] = groups["headline"].any()
     table = table.reset_index()
     table["shown"] = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
     keys = {
@@ -39,35 +40,27 @@ def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> p
     }
     place = pd.DataFrame({name: table[name].map(places) for name, places in keys.items()})
     place["statistic"] = table["statistic"]
-    return table.loc[place.sort_values(["condition", "metric", "statistic", "estimator"]).index, COLUMNS]
+    place["later"] = ~table["headline"]
+    return table.loc[place.sort_values(["later", "condition", "metric", "statistic", "estimator"]).index, COLUMNS]
 
 
 def headline_condition(metrics: pd.DataFrame, metric: str, statistic: str = "value") -> dict[str, str]:
-    """What the estimators' headline answers have in common: keys and values of the conditions they were measured under.
+    """The keys and values that the headline conditions of all estimators share.
 
-    An answer's condition is found by its numbers, which stand in the table twice; keys on which estimators differ, or
-    that are not certain, are left out.
+    metrics: as `read_metrics` gives it.
     """
-    table = tidy(metrics[(metrics["metric"] == metric) & (metrics["statistic"] == statistic)])
-    shared: set[str] | None = None
-    for _, part in table.groupby("estimator"):
-        headline, rest = part[part["condition"] == HEADLINE], part[part["condition"] != HEADLINE]
-        numbers = ["value", "low", "high"]
-        same = np.isclose(rest[numbers], headline[numbers].iloc[0], rtol=1e-5, atol=0, equal_nan=True).all(axis=1)
-        found = {pair for condition in rest["condition"][same] for pair in condition.split(";") if pair}
-        shared = found if shared is None else shared & found
-    keys = [pair.split("=")[0] for pair in shared or ()]
-    return dict(pair.split("=") for pair in shared or () if keys.count(pair.split("=")[0]) == 1)
+    table = headline_numbers(metrics)
+    chosen = table[(table["metric"] == metric) & (table["statistic"] == statistic)]
+    pairs = [set(parse_condition(text).items()) for text in chosen["condition"]]
+    return dict(sorted(set.intersection(*pairs))) if pairs else {}
 
 
 def sections(table: pd.DataFrame) -> Iterator[Section]:
     """A tidy table as sections: the headline, then metrics that were measured under the same conditions abreast."""
-    of_headline = table[table["condition"] == HEADLINE]
-    if len(of_headline):
-        yield from _by_estimator(of_headline)
-    rest = table[table["condition"] != HEADLINE]
-    for names in _abreast(rest, ["condition"]):
-        yield _section(_titled("All conditions", names), rest, names, ["condition", "estimator"])
+    if table["headline"].any():
+        yield from _by_estimator(table[table["headline"]])
+    for names in _abreast(table, ["condition"]):
+        yield _section(_titled("All conditions", names), table, names, ["condition", "estimator"])
 
 
 def _by_estimator(table: pd.DataFrame) -> Iterator[Section]:
@@ -136,9 +129,9 @@ def _rank(name: str, first: str) -> tuple:
 
 
 def _natural(condition: str) -> tuple:
-    """The headline, then conditions of the same keys together, numbers as numbers, largest first."""
-    pairs = [] if condition in ("", HEADLINE) else [pair.split("=") for pair in condition.split(";")]
-    return (condition != HEADLINE, tuple(key for key, _ in pairs), tuple(_value(value) for _, value in pairs))
+    """Conditions of the same keys together, numbers as numbers, largest first."""
+    pairs = parse_condition(condition)
+    return tuple(pairs), tuple(map(_value, pairs.values()))
 
 
 def _value(text: str) -> tuple:

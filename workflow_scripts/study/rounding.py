@@ -3,6 +3,11 @@
 import math
 
 
+def number(value: float) -> str:
+    """Six significant digits, the same on every machine: 27882, 0.5, 1.23457e-05."""
+    return f"{value:.6g}"
+
+
 def decimals_for(half_width: float) -> int:
     """Decimals after which an uncertainty says nothing more: one digit of it, two where it begins with 1, 2 or 3.
 

@@ -9,16 +9,18 @@ import numpy as np
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
-from workflow_scripts.study.tables import check_condition
+from workflow_scripts.study.conditions import check_condition
+from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 
 Place = int | tuple[str, str]
 
 
-def _canonical(text: str) -> str:
+def canonical(text: str) -> str:
+    """A condition in canonical form, or `headline`; raises ValueError otherwise, which pydantic reports."""
     try:
-        return check_condition(text)
+        return text if text == HEADLINE else check_condition(text)
     except InputError as error:
         raise ValueError(str(error)) from error
 
@@ -42,8 +44,8 @@ class Score(Settings):
 
     metric: str = Field(description="metric of the method's page")
     statistic: str = Field(default="value", description="statistic in metrics.csv")
-    condition: Annotated[str, AfterValidator(_canonical)] = Field(
-        default="headline", description="condition in metrics.csv"
+    condition: Annotated[str, AfterValidator(canonical)] = Field(
+        default=HEADLINE, description="condition in metrics.csv, or `headline`"
     )
     label: str = Field(description="the metric in words, with its unit")
     better: Literal["higher", "lower"] = Field(description="which values are better")
@@ -64,8 +66,6 @@ class Summary(Settings):
     published: str = Field(description="the recipe, and what is wrong with it")
     corrected: str = Field(description="what was changed")
     baselines: str = Field(description="what else answers")
-    order: list[str] = Field(description="estimators from what looks at nothing to what is ours")
-    notes: dict[str, str] = Field(default={}, description="what an estimator needs that the others do not have")
     score: Score = Field(description="the number that says who wins")
     examples: str = Field(description="file of arrays beside metrics.csv")
     goes_in: Picture = Field(description="what the method is given")

@@ -3,54 +3,32 @@
 | column | meaning |
 |---|---|
 | estimator | who answered: published, corrected, or a baseline |
-| condition | `key=value;…` sorted by key, units in the keys; `headline` once per number; may be empty |
+| condition | `key=value;…` sorted by key, units in the keys; empty where there is none |
 | seed | of the training; empty for deterministic baselines and for what is pooled over seeds |
 | metric | its name, the gauge in it |
 | statistic | `value`, or what was taken of it over the sources: median, p90, … |
 | unit | rad, px, s, …; 1 for none |
 | value, low, high | the number and its 95 % interval over the sources; empty bounds where there is none |
 | n | sources that it rests on |
+| headline | `yes` in the rows, one for each seed, whose condition the pages quote; else empty |
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.study.bootstrap import Estimate
+from workflow_scripts.study.conditions import check_condition
+from workflow_scripts.study.rounding import number
 from workflow_scripts.workflow.errors import InputError
 
-COLUMNS = ["estimator", "condition", "seed", "metric", "statistic", "unit", "value", "low", "high", "n"]
+COLUMNS = ["estimator", "condition", "seed", "metric", "statistic", "unit", "value", "low", "high", "n", "headline"]
 TEXT = ["estimator", "condition", "metric", "statistic", "unit"]
 NUMBER = ["estimator", "metric", "statistic"]
 KEY = ["estimator", "condition", "seed", "metric", "statistic"]
+# How claims.yaml and overview.yaml name the condition of the rows that are marked in the column `headline`.
 HEADLINE = "headline"
-_PAIR = re.compile(r"[A-Za-z][A-Za-z0-9_]*=[^=;,\s]+")
-
-
-def number(value: float) -> str:
-    """Six significant digits, the same on every machine: 27882, 0.5, 1.23457e-05."""
-    return f"{value:.6g}"
-
-
-def condition(**values: str | float) -> str:
-    """`condition(phase_std_rad=0.5, dose_e=27882)` is "dose_e=27882;phase_std_rad=0.5"."""
-    text = {key: value if isinstance(value, str) else number(value) for key, value in values.items()}
-    return check_condition(";".join(f"{key}={text[key]}" for key in sorted(text)))
-
-
-def check_condition(text: str) -> str:
-    """The condition as given; raises InputError if it is not in the one way to write it."""
-    if text in ("", HEADLINE):
-        return text
-    pairs = text.split(";")
-    keys = [pair.split("=")[0] for pair in pairs]
-    if not all(_PAIR.fullmatch(pair) for pair in pairs) or keys != sorted(set(keys)):
-        raise InputError(
-            f"The condition {text!r} is not in the form key=value;key=value with keys sorted and once each."
-        )
-    return text
 
 
 def metric_row(
@@ -78,29 +56,40 @@ def metric_row(
         "low": estimate.low,
         "high": estimate.high,
         "n": estimate.n,
+        "headline": False,
     }
 
 
 def with_headline(rows: list[dict], headline: str) -> list[dict]:
-    """The rows and, for each estimator, metric and statistic, what was measured under the headline condition.
+    """The rows, those that were measured under the headline condition marked."""
+    return [row | {"headline": row["headline"] or row["condition"] == headline} for row in rows]
 
-    Over the seeds value and bounds are averaged: the seeds share their sources, so an interval over the
-    sources does not shrink with them.
+
+def headline_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """The headline of every estimator, metric and statistic: one row each, value and bounds averaged over the seeds.
+
+    The seeds share their sources, so an interval over the sources does not shrink with them.
+
+    Args:
+        table: as `read_metrics` returns it.
     """
-    table = pd.DataFrame([row for row in rows if row["condition"] == headline], columns=COLUMNS)
-    added = []
-    for _, group in table.groupby(NUMBER, sort=False):
-        mean = group[["value", "low", "high"]].astype(float).mean(skipna=False)
-        added.append(
-            {
-                **group.iloc[0].to_dict(),
-                **mean.to_dict(),
-                "condition": HEADLINE,
-                "seed": None,
-                "n": int(group["n"].min()),
-            }
-        )
-    return rows + added
+    groups = table[table["headline"]].groupby(NUMBER, sort=False)
+    means = groups[["value", "low", "high"]].agg(lambda column: column.mean(skipna=False))
+    return (
+        groups[["condition", "unit", "n"]]
+        .agg({"condition": "first", "unit": "first", "n": "min"})
+        .join(means)
+        .reset_index()
+    )
+
+
+def under(table: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """The rows measured under a condition, or with `HEADLINE` those of the headline.
+
+    Args:
+        table: as `read_metrics` returns it.
+    """
+    return table[table["headline"] if condition == HEADLINE else table["condition"] == condition]
 
 
 def write_metrics(rows: list[dict] | pd.DataFrame, path: Path) -> None:
@@ -108,6 +97,7 @@ def write_metrics(rows: list[dict] | pd.DataFrame, path: Path) -> None:
     table = _checked(pd.DataFrame(rows), path).sort_values(KEY, na_position="first", kind="stable")
     for column in ("value", "low", "high"):
         table[column] = ["" if np.isnan(value) else number(value) for value in table[column]]
+    table["headline"] = np.where(table["headline"], "yes", "")
     table.to_csv(path, index=False, lineterminator="\n")
 
 
@@ -143,8 +133,12 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     _refuse(table, half_open | (table["low"] > table["high"]), "interval that is none", path)
     _refuse(table, table.duplicated(KEY), "second value for one number", path)
 
-    headlines = (table["condition"] == HEADLINE).groupby([table[column] for column in NUMBER]).transform("sum")
-    _refuse(table, headlines != 1, f"number with {HEADLINE} in another count of rows than one", path)
+    marks = table["headline"].replace({"yes": True, "": False})
+    _refuse(table, ~marks.isin([True, False]), "headline that is neither yes nor empty", path)
+    table["headline"] = marks.astype(bool)
+    marked = table[table["headline"]].groupby(NUMBER)["condition"].nunique()
+    conditions = pd.MultiIndex.from_frame(table[NUMBER]).map(marked)
+    _refuse(table, conditions != 1, "number whose headline rows have another count of conditions than one", path)
     return table
 
 

@@ -14,17 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
-def closure(module: str) -> tuple[str, ...]:
-    """Paths, relative to the project's root and sorted, of all project files that importing `module` runs.
+def closure(*modules: str) -> tuple[str, ...]:
+    """Paths, relative to the project's root and sorted, of all project files that importing these modules runs.
 
     Imports inside functions count: they run too, later. The ``__init__.py`` of every package on the way
     belongs to the closure because Python runs it.
 
     Raises:
-        ModuleNotFoundError: `module` or a project module that it imports does not exist.
+        ModuleNotFoundError: one of them or a project module that they import does not exist.
     """
     found: dict[str, str] = {}
-    waiting = [module]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
         for part in _with_parents(name) if name not in found else ():

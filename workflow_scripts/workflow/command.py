@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import importlib
 import os
 import shutil
 import sys
@@ -9,7 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic
+
+from pydantic import Field, create_model
 
 from workflow_scripts.workflow.closure import ROOT, closure
 from workflow_scripts.workflow.errors import InputError
@@ -32,6 +36,7 @@ class Job(Generic[SettingsType]):
         outputs: temporary paths by name; they get their final names when the stage returns.
         checkpoint_folder: survives a killed job and goes when the outputs are in place; its name is a hash of
             settings, inputs and code.
+        implementation: the module that `--module` names, where the command has a package of such modules.
         device: what the provenance will say; a stage that uses a GPU sets it.
     """
 
@@ -39,12 +44,19 @@ class Job(Generic[SettingsType]):
     inputs: Mapping[str, list[Path]]
     outputs: Mapping[str, Path]
     checkpoint_folder: Path
+    implementation: ModuleType | None = None
     device: str = field(default="cpu")
 
     def input(self, name: str) -> Path:
         """The only path of an input that is one file."""
         (path,) = self.inputs[name]
         return path
+
+    def require(self, *names: str) -> None:
+        """Raise InputError where an optional input that the chosen implementation needs is missing."""
+        for name in names:
+            if name not in self.inputs:
+                raise InputError(f"--module {self.arguments.module} needs {flag(name)}, which is missing")
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,9 @@ class Command(Generic[SettingsType]):
         inputs: help text by name; each takes one or more files that must exist.
         outputs: help text by name; each takes one file that appears only when it is whole.
         optional_inputs: help text by name of inputs that may be left out.
+        implementations: a package of which the flag `--module` names one module. Where that module defines `Options`,
+            a settings model, the flags `--options.…` fill `arguments.options`. The code of the other modules does not
+            count for the job's checkpoints and provenance.
     """
 
     stage: Callable[[Job[SettingsType]], None]
@@ -64,6 +79,7 @@ class Command(Generic[SettingsType]):
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     optional_inputs: Mapping[str, str] = field(default_factory=dict)
+    implementations: str = ""
 
     def main(self) -> None:
         """Run as ``python -m <module>``; a mistake of the user's ends in one sentence and exit code 1."""
@@ -91,9 +107,16 @@ class Command(Generic[SettingsType]):
 
     def _run(self, words: list[str]) -> None:
         module = sys.modules["__main__"].__spec__.name
-        parser = self._parser(module)
+        implementation = self._implementation(words) if self.implementations else None
+        options = getattr(implementation, "Options", None)
+        if options:
+            wanted = Field(description=f"Settings of {implementation.__name__}.")
+            model = create_model(self.arguments.__name__, __base__=self.arguments, options=(options, wanted))
+        else:
+            model = self.arguments
+        parser = self._parser(module, model)
         found = vars(parser.parse_args(words))
-        arguments = self._check(found)
+        arguments = self._check(found, model)
         inputs = {
             name: [Path(path) for path in found[name]]
             for name in (*self.inputs, *self.optional_inputs)
@@ -108,14 +131,15 @@ class Command(Generic[SettingsType]):
 
         # Under torchrun the first process alone leaves files behind.
         if _rank() > 0:
-            self._write(module, arguments, inputs, final, provenance)
+            self._write(module, implementation, arguments, inputs, final, provenance)
             return
         with sole_writer(provenance, CHECKPOINTS):
-            self._write(module, arguments, inputs, final, provenance)
+            self._write(module, implementation, arguments, inputs, final, provenance)
 
     def _write(
         self,
         module: str,
+        implementation: ModuleType | None,
         arguments: SettingsType,
         inputs: Mapping[str, list[Path]],
         final: Mapping[str, Path],
@@ -126,19 +150,20 @@ class Command(Generic[SettingsType]):
         settings = dict(flatten(arguments))
         hashes = {portable(path): sha256(path) for paths in inputs.values() for path in paths}
         check_whole({path: hashes[portable(path)] for paths in inputs.values() for path in paths})
-        code = code_hashes(closure(module))
+        code = code_hashes(closure(module, *([implementation.__name__] if implementation else [])))
         rank = _rank()
         partial = {name: _rank_name(partial_name(path), rank) for name, path in final.items()}
         partial_record = partial_name(provenance)
         for path in (*final.values(), provenance):
             path.parent.mkdir(parents=True, exist_ok=True)
-        job = Job(arguments, inputs, partial, CHECKPOINTS / job_key(module, settings, hashes, code))
+        job = Job(arguments, inputs, partial, CHECKPOINTS / job_key(module, settings, hashes, code), implementation)
         try:
             self.stage(job)
             if rank > 0:
                 return
             content = record(
                 module=module,
+                implementation=implementation.__name__ if implementation else "",
                 settings=settings,
                 inputs=hashes,
                 outputs={portable(final[name]): sha256(path) for name, path in partial.items()},
@@ -161,7 +186,24 @@ class Command(Generic[SettingsType]):
             sync(folder)
         shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
 
-    def _parser(self, module: str) -> argparse.ArgumentParser:
+    def _implementation(self, words: list[str]) -> ModuleType | None:
+        """The module that the command line names; None where it names none, which the whole parser then refuses.
+
+        Raises:
+            InputError: there is no such module.
+        """
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--module")
+        name = parser.parse_known_args(words)[0].module
+        if name is None:
+            return None
+        folder = ROOT.joinpath(*self.implementations.split("."))
+        known = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+        if name not in known:
+            raise InputError(f"--module is {name!r}, but must be one of {', '.join(known)}")
+        return importlib.import_module(f"{self.implementations}.{name}")
+
+    def _parser(self, module: str, model: type[SettingsType]) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(
             prog=f"python -m {module}",
             description=sys.modules["__main__"].__doc__,
@@ -182,15 +224,14 @@ class Command(Generic[SettingsType]):
         for name, text in {**self.outputs, "provenance": "where all this came from (.json)"}.items():
             section.add_argument(flag(name), dest=name, required=True, metavar="FILE", help=_help(text))
         section = parser.add_argument_group("settings")
-        for key, model_field in fields(self.arguments):
+        for key, model_field in fields(model):
             section.add_argument(
                 flag(key), dest=key, required=True, metavar="VALUE", help=_help(model_field.description or "")
             )
         return parser
 
-    def _check(self, found: Mapping[str, Any]) -> SettingsType:
-        values = {key: parse_value(model_field, found[key]) for key, model_field in fields(self.arguments)}
-        return check(self.arguments, nest(values))
+    def _check(self, found: Mapping[str, Any], model: type[SettingsType]) -> SettingsType:
+        return check(model, nest({key: parse_value(value, found[key]) for key, value in fields(model)}))
 
 
 def _rank() -> int:

@@ -7,11 +7,13 @@ method would rerun all.
 import importlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, create_model
 
+from workflow_scripts.study.estimators import FILE, Registry, read_registry
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute, Settings, check
@@ -48,6 +50,12 @@ class Study(Settings):
     compute: ComputeSection = Field(description="On what the jobs run.")
 
 
+_LEAVE_OUT = (
+    tuple[str, ...],
+    Field(default=(), description="Baselines of the method's estimators.yaml that are not run."),
+)
+
+
 def known_methods() -> list[str]:
     """Names of the folders that hold a method: those with a settings.py and the rule file of their name."""
     return sorted(
@@ -55,6 +63,12 @@ def known_methods() -> list[str]:
         for path in (ROOT / PACKAGE).glob("*/settings.py")
         if (ROOT / "rules" / f"{path.parent.name}.smk").is_file()
     )
+
+
+@cache
+def registry(method: str) -> Registry:
+    """The estimators of a method; raises InputError where its estimators.yaml is wrong."""
+    return read_registry(ROOT / PACKAGE / method / FILE)
 
 
 def study_model() -> type[Settings]:
@@ -68,7 +82,7 @@ def study_model() -> type[Settings]:
             stage: (getattr(module, stage.capitalize()), Field(description=f"Settings of the stage {stage}."))
             for stage in STAGES
         }
-        section = create_model(method, __base__=Settings, **stages)
+        section = create_model(method, __base__=Settings, leave_out=_LEAVE_OUT, **stages)
         sections[method] = (
             section | None,
             Field(default=None, description=f"Settings of the method {method}."),
@@ -114,6 +128,10 @@ def checked(config: Mapping[str, Any]) -> Settings:
             raise InputError(f"methods: there is no method {method!r}; there are {', '.join(known_methods())}")
         if getattr(study, method) is None:
             raise InputError(f"{method}: this section is missing, but methods names it")
+        baselines = registry(method).named("baseline")
+        for name in getattr(study, method).leave_out:
+            if name not in baselines:
+                raise InputError(f"{method}.leave_out: has {name!r}, but may hold {', '.join(baselines)}")
     for name in ("seeds", "methods", "variants"):
         values = getattr(study, name)
         if len(set(values)) < len(values):

@@ -54,6 +54,7 @@ def job_key(module: str, settings: Mapping[str, Any], inputs: Mapping[str, str],
 def record(
     *,
     module: str,
+    implementation: str,
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
@@ -68,6 +69,7 @@ def record(
     """
     return {
         "module": module,
+        "implementation": implementation,
         "settings": dict(settings),
         "inputs": dict(inputs),
         "outputs": dict(outputs),

@@ -36,6 +36,14 @@ class Compute(Settings):
     )
 
 
+class EstimatorChoice(Settings):
+    """Who answers; part of every command line that predicts."""
+
+    estimator: str = Field(min_length=1, description="Name of the estimator, as estimators.yaml lists it.")
+    module: str = Field(min_length=1, description="Its module in the folder estimators/ of the method.")
+    training_seed: int = Field(ge=0, description="Seed of the training; 0 for an estimator that is not trained.")
+
+
 def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "") -> SettingsType:
     """Return `values` as an instance of `model`.
 

@@ -20,7 +20,7 @@ from workflow_scripts.workflow.provenance import LOCK, code_hashes, is_sealed
 
 # Written by Snakemake, not by a stage.
 UNACCOUNTED = ("logs/*", "benchmarks/*", "report.html")
-_KINDS = dict.fromkeys(("module", "environment_lock", "seal"), str) | dict.fromkeys(
+_KINDS = dict.fromkeys(("module", "implementation", "environment_lock", "seal"), str) | dict.fromkeys(
     ("settings", "inputs", "outputs", "code"), dict
 )
 
@@ -42,7 +42,8 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
 
     Args:
         folder: ``results/<scale>`` or a copy of it.
-        settings: for each stage module, the present settings by dotted key.
+        settings: the present settings by dotted key, for each stage module, and for each ``module estimator`` those of
+            the estimator alone.
 
     Raises:
         InputError: there is no provenance in the folder.
@@ -60,7 +61,7 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
     for path, complaint in complaints.items():
         yield Finding(complaint, known(path))
     checksums: dict[Path, str] = {}
-    code: dict[str, dict[str, str]] = {}
+    code: dict[tuple[str, ...], dict[str, str]] = {}
     lock = sha256(ROOT / LOCK)
     accounted = set(paths)
     for path, record in records.items():
@@ -82,7 +83,9 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
             yield Finding(f"{path}: was made with another {LOCK}")
         # The networks of the user's own data have settings of their own beside those of the stage.
         own = "apply" in path.relative_to(folder).parts
-        for key, value in () if own else settings.get(record["module"], {}).items():
+        names = record["module"], f"{record['module']} {record['settings'].get('estimator')}"
+        present = {} if own else settings.get(names[0], {}) | settings.get(names[1], {})
+        for key, value in present.items():
             if record["settings"].get(key) != value:
                 yield Finding(f"{path}: was made with {key} = {record['settings'].get(key)!r}; it is {value!r} now")
     for file in sorted(folder.rglob("*")):
@@ -131,15 +134,17 @@ def located(name: str, folder: Path) -> Path:
     return folder.joinpath(*parts[2:]) if own else ROOT / name
 
 
-def _changed_code(path: Path, record: Mapping[str, Any], code: dict[str, dict[str, str]]) -> Iterator[Finding]:
-    module = record["module"]
-    if module not in code:
+def _changed_code(
+    path: Path, record: Mapping[str, Any], code: dict[tuple[str, ...], dict[str, str]]
+) -> Iterator[Finding]:
+    modules = tuple(name for name in (record["module"], record["implementation"]) if name)
+    if modules not in code:
         try:
-            code[module] = code_hashes(closure(module))
+            code[modules] = code_hashes(closure(*modules))
         except (ModuleNotFoundError, OSError):  # a name that no system can have is no module
-            code[module] = {}
-    for name in sorted(code[module].keys() | record["code"].keys()):
-        if code[module].get(name) != record["code"].get(name):
+            code[modules] = {}
+    for name in sorted(code[modules].keys() | record["code"].keys()):
+        if code[modules].get(name) != record["code"].get(name):
             yield Finding(f"{path}: was made with another {name}")
 
 
