@@ -18,6 +18,7 @@ pathvars:
 
 
 include: "rules/common.smk"
+include: "rules/stages.smk"
 
 
 for method in STUDY.methods:
@@ -26,7 +27,6 @@ for method in STUDY.methods:
 
 
 include: "rules/study.smk"
-include: "rules/given.smk"
 
 
 rule all:
@@ -35,4 +35,3 @@ rule all:
         rules.figures.input,
         rules.tables.input,
         rules.claims.input,
-        rules.story.output,

@@ -1,55 +1,73 @@
-# Shared by all rule files - the checked configuration, and functions that turn it into inputs and arguments.
-import json
+# Shared by all rule files: the checked configuration, and functions that turn it into inputs, outputs and parameters.
 import sys
 from pathlib import Path
-from typing import get_args
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
-from workflow_scripts.workflow.closure import closure
-from workflow_scripts.workflow.configuration import STAGES, Scale, checked
+from workflow_scripts.study.estimators import FILE as REGISTRY_FILE
+from workflow_scripts.workflow.configuration import (
+    check_targets,
+    checked,
+    recorded_settings,
+    registry,
+)
+from workflow_scripts.workflow.digests import code_digest, file_digest
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import as_arguments, flatten
+from workflow_scripts.workflow.failures import hidden_errors
+from workflow_scripts.workflow.settings import as_arguments
 
 try:
     STUDY = checked(config)
+    REGISTRIES = {method: registry(method) for method in STUDY.methods}
+    check_targets(sys.argv[1:], STUDY)
 except InputError as error:
-    raise WorkflowError(
-        f"the settings (config.yaml, --configfile, --config): {error}"
-    ) from None
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{STUDY.scale}"
+# Of any job, MB: Python with its libraries, a network and its batch; CUDA's libraries come on top.
+LIBRARIES_MB = 1500
+CUDA_MB = 3000
+NO_METHOD = "$^"
+TRAINED = ("weights.safetensors", "history.csv")
+COMMAND = (
+    "python -m {params.module} {params.settings:q} {params.more:q} {params.arguments:q}"
+    " 2> {log:q}"
+)
 
 # A file, since Snakemake shows the words before a command with every job that failed.
 shell.prefix(
     "set -euo pipefail; trap 'bash workflow_scripts/workflow/killed.sh $?' EXIT; "
 )
 
-# Snakemake would say of a target of another scale that no rule makes it.
-for word in sys.argv[1:]:
-    scale = word.removeprefix("./").removeprefix("results/").split("/")[0]
-    if (
-        scale in get_args(Scale)
-        and scale != STUDY.scale
-        and word.removeprefix("./").startswith("results/")
-    ):
-        raise WorkflowError(
-            f"{word} belongs to the scale {scale}, but this run is of the scale {STUDY.scale}: "
-            f"add --config scale={scale}, or ask for results/{STUDY.scale}/…"
-        )
 
-    method = word.removesuffix("_apply")
-    if method != word and hasattr(STUDY.apply, method):
-        if not getattr(STUDY.apply, method):
-            raise WorkflowError(
-                f"{word}: the settings have no entry in apply.{method}; write one as in docs/own-data.md, and name its "
-                "file with --configfile"
-            )
+onerror:
+    for file in log:
+        for sentence in hidden_errors(Path(file)):
+            print(sentence, file=sys.stderr)
+
+
+def alternatives(names):
+    """A regular expression that matches these names and nothing else."""
+    return "|".join(sorted(names)) or "$^"
 
 
 wildcard_constraints:
-    variant="published|corrected",
+    method=alternatives(STUDY.methods),
+    split="train|test",
+    variant=alternatives(
+        {name for entries in REGISTRIES.values() for name in entries.trained()}
+    ),
+    estimator=alternatives(
+        {name for entries in REGISTRIES.values() for name in entries.predicting()}
+    ),
+    name=r"[A-Za-z0-9_][A-Za-z0-9_-]*",
     seed=r"\d+",
+    training_seed=r"\d+",
     shard=r"\d+",
+
+
+# ---- parameters: constants or functions of the wildcards alone, since Snakemake's check for changed parameters leaves
+# out functions that take inputs, outputs or resources
 
 
 def section(method, stage):
@@ -57,120 +75,124 @@ def section(method, stage):
     return getattr(getattr(STUDY, method), stage)
 
 
-def settings(method, stage):
-    """The settings of one stage as command-line words; quoted by :q in the shell line."""
-    return as_arguments(section(method, stage))
+def options(**values):
+    """Further settings of a command as words: a flag for each value, or for each setting of a section."""
+    words = []
+    for key, value in values.items():
+        if hasattr(value, "model_fields"):
+            words += as_arguments(value, f"{key}.")
+        else:
+            words += [f"--{key.replace('_', '-')}", str(value)]
+    return words
 
 
-def code(method, stage):
-    """All project files that the stage script runs: a changed module reruns the jobs that import it."""
-    return list(closure(f"workflow_scripts.{method}.{stage}"))
+def precision(script):
+    """The number format, for scripts that run a network."""
+    if script in ("synthesize", "prepare", "assemble", "evaluate", "plot"):
+        return []
+    return options(precision=STUDY.compute.precision)
 
 
-# Of any job, MB: Python with its libraries, a network and its batch; CUDA's libraries come on top.
-LIBRARIES_MB = 1500
-CUDA_MB = 3000
-
-
-def memory(method, split, times, more_mb=0):
-    """Memory in MB of a job that holds all files of a split; with each attempt it is more.
+def tracked(script, data=()):
+    """The parameters of a stage: its module, a digest of the code that it runs, and its settings as words.
 
     Args:
-        method: whose settings give the size of the files.
-        split: train, test, or both; None: the job makes one file, of the split that the wildcard names.
-        times: how often the data lie in memory, at least half as often again as was measured (docs/performance.md);
-            0 where they stay in their files.
-        more_mb: what else the job takes.
+        script: the stage.
+        data: names of data files beside the code that it reads.
     """
-    sizes = section(method, "synthesize")
 
-    def asked(wildcards, attempt):
-        if split is None:
-            data_mb = sizes.file_mb(wildcards.split)
-        else:
-            files = {"train": sizes.train_shards, "test": 1}
-            data_mb = sum(
-                files[one] * sizes.file_mb(one)
-                for one in files
-                if split in (one, "both")
-            )
-        cuda_mb = CUDA_MB if STUDY.compute.gpus else 0
-        return attempt * int(LIBRARIES_MB + cuda_mb + times * data_mb + more_mb)
+    def dotted(wildcards):
+        return f"workflow_scripts.{wildcards.method}.{script}"
 
-    return asked
+    def code(wildcards):
+        beside = (f"workflow_scripts/{wildcards.method}/{name}" for name in data)
+        return code_digest(dotted(wildcards), data=tuple(beside))
+
+    def settings(wildcards):
+        return as_arguments(section(wildcards.method, script)) + precision(script)
+
+    return {"module": dotted, "code": code, "settings": settings, "more": []}
 
 
-def minutes(large):
-    """Run time of a rule: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
-    return large if STUDY.scale in ("gpu", "paper") else max(30, large // 6)
+def tracked_prediction():
+    """The parameters of `predict`: the code and the settings of one estimator do not count for the others."""
+
+    def entry(wildcards):
+        return REGISTRIES[wildcards.method][wildcards.estimator]
+
+    def code(wildcards):
+        package = f"workflow_scripts.{wildcards.method}"
+        return code_digest(
+            f"{package}.predict", f"{package}.estimators.{entry(wildcards).module}"
+        )
+
+    def settings(wildcards):
+        predict = section(wildcards.method, "predict")
+        own = getattr(predict, entry(wildcards).settings, None)
+        return [
+            *as_arguments(predict, sections=False),
+            *precision("predict"),
+            *options(module=entry(wildcards).module),
+            *(options(options=own) if own else []),
+        ]
+
+    return tracked("predict") | {"code": code, "settings": settings}
 
 
-def of_all_methods(pattern):
-    """The pattern filled in for every method of the study."""
-    return expand(pattern, method=STUDY.methods)
+def tracked_apply(script, prefix=""):
+    """The parameters of a script for the user's files: its settings are those of the entry of `apply`.
+
+    Args:
+        script: the script of the method.
+        prefix: of the flags for the settings of the entry.
+    """
+
+    def settings(wildcards):
+        name = options(name=wildcards.name) if script == "apply" else []
+        entry = as_arguments(entry_of(wildcards.method, wildcards.name), prefix)
+        return name + entry + precision(script)
+
+    def files(wildcards):
+        return user_digest(wildcards.method, wildcards.name)
+
+    return tracked(script) | {"settings": settings, "files": files}
 
 
-def with_overview(methods):
-    """The methods that describe themselves for the overview, in overview.yaml beside their code."""
-    return [
-        method
-        for method in methods
-        if Path(f"workflow_scripts/{method}/overview.yaml").is_file()
-    ]
+def tracked_study(script, data=(), **settings):
+    """The parameters of a script that works on the results of all methods.
+
+    Args:
+        script: in workflow_scripts/study.
+        data: paths of data files of the project that it reads.
+        settings: of the script.
+    """
+    dotted = f"workflow_scripts.study.{script}"
+    return {
+        "module": dotted,
+        "code": code_digest(dotted, data=tuple(data)),
+        "settings": options(scale=STUDY.scale, **settings),
+        "more": [],
+    }
 
 
-def described(methods):
-    """The descriptions of these methods, where they have one."""
-    return [
-        f"workflow_scripts/{method}/overview.yaml" for method in with_overview(methods)
-    ]
+def name_and_precision(wildcards):
+    """The settings of a script `apply` that takes none of its entry, since `prepare` has applied them."""
+    return options(name=wildcards.name) + precision("apply")
 
 
-def overview_examples(method):
-    """The arrays that a method's description shows; read as plain YAML, since every cluster job reads it again."""
-    path = Path(f"workflow_scripts/{method}/overview.yaml")
-    try:
-        name = yaml.safe_load(path.read_text(encoding="utf-8"))["examples"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise WorkflowError(f"{path} names no file of examples: {error}") from None
-    return f"<results>/{method}/evaluate/{name}"
+def training_settings(*keys):
+    """A parameter: the settings of `pretrain`, these keys replaced by those of an entry of `apply`."""
+
+    def settings(wildcards):
+        entry = entry_of(wildcards.method, wildcards.name)
+        update = {key: getattr(entry, key) for key in keys}
+        pretrain = section(wildcards.method, "pretrain").model_copy(update=update)
+        return as_arguments(pretrain) + precision("pretrain")
+
+    return settings
 
 
-def reference_metrics():
-    """The metrics of the reference run of this scale that git keeps; none where there is no such run."""
-    folder = Path(f"results/reference/{STUDY.scale}")
-    return sorted(path.as_posix() for path in folder.glob("*/evaluate/metrics.csv"))
-
-
-def listed(path):
-    """An optional path of the configuration as a list of inputs."""
-    return [path] if path else []
-
-
-def flags(**files):
-    """Optional inputs as command-line words: a flag and its files where there are any."""
-    return [
-        word for name, paths in files.items() if paths for word in [f"--{name}", *paths]
-    ]
-
-
-def present_settings():
-    """The settings of every stage as JSON, as `verify` compares them with those that were recorded."""
-    return json.dumps(
-        {
-            f"workflow_scripts.{method}.{stage}": dict(flatten(section(method, stage)))
-            | (
-                {"precision": STUDY.compute.precision}
-                if stage in ("pretrain", "finetune", "predict")
-                else {}
-            )
-            for method in STUDY.methods
-            for stage in STAGES
-        }
-    )
-
-
-def own_data(method, name):
+def entry_of(method, name):
     """The checked settings of one entry of `apply`."""
     entries = getattr(STUDY.apply, method)
     if name not in entries:
@@ -180,8 +202,240 @@ def own_data(method, name):
     return entries[name]
 
 
-def own_training(method, name):
-    """The settings of the stage pretrain as words, with the doses of an entry of `apply`."""
-    entry = own_data(method, name)
-    doses = {"dose_min_e": entry.dose_min_e, "dose_max_e": entry.dose_max_e}
-    return as_arguments(section(method, "pretrain").model_copy(update=doses))
+def user_digest(method, name):
+    """A digest of the files that one entry of `apply` names."""
+    return file_digest(sum(entry_of(method, name).inputs().values(), []))
+
+
+# ---- the rest of the command line: not tracked, since inputs and outputs are
+
+
+def arguments(wildcards, input, output, resources):
+    """Wildcards, GPUs, inputs and outputs of a job as words: a flag of its own name for each."""
+    values = {
+        key: [value]
+        for key, value in wildcards.items()
+        if key not in ("method", "name")
+    }
+    if "gpu" in resources.keys():
+        values["gpus"] = [resources.gpu]
+    for files in (input, output):
+        for key, paths in files.items():
+            values[key] = [paths] if isinstance(paths, str) else list(paths)
+    return [
+        word
+        for key, words in values.items()
+        if words
+        for word in (f"--{key.replace('_', '-')}", *map(str, words))
+    ]
+
+
+# ---- inputs
+
+
+def shards(method, folder="synthesize/train", suffix=".npz"):
+    """The training files of a method, or those in another folder of it."""
+    return [
+        f"{RESULTS}/{method}/{folder}/shard{shard}{suffix}"
+        for shard in range(section(method, "synthesize").train_shards)
+    ]
+
+
+def weights(method, stage, variant, seed):
+    """The weights of one arm and seed after a stage."""
+    return f"{RESULTS}/{method}/{stage}/{variant}/seed{seed}/weights.safetensors"
+
+
+def recommended_weights(method, stage):
+    """The weights that are applied to the user's files."""
+    return weights(method, stage, "corrected", STUDY.seeds[0])
+
+
+def pretrained(wildcards):
+    """The pretrained weights of an arm, its own or those that it shares."""
+    method, arm = wildcards.method, REGISTRIES[wildcards.method][wildcards.variant]
+    return weights(method, "pretrain", arm.pretrained_as, wildcards.seed)
+
+
+def needed(wildcards):
+    """What an estimator needs beside the test data, for `unpack`."""
+    method, name, seed = (
+        wildcards.method,
+        wildcards.estimator,
+        wildcards.training_seed,
+    )
+    entry = REGISTRIES[method][name]
+    known = {
+        "pretrained": weights(method, "pretrain", entry.pretrained_as, seed),
+        "finetuned": weights(method, "finetune", name, seed),
+        "shards": shards(method),
+    }
+    return {key: known[key] for key in entry.needs}
+
+
+def predictions(method, names=None):
+    """The predictions of these estimators, for each seed those that are trained; by default of baselines and arms."""
+    entries = REGISTRIES[method]
+    if names is None:
+        left_out = getattr(STUDY, method).leave_out
+        baselines = [name for name in entries.named("baseline") if name not in left_out]
+        names = [*baselines, *STUDY.variants]
+    return [
+        f"{RESULTS}/{method}/predict/{name}/seed{seed}/predictions.npz"
+        for name in names
+        for seed in (STUDY.seeds if entries[name].is_trained else [0])
+    ]
+
+
+def ablated(method):
+    """The predictions of the arms of the ablation, of a method that has one."""
+    settings = section(method, "evaluate")
+    if not hasattr(settings, "ablation_arms"):
+        return []
+    return predictions(method, settings.ablation_arms(STUDY.variants))
+
+
+def evaluated(method, *more):
+    """What the figures of a method are drawn from: metrics, examples, these further files, and the registry."""
+    names = ("metrics.csv", "examples.npz", *more)
+    folder = f"{RESULTS}/{method}/evaluate"
+    files = {name.split(".")[0]: f"{folder}/{name}" for name in names}
+    return files | {"estimators": beside_code(REGISTRY_FILE, [method])}
+
+
+def user_files(wildcards):
+    """The files that an entry of `apply` names, for `unpack`."""
+    return entry_of(wildcards.method, wildcards.name).inputs()
+
+
+def of_all_methods(pattern):
+    """The pattern filled in for every method of the study."""
+    return expand(pattern, method=STUDY.methods)
+
+
+def beside_code(name, methods=None):
+    """The data files of this name beside the code of the methods, where they have one."""
+    paths = [f"workflow_scripts/{method}/{name}" for method in methods or STUDY.methods]
+    return [path for path in paths if Path(path).is_file()]
+
+
+def overview_inputs():
+    """The inputs of the overview figure: of every method that describes itself in overview.yaml."""
+    overviews = beside_code("overview.yaml")
+    methods = [Path(path).parent.name for path in overviews]
+    return {
+        "overviews": overviews,
+        "estimators": beside_code(REGISTRY_FILE, methods),
+        "metrics": [f"{RESULTS}/{method}/evaluate/metrics.csv" for method in methods],
+        "examples": [f"{RESULTS}/{method}/evaluate/examples.npz" for method in methods],
+    }
+
+
+def reference_metrics():
+    """The metrics of the reference run of this scale that git keeps; none where there is no such run."""
+    folder = Path(f"results/reference/{STUDY.scale}")
+    return sorted(path.as_posix() for path in folder.glob("*/evaluate/metrics.csv"))
+
+
+# ---- outputs and resources
+
+
+def artifacts(folder, *names, **named):
+    """Outputs in a folder with their provenance; those without a name take that of the file.
+
+    folder: below results/<scale>/<method>.
+    """
+    named = {name.split(".")[0]: name for name in names} | named
+    named["provenance"] = "provenance.json"
+    return {key: f"<results>/{{method}}/{folder}/{name}" for key, name in named.items()}
+
+
+def shard_artifacts(stem, **suffixes):
+    """Outputs that share the beginning of their names, with their provenance.
+
+    stem: below results/<scale>/<method>.
+    """
+    suffixes = suffixes | {"provenance": ".provenance.json"}
+    return {
+        key: f"<results>/{{method}}/{stem}{suffix}" for key, suffix in suffixes.items()
+    }
+
+
+def image_artifacts(name):
+    """Outputs of one image for the user: HDF5, TIFF, preview and quality."""
+    files = {"h5": f"{name}.h5", "tiff": f"{name}.tif", "png": "preview.png"}
+    return artifacts("apply/{name}", "quality.json", **files)
+
+
+def figure(method, title, second=""):
+    """Outputs of a method's figure in its formats, or with a name of those of its second figure."""
+    name = f"{method}_{second}" if second else method
+    stem = f"<results>/figures/{{method}}{name.removeprefix(method)}"
+    svg = report(
+        f"{stem}.svg",
+        caption=f"../docs/report/{name}.rst",
+        category="2 Results",
+        labels={"figure": f"{method}: {title}"},
+    )
+    files = {"svg": svg} | {kind: f"{stem}.{kind}" for kind in ("pdf", "png", "csv")}
+    if second:
+        return {f"{second}_{kind}": file for kind, file in files.items()}
+    return files | {"provenance": f"{stem}.provenance.json"}
+
+
+def table(name, **caption):
+    """Outputs of one table in its formats; the page is in the report under this caption."""
+    stem = f"<results>/tables/{name}"
+    formats = {kind: f"{stem}.{kind}" for kind in ("csv", "md", "tex")}
+    page = report(f"{stem}.html", **caption)
+    return formats | {"html": page, "provenance": f"{stem}.provenance.json"}
+
+
+def figures_of(method):
+    """The figures of a method, in all formats."""
+    return expand(getattr(rules, f"{method}_plot").output, method=method)
+
+
+def minutes(large):
+    """Run time of a rule: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
+    return large if STUDY.scale in ("gpu", "paper") else max(30, large // 6)
+
+
+def job_resources(method, split, times, more_mb=0, runtime=60, gpu=True):
+    """Resources of a job that holds all files of a split; with each attempt it gets more memory.
+
+    Args:
+        method: whose settings give the size of the files.
+        split: train, test, or both; None: the job makes one file, of the split that the wildcard names.
+        times: how often the data lie in memory, at least half as often again as was measured (docs/performance.md);
+            0 where they stay in their files.
+        more_mb: what else the job takes.
+        runtime: minutes at the scales for GPUs.
+        gpu: whether the job runs on a GPU where there is one, or a function of the wildcards that gives their number.
+    """
+    sizes = section(method, "synthesize")
+
+    def memory_mb(wildcards, attempt):
+        if split is None:
+            data_mb = sizes.file_mb(wildcards.get("split", "train"))
+        else:
+            files = {"train": sizes.train_shards, "test": 1}
+            data_mb = sum(
+                files[kind] * sizes.file_mb(kind)
+                for kind in files
+                if split in (kind, "both")
+            )
+        cuda_mb = CUDA_MB if STUDY.compute.gpus else 0
+        return attempt * int(LIBRARIES_MB + cuda_mb + times * data_mb + more_mb)
+
+    return {
+        "mem_mb": memory_mb,
+        "runtime": minutes(runtime),
+        **({"gpu": gpu if callable(gpu) else STUDY.compute.gpus} if gpu else {}),
+    }
+
+
+def gpus_of_estimator(wildcards):
+    """The GPUs of a prediction: none for an estimator that has no use for one."""
+    entry = REGISTRIES[wildcards.method][wildcards.estimator]
+    return STUDY.compute.gpus if entry.gpu else 0

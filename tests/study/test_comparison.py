@@ -8,17 +8,17 @@ import pytest
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.comparison import aligned, changed_settings, compared, difference_section
 from workflow_scripts.study.held import counted, read_ledger, stopped_holding
-from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, write_metrics
+from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
 
 def metrics(path, corrected, zeros=1.0, width=0.1, name="corrected"):
     path.mkdir(exist_ok=True)
     rows = [
-        metric_row(name, "r2", "1", Estimate(corrected, corrected - width, corrected + width, 5), condition=HEADLINE),
-        metric_row("zeros", "error", "rad", zeros, condition=HEADLINE, n=5),
+        metric_row(name, "r2", "1", Estimate(corrected, corrected - width, corrected + width, 5)),
+        metric_row("zeros", "error", "rad", zeros, n=5),
     ]
-    write_metrics(rows, path / "metrics.csv")
+    write_metrics(with_headline(rows, ""), path / "metrics.csv")
     return {"matching": read_metrics(path / "metrics.csv")}
 
 

@@ -9,34 +9,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from skimage.color import rgb2lab
 
-from workflow_scripts.study.figures import (
-    COLUMN_MM,
-    ESTIMATORS,
-    estimator_style,
-    new_figure,
-    save_figure,
-    style,
-)
+from workflow_scripts.study.estimators import read_registry
+from workflow_scripts.study.figures import COLUMN_MM, new_figure, save_figure, style
+from workflow_scripts.workflow.closure import ROOT
 
-METHODS = {
-    "diffractive_imaging": ["published", "corrected", "zeros", "ridge", "dpc", "ptychography"],
-    "alignment": ["published", "corrected", "polar_pairwise", "polar_joint", "true_poses"],
-    "potential": ["published", "corrected", "metadata_mean", "icom", "unet"],
-    "background": [
-        *(
-            "published",
-            "corrected",
-            "gaussian",
-            "maximum_2",
-            "median_2",
-            "median_4",
-            "median_16",
-            "eigen_flats",
-            "unet",
-        ),
-    ],
-    "matching": ["published", "corrected", "chance", "ncc", "polar_template", "untrained"],
-}
+REGISTRIES = [read_registry(path) for path in sorted((ROOT / "workflow_scripts").glob("*/estimators.yaml"))]
 # Machado, Oliveira & Fernandes, doi:10.1109/TVCG.2009.113, full severity; on linear RGB.
 DEFICIENCIES = {
     "none": np.eye(3),
@@ -54,7 +31,7 @@ def draw(stem):
     with style():
         figure = new_figure()
         axes = figure.subplots()
-        axes.plot(table["period_px"], table["transfer"], **estimator_style("published"), label="published")
+        axes.plot(table["period_px"], table["transfer"], color="#0072B2", marker="o", label="published")
         axes.set(xlabel="period / px", ylabel="transfer")
         axes.legend()
         save_figure(figure, table, stem)
@@ -78,23 +55,22 @@ def test_a_figure_has_the_width_of_a_column():
         assert new_figure().get_figwidth() * 25.4 == pytest.approx(COLUMN_MM)
 
 
-def test_the_estimators_of_a_method_look_different_to_everybody():
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: next(iter(registry)))
+def test_the_estimators_of_a_method_look_different_to_everybody(registry):
     """A CIELAB distance of 10 is plain to see; the markers differ too, for a print in black."""
-    assert {name for names in METHODS.values() for name in names} == set(ESTIMATORS)
-    for names, matrix in itertools.product(METHODS.values(), DEFICIENCIES.values()):
-        for one, other in itertools.combinations(names, 2):
-            distance = np.linalg.norm(seen(one, matrix) - seen(other, matrix))
-            assert distance > 10 and ESTIMATORS[one][1] != ESTIMATORS[other][1], (one, other, distance)
+    for first, second in itertools.combinations(registry.named("arm", "baseline"), 2):
+        looks = registry[first].looks, registry[second].looks
+        assert looks[0]["marker"] != looks[1]["marker"], (first, second)
+        if {"trivial"} & {registry[first].kind, registry[second].kind}:
+            continue
+        for matrix in DEFICIENCIES.values():
+            distance = np.linalg.norm(perceived(looks[0]["color"], matrix) - perceived(looks[1]["color"], matrix))
+            assert distance > 10, (first, second, distance)
 
 
-def seen(estimator, matrix):
-    colour = np.array(to_rgb(ESTIMATORS[estimator][0]))
+def perceived(colour, matrix):
+    """The CIELAB coordinates of a colour for an eye with this deficiency."""
+    colour = np.array(to_rgb(colour))
     linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
     linear = np.clip(matrix @ linear, 0, 1)
     return rgb2lab(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
-
-
-def test_an_estimator_of_a_new_method_gets_a_look_of_its_own_that_stays():
-    assert estimator_style("magic") == estimator_style("magic")
-    names = [f"estimator{number}" for number in range(20)]
-    assert len({tuple(estimator_style(name).values()) for name in names}) > 10

@@ -5,7 +5,7 @@ import yaml
 
 from workflow_scripts.study.ledger import LEDGER_COLUMNS, NOT_MEASURED, Claim, make_ledger, read_claims
 from workflow_scripts.study.publish_ledger import page
-from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, write_metrics
+from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
 CLAIM = {
@@ -32,9 +32,8 @@ def table(tmp_path, **values):
     for estimator, value in values.items():
         seeds = dict(enumerate(value)) if isinstance(value, tuple) else {None: value}
         for seed, number in seeds.items():
-            for condition in {CLAIM["condition"]: None} if seed else {CLAIM["condition"]: None, HEADLINE: None}:
-                rows.append(metric_row(estimator, CLAIM["metric"], "rad", number, condition=condition, seed=seed))
-    write_metrics(rows, tmp_path / "metrics.csv")
+            rows.append(metric_row(estimator, CLAIM["metric"], "rad", number, condition=CLAIM["condition"], seed=seed))
+    write_metrics(with_headline(rows, CLAIM["condition"]), tmp_path / "metrics.csv")
     return {"diffractive_imaging": read_metrics(tmp_path / "metrics.csv")}
 
 

@@ -11,10 +11,7 @@ from workflow_scripts.workflow.configuration import known_methods
 
 MODULES = [
     *(f"workflow_scripts.{method}.plot" for method in known_methods()),
-    *(
-        f"workflow_scripts.study.publish_{name}"
-        for name in ("overview", "table", "cost", "ledger", "story", "comparison")
-    ),
+    *(f"workflow_scripts.study.publish_{name}" for name in ("overview", "table", "cost", "ledger", "comparison")),
 ]
 
 

@@ -5,7 +5,7 @@ import pytest
 from workflow_scripts.study import claims_page, keep_reference
 from workflow_scripts.study.held import read_ledger
 from workflow_scripts.study.ledger import make_ledger, read_claims
-from workflow_scripts.study.tables import COLUMNS, HEADLINE, read_metrics
+from workflow_scripts.study.tables import COLUMNS, read_metrics
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.errors import InputError
 
@@ -81,7 +81,7 @@ def test_the_page_judges_a_claim_by_the_reference_of_its_scale(scale, value, ver
     (folder / "claims.yaml").write_text(CLAIM.format(scale=scale))
     path = tmp_path / "results/reference/laptop/matching/evaluate/metrics.csv"
     path.parent.mkdir(parents=True)
-    path.write_text(f"{','.join(COLUMNS)}\ncorrected,{HEADLINE},,r2,value,1,{value},,,3\n")
+    path.write_text(f"{','.join(COLUMNS)}\ncorrected,dose_e=1,,r2,value,1,{value},,,3,yes\n")
     assert verdict in claims_page.claims_page(tmp_path)
 
 

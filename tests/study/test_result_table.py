@@ -5,7 +5,7 @@ import pytest
 
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.result_table import KEYS, headline_condition, sections, tidy
-from workflow_scripts.study.tables import HEADLINE, metric_row, read_metrics, with_headline, write_metrics
+from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 
 FULL, LOW = "dose_e=1000;kind=plain", "dose_e=100;kind=plain"
 
@@ -49,14 +49,14 @@ def test_seeds_are_averaged_and_the_interval_does_not_shrink(tmp_path):
 
 def test_the_reader_finds_the_headline_first_and_units_in_the_heads(tmp_path):
     found = tidy(metrics(tmp_path), ["zeros", "corrected"], "r2")
-    assert found["condition"].iloc[0] == HEADLINE and found["metric"].iloc[0] == "r2"
+    assert found["headline"].iloc[0] and found["metric"].iloc[0] == "r2"
     first, *rest = sections(found)
     assert first.title == "Headline: r2"
     assert first.columns == ["estimator", "r2 (1)", "n"]
     assert [row[0] for row in first.rows] == ["zeros", "corrected"]
     assert any("error, mean (rad)" in section.columns or "error, mean (rad)" in section.rows[0] for section in rest)
     conditions = list(dict.fromkeys(found["condition"]))
-    assert conditions == [HEADLINE, FULL, LOW]
+    assert conditions == [FULL, LOW]
 
 
 def test_a_method_without_a_described_order_has_a_table_too(tmp_path):
@@ -67,5 +67,8 @@ def test_a_method_without_a_described_order_has_a_table_too(tmp_path):
 def test_the_headline_says_under_which_condition_it_was_measured(tmp_path):
     table = metrics(tmp_path)
     assert headline_condition(table, "r2") == {"dose_e": "1000", "kind": "plain"}
-    # Zeros err equally at both doses: which of them is the headline nobody can tell from this metric.
-    assert headline_condition(table, "error", "mean") == {"kind": "plain"}
+    assert headline_condition(table, "error", "mean") == {"dose_e": "1000", "kind": "plain"}
+    assert headline_condition(table, "absent") == {}
+    other = table["condition"] == LOW
+    moved = table.assign(headline=other.where(table["estimator"] == "zeros", table["headline"]))
+    assert headline_condition(moved, "r2") == {"kind": "plain"}

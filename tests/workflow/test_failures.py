@@ -10,7 +10,7 @@ import pytest
 
 from tests.workflow.mounts import enlarge, small_disk
 from tests.workflow.toy_stage import command, run
-from workflow_scripts.workflow.failures import scrolled_away
+from workflow_scripts.workflow.failures import hidden_errors
 
 NAMES = ["first.txt", "provenance.json", "second.txt"]
 # Sends the process a signal just before its n-th call of what makes files last or gives them their names.
@@ -170,10 +170,10 @@ def test_an_input_that_is_not_what_its_job_wrote_is_refused(toy):
     assert run(toy, numbers="out/first.txt").returncode == 0
 
 
-def test_what_scrolled_away_is_said_again_once(tmp_path):
+def test_what_hidden_errors_is_said_again_once(tmp_path):
     log = tmp_path / "snakemake.log"
     log.write_text("error: a\nCommand: error: of nothing\n" + "error: b\n" * 2 + "more\n" * 15 + "error: c\nend\n")
-    assert scrolled_away(log) == ["error: a", "error: b"]
+    assert hidden_errors(log) == ["error: a", "error: b"]
     log.write_text("error: a\nend\n")
-    assert scrolled_away(log) == []
-    assert scrolled_away(tmp_path / "absent.log") == []
+    assert hidden_errors(log) == []
+    assert hidden_errors(tmp_path / "absent.log") == []

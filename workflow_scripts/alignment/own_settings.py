@@ -80,6 +80,21 @@ class Apply(Settings):
         named = {"particles": self.particles, "reference": self.reference}
         return {key: path for key, path in named.items() if path is not None}
 
+    def results(self) -> list[str]:
+        """Files that ask for everything that is made of the entry."""
+        return ["aligned.star"]
+
+    def inputs(self, where: str = "") -> dict[str, list[str]]:
+        """The files to read, by the input of the rules; stacks are those that the list names.
+
+        where: path of this entry in the configuration with a dot behind it, for messages.
+        """
+        return {
+            "particles_file": [self.particles],
+            "stack_files": listed_stacks(self.particles),
+            "reference_file": [self.reference] if self.reference else [],
+        }
+
 
 def listed_stacks(particles: str) -> list[str]:
     """The stacks that a list of particles names and that are there, each once; none where `particles` is a stack.

@@ -101,6 +101,10 @@ class Synthesize(Settings):
             raise ValueError(f"largest_shift_px must be at most a quarter of the box, {self.box_px // 4}")
         return self
 
+    def files(self) -> list[str]:
+        """The files among the particles."""
+        return [path for path in self.particles if is_file(path)]
+
     def file_mb(self, split: str) -> float:
         """Size of one stack with its particles' centres, MB; the test has one of pure noise too."""
         stacks = len(self.particles) * (len(self.snr) + len(self.coloured_snr)) + 1

@@ -72,8 +72,12 @@ class Apply(Settings):
         """Whether something says where the tiles lie, so that they make a mosaic."""
         return self.layout is not None or self.grid is not None
 
+    def results(self) -> list[str]:
+        """Files that ask for everything that is made of the entry."""
+        return ["corrected.tif", *(["mosaic.tif"] if self.placed else [])]
+
     def inputs(self, where: str = "") -> dict[str, list[str]]:
-        """The files that its folders and paths hold, by the flag of the jobs that read them.
+        """The files that its folders and paths hold, by the input of the rules.
 
         Args:
             where: path of this entry in the configuration with a dot behind it, for the sentence.
@@ -81,8 +85,8 @@ class Apply(Settings):
         Raises:
             InputError: a folder is absent, or holds no image.
         """
-        found = {"layout-file": [self.layout] if self.layout else []}
-        for flag, key in (("tile-files", "tiles"), ("dark-files", "dark"), ("reference-files", "references")):
+        found = {"layout_file": [self.layout] if self.layout else []}
+        for flag, key in (("tile_files", "tiles"), ("dark_files", "dark"), ("reference_files", "references")):
             path = getattr(self, key)
             found[flag] = [str(file) for file in image_files(path, IMAGES, where + key)] if path else []
         return found

@@ -1,12 +1,13 @@
 """Settings of the six stages of diffractive imaging."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.diffractive_imaging import sources
-from workflow_scripts.diffractive_imaging.variants import TrainingFault
+from workflow_scripts.diffractive_imaging.variants import TrainingFault, ablation_arms
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
@@ -127,6 +128,24 @@ class Synthesize(Settings):
     seed: int = Field(
         ge=0, description="Seed of objects, noise and jitter; the data are the same for every training seed."
     )
+
+    def inputs(self, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
+        """The user's files that one job of the stage reads, by the input of the rules.
+
+        The file `train` is cut from training and validation photographs, the file `test` from those for testing.
+        Photographs in the wheels of other projects are pinned by the lock and are no inputs. A job for a scan of the
+        user's takes the probe from the scan.
+
+        Args:
+            wildcards: `shard`, and `split` or the `name` of the user's scan.
+        """
+        files = {} if wildcards.get("name") or not self.probe.file else {"probe": [self.probe.file]}
+        if self.photographs is not None:
+            shard = int(wildcards.get("shard"))
+            for kind in ("test",) if wildcards.get("split") == "test" else ("train", "validation"):
+                paths = sources.photographs(self.photographs, kind, shard, self.train_shards)
+                files[kind] = [str(path) for path in paths]
+        return files
 
     def file_mb(self, split: str) -> float:
         """Size of one file with its counts as float32, MB: objects and patterns; or those of every phase and dose."""
@@ -251,6 +270,10 @@ class Evaluate(Settings):
     transfer_jitter_px: float = Field(ge=0, le=1, description="Standard deviation of its jitter, object pixels.")
     seed: int = Field(ge=0, description="Seed of the white-noise object, of the jitter and of the bootstrap.")
 
+    def ablation_arms(self, variants: Sequence[str]) -> list[str]:
+        """The arms of the ablation, of those whose base is among the variants."""
+        return ablation_arms(self.ablations, variants)
+
 
 class Plot(Settings):
     """The figure."""
@@ -352,3 +375,15 @@ class Apply(Settings):
         """The files that it names, by key."""
         named = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
         return {key: path for key, path in named.items() if path is not None}
+
+    def results(self) -> list[str]:
+        """Files that ask for everything that is made of the entry."""
+        return ["phase.h5"]
+
+    def inputs(self, where: str = "") -> dict[str, list[str]]:
+        """The files to read, by the input of the rules.
+
+        where: path of this entry in the configuration with a dot behind it, for messages.
+        """
+        named = {"patterns_file": self.patterns, "positions_file": self.positions, "probe_file": self.probe.file}
+        return {key: [path] if path else [] for key, path in named.items()}

@@ -55,17 +55,6 @@ def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1)
     return sorted(chosen[shard::shards] or [chosen[shard % len(chosen)]])
 
 
-def job_inputs(folder: str | None, kind: str, split: str, shard: int, shards: int) -> list[str]:
-    """The photographs of a kind (train, validation, test) that Snakemake watches for one job of synthesize.
-
-    The file `train` is cut from training and validation photographs, the file `test` from those for testing.
-    Those that ship in wheels are pinned by the lock, so there is nothing to watch.
-    """
-    if folder is None or (kind == "test") != (split == "test"):
-        return []
-    return [str(path) for path in photographs(folder, kind, shard, shards)]
-
-
 def shipped() -> list[Path]:
     """The photographs in the wheels of scikit-image and scikit-learn, by name."""
     files = []

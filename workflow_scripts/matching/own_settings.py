@@ -61,6 +61,22 @@ class Apply(Settings):
         named = {"patterns": self.patterns, "crystal": self.crystal}
         return {key: path for key, path in named.items() if path.lower().endswith((*H5, *ARRAYS, ".cif"))}
 
+    def results(self) -> list[str]:
+        """Files that ask for everything that is made of the entry."""
+        return ["orientations.csv"]
+
+    def inputs(self, where: str = "") -> dict[str, list[str]]:
+        """The files to read, by the input of the rules.
+
+        Args:
+            where: path of this entry in the configuration with a dot behind it, for messages.
+
+        Raises:
+            InputError: as `pattern_files` does.
+        """
+        crystal = [self.crystal] if self.crystal.lower().endswith(".cif") else []
+        return {"pattern_files": pattern_files(self.patterns, f"{where}patterns"), "crystal_file": crystal}
+
 
 def pattern_files(patterns: str, what: str = "patterns") -> list[str]:
     """The files that hold the patterns: the scan, or the images of a folder in the natural order of their names.

@@ -1,5 +1,6 @@
 """Settings of the six stages of matching."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.matching.own_settings import Apply as Apply  # the settings of one entry of apply.matching
-from workflow_scripts.matching.variants import Arm
+from workflow_scripts.matching.variants import Arm, ablation_arms
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
@@ -73,6 +74,10 @@ class Synthesize(Settings):
         elif crystal not in BUILT_IN:
             raise ValueError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
         return crystal
+
+    def files(self) -> list[str]:
+        """The files among the crystals."""
+        return [path for path in (self.crystal,) if is_file(path)]
 
     def file_mb(self, split: str) -> float:
         """Size of one file, MB: three patterns of every training sample; gallery, queries of all kinds and a map."""
@@ -165,6 +170,10 @@ class Evaluate(Settings):
         ge=100, description="Resamplings of the cells of beam directions for every interval."
     )
     seed: int = Field(ge=0, description="Seed of the bootstrap and of chance.")
+
+    def ablation_arms(self, variants: Sequence[str]) -> list[str]:
+        """The arms of the ablation, of those whose base is among the variants."""
+        return ablation_arms(self.ablations, variants)
 
 
 class Plot(Settings):

@@ -149,3 +149,14 @@ class Apply(Settings):
         if self.patterns is not None:
             return {"patterns": self.patterns}
         return {f"images.{number}": path for number, path in enumerate(self.images or ())}
+
+    def results(self) -> list[str]:
+        """Files that ask for everything that is made of the entry."""
+        return ["potential.h5"]
+
+    def inputs(self, where: str = "") -> dict[str, list[str]]:
+        """The files to read, by the input of the rules.
+
+        where: path of this entry in the configuration with a dot behind it, for messages.
+        """
+        return {"image_files": list(self.images or ()), "patterns_file": [self.patterns] if self.patterns else []}

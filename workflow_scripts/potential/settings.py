@@ -1,5 +1,6 @@
 """Settings of the six stages of the projected potential."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.potential.own_settings import Apply as Apply  # the settings of one entry of apply.potential
-from workflow_scripts.potential.variants import TrainingFault
+from workflow_scripts.potential.variants import TrainingFault, ablation_arms
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
@@ -128,6 +129,10 @@ class Synthesize(Settings):
         if list(self.thickness_nm) != sorted(set(self.thickness_nm)):
             raise ValueError("thickness_nm must rise")
         return self
+
+    def files(self) -> list[str]:
+        """The files among the crystals."""
+        return [path for path in self.materials if is_file(path)]
 
     def file_mb(self, split: str) -> float:
         """Size of one file, MB: of every sample eight images, their sum and two potentials, in float32."""
@@ -250,6 +255,10 @@ class Evaluate(Settings):
     bootstrap_samples: int = Field(ge=100, description="Resamplings of the specimens for every interval.")
     convergence: ConvergenceSettings = Field(description="The figure of the cell's convergence.")
     seed: int = Field(ge=0, description="Seed of the bootstrap.")
+
+    def ablation_arms(self, variants: Sequence[str]) -> list[str]:
+        """The arms of the ablation, of those whose base is among the variants."""
+        return ablation_arms(self.ablations, variants)
 
 
 class Plot(Settings):

@@ -38,7 +38,7 @@ def with_condition_columns(table: pd.DataFrame, texts: Sequence[str] = (), numbe
 
     Args:
         table: has a column `condition`.
-        texts: keys whose values are text; None where a condition has no such key.
+        texts: keys whose values are text; missing where a condition has no such key.
         numbers: keys whose values are numbers; NaN where a condition has no such key.
     """
     values = [parse_condition(text) for text in table["condition"]]

@@ -82,6 +82,10 @@ class Registry(dict[str, Estimator]):
         """Names of those with a training of their own."""
         return [name for name, entry in self.items() if entry.is_trained]
 
+    def predicting(self) -> list[str]:
+        """Names of those that the stage predict runs."""
+        return [name for name, entry in self.items() if entry.role != "computed"]
+
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Each name once, in the order of the registry; names that it lacks follow in alphabetical order."""
         names = set(names)

@@ -137,7 +137,7 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     _refuse(table, ~marks.isin([True, False]), "headline that is neither yes nor empty", path)
     table["headline"] = marks.astype(bool)
     marked = table[table["headline"]].groupby(NUMBER)["condition"].nunique()
-    conditions = pd.MultiIndex.from_frame(table[NUMBER]).map(marked)
+    conditions = pd.Series(pd.MultiIndex.from_frame(table[NUMBER]).map(marked), table.index)
     _refuse(table, conditions != 1, "number whose headline rows have another count of conditions than one", path)
     return table
 

@@ -6,7 +6,7 @@ method would rerun all.
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints, create_model
 from workflow_scripts.study.estimators import FILE, Registry, read_registry
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import Compute, Settings, check
+from workflow_scripts.workflow.settings import Compute, Settings, check, flatten
 from workflow_scripts.workflow.stages import STAGES
 
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
@@ -122,7 +122,16 @@ def checked(config: Mapping[str, Any]) -> Settings:
     Raises:
         InputError: naming every key that is wrong, its value, and what would be right.
     """
-    study = check(study_model(), config)
+    try:
+        study = check(study_model(), config)
+        _check_together(study)
+    except InputError as error:
+        raise InputError(f"the settings (config.yaml, --configfile, --config): {error}") from None
+    return study
+
+
+def _check_together(study: Settings) -> None:
+    """Refuse keys that do not fit each other or the files."""
     for method in study.methods:
         if method not in known_methods():
             raise InputError(f"methods: there is no method {method!r}; there are {', '.join(known_methods())}")
@@ -141,7 +150,46 @@ def checked(config: Mapping[str, Any]) -> Settings:
             for key, path in entry.files().items():
                 if not Path(path).is_file():
                     raise InputError(f"apply.{method}.{name}.{key}: there is no file {path}; {_remedy(path)}")
-    return study
+            entry.inputs(f"apply.{method}.{name}.")
+
+
+def check_targets(words: Sequence[str], study: Settings) -> None:
+    """Refuse targets on Snakemake's command line of which it would only say that no rule makes them.
+
+    Raises:
+        InputError: a target belongs to another scale, or asks for the user's data where the settings have none.
+    """
+    for word in words:
+        folder, _, rest = word.removeprefix("./").partition("/")
+        scale = rest.split("/")[0]
+        if folder == "results" and scale in get_args(Scale) and scale != study.scale:
+            raise InputError(
+                f"{word} belongs to the scale {scale}, but this run is of the scale {study.scale}: "
+                f"add --config scale={scale}, or ask for results/{study.scale}/…"
+            )
+        method = word.removesuffix("_apply")
+        if method != word and hasattr(study.apply, method) and not getattr(study.apply, method):
+            raise InputError(
+                f"{word}: the settings have no entry in apply.{method}; write one as in docs/own-data.md, and name its "
+                "file with --configfile"
+            )
+
+
+def recorded_settings(study: Settings) -> dict[str, dict[str, Any]]:
+    """The settings that provenance records, by module, and those of an estimator by ``module estimator``."""
+    recorded: dict[str, dict[str, Any]] = {}
+    for method in study.methods:
+        for stage in STAGES:
+            settings = getattr(getattr(study, method), stage)
+            values = dict(flatten(settings, sections=stage != "predict"))
+            if stage in ("pretrain", "finetune", "predict"):
+                values["precision"] = study.compute.precision
+            recorded[f"{PACKAGE}.{method}.{stage}"] = values
+        for name, entry in registry(method).items():
+            options = getattr(getattr(study, method).predict, entry.settings, None)
+            values = dict(flatten(options, "options.")) if options else {}
+            recorded[f"{PACKAGE}.{method}.predict {name}"] = values
+    return recorded
 
 
 def _remedy(path: str | Path) -> str:

@@ -70,7 +70,7 @@ def complain(sentence: str) -> None:
         return
 
 
-def scrolled_away(log: Path, in_sight: int = 15) -> list[str]:
+def hidden_errors(log: Path, in_sight: int = 15) -> list[str]:
     """Sentences of jobs that failed, once each, from Snakemake's log, unless they stand in its last lines.
 
     Other jobs go on after one has failed, and print what they do; the user looks at the end.

@@ -168,11 +168,16 @@ def _expectation(mistake: Mapping[str, Any]) -> str:
     return text
 
 
-def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of every setting, depth first; values are plain JSON."""
+def flatten(settings: Settings, prefix: str = "", sections: bool = True) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every setting, depth first; values are plain JSON.
+
+    sections: whether the settings of nested sections are included.
+    """
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, Settings):
+            if not sections:
+                continue
             yield from flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", json.loads(json.dumps(value))
@@ -183,13 +188,15 @@ def flag(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def as_arguments(settings: Settings, prefix: str = "") -> list[str]:
+def as_arguments(settings: Settings, prefix: str = "", sections: bool = True) -> list[str]:
     """The settings as a list of command-line words, which `fields` and `parse_value` read back.
 
-    prefix: put before every key, such as ``microscope.`` where the settings are a section of the command's.
+    Args:
+        prefix: put before every key, such as ``microscope.`` where the settings are a section of the command's.
+        sections: whether the settings of nested sections are included.
     """
     words = []
-    for key, value in flatten(settings, prefix):
+    for key, value in flatten(settings, prefix, sections):
         word = value if isinstance(value, str) else json.dumps(value)
         # A word that begins like a flag would be taken for one, and Snakemake leaves an empty one out.
         words += [f"{flag(key)}={word}"] if word[:1] in ("", "-") else [flag(key), word]

@@ -1,0 +1,116 @@
+# Templates: the rules that all methods share, with the files that they have in common. A method's rule file inherits them
+# under its own name, with its inputs and with what is special. Inheritance merges `params` by keyword and replaces every
+# other directive as a whole. The wildcard `method` matches nothing here: a template makes no file of its own.
+
+
+rule synthesize:
+    output:
+        **shard_artifacts("synthesize/{split}/shard{shard}", arrays=".npz"),
+    log:
+        "<results>/logs/{method}/synthesize_{split}_{shard}.log",
+    wildcard_constraints:
+        method=NO_METHOD,
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=minutes(240),
+    params:
+        **tracked("synthesize"),
+        arguments=arguments,
+    shell:
+        COMMAND
+
+
+use rule synthesize as pretrain with:
+    output:
+        **artifacts("pretrain/{variant}/seed{seed}", *TRAINED),
+    log:
+        "<results>/logs/{method}/pretrain_{variant}_seed{seed}.log",
+    threads: STUDY.compute.threads
+    resources:
+        mem_mb=16000,
+        runtime=minutes(1440),
+        gpu=STUDY.compute.gpus,
+    params:
+        **tracked("pretrain"),
+
+
+use rule pretrain as finetune with:
+    output:
+        **artifacts("finetune/{variant}/seed{seed}", *TRAINED),
+    log:
+        "<results>/logs/{method}/finetune_{variant}_seed{seed}.log",
+    params:
+        **tracked("finetune"),
+
+
+use rule pretrain as predict with:
+    input:
+        unpack(needed),
+        test="<results>/{method}/synthesize/test/shard0.npz",
+    output:
+        **artifacts("predict/{estimator}/seed{training_seed}", "predictions.npz"),
+    log:
+        "<results>/logs/{method}/predict_{estimator}_seed{training_seed}.log",
+    params:
+        **tracked_prediction(),
+
+
+use rule synthesize as evaluate with:
+    input:
+        test="<results>/{method}/synthesize/test/shard0.npz",
+        predictions=lambda wildcards: predictions(wildcards.method),
+        ablated=lambda wildcards: ablated(wildcards.method),
+    output:
+        **artifacts("evaluate", "metrics.csv", "examples.npz"),
+    log:
+        "<results>/logs/{method}/evaluate.log",
+    threads: 2
+    params:
+        **tracked("evaluate"),
+
+
+# Figures and tables are made where Snakemake runs.
+use rule synthesize as plot with:
+    input:
+        metrics="<results>/{method}/evaluate/metrics.csv",
+        examples="<results>/{method}/evaluate/examples.npz",
+        estimators=lambda wildcards: beside_code(REGISTRY_FILE, [wildcards.method]),
+    output:
+        **artifacts("plot"),
+    log:
+        "<results>/logs/{method}/plot.log",
+    localrule: True
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        **tracked("plot", data=[REGISTRY_FILE]),
+
+
+# The user's files are checked first, so that a mistake in them shows before a network is trained.
+use rule synthesize as prepare with:
+    input:
+        unpack(user_files),
+    output:
+        **artifacts("apply/{name}/prepare", "report.json"),
+    log:
+        "<results>/logs/{method}/apply_{name}_prepare.log",
+    priority: 10
+    threads: STUDY.compute.threads
+    resources:
+        mem_mb=16000,
+        runtime=240,
+    params:
+        **tracked_apply("prepare"),
+
+
+use rule pretrain as apply with:
+    output:
+        **artifacts("apply/{name}", "quality.json"),
+    log:
+        "<results>/logs/{method}/apply_{name}.log",
+    params:
+        **tracked_apply("apply"),

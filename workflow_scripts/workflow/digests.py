@@ -1,0 +1,60 @@
+"""Digests of files, which rules carry as parameters: Snakemake reruns a job whose parameters have changed.
+
+Snakemake tracks neither imported modules nor a script that a shell line names, and of input files it compares dates: a
+changed file with an older date, as archives and `cp -p` leave it, would not count.
+"""
+
+import datetime
+import hashlib
+import time
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from workflow_scripts.workflow.closure import ROOT, closure
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import sha256
+
+_SKEW_S = 60.0  # between this clock and that of a file server
+
+
+@cache
+def code_digest(*modules: str, data: tuple[str, ...] = ()) -> str:
+    """A digest of all project files that these modules run, and of the project's data files that they read.
+
+    Args:
+        modules: dotted names.
+        data: paths relative to the project's root.
+
+    Raises:
+        ModuleNotFoundError: as `closure` does.
+    """
+    return _digest((name, ROOT / name) for name in (*closure(*modules), *data))
+
+
+def file_digest(paths: Iterable[str]) -> str:
+    """A digest of the user's files, by their contents; files that are not there are left out.
+
+    Raises:
+        InputError: a file is dated in the future, so that Snakemake would take all that is made from it as outdated.
+    """
+    present = [Path(path) for path in paths if Path(path).is_file()]
+    for path in present:
+        date = path.stat().st_mtime
+        if date > time.time() + _SKEW_S:
+            text = datetime.datetime.fromtimestamp(date).isoformat(" ", "seconds")
+            raise InputError(
+                f"{path} is dated {text}, which is still to come, so that all made from it would look out of date; "
+                f"set the clock right, or the date: touch {path}"
+            )
+    return _digest((str(path), path) for path in present)
+
+
+def _digest(files: Iterable[tuple[str, Path]]) -> str:
+    text = "".join(f"{name} {_of_file(path)}\n" for name, path in files)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _of_file(path: Path) -> str:
+    return sha256(path)
