@@ -11,7 +11,7 @@ export SLURM_CONF ?= /dev/null
 # Threads that wait for each other sleep, so that jobs which share the cores do not slow each other down.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: study report reference docs test test-slurm torture format clean
+.PHONY: study report reference docs test test-slurm torture format clean docs/images/rules.svg
 
 study: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html --report-after-run
@@ -29,6 +29,10 @@ reference: .venv/installed
 docs: .venv/docs-installed
 	python -m sphinx --quiet --fail-on-warning --keep-going -d .sphinx docs site
 	@echo "site: site/index.html"
+
+# The rules and what they depend on; needs Graphviz.
+docs/images/rules.svg: .venv/installed
+	snakemake --rulegraph --config scale=laptop | dot -Tsvg -o $@
 
 # A file in one process, since its tests share what they made; one thread each, so that they do not wait for each other.
 test: .venv/installed .venv/docs-installed

@@ -4,12 +4,10 @@
     python -m benchmarks.resources results/laptop --write docs/performance.md
     python -m benchmarks.resources results/smoke --scale smoke -- --configfile my.yaml
 
-Memory and CPU time are those that a job wrote into its provenance. Where it wrote none, they are those of Snakemake's
-benchmark record, which looks once in 30 s and misses what is shorter. Fails where a rule took more than it asks.
+Time and memory are those that a job wrote into its provenance. Fails where a rule took more than it asks.
 """
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -28,7 +26,6 @@ COLUMNS = (
     *("rule", "jobs", "CPU s, all jobs", "wall s, longest", "asked, min"),
     *("peak memory, MB", "asked, MB", "head room"),
 )
-MIB = 1.048576  # MB
 MINUTE = 60  # s
 
 
@@ -37,7 +34,6 @@ class Asked:
     """What a dry run says of one job: names of files as the rules name them, memory in MB, run time in minutes."""
 
     rule: str
-    benchmark: str
     provenance: str
     threads: int
     memory_mb: int
@@ -46,12 +42,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Taken:
-    """What one job took: seconds and MB; `exact` where the job itself said so."""
+    """What one job took: seconds and MB."""
 
     wall_s: float
     cpu_s: float
     memory_mb: float
-    exact: bool
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,6 @@ class Row:
 
     rule: str
     jobs: int
-    exact: int
     cpu_s: float
     wall_s: float
     runtime_min: int
@@ -103,12 +97,11 @@ def asked(scale: str, words: Iterable[str] = (), folder: Path = ROOT) -> list[As
 def _jobs(plan: str) -> Iterator[Asked]:
     for block in re.split(r"^(?=(?:local)?rule \w+:$)", plan, flags=re.MULTILINE)[1:]:
         lines = dict(re.findall(r"^    (\w+): (.*)$", block, flags=re.MULTILINE))
-        if "benchmark" not in lines:
+        if "provenance.json" not in lines.get("output", ""):
             continue  # a rule that only collects
         resources = dict(pair.split("=", 1) for pair in lines["resources"].split(", "))
         yield Asked(
             rule=re.match(r"(?:local)?rule (\w+):", block)[1],
-            benchmark=lines["benchmark"],
             provenance=next(name for name in lines["output"].split(", ") if name.endswith("provenance.json")),
             threads=int(lines.get("threads", 1)),
             memory_mb=int(resources["mem_mb"]),
@@ -118,30 +111,18 @@ def _jobs(plan: str) -> Iterator[Asked]:
 
 def taken(job: Asked, results: Path) -> Taken | None:
     """What a job took by the records in a results folder; none where it has not run."""
-    benchmark, provenance = located(job.benchmark, results), located(job.provenance, results)
-    if not benchmark.is_file() or not provenance.is_file():
+    provenance = located(job.provenance, results)
+    if not provenance.is_file():
         return None
-    with benchmark.open(encoding="utf-8") as file:
-        row = next(csv.DictReader(file, delimiter="\t"))
     record = json.loads(provenance.read_text(encoding="utf-8"))
-    return Taken(
-        wall_s=float(row["s"]),
-        cpu_s=record.get("cpu_time_s") or _number(row["cpu_time"]),
-        memory_mb=record.get("peak_memory_mb") or _number(row["max_rss"]) * MIB,
-        exact="peak_memory_mb" in record,
-    )
-
-
-def _number(cell: str) -> float:
-    # A job that ends before Snakemake first looks has "NA".
-    return float(cell) if cell not in ("NA", "-") else 0.0
+    return Taken(record["wall_time_s"], record["cpu_time_s"], record["peak_memory_mb"])
 
 
 def rows(jobs: Iterable[Asked], results: Path) -> list[Row]:
     """One row for each rule of which a job has run, in the order of the rules' names."""
     by_rule: dict[str, list[tuple[Asked, Taken]]] = {}
     for job in jobs:
-        if (measured := taken(job, results)) is not None and measured.memory_mb:
+        if (measured := taken(job, results)) is not None:
             by_rule.setdefault(job.rule, []).append((job, measured))
     return [_row(rule, pairs) for rule, pairs in sorted(by_rule.items())]
 
@@ -152,7 +133,6 @@ def _row(rule: str, pairs: list[tuple[Asked, Taken]]) -> Row:
     return Row(
         rule=rule,
         jobs=len(pairs),
-        exact=sum(measured.exact for _, measured in pairs),
         cpu_s=sum(measured.cpu_s for _, measured in pairs),
         wall_s=longest.wall_s,
         runtime_min=asks.runtime_min,
@@ -192,13 +172,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     jobs = asked(options.scale or options.results.resolve().name, options.words)
     found = rows(jobs, options.results)
-    measured, exact = sum(row.jobs for row in found), sum(row.exact for row in found)
+    measured = sum(row.jobs for row in found)
     without = sorted({job.rule for job in jobs} - {row.rule for row in found})
     cpu_s = sum(row.cpu_s for row in found)
-    note = (
-        f"{measured} of {len(jobs)} jobs, {cpu_s:.0f} s of CPU. {exact} told their time and memory themselves,"
-        f" of {measured - exact} Snakemake did, which misses short peaks and up to 30 s."
-    )
+    note = f"{measured} of {len(jobs)} jobs, {cpu_s:.0f} s of CPU."
     lines = [*table(found), "", note + (f" Not measured: {', '.join(without)}." if without else "")]
     print("\n".join(lines))
     if options.write:

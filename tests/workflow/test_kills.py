@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tests.workflow.running import ENVIRONMENT, copy_project, planned, snakemake
@@ -84,9 +83,13 @@ class Study:
 
     def durations(self) -> dict[str, float]:
         """The longest job of each stage, s."""
-        tables = (self.results / "benchmarks" / self.method).glob("*.tsv")
-        seconds = [(path.stem, float(pd.read_csv(path, sep="\t")["s"].iloc[0])) for path in tables]
-        return {stage: max(one for name, one in seconds if name.startswith(stage)) for stage in STAGES}
+        records = [json.loads(path.read_text()) for path in self.results.rglob("*provenance.json")]
+        return {
+            stage: max(
+                record["wall_time_s"] for record in records if record["module"].endswith(f"{self.method}.{stage}")
+            )
+            for stage in STAGES
+        }
 
 
 def descendants(number: int) -> list[int]:

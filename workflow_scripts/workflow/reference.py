@@ -1,4 +1,5 @@
-"""Write what is generated: reference and schema of the configuration, table of sizes, rule graph, conda environment.
+"""Write what is generated: reference and schema of the configuration, table of sizes, first page of the report, conda
+environment.
 
 ``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
 """
@@ -9,8 +10,8 @@ from typing import Any, get_args
 import annotated_types
 import yaml
 
-from workflow_scripts.workflow import rulegraph
-from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.study.summaries import read_summary
+from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.configuration import (
     Scale,
     Study,
@@ -20,6 +21,9 @@ from workflow_scripts.workflow.configuration import (
     study_model,
 )
 from workflow_scripts.workflow.settings import Settings, fields
+
+REPORT = "docs/report/study.rst"
+_METHODS = ".. The methods, by `python -m workflow_scripts.workflow.reference` from overview.yaml beside each.\n"
 
 PYTHON = "3.11"  # of the conda environment and the container: the oldest that the lock allows
 
@@ -47,6 +51,7 @@ def documents() -> dict[str, str]:
         "docs/configuration.md": "\n".join(_reference()) + "\n",
         "docs/config.schema.json": schema(),
         "docs/scales.md": "\n".join(_sizes()) + "\n",
+        REPORT: _with_methods((ROOT / REPORT).read_text(encoding="utf-8")),
         "envs/study.yaml": "\n".join(_conda_environment()) + "\n",
     }
 
@@ -166,14 +171,26 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def drawings() -> dict[str, str]:
-    """The generated drawings, path → text; Snakemake is asked for the rule graph."""
-    return {rulegraph.FILE: rulegraph.drawn(rulegraph.read_graph(), merged("laptop")["methods"])}
+def _with_methods(page: str) -> str:
+    """The first page of the report, followed by every method in words."""
+    parts = [page.split(_METHODS)[0], _METHODS]
+    for method in merged("laptop")["methods"]:
+        path = ROOT / PACKAGE / method / "overview.yaml"
+        if not path.is_file():
+            continue
+        summary = read_summary(path)
+        parts.append(f"\n**{method}: {summary.title}.** {summary.question}\n\n")
+        parts += [
+            f"- *{name}*: {' '.join(getattr(summary, name).split())}\n"
+            for name in ("data", "published", "corrected", "baselines")
+        ]
+        parts.append(f"- *headline*: {summary.score.label}; {summary.score.better} is better\n")
+    return "".join(parts)
 
 
 def main() -> None:
     """Write the generated files."""
-    for name, text in {**documents(), **drawings()}.items():
+    for name, text in documents().items():
         (ROOT / name).write_text(text, encoding="utf-8")
         print(name)
 

@@ -19,7 +19,7 @@ from workflow_scripts.workflow.files import sha256
 from workflow_scripts.workflow.provenance import LOCK, code_hashes, is_sealed
 
 # Written by Snakemake, not by a stage.
-UNACCOUNTED = ("logs/*", "benchmarks/*", "report.html")
+UNACCOUNTED = ("logs/*", "report.html")
 _KINDS = dict.fromkeys(("module", "implementation", "environment_lock", "seal"), str) | dict.fromkeys(
     ("settings", "inputs", "outputs", "code"), dict
 )
