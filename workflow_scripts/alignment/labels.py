@@ -12,6 +12,7 @@ from workflow_scripts.workflow.errors import InputError
 NOISE_ONLY = "noise"
 PAIRWISE, JOINT = "pairwise", "joint"  # the two ways to answer
 PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network that answer
+FITTED = "fitted"  # the only stage of an estimator that is not trained
 _COLUMNS = ("Stack", "Particle", "Noise", "Snr", "Symmetry", "PixelSize")
 
 
