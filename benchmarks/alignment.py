@@ -23,14 +23,15 @@ import numpy as np
 import torch
 
 from workflow_scripts.alignment import datasets
+from workflow_scripts.alignment.answers import Aligner
 from workflow_scripts.alignment.branch import align_stack
 from workflow_scripts.alignment.errors import rotation_error_deg, rotation_error_deg_mod180, shift_error_px
-from workflow_scripts.alignment.estimators import Estimator, PolarJoint, PolarPairwise
-from workflow_scripts.alignment.labels import LabelledStack, read_labelled
+from workflow_scripts.alignment.estimators import network, polar_pairwise
+from workflow_scripts.alignment.labels import FINETUNED, LabelledStack, read_labelled
 from workflow_scripts.alignment.model import make_network
-from workflow_scripts.alignment.network_estimator import network_estimator
 from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.settings import Pretrain, Synthesize
+from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.settings import Predict, Pretrain, Synthesize
 from workflow_scripts.alignment.tasks import IMAGES, FreshNoiseTask, Lesson
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.workflow.reference import merged
@@ -64,20 +65,20 @@ def of_poses(stack: LabelledStack, angle_deg: np.ndarray, shift_px: np.ndarray) 
     return f", {angle:.2f}° of 360°, {shift_error_px(angle_deg, shift_px, true_px).mean():.2f} px"
 
 
-def measure(name: str, estimator: Estimator, stack: LabelledStack, images: torch.Tensor, repeats: int) -> None:
-    """Time one estimator in every way in which it answers."""
+def measure(name: str, aligner: Aligner, stack: LabelledStack, images: torch.Tensor, repeats: int) -> None:
+    """Time an estimator pair by pair and jointly."""
     true_deg, _ = stack.truth()
-    if estimator.pair_deg(images[:2]) is not None:
-        seconds, pairs = timed(lambda: estimator.pair_deg(images), repeats)
+    if aligner.pair_deg:
+        seconds, pairs = timed(lambda: aligner.pair_deg(images), repeats)
         relative = true_deg[:-1] - true_deg[1:]
         error = rotation_error_deg_mod180(pairs.cpu().numpy(), relative, relative=True).mean()
         line(f"{name}, pairs", len(images), seconds, f", {error:.2f}° mod 180")
-    if estimator.joint_deg(images[:4]) is None:
+    if not aligner.joint_deg:
         return
     found = []
 
     def jointly() -> torch.Tensor:
-        found[:] = [align_stack(images, estimator.joint_deg(images))]
+        found[:] = [align_stack(images, aligner.joint_deg(images))]
         return found[0][1]
 
     seconds, _ = timed(jointly, repeats)
@@ -97,14 +98,14 @@ def training(settings: Synthesize, pretrain: Pretrain, device: torch.device) -> 
         settings.largest_shift_px,
     )
     task = FreshNoiseTask(particles, particles, microscope, lesson, pretrain.network.rings, pretrain.pairs, device)
-    network = make_network(pretrain.network, VARIANTS["corrected"], 0).to(device)
-    optimizer = torch.optim.AdamW(network.parameters())
+    trained = make_network(pretrain.network, VARIANTS["corrected"], 0).to(device)
+    optimizer = torch.optim.AdamW(trained.parameters())
     generator = torch.Generator(device).manual_seed(0)
     rows = torch.arange(pretrain.batch_size)
 
     def step() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = task.loss(network, task.batch(rows, generator))
+        loss = task.loss(trained, task.batch(rows, generator))
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -145,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     one_stack = {"particles": [PARTICLE], "snr": [options.snr], "coloured_snr": [], "test_images": options.images}
     settings = check(Synthesize, laptop["synthesize"] | one_stack)
     device = torch.device(options.device)
-    rounds, batch_size = laptop["predict"]["rounds"], laptop["predict"]["batch_size"]
+    predict = check(Predict, laptop["predict"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = {"stack": folder / "shard0.mrcs", "star": folder / "all.star", "centres": folder / "centres.mrcs"}
@@ -155,11 +156,14 @@ def main(arguments: list[str] | None = None) -> int:
         threads = torch.get_num_threads()
         print(f"{len(stack)} images of {settings.box_px} px at SNR {options.snr:g}, {device}, {threads} threads")
         with torch.inference_mode():
-            measure("polar_pairwise", PolarPairwise(), stack, images, options.repeats)
-            measure("polar_joint", PolarJoint(rounds), stack, images, options.repeats)
+            pairs = Aligner(pair_deg=polar_pairwise.pair_deg)
+            measure("polar_pairwise", pairs, stack, images, options.repeats)
+            rounds = predict.polar_joint.rounds
+            jointly = Aligner(joint_deg=lambda images: joint(amplitude_spectra(images), rounds)[0])
+            measure("polar_joint", jointly, stack, images, options.repeats)
             if options.weights:
-                network = network_estimator(options.weights, "finetuned", batch_size, rounds, device)
-                measure("network", network, stack, images, options.repeats)
+                trained = network.aligner(options.weights, FINETUNED, predict.network, device)
+                measure("network", trained, stack, images, options.repeats)
         speed = training(settings, check(Pretrain, laptop["pretrain"]), device)
         print(f"{'training, corrected':28}{'':11}{speed:12,.0f} particles/s")
         if shutil.which("relion_refine"):

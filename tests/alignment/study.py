@@ -1,9 +1,14 @@
 """Small settings and files of the stages of alignment."""
 
-from workflow_scripts.alignment import synthesize
+from pathlib import Path
+
+from pydantic import create_model
+
+from workflow_scripts.alignment import predict, synthesize
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.settings import check
 
+REGISTRY = Path(predict.__file__).with_name("estimators.yaml")
 MICROSCOPE = {
     "voltage_kv": 300.0,
     "cs_mm": 2.7,
@@ -30,9 +35,7 @@ SYNTHESIZE = {
     "split": "test",
     "shard": 0,
 }
-PREDICT = {"batch_size": 16, "rounds": 8, "gpus": 0, "precision": "float32", "training_seed": 0}
 EVALUATE = {
-    "baselines": ["polar_pairwise", "polar_joint"],
     "headline_snr": 1.0,
     "average_sizes": [8, 16, 300],
     "null_permutations": 20,
@@ -53,3 +56,17 @@ def made(folder, **changed):
     }
     synthesize.synthesize(Job(arguments, {}, paths, folder))
     return paths
+
+
+def predicted(folder, module, star, stack, inputs=None, **options):
+    """The file of the stage predict, by a module of estimators/ whose settings are `options`."""
+    model = predict.Arguments
+    if options:
+        model = create_model("Arguments", __base__=model, options=(module.Options, ...))
+    name = module.__name__.rsplit(".", 1)[-1]
+    values = {"estimator": name, "module": name, "training_seed": 0, "gpus": 0, "precision": "float32"}
+    arguments = check(model, values | ({"options": options} if options else {}))
+    paths = {"star": [star], "stack": [stack]} | (inputs or {})
+    predictions = folder / f"{name}.npz"
+    predict.predict(Job(arguments, paths, {"predictions": predictions}, folder, module))
+    return predictions

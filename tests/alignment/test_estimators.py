@@ -1,4 +1,4 @@
-"""The baselines through the interface that the networks share, and what the stage predict writes and does not read."""
+"""The baselines through the interface that the networks share, and the stage predict's inputs and file."""
 
 import re
 
@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.alignment.study import PREDICT, made
-from workflow_scripts.alignment import predict
+from tests.alignment import toy_baseline
+from tests.alignment.study import made, predicted
+from workflow_scripts.alignment.answers import Aligner
 from workflow_scripts.alignment.errors import rotation_error_deg, rotation_error_deg_mod180, shift_error_px
-from workflow_scripts.alignment.estimators import PolarJoint, PolarPairwise, answers, baseline
+from workflow_scripts.alignment.estimators import network, polar_joint, polar_pairwise
 from workflow_scripts.alignment.labels import read_labelled
-from workflow_scripts.workflow.command import Job
+from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays
-from workflow_scripts.workflow.settings import check
+
+
+def joint_deg(images):
+    return joint(amplitude_spectra(images), 8)[0]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,7 @@ def stack(tmp_path_factory):
 
 def test_pairs_name_the_angle_of_the_first_less_that_of_the_second(stack):
     images, (angle_deg, _) = torch.from_numpy(stack[0].read()), stack[0].truth()
-    found = answers(PolarPairwise(), images)
+    found = Aligner(pair_deg=polar_pairwise.pair_deg).answers(images)
     assert set(found) == {"pair_deg"}
     error = rotation_error_deg_mod180(found["pair_deg"], angle_deg[:-1] - angle_deg[1:], relative=True)
     assert np.median(error) < 3
@@ -35,60 +39,46 @@ def test_pairs_name_the_angle_of_the_first_less_that_of_the_second(stack):
 
 def test_joint_answers_are_whole_poses_and_halves_are_aligned_apart(stack):
     images, (angle_deg, shift_px) = torch.from_numpy(stack[0].read()), stack[0].truth()
-    found = answers(PolarJoint(8), images)
+    found = Aligner(joint_deg=joint_deg).answers(images)
     assert rotation_error_deg(found["angle_deg"], angle_deg).mean() < 3
     assert shift_error_px(found["angle_deg"], found["shift_px"], shift_px).mean() < 0.5
-    alone = answers(PolarJoint(8), images[1::2])
+    alone = Aligner(joint_deg=joint_deg).answers(images[1::2])
     assert found["half_angle_deg"][1::2] == pytest.approx(alone["angle_deg"])
     assert found["half_shift_px"][1::2] == pytest.approx(alone["shift_px"])
     # What the other half shows makes no difference.
     changed = images.clone()
     changed[::2] = torch.randn(changed[::2].shape, generator=torch.Generator().manual_seed(0))
-    again = answers(PolarJoint(8), changed)
+    again = Aligner(joint_deg=joint_deg).answers(changed)
     assert again["half_angle_deg"][1::2] == pytest.approx(found["half_angle_deg"][1::2])
 
 
 def test_without_a_branch_angles_stay_in_half_a_turn_and_shifts_are_zero(stack):
-    found = answers(PolarJoint(8, resolves=False), torch.from_numpy(stack[0].read()))
+    found = Aligner(joint_deg=joint_deg, resolves_branch=False).answers(torch.from_numpy(stack[0].read()))
     assert (found["angle_deg"] < 180).all()
     assert not found["shift_px"].any()
     assert rotation_error_deg_mod180(found["angle_deg"], stack[0].truth()[0]).mean() < 3
 
 
-def test_an_unknown_baseline_is_refused():
-    with pytest.raises(ValueError, match="no baseline 'ridge'"):
-        baseline("ridge", 3)
-
-
-def run(folder, estimator, star, stack_file, **inputs):
-    arguments = check(predict.Arguments, PREDICT | {"estimator": estimator})
-    paths = {"star": [star], "stack": [stack_file]} | inputs
-    predict.predict(Job(arguments, paths, {"predictions": folder / "found.npz"}, folder))
-    return folder / "found.npz"
-
-
 def test_the_poses_in_the_list_make_no_difference_to_the_answers(stack, tmp_path):
     files = stack[1]
-    expected = run(tmp_path, "polar_joint", files["star"], files["stack"]).read_bytes()
+    expected = predicted(tmp_path, polar_joint, files["star"], files["stack"], rounds=8).read_bytes()
     # The angle is the second word of a row.
     text = re.sub(r"^(\d+@\S+) \S+ \S+ \S+", r"\1 1.0 2.0 3.0", files["star"].read_text(), flags=re.MULTILINE)
     blind = files["star"].with_name("blind.star")
     blind.write_text(text)
     assert read_labelled(blind, files["stack"])[0].truth()[0].std() == 0
-    assert run(tmp_path, "polar_joint", blind, files["stack"]).read_bytes() == expected
+    assert predicted(tmp_path, polar_joint, blind, files["stack"], rounds=8).read_bytes() == expected
 
 
-def test_every_stack_is_answered_by_its_name(stack, tmp_path):
+@pytest.mark.parametrize("module", [polar_pairwise, toy_baseline])
+def test_every_stack_is_answered_by_its_name(stack, tmp_path, module):
     files = stack[1]
-    found = read_arrays(
-        run(tmp_path, "polar_pairwise", files["star"], files["stack"]),
-        ["estimator", "seed", "stages", "stacks", "pairwise/asymmetric-white-2/pair_deg", "pairwise/noise/pair_deg"],
-    )
-    assert found["stacks"].tolist() == ["asymmetric-white-2", "noise"]
-    assert found["stages"].tolist() == ["pairwise"]
-    assert found["pairwise/noise/pair_deg"].shape == (23,)
+    predictions = read_predictions(predicted(tmp_path, module, files["star"], files["stack"]))
+    parts = [(part.stage, part.values) for part in predictions.parts]
+    assert parts == [("fitted", {"stack": "asymmetric-white-2"}), ("fitted", {"stack": "noise"})]
+    assert all(part.read("pair_deg")["pair_deg"].shape == (23,) for part in predictions.parts)
 
 
 def test_an_arm_without_its_weights_is_refused(stack, tmp_path):
-    with pytest.raises(InputError, match="--estimator corrected needs --pretrained"):
-        run(tmp_path, "corrected", stack[1]["star"], stack[1]["stack"])
+    with pytest.raises(InputError, match="--module network needs --pretrained"):
+        predicted(tmp_path, network, stack[1]["star"], stack[1]["stack"], batch_size=16, rounds=8)

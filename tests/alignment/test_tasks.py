@@ -7,10 +7,10 @@ import torch
 from workflow_scripts.alignment.analytic import random_particle
 from workflow_scripts.alignment.branch import align_stack
 from workflow_scripts.alignment.errors import rotation_error_deg
+from workflow_scripts.alignment.estimators.network import CorrelationAngles
 from workflow_scripts.alignment.imaging import Microscope
 from workflow_scripts.alignment.losses import circular_error_deg
 from workflow_scripts.alignment.model import CorrelationNetwork, make_network, polar_spectra
-from workflow_scripts.alignment.network_estimator import CorrelationEstimator
 from workflow_scripts.alignment.polar_alignment import pairwise
 from workflow_scripts.alignment.settings import NetworkSettings
 from workflow_scripts.alignment.tasks import (
@@ -119,8 +119,7 @@ def test_fresh_noise_after_the_disturbance_gives_forty_five_degrees(network):
 def test_a_stack_of_noise_gives_no_angle_and_no_average(network, particles):
     images = noise_stack(120, 3)
     true_deg = 360 * torch.rand(120, generator=torch.Generator().manual_seed(4)).numpy()
-    estimator = CorrelationEstimator(network, 64, 6, True, True)
-    angle = estimator.joint_deg(images)
+    angle = CorrelationAngles(network, 64, 6).joint_deg(images)
     mean = rotation_error_deg(angle.numpy(), true_deg, 180.0).mean()
     null = null_of_means(angle.numpy(), true_deg, relative=False)
     assert min(null) < mean < max(null)

@@ -1,14 +1,22 @@
 """Poses, aligned stack and average of the user's particles, by the corrected arm's network and a baseline beside it."""
 
-from pydantic import Field
+from pathlib import Path
 
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from workflow_scripts.alignment.model import CorrelationNetwork, load_network
 from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, way_of
 from workflow_scripts.alignment.own_data import open_own, read_reference
-from workflow_scripts.alignment.own_estimators import estimators
 from workflow_scripts.alignment.own_output import write_aligned, write_average, write_lists, write_picture
 from workflow_scripts.alignment.own_settings import Apply
+from workflow_scripts.alignment.polar_alignment import amplitude_spectra
+from workflow_scripts.alignment.streaming import Encode
+from workflow_scripts.alignment.tasks import features_of
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
@@ -32,8 +40,7 @@ def apply(job: Job[Arguments]) -> None:
         references = [read_reference(arguments, path, own) for path in job.inputs.get("reference_file", [])]
         reference = references[0] if references else None
         answers = {}
-        ways = estimators(job.input("weights"), arguments.batch_size, device)
-        for estimator, encode in ways.items():
+        for estimator, encode in _encodings(job.input("weights"), arguments.batch_size, device).items():
             way = way_of(own, encode, arguments.symmetry_fold, arguments.rounds, arguments.batch_size)
             answers[estimator] = find_beside(own, way) if answers else find(own, way, reference)
         name, found = next(iter(answers.items()))
@@ -52,6 +59,29 @@ def apply(job: Job[Arguments]) -> None:
         "share_at_largest_shift": at_edge(own, found),
     }
     write_json(job.outputs["quality"], report | {"name": arguments.name, "quality": quality})
+
+
+def _encodings(weights: Path, batch_size: int, device: torch.device) -> dict[str, Encode]:
+    """What turns images into rows that are compared along the angle, by estimator, the network's first.
+
+    Args:
+        weights: of the stage finetune, corrected arm.
+        batch_size: images that go through the network at once.
+        device: where it runs.
+
+    Raises:
+        InputError: the file holds no weights of that arm.
+    """
+    network, arm = load_network(weights)
+    if not isinstance(network, CorrelationNetwork):
+        raise InputError(f"{weights}: these weights are of the arm {arm}, expected the corrected one")
+    network.to(device)
+
+    def learned(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return features_of(network, images, batch_size)
+
+    return {arm: learned, "polar_joint": amplitude_spectra}
 
 
 if __name__ == "__main__":

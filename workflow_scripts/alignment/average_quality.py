@@ -45,7 +45,7 @@ class Averaged:
     sizes: numbers of images, the last being all.
     transfer: (n, n//2 + 1), mean of the squared contrast transfers of all images.
     averages: (S, n, n) of the first images.
-    halves: (S, 2, n, n), each half of them with the poses that it found alone.
+    halves: (S, 2, n, n) of the half stacks, each at the poses from itself alone.
     """
 
     answer: Answer
@@ -55,12 +55,12 @@ class Averaged:
     halves: Tensor
 
     def as_shown(self, clean: Tensor) -> Tensor:
-        """What the average of clean images (…, n, n) would be at true poses and without noise."""
+        """The expected average of clean images (…, n, n) at true poses and without noise."""
         return torch.fft.irfft2(torch.fft.rfft2(clean) * self.transfer, s=clean.shape[-2:])
 
 
 def averaged(answer: Answer, sizes: Sequence[int]) -> Averaged:
-    """The averages of the first images of a stack, at the poses that the whole stack, or each half of it, gave."""
+    """The averages of the first images of a stack, at the poses from the whole stack and from each half of it."""
     stack, values = answer.stack, answer.values
     count = len(stack)
     sizes = [*(size for size in sizes if size < count), count]
@@ -77,7 +77,7 @@ def averaged(answer: Answer, sizes: Sequence[int]) -> Averaged:
 
 
 def true_answer(stack: LabelledStack) -> Answer:
-    """The poses that are true, as an answer: what no estimator can beat."""
+    """The true poses as an answer, which no estimator can beat."""
     angle_deg, shift_px = stack.truth()
     poses = {"angle_deg": angle_deg, "shift_px": shift_px, "half_angle_deg": angle_deg, "half_shift_px": shift_px}
     return Answer(TRUE_POSES, None, JOINT, None, stack, poses)
@@ -97,42 +97,45 @@ def correlation(images: Tensor, reference: Tensor) -> np.ndarray:
 
 
 def strangers(box_px: int, pixel_size_a: float, settings: Evaluate) -> Tensor:
-    """Random particles (M, n, n), `null_permutations` of them, that no stage has seen: what an average resembles by
-    chance, for particles are all bright and in the middle."""
+    """Random particles (M, n, n), `null_permutations` of them, that no stage has seen.
+
+    An average resembles them by chance, because all particles are bright and in the middle.
+    """
     seeds = (10**12 + settings.seed * 10**6 + number for number in range(settings.null_permutations))
     return torch.stack([random_particle(seed, box_px, pixel_size_a).image for seed in seeds])
 
 
-def quality_rows(found: Sequence[Averaged], centres: dict[str, Tensor], null: Tensor, settings: Evaluate) -> list[dict]:
+def quality_rows(
+    averages: Sequence[Averaged], centres: dict[str, Tensor], null: Tensor, settings: Evaluate
+) -> list[dict]:
     """Resolution and correlation of the headline's averages by number of images, by particle and over the particles.
 
     Args:
-        found: averages of stacks of particles.
+        averages: of stacks of particles.
         centres: clean image (n, n) of each particle.
         null: of `strangers`.
     """
     rows: list[dict] = []
     groups: dict[tuple, list[float]] = {}
-    for one in found:
-        stack, answer = one.answer.stack, one.answer
-        centre, size_a = one.as_shown(centres[stack.particle]), stack.pixel_size_a
-        about = {"noise": stack.noise, "snr": stack.snr} | ({"stage": answer.stage} if answer.stage else {})
-        for place, size in enumerate(one.sizes):
+    for average in averages:
+        answer, stack = average.answer, average.answer.stack
+        centre, size_a = average.as_shown(centres[stack.particle]), stack.pixel_size_a
+        shared = {"noise": stack.noise, "snr": stack.snr} | ({"stage": answer.stage} if answer.stage else {})
+        for place, size in enumerate(average.sizes):
             values = {
-                RESOLUTION: resolution_a(one.averages[place], centre, TRUTH, size_a),
-                HALVES: resolution_a(*one.halves[place], HALF_SETS, size_a),
-                CORRELATION: float(correlation(one.averages[place][None], centre)[0]),
+                RESOLUTION: resolution_a(average.averages[place], centre, TRUTH, size_a),
+                HALVES: resolution_a(*average.halves[place], HALF_SETS, size_a),
+                CORRELATION: float(correlation(average.averages[place][None], centre)[0]),
             }
-            counted = [({"images": str(size)}, values)]
+            by_images = [({"images": str(size)}, values)]
             if size == len(stack):
-                excess = values[CORRELATION] - float(np.quantile(_null(one, null), _LEVEL))
-                counted.append(({}, values | {EXCESS: excess}))
-            for how_many, measured in counted:
-                every = condition(**about, **how_many, particle="all")
+                excess = values[CORRELATION] - float(np.quantile(_null(average, null), _LEVEL))
+                by_images.append(({}, values | {EXCESS: excess}))
+            for images, measured in by_images:
+                over_all = condition(**shared, **images, particle="all")
                 for metric, value in measured.items():
-                    where = condition(**about, **how_many, particle=stack.particle)
-                    rows.append(_row(answer, metric, value, where))
-                    groups.setdefault((answer.estimator, answer.seed, every, metric), []).append(value)
+                    rows.append(_row(answer, metric, value, condition(**shared, **images, particle=stack.particle)))
+                    groups.setdefault((answer.estimator, answer.seed, over_all, metric), []).append(value)
     for (estimator, seed, where, metric), values in groups.items():
         interval = over_particles(np.array(values), settings)
         rows.append(metric_row(estimator, metric, UNITS_OF_AVERAGES[metric], interval, condition=where, seed=seed))
@@ -140,38 +143,38 @@ def quality_rows(found: Sequence[Averaged], centres: dict[str, Tensor], null: Te
 
 
 def control_rows(
-    noise: Sequence[Errors],
-    found: Sequence[Averaged],
+    noise_errors: Sequence[Errors],
+    averages: Sequence[Averaged],
     centres: dict[str, Tensor],
     null: Tensor,
     settings: Evaluate,
 ) -> list[dict]:
-    """What estimators say of pure noise: errors against poses that nothing in the images knows, and what the average
-    shows; beside each the interval (2.5 % to 97.5 %) of permuted poses and of the same average against strangers.
+    """The control by pure noise: errors against poses that no image depends on, and correlations of the averages.
+
+    Beside each stands the interval (2.5 % to 97.5 %) of permuted poses, or of the same average with strangers.
 
     Args:
-        noise: errors mod 180 of the stack of pure noise.
-        found: its averages.
+        noise_errors: errors mod 180 of the stack of pure noise.
+        averages: of that stack.
         centres: clean image (n, n) of each particle, which the averages may not resemble.
         null: of `strangers`.
     """
     rows = []
-    for one in noise:
-        answer = one.answer
-        about = {"alignment": answer.alignment} | ({"stage": answer.stage} if answer.stage else {})
-        rest = {"seed": answer.seed, "statistic": "mean"}
-        for control, value in (("noise", float(np.mean(one.values))), ("null", _permuted(answer, settings))):
-            named = condition(**about, control=control)
-            rows.append(metric_row(answer.estimator, MOD180, UNITS[MOD180], value, condition=named, **rest))
-    for one in found:
-        about = {"stage": one.answer.stage} if one.answer.stage else {}
-        by_chance = _null(one, null)
-        rows.append(_row(one.answer, CORRELATION, _interval(by_chance), condition(**about, control="null")))
+    for errors in noise_errors:
+        answer = errors.answer
+        shared = {"alignment": answer.alignment} | ({"stage": answer.stage} if answer.stage else {})
+        for control, value in (("noise", float(np.mean(errors.values))), ("null", _permuted(answer, settings))):
+            named = {"condition": condition(**shared, control=control), "seed": answer.seed, "statistic": "mean"}
+            rows.append(metric_row(answer.estimator, MOD180, UNITS[MOD180], value, **named))
+    for average in averages:
+        shared = {"stage": average.answer.stage} if average.answer.stage else {}
+        by_chance = _null(average, null)
+        rows.append(_row(average.answer, CORRELATION, _interval(by_chance), condition(**shared, control="null")))
         for particle, centre in centres.items():
-            value = float(correlation(one.averages[-1][None], one.as_shown(centre))[0])
-            named = condition(**about, control="noise", particle=particle)
-            rows.append(_row(one.answer, CORRELATION, value, named))
-            rows.append(_row(one.answer, EXCESS, value - np.quantile(by_chance, _LEVEL), named))
+            value = float(correlation(average.averages[-1][None], average.as_shown(centre))[0])
+            where = condition(**shared, control="noise", particle=particle)
+            rows.append(_row(average.answer, CORRELATION, value, where))
+            rows.append(_row(average.answer, EXCESS, value - np.quantile(by_chance, _LEVEL), where))
     return rows
 
 
@@ -180,22 +183,24 @@ def _row(answer: Answer, metric: str, value: float | Estimate, where: str) -> di
     return metric_row(answer.estimator, metric, unit, value, condition=where, seed=answer.seed)
 
 
-def _null(one: Averaged, null: Tensor) -> np.ndarray:
+def _null(average: Averaged, null: Tensor) -> np.ndarray:
     """Correlations (M,) of an average with strangers."""
-    return correlation(one.as_shown(null), one.averages[-1])
+    return correlation(average.as_shown(null), average.averages[-1])
 
 
 def _permuted(answer: Answer, settings: Evaluate) -> Estimate:
-    """Mean error mod 180 of an estimator's angles against true ones that were dealt out anew."""
+    """Mean error mod 180 of an estimator's angles against permutations of the true ones."""
     true_deg, _ = answer.stack.truth()
     rng = np.random.default_rng(settings.seed)
     means = []
     for _ in range(settings.null_permutations):
-        dealt = rng.permutation(true_deg)
+        permuted_deg = rng.permutation(true_deg)
         if answer.alignment == JOINT:
-            error = rotation_error_deg(answer.values["angle_deg"], dealt, 180.0)
+            error = rotation_error_deg(answer.values["angle_deg"], permuted_deg, 180.0)
         else:
-            error = rotation_error_deg(answer.values["pair_deg"], dealt[:-1] - dealt[1:], 180.0, relative=True)
+            error = rotation_error_deg(
+                answer.values["pair_deg"], permuted_deg[:-1] - permuted_deg[1:], 180.0, relative=True
+            )
         means.append(error.mean())
     return _interval(np.array(means))
 
@@ -210,7 +215,7 @@ def _running(
 ) -> Tensor:
     """Averages (S, n, n) of the first images that `indices` name, for each of the sizes."""
     n = stack.images.box_px
-    total, done, found = torch.zeros(n, n), 0, []
+    total, done, averages = torch.zeros(n, n), 0, []
     for size in sizes:
         while done < size:
             part = slice(done, min(done + _BATCH, size))
@@ -219,8 +224,8 @@ def _running(
             angle, shift = (torch.from_numpy(np.asarray(pose[part], np.float32)) for pose in (angle_deg, shift_px))
             total = total + align(weighted, angle, shift).sum(dim=0)
             done = part.stop
-        found.append(total / max(done, 1))
-    return torch.stack(found)
+        averages.append(total / max(done, 1))
+    return torch.stack(averages)
 
 
 def _transfer(stack: LabelledStack, indices: np.ndarray) -> Tensor:

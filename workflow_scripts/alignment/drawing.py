@@ -1,4 +1,4 @@
-"""How the figure of alignment looks: averages, errors against noise, histograms, averages against N, pure noise."""
+"""The figure of alignment: averages, errors against noise, histograms, averages against N, pure noise."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,23 +8,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.study.figures import (
-    PAGE_MM,
-    estimator_style,
-    letter,
-    log_ordinate,
-    new_figure,
-    scale_bar,
-    without_ticks,
-)
-from workflow_scripts.study.tables import HEADLINE
+from workflow_scripts.study.conditions import with_condition_columns
+from workflow_scripts.study.estimators import Registry
+from workflow_scripts.study.figures import PAGE_MM, letter, log_ordinate, new_figure, scale_bar, without_ticks
 from workflow_scripts.workflow.files import read_arrays
 
 EXAMPLES = (
     *("particles", "pixel_size_a", "centres", "noisy", "estimators", "averages", "noise_averages"),
     *("edges_deg", "curves", "counts", "headline_snr", "images"),
 )
-ORDER = ("polar_pairwise", "polar_joint", "published", "corrected", "true_poses")
 LINES = {"pairwise": ":", "joint": "-"}
 OWN_LOSS = "own_loss_deg"
 ANGLE, SHIFT, RESOLUTION, CORRELATION = (
@@ -45,70 +37,65 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
     return read_arrays(path, EXAMPLES)
 
 
-def with_conditions(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column for every key of the conditions, numbers as numbers; the headline, named twice, once."""
-    table = metrics[metrics["condition"] != HEADLINE].reset_index(drop=True)
-    keys = [dict(pair.split("=") for pair in text.split(";")) for text in table["condition"]]
-    found = pd.DataFrame(keys).reindex(columns=[*TEXT, *NUMBERS])
-    for key in NUMBERS:
-        found[key] = found[key].astype(float)
-    return pd.concat([table, found], axis=1)
-
-
-def source_table(metrics: pd.DataFrame, headline_snr: float) -> pd.DataFrame:
+def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry) -> pd.DataFrame:
     """All points of panels b to g, seeds averaged, columns `COLUMNS`.
 
     b errors of the angle and c of the shift by SNR, e resolution by number of images, f angles and g averages of pure
-    noise (`control` is noise, or null for what chance gives); panel d shows the counts of the examples.
+    noise (`control` is noise, or null for the distribution by chance); panel d shows the counts of the examples.
+
+    Args:
+        metrics: as `study.tables.read_metrics` returns it.
+        headline_snr: signal-to-noise ratio of panel e.
+        registry: of the estimators, in whose order the points of a panel stand.
     """
-    table = with_conditions(metrics)
+    table = with_condition_columns(metrics, TEXT, NUMBERS)
     plain = table["stage"].isna()
-    every, white, real = table["particle"] == "all", table["noise"] == "white", table["control"].isna()
+    over_all, white, real = table["particle"] == "all", table["noise"] == "white", table["control"].isna()
     mean, all_images = table["statistic"] == "mean", table["images"].isna()
     value, control = table["statistic"] == "value", table["control"].notna()
-    way = table["alignment"].notna()
-    parts = {
-        "b": mean & every & real & way & (table["metric"] == ANGLE),
-        "c": mean & every & real & way & (table["metric"] == SHIFT),
-        "e": value & every & white & real & ~all_images & (table["metric"] == RESOLUTION),
+    aligned = table["alignment"].notna()
+    panels = {
+        "b": mean & over_all & real & aligned & (table["metric"] == ANGLE),
+        "c": mean & over_all & real & aligned & (table["metric"] == SHIFT),
+        "e": value & over_all & white & real & ~all_images & (table["metric"] == RESOLUTION),
         "f": control & (mean & (table["metric"] == ANGLE) | (table["metric"] == OWN_LOSS)),
         "g": value & control & (table["metric"] == CORRELATION),
     }
-    parts["e"] &= table["snr"] == headline_snr
+    panels["e"] &= table["snr"] == headline_snr
     keys = ["estimator", "alignment", "metric", "particle", "noise", "control", "snr", "images"]
-    found = []
-    for panel, chosen in parts.items():
+    means = []
+    for panel, chosen in panels.items():
         groups = table[chosen & plain].groupby(keys, dropna=False, sort=False)[["value", "low", "high", "n"]]
-        found.append(groups.mean().reset_index().assign(panel=panel))
-    rows = pd.concat(found)
-    place = rows["estimator"].map({name: index for index, name in enumerate(ORDER)})
-    order = rows.assign(place=place).sort_values(["panel", "place"], kind="stable")
-    return order[COLUMNS].reset_index(drop=True)
+        means.append(groups.mean().reset_index().assign(panel=panel))
+    points = pd.concat(means)
+    names = registry.ordered(points["estimator"])
+    ordered = points.assign(place=points["estimator"].map(names.index)).sort_values(["panel", "place"], kind="stable")
+    return ordered[COLUMNS].reset_index(drop=True)
 
 
-def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
+def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a class averages, b and c errors by SNR, d histograms, e resolution by N, f and g pure noise."""
     rows = len(examples["particles"])
     figure = new_figure(PAGE_MM, 100.0 + 26.0 * rows)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 50.0])
-    _draw_averages(top, examples)
+    _draw_averages(top, examples, registry)
     angles, shifts, histogram = middle.subplots(1, 3)
-    _by_snr(angles, table[table["panel"] == "b"], "mean error mod 180 (°)")
+    _by_snr(angles, table[table["panel"] == "b"], "mean error mod 180 (°)", registry)
     letter(angles, "b")
-    _by_snr(shifts, table[table["panel"] == "c"], "mean shift error (px)")
+    _by_snr(shifts, table[table["panel"] == "c"], "mean shift error (px)", registry)
     letter(shifts, "c")
-    _draw_histogram(histogram, examples)
+    _draw_histogram(histogram, examples, registry)
     letter(histogram, "d")
     handles, labels = angles.get_legend_handles_labels()
     middle.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     growth, noise_angles, noise_averages = bottom.subplots(1, 3)
-    _by_images(growth, table[table["panel"] == "e"])
+    _by_images(growth, table[table["panel"] == "e"], registry)
     letter(growth, "e")
-    _draw_control(noise_angles, table[table["panel"] == "f"])
+    _draw_control(noise_angles, table[table["panel"] == "f"], registry)
     noise_angles.axhline(CHANCE_DEG, color="0.7", linewidth=0.6)
     noise_angles.set(ylabel="mean error mod 180 (°)", title="angles of pure noise", ylim=(0, 60))
     letter(noise_angles, "f")
-    _draw_control(noise_averages, table[table["panel"] == "g"])
+    _draw_control(noise_averages, table[table["panel"] == "g"], registry)
     noise_averages.set(ylabel="correlation with a particle", title="averages of pure noise")
     highest = table.loc[table["panel"] == "g", ["value", "high"]].max().max()
     noise_averages.set_ylim(0, 1.15 * highest if highest > 0 else 1)
@@ -116,10 +103,10 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
-    """One row for each particle: one noisy image, the clean one, averages; each on a scale of its own."""
+def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
+    """One row for each particle: a noisy image, the clean one, averages; each on a scale of its own."""
     names = examples["estimators"].tolist()
-    shown = [names.index(name) for name in ORDER if name in names]
+    shown = [names.index(name) for name in registry.ordered(names)]
     particles = examples["particles"].tolist()
     axes = figure.subplots(len(particles), 2 + len(shown), squeeze=False)
     for row, (line, particle) in enumerate(zip(axes, particles, strict=True)):
@@ -135,20 +122,20 @@ def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> Non
     letter(axes[0, 0], "a")
 
 
-def _by_snr(axis: Axes, points: pd.DataFrame, label: str) -> None:
-    """A curve for each estimator and way, dotted pair by pair; white noise filled, coloured hollow beside it."""
-    beside: dict[tuple[str, str], float] = {}
-    for (name, way, noise), line in points.groupby(["estimator", "alignment", "noise"], sort=False):
+def _by_snr(axis: Axes, points: pd.DataFrame, label: str, registry: Registry) -> None:
+    """A curve by estimator and alignment, dotted pair by pair; white noise filled, coloured hollow beside it."""
+    offsets: dict[tuple[str, str], float] = {}
+    labels = _labels(points)
+    for (name, alignment, noise), line in points.groupby(["estimator", "alignment", "noise"], sort=False):
         line = line.sort_values("snr")
-        looks = estimator_style(name) | {"linestyle": LINES[way] if noise == "white" else "none"}
-        if noise != "white":
+        white = noise == "white"
+        looks = registry[name].looks | {"linestyle": LINES[alignment] if white else "none"}
+        if not white:
             looks |= {"markerfacecolor": "white"}
-        told = f"{name}, {way}" if name in ("published", "corrected") else name
         # Hollow marks stand side by side
-        at = line["snr"] * (1.0 if noise == "white" else beside.setdefault((name, way), 1.06 + 0.05 * len(beside)))
-        axis.errorbar(
-            at, line["value"], yerr=_reach(line), capsize=1.5, label=told if noise == "white" else None, **looks
-        )
+        factor = 1.0 if white else offsets.setdefault((name, alignment), 1.06 + 0.05 * len(offsets))
+        looks["label"] = labels[name, alignment] if white else None
+        axis.errorbar(line["snr"] * factor, line["value"], yerr=_bar_lengths(line), capsize=1.5, **looks)
     ratios = sorted(points["snr"].unique())
     axis.set_xscale("log")
     axis.set_xticks(ratios, labels=[f"{ratio:g}" for ratio in ratios])
@@ -159,11 +146,11 @@ def _by_snr(axis: Axes, points: pd.DataFrame, label: str) -> None:
     axis.set_title(f"n = {' or '.join(map(str, counts))} particles")
 
 
-def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray]) -> None:
+def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
     """Cumulative: the share of errors below an angle."""
     edges = examples["edges_deg"]
-    for (name, way), counts in zip(examples["curves"].tolist(), examples["counts"], strict=True):
-        looks = {"color": estimator_style(name)["color"], "linestyle": LINES[way]}
+    for (name, alignment), counts in zip(examples["curves"].tolist(), examples["counts"], strict=True):
+        looks = registry[name].looks | {"marker": "", "linestyle": LINES[alignment]}
         axis.plot(edges[1:], np.cumsum(counts) / counts.sum(), **looks)
     axis.plot(edges[1:], edges[1:] / 90, color="0.7", linewidth=0.6)
     axis.set_xscale("log")
@@ -171,12 +158,11 @@ def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray]) -> None:
     axis.set_title(f"SNR {float(examples['headline_snr']):g}; grey: chance")
 
 
-def _by_images(axis: Axes, points: pd.DataFrame) -> None:
+def _by_images(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     for name, line in points.groupby("estimator", sort=False):
         line = line.sort_values("images")
-        axis.errorbar(
-            line["images"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **estimator_style(name)
-        )
+        looks = registry[name].looks | {"capsize": 1.5, "label": name}
+        axis.errorbar(line["images"], line["value"], yerr=_bar_lengths(line), **looks)
     sizes = sorted(points["images"].unique())
     axis.set_xscale("log")
     axis.set_xticks(sizes, labels=[f"{size:g}" for size in sizes])
@@ -187,23 +173,30 @@ def _by_images(axis: Axes, points: pd.DataFrame) -> None:
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.34), ncols=2)  # bars may fill the panel
 
 
-def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
-    """What each estimator says of pure noise, beside the grey bar of what chance gives."""
-    found = points.groupby(["estimator", "alignment"], dropna=False, sort=False)
-    names = []
-    for place, ((name, way), group) in enumerate(found):
-        null, said = group[group["control"] == "null"], group[group["control"] == "noise"]
-        axis.plot(
-            [place] * 2, [null["low"].min(), null["high"].max()], color="0.75", linewidth=6, solid_capstyle="butt"
-        )
-        axis.plot([place] * len(said), said["value"], linestyle="none", **estimator_style(name))
-        staged = name in ("published", "corrected") and isinstance(way, str)
-        own = (group["metric"] == OWN_LOSS).any()
-        names.append(f"{name}, its own loss" if own else f"{name}, {way}" if staged else name)
-    axis.set_xticks(range(len(names)), labels=names, rotation=35, ha="right", rotation_mode="anchor")
-    axis.set_xlim(-0.6, len(names) - 0.4)
+def _draw_control(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
+    """Each estimator's numbers from pure noise, beside the grey bar of the interval by chance."""
+    labels = _labels(points)
+    texts = []
+    for place, ((name, alignment), group) in enumerate(
+        points.groupby(["estimator", "alignment"], dropna=False, sort=False)
+    ):
+        null, noise = group[group["control"] == "null"], group[group["control"] == "noise"]
+        bar = [null["low"].min(), null["high"].max()]
+        axis.plot([place] * 2, bar, color="0.75", linewidth=6, solid_capstyle="butt")
+        axis.plot([place] * len(noise), noise["value"], linestyle="none", **registry[name].looks)
+        own_loss = (group["metric"] == OWN_LOSS).any()
+        texts.append(f"{name}, its own loss" if own_loss else labels.get((name, alignment), name))
+    axis.set_xticks(range(len(texts)), labels=texts, rotation=35, ha="right", rotation_mode="anchor")
+    axis.set_xlim(-0.6, len(texts) - 0.4)
 
 
-def _reach(line: pd.DataFrame) -> np.ndarray:
-    """Lengths of the bars; none where there is no interval."""
+def _labels(points: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Label by estimator and alignment; it names the alignment if the estimator answers by both."""
+    pairs = points[["estimator", "alignment"]].dropna().drop_duplicates().itertuples(index=False, name=None)
+    both = points.groupby("estimator")["alignment"].nunique() > 1
+    return {(name, alignment): f"{name}, {alignment}" if both[name] else name for name, alignment in pairs}
+
+
+def _bar_lengths(line: pd.DataFrame) -> np.ndarray:
+    """Lengths (2, N) of the error bars; 0 without an interval."""
     return np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))

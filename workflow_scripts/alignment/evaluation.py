@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,34 +15,30 @@ from workflow_scripts.alignment.errors import (
 from workflow_scripts.alignment.labels import FINETUNED, JOINT, NOISE_ONLY, PAIRWISE, PRETRAINED, LabelledStack
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
-from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.conditions import condition, parse_condition
+from workflow_scripts.study.predictions import Predictions
 from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import array_names, read_arrays
 
-# What each stage of a learned estimator is for, and its name in conditions, where it answers the other way.
-OWN_WAY = {PRETRAINED: PAIRWISE, FINETUNED: JOINT, PAIRWISE: PAIRWISE, JOINT: JOINT}
+# The alignment that each stage of a network is trained for, and the stage's name in conditions of the other one.
+_TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}
 _STAGE = {PRETRAINED: "pretrain", FINETUNED: "finetune"}
 MOD180, WHOLE, SHIFT, RATIO, RECIPE = (
     *("rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"),
     *("joint_over_pairwise_error", "rotation_error_deg_recipe"),
 )
-OWN_LOSS = "own_loss_deg"  # of the published arm: errors in its own answers, not against any truth
+OWN_LOSS = "own_loss_deg"  # of the published arm: errors of its answers against each other, not against any truth
 UNITS = {MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1", RECIPE: "deg"}
-_WHAT = {
-    PAIRWISE: ("pair_deg",),
-    JOINT: ("angle_deg", "shift_px", "average", "half_angle_deg", "half_shift_px"),
-}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one stage of one estimator says of one stack, in one of the two ways.
+    """The answer of one stage of one estimator to one stack, by one kind of alignment.
 
     seed: of the training; None of a baseline.
     alignment: pairwise or joint.
-    stage: pretrain or finetune where a network answers in the way that the other stage is for; else None.
-    values: as of `estimators.answers`.
+    stage: pretrain or finetune if a network answers by the alignment that its other stage is trained for; else None.
+    values: arrays as of `answers.Aligner.answers`.
     """
 
     estimator: str
@@ -67,65 +62,73 @@ class Errors:
     values: np.ndarray
 
 
-def read_answers(path: Path, stacks: Sequence[LabelledStack]) -> Iterator[Answer]:
+def read_answers(predictions: Predictions, stacks: Sequence[LabelledStack]) -> Iterator[Answer]:
     """All answers in a file of the stage predict.
 
     Raises:
         InputError: the file is broken or belongs to other stacks.
     """
-    about = read_arrays(path, ["estimator", "seed", "stages", "stacks"])
-    if about["stacks"].tolist() != [stack.name for stack in stacks]:
-        raise InputError(f"{path}: answers for other stacks than the test file holds; predict again")
-    held = set(array_names(path))
-    for stage in about["stages"].tolist():
-        for stack in stacks:
-            for alignment, names in _WHAT.items():
-                wanted = [f"{stage}/{stack.name}/{name}" for name in names]
-                if wanted[0] not in held:
-                    continue
-                values = dict(zip(names, read_arrays(path, wanted).values(), strict=True))
-                expected = len(stack) - (alignment == PAIRWISE)
-                if values[names[0]].shape != (expected,):
-                    raise InputError(
-                        f"{path}: {wanted[0]} is {values[names[0]].shape}, but the stack asks for ({expected},);"
-                        " predict again"
-                    )
+    by_name = {stack.name: stack for stack in stacks}
+    for stage in predictions.stages:
+        answered = [part.values.get("stack") for part in predictions.parts if part.stage == stage]
+        if answered != list(by_name):
+            raise InputError(f"{predictions.path}: answers for other stacks than the test file holds; predict again")
+    for part in predictions.parts:
+        stack = by_name[part.values["stack"]]
+        count = len(stack)
+        expected = {
+            PAIRWISE: {"pair_deg": (count - 1,)},
+            JOINT: {
+                **{"angle_deg": (count,), "shift_px": (count, 2)},
+                **{"half_angle_deg": (count,), "half_shift_px": (count, 2)},
+            },
+        }
+        for alignment, shapes in expected.items():
+            if next(iter(shapes)) in part.names:
                 yield Answer(
-                    estimator=str(about["estimator"]),
-                    seed=int(about["seed"]) if stage in _STAGE else None,
+                    estimator=predictions.estimator,
+                    seed=_seed(predictions, part.stage),
                     alignment=alignment,
-                    stage=None if OWN_WAY[stage] == alignment else _STAGE[stage],
+                    stage=None if _TRAINED_FOR.get(part.stage, alignment) == alignment else _STAGE[part.stage],
                     stack=stack,
-                    values=values,
+                    values=part.read(*shapes, shapes=shapes),
                 )
 
 
-def own_loss_rows(paths: Sequence[Path], stacks: Sequence[LabelledStack], settings: Evaluate) -> list[dict]:
-    """What a loss without truth says of the estimator that it trained: of pure noise, and at the headline."""
+def own_loss_rows(
+    predictions: Iterable[Predictions], stacks: Sequence[LabelledStack], settings: Evaluate
+) -> list[dict]:
+    """The loss of each estimator that was trained without a truth: of pure noise, and at the headline."""
+    alike = [stack.name for stack in stacks if (stack.noise, stack.snr) == ("white", settings.headline_snr)]
+    headline_values = {"noise": "white", "particle": "all", "snr": settings.headline_snr}
     rows = []
-    for path in paths:
-        about = read_arrays(path, ["estimator", "seed", "stages"])
-        named = [name for name in array_names(path) if name.endswith("/own_loss_deg")]
-        held = {name: float(loss) for name, loss in read_arrays(path, named).items()}
-        stages = about["stages"].tolist()
-        for stage in stages:
-            said = {stack.name: held.get(f"{stage}/{stack.name}/own_loss_deg") for stack in stacks}
-            if said.get(NOISE_ONLY) is None:
+    for answers in predictions:
+        for stage in answers.stages:
+            losses = {
+                part.values["stack"]: float(part.read(OWN_LOSS)[OWN_LOSS])
+                for part in answers.parts
+                if part.stage == stage and OWN_LOSS in part.names
+            }
+            if NOISE_ONLY not in losses:
                 continue
-            named = {"stage": _STAGE[stage]} if stage != stages[-1] else {}
-            alike = [
-                said[stack.name] for stack in stacks if (stack.noise, stack.snr) == ("white", settings.headline_snr)
-            ]
-            at = {"noise": "white", "particle": "all", "snr": settings.headline_snr}
-            for value, n, where in ((said[NOISE_ONLY], 1, {"control": "noise"}), (np.mean(alike), len(alike), at)):
-                text = condition(**where, **named)
-                rest = {"condition": text, "seed": int(about["seed"]), "n": n}
-                rows.append(metric_row(str(about["estimator"]), OWN_LOSS, "deg", float(value), **rest))
+            earlier = {"stage": _STAGE[stage]} if stage != answers.stages[-1] else {}
+            measured = (
+                ({"control": "noise"}, [losses[NOISE_ONLY]]),
+                (headline_values, [losses[name] for name in alike]),
+            )
+            for values, of_stacks in measured:
+                where = {"condition": condition(**values, **earlier), "seed": _seed(answers, stage)}
+                loss = float(np.mean(of_stacks))
+                rows.append(metric_row(answers.estimator, OWN_LOSS, "deg", loss, **where, n=len(of_stacks)))
     return rows
 
 
+def _seed(predictions: Predictions, stage: str) -> int | None:
+    return predictions.seed if stage in _STAGE else None
+
+
 def errors_of(answer: Answer) -> list[Errors]:
-    """Errors of the angles mod 180, and where branch and shift are answered those over 360° and of the shift.
+    """Errors of the angles mod 180, and of whole poses those over 360° and of the shift.
 
     Those of a C_n particle are taken mod 360°/n, from spectra mod 180°/n for odd n.
     """
@@ -133,11 +136,11 @@ def errors_of(answer: Answer) -> list[Errors]:
     fold = answer.stack.symmetry_fold
     spectral, whole = symmetry_period_deg(fold, spectrum=True), symmetry_period_deg(fold)
     if answer.alignment == PAIRWISE:
-        said, true = answer.values["pair_deg"], angle_deg[:-1] - angle_deg[1:]
-        found = [Errors(answer, MOD180, spectral, rotation_error_deg(said, true, spectral, relative=True))]
+        pair_deg, true_deg = answer.values["pair_deg"], angle_deg[:-1] - angle_deg[1:]
+        errors = [Errors(answer, MOD180, spectral, rotation_error_deg(pair_deg, true_deg, spectral, relative=True))]
         if spectral == _FULL[RECIPE]:  # the recipe knows no symmetry
-            found.append(Errors(answer, RECIPE, spectral, recipe_error_deg(said, np.remainder(true, 180))))
-        return found
+            errors.append(Errors(answer, RECIPE, spectral, recipe_error_deg(pair_deg, np.remainder(true_deg, 180))))
+        return errors
     estimate_deg, estimate_px = answer.values["angle_deg"], answer.values["shift_px"]
     return [
         Errors(answer, MOD180, spectral, rotation_error_deg(estimate_deg, angle_deg, spectral)),
@@ -157,7 +160,7 @@ def check_complete(stacks: Sequence[LabelledStack], settings: Evaluate) -> None:
 
 
 def headline(settings: Evaluate) -> str:
-    """The condition that the page names: each estimator in the last way it answers."""
+    """The condition that the page names: each estimator by the last of its alignments."""
     return condition(noise="white", particle="all", snr=settings.headline_snr)
 
 
@@ -168,35 +171,34 @@ def error_rows(errors: Iterable[Errors], settings: Evaluate) -> list[dict]:
     over the longest period, so that chance is the same for each: of angles mod 180 those of C1 and C2.
     """
     groups: dict[tuple, list[Errors]] = {}
-    for one in errors:
-        answer = one.answer
-        key = answer.estimator, answer.seed, answer.alignment, answer.stage, one.metric
-        groups.setdefault((*key, answer.stack.noise, answer.stack.snr), []).append(one)
+    for of_stack in errors:
+        answer = of_stack.answer
+        key = answer.estimator, answer.seed, answer.alignment, answer.stage, of_stack.metric
+        groups.setdefault((*key, answer.stack.noise, answer.stack.snr), []).append(of_stack)
     rows: list[dict] = []
     for (*key, noise, snr), group in groups.items():
         if group[0].answer.stack.name != NOISE_ONLY:
             rows += _particle_rows(group, key, {"noise": noise, "snr": snr}, settings)
-    return rows + _ratio_rows(rows) + _last_way(rows)
+    return rows + _ratio_rows(rows) + _last_alignment_rows(rows)
 
 
 def _particle_rows(group: list[Errors], key: Sequence, where: dict, settings: Evaluate) -> list[dict]:
     estimator, seed, alignment, stage, metric = key
-    about = {"alignment": alignment, **where} | ({"stage": stage} if stage else {})
+    shared = {"alignment": alignment, **where} | ({"stage": stage} if stage else {})
     rows = []
-    longest = max(one.period_deg for one in group)
-    alike = [summary(one.values) for one in group if one.period_deg == longest]
+    longest = max(errors.period_deg for errors in group)
+    alike = [summary(errors.values) for errors in group if errors.period_deg == longest]
     for statistic, take in _STATISTICS.items():
-        rest = {"seed": seed, "statistic": statistic}
-        for one in group:
-            stack = one.answer.stack
-            symmetric = {"symmetry": str(stack.symmetry_fold)} if one.period_deg not in (0.0, _FULL[metric]) else {}
-            interval = bootstrap(one.values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
-            named = condition(**about, particle=stack.particle, **symmetric)
-            rows.append(metric_row(estimator, metric, UNITS[metric], interval, condition=named, **rest))
-        values = np.array([each[statistic] for each in alike])
-        interval = over_particles(values, settings)
-        named = condition(**about, particle="all")
-        rows.append(metric_row(estimator, metric, UNITS[metric], interval, condition=named, **rest))
+        for errors in group:
+            stack = errors.answer.stack
+            symmetric = errors.period_deg not in (0.0, _FULL[metric])
+            symmetry = {"symmetry": str(stack.symmetry_fold)} if symmetric else {}
+            interval = bootstrap(errors.values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
+            named = {"condition": condition(**shared, particle=stack.particle, **symmetry), "statistic": statistic}
+            rows.append(metric_row(estimator, metric, UNITS[metric], interval, seed=seed, **named))
+        interval = over_particles(np.array([statistics[statistic] for statistics in alike]), settings)
+        named = {"condition": condition(**shared, particle="all"), "statistic": statistic}
+        rows.append(metric_row(estimator, metric, UNITS[metric], interval, seed=seed, **named))
     return rows
 
 
@@ -206,37 +208,37 @@ def over_particles(values: np.ndarray, settings: Evaluate) -> Estimate:
 
 
 def _ratio_rows(rows: list[dict]) -> list[dict]:
-    """How much smaller the mean error is jointly than pair by pair, of those who answer in both ways."""
-    found = {(row["estimator"], row["seed"], row["condition"]): row for row in _means(rows)}
+    """Mean error jointly over that pair by pair, of the estimators that answer by both alignments."""
+    means = {
+        (row["estimator"], row["seed"], row["condition"]): row
+        for row in rows
+        if row["metric"] == MOD180 and row["statistic"] == "mean"
+    }
     ratios = []
-    for (estimator, seed, text), row in found.items():
-        if f"alignment={JOINT}" not in text or "stage=" in text:
+    for (estimator, seed, text), row in means.items():
+        values = parse_condition(text)
+        if values.pop("alignment") != JOINT or "stage" in values:
             continue
-        pairs = found.get((estimator, seed, text.replace(f"alignment={JOINT}", f"alignment={PAIRWISE}")))
+        pairs = means.get((estimator, seed, condition(**values, alignment=PAIRWISE)))
         if pairs and pairs["value"] > 0:
-            named = {"condition": _without_alignment(text), "seed": seed, "n": row["n"]}
-            ratios.append(metric_row(estimator, RATIO, UNITS[RATIO], row["value"] / pairs["value"], **named))
+            ratio = row["value"] / pairs["value"]
+            ratios.append(
+                metric_row(estimator, RATIO, UNITS[RATIO], ratio, condition=condition(**values), seed=seed, n=row["n"])
+            )
     return ratios
 
 
-def _last_way(rows: list[dict]) -> list[dict]:
-    """Every row of the way that comes last, joint where an estimator has it, again without naming the way."""
-    joint = {row["estimator"] for row in rows if f"alignment={JOINT}" in row["condition"]}
-    found = []
-    for row in rows:
+def _last_alignment_rows(rows: list[dict]) -> list[dict]:
+    """Every row of the last alignment, joint if an estimator has it, again without the alignment in its condition."""
+    values = [parse_condition(row["condition"]) for row in rows]
+    aligns_jointly = {row["estimator"] for row, where in zip(rows, values, strict=True) if where["alignment"] == JOINT}
+    repeated = []
+    for row, where in zip(rows, values, strict=True):
         # The recipe reports pairs alone
-        last = JOINT if row["estimator"] in joint and row["metric"] != RECIPE else PAIRWISE
-        if f"alignment={last};" in row["condition"] and "stage=" not in row["condition"]:
-            found.append(row | {"condition": _without_alignment(row["condition"])})
-    return found
-
-
-def _means(rows: list[dict]) -> list[dict]:
-    return [row for row in rows if row["metric"] == MOD180 and row["statistic"] == "mean"]
-
-
-def _without_alignment(text: str) -> str:
-    return ";".join(pair for pair in text.split(";") if not pair.startswith("alignment="))
+        last = JOINT if row["estimator"] in aligns_jointly and row["metric"] != RECIPE else PAIRWISE
+        if where.pop("alignment") == last and "stage" not in where:
+            repeated.append(row | {"condition": condition(**where)})
+    return repeated
 
 
 _FULL = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0, RECIPE: 180.0}

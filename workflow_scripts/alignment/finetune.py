@@ -33,7 +33,7 @@ def finetune(job: Job[Arguments]) -> None:
     about = read_metadata(job.input("pretrained"))
     network, _ = load_network(job.input("pretrained"))
     lesson = Lesson(**about["lesson"])
-    test = job.input("test_star"), job.input("test_stack")
+    test = job.input("star"), job.input("stack")
     with training_device(job) as device:
         network.to(device)
         if variant.noise_turns_along:
@@ -65,8 +65,8 @@ if __name__ == "__main__":
         inputs={
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "centres": "Random particles without noise, of the stage synthesize (.mrcs).",
-            "test_stack": "The stacks to align (.mrcs).",
-            "test_star": "Their list (.star), of which the poses are not looked at.",
+            "stack": "The stacks to align (.mrcs).",
+            "star": "Their list (.star), of which the poses are not looked at.",
         },
         outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
     ).main()

@@ -1,4 +1,4 @@
-"""Images of a synthetic stack: names of stacks, stages and ways to answer, and columns of our own in their .star."""
+"""Images of a synthetic stack: names of stacks, stages and kinds of alignment, and our own columns in their .star."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,9 @@ from workflow_scripts.alignment.stars import numbers
 from workflow_scripts.workflow.errors import InputError
 
 NOISE_ONLY = "noise"
-PAIRWISE, JOINT = "pairwise", "joint"  # the two ways to answer
+PAIRWISE, JOINT = "pairwise", "joint"  # the two kinds of alignment
 PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network that answer
+FITTED = "fitted"  # the only stage of an estimator that is not trained
 _COLUMNS = ("Stack", "Particle", "Noise", "Snr", "Symmetry", "PixelSize")
 
 
@@ -46,7 +47,7 @@ class LabelledStack:
         return self.images.read(np.arange(len(self)))
 
     def truth(self) -> tuple[np.ndarray, np.ndarray]:
-        """angle_deg (N,) and shift_px (N, 2); no estimator may ask."""
+        """angle_deg (N,) and shift_px (N, 2); no estimator may use them."""
         poses = self.images.poses()
         if poses is None:
             raise InputError(f"{self.images.path}: has no rlnAnglePsi; run the stage synthesize again")
@@ -70,19 +71,19 @@ def read_labelled(star: Path, stack: Path) -> list[LabelledStack]:
         InputError: the list names another file, or lacks a column of ours.
     """
     particles = open_particles(star)
-    if [one.path.resolve() for one in particles.stacks] != [stack.resolve()]:
+    if [listed.path.resolve() for listed in particles.stacks] != [stack.resolve()]:
         raise InputError(f"{star}: lists images of other files than {stack}; give the two that were made together")
     missing = [f"beamtime{name}" for name in _COLUMNS if f"beamtime{name}" not in particles.columns]
     if missing:
         raise InputError(f"{star}: lacks the column {missing[0]}; give a file of the stage synthesize")
     names = np.array(particles.columns["beamtimeStack"])
-    found = []
+    stacks = []
     for name in dict.fromkeys(names.tolist()):
         chosen = particles.subset(np.flatnonzero(names == name))
         snr, fold, size_a = (
             numbers(chosen.columns, f"beamtime{label}", star, within, chosen.rows)[0]
             for label, within in (("Snr", (0, 1e6)), ("Symmetry", (1, 1000)), ("PixelSize", (1e-6, 1e6)))
         )
-        about = (chosen.columns[f"beamtime{label}"][0] for label in ("Particle", "Noise"))
-        found.append(LabelledStack(name, *about, snr, int(fold), size_a, chosen))
-    return found
+        particle, noise = (chosen.columns[f"beamtime{label}"][0] for label in ("Particle", "Noise"))
+        stacks.append(LabelledStack(name, particle, noise, snr, int(fold), size_a, chosen))
+    return stacks

@@ -14,9 +14,10 @@ from workflow_scripts.alignment.own_alignment import Found
 from workflow_scripts.alignment.own_data import OwnParticles
 from workflow_scripts.alignment.pose_files import write_star, write_xmd
 from workflow_scripts.alignment.stacks import StackWriter
-from workflow_scripts.study.figures import PAGE_MM, estimator_style, new_figure, scale_bar, style, without_ticks
+from workflow_scripts.study.figures import BLUE, PAGE_MM, PURPLE, new_figure, scale_bar, style, without_ticks
 
 _SHOWN = 6
+_COLOURS = BLUE, PURPLE  # of our estimator and of the baseline beside it
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,9 @@ def write_picture(path: Path, written: Written, answers: dict[str, Found], pixel
             without_ticks([axis])
             _image(axis, image, f"average, {title}", pixel_size_a)
         correlation, scores = axes[-2:]
-        for estimator, found in answers.items():
-            line = estimator_style(estimator) | {"marker": ""}
-            correlation.plot(
-                found.curve["frequency_per_px"] / pixel_size_a, found.curve["frc"], label=estimator, **line
-            )
+        for (estimator, found), colour in zip(answers.items(), _COLOURS, strict=False):
+            frequency = found.curve["frequency_per_px"] / pixel_size_a
+            correlation.plot(frequency, found.curve["frc"], color=colour, label=estimator)
         limit = np.maximum(ours.curve["noise"], HALF_SETS)
         grey = {"color": "black", "linewidth": 0.5, "linestyle": ":", "label": "limit"}
         correlation.plot(ours.curve["frequency_per_px"] / pixel_size_a, limit, **grey)
@@ -112,7 +111,7 @@ def write_picture(path: Path, written: Written, answers: dict[str, Found], pixel
         correlation.set_ylim(-0.2, 1.02)
         correlation.legend()
         bins = np.histogram_bin_edges(np.concatenate([ours.cross_score, ours.null_score]), 30)
-        scores.hist(ours.cross_score, bins, color=estimator_style(name)["color"], label="particles")
+        scores.hist(ours.cross_score, bins, color=_COLOURS[0], label="particles")
         scores.hist(ours.null_score, bins, histtype="step", color="black", label="random phases")
         scores.set(title="fit to the other half", xlabel="correlation", ylabel="particles")
         scores.margins(y=0.3)  # room for the legend

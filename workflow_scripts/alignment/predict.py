@@ -1,68 +1,35 @@
-"""The poses of all particles of the test stacks, by a network or by a classical baseline."""
+"""The poses of all particles of the test stacks by one estimator."""
 
-from collections.abc import Iterator
-from typing import Literal, get_args
-
-import numpy as np
 import torch
-from pydantic import Field
 
-from workflow_scripts.alignment.estimators import Estimator, answers, arrays, baseline
-from workflow_scripts.alignment.labels import STAGES, read_labelled
-from workflow_scripts.alignment.network_estimator import network_estimator
-from workflow_scripts.alignment.settings import BaselineName, Predict, VariantName
+from workflow_scripts.alignment.labels import read_labelled
+from workflow_scripts.alignment.settings import SharedPredict
 from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.progress import Progress
-from workflow_scripts.workflow.settings import Compute
+from workflow_scripts.workflow.settings import Compute, EstimatorChoice
 
 
-class Arguments(Predict, Compute):
-    """The settings of the stage, the estimator, and on what it runs."""
-
-    estimator: Literal[VariantName, BaselineName] = Field(
-        description="An arm of the study (needs --pretrained and --finetuned), or a baseline."
-    )
-    training_seed: int = Field(ge=0, description="Training seed of the weights; of a baseline 0.")
+class Arguments(SharedPredict, Compute, EstimatorChoice):
+    """The estimator, and on what it runs."""
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write what every stage of the estimator says of every stack; the truth in the list is not looked at."""
+    """Write what every stage of the estimator answers to every stack; the true poses in the list are not read."""
     arguments = job.arguments
     stacks = read_labelled(job.input("star"), job.input("stack"))
-    found: dict[str, np.ndarray] = {}
-    stages = []
+    answers = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        for stage, estimator in _estimators(job, device):
-            stages.append(stage)
+        for stage, aligner in job.implementation.make(job, device).items():
             with Progress(len(stacks), f"{arguments.estimator}, {stage}: stacks") as progress, torch.inference_mode():
                 for stack in stacks:
                     images = torch.from_numpy(stack.read()).to(device)
-                    found |= arrays(stage, stack.name, answers(estimator, images))
+                    answers[stage, condition(stack=stack.name)] = aligner.answers(images)
                     progress.advance()
-    about = {
-        "estimator": arguments.estimator,
-        "seed": arguments.training_seed,
-        "stages": stages,
-        "stacks": [stack.name for stack in stacks],
-    }
-    write_arrays(job.outputs["predictions"], found | about)
-
-
-def _estimators(job: Job[Arguments], device: torch.device) -> Iterator[tuple[str, Estimator]]:
-    """Yield the name of each stage and who answers."""
-    arguments = job.arguments
-    if arguments.estimator in get_args(BaselineName):
-        yield baseline(arguments.estimator, arguments.rounds)
-        return
-    for stage in STAGES:
-        if stage not in job.inputs:
-            raise InputError(f"--estimator {arguments.estimator} needs --{stage}, which is missing")
-    for stage in STAGES:
-        yield stage, network_estimator(job.input(stage), stage, arguments.batch_size, arguments.rounds, device)
+    write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, answers)
 
 
 if __name__ == "__main__":
@@ -71,11 +38,12 @@ if __name__ == "__main__":
         Arguments,
         inputs={
             "stack": "Test stack of the stage synthesize (.mrcs).",
-            "star": "Its list (.star), of which the poses are not looked at.",
+            "star": "Its list (.star), of which the true poses are not read.",
         },
-        outputs={"predictions": "Poses and averages (.npz)."},
+        outputs={"predictions": "Relative angles and poses (.npz)."},
         optional_inputs={
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "finetuned": "Weights of the stage finetune (.safetensors).",
         },
+        implementations="workflow_scripts.alignment.estimators",
     ).main()

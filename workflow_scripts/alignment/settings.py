@@ -11,7 +11,6 @@ from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
-BaselineName = Literal["polar_pairwise", "polar_joint"]
 Split = Literal["train", "test"]
 BUILT_IN = ("groel_side", "groel_top", "asymmetric")
 FILE_ENDINGS = (".png", ".tif", ".tiff", ".mrc", ".pdb", ".cif")
@@ -146,27 +145,43 @@ class Finetune(TrainingSettings):
     rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
 
 
-class Predict(Settings):
+class PredictNetwork(Settings):
+    """How the networks of both arms are applied."""
+
+    batch_size: int = Field(ge=1, description="Images, or pairs of the published arm, that are handled at once.")
+    rounds: int = Field(
+        ge=1, description="Largest number of rounds in which the corrected arm averages and aligns a stack."
+    )
+
+
+class PredictPolarJoint(Settings):
+    """Polar correlation with the average."""
+
+    rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
+
+
+class SharedPredict(Settings):
+    """Settings that all estimators share: none."""
+
+
+class Predict(SharedPredict):
     """Poses of every particle by every estimator."""
 
-    batch_size: int = Field(ge=1, description="Images that are handled at once.")
-    rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
+    network: PredictNetwork = Field(description="The networks of both arms.")
+    polar_joint: PredictPolarJoint = Field(description="Polar correlation with the average.")
 
 
 class Evaluate(Settings):
     """Estimates against the truth."""
 
-    baselines: tuple[BaselineName, ...] = Field(
-        description="Classical estimators beside the networks: polar_pairwise and polar_joint."
-    )
     headline_snr: float = Field(gt=0, description="Signal-to-noise ratio of the headline, one of synthesize.snr.")
     average_sizes: tuple[Annotated[int, Field(ge=4)], ...] = Field(
         min_length=1, description="Numbers of images for which the ring correlation of the class average is shown."
     )
     null_permutations: int = Field(
         ge=20,
-        description="Dealt-out poses, and random particles that nobody has seen, behind the thresholds of the control"
-        " by pure noise.",
+        description="Permutations of the true poses, and random particles that no stage has seen, behind the thresholds"
+        " of the control by pure noise.",
     )
     bootstrap_samples: int = Field(ge=100, description="Resamplings for every interval.")
     seed: int = Field(ge=0, description="Seed of the control and of the bootstrap.")

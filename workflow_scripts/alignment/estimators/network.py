@@ -1,0 +1,109 @@
+"""The networks of both arms: pair by pair after pretraining, jointly as well after finetuning."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.alignment.answers import Aligner
+from workflow_scripts.alignment.labels import FINETUNED, STAGES
+from workflow_scripts.alignment.losses import error_near_wraps_deg
+from workflow_scripts.alignment.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
+from workflow_scripts.alignment.polar_alignment import joint, pairwise
+from workflow_scripts.alignment.settings import PredictNetwork as Options
+from workflow_scripts.alignment.tasks import features_of, turned_with_noise
+from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.workflow.command import Job
+
+
+def make(job: Job, device: torch.device) -> dict[str, Aligner]:
+    """The estimator by stage; raises InputError if the weights of a stage are missing."""
+    job.require(*STAGES)
+    return {stage: aligner(job.input(stage), stage, job.arguments.options, device) for stage in STAGES}
+
+
+def aligner(weights: Path, stage: str, options: Options, device: torch.device) -> Aligner:
+    """One stage of one arm; the weights name the arm, the network and its settings.
+
+    Args:
+        weights: of the stage pretrain or finetune.
+        stage: pretrained (pairs alone) or finetuned (pairs, and all images jointly).
+        options: how the network is applied.
+        device: where it runs.
+
+    Raises:
+        InputError: the file holds no weights of alignment.
+    """
+    network, arm = load_network(weights)
+    network.to(device)
+    variant = VARIANTS[arm]
+    own_loss_deg = None
+    if isinstance(network, RecipeNetwork):
+        # The recipe leaves batch normalisation in its training mode: an answer depends on its batch
+        network.train(variant.batch_statistics)
+        answering = RecipeAngles(network, options.batch_size)
+        own_loss_deg = answering.own_loss_deg
+    else:
+        answering = CorrelationAngles(network, options.batch_size, options.rounds)
+    joint_deg = answering.joint_deg if stage == FINETUNED else None
+    return Aligner(answering.pair_deg, joint_deg, own_loss_deg, not variant.branch_unresolved)
+
+
+@dataclass(frozen=True)
+class CorrelationAngles:
+    """Correlation of learned features along the angle; its methods are those of `answers.Aligner`.
+
+    Attributes:
+        network: of the corrected arm.
+        batch_size: images that go through it at once.
+        rounds: largest number of rounds of averaging and aligning.
+    """
+
+    network: CorrelationNetwork
+    batch_size: int
+    rounds: int
+
+    def pair_deg(self, images: Tensor) -> Tensor:
+        """Relative angles (N − 1,) of consecutive images (N, n, n)."""
+        features = features_of(self.network, images, self.batch_size)
+        return pairwise(features[:-1], features[1:])
+
+    def joint_deg(self, images: Tensor) -> Tensor:
+        """Angles (N,) of all images (N, n, n) against their average."""
+        return joint(features_of(self.network, images, self.batch_size), self.rounds)[0]
+
+
+@dataclass(frozen=True)
+class RecipeAngles:
+    """The angles that the published network regresses; its methods are those of `answers.Aligner`.
+
+    Attributes:
+        network: of the published arm.
+        batch_size: pairs that go through it at once.
+    """
+
+    network: RecipeNetwork
+    batch_size: int
+
+    def pair_deg(self, images: Tensor) -> Tensor:
+        """Relative angles (N − 1,) of consecutive images (N, n, n)."""
+        spectra = recipe_spectra(images, self.network.side_px)
+        return self._angles(spectra[:-1], spectra[1:])
+
+    def joint_deg(self, images: Tensor) -> Tensor:
+        """Angles (N,) of all images (N, n, n) against the first."""
+        spectra = recipe_spectra(images, self.network.side_px)
+        return self._angles(spectra, spectra[:1].expand_as(spectra))
+
+    def own_loss_deg(self, images: Tensor, pair_deg: Tensor) -> float:
+        """The recipe's loss of its answers (N − 1,) to images (N, n, n) turned by known angles, noise and all."""
+        generator = torch.Generator(images.device).manual_seed(0)
+        turn_deg = 360 * torch.rand(len(images), generator=generator, device=images.device)
+        turned = recipe_spectra(turned_with_noise(images, turn_deg), self.network.side_px)
+        moved = self._angles(turned[:-1], turned[1:]) - pair_deg
+        return float(error_near_wraps_deg(moved, torch.remainder(turn_deg[:-1] - turn_deg[1:], 180)).mean())
+
+    def _angles(self, first: Tensor, second: Tensor) -> Tensor:
+        batches = zip(first.split(self.batch_size), second.split(self.batch_size), strict=True)
+        return torch.cat([self.network(*batch) for batch in batches])

@@ -1,0 +1,20 @@
+"""Circular correlation of the amplitude spectra of two images along the angle."""
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.alignment.answers import Aligner
+from workflow_scripts.alignment.labels import FITTED
+from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.workflow.command import Job
+
+
+def make(job: Job, device: torch.device) -> dict[str, Aligner]:
+    """The estimator by its only stage; it compares pairs."""
+    return {FITTED: Aligner(pair_deg=pair_deg)}
+
+
+def pair_deg(images: Tensor) -> Tensor:
+    """angle(i) − angle(i + 1) in [0, 180), (N − 1,) degrees, of images (N, n, n)."""
+    spectra = amplitude_spectra(images)
+    return pairwise(spectra[:-1], spectra[1:])
