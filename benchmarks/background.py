@@ -19,10 +19,10 @@ import numpy as np
 import torch
 import yaml
 
+from workflow_scripts.background.estimators.network import RECIPE_STEPS, NetworkEstimator, Sampling
 from workflow_scripts.background.model import make_network
-from workflow_scripts.background.network_estimator import RECIPE_STEPS, NetworkEstimator, Sampling
 from workflow_scripts.background.own_correction import flats_of
-from workflow_scripts.background.settings import NetworkSettings, Predict
+from workflow_scripts.background.settings import NetworkSettings, SamplerSettings
 from workflow_scripts.background.tasks import Arm
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import check
@@ -57,13 +57,13 @@ def main() -> None:
     device = torch.device(options.device)
     configuration = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["background"]
     network = check(NetworkSettings, configuration["pretrain"]["network"])
-    predict = check(Predict, configuration["predict"])
-    steps, samples = options.steps or predict.steps, options.samples or predict.samples
+    sampler = check(SamplerSettings, configuration["predict"]["network"])
+    steps, samples = options.steps or sampler.steps, options.samples or sampler.samples
     logs = np.random.default_rng(0).normal(0, 0.1, (options.tiles, options.tile, options.tile)).astype(np.float32)
     alive = np.ones(logs.shape, bool)
 
     side_px = configuration["synthesize"]["side_px"]
-    sampling = Sampling(steps, samples, predict.batch_size, 0, device, "auto")
+    sampling = Sampling(steps, samples, sampler.batch_size, 0, device, "auto")
     ours = make_network(network, Arm.of("corrected").channels, 0)
     estimator = NetworkEstimator(ours, "corrected", side_px, sampling)
     tile = statistics.median(

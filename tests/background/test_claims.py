@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import workflow_scripts.background.evaluation as evaluation
-from tests.background.tile_sets import toy_tiles, write_predictions
+from tests.background.tile_sets import toy_tiles, write
 from workflow_scripts.background.metrics import UNITS
 from workflow_scripts.background.settings import Evaluate
-from workflow_scripts.study.figures import ESTIMATORS
+from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
 from workflow_scripts.study.tables import read_metrics, write_metrics
 
@@ -17,7 +17,7 @@ def test_the_claims_are_valid_and_name_known_estimators_and_metrics():
     claims = read_claims(CLAIMS, "background")
     named = {claim.target.arm for claim in claims} | {claim.target.of for claim in claims}
     named |= {claim.baseline for claim in claims}
-    assert named - {None} <= set(ESTIMATORS)
+    assert named - {None} <= set(read_registry(CLAIMS.with_name("estimators.yaml")))
     others = ["median_2", "eigen_flats_same", "eigen_flats_earlier"]
     units = UNITS | {f"{evaluation.ERROR}_over_{name}": "1" for name in others} | {evaluation.STEPS_RATIO: "1"}
     assert all(units[claim.metric] == claim.unit for claim in claims if claim.outside is None)
@@ -30,15 +30,14 @@ def test_what_is_measured_is_judged_at_its_own_scale(tmp_path):
     tiles = toy_tiles(3, 16)
     plain = {"spread": False, "curve": False}
     files = [
-        write_predictions(tmp_path, "gaussian", tiles, {"fitted.n1": 0.2}, **plain),
-        write_predictions(tmp_path, "median_2", tiles, {"fitted.n2": 0.04}, **plain),
-        write_predictions(tmp_path, "corrected", tiles, {"finetuned.n2": 0.05}),
+        write(tmp_path, "gaussian", tiles, {"fitted/tiles=1": 0.2}, **plain),
+        write(tmp_path, "median_2", tiles, {"fitted/tiles=2": 0.04}, **plain),
+        write(tmp_path, "corrected", tiles, {"finetuned/tiles=2": 0.05}),
     ]
     answers = [answer for path in files for answer in evaluation.read_answers(path, tiles)]
     scores = evaluation.tile_metrics(answers, tiles)
-    settings = Evaluate(baselines=("gaussian", "median_2"), bootstrap_samples=100, seed=0)
-    rows = evaluation.metric_rows(scores, [evaluation.read_curve(files[2], tiles)], settings)
-    write_metrics(rows, tmp_path / "metrics.csv")
+    settings = Evaluate(bootstrap_samples=100, seed=0)
+    write_metrics(evaluation.metric_rows(scores, settings), tmp_path / "metrics.csv")
     table = {"background": read_metrics(tmp_path / "metrics.csv")}
     claims = read_claims(CLAIMS, "background")
     laptop = make_ledger(claims, table, "laptop")

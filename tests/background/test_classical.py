@@ -3,15 +3,10 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.background.classical import (
-    EigenFlats,
-    gaussian_flats,
-    log_of_counts,
-    maximum_flats,
-    median_flats,
-    nearest_in_order,
-    significant_components,
-)
+from workflow_scripts.background.estimators.eigen_flats import EigenFlats, significant_components
+from workflow_scripts.background.estimators.gaussian import gaussian_flats
+from workflow_scripts.background.estimators.median import flats_of_sets
+from workflow_scripts.background.sessions import nearest_in_order
 
 SIDE = 48
 
@@ -40,33 +35,18 @@ def meanfree(image):
     return image - image.mean()
 
 
-def test_levels_and_dark_frames_leave_the_logarithm():
-    log = np.random.default_rng(0).normal(0, 0.3, (3, 20, 20))
-    dark = np.random.default_rng(1).uniform(50, 100, (20, 20))
-    counts = np.array([100, 2000, 7])[:, None, None] * np.exp(log) + dark
-    expected = log - np.median(log, axis=(1, 2), keepdims=True)
-    assert log_of_counts(counts, dark) == pytest.approx(expected, abs=1e-5)
-    assert np.isfinite(log_of_counts(np.where(log > 0.6, 0, counts), dark)).all()
-    with pytest.raises(ValueError):
-        log_of_counts(np.zeros((1, 8, 8)))
-
-
-def test_a_constant_survives_the_blur_and_masked_pixels_do_not_matter():
+def test_a_constant_survives_the_blur():
     tiles = np.full((2, SIDE, SIDE), 0.7)
     assert gaussian_flats(tiles, 9) == pytest.approx(tiles, abs=1e-6)
-    mask = np.ones((SIDE, SIDE), dtype=bool)
-    mask[10:20, 10:20] = False
-    spoilt = np.where(mask, tiles, np.nan)
-    assert gaussian_flats(spoilt, 9, mask) == pytest.approx(tiles, abs=1e-6)
-    with pytest.raises(ValueError):
-        gaussian_flats(tiles, 1, np.zeros((SIDE, SIDE), dtype=bool))
+    assert np.array_equal(gaussian_flats(specimen()[None]), gaussian_flats(specimen()[None], 0.08 * SIDE))
 
 
-def test_the_nearest_tiles_begin_with_the_own_one():
-    assert nearest_in_order(16, 5, 4).tolist() == [5, 4, 6, 3]
-    assert nearest_in_order(16, 15, 2).tolist() == [15, 14]
-    with pytest.raises(ValueError):
-        nearest_in_order(3, 0, 4)
+def test_sets_are_the_nearest_in_order_and_begin_with_the_own_tile():
+    assert nearest_in_order(16, 4)[5].tolist() == [5, 4, 6, 3]
+    assert nearest_in_order(16, 2)[15].tolist() == [15, 14]
+    assert nearest_in_order(6, 3)[[0, 3, 5]].tolist() == [[0, 1, 2], [3, 2, 4], [5, 4, 3]]
+    assert nearest_in_order(4, 16).shape == (4, 4)
+    assert all(sorted(row) == [0, 1, 2, 3] for row in nearest_in_order(4, 16).tolist())
 
 
 def test_the_median_of_all_forgets_what_few_tiles_show():
@@ -74,8 +54,8 @@ def test_the_median_of_all_forgets_what_few_tiles_show():
     tiles = np.repeat(flat[None], 5, axis=0)
     tiles[0] -= specimen()
     tiles[1, :5] -= 1
-    assert median_flats(tiles, 5) == pytest.approx(np.repeat(flat[None], 5, axis=0), abs=1e-6)
-    assert median_flats(tiles, 2)[0] == pytest.approx((tiles[0] + tiles[1]) / 2, abs=1e-6)
+    assert flats_of_sets(tiles, 5) == pytest.approx(np.repeat(flat[None], 5, axis=0), abs=1e-6)
+    assert flats_of_sets(tiles, 2)[0] == pytest.approx((tiles[0] + tiles[1]) / 2, abs=1e-6)
 
 
 def test_eigen_flats_are_exact_on_references_without_noise():
@@ -115,6 +95,6 @@ def test_the_maximum_of_dark_specimens_is_nearer_to_the_flat_field_than_the_medi
     rng = np.random.default_rng(3)
     flat = rng.normal(0, 0.1, (12, 12))
     tiles = flat - rng.exponential(0.3, (4, 12, 12))
-    of_two = maximum_flats(tiles, 2)
+    of_two = flats_of_sets(tiles, 2, "maximum")
     assert of_two[0] == pytest.approx(np.maximum(tiles[0], tiles[1]))
-    assert np.abs(of_two - flat).mean() < 0.7 * np.abs(median_flats(tiles, 2) - flat).mean()
+    assert np.abs(of_two - flat).mean() < 0.7 * np.abs(flats_of_sets(tiles, 2) - flat).mean()

@@ -6,24 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.background.tile_sets import toy_tiles, write_predictions
+from tests.background.tile_sets import toy_tiles, write
 from workflow_scripts.background import evaluation
 from workflow_scripts.background.examples import example_images, spread_and_error
 from workflow_scripts.background.metrics import UNITS
 from workflow_scripts.background.settings import Evaluate
-from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
+from workflow_scripts.study.tables import headline_numbers, read_metrics, write_metrics
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays, write_arrays
+from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import check
 
 TILES = toy_tiles(4, 16)
-ARM = {"pretrained.n2": 0.08, "finetuned.n2": 0.05, "finetuned.n4": 0.04, "finetuned.n16": 0.03}
+ARM = {"pretrained/tiles=2": 0.08, "finetuned/tiles=2": 0.05, "finetuned/tiles=4": 0.04, "finetuned/tiles=16": 0.03}
 ERROR = evaluation.ERROR
 
 
-def settings(**changes) -> Evaluate:
-    made = {"baselines": ["gaussian", "median_4", "eigen_flats", "unet"], "bootstrap_samples": 100, "seed": 0}
-    return check(Evaluate, made | changes)
+SETTINGS = check(Evaluate, {"bootstrap_samples": 100, "seed": 0})
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +29,15 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictions")
 
     def written(estimator, answers, **more):
-        return write_predictions(folder, estimator, TILES, answers, **more)
+        return write(folder, estimator, TILES, answers, **more)
 
     plain = {"spread": False, "curve": False}
     return [
-        written("gaussian", {"fitted.n1": 0.2}, **plain),
-        written("median_4", {"fitted.n4": 0.1}, **plain),
-        written("eigen_flats", {"fitted.same": 0.02, "fitted.earlier": 0.3}, **plain),
-        written("published", {"pretrained.n2": 0.5, "finetuned.n2": 0.4}, **plain),
-        written("unet", {"pretrained.n2": 0.2, "finetuned.n2": 0.1}, **plain),
+        written("gaussian", {"fitted/tiles=1": 0.2}, **plain),
+        written("median_4", {"fitted/tiles=4": 0.1}, **plain),
+        written("eigen_flats", {"fitted/references=same": 0.02, "fitted/references=earlier": 0.3}, **plain),
+        written("published", {"pretrained/tiles=2": 0.5, "finetuned/tiles=2": 0.4}, **plain),
+        written("unet", {"pretrained/tiles=2": 0.2, "finetuned/tiles=2": 0.1}, **plain),
         written("corrected", ARM),
         written("corrected", ARM, seed=1),
     ]
@@ -52,23 +50,18 @@ def scores(files):
 
 
 @pytest.fixture(scope="module")
-def curves(files):
-    return [curve for path in files if (curve := evaluation.read_curve(path, TILES))]
-
-
-@pytest.fixture(scope="module")
-def table(scores, curves, tmp_path_factory):
+def table(scores, tmp_path_factory):
     path = tmp_path_factory.mktemp("metrics") / "metrics.csv"
-    write_metrics(evaluation.metric_rows(scores, curves, settings()), path)
+    write_metrics(evaluation.metric_rows(scores, SETTINGS), path)
     return read_metrics(path)
 
 
-def value(table, estimator, metric=ERROR, condition=HEADLINE, seed=None):
-    chosen = (table["estimator"] == estimator) & (table["metric"] == metric) & (table["condition"] == condition)
-    if seed is not None:
-        chosen &= table["seed"] == seed
-    (found,) = table[chosen].to_dict("records")
-    return found
+def value(table, estimator, metric=ERROR, condition=None, seed=None):
+    """The row of a condition and seed, or without a condition the headline averaged over the seeds."""
+    chosen = headline_numbers(table) if condition is None else table[table["condition"] == condition]
+    chosen = chosen[(chosen["estimator"] == estimator) & (chosen["metric"] == metric)]
+    (row,) = (chosen if seed is None else chosen[chosen["seed"] == seed]).to_dict("records")
+    return row
 
 
 def test_the_headline_is_two_tiles_of_an_arm_and_the_own_answer_of_a_baseline(table):
@@ -76,7 +69,7 @@ def test_the_headline_is_two_tiles_of_an_arm_and_the_own_answer_of_a_baseline(ta
     for estimator, noise in expected.items():
         found = value(table, estimator)
         assert found["value"] == pytest.approx(noise, rel=0.05), estimator
-        assert found["n"] == 4 and pd.isna(found["seed"])
+        assert found["n"] == 4
         assert found["low"] <= found["value"] <= found["high"]
     assert value(table, "zeros")["value"] == pytest.approx(TILES.log_flat.std(axis=(2, 3)).mean(), rel=1e-5)
 
@@ -95,10 +88,10 @@ def test_stages_numbers_of_tiles_and_references_have_conditions_of_their_own(tab
         assert value(table, estimator, condition=condition, seed=seed)["value"] == pytest.approx(noise, rel=0.05)
 
 
-def test_an_interval_rests_on_sessions_not_on_tiles(scores, curves):
-    """Tiles that are told twice narrow nothing."""
+def test_an_interval_rests_on_sessions_not_on_tiles(scores):
+    """Tiles that count twice narrow nothing."""
     zeros = scores[scores["estimator"] == "zeros"]
-    found = [evaluation.metric_rows(part, curves, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
+    found = [evaluation.metric_rows(part, SETTINGS) for part in (zeros, pd.concat([zeros, zeros]))]
     for once, twice in zip(*found, strict=True):
         assert once["n"] == twice["n"] <= 4
         assert (once["low"], once["high"]) == pytest.approx((twice["low"], twice["high"]))
@@ -112,11 +105,11 @@ def test_every_metric_of_an_estimate_with_a_spread_is_there(table):
     assert value(table, "corrected", "od_rmse_absolute")["value"] == pytest.approx(0.05, rel=0.1)
 
 
-def test_an_absolute_error_needs_a_region(scores, curves):
+def test_an_absolute_error_needs_a_region():
     without = toy_tiles(4, 16)
     without = dataclasses.replace(without, open_beam=np.zeros_like(without.open_beam))
     found = evaluation.tile_metrics([evaluation.zeros(without)], without)
-    rows = evaluation.metric_rows(found, [], settings())
+    rows = evaluation.metric_rows(found, SETTINGS)
     assert "od_rmse_absolute" not in {row["metric"] for row in rows}
     assert ERROR in {row["metric"] for row in rows}
 
@@ -142,12 +135,10 @@ def test_the_curve_over_steps_has_its_own_headline(table):
     assert found["n"] == 4
 
 
-def test_more_steps_than_a_few_take_the_fewest():
-    scores = evaluation.tile_metrics([evaluation.zeros(TILES)], TILES).assign(estimator="corrected")
-    curve = evaluation.Curve("corrected", 0, np.array([20, 50]), np.array([[0.2] * 4, [0.1] * 4]))
-    rows = evaluation.metric_rows(scores, [curve], settings())
-    (found,) = [row for row in rows if row["metric"] == "steps_quality_ratio" and row["condition"] == HEADLINE]
-    assert found["value"] == pytest.approx(2)
+def test_of_many_steps_alone_the_fewest_are_the_headline(scores):
+    rows = evaluation.metric_rows(scores[~scores["steps"].isin([1, 2, 10])], SETTINGS)
+    (row,) = [row for row in rows if row["metric"] == "steps_quality_ratio" and row["seed"] == 0]
+    assert row["headline"] and row["condition"] == "steps=50;tiles=2" and row["value"] == 1
 
 
 def dropped(scores, estimator, **where):
@@ -160,63 +151,51 @@ def dropped(scores, estimator, **where):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda scores: dropped(scores, "median_4"), "no file of median_4, which --baselines"),
         (lambda scores: dropped(scores, "unet", tiles=2, is_headline=True), "no answer of unet from 2 tiles"),
         (lambda scores: dropped(scores, "eigen_flats", references="same"), "eigen_flats from references of the same"),
         (lambda scores: pd.concat([scores, scores[scores["estimator"] == "gaussian"]]), "two files of gaussian"),
     ],
 )
-def test_what_is_missing_is_named_in_one_sentence(scores, curves, change, said):
+def test_what_is_missing_is_named_in_one_sentence(scores, change, said):
     with pytest.raises(InputError, match=said) as raised:
-        evaluation.check_complete(change(scores), curves, settings())
+        evaluation.check_complete(change(scores))
     assert "\n" not in str(raised.value)
 
 
-def test_the_curve_must_be_there(scores, curves):
-    with pytest.raises(InputError, match="no curve of quality against steps"):
-        evaluation.check_complete(scores, [], settings())
-    evaluation.check_complete(scores, curves, settings())
-
-
-def test_a_file_of_predictions_is_read_stage_by_stage(files):
-    found = list(evaluation.read_answers(files[5], TILES))
-    assert [(each.stage, each.tiles, each.seed, each.is_headline) for each in found] == [
-        ("pretrain", 2, 0, False),
-        (None, 16, 0, False),
-        (None, 2, 0, True),
-        (None, 4, 0, False),
+def test_a_file_of_predictions_is_read_part_by_part(files):
+    answers = list(evaluation.read_answers(files[5], TILES))
+    assert [(answer.condition, answer.seed, answer.is_headline) for answer in answers] == [
+        ("stage=pretrain;tiles=2", 0, False),
+        ("tiles=2", 0, True),
+        ("tiles=4", 0, False),
+        ("tiles=16", 0, False),
+        *((f"steps={steps};tiles=2", 0, False) for steps in (1, 2, 10, 50)),
     ]
-    assert found[0].spread.shape == TILES.log_flat.shape
-    assert [each.references for each in evaluation.read_answers(files[2], TILES)] == ["earlier", "same"]
-    assert evaluation.read_curve(files[0], TILES) is None
-
-
-def test_a_spread_of_zeros_is_none(tmp_path):
-    path = write_predictions(tmp_path, "unet", TILES, {"finetuned.n2": 0.0}, curve=False)
-    (found,) = evaluation.read_answers(path, TILES)
-    assert found.spread is None
+    assert answers[0].spread.shape == TILES.log_flat.shape and answers[0].tile_numbers is None
+    assert answers[-1].log_flat.shape == (4, 2, 32, 32) and answers[-1].tile_numbers.tolist() == [0, 15]
+    references = list(evaluation.read_answers(files[2], TILES))
+    assert [(answer.condition, answer.seed, answer.is_headline) for answer in references] == [
+        ("references=same", None, True),
+        ("references=earlier", None, False),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "sentence"),
     [
-        ({"finetuned.n2.log_flat": np.zeros((4, 16, 8, 8))}, r"finetuned\.n2\.log_flat is \(4, 16, 8, 8\)"),
-        ({"finetuned.n2.spread": np.full(TILES.log_flat.shape, np.nan)}, r"n2\.spread holds what is not a finite"),
-        ({"stages": ["pretrained", "fitted"]}, "no answer of the stage fitted"),
-        ({"stages": ["somewhere"]}, "no answer of the stage somewhere"),
-        ({"curve.log_flat": np.ones((4, 3, 2, 32, 32))}, r"curve\.log_flat is \(4, 3, 2, 32, 32\)"),
-        ({"curve.tiles": [0, 16]}, r"curve\.log_flat is .* of the tiles 0, 16.* of 16 tiles"),
-        ({"curve.log_flat": np.full((4, 4, 2, 32, 32), np.inf)}, r"curve\.log_flat holds what is not a finite"),
+        ({"finetuned/tiles=2/log_flat": np.zeros((4, 16, 8, 8))}, r"finetuned/tiles=2/log_flat is \(4, 16, 8, 8\)"),
+        ({"finetuned/tiles=2/spread": np.full(TILES.log_flat.shape, np.nan)}, r"tiles=2/spread holds a value that"),
+        ({"finetuned/steps=1;tiles=2/log_flat": np.ones((4, 3, 32, 32))}, r"steps=1;tiles=2/log_flat is \(4, 3, 32"),
+        ({"finetuned/steps=1;tiles=2/tile_numbers": [0, 16]}, r"steps=1;tiles=2 holds the tiles 0, 16, .* have 16"),
     ],
 )
-def test_predictions_of_other_tiles_or_broken_ones_are_refused(files, tmp_path, changes, said):
+def test_predictions_of_other_tiles_or_broken_ones_are_refused(files, tmp_path, changes, sentence):
     with np.load(files[5]) as archive:
         arrays = dict(archive)
     path = tmp_path / "p.npz"
     write_arrays(path, arrays | changes)
-    with pytest.raises(InputError, match=rf"p\.npz: .*{said}"):
+    with pytest.raises(InputError, match=rf"p\.npz: .*{sentence}"):
         list(evaluation.read_answers(path, TILES))
-        evaluation.read_curve(path, TILES)
 
 
 def test_examples_show_the_headline_of_every_estimator_with_the_photon_noise(files):
@@ -240,15 +219,7 @@ def test_examples_of_files_without_a_spread_have_no_bins(files):
 def test_the_bins_of_a_right_spread_lie_on_the_diagonal():
     rng = np.random.default_rng(0)
     spread = rng.uniform(0.02, 0.2, TILES.log_flat.shape)
-    answer = evaluation.Answer(
-        "corrected", 0, None, 2, None, TILES.log_flat + spread * rng.standard_normal(spread.shape), spread
-    )
-    told, found = spread_and_error(answer, TILES)
-    assert found == pytest.approx(told, rel=0.05)
-    assert (np.diff(told) > 0).all()
-
-
-def test_the_curve_is_read_as_it_was_written(files):
-    curve = evaluation.read_curve(files[5], TILES)
-    assert curve.rmse.shape == (4, 4)
-    assert curve.steps.tolist() == read_arrays(files[5], ["curve.steps"])["curve.steps"].tolist()
+    flats = TILES.log_flat + spread * rng.standard_normal(spread.shape)
+    spreads, errors = spread_and_error(evaluation.Answer("corrected", 0, "tiles=2", flats, spread), TILES)
+    assert errors == pytest.approx(spreads, rel=0.05)
+    assert (np.diff(spreads) > 0).all()

@@ -7,8 +7,16 @@ from torch import nn
 
 from tests.background.toy import toy_session, toy_specimens, toy_tiles
 from workflow_scripts.background.diffusion import signal_shares
-from workflow_scripts.background.estimators import answers, any_partner, nearest_in_order
-from workflow_scripts.background.network_estimator import NetworkEstimator, Sampling, binned, smooth, spread_out
+from workflow_scripts.background.estimators.network import (
+    NetworkEstimator,
+    Sampling,
+    any_partner,
+    binned,
+    session_flats,
+    smooth,
+    spread_out,
+)
+from workflow_scripts.background.sessions import nearest_in_order
 
 CPU = torch.device("cpu")
 
@@ -30,12 +38,7 @@ def estimator(network=None, arm="unet", side_px=32, **changes):
     return NetworkEstimator(network or Keeps(), arm, side_px, Sampling(**settings))
 
 
-def test_sets_are_the_nearest_in_order():
-    near = nearest_in_order(6, 3)
-    assert (near[:, 0] == np.arange(6)).all()
-    assert near[0].tolist() == [0, 1, 2] and near[3].tolist() == [3, 2, 4] and near[5].tolist() == [5, 4, 3]
-    assert nearest_in_order(4, 16).shape == (4, 4)
-    assert all(sorted(row) == [0, 1, 2, 3] for row in nearest_in_order(4, 16).tolist())
+def test_an_unsorted_partner_is_another_tile_and_seldom_a_neighbour():
     pair = any_partner(16, 0)
     assert (pair[:, 0] == np.arange(16)).all() and (pair[:, 1] != pair[:, 0]).all()
     assert (abs(pair[:, 1] - pair[:, 0]) > 2).mean() > 0.5
@@ -88,9 +91,9 @@ def test_samples_do_not_depend_on_the_number_of_images_at_once():
 def test_whole_sessions_are_answered_tile_by_tile():
     tiles = toy_tiles()
     near = nearest_in_order(16, 4)
-    flats, spreads = answers(estimator(), tiles, near)
+    flats, spreads = session_flats(estimator(), tiles, near)
     assert flats.shape == spreads.shape == tiles.counts.shape
-    some, _ = answers(estimator(), tiles, near, np.array([3, 9]))
+    some, _ = session_flats(estimator(), tiles, near[[3, 9]])
     assert np.array_equal(some, flats[:, [3, 9]])
     error = flats - tiles.log_flat
     assert error.std(axis=(-2, -1)).mean() < 0.7 * tiles.log_transmission.std(axis=(-2, -1)).mean()

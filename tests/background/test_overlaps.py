@@ -5,7 +5,8 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.background.classical import gaussian_flats, log_of_counts, median_flats
+from workflow_scripts.background.estimators.gaussian import gaussian_flats
+from workflow_scripts.background.estimators.median import flats_of_sets
 from workflow_scripts.background.image_files import read_images
 from workflow_scripts.background.layout import grid_positions_px, positions_px, read_layout
 from workflow_scripts.background.mosaic import settled
@@ -19,6 +20,7 @@ from workflow_scripts.background.overlaps import (
     recovered_slopes,
     register,
 )
+from workflow_scripts.background.sessions import session_logs
 from workflow_scripts.workflow.errors import InputError
 
 SIDE = 96
@@ -87,7 +89,7 @@ def test_slopes_are_one_without_correction_and_small_where_the_tile_is_its_own_f
     assert list(nothing.values()) == pytest.approx([1, 1], abs=1e-5)
     own = recovered_slopes(lambda logs: logs, tiles, overlaps, (4, 16))
     assert list(own.values()) == pytest.approx([0, 0], abs=1e-5)
-    half = recovered_slopes(lambda logs: median_flats(logs, 2), tiles, overlaps, (16,))
+    half = recovered_slopes(lambda logs: flats_of_sets(logs, 2), tiles, overlaps, (16,))
     assert half[16] == pytest.approx(0.5, abs=1e-4)
     blur = recovered_slopes(lambda logs: gaussian_flats(logs, 8), tiles, overlaps, (4, 32))
     assert blur[4] > 0.9 > blur[32]
@@ -96,7 +98,7 @@ def test_slopes_are_one_without_correction_and_small_where_the_tile_is_its_own_f
 def lm1(folder):
     files = read_images(folder / "nsrrc_lm1_4x4", "tiles")
     path = folder / "nsrrc_lm1_4x4" / "TileConfiguration_dm.txt"
-    return log_of_counts(files.images), positions_px(read_layout(path), files.names, path)
+    return session_logs(files.images, 0.0)[0], positions_px(read_layout(path), files.names, path)
 
 
 def test_the_real_mosaic_meets_its_anchors(real_data):

@@ -6,7 +6,7 @@ import tifffile
 
 from tests.background import own_tiles, toy
 from tests.background.test_own_data import opened
-from workflow_scripts.background.classical import median_flats
+from workflow_scripts.background.estimators.median import flats_of_sets
 from workflow_scripts.background.own_correction import ABSOLUTE, UP_TO_CONSTANT, corrected, flats_of, joined
 from workflow_scripts.background.own_data import read_overlaps
 from workflow_scripts.background.own_flats import own_bank, own_flats
@@ -73,7 +73,7 @@ def test_a_tile_without_a_specimen_transmits_everything(tmp_path):
     own_tiles.write(tmp_path / "tiles", own_tiles.references(8))
     own, _ = opened(tmp_path, layout=None)
     entry = check(Apply, own_tiles.settings(tmp_path, layout=None))
-    found = corrected(entry, own, median_flats(own.logs, 8), np.zeros_like(own.logs), None)
+    found = corrected(entry, own, flats_of_sets(own.logs, 8), np.zeros_like(own.logs), None)
     noise = 1 / np.sqrt(own_tiles.DOSE * own_tiles.flat_field().min())
     transmission = np.exp(-(found.density - found.density.mean(axis=(1, 2), keepdims=True)))
     assert np.abs(transmission.mean() - 1) < 0.1 * noise

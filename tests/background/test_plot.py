@@ -1,38 +1,43 @@
 """The stages evaluate and plot one after the other on toy predictions, and what the figure holds."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.background.tile_sets import toy_tiles, write_predictions
-from workflow_scripts.background import drawing, evaluate, plot
-from workflow_scripts.study.tables import HEADLINE, read_metrics
+from tests.background.tile_sets import toy_tiles, write
+from workflow_scripts.background import evaluate, plot
+from workflow_scripts.background.settings import Evaluate, Plot
+from workflow_scripts.study.estimators import read_registry
+from workflow_scripts.study.tables import headline_numbers, read_metrics
 from workflow_scripts.workflow.command import Job
-from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import check
 
 TILES = toy_tiles(4, 16)
-ARM = {"pretrained.n2": 0.08, "finetuned.n2": 0.05, "finetuned.n4": 0.04, "finetuned.n16": 0.03}
+ARM = {"pretrained/tiles=2": 0.08, "finetuned/tiles=2": 0.05, "finetuned/tiles=4": 0.04, "finetuned/tiles=16": 0.03}
 PLAIN = {"spread": False, "curve": False}
 BASELINES = {
-    "gaussian": {"fitted.n1": 0.2},
-    "maximum_2": {"fitted.n2": 0.15},
-    **{f"median_{n}": {f"fitted.n{n}": 0.2 / n} for n in (2, 4, 16)},
-    "eigen_flats": {"fitted.same": 0.02, "fitted.earlier": 0.3},
+    "gaussian": {"fitted/tiles=1": 0.2},
+    "maximum_2": {"fitted/tiles=2": 0.15},
+    **{f"median_{n}": {f"fitted/tiles={n}": 0.2 / n} for n in (2, 4, 16)},
+    "eigen_flats": {"fitted/references=same": 0.02, "fitted/references=earlier": 0.3},
 }
 
 
-def run(folder, tiles, files, baselines):
+REGISTRY = Path(plot.__file__).with_name("estimators.yaml")
+
+
+def run(folder, tiles, files, registry=REGISTRY):
     write_arrays(folder / "test.npz", asdict(tiles))
-    settings = check(evaluate.Arguments, {"baselines": baselines, "bootstrap_samples": 100, "seed": 0})
+    settings = check(Evaluate, {"bootstrap_samples": 100, "seed": 0})
     outputs = {"metrics": folder / "metrics.csv", "examples": folder / "examples.npz"}
     inputs = {"test": [folder / "test.npz"], "predictions": files}
     evaluate.evaluate(Job(settings, inputs, outputs, folder))
-    given = {name: [path] for name, path in outputs.items()}
-    plot.plot(Job(check(plot.Arguments, {}), given, {"svg": folder / "background.svg"}, folder))
+    inputs = {name: [path] for name, path in outputs.items()} | {"estimators": [registry]}
+    plot.plot(Job(Plot(), inputs, {"svg": folder / "background.svg"}, folder))
     return folder
 
 
@@ -40,11 +45,11 @@ def run(folder, tiles, files, baselines):
 def done(tmp_path_factory):
     """The folder of all outputs: metrics, examples and the figure."""
     folder = tmp_path_factory.mktemp("stages")
-    files = [write_predictions(folder, name, TILES, answers, **PLAIN) for name, answers in BASELINES.items()]
-    files.append(write_predictions(folder, "published", TILES, {"pretrained.n2": 0.5, "finetuned.n2": 0.4}, **PLAIN))
-    files.append(write_predictions(folder, "unet", TILES, ARM, **PLAIN))
-    files += [write_predictions(folder, "corrected", TILES, ARM, seed=seed) for seed in (0, 1)]
-    return run(folder, TILES, files, [*BASELINES, "unet"])
+    files = [write(folder, name, TILES, answers, **PLAIN) for name, answers in BASELINES.items()]
+    files.append(write(folder, "published", TILES, {"pretrained/tiles=2": 0.5, "finetuned/tiles=2": 0.4}, **PLAIN))
+    files.append(write(folder, "unet", TILES, ARM, **PLAIN))
+    files += [write(folder, "corrected", TILES, ARM, seed=seed) for seed in (0, 1)]
+    return run(folder, TILES, files)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +62,13 @@ def test_the_figure_comes_in_three_formats_with_its_table(done):
         assert (done / f"background.{kind}").stat().st_size > 500, kind
 
 
-@pytest.mark.parametrize(("panel", "metric"), [("b", drawing.ERROR), ("c", drawing.GHOST)])
+@pytest.mark.parametrize(("panel", "metric"), [("b", plot.ERROR), ("c", plot.GHOST)])
 def test_the_figure_shows_the_headline_of_every_estimator(done, points, panel, metric):
     metrics = read_metrics(done / "metrics.csv")
-    headline = metrics[(metrics["condition"] == HEADLINE) & (metrics["metric"] == metric)].set_index("estimator")
+    headline = headline_numbers(metrics).query("metric == @metric").set_index("estimator")
     shown = points[(points["panel"] == panel) & points["references"].isna()].set_index("estimator")
-    assert list(shown.index) == list(drawing.ORDER)
-    for name in drawing.ORDER:
+    assert list(shown.index) == list(read_registry(REGISTRY))
+    for name in shown.index:
         assert shown.loc[name, "value"] == pytest.approx(headline.loc[name, "value"], abs=1e-5)
         assert shown.loc[name, "n"] == 4
     earlier = points[(points["panel"] == panel) & (points["references"] == "earlier")]
@@ -83,23 +88,35 @@ def test_the_uncertainty_stands_beside_the_error_and_its_coverage(points):
     shown = points[points["panel"] == "f"]
     assert shown["spread"].notna().sum() == 10
     assert shown.loc[shown["spread"].notna(), "value"].to_numpy() == pytest.approx(np.full(10, 0.05), rel=0.05)
-    coverage = shown[shown["metric"] == drawing.COVERAGE].set_index("tiles")["value"]
+    coverage = shown[shown["metric"] == plot.COVERAGE].set_index("tiles")["value"]
     assert coverage[2] == pytest.approx(0.683, abs=0.02)
 
 
 def test_one_session_and_one_baseline_are_enough(tmp_path):
     tiles = toy_tiles(1, 16)
     files = [
-        write_predictions(tmp_path, "median_2", tiles, {"fitted.n2": 0.1}, **PLAIN),
-        write_predictions(tmp_path, "corrected", tiles, ARM),
+        write(tmp_path, "median_2", tiles, {"fitted/tiles=2": 0.1}, **PLAIN),
+        write(tmp_path, "corrected", tiles, ARM),
     ]
-    folder = run(tmp_path, tiles, files, ["median_2"])
+    folder = run(tmp_path, tiles, files)
     found = pd.read_csv(folder / "background.csv")
     assert set(found["estimator"]) == {"zeros", "median_2", "corrected"}
     assert found["low"].isna().all()
 
 
-def test_a_missing_baseline_ends_in_a_sentence(tmp_path):
-    files = [write_predictions(tmp_path, "corrected", TILES, ARM)]
-    with pytest.raises(InputError, match="gaussian, median_2, which --baselines names"):
-        run(tmp_path, TILES, files, ["gaussian", "median_2"])
+def test_a_baseline_that_is_new_in_the_registry_is_in_every_panel_of_all_estimators(tmp_path):
+    registry = tmp_path / "estimators.yaml"
+    entry = "toy_baseline: {kind: classical, label: toy, colour: purple}\n"
+    registry.write_text(entry + REGISTRY.read_text(encoding="utf-8"), encoding="utf-8")
+    files = [
+        write(tmp_path, "toy_baseline", TILES, {"fitted/tiles=16": 0.1, "fitted/tiles=4": 0.2}, **PLAIN),
+        write(tmp_path, "corrected", TILES, ARM),
+    ]
+    run(tmp_path, TILES, files, registry)
+    table = pd.read_csv(tmp_path / "background.csv")
+    for panel in "bcd":
+        assert table[table["panel"] == panel]["estimator"].iloc[0] == "toy_baseline"
+    points = table[(table["panel"] == "d") & (table["estimator"] == "toy_baseline")]
+    assert points["tiles"].tolist() == [16, 4]
+    ratio = headline_numbers(read_metrics(tmp_path / "metrics.csv")).set_index("metric")["value"]
+    assert ratio["od_rmse_up_to_constant_over_toy_baseline"] == pytest.approx(0.5, rel=0.05)

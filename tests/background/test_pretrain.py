@@ -2,24 +2,25 @@
 
 import csv
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.background import training
+from tests.background import toy_baseline, training
 from tests.background.toy import toy_bank, toy_tiles
 from workflow_scripts.background import finetune, model, predict, pretrain
+from workflow_scripts.background.estimators import eigen_flats, gaussian, median, network
 from workflow_scripts.background.variants import ARMS
 from workflow_scripts.learning.weights import read, read_metadata
+from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays, write_arrays
 from workflow_scripts.workflow.settings import check
 
 COMPUTE = {"gpus": 0, "precision": "float32"}
-PREDICT = {
-    "batch_size": 64, "steps": 2, "samples": 2, "curve_steps": [1, 3], "curve_tiles": 2, "seed": 0, "training_seed": 0
-}  # fmt: skip
+SAMPLER = {"batch_size": 64, "steps": 2, "samples": 2, "curve_steps": [1, 3], "curve_tiles": 2, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,13 @@ def run_finetune(folder, files, arm, pretrained):
     return outputs
 
 
-def run_predict(folder, files, estimator, **inputs):
-    arguments = check(predict.Arguments, PREDICT | COMPUTE | {"estimator": estimator})
+def run_predict(folder, files, estimator, implementation, **inputs):
+    options = {"options": check(implementation.Options, SAMPLER)} if hasattr(implementation, "Options") else {}
+    arguments = SimpleNamespace(estimator=estimator, module="network", training_seed=0, **COMPUTE, **options)
     path = folder / f"{estimator}.npz"
     given = {"test": [files / "test.npz"]} | {name: [value] for name, value in inputs.items()}
-    predict.predict(Job(arguments, given, {"predictions": path}, folder / "none"))
-    with np.load(path, allow_pickle=False) as found:
-        return dict(found)
+    predict.predict(Job(arguments, given, {"predictions": path}, folder / "none", implementation))
+    return read_predictions(path)
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -65,44 +66,52 @@ def test_an_arm_goes_through_all_stages(tmp_path, files, arm):
     before, after = (read(path)[0] for path in (outputs["weights"], fine))
     moved = max(float((before[name] - after[name]).abs().max()) for name in before)
     assert (moved > 1e-3) == ARMS[arm].weights_load_loosely  # at this learning rate only another start differs
-    found = run_predict(tmp_path, files, arm, pretrained=outputs["weights"], finetuned=fine)
-    names = {"estimator", "seed", "stages", "pretrained.n2.log_flat", "finetuned.n2.log_flat"}
+    predictions = run_predict(tmp_path, files, arm, network, pretrained=outputs["weights"], finetuned=fine)
+    expected = [("pretrained", "tiles=2"), ("finetuned", "tiles=2")]
     if arm != "published":
-        names |= {"finetuned.n4.log_flat", "finetuned.n16.log_flat"}
-    if arm == "corrected":
-        names |= {name.replace("log_flat", "spread") for name in names if "log_flat" in name}
-        names |= {"curve.steps", "curve.tiles", "curve.log_flat"}
-        assert found["curve.steps"].tolist() == [1, 3] and found["curve.tiles"][0] == 0
-    assert set(found) == names
+        expected += [("finetuned", "tiles=4"), ("finetuned", "tiles=16")]
+    curve = [("finetuned", "steps=1;tiles=2"), ("finetuned", "steps=3;tiles=2")] if arm == "corrected" else []
+    assert [(part.stage, part.condition) for part in predictions.parts] == expected + curve
     shape = read_arrays(files / "test.npz", ("counts",))["counts"].shape
-    own = [name for name in names if name.endswith(("log_flat", "spread")) and not name.startswith("curve")]
-    assert all(found[name].shape == shape for name in own)
-    if arm == "corrected":
-        assert found["curve.log_flat"].shape == (2, shape[0], 2, *shape[2:])
-    assert found["stages"].tolist() == ["pretrained", "finetuned"]
+    for part in predictions.parts:
+        arrays = part.read()
+        if "steps" in part.values:
+            assert arrays.keys() == {"log_flat", "tile_numbers"} and arrays["tile_numbers"].tolist() == [0, 15]
+            assert arrays["log_flat"].shape == (shape[0], 2, *shape[2:])
+        else:
+            assert arrays.keys() == ({"log_flat", "spread"} if arm == "corrected" else {"log_flat"})
+            assert all(array.shape == shape for array in arrays.values())
 
 
 @pytest.mark.parametrize(
-    ("estimator", "names"),
+    ("estimator", "module", "conditions"),
     [
-        ("gaussian", {"n1"}),
-        ("median_2", {"n2"}),
-        ("median_16", {"n16"}),
-        ("eigen_flats", {"same", "earlier"}),
+        ("gaussian", gaussian, ["tiles=1"]),
+        ("median_2", median, ["tiles=2"]),
+        ("median_16", median, ["tiles=16"]),
+        ("maximum_2", median, ["tiles=2"]),
+        ("eigen_flats", eigen_flats, ["references=same", "references=earlier"]),
+        ("toy_baseline", toy_baseline, ["tiles=16"]),
     ],
 )
-def test_classical_estimators_need_the_tiles_alone(tmp_path, files, estimator, names):
-    found = run_predict(tmp_path, files, estimator)
-    assert set(found) == {"estimator", "seed", "stages"} | {f"fitted.{name}.log_flat" for name in names}
+def test_classical_estimators_need_the_tiles_alone(tmp_path, files, estimator, module, conditions):
+    predictions = run_predict(tmp_path, files, estimator, module)
+    assert [(part.stage, part.condition) for part in predictions.parts] == [("fitted", text) for text in conditions]
     truth = read_arrays(files / "test.npz", ("log_flat",))["log_flat"]
-    for name in names:
-        error = found[f"fitted.{name}.log_flat"] - truth
+    for part in predictions.parts:
+        error = part.read("log_flat", shapes={"log_flat": truth.shape})["log_flat"] - truth
         assert error.std(axis=(-2, -1)).mean() < truth.std(axis=(-2, -1)).mean()
 
 
+@pytest.mark.parametrize("estimator", ["median", "mean_2", "median_0", "median_2_4"])
+def test_the_module_median_refuses_other_names(tmp_path, files, estimator):
+    with pytest.raises(InputError, match=f"--estimator is {estimator}, but the module median"):
+        run_predict(tmp_path, files, estimator, median)
+
+
 def test_predict_says_what_it_lacks(tmp_path, files):
-    with pytest.raises(InputError, match="--estimator corrected needs --pretrained"):
-        run_predict(tmp_path, files, "corrected")
+    with pytest.raises(InputError, match="--module network needs --pretrained"):
+        run_predict(tmp_path, files, "corrected", network)
 
 
 def test_weights_of_another_arm_are_not_finetuned(tmp_path, files):

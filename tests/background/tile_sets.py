@@ -1,10 +1,10 @@
-"""Toy tiles that judge: shells over smooth and grainy flat fields, some bare, and files of predictions for them."""
+"""Toy test tiles: shells over smooth and grainy flat fields, some bare, and files of predictions for them."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from workflow_scripts.background.tile_files import RawTiles
-from workflow_scripts.workflow.files import write_arrays
+from workflow_scripts.study.predictions import write_predictions
 
 DARK = 20.0
 
@@ -42,30 +42,25 @@ def toy_tiles(sessions: int = 3, tiles: int = 16, side_px: int = 32, seed: int =
     )
 
 
-def write_predictions(
-    folder, estimator, tiles: RawTiles, answers: dict[str, float], *, seed=0, spread=True, curve=True
-):
+def write(folder, estimator, tiles: RawTiles, answers: dict[str, float], *, seed=0, spread=True, curve=True):
     """A file as the stage predict writes it: the truth with white noise of a standard deviation for every answer.
 
-    answers: by the array's name without `.log_flat`, `finetuned.n2` and so on.
+    answers: by stage and condition, `finetuned/tiles=2` and so on.
     """
     rng = np.random.default_rng(seed)
-    arrays = {
-        "estimator": estimator,
-        "seed": seed,
-        "stages": list(dict.fromkeys(name.split(".")[0] for name in answers)),
-    }
+    parts = {}
     for name, noise in answers.items():
         wrong = tiles.log_flat + noise * rng.standard_normal(tiles.log_flat.shape)
-        arrays[f"{name}.log_flat"] = wrong.astype(np.float32)
+        arrays = {"log_flat": wrong.astype(np.float32)}
         if spread:
-            arrays[f"{name}.spread"] = np.full(wrong.shape, noise, np.float32)
+            arrays["spread"] = np.full(wrong.shape, noise, np.float32)
+        parts[tuple(name.split("/"))] = arrays
     if curve:
-        steps, chosen = np.array([1, 2, 10, 50]), np.array([0, len(tiles.counts[0]) - 1])
-        wrong = rng.standard_normal(tiles.log_flat[:, chosen].shape)
-        sizes = (0.05 + 0.05 / steps)[:, None, None, None, None]  # the same error, ever smaller
-        arrays["curve.steps"], arrays["curve.tiles"] = steps, chosen
-        arrays["curve.log_flat"] = (tiles.log_flat[:, chosen] + sizes * wrong).astype(np.float32)
+        numbers = np.array([0, len(tiles.counts[0]) - 1])
+        noise = rng.standard_normal(tiles.log_flat[:, numbers].shape)
+        for steps in (1, 2, 10, 50):  # the same error, ever smaller
+            flats = (tiles.log_flat[:, numbers] + (0.05 + 0.05 / steps) * noise).astype(np.float32)
+            parts["finetuned", f"steps={steps};tiles=2"] = {"log_flat": flats, "tile_numbers": numbers}
     path = folder / f"{estimator}_seed{seed}.npz"
-    write_arrays(path, arrays)
+    write_predictions(path, estimator, seed, parts)
     return path

@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
+from workflow_scripts.background.estimators.network import NetworkEstimator, Sampling
 from workflow_scripts.background.model import load_network
-from workflow_scripts.background.network_estimator import NetworkEstimator, Sampling
 from workflow_scripts.background.own_correction import corrected, flats_of
 from workflow_scripts.background.own_data import Files, judging, read_own
 from workflow_scripts.background.own_output import write_stack, write_tiles_picture

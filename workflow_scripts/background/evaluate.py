@@ -11,31 +11,24 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
 
 
-class Arguments(Evaluate):
-    """The settings of the stage."""
-
-
-def evaluate(job: Job[Arguments]) -> None:
+def evaluate(job: Job[Evaluate]) -> None:
     """Write the metrics and the images that the figure shows.
 
     Raises:
-        InputError: the predictions of a baseline, of a headline or over numbers of steps are missing.
+        InputError: predictions are broken, lack a headline, or are there twice.
     """
-    settings = job.arguments
-    tiles = read_tiles(job.input("test"))
-    paths = job.inputs["predictions"]
+    tiles, paths = read_tiles(job.input("test")), job.inputs["predictions"]
     answers = chain([evaluation.zeros(tiles)], *(evaluation.read_answers(path, tiles) for path in paths))
     scores = evaluation.tile_metrics(answers, tiles)
-    curves = [curve for path in paths if (curve := evaluation.read_curve(path, tiles))]
-    evaluation.check_complete(scores, curves, settings)
-    write_metrics(evaluation.metric_rows(scores, curves, settings), job.outputs["metrics"])
+    evaluation.check_complete(scores)
+    write_metrics(evaluation.metric_rows(scores, job.arguments), job.outputs["metrics"])
     write_arrays(job.outputs["examples"], example_images(tiles, paths))
 
 
 if __name__ == "__main__":
     Command(
         evaluate,
-        Arguments,
+        Evaluate,
         inputs={
             "test": "Test file of the stage synthesize (.npz).",
             "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",

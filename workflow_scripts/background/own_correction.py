@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.background.classical import nearest_in_order
+from workflow_scripts.background.estimators.network import NetworkEstimator
 from workflow_scripts.background.mosaic import tile_constants
-from workflow_scripts.background.network_estimator import NetworkEstimator
 from workflow_scripts.background.own_data import OwnTiles
 from workflow_scripts.background.own_settings import Apply
+from workflow_scripts.background.sessions import nearest_in_order
 
 ABSOLUTE, UP_TO_CONSTANT = "optical_density", "optical_density_up_to_constant"
 
@@ -37,8 +37,9 @@ def flats_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log flat fields and spreads (N, H, W) of tiles from the nearest in their order; zeros of those not chosen."""
     flats, spreads = np.zeros_like(logs), np.zeros_like(logs)
+    sets = nearest_in_order(len(logs), neighbours)
     for index in range(len(logs)) if chosen is None else chosen:
-        near = nearest_in_order(len(logs), index, min(neighbours, len(logs)))
+        near = sets[index]
         flats[index], spreads[index] = estimator.estimate(logs[near], alive[near])
     return flats, spreads
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from workflow_scripts.background.network_estimator import binned, smooth
+from workflow_scripts.background.estimators.network import binned, smooth
 from workflow_scripts.background.own_data import OwnTiles, shown
 from workflow_scripts.background.tile_files import Bank
 

@@ -8,14 +8,39 @@ import numpy as np
 import tifffile
 from matplotlib.axes import Axes
 
-from workflow_scripts.background.drawing import ORDER
-from workflow_scripts.study.figures import PAGE_MM, estimator_style, new_figure, style, without_ticks
+from workflow_scripts.study.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PAGE_MM,
+    PURPLE,
+    SKY,
+    YELLOW,
+    new_figure,
+    style,
+    without_ticks,
+)
 
 _IMAGEJ_BYTES = 4 * 2**30 - 2**24
 _MOST_PX = 1200  # side of a mosaic in a picture
 _SHOWN = 3
 LEAVE_PAIR_OUT = "median_leave_pair_out"
 _NAMES = {"zeros": "raw", LEAVE_PAIR_OUT: "pair left out"}
+# Estimators from top to bottom
+_COLOURS = {
+    "zeros": GREY,
+    "gaussian": GREEN,
+    "maximum_2": YELLOW,
+    "median_2": SKY,
+    "median_4": ORANGE,
+    "median_16": BLACK,
+    "eigen_flats": GREY,
+    "unet": PURPLE,
+    "corrected": BLUE,
+    LEAVE_PAIR_OUT: BLACK,
+}
 
 
 def write_stack(path: Path, images: np.ndarray, labels: Sequence[str], what: str, pixel_size_um: float | None) -> None:
@@ -92,13 +117,12 @@ def _bars(axis: Axes, quality: dict[str, Any]) -> None:
             transform=axis.transAxes,
         )
         return
-    names = sorted(measured, key=(*ORDER, LEAVE_PAIR_OUT).index)
+    names = [name for name in _COLOURS if name in measured]
     places = np.arange(len(names))
     for place, name in zip(places, names, strict=True):
-        about = measured[name]
-        look = estimator_style("median_16" if name == LEAVE_PAIR_OUT else name)["color"]
-        axis.barh(place - 0.2, about["overlap_residual"], 0.36, color=look)
-        axis.barh(place + 0.2, about.get("contrast", np.nan), 0.36, color=look, alpha=0.35)
+        about, colour = measured[name], _COLOURS[name]
+        axis.barh(place - 0.2, about["overlap_residual"], 0.36, color=colour)
+        axis.barh(place + 0.2, about.get("contrast", np.nan), 0.36, color=colour, alpha=0.35)
     axis.set_yticks(places, [_NAMES.get(name, name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
     axis.set(title="residual (full),\ncontrast (pale)", xlabel="σ of ln")

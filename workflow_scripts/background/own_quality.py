@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.background import classical
-from workflow_scripts.background.estimators import SIGMA_SHARE
+from workflow_scripts.background.estimators.eigen_flats import EigenFlats
+from workflow_scripts.background.estimators.gaussian import gaussian_flats
+from workflow_scripts.background.estimators.median import flats_of_sets
 from workflow_scripts.background.overlaps import (
     Estimator,
     Overlap,
@@ -26,17 +27,13 @@ _SEED = 0
 
 def classical_estimators(own: OwnTiles) -> dict[str, Estimator]:
     """Estimators without a network that these tiles allow, from log tiles (N, H, W) to log flat fields."""
-    count, side_px = len(own.logs), max(own.logs.shape[1:])
-    found: dict[str, Estimator] = {
-        "zeros": np.zeros_like,
-        "gaussian": partial(classical.gaussian_flats, sigma_px=SIGMA_SHARE * side_px),
-    }
-    found |= {f"median_{size}": partial(classical.median_flats, n=size) for size in (2, 4, 16) if size <= count}
-    found["maximum_2"] = partial(classical.maximum_flats, n=2)
+    estimators: dict[str, Estimator] = {"zeros": np.zeros_like, "gaussian": gaussian_flats}
+    estimators |= {f"median_{size}": partial(flats_of_sets, size=size) for size in (2, 4, 16) if size <= len(own.logs)}
+    estimators["maximum_2"] = partial(flats_of_sets, size=2, statistic="maximum")
     if len(own.reference_logs) > 1:
-        eigen = classical.EigenFlats.of_references(own.reference_logs, np.random.default_rng(_SEED))
-        found["eigen_flats"] = eigen.log_flats
-    return found
+        eigen = EigenFlats.of_references(own.reference_logs, np.random.default_rng(_SEED))
+        estimators["eigen_flats"] = eigen.log_flats
+    return estimators
 
 
 def chosen_overlaps(overlaps: Sequence[Overlap]) -> list[Overlap]:

@@ -8,8 +8,6 @@ from workflow_scripts.background.own_settings import Apply as Apply  # the setti
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
-VariantName = Literal["published", "corrected"]
-BaselineName = Literal["gaussian", "maximum_2", "median_2", "median_4", "median_16", "eigen_flats", "unet"]
 Split = Literal["train", "test"]
 
 
@@ -90,8 +88,8 @@ class Finetune(TrainingSettings):
     validation_pairs: int = Field(ge=8, description="Items that choose the weights.")
 
 
-class Predict(Settings):
-    """The log flat field of the test tiles by every estimator."""
+class SamplerSettings(Settings):
+    """How a trained network answers."""
 
     batch_size: int = Field(ge=1, description="Images that go through a network at once.")
     steps: int = Field(ge=1, le=1000, description="Steps of the corrected arm's sampler.")
@@ -113,14 +111,19 @@ class Predict(Settings):
         return steps
 
 
+class SharedPredict(Settings):
+    """What all estimators share: nothing."""
+
+
+class Predict(SharedPredict):
+    """The log flat field of the test tiles by every estimator."""
+
+    network: SamplerSettings = Field(description="Estimators with trained weights: the arms and unet.")
+
+
 class Evaluate(Settings):
     """Estimates against the truth."""
 
-    baselines: tuple[BaselineName, ...] = Field(
-        description="Estimators beside the arms: gaussian (blur of the tile), maximum_2 (maximum of two tiles),"
-        " median_2, median_4 and median_16 (median of so many tiles), eigen_flats (from references), unet (regression"
-        " instead of diffusion)."
-    )
     bootstrap_samples: int = Field(ge=100, description="Resamplings of the sessions for every interval.")
     seed: int = Field(ge=0, description="Seed of the bootstrap.")
 

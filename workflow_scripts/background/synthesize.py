@@ -22,8 +22,8 @@ def synthesize(job: Job[Arguments]) -> None:
     arguments = job.arguments
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        write_arrays(job.outputs["file"], make(arguments, arguments.split, arguments.shard, device))
+        write_arrays(job.outputs["arrays"], make(arguments, arguments.split, arguments.shard, device))
 
 
 if __name__ == "__main__":
-    Command(synthesize, Arguments, inputs={}, outputs={"file": "The file (.npz)."}).main()
+    Command(synthesize, Arguments, inputs={}, outputs={"arrays": "The file (.npz)."}).main()

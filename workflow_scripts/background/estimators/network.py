@@ -1,6 +1,6 @@
-"""A trained network as an estimator of the log flat field."""
+"""A trained network as an estimator of the log flat field: the arms, and plain regression."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,17 +9,88 @@ from torch.nn import functional
 
 from workflow_scripts.background.conditions import centred, conditions, published_conditions, without_level
 from workflow_scripts.background.diffusion import sample, times_from_noise, times_of_the_recipe
+from workflow_scripts.background.model import load_network
+from workflow_scripts.background.sessions import Answers, nearest_in_order, session_logs
+from workflow_scripts.background.settings import SamplerSettings as Options
 from workflow_scripts.background.tasks import SCALE, Arm, ask_at_once, reference
-from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.variants import ARMS, UNET
+from workflow_scripts.learning.devices import Precision, autocast, leased_device
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.workflow.command import Job
 
+SET_SIZES = 2, 4, 16  # tiles of a set; before finetuning, and by the recipe, pairs alone
 RECIPE_STEPS = 50
 _RECIPE_MEAN = 0.7
 _DARKEST = 1e-3  # of the recipe's flat field, so that its logarithm is finite
 
 
+def predict(job: Job, tiles: RawTiles) -> Answers:
+    """Pairs by the pretrained and the finetuned network; larger sets, and the curve over steps, by the latter.
+
+    The parts of the curve, `steps=…;tiles=2`, hold some tiles of every session: their numbers are in `tile_numbers`.
+
+    Raises:
+        InputError: weights are missing, damaged, or of another arm.
+    """
+    job.require("pretrained", "finetuned")
+    with leased_device(job.arguments.gpus) as device:
+        job.device = str(device)
+        return _answers(job, tiles, device)
+
+
+def _answers(job: Job, tiles: RawTiles, device: torch.device) -> Answers:
+    arguments, count = job.arguments, tiles.counts.shape[1]
+    options: Options = arguments.options
+    arm, variant = arguments.estimator, ARMS[arguments.estimator]
+    has_spread = not variant.one_sample and arm != UNET
+    answers = {}
+    for stage in ("pretrained", "finetuned"):
+        network, about = load_network(job.input(stage), arm)
+        sampling = Sampling(
+            options.steps, options.samples, options.batch_size, options.seed, device, arguments.precision
+        )
+        estimator = NetworkEstimator(network, arm, about["side_px"], sampling)
+        for size in SET_SIZES if stage == "finetuned" and not variant.partner_unsorted else SET_SIZES[:1]:
+            sets = any_partner(count, options.seed) if variant.partner_unsorted else nearest_in_order(count, size)
+            flats, spreads = session_flats(estimator, tiles, sets)
+            answers[stage, condition(tiles=size)] = {"log_flat": flats} | ({"spread": spreads} if has_spread else {})
+    if has_spread:
+        pairs = nearest_in_order(count, SET_SIZES[0])
+        numbers = np.linspace(0, count - 1, min(count, options.curve_tiles)).round().astype(int)
+        for steps in options.curve_steps:
+            estimator = NetworkEstimator(network, arm, about["side_px"], replace(sampling, steps=steps))
+            flats, _ = session_flats(estimator, tiles, pairs[numbers])
+            about_steps = condition(steps=steps, tiles=SET_SIZES[0])
+            answers["finetuned", about_steps] = {"log_flat": flats, "tile_numbers": numbers}
+    return answers
+
+
+def any_partner(tiles: int, seed: int) -> np.ndarray:
+    """For every tile itself and any other, as from an unsorted listing: int (tiles, 2)."""
+    place = np.arange(tiles)
+    return np.stack([place, (place + np.random.default_rng(seed).integers(1, tiles, tiles)) % tiles], axis=1)
+
+
+def session_flats(estimator: "NetworkEstimator", tiles: RawTiles, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log flat fields and spreads float32 (K, M, H, W) of M tiles of each of K sessions.
+
+    Args:
+        estimator: sees nothing but counts and dark frame.
+        tiles: the sessions.
+        sets: int (M, N), numbers of the tiles of each set, first the one whose flat field is estimated.
+    """
+    sessions = []
+    for counts in tiles.counts:
+        logs, dead = session_logs(counts, tiles.dark)
+        sessions.append(estimator.estimate_sets(logs[sets], ~dead[sets]))
+    flats, spreads = (np.stack(arrays) for arrays in zip(*sessions, strict=True))
+    return flats, spreads
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """How a network is asked.
+    """How a network is sampled.
 
     Attributes:
         steps, samples: of the corrected arm's sampler; the recipe has 50 and 1, the regression neither.
@@ -40,15 +111,15 @@ class NetworkEstimator:
     """Tiles of a session to the log flat field of the first of them, and its spread."""
 
     def __init__(self, network: nn.Module, arm: str, side_px: int, sampling: Sampling) -> None:
-        """Args: the network; name of its arm; side of the images that it was trained on, px; how it is asked."""
+        """Args: the network; name of its arm; side of the images that it was trained on, px; its sampling."""
         self._network = network.to(sampling.device).eval()
         self._arm, self._side, self._sampling = Arm.of(arm), side_px, sampling
 
     def estimate(self, logs: np.ndarray, alive: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The log flat field of the first tile (H, W), mean 0, and the standard deviation of the samples (H, W).
 
-        A tile larger than those of the training is first estimated binned, as a whole, then ever finer: every pass
-        looks at what the coarser ones left, and what is longer than its own windows it leaves to them.
+        A tile larger than those of the training is first estimated binned, as a whole, then at full resolution: that
+        pass sees what the coarse one left, and leaves to it what is longer than a window of the training.
 
         Args:
             logs: ln of N ≥ 2 tiles of one session (N, H, W), of any height and width.
@@ -64,12 +135,12 @@ class NetworkEstimator:
         device = self._sampling.device
         generator = torch.Generator(device).manual_seed(self._sampling.seed)
         rows = max(1, self._sampling.batch_size // self._draws)
-        found = []
+        batches = []
         for start in range(0, len(logs), rows):
-            part = torch.as_tensor(logs[start : start + rows]).float().to(device)
+            batch = torch.as_tensor(logs[start : start + rows]).float().to(device)
             living = torch.as_tensor(alive[start : start + rows]).to(device)
-            found.append([answer[:, 0].cpu().numpy() for answer in self._by_passes(part, living, generator)])
-        flats, spreads = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            batches.append([images[:, 0].cpu().numpy() for images in self._by_passes(batch, living, generator)])
+        flats, spreads = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
         return flats, spreads
 
     @property
@@ -81,32 +152,32 @@ class NetworkEstimator:
         if self._arm.published:
             return self._recipe(logs, alive, generator)
         flat, spread = torch.zeros_like(logs[:, :1]), torch.zeros_like(logs[:, :1])
-        for bins in self._bins(*logs.shape[-2:]):
+        passes = self._bins(*logs.shape[-2:])
+        for bins in passes:
             left, living = binned(without_level(logs - flat, alive), alive, bins)
-            answer, uncertain = self._answer(*conditions(left, living), generator)
+            correction, uncertainty = self._answer(*conditions(left, living), generator)
             if bins > 1:
-                answer, uncertain = (spread_out(image, bins, *logs.shape[-2:]) for image in (answer, uncertain))
-            elif self._passes(logs) > 1:
-                answer = answer - smooth(answer, self._side)
-            flat = flat + answer
-            spread = (spread.square() + uncertain.square()).sqrt()
+                correction, uncertainty = (
+                    spread_out(image, bins, *logs.shape[-2:]) for image in (correction, uncertainty)
+                )
+            elif len(passes) > 1:
+                correction = correction - smooth(correction, self._side)
+            flat = flat + correction
+            spread = (spread.square() + uncertainty.square()).sqrt()
         return centred(flat, alive[:, :1]), spread
 
     def _bins(self, height: int, width: int) -> list[int]:
         most = -(-max(height, width) // self._side)
         return [most, 1] if most > 1 else [1]
 
-    def _passes(self, logs: Tensor) -> int:
-        return len(self._bins(*logs.shape[-2:]))
-
     def _answer(self, seen: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and living pixels."""
         if self._arm.regression:
             with self._autocast():
-                said = ask_at_once(self._network, seen).float()[:, None]
+                samples = ask_at_once(self._network, seen).float()[:, None]
         else:
-            said = self._samples(seen, generator)
-        flats = centred(reference(seen)[:, None] + SCALE * said, alive[:, None])
+            samples = self._samples(seen, generator)
+        flats = centred(reference(seen)[:, None] + SCALE * samples, alive[:, None])
         spread = flats.std(dim=1) if flats.shape[1] > 1 else torch.zeros_like(flats[:, 0])
         return flats.mean(dim=1), spread
 
@@ -114,7 +185,7 @@ class NetworkEstimator:
         """Samples (B, D, 1, H, W)."""
         sampling, (rows, _, *size) = self._sampling, seen.shape
         x = torch.randn(rows, self._draws, 1, *size, generator=generator, device=seen.device).flatten(0, 1)
-        told = seen.repeat_interleave(self._draws, dim=0)
+        repeated = seen.repeat_interleave(self._draws, dim=0)
         if self._arm.published:
             times, eta = times_of_the_recipe(RECIPE_STEPS), 1.0
         else:
@@ -122,11 +193,10 @@ class NetworkEstimator:
 
         def network(noisy: Tensor, time: Tensor) -> Tensor:
             with self._autocast():
-                parts = zip(*(t.split(sampling.batch_size) for t in (noisy, told, time)), strict=True)
+                parts = zip(*(t.split(sampling.batch_size) for t in (noisy, repeated, time)), strict=True)
                 return torch.cat([self._network(torch.cat([a, b], dim=1), t).float() for a, b, t in parts])
 
-        found = sample(network, x, times, self._arm.answer, eta, generator)
-        return found.unflatten(0, (rows, self._draws))
+        return sample(network, x, times, self._arm.answer, eta, generator).unflatten(0, (rows, self._draws))
 
     def _recipe(self, logs: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The recipe: the pair's intensities, one sample, rescaled to the mean 0.7; its logarithm."""
