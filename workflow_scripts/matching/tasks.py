@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.matching.encoding import blurred
+from workflow_scripts.matching.encoding import blurred, normalised
 from workflow_scripts.matching.losses import angular_contrast, contrast, cosine_embedding
 from workflow_scripts.matching.pattern_files import Pairs
 from workflow_scripts.matching.settings import LossSettings
@@ -219,12 +219,6 @@ def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
 def _as_counts(calculated: Tensor, observed: Tensor) -> Tensor:
     """Calculated patterns with as many electrons as the observed have; without noise, as the gallery is."""
     return calculated * observed.sum(dim=(1, 2), keepdim=True)
-
-
-def normalised(patterns: Tensor) -> Tensor:
-    """Mean 0 and variance 1 of every pattern."""
-    centred = patterns - patterns.mean(dim=(1, 2), keepdim=True)
-    return centred / centred.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)
 
 
 def _warped(patterns: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
