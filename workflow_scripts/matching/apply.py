@@ -25,7 +25,7 @@ FIRST, BESIDE = "corrected", "polar_template"
 
 
 class Arguments(Apply, Compute):
-    """The entry of the configuration, and how it is worked on."""
+    """The entry of the configuration, the study's settings that it needs, and on what it runs."""
 
     name: str = Field(description="Name of the patterns in the configuration.")
     diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
@@ -35,7 +35,7 @@ class Arguments(Apply, Compute):
 
 
 def apply(job: Job[Arguments]) -> None:
-    """Write table, rotations and picture, and what can be said about them."""
+    """Write table, rotations and picture, and a report on their quality."""
     arguments, paths = job.arguments, job.inputs["pattern_files"]
     report = read_json(job.input("report"))
     recorded = Layout.of(report["layout"])

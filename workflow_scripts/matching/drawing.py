@@ -59,7 +59,7 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
         "d": plain & unseen & last & whole & here & (table["metric"] == AUC),
         "e": plain
         & here
-        & table["estimator"].isin(("published", "corrected"))
+        & table["estimator"].isin(registry.named("arm"))
         & ((table["metric"] == TOP5) | (unseen & last & (table["metric"] == UNFAIR))),
     }
     keys = ["estimator", "stage", "arm", "metric", "region", "dose_e"]

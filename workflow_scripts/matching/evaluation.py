@@ -264,8 +264,8 @@ def _paired(
     for (estimator, seed, stage), group in _groups(at):
         gain = group.assign(gain=group[metric] - reference.reindex(group["query"]).to_numpy())
         interval = _interval(gain, "gain", settings)
-        staged = {"stage": stage} if isinstance(stage, str) else {}
-        row_keys = {"condition": condition(**about, **staged), "seed": int(seed)}
+        stage_pair = {"stage": stage} if isinstance(stage, str) else {}
+        row_keys = {"condition": condition(**about, **stage_pair), "seed": int(seed)}
         rows.append(metric_row(estimator, name, "%", interval, **row_keys))
         if np.isfinite(interval.low):
             rows.append(metric_row(estimator, name, "%", interval.low, statistic="low", n=interval.n, **row_keys))

@@ -42,21 +42,21 @@ class Templates:
 
 
 def templates(
-    settings: Apply, crystal: Crystal, found: Layout, study: DiffractionSettings, device: torch.device
+    settings: Apply, crystal: Crystal, recorded: Layout, study: DiffractionSettings, device: torch.device
 ) -> Templates:
     """The gallery of a crystal as the user's camera sees it.
 
     Args:
         settings: the entry of the configuration.
         crystal: the user's.
-        found: how the patterns lie on the detector.
+        recorded: how the patterns lie on the detector.
         study: the network's grid, and what the entry leaves open.
         device: where patterns are made.
 
     Raises:
         InputError: the camera sees no reflection of the crystal.
     """
-    diffraction = _on_the_grid(settings, found, study)
+    diffraction = _on_the_grid(settings, recorded, study)
     try:
         simulator = Simulator(crystal, diffraction, device)
     except ValueError as error:
@@ -65,7 +65,7 @@ def templates(
     rotation = from_direction(gallery_directions(settings.gallery, symmetry))
     patterns = simulator.patterns(rotation)
     middle = (diffraction.side_px - 1) / 2
-    stop_px = settings.beam_stop_px * middle / found.radius_px
+    stop_px = settings.beam_stop_px * middle / recorded.radius_px
     patterns = on_grid(patterns.cpu(), (middle, middle), middle, stop_px, diffraction.side_px).to(device)
     if not bool((patterns.sum(dim=(1, 2)) > 0).any()):
         raise InputError(
@@ -75,9 +75,9 @@ def templates(
     return Templates(patterns, rotation, symmetry, simulator, stop_px)
 
 
-def _on_the_grid(settings: Apply, found: Layout, study: DiffractionSettings) -> Diffraction:
+def _on_the_grid(settings: Apply, recorded: Layout, study: DiffractionSettings) -> Diffraction:
     base = diffraction_of(study)
-    pixel = settings.pixel_size_per_a * found.radius_px / ((base.side_px - 1) / 2)
+    pixel = settings.pixel_size_per_a * recorded.radius_px / ((base.side_px - 1) / 2)
     return replace(
         base,
         pixel_size_per_a=pixel,

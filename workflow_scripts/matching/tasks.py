@@ -172,13 +172,13 @@ class FinetuneTask:
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Contrast of the features, and at the asked stage the cosine and the Wasserstein term."""
         observed, calculated, seeds = batch
-        found, stages, expected, expected_stages, sharpness = model(observed, calculated)
-        if found.ndim == 3:
+        features, stages, expected, expected_stages, sharpness = model(observed, calculated)
+        if features.ndim == 3:
             from workflow_scripts.matching.model import correlations
 
-            total = angular_contrast(sharpness * correlations(found, expected)).mean()
+            total = angular_contrast(sharpness * correlations(features, expected)).mean()
         else:
-            total = contrast(sharpness * (found.float() @ expected.float().T)).mean()
+            total = contrast(sharpness * (features.float() @ expected.float().T)).mean()
         settings = self._settings
         stage = min(settings.stage, len(stages) - 1)
         if settings.cosine_weight > 0:
@@ -186,7 +186,7 @@ class FinetuneTask:
         if settings.wasserstein != "none" and settings.wasserstein_weight > 0:
             sets = stages[stage], expected_stages[stage]
             if self._variant.stage_ignored:
-                sets = found, expected
+                sets = features, expected
             self._directions.manual_seed(int(seeds[0]))
             distance = wasserstein(
                 settings.wasserstein, *sets, settings.projections, self._directions, self._variant.max_sliced_paired
