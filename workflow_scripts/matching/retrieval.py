@@ -55,10 +55,6 @@ class Answers:
     score: Tensor
     gallery_index: Tensor
 
-    def cpu(self) -> "Answers":
-        """The same on the CPU."""
-        return Answers(*(tensor.cpu() for tensor in vars(self).values()))
-
 
 def answer_queries(estimator: Estimator, queries: Queries, settings: SharedPredict, device: torch.device) -> Answers:
     """The best orientations for every query, on the CPU."""
@@ -76,8 +72,9 @@ def answer_queries(estimator: Estimator, queries: Queries, settings: SharedPredi
 def answer(batches: Iterable[Tensor], estimator: Estimator, gallery: Gallery, candidates: int) -> Answers:
     """The best orientations, on the CPU, of patterns that come in batches (B, n, n)."""
     device = gallery.rotation.device
-    best = [best_answers(estimator.curves(batch.to(device)), gallery, candidates).cpu() for batch in batches]
-    return Answers(*(torch.cat(arrays) for arrays in zip(*(vars(part).values() for part in best), strict=True)))
+    best = (best_answers(estimator.curves(batch.to(device)), gallery, candidates) for batch in batches)
+    on_cpu = [[tensor.cpu() for tensor in vars(answers).values()] for answers in best]
+    return Answers(*(torch.cat(tensors) for tensors in zip(*on_cpu, strict=True)))
 
 
 def best_answers(curves: Tensor, gallery: Gallery, candidates: int) -> Answers:

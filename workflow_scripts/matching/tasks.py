@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from workflow_scripts.matching.encoding import blurred, normalised
 from workflow_scripts.matching.losses import angular_contrast, contrast, cosine_embedding
+from workflow_scripts.matching.model import correlations
 from workflow_scripts.matching.pattern_files import Pairs
 from workflow_scripts.matching.settings import LossSettings
 from workflow_scripts.matching.variants import Variant
@@ -174,8 +175,6 @@ class FinetuneTask:
         observed, calculated, seeds = batch
         features, stages, expected, expected_stages, sharpness = model(observed, calculated)
         if features.ndim == 3:
-            from workflow_scripts.matching.model import correlations
-
             total = angular_contrast(sharpness * correlations(features, expected)).mean()
         else:
             total = contrast(sharpness * (features.float() @ expected.float().T)).mean()
