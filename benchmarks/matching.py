@@ -15,6 +15,7 @@ NUMBA_NUM_THREADS to 1. Run with pyxem 0.21.
 """
 
 import argparse
+import functools
 import importlib.util
 import sys
 import time
@@ -26,22 +27,22 @@ import torch
 
 from workflow_scripts.matching.crystals import load
 from workflow_scripts.matching.datasets import diffraction_of, ranges_of
-from workflow_scripts.matching.estimators import Estimator
+from workflow_scripts.matching.estimators.ncc import CrossCorrelation
+from workflow_scripts.matching.estimators.network import AngularEstimator
+from workflow_scripts.matching.estimators.polar_template import ANGLES, RINGS, PolarTemplates
 from workflow_scripts.matching.kinematic import Simulator
 from workflow_scripts.matching.model import load_matcher, make_matcher
-from workflow_scripts.matching.network_estimator import AngularEstimator
 from workflow_scripts.matching.observed import counts, draw, expected
 from workflow_scripts.matching.orientations import from_direction, gallery_directions, random_rotations
-from workflow_scripts.matching.retrieval import Gallery, best_answers
+from workflow_scripts.matching.retrieval import Estimator, Gallery, answer
 from workflow_scripts.matching.settings import NetworkSettings, Synthesize
 from workflow_scripts.matching.structure_factors import laue_rotations
-from workflow_scripts.matching.template_matching import ANGLES, RINGS, CrossCorrelation, PolarTemplates
 from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check
 
 GALLERIES = 2000, 20000
-_DOSE_E, _BATCH = 300.0, 50
+_DOSE_E, _BATCH, _CANDIDATES = 300.0, 50, 15
 _GAMMA = 0.5
 _NCC_AT_MOST = 2000  # its templates at every angle need 0.3 MB a direction
 
@@ -94,11 +95,7 @@ def main() -> int:
         speed = {}
         with torch.inference_mode():
             for name, estimator in estimators.items():
-                seconds = timed(
-                    lambda one=estimator, frames=gallery: [
-                        best_answers(one.curves(part), frames, 15) for part in queries.split(_BATCH)
-                    ]
-                )
+                seconds = timed(functools.partial(answer, queries.split(_BATCH), estimator, gallery, _CANDIDATES))
                 speed[name] = options.queries / seconds
         if importlib.util.find_spec("pyxem"):
             speed |= pyxem_rates(simulator, rotation, queries)

@@ -72,7 +72,7 @@ SHORTER = {
         "synthesize.dose_e": [300.0],
         "pretrain.epochs": 2,
         "finetune.epochs": 2,
-        "evaluate.baselines": ["polar_template"],
+        "leave_out": ["chance", "untrained", "ncc"],
         "evaluate.ablations": [],
         "evaluate.bootstrap_samples": 100,
     },

@@ -6,6 +6,7 @@ from scipy.spatial.transform import Rotation
 from workflow_scripts.matching.metrics import nearest_direction
 from workflow_scripts.matching.pattern_files import DYNAMICAL, NOT_CRYSTAL, PLAIN, SEEN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.study.predictions import write_predictions as write_parts
 from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import check
 
@@ -13,7 +14,6 @@ SYMMETRY = Rotation.create_group("D2").as_matrix()
 DOSES = (100.0, 300.0)
 SIDE, KEPT, GRAINS_SIDE = 32, 15, 6
 EVALUATE = {
-    "baselines": ["polar_template"],
     "ablations": [],
     "headline_dose_e": 300.0,
     "tolerance_deg": 3.0,
@@ -102,11 +102,11 @@ def answered(queries: Queries, right: float, spread_deg: float = 1.0, seed: int 
 
 def write_predictions(path, queries: Queries, estimator: str, right: dict[str, float], seed: int = 0):
     """A file as the stage predict makes it, `right` by stage."""
-    arrays = {"estimator": estimator, "seed": seed, "stages": list(right)}
-    for place, (stage, share) in enumerate(right.items()):
-        found = answered(queries, share, seed=place + sum(map(ord, estimator)))
-        arrays |= {f"{stage}.{name}": values for name, values in found.items()}
-    write_arrays(path, arrays)
+    answers = {
+        (stage, ""): answered(queries, share, seed=place + sum(map(ord, estimator)))
+        for place, (stage, share) in enumerate(right.items())
+    }
+    write_parts(path, estimator, seed, answers)
     return path
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from workflow_scripts.matching import evaluation
 from workflow_scripts.matching.metrics import UNITS
-from workflow_scripts.study.figures import ESTIMATORS
+from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
 
 CLAIMS = Path(evaluation.__file__).with_name("claims.yaml")
@@ -14,7 +14,7 @@ def test_the_claims_are_valid_and_name_known_estimators_and_metrics():
     claims = read_claims(CLAIMS, "matching")
     named = {claim.target.arm for claim in claims} | {claim.target.of for claim in claims}
     named |= {claim.baseline for claim in claims}
-    assert named - {None} <= set(ESTIMATORS)
+    assert named - {None} <= set(read_registry(CLAIMS.with_name(FILE)))
     units = UNITS | evaluation.UNITS_BESIDE
     assert all(units[claim.metric] == claim.unit for claim in claims if claim.outside is None)
     ledger = make_ledger(claims, {}, "laptop")

@@ -10,15 +10,15 @@ from workflow_scripts.matching import evaluation, metrics
 from workflow_scripts.matching.pattern_files import NOT_CRYSTAL
 from workflow_scripts.matching.variants import base_of
 from workflow_scripts.study.bootstrap import bootstrap
-from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
+from workflow_scripts.study.tables import HEADLINE, read_metrics, under, write_metrics
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays, write_arrays
+from workflow_scripts.workflow.files import read_all_arrays, write_arrays
 
 QUERIES = toy_queries(with_map=False)
 FILES = {
-    "chance": {"found": 0.0},
-    "ncc": {"found": 0.3},
-    "polar_template": {"found": 0.5},
+    "chance": {"fitted": 0.0},
+    "ncc": {"fitted": 0.3},
+    "polar_template": {"fitted": 0.5},
     "published": {"pretrained": 0.3, "finetuned": 0.6},
     "corrected": {"pretrained": 0.6, "finetuned": 0.8},
     "fair_pretraining": {"pretrained": 0.1, "finetuned": 0.2},
@@ -32,7 +32,7 @@ def judged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictions")
     files = [write_predictions(folder / f"{name}.npz", QUERIES, name, shares) for name, shares in FILES.items()]
     answers = [answer for path in files for answer in evaluation.read_answers(path, QUERIES)]
-    return evaluation.judged(answers, QUERIES, settings())
+    return evaluation.query_metrics(answers, QUERIES, settings())
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,11 @@ def table(judged, tmp_path_factory):
 
 
 def row(table, estimator, metric, condition=HEADLINE, statistic="value"):
-    (found,) = table[
-        (table["estimator"] == estimator)
-        & (table["metric"] == metric)
-        & (table["condition"] == condition)
-        & (table["statistic"] == statistic)
+    rows = under(table, condition)
+    (only,) = rows[
+        (rows["estimator"] == estimator) & (rows["metric"] == metric) & (rows["statistic"] == statistic)
     ].to_dict("records")
-    return found
+    return only
 
 
 def test_the_headline_is_the_plain_queries_of_unseen_directions_at_the_last_stage(judged, table):
@@ -165,7 +163,7 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
         np.ones((len(queries), KEPT)),
         np.zeros((len(queries), KEPT), int),
     )
-    rows = evaluation.metric_rows(evaluation.judged([answer], queries, settings()), queries, settings())
+    rows = evaluation.metric_rows(evaluation.query_metrics([answer], queries, settings()), queries, settings())
     assert metrics.AUC not in {one["metric"] for one in rows}
     first = [one["value"] for one in rows if one["estimator"] == "ncc" and one["metric"] == metrics.BY_CLASS[1]]
     assert first and set(first) == {100.0}
@@ -174,7 +172,6 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"baselines": ["ncc", "untrained"]}, "untrained"),
         ({"ablations": ["sliced", "fair_pretraining"]}, "--ablated holds no file of sliced"),
         ({"headline_dose_e": 250.0}, "100, 300"),
     ],
@@ -193,15 +190,14 @@ def test_what_is_complete_passes_and_arms_of_a_variant_that_is_not_run_are_not_a
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("found.rotation", np.zeros((3, KEPT, 3, 3)), r"found\.rotation is \(3, 15, 3, 3\)"),
-        ("found.score", np.full((len(QUERIES), KEPT), np.nan), "not a finite number"),
-        ("found.gallery_index", np.full((len(QUERIES), KEPT), 9999), "outside the test file's gallery"),
+        ("rotation", np.zeros((3, KEPT, 3, 3)), r"rotation is \(3, 15, 3, 3\)"),
+        ("score", np.full((len(QUERIES), KEPT), np.nan), "not finite"),
+        ("gallery_index", np.full((len(QUERIES), KEPT), 9999), "outside the test file's gallery"),
     ],
 )
 def test_answers_that_do_not_fit_are_refused(tmp_path, name, value, said):
-    path = write_predictions(tmp_path / "p.npz", QUERIES, "ncc", {"found": 0.5})
-    held = read_arrays(path, np.load(path).files)
-    write_arrays(path, held | {name: value})
+    path = write_predictions(tmp_path / "p.npz", QUERIES, "ncc", {"fitted": 0.5})
+    write_arrays(path, read_all_arrays(path) | {f"fitted//{name}": value})
     with pytest.raises(InputError, match=said) as raised:
         evaluation.read_answers(path, QUERIES)
     assert "\n" not in str(raised.value)

@@ -15,12 +15,13 @@ from workflow_scripts.matching import apply, prepare
 from workflow_scripts.matching.crystals import crystal
 from workflow_scripts.matching.datasets import ranges_of
 from workflow_scripts.matching.encoding import blurred
-from workflow_scripts.matching.estimators import baseline
+from workflow_scripts.matching.estimators.polar_template import PolarTemplates
 from workflow_scripts.matching.model import describe_network, make_matcher
 from workflow_scripts.matching.orientations import misorientation_deg
 from workflow_scripts.matching.own_data import Layout, batches, layout, on_grid, symmetric_center
-from workflow_scripts.matching.own_matching import answer, background_score, templates
+from workflow_scripts.matching.own_matching import background_score, templates
 from workflow_scripts.matching.own_settings import pattern_files
+from workflow_scripts.matching.retrieval import answer
 from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
@@ -70,14 +71,12 @@ def test_a_crystal_that_nobody_trained_on_is_indexed(scan):
     found = layout(settings, [scan])
     made = templates(settings, crystal(own_patterns.CRYSTAL), found, SYNTHESIZE.diffraction, CPU)
     assert len(made.symmetry) == 24
-    estimator = baseline("polar_template", made.patterns, pairs(), NETWORK, CPU)
-    answers = answer(batches(settings, [scan], found, 32), estimator, made.gallery(CPU), 5, 4)
-    away = misorientation_deg(
-        torch.from_numpy(answers.rotation).double(), own_patterns.rotations()[:, None], made.symmetry
-    )
+    estimator = PolarTemplates.tuned(made.patterns, pairs(), CPU)
+    answers = answer(batches(settings, [scan], found, 32), estimator, made.gallery(CPU), 5)
+    away = misorientation_deg(answers.rotation.double(), own_patterns.rotations()[:, None], made.symmetry)
     assert float((away.amin(dim=1) < 4).double().mean()) > 0.7
     below = background_score(estimator, made, ranges_of(SYNTHESIZE.observation), found.electrons, 0)
-    assert (answers.score[:, 0] > below).mean() > 0.7
+    assert (answers.score[:, 0] > below).double().mean() > 0.7
 
 
 def test_images_of_eight_bits_give_the_same_patterns_as_the_scan(scan, tmp_path):

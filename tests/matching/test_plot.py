@@ -9,8 +9,9 @@ import pytest
 from tests.matching.answers import EVALUATE, toy_queries, write_predictions, write_queries
 from workflow_scripts.matching import drawing, evaluate, plot
 from workflow_scripts.matching.settings import Plot
+from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.study.ledger import make_ledger, read_claims
-from workflow_scripts.study.tables import HEADLINE, read_metrics
+from workflow_scripts.study.tables import headline_numbers, read_metrics
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.files import read_arrays
 from workflow_scripts.workflow.settings import check
@@ -18,14 +19,15 @@ from workflow_scripts.workflow.settings import check
 SHARES = {"chance": 0.0, "untrained": 0.3, "ncc": 0.2, "polar_template": 0.5}
 ARMS = {"fair_pretraining": 0.2, "without_pretraining": 0.6, "without_observation": 0.4, "sliced": 0.7}
 KINDS = ("svg", "pdf", "png", "csv")
+REGISTRY = Path(plot.__file__).with_name(FILE)
 
 
-def made(folder, queries):
-    """Metrics, examples and the figure of a study with every estimator."""
+def evaluated(folder, queries, baselines=SHARES):
+    """Metrics and examples of a study with every estimator."""
     test = [write_queries(folder / "test.npz", queries)]
     trained = {"published": (0.2, 0.3), "corrected": (0.6, 0.75)}
     files = [
-        write_predictions(folder / f"{name}.npz", queries, name, {"found": share}) for name, share in SHARES.items()
+        write_predictions(folder / f"{name}.npz", queries, name, {"fitted": share}) for name, share in baselines.items()
     ]
     for name, (before, after) in trained.items():
         shares = {"pretrained": before, "finetuned": after}
@@ -36,14 +38,24 @@ def made(folder, queries):
     ]
     arguments = check(
         evaluate.Arguments,
-        EVALUATE | {"baselines": list(SHARES), "ablations": list(ARMS), "pixel_size_per_a": 0.03, "cells": 60},
+        EVALUATE | {"ablations": list(ARMS), "pixel_size_per_a": 0.03, "cells": 60},
     )
     outputs = {"metrics": folder / "metrics.csv", "examples": folder / "examples.npz"}
     inputs = {"test": test, "predictions": files, "ablated": ablated}
     evaluate.evaluate(Job(arguments, inputs, outputs, folder))
-    shown = {kind: folder / f"matching.{kind}" for kind in KINDS}
-    plot.plot(Job(check(Plot, {}), {name: [path] for name, path in outputs.items()}, shown, folder))
+
+
+def made(folder, queries):
+    """The same with the figure."""
+    evaluated(folder, queries)
+    drawn(folder, folder)
     return folder
+
+
+def drawn(folder, out, registry=REGISTRY):
+    """The figure of the metrics and examples in a folder."""
+    inputs = {"metrics": [folder / "metrics.csv"], "examples": [folder / "examples.npz"], "estimators": [registry]}
+    plot.plot(Job(check(Plot, {}), inputs, {kind: out / f"matching.{kind}" for kind in KINDS}, out))
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +65,27 @@ def done(tmp_path_factory):
 
 def test_every_estimator_has_its_headline_and_the_figure_shows_it(done):
     metrics = read_metrics(done / "metrics.csv")
-    headline = metrics[(metrics["condition"] == HEADLINE) & (metrics["metric"] == drawing.TOP5)]
+    headline = headline_numbers(metrics).query("metric == @drawing.TOP5")
     assert set(headline["estimator"]) == {*SHARES, "published", "corrected"}
     points = pd.read_csv(done / "matching.csv")
     shown = points[(points["panel"] == "b") & (points["metric"] == drawing.TOP5) & (points["dose_e"] == 300)]
     assert shown.set_index("estimator")["value"].to_dict() == pytest.approx(
         headline.set_index("estimator")["value"].to_dict(), rel=1e-5
     )
+
+
+def test_a_new_baseline_is_in_every_panel_of_all_estimators_at_its_place_in_the_registry(tmp_path):
+    queries = toy_queries()
+    shares = {"toy": 0.4} | SHARES
+    evaluated(tmp_path, queries, shares)
+    registry = tmp_path / FILE
+    toy = "toy: {kind: classical, label: toy, colour: sky}"
+    registry.write_text(REGISTRY.read_text().replace("\npublished:", f"\n{toy}\npublished:"))
+    drawn(tmp_path, tmp_path, registry)
+    points = pd.read_csv(tmp_path / "matching.csv")
+    for panel in "bcd":
+        names = points[points["panel"] == panel]["estimator"].drop_duplicates().tolist()
+        assert names[:6] == ["chance", "untrained", "ncc", "polar_template", "toy", "published"]
 
 
 def test_every_panel_has_its_points_and_every_arm_its_line(done):
@@ -69,8 +95,9 @@ def test_every_panel_has_its_points_and_every_arm_its_line(done):
     assert set(ablation["arm"].dropna()) == set(ARMS)
     assert (ablation.loc[ablation["arm"] == "fair_pretraining", "estimator"] == "published").all()
     assert (ablation["metric"] == drawing.UNFAIR).sum() == 1
-    known = {(estimator, arm) for estimator, _, arm in drawing.ABLATION}
-    assert {(row.estimator, None if pd.isna(row.arm) else row.arm) for row in ablation.itertuples()} <= known
+    labels = [label for label, _ in drawing.ablation_lines(ablation, read_registry(REGISTRY))]
+    assert labels[:3] == ["published", "pretraining without the test", "before finetuning"]
+    assert labels[3:6] == ["corrected", "before finetuning", "without pretraining"]
     for kind in KINDS:
         assert (done / f"matching.{kind}").stat().st_size > 5000
 
@@ -91,8 +118,7 @@ def test_the_map_is_drawn_where_there_is_one_alone(done, tmp_path):
 
 
 def test_a_figure_drawn_again_has_equal_bytes(done, tmp_path):
-    inputs = {"metrics": [done / "metrics.csv"], "examples": [done / "examples.npz"]}
-    plot.plot(Job(check(Plot, {}), inputs, {kind: tmp_path / f"matching.{kind}" for kind in KINDS}, tmp_path))
+    drawn(done, tmp_path)
     for kind in KINDS:
         assert (tmp_path / f"matching.{kind}").read_bytes() == (done / f"matching.{kind}").read_bytes()
 

@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+from pydantic import create_model
 
+from tests.matching import toy_baseline
 from tests.matching.training import LESSON, LOSS, NETWORK, TRAINING, pair_arrays, queries
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.matching import finetune, predict, pretrain
+from workflow_scripts.matching import evaluation, finetune, metrics, predict, pretrain
+from workflow_scripts.matching.estimators import chance, ncc, network, polar_template, untrained
 from workflow_scripts.matching.model import load_matcher
+from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays, write_arrays
+from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import check
 
 COMPUTE = {"gpus": 0, "precision": "float32"}
@@ -21,10 +25,7 @@ PRETRAIN = TRAINING | {
 FINETUNE = TRAINING | {
     **{"loss": LOSS.model_dump(mode="json"), "pairs": 16, "validation_pairs": 16, "ablation_epochs": 1, "seed": 0}
 }
-PREDICT = {
-    **{"batch_size": 50, "candidates": 15, "training_seed": 0},
-    "network": NETWORK.model_dump(mode="json"),
-}
+PREDICT = {"batch_size": 50, "candidates": 15, "training_seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +54,16 @@ def finetuned(files, arm, weights, out):
     return outputs["weights"]
 
 
-def predicted(files, estimator, out, **inputs):
-    settings = check(predict.Arguments, PREDICT | COMPUTE | {"estimator": estimator})
-    given = {"test": [files / "test.npz"]} | {name: [path] for name, path in inputs.items()}
+def predicted(files, estimator, out, implementation=network, **inputs):
+    """The file of predictions; `implementation` is the estimator's module."""
+    model, settings = predict.Arguments, PREDICT | COMPUTE | {"estimator": estimator, "module": "any"}
+    if hasattr(implementation, "Options"):
+        model = create_model("Arguments", __base__=model, options=implementation.Options)
+        settings |= {"options": {"network": NETWORK.model_dump(mode="json")}}
+    paths = {"test": [files / "test.npz"]} | {name: [path] for name, path in inputs.items()}
     path = out / f"{estimator}.npz"
-    predict.predict(Job(settings, given, {"predictions": path}, out / "none"))
-    return path
+    predict.predict(Job(check(model, settings), paths, {"predictions": path}, out / "none", implementation))
+    return read_predictions(path)
 
 
 @pytest.mark.parametrize("arm", ["published", "corrected"])
@@ -68,9 +73,9 @@ def test_an_arm_goes_through_all_three_stages(files, tmp_path, arm):
     assert read_metadata(last)["arm"] == arm
     before, after = load_matcher(first).state_dict(), load_matcher(last).state_dict()
     assert any(not np.array_equal(value.numpy(), after[name].numpy()) for name, value in before.items())
-    found = read_arrays(predicted(files, arm, tmp_path, pretrained=first, finetuned=last), ["stages", "estimator"])
-    assert found["stages"].tolist() == ["pretrained", "finetuned"]
-    assert str(found["estimator"]) == arm
+    predictions = predicted(files, arm, tmp_path, pretrained=first, finetuned=last)
+    assert predictions.stages == ["pretrained", "finetuned"]
+    assert predictions.estimator == arm
 
 
 def test_equal_seeds_give_equal_weights(files, tmp_path):
@@ -84,26 +89,42 @@ def test_arms_of_the_ablation_take_the_corrected_pretraining_or_none(files, tmp_
     first = pretrained(files, "corrected", tmp_path)
     last = finetuned(files, "max_sliced", first, tmp_path)
     assert read_metadata(last)["arm"] == "max_sliced"
-    assert predicted(files, "max_sliced", tmp_path, pretrained=first, finetuned=last).is_file()
+    assert predicted(files, "max_sliced", tmp_path, pretrained=first, finetuned=last).estimator == "max_sliced"
     untouched = load_matcher(pretrained(files, "without_pretraining", tmp_path))
     assert not untouched.observed.head.weight.any()
     assert (tmp_path / "without_pretraining_pre.csv").read_text().count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["chance", "ncc", "polar_template", "untrained"])
+BASELINES = {
+    "chance": chance,
+    "ncc": ncc,
+    "polar_template": polar_template,
+    "untrained": untrained,
+    "toy_baseline": toy_baseline,
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
 def test_baselines_answer_from_the_files_alone(files, tmp_path, name):
-    found = read_arrays(
-        predicted(files, name, tmp_path, shards=files / "train.npz"), ["fitted.rotation", "fitted.score"]
-    )
-    assert found["fitted.rotation"].shape == (len(queries()), 15, 3, 3)
-    assert (np.diff(found["fitted.score"], axis=1) <= 1e-6).all()
+    (part,) = predicted(files, name, tmp_path, BASELINES[name], shards=files / "train.npz").parts
+    arrays = part.read("rotation", "score")
+    assert part.stage == "fitted"
+    assert arrays["rotation"].shape == (len(queries()), 15, 3, 3)
+    assert (np.diff(arrays["score"], axis=1) <= 1e-6).all()
+    assert evaluation.read_answers(part.path, queries())[0].seed is None
+    if name == "chance":
+        plain = queries().kind == "plain"
+        away = metrics.misorientation_deg(arrays["rotation"], queries().rotation, queries().symmetry)[plain, 0]
+        assert 50 < np.median(away) < 100
 
 
 def test_what_is_missing_is_named(files, tmp_path):
     with pytest.raises(InputError, match="--pretrained"):
         predicted(files, "corrected", tmp_path)
     with pytest.raises(InputError, match="--shards"):
-        predicted(files, "ncc", tmp_path)
+        predicted(files, "ncc", tmp_path, ncc)
+    with pytest.raises(InputError, match="'ncc', but a network must be one of"):
+        predicted(files, "ncc", tmp_path, pretrained=files / "test.npz", finetuned=files / "test.npz")
     settings = check(pretrain.Arguments, PRETRAIN | COMPUTE | {"variant": "published"})
     with pytest.raises(InputError, match="--test"):
         pretrain.pretrain(Job(settings, {"shards": [files / "train.npz"]}, {}, tmp_path))

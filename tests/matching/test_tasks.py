@@ -1,17 +1,20 @@
 """What is learned: views, pairs, losses at their stage; the faults of the recipe, present in one arm alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tests.matching.training import CPU, LESSON, LOSS, NETWORK, pair_arrays, pairs, queries, seeded
+from workflow_scripts.matching import variants
 from workflow_scripts.matching.losses import angular_contrast, contrast, peak_target, queue_contrast
 from workflow_scripts.matching.model import make_matcher
 from workflow_scripts.matching.momentum import MomentumContrast, encoder_state
 from workflow_scripts.matching.tasks import FinetuneTask, Observer, PretrainTask, split_by_cells
-from workflow_scripts.matching.variants import ARMS, SHORT, VARIANTS, ablation_arms, base_of, pretrained_as
+from workflow_scripts.matching.variants import ARMS, LOSSES, SHORT, VARIANTS, ablation_arms, base_of
+from workflow_scripts.study.estimators import FILE, read_registry
 
 SPLIT = split_by_cells(torch.from_numpy(pairs().rotation), 16)
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]
@@ -160,11 +163,17 @@ def test_the_queue_takes_keys_in_turn_and_the_slow_copy_follows():
     assert encoder_state(model.state_dict()).keys() == matcher.observed.state_dict().keys()
 
 
-def test_arms_of_the_ablation_have_a_base_and_a_pretraining():
+def test_the_registry_and_the_arms_agree():
+    registry = read_registry(Path(variants.__file__).with_name(FILE))
+    assert set(registry.trained()) == set(ARMS)
+    for arm in ARMS:
+        assert registry[arm].kind == ("published" if base_of(arm) == "published" else "learned")
+        assert registry[arm].pretrained_as == ("corrected" if arm in LOSSES else arm)
+
+
+def test_arms_of_the_ablation_have_a_base():
     assert {base_of(arm) for arm in SHORT} == {"corrected"}
     assert base_of("fair_pretraining") == "published"
-    assert pretrained_as("sliced") == "corrected"
-    assert pretrained_as("without_pretraining") == "without_pretraining"
     assert ablation_arms(list(ARMS)[2:], ["published"]) == ["fair_pretraining"]
     assert "fair_pretraining" not in SHORT  # its worth is read against an arm that is trained in full
 

@@ -6,15 +6,16 @@ from pydantic import Field
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.matching.crystals import load
 from workflow_scripts.matching.datasets import ranges_of
-from workflow_scripts.matching.estimators import of_weights
+from workflow_scripts.matching.estimators.network import trained_estimator
+from workflow_scripts.matching.estimators.polar_template import PolarTemplates
 from workflow_scripts.matching.model import load_matcher
 from workflow_scripts.matching.own_data import Layout, batches, chosen
-from workflow_scripts.matching.own_matching import answer, background_score, quality, templates
+from workflow_scripts.matching.own_matching import background_score, quality, templates
 from workflow_scripts.matching.own_output import example_rows, write_picture, write_table
 from workflow_scripts.matching.own_settings import Apply
 from workflow_scripts.matching.pattern_files import read_pairs
+from workflow_scripts.matching.retrieval import answer
 from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
-from workflow_scripts.matching.template_matching import PolarTemplates, tuned
 from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_arrays, write_json
@@ -24,7 +25,7 @@ FIRST, BESIDE = "corrected", "polar_template"
 
 
 class Arguments(Apply, Compute):
-    """The entry of the configuration, and how it is worked on."""
+    """The entry of the configuration, the study's settings that it needs, and on what it runs."""
 
     name: str = Field(description="Name of the patterns in the configuration.")
     diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
@@ -34,33 +35,35 @@ class Arguments(Apply, Compute):
 
 
 def apply(job: Job[Arguments]) -> None:
-    """Write table, rotations and picture, and what can be said about them."""
+    """Write table, rotations and picture, and a report on their quality."""
     arguments, paths = job.arguments, job.inputs["pattern_files"]
     report = read_json(job.input("report"))
-    found = Layout.of(report["layout"])
-    own = arguments, paths, found, arguments.diffraction.side_px
+    recorded = Layout.of(report["layout"])
+    own = arguments, paths, recorded, arguments.diffraction.side_px
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        made = templates(arguments, load(arguments.crystal), found, arguments.diffraction, device)
+        made = templates(arguments, load(arguments.crystal), recorded, arguments.diffraction, device)
         matcher, variant = load_matcher(job.input("weights")), VARIANTS[FIRST]
         estimators = {
-            FIRST: of_weights(matcher, variant, True, made.patterns, device, arguments.precision),
-            BESIDE: PolarTemplates.of(made.patterns, *tuned(read_pairs(job.inputs["shard"]), device)),
+            FIRST: trained_estimator(matcher, variant, True, made.patterns, device, arguments.precision),
+            BESIDE: PolarTemplates.tuned(made.patterns, read_pairs(job.inputs["shard"]), device),
         }
-        how = made.gallery(device), arguments.candidates, arguments.batch_size
-        answers = {name: answer(batches(*own), estimator, *how) for name, estimator in estimators.items()}
-        null = made, ranges_of(arguments.observation), found.electrons, arguments.seed
+        answers = {}
+        for name, estimator in estimators.items():
+            patterns = (batch for part in batches(*own) for batch in part.split(arguments.batch_size))
+            answers[name] = answer(patterns, estimator, made.gallery(device), arguments.candidates)
+        null = made, ranges_of(arguments.observation), recorded.electrons, arguments.seed
         below = {name: background_score(estimator, *null) for name, estimator in estimators.items()}
     if arguments.not_indexed_below is not None:
         below[FIRST] = arguments.not_indexed_below
-    best, symmetry = answers[FIRST], made.symmetry.numpy()
-    rest = below[FIRST], found.scan, symmetry
-    write_table(job.outputs["table"], best.rotation, best.score, *rest)
-    write_arrays(job.outputs["rotations"], {"rotation": best.rotation, "score": best.score, "symmetry": symmetry})
-    shown = example_rows(best.score[:, 0])
-    matches = made.simulator.patterns(torch.from_numpy(best.rotation[shown, 0]).double()).cpu().numpy()
-    examples = chosen(*own, shown).numpy()
-    write_picture(job.outputs["png"], examples, matches, best.rotation[:, 0], best.score[:, 0], *rest)
+    rotation, score, symmetry = answers[FIRST].rotation.numpy(), answers[FIRST].score.numpy(), made.symmetry.numpy()
+    threshold, scan = below[FIRST], recorded.scan
+    write_table(job.outputs["table"], rotation, score, threshold, scan, symmetry)
+    write_arrays(job.outputs["rotations"], {"rotation": rotation, "score": score, "symmetry": symmetry})
+    shown = example_rows(score[:, 0])
+    matches = made.simulator.patterns(torch.from_numpy(rotation[shown, 0]).double()).cpu().numpy()
+    pictures = chosen(*own, shown).numpy(), matches
+    write_picture(job.outputs["png"], *pictures, rotation[:, 0], score[:, 0], threshold, scan, symmetry)
     write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": quality(answers, below, made)})
 
 

@@ -44,13 +44,13 @@ def seen_rotations(number: int, middles: Tensor, symmetry: Tensor, generator: to
     Raises:
         InputError: caps and margins leave hardly anything of the zone.
     """
-    found: list[Tensor] = []
+    accepted: list[Tensor] = []
     for _ in range(_TRIES):
-        if sum(map(len, found)) >= number:
+        if sum(map(len, accepted)) >= number:
             break
         drawn = random_rotations(number, generator)
         away = nearest_direction(drawn[:, 2], middles.to(drawn), symmetry.to(drawn))[1]
-        found.append(reduced(drawn[away > CAP_DEG + MARGIN_DEG], symmetry))
+        accepted.append(reduced(drawn[away > CAP_DEG + MARGIN_DEG], symmetry))
     else:
         raise InputError("synthesize.cells: tested caps and their margins leave nothing to train on; lower it")
-    return torch.cat(found)[:number]
+    return torch.cat(accepted)[:number]

@@ -190,9 +190,9 @@ def _of_file(content: bytes, path: Path) -> Crystal:
         )
     operations = cif_files.operations(block, lattice_a)
     cif_files.check_count(len(sites), len(operations[0]))
-    found = _expanded(path.stem, lattice_a, symbols, sites, occupancy, factors, operations)
-    _check(found, path)
-    return found
+    whole_cell = _expanded(path.stem, lattice_a, symbols, sites, occupancy, factors, operations)
+    _check(whole_cell, path)
+    return whole_cell
 
 
 def _expanded(
@@ -249,28 +249,28 @@ def _optional(block: CIFBlock, tag: str, default: np.ndarray, path: Path) -> np.
     return cif_files.numbers(filled, f"values of {tag}")
 
 
-def _check(found: Crystal, path: Path) -> None:
+def _check(crystal: Crystal, path: Path) -> None:
     """Whether the atoms can be a crystal.
 
     Raises:
         InputError: they cannot.
     """
-    atoms = len(found.numbers)
+    atoms = len(crystal.numbers)
     if not atoms:
         raise InputError(f"{path}: found no atoms that occupy their sites; correct the occupancies")
     if atoms > cif_files.MOST_ATOMS:
         raise InputError(f"{path}: found {atoms} atoms, expected at most {cif_files.MOST_ATOMS}; cut out one cell")
-    filled = float(found.occupancy.sum())
-    if found.volume_a3 < cif_files.SMALLEST_ATOM_A3 * filled:
+    filled = float(crystal.occupancy.sum())
+    if crystal.volume_a3 < cif_files.SMALLEST_ATOM_A3 * filled:
         raise InputError(
-            f"{path}: found {filled:g} atoms in a cell of {found.volume_a3:.3g} Å³, "
+            f"{path}: found {filled:g} atoms in a cell of {crystal.volume_a3:.3g} Å³, "
             f"expected at least {cif_files.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
         )
-    for atom, place in enumerate(found.fractional):
-        apart = found.fractional - place
-        close = np.linalg.norm((apart - apart.round()) @ found.lattice_a, axis=-1) < cif_files.CLOSEST_A
-        if (total := float(found.occupancy[close].sum())) > 1.02:
+    for atom, place in enumerate(crystal.fractional):
+        apart = crystal.fractional - place
+        close = np.linalg.norm((apart - apart.round()) @ crystal.lattice_a, axis=-1) < cif_files.CLOSEST_A
+        if (total := float(crystal.occupancy[close].sum())) > 1.02:
             raise InputError(
-                f"{path}: found atoms within {cif_files.CLOSEST_A} Å of {found.symbols[atom]} whose occupancies add up "
-                f"to {total:.3g}, expected at most 1; remove doubled atoms or give partial occupancies"
+                f"{path}: found atoms within {cif_files.CLOSEST_A} Å of {crystal.symbols[atom]} whose occupancies add"
+                f" up to {total:.3g}, expected at most 1; remove doubled atoms or give partial occupancies"
             )

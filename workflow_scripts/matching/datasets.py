@@ -37,9 +37,9 @@ def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -
     Raises:
         InputError: the crystal's file cannot be used.
     """
-    found = load(settings.crystal)
-    simulator = Simulator(found, diffraction_of(settings.diffraction), device)
-    symmetry = laue_rotations(found)
+    specimen = load(settings.crystal)
+    simulator = Simulator(specimen, diffraction_of(settings.diffraction), device)
+    symmetry = laue_rotations(specimen)
     middles = cells.tested_middles(settings.cells, symmetry)
     if split == "train":
         return _pairs(settings, shard, simulator, symmetry, middles)
@@ -72,25 +72,27 @@ def _pairs(
 
 def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor) -> Queries:
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, _TEST))
-    rest = middles, symmetry, generator
+    split = middles, symmetry, generator
     number, first = settings.queries, settings.dose_e[0]
     none = torch.zeros(number, 3, 3, dtype=torch.float64)
     rows = []
 
-    def add(kind: str, region: str, dose_e: float, rotation: Tensor, second: Tensor | None = None, **how: bool) -> None:
-        patterns = _expected(settings, simulator, rotation, generator, second, **how)
+    def add(
+        kind: str, region: str, dose_e: float, rotation: Tensor, second: Tensor | None = None, two_beam: bool = False
+    ) -> None:
+        patterns = _expected(settings, simulator, rotation, generator, second, two_beam)
         rows.append((kind, region, dose_e, rotation, none if second is None else second, patterns))
 
     for dose_e in settings.dose_e:
-        add(PLAIN, UNSEEN, dose_e, cells.unseen_rotations(number, *rest))
-    add(PLAIN, SEEN, first, cells.seen_rotations(number, *rest))
-    add(DYNAMICAL, UNSEEN, first, cells.unseen_rotations(number, *rest), two_beam=True)
-    add(TWO_CRYSTALS, UNSEEN, first, *(cells.unseen_rotations(number, *rest) for _ in range(2)))
+        add(PLAIN, UNSEEN, dose_e, cells.unseen_rotations(number, *split))
+    add(PLAIN, SEEN, first, cells.seen_rotations(number, *split))
+    add(DYNAMICAL, UNSEEN, first, cells.unseen_rotations(number, *split), two_beam=True)
+    add(TWO_CRYSTALS, UNSEEN, first, *(cells.unseen_rotations(number, *split) for _ in range(2)))
     stranger = Simulator(crystal(STRANGER), simulator.diffraction, simulator.device)
     patterns = _expected(settings, stranger, random_rotations(number, generator), generator)
     patterns.spots[::2] = patterns.background[::2]
     rows.append((NOT_CRYSTAL, UNSEEN, first, none, none, patterns))
-    rotation = _polycrystal(settings.map_px, cells.unseen_rotations(GRAINS, *rest), generator)
+    rotation = _polycrystal(settings.map_px, cells.unseen_rotations(GRAINS, *split), generator)
     patterns = _expected(settings, simulator, rotation, generator)
     rows.append((MAP, UNSEEN, first, rotation, torch.zeros_like(rotation), patterns))
 

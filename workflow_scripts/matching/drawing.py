@@ -1,6 +1,6 @@
-"""How the figure of matching looks: answers, top 5 by dose, misorientations, not indexed, the ablation, a map."""
+"""The figure of matching: answers, top 5 by dose, misorientations, not indexed, the ablation, a map."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,18 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patheffects import withStroke
 
 from workflow_scripts.matching.orientation_colours import ColourKey
+from workflow_scripts.matching.variants import SHORT, base_of
+from workflow_scripts.study.conditions import with_condition_columns
+from workflow_scripts.study.estimators import Registry
 from workflow_scripts.study.figures import (
     BLUE,
     PAGE_MM,
     VERMILLION,
-    estimator_style,
     letter,
     new_figure,
     scale_bar,
     without_ticks,
 )
-from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_arrays
 
 EXAMPLES = (
@@ -28,28 +29,8 @@ EXAMPLES = (
     *("roc_of", "false_share", "roc", "map_direction", "map_deg", "symmetry"),
     *("pixel_size_per_a", "headline_dose_e", "tolerance_deg"),
 )
-# In this order everywhere, from what looks at nothing to what is ours
-ORDER = ("chance", "untrained", "ncc", "polar_template", "published", "corrected")
 TOP5, EXPECTED, AUC = "top5_percent_by_class", "top5_percent_by_class_expected", "not_indexed_auc"
 UNFAIR = "top5_percent_by_class_gain_of_unfair_pretraining"
-# Estimator, stage and arm of each line of the ablation, and what it says
-ABLATION = {
-    ("published", None, None): "published",
-    ("published", None, "fair_pretraining"): "  pretraining without the test",
-    ("published", "pretrain", None): "  before finetuning",
-    ("corrected", None, None): "corrected",
-    ("corrected", "pretrain", None): "  before finetuning",
-    ("corrected", None, "without_pretraining"): "  without pretraining",
-    ("corrected", None, "without_observation"): "  without distortions and doses",
-    ("corrected", None, "contrast_alone"): "  contrast alone",
-    ("corrected", None, "sliced"): "  sliced Wasserstein",
-    ("corrected", None, "sliced_stage0"): "  sliced, first stage",
-    ("corrected", None, "generalised"): "  generalised",
-    ("corrected", None, "max_sliced"): "  max-sliced",
-    ("corrected", None, "distributional"): "  distributional",
-}
-TEXT = ("kind", "region", "stage", "arm", "symmetry")
-NUMBERS = ("dose_e",)
 COLUMNS = [
     *("panel", "estimator", "stage", "arm", "metric", "region", "dose_e", "misorientation_deg"),
     *("value", "low", "high", "n"),
@@ -62,24 +43,14 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
     return read_arrays(path, EXAMPLES)
 
 
-def with_conditions(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column for every key of the conditions, numbers as numbers; the headline, named twice, once."""
-    table = metrics[metrics["condition"] != HEADLINE].reset_index(drop=True)
-    keys = [dict(pair.split("=") for pair in text.split(";")) for text in table["condition"]]
-    found = pd.DataFrame(keys).reindex(columns=[*TEXT, *NUMBERS])
-    for key in NUMBERS:
-        found[key] = found[key].astype(float)
-    return pd.concat([table, found], axis=1)
-
-
-def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """All points of panels b to e, seeds averaged, columns `COLUMNS`.
+def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> pd.DataFrame:
+    """All points of panels b to e, seeds averaged, columns `COLUMNS`, estimators in the order of the registry.
 
     b top 5 by dose; c share of the headline's first answers below each misorientation (`floor` is the gallery's);
     d areas under the curves of not indexed; e the ablation.
     """
     dose = float(examples["headline_dose_e"])
-    table = with_conditions(metrics)
+    table = with_condition_columns(metrics, texts=("kind", "region", "stage", "arm"), numbers=("dose_e",))
     table = table[table["statistic"] == "value"]
     plain, unseen = table["kind"] == "plain", table["region"] == "unseen"
     last, whole, here = table["stage"].isna(), table["arm"].isna(), table["dose_e"] == dose
@@ -88,18 +59,19 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> p
         "d": plain & unseen & last & whole & here & (table["metric"] == AUC),
         "e": plain
         & here
-        & table["estimator"].isin(("published", "corrected"))
+        & table["estimator"].isin(registry.named("arm"))
         & ((table["metric"] == TOP5) | (unseen & last & (table["metric"] == UNFAIR))),
     }
     keys = ["estimator", "stage", "arm", "metric", "region", "dose_e"]
-    found = []
+    panels = []
     for panel, chosen in parts.items():
         groups = table[chosen].groupby(keys, dropna=False, sort=False)[["value", "low", "high", "n"]]
-        found.append(groups.mean().reset_index().assign(panel=panel))
-    rows = pd.concat([*found, _cumulative(examples)])
-    place = rows["estimator"].map({name: index for index, name in enumerate(ORDER)})
-    order = rows.assign(place=place).sort_values(["panel", "place"], kind="stable")
-    return order[COLUMNS].reset_index(drop=True)
+        panels.append(groups.mean().reset_index().assign(panel=panel))
+    rows = pd.concat([*panels, _cumulative(examples)])
+    in_order = rows.assign(place=rows["estimator"].map(registry.places())).sort_values(
+        ["panel", "place"], kind="stable"
+    )
+    return in_order[COLUMNS].reset_index(drop=True)
 
 
 def _cumulative(examples: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -112,26 +84,27 @@ def _cumulative(examples: Mapping[str, np.ndarray]) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> Figure:
+def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a answers, b top 5 by dose, c misorientations, d not indexed, e the ablation, f a map."""
     rows = len(examples["query"])
-    lines = sum(_line(table, key) is not None for key in ABLATION)
+    ablation = table[table["panel"] == "e"]
+    lines = ablation_lines(ablation, registry)
     mapped = examples["map_deg"].size > 0
-    heights = [21.0 * rows + 6, 55.0, max(12.0 + 3.6 * lines, 75.0 if mapped else 25.0)]
+    heights = [21.0 * rows + 6, 55.0, max(12.0 + 3.6 * len(lines), 75.0 if mapped else 25.0)]
     figure = new_figure(PAGE_MM, sum(heights))
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
     _draw_answers(top, examples)
     by_dose, misorientations, not_indexed = middle.subplots(1, 3)
-    _draw_doses(by_dose, table[table["panel"] == "b"])
+    _draw_doses(by_dose, table[table["panel"] == "b"], registry)
     letter(by_dose, "b")
-    _draw_cumulative(misorientations, table[table["panel"] == "c"], examples)
+    _draw_cumulative(misorientations, table[table["panel"] == "c"], examples, registry)
     letter(misorientations, "c")
-    _draw_curves(not_indexed, table[table["panel"] == "d"], examples)
+    _draw_curves(not_indexed, table[table["panel"] == "d"], examples, registry)
     letter(not_indexed, "d")
     handles, labels = by_dose.get_legend_handles_labels()
     middle.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     left, right = bottom.subfigures(1, 2, width_ratios=[45, 55]) if mapped else (bottom, None)
-    _draw_ablation(left.subplots(), table[table["panel"] == "e"], examples)
+    _draw_ablation(left.subplots(), lines, ablation[ablation["metric"] == UNFAIR], examples, registry)
     if right is not None:
         _draw_map(right, examples)
     return figure
@@ -176,13 +149,12 @@ def _mark(axis: Axes, angle_deg: float, right: bool) -> None:
     words.set_path_effects([withStroke(linewidth=2.0, foreground=BLUE if right else VERMILLION)])
 
 
-def _draw_doses(axis: Axes, points: pd.DataFrame) -> None:
+def _draw_doses(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     """A curve with intervals for each estimator; the grey line is chance in closed form."""
     for name, line in points[points["metric"] == TOP5].groupby("estimator", sort=False):
         line = line.sort_values("dose_e")
-        axis.errorbar(
-            line["dose_e"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **estimator_style(name)
-        )
+        looks = registry[name].looks
+        axis.errorbar(line["dose_e"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **looks)
     expected = points.loc[points["metric"] == EXPECTED, "value"]
     if len(expected):
         axis.axhline(expected.iloc[0], color="0.7", linewidth=0.6)
@@ -195,10 +167,10 @@ def _draw_doses(axis: Axes, points: pd.DataFrame) -> None:
     axis.set_title(f"n = {counts.min()} cells; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else "")
 
 
-def _draw_cumulative(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> None:
+def _draw_cumulative(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
     for name, line in points.groupby("estimator", sort=False):
-        looks = {"color": "black", "linestyle": ":"} if name == "floor" else {"color": estimator_style(name)["color"]}
-        axis.plot(line["misorientation_deg"], 100 * line["value"], **looks)
+        colour, linestyle = ("black", ":") if name == "floor" else (registry[name].looks["color"], "-")
+        axis.plot(line["misorientation_deg"], 100 * line["value"], color=colour, linestyle=linestyle)
     tolerance = float(examples["tolerance_deg"])
     axis.axvline(tolerance, color="0.7", linewidth=0.6)
     axis.set_xscale("log")
@@ -207,55 +179,68 @@ def _draw_cumulative(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np
     axis.set_title(f"dotted: gallery's floor; grey: {tolerance:g}°")
 
 
-def _draw_curves(axis: Axes, areas: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> None:
+def _draw_curves(axis: Axes, areas: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
     for name, curve in zip(examples["roc_of"].tolist(), examples["roc"], strict=True):
-        axis.plot(100 * examples["false_share"], 100 * curve, color=estimator_style(name)["color"])
+        axis.plot(100 * examples["false_share"], 100 * curve, color=registry[name].looks["color"])
     axis.plot([0, 100], [0, 100], color="0.7", linewidth=0.6)
-    told = areas[areas["estimator"] != "chance"].sort_values("value", ascending=False)
+    with_curve = areas[areas["estimator"] != "chance"].sort_values("value", ascending=False)
     # From the lower right corner upwards, where no good curve passes
-    for place, (name, area) in enumerate(zip(told["estimator"][::-1], told["value"][::-1], strict=True)):
-        axis.text(98, 3 + 8 * place, f"{name} {area:.2f}", color=estimator_style(name)["color"], ha="right", fontsize=6)
+    for place, (name, area) in enumerate(zip(with_curve["estimator"][::-1], with_curve["value"][::-1], strict=True)):
+        colour = registry[name].looks["color"]
+        axis.text(98, 3 + 8 * place, f"{name} {area:.2f}", color=colour, ha="right", fontsize=6)
     axis.set(xlabel="no crystal, yet indexed (%)", ylabel="crystals indexed (%)", ylim=(-3, 103), xlim=(-3, 103))
     axis.set_title("not indexed: score alone, area")
 
 
-def _line(table: pd.DataFrame, key: tuple[str, str | None, str | None]) -> pd.DataFrame | None:
-    """The points of a line of the ablation, by region; None where nobody measured it."""
-    estimator, stage, arm = key
-    points = table[(table["panel"] == "e") & (table["metric"] == TOP5) & (table["estimator"] == estimator)]
-    for name, value in (("stage", stage), ("arm", arm)):
-        points = points[points[name].isna() if value is None else points[name] == value]
-    return None if points.empty else points.set_index("region")
+def ablation_lines(points: pd.DataFrame, registry: Registry) -> list[tuple[str, pd.DataFrame]]:
+    """Label and points by region of every measured line of the ablation.
+
+    Each arm is followed by what was trained as long as it, by itself before finetuning, then by the short trainings.
+
+    Args:
+        points: rows of panel e.
+    """
+    lines = []
+    for base in registry.named("arm"):
+        ablations = [(None, arm) for arm in registry.named("ablation") if base_of(arm) == base]
+        stages_and_arms = [(None, None), *ablations, ("pretrain", None)]
+        stages_and_arms.sort(key=lambda line: (line[1] in SHORT, line[0] is not None))
+        of_base = points[(points["estimator"] == base) & (points["metric"] == TOP5)]
+        for stage, arm in stages_and_arms:
+            label = "before finetuning" if stage else registry[arm].label if arm else base
+            line = of_base[(of_base["stage"].fillna("") == (stage or "")) & (of_base["arm"].fillna("") == (arm or ""))]
+            if not line.empty:
+                lines.append((label, line.set_index("region")))
+    return lines
 
 
-def _draw_ablation(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray]) -> None:
+def _draw_ablation(
+    axis: Axes,
+    lines: Sequence[tuple[str, pd.DataFrame]],
+    unfair: pd.DataFrame,
+    examples: Mapping[str, np.ndarray],
+    registry: Registry,
+) -> None:
     """Filled marks for unseen directions, hollow for seen ones."""
-    names = []
-    for key, name in ABLATION.items():
-        line = _line(points, key)
-        if line is None:
-            continue
-        looks = estimator_style(key[0])
+    for place, (_, line) in enumerate(lines):
+        looks = registry[line["estimator"].iloc[0]].looks
         for region, shift in (("unseen", -0.15), ("seen", 0.15)):
             if region not in line.index:
                 continue
-            point, height = line.loc[region], len(names) + shift
+            point, height = line.loc[region], place + shift
             hollow = {} if region == "unseen" else {"markerfacecolor": "white"}
             if np.isfinite(point["low"]):
                 axis.plot([point["low"], point["high"]], [height, height], color=looks["color"], linewidth=1.0)
             axis.plot(point["value"], height, linestyle="none", **looks | hollow)
-        names.append(name)
-    axis.set(yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5), xlim=(-3, 103))
-    axis.set_yticklabels([name.strip() for name in names])
-    for label, name in zip(axis.get_yticklabels(), names, strict=True):
-        label.set_fontweight("normal" if name.startswith(" ") else "bold")
+    axis.set(yticks=range(len(lines)), ylim=(len(lines) - 0.5, -0.5), xlim=(-3, 103))
+    axis.set_yticklabels([label for label, _ in lines])
+    for tick_label, (label, line) in zip(axis.get_yticklabels(), lines, strict=True):
+        tick_label.set_fontweight("bold" if label == line["estimator"].iloc[0] else "normal")
     axis.set(xlabel=f"right among 5 at {float(examples['headline_dose_e']):g} e⁻ (%); hollow: seen directions")
-    worth = points[points["metric"] == UNFAIR]
-    if len(worth):
-        one = worth.iloc[0]
-        told = f"pretraining on the test's patterns\ngains published {one['value']:+.1f} points"
-        interval = f" [{one['low']:+.1f}, {one['high']:+.1f}]" if np.isfinite(one["low"]) else ""
-        axis.set_title(told + interval, loc="left")
+    if len(unfair):
+        value, low, high = unfair[["value", "low", "high"]].iloc[0]
+        interval = f" [{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else ""
+        axis.set_title(f"pretraining on the test's patterns\ngains published {value:+.1f} points{interval}", loc="left")
     letter(axis, "e")
 
 

@@ -1,6 +1,7 @@
-"""What the networks and the template matcher see of a pattern: counts on rings, and sharpened Cartesian patterns."""
+"""What the networks and the template matchers see of a pattern: counts on rings, or the pattern turned."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 from workflow_scripts.matching.polar import to_polar
 
+IN_PLANE = 72  # in-plane angles at which an estimator without equivariance sees every template
 _WIDTH = 0.8  # of the Gaussian, in rings
 
 
@@ -54,3 +56,15 @@ def turned(patterns: Tensor, angle_deg: Tensor) -> Tensor:
     # A pixel of the turned pattern is read where it was before
     place = torch.stack([angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x], dim=-1)
     return functional.grid_sample(patterns[:, None], 2 * place / (n - 1), align_corners=True)[:, 0]
+
+
+def at_in_plane_angles(patterns: Tensor, describe: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `describe` makes (N, D) of patterns (N, n, n), turned by a · 360°/A, A = 72, from +x to +y: (N, A, D)."""
+    angles_deg = torch.arange(IN_PLANE, device=patterns.device) * (360.0 / IN_PLANE)
+    return torch.stack([describe(turned(patterns, angle.expand(len(patterns)))) for angle in angles_deg], dim=1)
+
+
+def normalised(patterns: Tensor) -> Tensor:
+    """Patterns (N, n, n), each with mean 0 and variance 1."""
+    centred = patterns - patterns.mean(dim=(1, 2), keepdim=True)
+    return centred / centred.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)

@@ -24,13 +24,13 @@ def evaluate(job: Job[Arguments]) -> None:
     """Write the metrics, and what the figure shows besides them.
 
     Raises:
-        InputError: the files do not belong together, or an estimator, an arm or the headline is missing.
+        InputError: the files do not belong together, or an arm of the ablation or the headline is missing.
     """
     settings = job.arguments
     queries = read_queries(job.input("test"))
     paths = [*job.inputs["predictions"], *job.inputs.get("ablated", [])]
     answers = [answer for path in paths for answer in evaluation.read_answers(path, queries)]
-    table = evaluation.judged(answers, queries, settings, cell_of(queries, settings.cells))
+    table = evaluation.query_metrics(answers, queries, settings, cell_of(queries, settings.cells))
     evaluation.check_complete(table, settings)
     write_metrics(evaluation.metric_rows(table, queries, settings), job.outputs["metrics"])
     shown = examples.gathered(table, answers, queries, settings, settings.pixel_size_per_a)

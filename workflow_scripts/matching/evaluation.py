@@ -10,14 +10,14 @@ import pandas as pd
 
 from workflow_scripts.matching import metrics
 from workflow_scripts.matching.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
-from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, STAGES, TWO_CRYSTALS, UNSEEN, Queries
+from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.matching.settings import Evaluate
 from workflow_scripts.matching.variants import VARIANTS, ablation_arms, base_of
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import read_arrays
 
 TEMPLATES = ("ncc", "polar_template")
 CHANCE = "chance"
@@ -26,17 +26,19 @@ OVER_TEMPLATE = {name: f"{name}_gain_over_template" for name in GAINS}
 OVER_FAIR = {name: f"{name}_gain_of_unfair_pretraining" for name in GAINS}
 EXPECTED = {top: f"{name}_expected" for top, name in BY_CLASS.items()}
 HALF_WIDTH, NEIGHBOURS = "top5_half_width_of_168_queries", "pairs_within_10_deg_of_184"
-# What is told beside UNITS, with its unit
+# Units of the metrics that are not in UNITS
 UNITS_BESIDE = {
     **dict.fromkeys((*OVER_TEMPLATE.values(), *OVER_FAIR.values(), *EXPECTED.values(), HALF_WIDTH), "%"),
     **{AUC: "1", NEIGHBOURS: "1"},
 }
 _PUBLISHED_QUERIES, _PUBLISHED_GALLERY, _NEAR_DEG = 168, 184, 10.0
+# Stages of a trained estimator, as conditions name them; a condition does not name the last one.
+_STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one stage of one estimator says of all queries.
+    """The answers of one stage of one estimator to all queries.
 
     seed: of the training; None where nothing was trained.
     stage: pretrain or finetune where that is not the estimator's last, else None.
@@ -59,36 +61,33 @@ def read_answers(path: Path, queries: Queries) -> list[Answer]:
     Raises:
         InputError: the file is broken, holds what is not a finite number, or belongs to other queries.
     """
-    about = read_arrays(path, ["estimator", "seed", "stages"])
-    stages = about["stages"].tolist()
-    found = []
-    for stage in stages:
-        names = [f"{stage}.{what}" for what in ("rotation", "score", "gallery_index")]
-        rotation, score, index = read_arrays(path, names).values()
-        kept = score.shape[1] if score.ndim == 2 else 0
-        if rotation.shape != (len(queries), kept, 3, 3) or index.shape != score.shape or kept < max(BY_CLASS):
-            raise InputError(
-                f"{path}: {names[0]} is {rotation.shape}, but the test file asks for ({len(queries)},"
-                f" {max(BY_CLASS)} or more, 3, 3); predict again"
-            )
-        if not (np.isfinite(rotation).all() and np.isfinite(score).all()):
-            raise InputError(f"{path}: an answer of {stage} is not a finite number; predict again")
+    predictions = read_predictions(path)
+    answers = []
+    for part in predictions.parts:
+        kept = part.read("score", shapes={"score": (len(queries), -1)})["score"].shape[1]
+        shape = len(queries), kept
+        shapes = {"rotation": (*shape, 3, 3), "score": shape, "gallery_index": shape}
+        arrays = part.read(*shapes, shapes=shapes)
+        if kept < max(BY_CLASS):
+            raise InputError(f"{path}: holds {kept} answers to each query, fewer than {max(BY_CLASS)}; predict again")
+        index = arrays["gallery_index"]
         if index.min() < 0 or index.max() >= len(queries.gallery):
-            raise InputError(f"{path}: {names[2]} points outside the test file's gallery; predict again")
-        found.append(
+            raise InputError(f"{path}: gallery_index points outside the test file's gallery; predict again")
+        is_last = part.stage == predictions.stages[-1]
+        answers.append(
             Answer(
-                estimator=str(about["estimator"]),
-                seed=int(about["seed"]) if stage in STAGES else None,
-                stage=None if stage == stages[-1] else STAGES.get(stage, stage),
-                rotation=rotation.astype(float),
-                score=score,
+                estimator=predictions.estimator,
+                seed=predictions.seed if part.stage in _STAGES else None,
+                stage=None if is_last else _STAGES.get(part.stage, part.stage),
+                rotation=arrays["rotation"].astype(float),
+                score=arrays["score"],
                 gallery_index=index,
             )
         )
-    return found
+    return answers
 
 
-def judged(
+def query_metrics(
     answers: Sequence[Answer], queries: Queries, settings: Evaluate, source: np.ndarray | None = None
 ) -> pd.DataFrame:
     """All metrics of every query.
@@ -99,7 +98,7 @@ def judged(
 
     Returns:
         one row for each answer and query: estimator, seed, stage; query, source, kind, region, dose_e, score; a column
-        for each of `UNITS`. Of patterns without a crystal the score alone means something.
+        for each of `UNITS`. Of patterns without a crystal only the score has a meaning.
     """
     floor, _, _ = metrics.nearest_direction(queries.rotation, queries.gallery_rotation, queries.symmetry)
     about = pd.DataFrame(
@@ -115,10 +114,10 @@ def judged(
     two = queries.kind == TWO_CRYSTALS
     parts = []
     for answer in answers:
-        found = metrics.by_rank(
+        by_query = metrics.by_rank(
             answer.rotation, queries.rotation, queries.second_rotation, two, queries.symmetry, settings.tolerance_deg
         )
-        part = about.assign(**found, score=answer.score[:, 0].astype(float))
+        part = about.assign(**by_query, score=answer.score[:, 0].astype(float))
         part[EXCESS] = part[metrics.DEG] - floor
         part = part.assign(estimator=answer.estimator, seed=answer.seed, stage=answer.stage)
         parts.append(part)
@@ -126,16 +125,13 @@ def judged(
 
 
 def check_complete(table: pd.DataFrame, settings: Evaluate) -> None:
-    """Refuse what lacks an estimator, an arm or the headline.
+    """Refuse a table that lacks an arm of the ablation or the headline.
 
     Raises:
-        InputError: saying which of them.
+        InputError: naming them.
     """
-    found = set(table["estimator"])
-    missing = set(settings.baselines) - found
-    if missing:
-        raise InputError(f"--predictions holds no file of {', '.join(sorted(missing))}, which --baselines names")
-    absent = set(ablation_arms(settings.ablations, sorted(found))) - found
+    estimators = set(table["estimator"])
+    absent = set(ablation_arms(settings.ablations, sorted(estimators))) - estimators
     if absent:
         raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
     at = table[(table["kind"] == PLAIN) & (table["region"] == UNSEEN)]
@@ -148,17 +144,17 @@ def check_complete(table: pd.DataFrame, settings: Evaluate) -> None:
 
 
 def where(dose_e: float, kind: str, region: str) -> dict[str, str | float]:
-    """What every condition says."""
+    """The keys and values that every condition has."""
     return {"dose_e": dose_e, "kind": kind, "region": region}
 
 
 def headline(settings: Evaluate) -> str:
-    """The condition that the page names."""
+    """The condition of the numbers that the method's page quotes."""
     return condition(**where(settings.headline_dose_e, PLAIN, UNSEEN))
 
 
 def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> list[dict]:
-    """All rows of metrics.csv of what was measured at the headline, which is included.
+    """All rows of metrics.csv, without the metrics that an estimator does not have at the headline.
 
     Earlier stages and the arms of the ablation have rows of plain queries at the headline's dose alone.
     """
@@ -170,28 +166,28 @@ def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> li
             named["arm"] = estimator
         if named:
             group = group[(group["dose_e"] == settings.headline_dose_e) & group["kind"].isin((PLAIN, NOT_CRYSTAL))]
-        rest = {"seed": None if pd.isna(seed) else int(seed)}
+        row_keys = {"seed": None if pd.isna(seed) else int(seed)}
         crystals = group[group["kind"] != NOT_CRYSTAL]
         for (dose, kind, region), part in crystals.groupby(["dose_e", "kind", "region"], sort=False):
-            rest["condition"] = condition(**where(dose, kind, region), **named)
+            row_keys["condition"] = condition(**where(dose, kind, region), **named)
             for metric, unit in UNITS.items():
                 if kind == TWO_CRYSTALS and metric in (EXCESS, FLOOR):
                     continue  # the floor is that of the first crystal
-                rows.append(metric_row(base, metric, unit, _interval(part, metric, settings), **rest))
+                rows.append(metric_row(base, metric, unit, _interval(part, metric, settings), **row_keys))
             others = group[(group["kind"] == NOT_CRYSTAL) & (group["dose_e"] == dose)]
             if kind == PLAIN and len(others):
-                rows.append(metric_row(base, AUC, "1", _auc(part, others, settings), **rest))
+                rows.append(metric_row(base, AUC, "1", _auc(part, others, settings), **row_keys))
     rows += _gain_rows(table, settings) + _published_rows(table, queries, settings)
     rows += _chance_rows(queries, settings)
     rows = with_headline(rows, headline(settings))
-    told = {(row["estimator"], row["metric"], row["statistic"]) for row in rows if row["condition"] == "headline"}
-    return [row for row in rows if (row["estimator"], row["metric"], row["statistic"]) in told]
+    kept = {(row["estimator"], row["metric"], row["statistic"]) for row in rows if row["headline"]}
+    return [row for row in rows if (row["estimator"], row["metric"], row["statistic"]) in kept]
 
 
 def best_template(table: pd.DataFrame, metric: str = BY_CLASS[5]) -> str | None:
     """The template matcher that is right most often in these rows; None where there is none."""
-    found = table[table["estimator"].isin(TEMPLATES)]
-    means = found.groupby("estimator", sort=True)[metric].mean()
+    templates = table[table["estimator"].isin(TEMPLATES)]
+    means = templates.groupby("estimator", sort=True)[metric].mean()
     return None if means.empty else str(means.idxmax())
 
 
@@ -238,7 +234,7 @@ def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Es
 
 
 def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """What each arm reaches more than the best template matcher of that dose, query by query, and its lower bound."""
+    """By how much each arm exceeds the best template matcher of that dose, query by query, and the lower bound."""
     at_headline = table["dose_e"] == settings.headline_dose_e
     plain = table[(table["kind"] == PLAIN) & (at_headline | table["stage"].isna())]
     rows = []
@@ -268,11 +264,11 @@ def _paired(
     for (estimator, seed, stage), group in _groups(at):
         gain = group.assign(gain=group[metric] - reference.reindex(group["query"]).to_numpy())
         interval = _interval(gain, "gain", settings)
-        staged = {"stage": stage} if isinstance(stage, str) else {}
-        rest = {"condition": condition(**about, **staged), "seed": int(seed)}
-        rows.append(metric_row(estimator, name, "%", interval, **rest))
+        stage_pair = {"stage": stage} if isinstance(stage, str) else {}
+        row_keys = {"condition": condition(**about, **stage_pair), "seed": int(seed)}
+        rows.append(metric_row(estimator, name, "%", interval, **row_keys))
         if np.isfinite(interval.low):
-            rows.append(metric_row(estimator, name, "%", interval.low, statistic="low", n=interval.n, **rest))
+            rows.append(metric_row(estimator, name, "%", interval.low, statistic="low", n=interval.n, **row_keys))
     return rows
 
 
@@ -289,8 +285,8 @@ def _published_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -
     for seed, group in at.groupby("seed", sort=False):
         share = group[BY_CLASS[5]].mean() / 100
         width = 196 * np.sqrt(share * (1 - share) / _PUBLISHED_QUERIES)
-        rest = {"condition": headline(settings), "seed": int(seed), "n": len(group)}
-        rows.append(metric_row("published", HALF_WIDTH, "%", width, **rest))
+        row_keys = {"condition": headline(settings), "seed": int(seed), "n": len(group)}
+        rows.append(metric_row("published", HALF_WIDTH, "%", width, **row_keys))
     return rows
 
 

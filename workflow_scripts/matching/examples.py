@@ -71,28 +71,28 @@ def drawn(rotation: np.ndarray, row: int, operation: np.ndarray, queries: Querie
 
 
 def _last(answers: Sequence[Answer]) -> dict[str, Answer]:
-    found: dict[str, Answer] = {}
+    last: dict[str, Answer] = {}
     for answer in answers:
         if answer.stage is None and base_of(answer.estimator) == answer.estimator:
-            found.setdefault(answer.estimator, answer)
-    return found
+            last.setdefault(answer.estimator, answer)
+    return last
 
 
 def _pictures(shown: Sequence[Answer], queries: Queries, plain: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The first queries as they come, none chosen by its answers."""
+    """The first queries of the file, whatever their answers."""
     rows = np.unique(plain["query"])[:SHOWN]
     true = queries.rotation[rows]
     _, nearest, operation = metrics.nearest_direction(true, queries.gallery_rotation, queries.symmetry)
     symmetry = queries.symmetry
-    truth = [drawn(*one, queries) for one in zip(true, nearest, symmetry[operation], strict=True)]
-    same = np.eye(3)
+    truth = [drawn(*nearest_row, queries) for nearest_row in zip(true, nearest, symmetry[operation], strict=True)]
+    identity = np.eye(3)
     pictures, degrees = [], []
     for answer in shown:
         rotation, index = answer.rotation[rows, :ANSWERS], answer.gallery_index[rows, :ANSWERS]
         pictures.append(
             [
-                [drawn(each, int(row), same, queries) for each, row in zip(*line, strict=True)]
-                for line in zip(rotation, index, strict=True)
+                [drawn(orientation, int(row), identity, queries) for orientation, row in zip(*of_query, strict=True)]
+                for of_query in zip(rotation, index, strict=True)
             ]
         )
         degrees.append(metrics.misorientation_deg(rotation, true, symmetry))
@@ -109,12 +109,12 @@ def _histograms(last: Mapping[str, Answer], plain: pd.DataFrame) -> dict[str, np
         return np.histogram(values, EDGES_DEG)[0]
 
     first = {name: plain[(plain["estimator"] == name) & _seed(plain, last[name])] for name in last}
-    one = next(iter(first.values()))
+    any_estimator = next(iter(first.values()))
     return {
         "estimators": np.array(list(last), dtype=str),
         "edges_deg": EDGES_DEG,
         "misorientations": np.array([counted(part[metrics.DEG]) for part in first.values()]),
-        "floor": counted(one[metrics.FLOOR]),
+        "floor": counted(any_estimator[metrics.FLOOR]),
     }
 
 
@@ -145,10 +145,10 @@ def _map(shown: Sequence[Answer], queries: Queries, settings: Evaluate) -> dict[
     if not side or side * side != len(rows):
         return {"map_direction": np.zeros((0, 0, 0, 3)), "map_deg": np.zeros((0, 0, 0))}
     true = queries.rotation[rows]
-    found = [answer.rotation[rows, 0] for answer in shown]
-    degrees = [metrics.misorientation_deg(each[:, None], true, queries.symmetry)[:, 0] for each in found]
+    first = [answer.rotation[rows, 0] for answer in shown]
+    degrees = [metrics.misorientation_deg(rotation[:, None], true, queries.symmetry)[:, 0] for rotation in first]
     # The beam, z of the laboratory, in the crystal's frame is the last row
-    directions = np.stack([true, *found])[:, :, 2]
+    directions = np.stack([true, *first])[:, :, 2]
     return {
         "map_direction": directions.reshape(-1, side, side, 3),
         "map_deg": np.array(degrees).reshape(-1, side, side),

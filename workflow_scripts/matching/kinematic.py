@@ -128,15 +128,15 @@ class Simulator:
             thickness_nm = torch.full((len(rotations),), self.diffraction.thickness_nm)
         thickness_a = 10 * thickness_nm.to(self.device, torch.float32)
         parts = max(1, _BATCH // (domains * len(self._g)))
-        found = [
+        parts = [
             self._spots(part, thickness, two_beam)
             for part, thickness in zip(rotations.split(parts), thickness_a.split(parts), strict=True)
         ]
-        most = max(part.intensity.shape[1] for part in found)
+        most = max(part.intensity.shape[1] for part in parts)
         pad = torch.nn.functional.pad
         return Spots(
-            torch.cat([pad(part.position_per_a, (0, 0, 0, most - part.intensity.shape[1])) for part in found]),
-            torch.cat([pad(part.intensity, (0, most - part.intensity.shape[1])) for part in found]),
+            torch.cat([pad(part.position_per_a, (0, 0, 0, most - part.intensity.shape[1])) for part in parts]),
+            torch.cat([pad(part.intensity, (0, most - part.intensity.shape[1])) for part in parts]),
         )
 
     def _spots(self, rotations: Tensor, thickness_a: Tensor, two_beam: bool) -> Spots:

@@ -37,13 +37,13 @@ MEDIANS = (DEG, EXCESS, FLOOR)
 _HALF_TURN = np.diag([-1.0, -1.0, 1.0])
 
 
-def misorientation_deg(found: np.ndarray, true: np.ndarray, symmetry: np.ndarray) -> np.ndarray:
-    """Smallest angle of the rotation between the orientations found (Q, K, 3, 3) and true (Q, 3, 3), (Q, K) degrees.
+def misorientation_deg(answers: np.ndarray, true: np.ndarray, symmetry: np.ndarray) -> np.ndarray:
+    """Smallest angle of the rotation between answers (Q, K, 3, 3) and true orientations (Q, 3, 3): (Q, K), degrees.
 
     symmetry: (S, 3, 3) proper rotations of the Laue group in the crystal's frame.
     """
     # angle(R1 S R2ᵀ) by the trace tr(S R2ᵀ R1) chooses S
-    between = true.swapaxes(-1, -2)[:, None] @ found
+    between = true.swapaxes(-1, -2)[:, None] @ answers
     flat = between.swapaxes(-1, -2).reshape(*between.shape[:2], 9)
     best = (flat @ symmetry.reshape(-1, 9).T).argmax(axis=-1)
     # |R − 1| / (2√2) is the sine of half the angle; unlike the trace it is exact for small ones
@@ -88,18 +88,17 @@ def by_rank(
     each_deg = np.full((2, *rotation.shape[:2]), np.inf)
     each_turned_deg = each_deg.copy()
     for place, (truth, rows) in enumerate(((true, np.ones(len(true), bool)), (second, two))):
-        found = rotation[rows], truth[rows], symmetry
-        each_deg[place, rows] = misorientation_deg(*found)
-        turned_deg = misorientation_deg(found[0], half_turned(found[1]), symmetry)
+        each_deg[place, rows] = misorientation_deg(rotation[rows], truth[rows], symmetry)
+        turned_deg = misorientation_deg(rotation[rows], half_turned(truth[rows]), symmetry)
         each_turned_deg[place, rows] = np.minimum(each_deg[place, rows], turned_deg)
     nearer_deg = each_deg.min(axis=0)
     right = nearer_deg <= tolerance_deg
     first = np.where(right.any(axis=1), right.argmax(axis=1) + 1.0, np.inf)
-    one, other = ((found[:, :10] <= tolerance_deg).any(axis=1) for found in each_deg)
+    has_first, has_second = ((degrees[:, :10] <= tolerance_deg).any(axis=1) for degrees in each_deg)
     return {
         **_shares(right, BY_CLASS),
         **_shares(each_turned_deg.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
-        CRYSTALS: 100.0 * (one + other * 1.0) / (1 + two),
+        CRYSTALS: 100.0 * (has_first + has_second * 1.0) / (1 + two),
         MRR: 1 / first,
         DEG: nearer_deg[:, 0],
     }

@@ -251,10 +251,10 @@ def _stretch(observation: Observation) -> Tensor:
 def _spots(simulator: Simulator, rotations: Tensor, observation: Observation, two_beam: bool) -> Tensor:
     diffraction = simulator.diffraction
     turned = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
-    found = simulator.spots(turned, observation.thickness_nm, two_beam)
-    position = found.position_per_a / diffraction.pixel_size_per_a
+    spots = simulator.spots(turned, observation.thickness_nm, two_beam)
+    position = spots.position_per_a / diffraction.pixel_size_per_a
     position = position @ _stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
-    return shares(render(position + diffraction.centre_px, found.intensity, diffraction.side_px, diffraction.spot_px))
+    return shares(render(position + diffraction.centre_px, spots.intensity, diffraction.side_px, diffraction.spot_px))
 
 
 def _background(diffraction: Diffraction, observation: Observation) -> Tensor:

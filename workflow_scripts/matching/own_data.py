@@ -207,12 +207,12 @@ def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
     alone need not be: its strong spots lie on one side.
     """
     level = np.sqrt(np.clip(mean - np.median(mean), 0, None))
-    found = fftconvolve(level, level)
-    row, column = np.unravel_index(found.argmax(), found.shape)
+    correlation = fftconvolve(level, level)
+    row, column = np.unravel_index(correlation.argmax(), correlation.shape)
     return row / 2, column / 2
 
 
-def batches(settings: Apply, paths: Sequence[Path], found: Layout, side_px: int) -> Iterator[Tensor]:
+def batches(settings: Apply, paths: Sequence[Path], recorded: Layout, side_px: int) -> Iterator[Tensor]:
     """Patterns on the network's grid: electrons float32 (B, side_px, side_px), the largest circle filling it.
 
     The total of what lies inside is kept; what beam_stop_px hides is 0.
@@ -220,22 +220,22 @@ def batches(settings: Apply, paths: Sequence[Path], found: Layout, side_px: int)
     where = f"patterns: {settings.patterns}"
     with opened_patterns(settings, paths) as stack:
         for _, part in chunks(stack, where):
-            yield _in_electrons(part.reshape(-1, *stack.shape[-2:]), settings, found, side_px)
+            yield _in_electrons(part.reshape(-1, *stack.shape[-2:]), settings, recorded, side_px)
 
 
-def chosen(settings: Apply, paths: Sequence[Path], found: Layout, side_px: int, numbers: Sequence[int]) -> Tensor:
+def chosen(settings: Apply, paths: Sequence[Path], recorded: Layout, side_px: int, numbers: Sequence[int]) -> Tensor:
     """Some patterns, by their numbers in the order of `batches`, as it gives them."""
     with opened_patterns(settings, paths) as stack:
         in_a_row = int(np.prod(stack.shape[1:-2]))
         rows = [divmod(int(number), in_a_row) for number in numbers]
         part = [np.asarray(stack[row : row + 1]).reshape(-1, *stack.shape[-2:])[place] for row, place in rows]
-        return _in_electrons(np.stack(part), settings, found, side_px)
+        return _in_electrons(np.stack(part), settings, recorded, side_px)
 
 
-def _in_electrons(patterns: np.ndarray, settings: Apply, found: Layout, side_px: int) -> Tensor:
+def _in_electrons(patterns: np.ndarray, settings: Apply, recorded: Layout, side_px: int) -> Tensor:
     electrons = (torch.from_numpy(patterns.astype(np.float32)) - settings.offset) / settings.counts_per_electron
-    electrons = without_hot(electrons, found.hot).clamp_min(0)
-    return on_grid(electrons, found.center_px, found.radius_px, settings.beam_stop_px, side_px)
+    electrons = without_hot(electrons, recorded.hot).clamp_min(0)
+    return on_grid(electrons, recorded.center_px, recorded.radius_px, settings.beam_stop_px, side_px)
 
 
 def on_grid(

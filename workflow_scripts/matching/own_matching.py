@@ -1,6 +1,5 @@
 """Orientations of the user's patterns: a gallery of the user's crystal, answers in batches, what is not indexed."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,13 +8,12 @@ from torch import Tensor
 
 from workflow_scripts.matching.crystals import Crystal
 from workflow_scripts.matching.datasets import diffraction_of
-from workflow_scripts.matching.estimators import Estimator
 from workflow_scripts.matching.kinematic import Diffraction, Simulator
 from workflow_scripts.matching.observed import ObservationRanges, counts, draw, expected
 from workflow_scripts.matching.orientations import from_direction, gallery_directions, misorientation_deg
 from workflow_scripts.matching.own_data import Layout, on_grid
 from workflow_scripts.matching.own_settings import Apply
-from workflow_scripts.matching.retrieval import Gallery, best_answers
+from workflow_scripts.matching.retrieval import Answers, Estimator, Gallery, answer
 from workflow_scripts.matching.settings import DiffractionSettings
 from workflow_scripts.matching.structure_factors import laue_rotations
 from workflow_scripts.workflow.errors import InputError
@@ -44,21 +42,21 @@ class Templates:
 
 
 def templates(
-    settings: Apply, crystal: Crystal, found: Layout, study: DiffractionSettings, device: torch.device
+    settings: Apply, crystal: Crystal, recorded: Layout, study: DiffractionSettings, device: torch.device
 ) -> Templates:
     """The gallery of a crystal as the user's camera sees it.
 
     Args:
         settings: the entry of the configuration.
         crystal: the user's.
-        found: how the patterns lie on the detector.
+        recorded: how the patterns lie on the detector.
         study: the network's grid, and what the entry leaves open.
         device: where patterns are made.
 
     Raises:
         InputError: the camera sees no reflection of the crystal.
     """
-    diffraction = _on_the_grid(settings, found, study)
+    diffraction = _on_the_grid(settings, recorded, study)
     try:
         simulator = Simulator(crystal, diffraction, device)
     except ValueError as error:
@@ -67,7 +65,7 @@ def templates(
     rotation = from_direction(gallery_directions(settings.gallery, symmetry))
     patterns = simulator.patterns(rotation)
     middle = (diffraction.side_px - 1) / 2
-    stop_px = settings.beam_stop_px * middle / found.radius_px
+    stop_px = settings.beam_stop_px * middle / recorded.radius_px
     patterns = on_grid(patterns.cpu(), (middle, middle), middle, stop_px, diffraction.side_px).to(device)
     if not bool((patterns.sum(dim=(1, 2)) > 0).any()):
         raise InputError(
@@ -77,35 +75,15 @@ def templates(
     return Templates(patterns, rotation, symmetry, simulator, stop_px)
 
 
-def _on_the_grid(settings: Apply, found: Layout, study: DiffractionSettings) -> Diffraction:
+def _on_the_grid(settings: Apply, recorded: Layout, study: DiffractionSettings) -> Diffraction:
     base = diffraction_of(study)
-    pixel = settings.pixel_size_per_a * found.radius_px / ((base.side_px - 1) / 2)
+    pixel = settings.pixel_size_per_a * recorded.radius_px / ((base.side_px - 1) / 2)
     return replace(
         base,
         pixel_size_per_a=pixel,
         voltage_kv=settings.voltage_kv or base.voltage_kv,
         thickness_nm=settings.thickness_nm or base.thickness_nm,
     )
-
-
-@dataclass(frozen=True)
-class Found:
-    """The answers to all patterns, best first: rotation float32 (N, K, 3, 3), score float32 (N, K)."""
-
-    rotation: np.ndarray
-    score: np.ndarray
-
-
-def answer(parts: Iterator[Tensor], estimator: Estimator, gallery: Gallery, candidates: int, batch_size: int) -> Found:
-    """The best orientations of patterns that come in parts (B, n, n)."""
-    device = gallery.rotation.device
-    rotation, score = [], []
-    for part in parts:
-        for patterns in part.split(batch_size):
-            best = best_answers(estimator.curves(patterns.to(device)), gallery, candidates)
-            rotation.append(best.rotation.cpu().numpy())
-            score.append(best.score.cpu().numpy())
-    return Found(np.concatenate(rotation), np.concatenate(score))
 
 
 def background_score(
@@ -123,29 +101,29 @@ def background_score(
     observation = draw(ranges, made.simulator.diffraction, _BACKGROUNDS, generator)
     rotation = torch.eye(3, dtype=torch.float64).expand(_BACKGROUNDS, 3, 3)
     background = expected(made.simulator, rotation, observation).background.cpu()
-    seen = counts(background, background, electrons, 0.0, generator)
-    middle = (seen.shape[-1] - 1) / 2
-    seen = on_grid(seen, (middle, middle), middle, made.beam_stop_px, seen.shape[-1])
-    found = answer(iter([seen]), estimator, made.gallery(device), 1, _BACKGROUNDS)
-    return float(np.quantile(found.score[:, 0], _BELOW))
+    patterns = counts(background, background, electrons, 0.0, generator)
+    middle = (patterns.shape[-1] - 1) / 2
+    patterns = on_grid(patterns, (middle, middle), middle, made.beam_stop_px, patterns.shape[-1])
+    score = answer([patterns], estimator, made.gallery(device), 1).score
+    return float(np.quantile(score[:, 0].numpy(), _BELOW))
 
 
-def quality(answers: dict[str, Found], below: dict[str, float], made: Templates) -> dict:
-    """What can be said without a truth: scores, what is indexed, how far candidates and estimators agree."""
+def quality(answers: dict[str, Answers], below: dict[str, float], made: Templates) -> dict:
+    """What can be reported without a truth: scores, what is indexed, how far candidates and estimators agree."""
     report = {}
-    for name, found in answers.items():
-        first = torch.from_numpy(found.rotation[:, 0]).double()
-        runner = torch.from_numpy(found.rotation[:, min(1, found.rotation.shape[1] - 1)]).double()
+    for name, best in answers.items():
+        score, second = best.score.numpy(), min(1, best.score.shape[1] - 1)
+        first_two = (best.rotation[:, rank].double() for rank in (0, second))
         report[name] = {
-            "score_median": float(np.median(found.score[:, 0])),
+            "score_median": float(np.median(score[:, 0])),
             "not_indexed_below": below[name],
-            "indexed_share": float((found.score[:, 0] >= below[name]).mean()),
-            "margin_median": float(np.median(found.score[:, 0] - found.score[:, min(1, found.score.shape[1] - 1)])),
-            "second_answer_away_deg_median": float(misorientation_deg(first, runner, made.symmetry).median()),
+            "indexed_share": float((score[:, 0] >= below[name]).mean()),
+            "margin_median": float(np.median(score[:, 0] - score[:, second])),
+            "second_answer_away_deg_median": float(misorientation_deg(*first_two, made.symmetry).median()),
         }
     first, *others = answers
     for other in others:
-        pair = (torch.from_numpy(answers[name].rotation[:, 0]).double() for name in (first, other))
+        pair = (answers[name].rotation[:, 0].double() for name in (first, other))
         away = misorientation_deg(*pair, made.symmetry)
         report[other]["agrees_with_" + first] = float((away <= SAME_DEG).double().mean())
     return report

@@ -33,9 +33,6 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 from workflow_scripts.workflow.rows import Rows, is_finite
 
-# After which training a trained estimator's answers are, and the stage as conditions name it; the last one of an
-# estimator goes without saying.
-STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
 PLAIN, TWO_CRYSTALS, DYNAMICAL, NOT_CRYSTAL, MAP = KINDS = ("plain", "two_crystals", "dynamical", "not_crystal", "map")
 UNSEEN, SEEN = "unseen", "seen"
 

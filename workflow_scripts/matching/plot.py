@@ -2,6 +2,7 @@
 
 from workflow_scripts.matching import drawing
 from workflow_scripts.matching.settings import Plot
+from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.figures import save_figure, style
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -14,10 +15,11 @@ class Arguments(Plot):
 def plot(job: Job[Arguments]) -> None:
     """Write the figure in three formats and the table of its curves."""
     examples = drawing.read_examples(job.input("examples"))
-    table = drawing.source_table(read_metrics(job.input("metrics")), examples)
+    registry = read_registry(job.input("estimators"))
+    table = drawing.source_table(read_metrics(job.input("metrics")), examples, registry)
     with style():
         # The four files of the figure share their stem.
-        save_figure(drawing.draw(table, examples), table, job.outputs["svg"].with_suffix(""))
+        save_figure(drawing.draw(table, examples, registry), table, job.outputs["svg"].with_suffix(""))
 
 
 if __name__ == "__main__":
@@ -27,6 +29,7 @@ if __name__ == "__main__":
         inputs={
             "metrics": "Metrics of the stage evaluate (.csv).",
             "examples": "What the figure shows besides them, of the stage evaluate (.npz).",
+            "estimators": "The method's registry of estimators (estimators.yaml).",
         },
         outputs={
             "svg": "The figure.",

@@ -20,13 +20,13 @@ class Arguments(Apply):
 
 
 def run(job: Job[Arguments]) -> None:
-    """Write what was found."""
+    """Write the report on the patterns."""
     arguments = job.arguments
-    found = layout(arguments, job.inputs["pattern_files"])
+    recorded = layout(arguments, job.inputs["pattern_files"])
     crystal = load(arguments.crystal)
-    made = templates(arguments.model_copy(update={"gallery": 50}), crystal, found, arguments.diffraction, "cpu")
+    made = templates(arguments.model_copy(update={"gallery": 50}), crystal, recorded, arguments.diffraction, "cpu")
     report = {
-        "layout": asdict(found),
+        "layout": asdict(recorded),
         "center_found_by": "symmetry of the mean pattern" if arguments.center_px is None else "you",
         "crystal": {
             "name": crystal.name,
@@ -43,6 +43,6 @@ if __name__ == "__main__":
         run,
         Arguments,
         inputs={"pattern_files": "The scan (.npy, .h5), or the images in the order of their names."},
-        outputs={"report": "What was found in them (.json)."},
+        outputs={"report": "The report on them (.json)."},
         optional_inputs={"crystal_file": "The crystal (.cif), where one is named."},
     ).main()

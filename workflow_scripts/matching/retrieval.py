@@ -1,21 +1,33 @@
 """From similarities to the best orientations of a pattern.
 
-Every estimator says how similar a pattern is to each of the gallery's directions turned by every in-plane angle: curves
-(Q, G, A) over the angle. What follows is the same for all: the in-plane angle between the samples, and answers that
-differ from each other.
+An estimator computes how similar a pattern is to each of the gallery's directions turned by every in-plane angle:
+curves (Q, G, A) over the angle. What follows is the same for all: the in-plane angle between the samples, and answers
+that differ from each other.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from workflow_scripts.matching.orientations import rotation_about_z
+from workflow_scripts.matching.pattern_files import Queries
+from workflow_scripts.matching.settings import SharedPredict
+from workflow_scripts.workflow.progress import Progress
 
 APART_DEG = 3.0  # two answers to one pattern differ by more, symmetry included
 _POOL = 12  # peaks looked at for every answer kept
+
+
+class Estimator(Protocol):
+    """Compares patterns with the directions of a gallery."""
+
+    def curves(self, counts: Tensor) -> Tensor:
+        """Similarity of patterns (B, n, n) to every direction over the in-plane angle: (B, G, A), A even."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +49,32 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Answers:
-    """Best first: rotation (Q, K, 3, 3), score (Q, K), and index into the gallery (Q, K)."""
+    """Best first: rotation float32 (Q, K, 3, 3), score float32 (Q, K), and index into the gallery int64 (Q, K)."""
 
     rotation: Tensor
     score: Tensor
     gallery_index: Tensor
+
+
+def answer_queries(estimator: Estimator, queries: Queries, settings: SharedPredict, device: torch.device) -> Answers:
+    """The best orientations for every query, on the CPU."""
+    gallery = Gallery.of(queries.gallery_rotation, queries.symmetry, device)
+    with Progress(len(queries), "queries") as progress:
+
+        def batches() -> Iterable[Tensor]:
+            for counts in torch.from_numpy(queries.counts).split(settings.batch_size):
+                yield counts
+                progress.advance(len(counts))
+
+        return answer(batches(), estimator, gallery, settings.candidates)
+
+
+def answer(batches: Iterable[Tensor], estimator: Estimator, gallery: Gallery, candidates: int) -> Answers:
+    """The best orientations, on the CPU, of patterns that come in batches (B, n, n)."""
+    device = gallery.rotation.device
+    best = (best_answers(estimator.curves(batch.to(device)), gallery, candidates) for batch in batches)
+    on_cpu = [[tensor.cpu() for tensor in vars(answers).values()] for answers in best]
+    return Answers(*(torch.cat(tensors) for tensors in zip(*on_cpu, strict=True)))
 
 
 def best_answers(curves: Tensor, gallery: Gallery, candidates: int) -> Answers:

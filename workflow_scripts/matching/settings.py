@@ -11,8 +11,6 @@ from workflow_scripts.matching.own_settings import Apply as Apply  # the setting
 from workflow_scripts.matching.variants import Arm, ablation_arms
 from workflow_scripts.workflow.settings import Settings
 
-VariantName = Literal["published", "corrected"]
-BaselineName = Literal["chance", "ncc", "polar_template", "untrained"]
 Split = Literal["train", "test"]
 BUILT_IN = ("polyethylene",)
 Positive = Annotated[float, Field(gt=0)]
@@ -147,20 +145,26 @@ class Finetune(TrainingSettings):
     ablation_epochs: int = Field(ge=1, description="Epochs of every training that only the ablation needs.")
 
 
-class Predict(Settings):
-    """The best orientations for every query, by every estimator."""
+class SharedPredict(Settings):
+    """What all estimators share."""
 
     batch_size: int = Field(ge=1, description="Queries that are handled at once.")
     candidates: int = Field(ge=15, description="Answers kept for each query, best first.")
 
 
+class Predict(SharedPredict):
+    """The best orientations for every query, by every estimator."""
+
+
+class UntrainedSettings(Settings):
+    """The corrected arm's network without training; its settings are those of the stage pretrain."""
+
+    network: NetworkSettings = Field(description="The networks of the stage pretrain.")
+
+
 class Evaluate(Settings):
     """Answers against the truth."""
 
-    baselines: tuple[BaselineName, ...] = Field(
-        description="Estimators beside the networks: chance, ncc (normalised cross-correlation over in-plane angles),"
-        " polar_template (correlation of polar patterns), untrained (the corrected arm's network as it began)."
-    )
     ablations: tuple[Arm, ...] = Field(
         description="Further arms, each trained shortly for the figure of ablation; [] leaves it out."
     )
@@ -169,7 +173,7 @@ class Evaluate(Settings):
     bootstrap_samples: int = Field(
         ge=100, description="Resamplings of the cells of beam directions for every interval."
     )
-    seed: int = Field(ge=0, description="Seed of the bootstrap and of chance.")
+    seed: int = Field(ge=0, description="Seed of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
         """The arms of the ablation, of those whose base is among the variants."""

@@ -156,7 +156,7 @@ def _rotations(crystal: Crystal, reflections: Reflections, amplitude: np.ndarray
         return np.eye(3)[None]
     base = g[chosen]
     near = 4e-3 * np.linalg.norm(base, axis=1).max() ** 2
-    found = []
+    rotations = []
     for first, second in itertools.product(images[chosen[0]], images[chosen[1]]):
         if abs(g[first] @ g[second] - base[0] @ base[1]) > near:
             continue
@@ -168,9 +168,9 @@ def _rotations(crystal: Crystal, reflections: Reflections, amplitude: np.ndarray
             u, _, v = np.linalg.svd(mapped)
             rotation = u @ v
             if np.linalg.det(rotation) > 0 and _keeps(rotation, crystal, reflections, amplitude, tolerance):
-                found.append(rotation)
-    found.sort(key=lambda rotation: (-round(np.trace(rotation), 6), *rotation.round(6).flatten()))
-    return np.stack(found) if found else np.eye(3)[None]
+                rotations.append(rotation)
+    rotations.sort(key=lambda rotation: (-round(np.trace(rotation), 6), *rotation.round(6).flatten()))
+    return np.stack(rotations) if rotations else np.eye(3)[None]
 
 
 def _keeps(

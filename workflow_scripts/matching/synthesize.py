@@ -1,4 +1,4 @@
-"""Make pairs of patterns to train on, or the gallery and the queries that judge."""
+"""Make pairs of patterns for training, or the gallery and the queries of the test."""
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ def synthesize(job: Job[Arguments]) -> None:
     arguments = job.arguments
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        write_arrays(job.outputs["file"], make(arguments, arguments.split, arguments.shard, device))
+        write_arrays(job.outputs["arrays"], make(arguments, arguments.split, arguments.shard, device))
 
 
 if __name__ == "__main__":
@@ -30,6 +30,6 @@ if __name__ == "__main__":
         synthesize,
         Arguments,
         inputs={},
-        outputs={"file": "The file (.npz)."},
+        outputs={"arrays": "Training pairs, or gallery and queries (.npz)."},
         optional_inputs={"sources": "The crystal's file, where the settings name one, for the provenance."},
     ).main()

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.matching.encoding import blurred
+from workflow_scripts.matching.encoding import blurred, normalised
 from workflow_scripts.matching.losses import angular_contrast, contrast, cosine_embedding
+from workflow_scripts.matching.model import correlations
 from workflow_scripts.matching.pattern_files import Pairs
 from workflow_scripts.matching.settings import LossSettings
 from workflow_scripts.matching.variants import Variant
@@ -172,13 +173,11 @@ class FinetuneTask:
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Contrast of the features, and at the asked stage the cosine and the Wasserstein term."""
         observed, calculated, seeds = batch
-        found, stages, expected, expected_stages, sharpness = model(observed, calculated)
-        if found.ndim == 3:
-            from workflow_scripts.matching.model import correlations
-
-            total = angular_contrast(sharpness * correlations(found, expected)).mean()
+        features, stages, expected, expected_stages, sharpness = model(observed, calculated)
+        if features.ndim == 3:
+            total = angular_contrast(sharpness * correlations(features, expected)).mean()
         else:
-            total = contrast(sharpness * (found.float() @ expected.float().T)).mean()
+            total = contrast(sharpness * (features.float() @ expected.float().T)).mean()
         settings = self._settings
         stage = min(settings.stage, len(stages) - 1)
         if settings.cosine_weight > 0:
@@ -186,7 +185,7 @@ class FinetuneTask:
         if settings.wasserstein != "none" and settings.wasserstein_weight > 0:
             sets = stages[stage], expected_stages[stage]
             if self._variant.stage_ignored:
-                sets = found, expected
+                sets = features, expected
             self._directions.manual_seed(int(seeds[0]))
             distance = wasserstein(
                 settings.wasserstein, *sets, settings.projections, self._directions, self._variant.max_sliced_paired
@@ -219,12 +218,6 @@ def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
 def _as_counts(calculated: Tensor, observed: Tensor) -> Tensor:
     """Calculated patterns with as many electrons as the observed have; without noise, as the gallery is."""
     return calculated * observed.sum(dim=(1, 2), keepdim=True)
-
-
-def normalised(patterns: Tensor) -> Tensor:
-    """Mean 0 and variance 1 of every pattern."""
-    centred = patterns - patterns.mean(dim=(1, 2), keepdim=True)
-    return centred / centred.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)
 
 
 def _warped(patterns: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:

@@ -74,8 +74,3 @@ def base_of(estimator: str) -> str:
 def ablation_arms(ablations: Sequence[str], variants: Sequence[str]) -> list[str]:
     """Those whose base is asked for."""
     return [arm for arm in ablations if base_of(arm) in variants]
-
-
-def pretrained_as(arm: str) -> str:
-    """The arm whose pretraining it takes: the losses differ in finetuning alone."""
-    return "corrected" if arm in LOSSES else arm

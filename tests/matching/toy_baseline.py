@@ -1,0 +1,22 @@
+"""A toy estimator: the scalar product of a query with every calculated pattern, as they lie on the detector."""
+
+import torch
+
+from workflow_scripts.matching.retrieval import answer_queries
+
+
+class ScalarProduct:
+    """Compares patterns without a turn in the plane."""
+
+    def __init__(self, gallery):
+        self.gallery = gallery.flatten(1)
+
+    def curves(self, counts):
+        """Similarity (B, G, 2) of patterns (B, n, n) at the in-plane angles 0° and 180°, which are taken for equal."""
+        return (counts.flatten(1) @ self.gallery.T)[..., None].repeat(1, 1, 2)
+
+
+def predict(job, queries, device):
+    """The answers to all queries, by stage."""
+    estimator = ScalarProduct(torch.from_numpy(queries.gallery).to(device))
+    return {"fitted": answer_queries(estimator, queries, job.arguments, device)}

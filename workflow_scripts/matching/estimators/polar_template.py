@@ -1,0 +1,70 @@
+"""Polar template matching: patterns correlated along the angle, as orientation mapping does it.
+
+Rauch and Véron, doi:10.1002/mawe.200500923; by fast Fourier transforms Ophus et al., doi:10.1017/S1431927622000101.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.matching.encoding import polar_patterns, stabilised
+from workflow_scripts.matching.model import correlations, correlations_of_spectra, spectra
+from workflow_scripts.matching.pattern_files import Pairs, Queries, read_pairs
+from workflow_scripts.matching.retrieval import Answers, answer_queries
+from workflow_scripts.matching.tuning import GAMMAS, tuned
+from workflow_scripts.workflow.command import Job
+
+RINGS, ANGLES = 32, 120
+_POWERS = 0.0, 0.5, 1.0
+
+
+@dataclass(frozen=True)
+class PolarTemplates:
+    """Correlation of polar patterns over the in-plane angle.
+
+    Attributes:
+        gamma: power to which counts are raised.
+        power: of the radius by which rings are weighted.
+        gallery: `spectra` of the gallery.
+    """
+
+    gamma: float
+    power: float
+    gallery: Tensor
+
+    @classmethod
+    def of(cls, gallery: Tensor, gamma: float, power: float) -> "PolarTemplates":
+        """Of calculated patterns (G, n, n)."""
+        return cls(gamma, power, spectra(_features(gallery, gamma, power)))
+
+    @classmethod
+    def tuned(cls, gallery: Tensor, pairs: Pairs, device: torch.device) -> "PolarTemplates":
+        """Of calculated patterns (G, n, n), with the powers that suit the training pairs."""
+        return cls.of(gallery, *tuned(_similarity, itertools.product(GAMMAS, _POWERS), pairs, device))
+
+    def curves(self, counts: Tensor) -> Tensor:
+        """Similarity of patterns (B, n, n) to every template over the in-plane angle: (B, G, A)."""
+        return correlations_of_spectra(spectra(_features(counts, self.gamma, self.power)), self.gallery, ANGLES)
+
+
+def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Answers]:
+    """The answers to all queries under the key `fitted`; raises InputError where the training pairs are missing."""
+    job.require("shards")
+    gallery = torch.from_numpy(queries.gallery).to(device)
+    estimator = PolarTemplates.tuned(gallery, read_pairs(job.inputs["shards"]), device)
+    return {"fitted": answer_queries(estimator, queries, job.arguments, device)}
+
+
+def _similarity(counts: Tensor, calculated: Tensor, gamma: float, power: float) -> Tensor:
+    """Of every first pattern (P, n, n) to every second (P, n, n) at the best angle: (P, P)."""
+    return correlations(_features(counts, gamma, power), _features(calculated, gamma, power)).amax(dim=-1)
+
+
+def _features(patterns: Tensor, gamma: float, power: float) -> Tensor:
+    """(N, n, n) → (N, R, A) of norm 1, without the mean of every ring."""
+    polar = stabilised(polar_patterns(patterns, RINGS, ANGLES), gamma)
+    radius = torch.arange(1, RINGS + 1, device=patterns.device)[:, None]
+    weighted = (polar - polar.mean(dim=-1, keepdim=True)) * radius**power
+    return weighted / weighted.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]

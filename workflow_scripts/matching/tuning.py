@@ -1,0 +1,46 @@
+"""Parameters of the template matchers, chosen on training patterns alone."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.matching.pattern_files import Pairs
+
+GAMMAS = 0.25, 0.5, 1.0  # powers to which counts are raised
+_DOSES_E = 100.0, 1000.0  # electrons in the spots of a training pattern, and again in the background
+_PAIRS = 300
+
+
+def tuned(
+    similarity: Callable[..., Tensor], choices: Iterable[tuple[float, ...]], pairs: Pairs, device: torch.device
+) -> tuple[float, ...]:
+    """The choice with which most training patterns, counted at low doses, find their own calculated pattern.
+
+    Args:
+        similarity: of counts (P, n, n), calculated patterns (P, n, n) and the numbers of a choice to (P, P).
+        choices: the first of equally good ones is taken.
+        pairs: training pairs, of which the first 300 serve.
+        device: where the patterns are compared.
+    """
+    counts, calculated = _training_patterns(pairs, device)
+    own = torch.arange(len(counts), device=device)
+
+    def share_right(choice: tuple[float, ...]) -> float:
+        return float((similarity(counts, calculated, *choice).argmax(dim=1) == own).float().mean())
+
+    return max(choices, key=share_right)
+
+
+def _training_patterns(pairs: Pairs, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Counts at low doses and calculated patterns, (P, n, n) each."""
+    generator = torch.Generator().manual_seed(0)
+    rows = np.arange(min(_PAIRS, len(pairs)))
+    spots, background, calculated = (
+        torch.from_numpy(part[rows]) for part in (pairs.spots, pairs.background, pairs.calculated)
+    )
+    low, high = _DOSES_E
+    dose = low * (high / low) ** torch.rand(len(spots), 1, 1, generator=generator)
+    counts = torch.poisson(dose * (spots + background), generator=generator).to(device)
+    return counts, calculated.to(device)
