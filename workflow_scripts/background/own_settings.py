@@ -81,8 +81,8 @@ class Apply(Settings):
         Raises:
             InputError: a folder is absent, or holds no image.
         """
-        found = {"layout-file": [self.layout] if self.layout else []}
+        files_by_flag = {"layout-file": [self.layout] if self.layout else []}
         for flag, key in (("tile-files", "tiles"), ("dark-files", "dark"), ("reference-files", "references")):
             path = getattr(self, key)
-            found[flag] = [str(file) for file in image_files(path, IMAGES, where + key)] if path else []
-        return found
+            files_by_flag[flag] = [str(file) for file in image_files(path, IMAGES, where + key)] if path else []
+        return files_by_flag
