@@ -60,17 +60,17 @@ def main() -> None:
     sampler = check(SamplerSettings, configuration["predict"]["network"])
     steps, samples = options.steps or sampler.steps, options.samples or sampler.samples
     logs = np.random.default_rng(0).normal(0, 0.1, (options.tiles, options.tile, options.tile)).astype(np.float32)
-    alive = np.ones(logs.shape, bool)
+    valid = np.ones(logs.shape, bool)
 
     side_px = configuration["synthesize"]["side_px"]
     sampling = Sampling(steps, samples, sampler.batch_size, 0, device, "auto")
     ours = make_network(network, Arm.of("corrected").channels, 0)
     estimator = NetworkEstimator(ours, "corrected", side_px, sampling)
     tile = statistics.median(
-        seconds(lambda: flats_of(estimator, logs, alive, options.neighbours, [0]), options.repeats, device)
+        seconds(lambda: flats_of(estimator, logs, valid, options.neighbours, [0]), options.repeats, device)
     )
     mosaic = statistics.median(
-        seconds(lambda: flats_of(estimator, logs, alive, options.neighbours), options.repeats, device, warm=True)
+        seconds(lambda: flats_of(estimator, logs, valid, options.neighbours), options.repeats, device, warm=True)
     )
 
     recipe = make_network(network.model_copy(update={"kind": "monai"}), Arm.of("published").channels, 0)

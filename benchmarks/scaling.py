@@ -80,8 +80,7 @@ SHORTER = {
         "synthesize.train_shards": 1,
         "synthesize.specimens": 128,
         "pretrain.epochs": 2,
-        "predict.curve_steps": [1, 2],
-        "evaluate.baselines": ["median_2"],
+        "predict.network.curve_steps": [1, 2],
         "evaluate.bootstrap_samples": 100,
     },
     "potential": {

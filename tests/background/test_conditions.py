@@ -63,23 +63,23 @@ def test_a_factor_of_a_tiles_brightness_is_gone():
 
 def test_what_a_dead_pixel_says_is_never_heard():
     logs = tiles(4)
-    alive = all_alive(logs)
-    alive[:, 0, 2, 3] = alive[:, :, 5, 5] = False
-    wrong = torch.where(alive, logs, -40.0)
-    found, living = conditions(without_level(wrong, alive), alive)
-    other, _ = conditions(without_level(torch.where(alive, logs, 7.0), alive), alive)
+    valid = all_alive(logs)
+    valid[:, 0, 2, 3] = valid[:, :, 5, 5] = False
+    wrong = torch.where(valid, logs, -40.0)
+    found, living = conditions(without_level(wrong, valid), valid)
+    other, _ = conditions(without_level(torch.where(valid, logs, 7.0), valid), valid)
     assert torch.equal(found, other)
     assert found.abs().max() < 6
     assert found[:, DEAD, 2, 3].all() and found[:, DEAD, 5, 5].all() and found[:, DEAD].sum() == 4
     assert not found[:, :DEAD, 5, 5].any()
     torch.testing.assert_close(found[:, OWN, 2, 3], found[:, MEAN, 2, 3])
-    assert torch.equal(living, alive[:, :1])
+    assert torch.equal(living, valid[:, :1])
 
 
 def test_a_tile_that_is_dead_everywhere_gives_numbers():
-    logs, alive = tiles(2), torch.zeros(2, 2, 8, 8, dtype=torch.bool)
-    assert not without_level(logs, alive).isnan().any()
-    assert torch.isfinite(conditions(logs, alive)[0]).all() and torch.isfinite(centred(logs, alive)).all()
+    logs, valid = tiles(2), torch.zeros(2, 2, 8, 8, dtype=torch.bool)
+    assert not without_level(logs, valid).isnan().any()
+    assert torch.isfinite(conditions(logs, valid)[0]).all() and torch.isfinite(centred(logs, valid)).all()
 
 
 def test_the_recipe_stretches_each_image_by_itself():

@@ -75,7 +75,7 @@ def test_a_dark_frame_is_subtracted_pixel_by_pixel():
 
 def test_dead_pixels_are_named_and_get_the_faintest_living_value():
     counts = torch.full((1, 9, 9), 1100.0)
-    counts[0, 0, :4] = torch.tensor([0.0, 100.0, 149.0, 151.0])  # less than the dark frame, as much, just dead, alive
+    counts[0, 0, :4] = torch.tensor([0.0, 100.0, 149.0, 151.0])  # less than the dark frame, as much, just dead, valid
     tiles, dead = log_tiles(counts, 100.0)
     assert dead[0, 0, :5].tolist() == [True, True, True, False, False] and dead.sum() == 3
     assert tiles[0, 0, :3].tolist() == pytest.approx([math.log(DEAD)] * 3)

@@ -80,11 +80,11 @@ def test_the_spread_is_that_of_the_samples():
 
 def test_samples_do_not_depend_on_the_number_of_images_at_once():
     logs = np.random.default_rng(0).normal(0, 0.1, (5, 2, 32, 32)).astype(np.float32)
-    alive = np.ones(logs.shape, bool)
+    valid = np.ones(logs.shape, bool)
     torch.manual_seed(0)
     network = nn.Conv2d(7, 1, 3, padding=1)
     network.forward = lambda x, times, inner=network.forward: inner(x)
-    found = [estimator(network, "corrected", batch_size=n).estimate_sets(logs, alive)[0] for n in (1, 6, 64)]
+    found = [estimator(network, "corrected", batch_size=n).estimate_sets(logs, valid)[0] for n in (1, 6, 64)]
     assert abs(found[0] - found[1]).max() < 1e-5 and abs(found[0] - found[2]).max() < 1e-5
 
 
@@ -141,11 +141,11 @@ def test_two_passes_are_better_than_either_alone():
 def test_bins_forget_dead_pixels_and_come_back_smoothly():
     y, x = np.mgrid[:50, :40]
     image = torch.as_tensor(np.cos(2 * np.pi * y / 100) + 0.01 * x).float()[None, None]
-    alive = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)) > 0.2
-    alive[..., 8:12, 8:12] = False
-    small, living = binned(torch.where(alive, image, -99.0), alive, 4)
+    valid = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)) > 0.2
+    valid[..., 8:12, 8:12] = False
+    small, living = binned(torch.where(valid, image, -99.0), valid, 4)
     assert small.shape == (1, 1, 13, 10) and not living[0, 0, 2, 2] and living.sum() == 129
-    whole, _ = binned(image, torch.ones_like(alive), 4)
+    whole, _ = binned(image, torch.ones_like(valid), 4)
     assert float((small - whole)[living].abs().max()) < 0.1
     inner = (spread_out(whole, 4, 50, 40) - image)[..., 4:-4, 4:-4]
     assert float(inner.abs().max()) < 0.02

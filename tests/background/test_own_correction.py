@@ -97,7 +97,7 @@ def test_tiles_are_joined_through_others():
 class _Mean:
     """An estimator that answers with the mean of what it is shown."""
 
-    def estimate(self, logs, alive):
+    def estimate(self, logs, valid):
         self.seen = logs.shape
         return logs.mean(axis=0), np.zeros_like(logs[0])
 
@@ -105,10 +105,10 @@ class _Mean:
 def test_each_tile_is_answered_from_itself_and_the_nearest(folder):
     own, _ = opened(folder)
     estimator = _Mean()
-    flats, _ = flats_of(estimator, own.logs, own.alive, 2, [0, 5])
+    flats, _ = flats_of(estimator, own.logs, own.valid, 2, [0, 5])
     assert np.allclose(flats[0], own.logs[:2].mean(axis=0)) and np.allclose(flats[5], own.logs[4:6].mean(axis=0))
     assert not flats[1].any()
-    flats_of(estimator, own.logs, own.alive, 16, [0])
+    flats_of(estimator, own.logs, own.valid, 16, [0])
     assert estimator.seen[0] == 8
 
 

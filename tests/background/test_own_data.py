@@ -33,7 +33,7 @@ def test_tiles_become_logarithms_in_the_order_of_their_names(folder):
     levels = np.sort(light.reshape(8, -1))[:, (own_tiles.SIDE_PX**2 - 1) // 2]
     assert np.allclose(np.exp(own.levels), levels)
     assert np.allclose(own.logs, np.log(light / levels[:, None, None]), atol=1e-5)
-    assert own.alive.all() and own.names[1] == "tile_2.tif"
+    assert own.valid.all() and own.names[1] == "tile_2.tif"
     assert report["size_px"] == [own_tiles.SIDE_PX] * 2 and report["dead_share"] == [0.0] * 8
 
 

@@ -88,10 +88,10 @@ def test_times_cover_the_diffusion_and_the_corrected_arm_dwells_on_the_early_ste
 
 def test_a_perfect_answer_has_no_loss_and_the_target_is_what_the_median_lacks():
     task = task_of("unet")
-    seen, target, alive, *_ = batch_of(task)
+    seen, target, valid, *_ = batch_of(task)
     assert 0.1 < float(target.std()) < 10  # about one
     log_flat = seen[:, 2:3] + SCALE * target + 3.0
-    torch.testing.assert_close(network_target(seen, log_flat, alive > 0), target, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(network_target(seen, log_flat, valid > 0), target, atol=1e-4, rtol=1e-4)
 
     class Perfect(nn.Module):
         def forward(self, seen, times):
@@ -123,8 +123,8 @@ def test_tiles_of_a_set_share_a_session_and_drift_by_their_span():
 def test_counts_have_the_noise_of_their_dose():
     bare = replace(BANK, log_transmission=np.zeros_like(BANK.log_transmission), log_flat=np.zeros_like(BANK.log_flat))
     for dose in (400.0, 4000.0):
-        logs, alive, _ = counted_set(material(bare, dose=(dose, dose)), 8, 4, 1.0, torch.Generator().manual_seed(0))
-        assert alive.all()
+        logs, valid, _ = counted_set(material(bare, dose=(dose, dose)), 8, 4, 1.0, torch.Generator().manual_seed(0))
+        assert valid.all()
         assert float(logs.var(dim=(-2, -1)).mean()) == pytest.approx((dose + BANK.dark) / dose**2, rel=0.05)
 
 

@@ -1,4 +1,4 @@
-"""The user's tiles corrected by the corrected arm's network, with all that can be said about them without truth."""
+"""The user's tiles corrected by the corrected arm's network, with what can be measured without the truth."""
 
 import numpy as np
 from pydantic import Field
@@ -18,13 +18,11 @@ from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
 ARM = "corrected"
-_SAMPLES_OF_ABSORBERS = (
-    2  # of a network that answers for tiles with injected absorbers: their mean hardly depends on it
-)
+_SAMPLES_OF_ABSORBERS = 2  # of a network for tiles with injected absorbers: their mean hardly depends on the number
 
 
 class Arguments(Compute):
-    """The entry of the configuration, and how the network is asked."""
+    """The entry of the configuration, and how the network is sampled."""
 
     name: str = Field(description="Name of the tiles in the configuration.")
     entry: Apply = Field(description="The entry of the configuration.")
@@ -35,12 +33,12 @@ class Arguments(Compute):
 
 
 def apply(job: Job[Arguments]) -> None:
-    """Write corrected tiles, backgrounds, uncertainties, a picture, and what can be said about them."""
+    """Write corrected tiles, backgrounds, uncertainties, a picture, and the report on their quality."""
     arguments, report = job.arguments, read_json(job.input("report"))
     entry = arguments.entry
     own, _ = read_own(entry, Files.of(job.inputs))
     overlaps = judging(report)
-    ends = sorted({index for one in chosen_overlaps(overlaps) for index in (one.first, one.second)})
+    ends = sorted({index for overlap in chosen_overlaps(overlaps) for index in (overlap.first, overlap.second)})
     networks = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
@@ -48,33 +46,33 @@ def apply(job: Job[Arguments]) -> None:
             if path not in job.inputs:
                 continue
             network, about = load_network(job.input(path), arm)
-            rest = arguments.batch_size, arguments.seed, device, arguments.precision
+            shared = arguments.batch_size, arguments.seed, device, arguments.precision
             whole, quick = (
-                NetworkEstimator(network, arm, about["side_px"], Sampling(arguments.steps, samples, *rest))
+                NetworkEstimator(network, arm, about["side_px"], Sampling(arguments.steps, samples, *shared))
                 for samples in (arguments.samples, _SAMPLES_OF_ABSORBERS)
             )
-            flats, spreads = flats_of(whole, own.logs, own.alive, entry.neighbours)
+            flats, spreads = flats_of(whole, own.logs, own.valid, entry.neighbours)
             networks[arm] = (
                 flats,
-                lambda logs, quick=quick: flats_of(quick, logs, own.alive, entry.neighbours, ends)[0],
+                lambda logs, quick=quick: flats_of(quick, logs, own.valid, entry.neighbours, ends)[0],
             )
         estimators = quality(own, overlaps, networks)
     positions = None if report["positions_px"] is None else np.array(report["positions_px"])
-    found = corrected(entry, own, flats, spreads, positions)
+    result = corrected(entry, own, flats, spreads, positions)
     size_um = report["pixel_size_um"]
     for name, images, what in (
-        ("corrected", found.density, found.quantity),
-        ("background", np.exp(found.log_flats), "flat field, geometric mean 1"),
-        ("uncertainty", found.spreads, "standard deviation of the optical density's samples"),
+        ("corrected", result.density, result.quantity),
+        ("background", np.exp(result.log_flats), "flat field, geometric mean 1"),
+        ("uncertainty", result.spreads, "standard deviation of the optical density's samples"),
     ):
         write_stack(job.outputs[name], images, own.names, what, size_um)
-    write_tiles_picture(job.outputs["png"], own.logs, found, own.names)
+    write_tiles_picture(job.outputs["png"], own.logs, result, own.names)
     about_quality = {
         "estimators": estimators,
         "judging_overlaps": len(overlaps),
         "judged_tiles_were_shown": bool(report["shown"]) and _shown(report, overlaps),
     }
-    scale = {"quantity": found.quantity, "scale_from": dict(zip(own.names, found.scale_from, strict=True))}
+    scale = {"quantity": result.quantity, "scale_from": dict(zip(own.names, result.scale_from, strict=True))}
     write_json(
         job.outputs["quality"],
         report | scale | {"name": arguments.name, "neighbours": entry.neighbours, "quality": about_quality},
@@ -82,7 +80,9 @@ def apply(job: Job[Arguments]) -> None:
 
 
 def _shown(report: dict, overlaps: list) -> bool:
-    return any(report["tiles"][index] in report["shown"] for one in overlaps for index in (one.first, one.second))
+    return any(
+        report["tiles"][index] in report["shown"] for overlap in overlaps for index in (overlap.first, overlap.second)
+    )
 
 
 if __name__ == "__main__":

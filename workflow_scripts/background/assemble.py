@@ -18,13 +18,13 @@ def assemble(job: Job[Apply]) -> None:
     """Write the mosaic and its picture."""
     quality = read_json(job.input("quality"))
     if quality["positions_px"] is None:
-        raise InputError("nothing says where the tiles lie, so they make no mosaic; give a layout, or grid")
+        raise InputError("the positions of the tiles are unknown, so they make no mosaic; give a layout, or grid")
     own, _ = read_own(job.arguments, Files.of(job.inputs))
     positions = np.array(quality["positions_px"])
     density, quantity = tifffile.imread(job.input("corrected")), quality["quantity"]
     after, _ = blended(density, positions, level=quantity == UP_TO_CONSTANT)
     recorded = -own.logs - own.levels[:, None, None] + own.levels.mean()
-    before, _ = blended(np.where(own.alive, recorded, np.nan), positions, level=False)
+    before, _ = blended(np.where(own.valid, recorded, np.nan), positions, level=False)
     write_stack(job.outputs["mosaic"], after[None], ["mosaic"], quantity, quality["pixel_size_um"])
     write_mosaic_picture(job.outputs["png"], before, after, quality["quality"]["estimators"], quantity)
 
@@ -36,7 +36,7 @@ if __name__ == "__main__":
         inputs=TILES
         | {
             "corrected": "The corrected tiles (.tif).",
-            "quality": "What was found about them (.json).",
+            "quality": "The report on their quality (.json).",
         },
         outputs={"mosaic": "The mosaic (.tif), NaN where no tile lies.", "png": "It before and after (.png)."},
         optional_inputs=BESIDE,

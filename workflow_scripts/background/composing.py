@@ -39,8 +39,8 @@ class Material:
 
 
 def counted_set(material: Material, rows: int, tiles: int, span: float, generator: torch.Generator):
-    """`rows` sets of tiles of one session each, with noise: ln of the tiles (B, N, H, W), where they live, and the true
-    log flat field of each (B, N, H, W).
+    """`rows` sets of tiles, every set of one session, with noise: ln of the tiles (B, N, H, W), valid pixels, and their
+    true log flat fields (B, N, H, W).
 
     Args:
         material: specimens and sessions.
@@ -73,7 +73,7 @@ def idealised_pair(material: Material, rows: int, mixed_normalisation: bool, gen
 
 
 def _flats(material: Material, rows: int, tiles: int, span: float, generator: torch.Generator) -> Tensor:
-    """Log flat fields (B, N, H, W) at moments of one session each, flipped and turned alike."""
+    """Log flat fields (B, N, H, W) at moments of one session a set, flipped and turned alike."""
     flats, device = material.flats, material.flats.device
     sessions, times = flats.shape[:2]
 
@@ -84,13 +84,13 @@ def _flats(material: Material, rows: int, tiles: int, span: float, generator: to
     width = min(times, 1 if span == 0 else max(2, round(span * times)))
     first = (uniform(rows, 1) * (times - width + 1)).long().clamp(max=times - width)
     moment = first + (uniform(rows, tiles) * width).long().clamp(max=width - 1)
-    found = flats[session, moment]
+    images = flats[session, moment]
     if not material.turned:
-        return found
+        return images
     turns = (uniform(3, rows) < 0.5).view(3, rows, 1, 1, 1)
     for axis, turn in zip((-1, -2), turns, strict=False):
-        found = torch.where(turn, found.flip(axis), found)
-    return torch.where(turns[2], found.mT, found) if flats.shape[-1] == flats.shape[-2] else found
+        images = torch.where(turn, images.flip(axis), images)
+    return torch.where(turns[2], images.mT, images) if flats.shape[-1] == flats.shape[-2] else images
 
 
 def _specimens(material: Material, number: int, generator: torch.Generator) -> Tensor:

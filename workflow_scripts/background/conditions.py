@@ -1,4 +1,4 @@
-"""What a network is told of a set of tiles: its own logarithm and statistics of all, whatever their number."""
+"""The input of a network from a set of tiles: the tile's own logarithm and statistics of all, whatever their number."""
 
 import torch
 from torch import Tensor
@@ -7,36 +7,36 @@ CHANNELS = ("own", "mean", "median", "brightest", "darkest", "dead")
 PUBLISHED_CHANNELS = ("own", "partner")
 
 
-def without_level(logs: Tensor, alive: Tensor) -> Tensor:
-    """Logarithms less the median of their living pixels: (..., H, W), bool of the same shape → the same."""
-    flat = logs.masked_fill(~alive, torch.nan).flatten(-2)
+def without_level(logs: Tensor, valid: Tensor) -> Tensor:
+    """Logarithms less the median of their valid pixels: (..., H, W), bool of the same shape → the same."""
+    flat = logs.masked_fill(~valid, torch.nan).flatten(-2)
     return logs - flat.nanmedian(dim=-1).values.nan_to_num()[..., None, None]
 
 
-def centred(logs: Tensor, alive: Tensor) -> Tensor:
-    """Logarithms less the mean of their living pixels, which fixes the constant that nobody can know: as above."""
-    total = (logs * alive).sum(dim=(-2, -1), keepdim=True)
-    return logs - total / alive.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+def centred(logs: Tensor, valid: Tensor) -> Tensor:
+    """Logarithms less the mean of their valid pixels, which fixes the unknown constant: as above."""
+    total = (logs * valid).sum(dim=(-2, -1), keepdim=True)
+    return logs - total / valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
 
 
-def conditions(logs: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
-    """Channels `CHANNELS` of the first tile (B, 6, H, W), and its living pixels (B, 1, H, W).
+def conditions(logs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Channels `CHANNELS` of the first tile (B, 6, H, W), and its valid pixels (B, 1, H, W).
 
     Of an even number of tiles the median is the brighter of the two in the middle, of two tiles the brightest, since
     specimens darken. The order of the other tiles does not matter. A dead pixel takes the mean of the tiles where it
-    lives, and 0 where it lives in none.
+    is valid, and 0 where it is valid in none.
 
     Args:
         logs: ln of N tiles of a session (B, N, H, W), each less its level.
-        alive: bool (B, N, H, W), where there was light.
+        valid: bool (B, N, H, W), where there was light.
     """
-    mean = (logs * alive).sum(dim=1, keepdim=True) / alive.sum(dim=1, keepdim=True).clamp(min=1)
-    logs = torch.where(alive, logs, mean)
+    mean = (logs * valid).sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
+    logs = torch.where(valid, logs, mean)
     own, number = logs[:, :1], logs.shape[1]
     ordered = _sorted(logs)
     median = ordered[:, number // 2, None]
-    channels = [own, mean, median, ordered[:, -1:], ordered[:, :1], (~alive[:, :1]).to(logs.dtype)]
-    return torch.cat(channels, dim=1), alive[:, :1]
+    channels = [own, mean, median, ordered[:, -1:], ordered[:, :1], (~valid[:, :1]).to(logs.dtype)]
+    return torch.cat(channels, dim=1), valid[:, :1]
 
 
 def _sorted(logs: Tensor) -> Tensor:

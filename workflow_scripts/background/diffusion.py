@@ -23,36 +23,36 @@ def signal_shares() -> Tensor:
 
 def noised(image: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     """x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε, eq. 4 of Ho et al.: images (B, 1, H, W), times (B,) from 0 to TIMES - 1."""
-    signal, rest = _amplitudes(times, image)
-    return signal * image + rest * noise
+    signal, sigma = _amplitudes(times, image)
+    return signal * image + sigma * noise
 
 
 def wanted(image: Tensor, noise: Tensor, times: Tensor, answer: Answer) -> Tensor:
-    """What the network shall say of x_t: ε, or the velocity √ᾱ_t ε - √(1 - ᾱ_t) x_0."""
+    """What the network shall predict from x_t: ε, or the velocity √ᾱ_t ε - √(1 - ᾱ_t) x_0."""
     if answer == "noise":
         return noise
-    signal, rest = _amplitudes(times, image)
-    return signal * noise - rest * image
+    signal, sigma = _amplitudes(times, image)
+    return signal * noise - sigma * image
 
 
 def ddim_step(
-    x: Tensor, said: Tensor, share: float, next_share: float, answer: Answer, eta: float, noise: Tensor | None
+    x: Tensor, output: Tensor, share: float, next_share: float, answer: Answer, eta: float, noise: Tensor | None
 ) -> Tensor:
     """From x_t to x_s, eq. 12 and 16 of Song et al.
 
     Args:
         x: x_t.
-        said: the network's answer to it.
+        output: of the network.
         share, next_share: ᾱ_t and ᾱ_s; 1 for the image itself.
-        answer: what the network says.
+        answer: what the network predicts.
         eta: 0 is deterministic, 1 as random as the diffusion itself.
         noise: white noise of unit variance; unused where eta is 0.
     """
-    signal, rest = share**0.5, (1 - share) ** 0.5
+    signal, sigma = share**0.5, (1 - share) ** 0.5
     if answer == "noise":
-        image, epsilon = (x - rest * said) / signal, said
+        image, epsilon = (x - sigma * output) / signal, output
     else:
-        image, epsilon = signal * x - rest * said, rest * x + signal * said
+        image, epsilon = signal * x - sigma * output, sigma * x + signal * output
     std = eta * ((1 - next_share) / (1 - share) * (1 - share / next_share)) ** 0.5
     x = next_share**0.5 * image + max(0.0, 1 - next_share - std**2) ** 0.5 * epsilon
     return x + std * noise if std > 0 else x
@@ -61,7 +61,7 @@ def ddim_step(
 def times_from_noise(steps: int) -> list[int]:
     """Times of a sampler that begins at pure noise and whose last step ends at the image: (steps,), falling.
 
-    They divide TIMES evenly from its end, so that one step is the answer to pure noise.
+    They divide TIMES evenly from its end, so that a single step starts from pure noise.
     """
     return [round(TIMES * (steps - number) / steps) - 1 for number in range(steps)]
 
@@ -78,7 +78,7 @@ def sample(
     """Images (B, 1, H, W) from white noise of the same shape.
 
     Args:
-        network: (x_t, times (B,)) → its answer.
+        network: (x_t, times (B,)) → its output.
         x: white noise of unit variance.
         times: falling; after the last comes the image.
         answer, eta: of `ddim_step`.
@@ -86,10 +86,10 @@ def sample(
     """
     shares = signal_shares().tolist()
     for now, after in zip(times, [*times[1:], None], strict=True):
-        said = network(x, torch.full((len(x),), now, device=x.device))
+        output = network(x, torch.full((len(x),), now, device=x.device))
         last = after is None
         noise = torch.randn(x.shape, generator=generator, device=x.device) if eta > 0 and not last else None
-        x = ddim_step(x, said, shares[now], 1.0 if last else shares[after], answer, 0.0 if last else eta, noise)
+        x = ddim_step(x, output, shares[now], 1.0 if last else shares[after], answer, 0.0 if last else eta, noise)
     return x
 
 

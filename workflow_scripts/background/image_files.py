@@ -1,6 +1,6 @@
 """The user's tiles, references and dark frames: TIFF files, TIFF stacks, Xradia's .xrm and .txrm.
 
-What is wrong with the files of a folder is said in one sentence that names them all; what was odd and could be used
+What is wrong with the files of a folder is reported in one sentence that names them all; what was odd and could be used
 is a remark. Colour is refused unless its channels are equal: a luminance would be no count.
 """
 
@@ -121,9 +121,9 @@ def read_mean(path: Path | Sequence[Path], what: str, shape: tuple[int, int]) ->
         except _Unusable as reason:
             raise InputError(f"{what}: {file} {reason}; repair it or take it away") from None
         if frames[-1].shape[1:] != tuple(shape):
-            found = frames[-1].shape[1:]
+            height, width = frames[-1].shape[1:]
             raise InputError(
-                f"{what}: {file} has {found[0]} × {found[1]} pixels, but the tiles {shape[0]} × {shape[1]}; give frames"
+                f"{what}: {file} has {height} × {width} pixels, but the tiles {shape[0]} × {shape[1]}; give frames"
                 " of the same camera and binning"
             )
     return np.concatenate(frames).mean(axis=0).astype(np.float32)
@@ -186,7 +186,7 @@ def _tiff(path: Path) -> tuple[np.ndarray, bool]:
         raise _Unusable("holds no image")
     if palette:
         raise _Unusable("has a colour table, expected counts")
-    found, grey = [], False
+    stacks, grey = [], False
     for axes, pages in series:
         if pages.dtype.kind not in "uif" or pages.size == 0:
             raise _Unusable(f"holds {pages.dtype} {pages.shape}, expected real numbers")
@@ -197,7 +197,7 @@ def _tiff(path: Path) -> tuple[np.ndarray, bool]:
             pages, grey = channels[0], True
         if pages.ndim < 2:
             raise _Unusable(f"holds an array of the shape {pages.shape}, expected images")
-        found.append(pages.reshape(-1, *pages.shape[-2:]))
-    if len({(pages.shape[1:], pages.dtype) for pages in found}) > 1:
-        raise _Unusable(f"holds {len(found)} kinds of images, expected pages of one size and type")
-    return np.concatenate(found), grey
+        stacks.append(pages.reshape(-1, *pages.shape[-2:]))
+    if len({(pages.shape[1:], pages.dtype) for pages in stacks}) > 1:
+        raise _Unusable(f"holds {len(stacks)} kinds of images, expected pages of one size and type")
+    return np.concatenate(stacks), grey

@@ -40,7 +40,7 @@ def read_layout(path: Path) -> dict[str, tuple[float, float]]:
         raise InputError(f"layout: {path} is no UTF-8 text; give the TileConfiguration.txt") from None
     except OSError as error:
         raise InputError(f"layout: {path} cannot be read ({error.strerror}); correct its permissions") from None
-    found: dict[str, tuple[float, float]] = {}
+    places: dict[str, tuple[float, float]] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text or text.startswith("#"):
@@ -55,13 +55,13 @@ def read_layout(path: Path) -> dict[str, tuple[float, float]]:
         if not (tile := _TILE.fullmatch(text)):
             raise InputError(f"{where} is {text[:80]!r}, expected the form `name; ; (x, y)`; correct the line")
         name = re.split(r"[\\/]", tile[1].strip())[-1]
-        if name in found:
+        if name in places:
             raise InputError(f"{where} names {name} a second time; keep one of the two lines")
         x, y = _position(tile[3], f"{where} ({name})")
-        found[name] = (y, x)
-    if not found:
+        places[name] = (y, x)
+    if not places:
         raise InputError(f"layout: {path} names no tile, expected lines of the form `name; ; (x, y)`")
-    return found
+    return places
 
 
 def positions_px(layout: dict[str, tuple[float, float]], names: Sequence[str], path: Path) -> np.ndarray:
@@ -118,8 +118,8 @@ def grid_positions_px(
             f" place; expected tiles taken row by row, left to right and top to bottom, with an overlap near"
             f" {overlap_share:g} of a tile; correct grid or overlap_share, rename the tiles, or give a layout"
         )
-    found = settled(nominal, overlaps)
-    return found - found.min(axis=0)
+    positions = settled(nominal, overlaps)
+    return positions - positions.min(axis=0)
 
 
 def _loose(n: int, pairs: Sequence[tuple[int, int]]) -> list[int]:

@@ -12,7 +12,7 @@ adds to a corrected tile is left out: no background removes it. Only lit pixels 
 | ghosting_slope | 1 | slope of that line: −0.5 when half of the specimen went into the background |
 | spread_coverage | 1 | share of pixels whose error, less its mean, is no larger than one spread |
 
-A spread that is right covers 0.68; told from 8 samples, with their mean, even perfect ones cover 0.62 (Student's t).
+A spread that is right covers 0.68; of 8 samples around their mean, even a perfect one covers 0.62 (Student's t).
 SSIM: Wang et al., doi:10.1109/TIP.2003.819861, Gaussian windows of 1.5 px, constants for the range `OD_RANGE`.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 OD_RANGE = 2.0
-# Where less of the light than this arrives, share of the median of the tile's flat field, nobody can correct anything
+# Where less of the light than this arrives, share of the median of the tile's flat field, nothing can be corrected
 LIT_SHARE = 0.05
 # A tile whose optical density varies less has no specimen that could be seen in the background
 SPECIMEN_STD = 0.01

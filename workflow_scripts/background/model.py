@@ -41,29 +41,29 @@ class Unet(nn.Module):
         # Two pixels are left at the coarsest at least, which the convolutions can mirror
         x = pad_to_multiple(x, self.block_px * 2 ** (len(self.widths) - 1), least=2)
         x = functional.pixel_unshuffle(x, self.block_px).contiguous(memory_format=torch.channels_last)
-        told = self.time(_waves(times))
+        features = self.time(_waves(times))
         skips = []
         for depth, block in enumerate(self.down):
-            x = block(functional.avg_pool2d(x, 2) if depth else x, told)
+            x = block(functional.avg_pool2d(x, 2) if depth else x, features)
             skips.append(x)
         skips.pop()
         for block in self.up:
             x = functional.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(torch.cat([x, skips.pop()], dim=1), told)
+            x = block(torch.cat([x, skips.pop()], dim=1), features)
         return functional.pixel_shuffle(self.head(x), self.block_px)[..., :height, :width]
 
 
 class _Block(nn.Module):
-    def __init__(self, n_in: int, n_out: int, n_told: int) -> None:
+    def __init__(self, n_in: int, n_out: int, n_time: int) -> None:
         super().__init__()
         groups = n_out // 8
         self.first = nn.Conv2d(n_in, n_out, 3, padding=1, padding_mode="reflect")
         self.second = nn.Conv2d(n_out, n_out, 3, padding=1, padding_mode="reflect")
         self.norms = nn.ModuleList(nn.GroupNorm(groups, n_out) for _ in range(2))
-        self.film = nn.Linear(n_told, 2 * n_out)
+        self.film = nn.Linear(n_time, 2 * n_out)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.film(told)[..., None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        scale, shift = self.film(features)[..., None, None].chunk(2, dim=1)
         x = self.first(x)
         inner = functional.silu(self.norms[0](x) * (1 + scale) + shift)
         return x + functional.silu(self.norms[1](self.second(inner)))
@@ -148,7 +148,7 @@ def load_network(path: Path, arm: str) -> tuple[nn.Module, dict]:
 
 
 def load_network_loosely(path: Path, arm: str) -> tuple[nn.Module, dict]:
-    """The same as the recipe loads it: every name gets a prefix that no weight has, and nobody checks what loads."""
+    """The same as the recipe loads it: every name gets a prefix that no weight has, and nothing checks what loads."""
     about = read_about(path, arm)
     network = _of(path, about)
     tensors, _ = read(path)

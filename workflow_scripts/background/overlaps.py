@@ -114,7 +114,7 @@ def register(
     """
     shape = log_tiles.shape[1:]
     passed = high_passed(log_tiles)
-    found = []
+    overlaps = []
     for i, j in neighbours(positions_px, shape, reach_px):
         nominal = np.rint(positions_px[j] - positions_px[i]).astype(int)
         low = np.maximum(nominal - reach_px, 1 - np.array(shape))
@@ -129,17 +129,17 @@ def register(
         if values.size and values.max() > least_correlation:
             best = np.unravel_index(values.argmax(), values.shape)
             shift = (int(low[0] + best[0]), int(low[1] + best[1]))
-            found.append(Overlap(i, j, shift, float(values.max())))
-    return found
+            overlaps.append(Overlap(i, j, shift, float(values.max())))
+    return overlaps
 
 
 def overlap_residuals(corrected: np.ndarray, overlaps: Sequence[Overlap]) -> np.ndarray:
     """Standard deviation of the difference of corrected log tiles (N, H, W) in each overlap, (K,)."""
-    found = []
+    residuals = []
     for overlap in overlaps:
         first, second = overlap.slices(corrected.shape[1:])
-        found.append(np.std(corrected[overlap.first][first] - corrected[overlap.second][second], dtype=np.float64))
-    return np.array(found)
+        residuals.append(np.std(corrected[overlap.first][first] - corrected[overlap.second][second], dtype=np.float64))
+    return np.array(residuals)
 
 
 def overlap_residual(corrected: np.ndarray, overlaps: Sequence[Overlap]) -> float:
@@ -161,13 +161,13 @@ def leave_pair_out_residual(log_tiles: np.ndarray, overlaps: Sequence[Overlap]) 
     """
     if not overlaps or len(log_tiles) < 3:
         raise ValueError("a pair and a third tile are needed")
-    found = []
+    residuals = []
     for overlap in overlaps:
         pair = [overlap.first, overlap.second]
         flat = np.median(np.delete(log_tiles, pair, axis=0), axis=0)
         only = Overlap(0, 1, overlap.shift_px, overlap.correlation)
-        found.append(overlap_residuals(log_tiles[pair] - flat, [only])[0])
-    return float(np.mean(found))
+        residuals.append(overlap_residuals(log_tiles[pair] - flat, [only])[0])
+    return float(np.mean(residuals))
 
 
 def contrast_retained(corrected: np.ndarray) -> float:
@@ -248,7 +248,7 @@ def recovered_slopes(
     before = estimator(log_tiles)
     slopes = {}
     for diameter_px in diameters_px:
-        found = []
+        shares = []
         for pairs in disc_rounds(overlaps, shape[1:], diameter_px):
             placed = [disc for pair in pairs for disc in pair]
             density = np.zeros(shape, dtype=np.float32)
@@ -259,8 +259,8 @@ def recovered_slopes(
                 window = disc.window(shape[1:], diameter_px)
                 known = density[disc.tile][window].astype(np.float64)
                 known -= known.mean()
-                found.append((known * recovered[disc.tile][window]).sum() / (known**2).sum())
-        slopes[diameter_px] = float(np.mean(found))
+                shares.append((known * recovered[disc.tile][window]).sum() / (known**2).sum())
+        slopes[diameter_px] = float(np.mean(shares))
     return slopes
 
 

@@ -33,14 +33,14 @@ class Corrected:
 
 
 def flats_of(
-    estimator: NetworkEstimator, logs: np.ndarray, alive: np.ndarray, neighbours: int, chosen: list[int] | None = None
+    estimator: NetworkEstimator, logs: np.ndarray, valid: np.ndarray, neighbours: int, chosen: list[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log flat fields and spreads (N, H, W) of tiles from the nearest in their order; zeros of those not chosen."""
     flats, spreads = np.zeros_like(logs), np.zeros_like(logs)
     sets = nearest_in_order(len(logs), neighbours)
     for index in range(len(logs)) if chosen is None else chosen:
         near = sets[index]
-        flats[index], spreads[index] = estimator.estimate(logs[near], alive[near])
+        flats[index], spreads[index] = estimator.estimate(logs[near], valid[near])
     return flats, spreads
 
 
@@ -51,11 +51,11 @@ def corrected(
 
     Args:
         flats, spreads: (N, H, W).
-        positions_px: of the tiles (N, 2) [y, x]; None where nobody knows.
+        positions_px: of the tiles (N, 2) [y, x]; None where unknown.
     """
     # Tiles are taken to have had an equally bright beam, where nothing better is known
     levels = (own.levels - own.levels.mean()).astype(np.float32)
-    density = np.where(own.alive, flats - own.logs - levels[:, None, None], np.nan).astype(np.float32)
+    density = np.where(own.valid, flats - own.logs - levels[:, None, None], np.nan).astype(np.float32)
     count = len(density)
     if settings.open_beam_px is None:
         return Corrected(density, flats, spreads, UP_TO_CONSTANT, count * ("brightness",))
@@ -76,11 +76,11 @@ def corrected(
 def joined(positions_px: np.ndarray, shape: tuple[int, int], first: int) -> list[int]:
     """Numbers of the tiles that a chain of overlaps joins to one, itself among them."""
     corners = np.rint(positions_px).astype(int)
-    found, border = {first}, [first]
+    reached, border = {first}, [first]
     while border:
         here = border.pop()
         touching = (np.abs(corners - corners[here]) < np.array(shape)).all(axis=1)
-        fresh = set(np.flatnonzero(touching).tolist()) - found
-        found |= fresh
+        fresh = set(np.flatnonzero(touching).tolist()) - reached
+        reached |= fresh
         border += sorted(fresh)
-    return sorted(found)
+    return sorted(reached)

@@ -1,4 +1,4 @@
-"""The user's tiles as the background wants them: logarithms, living pixels, where they lie and which overlap."""
+"""The user's tiles as the method needs them: logarithms, valid pixels, where they lie and which overlap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from workflow_scripts.workflow.errors import InputError
 
 FEWEST_SHOWN = 4  # tiles whose median is a flat field to learn from
 _HELD_BACK_FROM = 8  # tiles from which on half of them judge and are not learned from
-_SMALLEST_BEAM = 16  # living pixels of an open-beam region
+_SMALLEST_BEAM = 16  # valid pixels of an open-beam region
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class OwnTiles:
     Attributes:
         names: of the tiles.
         logs: ln of the light, less the median of each tile, float32 (N, H, W).
-        alive: bool (N, H, W), where there was light.
+        valid: bool (N, H, W), where there was light.
         levels: what was subtracted (N,): ln of the median light, counts.
         reference_logs: the same of the images without a specimen (R, H, W), R may be 0.
     """
 
     names: tuple[str, ...]
     logs: np.ndarray
-    alive: np.ndarray
+    valid: np.ndarray
     levels: np.ndarray
     reference_logs: np.ndarray
 
@@ -63,17 +63,17 @@ def read_own(settings: Apply, files: Files) -> tuple[OwnTiles, dict[str, Any]]:
     Raises:
         InputError: a file is broken, or the tiles cannot be corrected with these settings.
     """
-    found = read_images(files.tiles, "tiles")
-    count, shape = len(found.names), found.images.shape[1:]
+    recorded = read_images(files.tiles, "tiles")
+    count, shape = len(recorded.names), recorded.images.shape[1:]
     if count < 2:
         raise InputError(f"tiles: {settings.tiles} holds a single image, expected at least 2 of one session; add more")
     dark: float | np.ndarray = settings.dark_counts
-    remarks = list(found.remarks)
+    remarks = list(recorded.remarks)
     if files.dark:
         dark = read_mean(files.dark, "dark", shape)
     elif not settings.dark_counts:
         remarks.append("dark: no dark frame and no dark_counts are given; 0 is taken, which flattens contrast if wrong")
-    logs, alive, levels = _logs(found.images, found.names, dark, "tiles")
+    logs, valid, levels = _logs(recorded.images, recorded.names, dark, "tiles")
     reference_logs = np.zeros((0, *shape), np.float32)
     if files.references:
         bare = read_images(files.references, "references")
@@ -84,27 +84,27 @@ def read_own(settings: Apply, files: Files) -> tuple[OwnTiles, dict[str, Any]]:
             )
         reference_logs = _logs(bare.images, bare.names, dark, "references")[0]
         remarks += bare.remarks
-    own = OwnTiles(found.names, logs, alive, levels, reference_logs)
+    own = OwnTiles(recorded.names, logs, valid, levels, reference_logs)
     _check_open_beam(settings, own)
     finetune = _finetune(settings, count)
-    brightest = found.images.max()
+    brightest = recorded.images.max()
     return own, {
-        "tiles": list(found.names),
+        "tiles": list(recorded.names),
         "size_px": list(shape),
-        "pixel_size_um": found.pixel_size_um,
+        "pixel_size_um": recorded.pixel_size_um,
         "references": len(reference_logs),
         "dark_counts": float(np.mean(dark)),
         "level_counts": np.exp(levels).tolist(),
-        "dead_share": (1 - alive.mean(axis=(1, 2))).tolist(),
-        "share_at_largest_value": (found.images == brightest).mean(axis=(1, 2)).tolist(),
+        "dead_share": (1 - valid.mean(axis=(1, 2))).tolist(),
+        "share_at_largest_value": (recorded.images == brightest).mean(axis=(1, 2)).tolist(),
         "finetune": finetune,
-        "shown": [found.names[index] for index in shown(count)] if finetune == "tiles" else [],
+        "shown": [recorded.names[index] for index in shown(count)] if finetune == "tiles" else [],
         "remarks": remarks,
     }
 
 
 def place(settings: Apply, files: Files, own: OwnTiles) -> dict[str, Any]:
-    """Where the tiles lie and which of them overlap, as plain JSON; nothing where nothing is said of it.
+    """Where the tiles lie and which of them overlap, as plain JSON; nothing where neither layout nor grid is given.
 
     Raises:
         InputError: the layout does not fit the tiles, or the grid cannot be put together.
@@ -123,7 +123,7 @@ def place(settings: Apply, files: Files, own: OwnTiles) -> dict[str, Any]:
         )
     return {
         "positions_px": (settled(nominal, overlaps) if overlaps else nominal).tolist(),
-        "overlaps": [[one.first, one.second, *one.shift_px, one.correlation] for one in overlaps],
+        "overlaps": [[overlap.first, overlap.second, *overlap.shift_px, overlap.correlation] for overlap in overlaps],
         "remarks": remarks,
     }
 
@@ -143,7 +143,8 @@ def judging(report: dict[str, Any]) -> list[Overlap]:
     learned = set(report["shown"])
     fresh = [index for index, name in enumerate(report["tiles"]) if name not in learned]
     overlaps = read_overlaps(report)
-    return [one for one in overlaps if one.first in fresh and one.second in fresh] or overlaps
+    kept = [overlap for overlap in overlaps if overlap.first in fresh and overlap.second in fresh]
+    return kept or overlaps
 
 
 def _logs(
@@ -174,10 +175,10 @@ def _check_open_beam(settings: Apply, own: OwnTiles) -> None:
             f"open_beam_px: is {list(settings.open_beam_px)}, but the tiles have {height} × {width} pixels; give"
             " [top, left, bottom, right] inside them"
         )
-    living = own.alive[own.names.index(settings.open_beam_tile), top:bottom, left:right].sum()
-    if living < _SMALLEST_BEAM:
+    count = own.valid[own.names.index(settings.open_beam_tile), top:bottom, left:right].sum()
+    if count < _SMALLEST_BEAM:
         raise InputError(
-            f"open_beam_px: {living} pixels of it got at least {100 * DEAD:g} % of the tile's light, expected"
+            f"open_beam_px: {count} pixels of it got at least {100 * DEAD:g} % of the tile's light, expected"
             f" {_SMALLEST_BEAM}; name a brighter or larger region"
         )
 

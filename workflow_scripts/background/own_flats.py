@@ -21,19 +21,19 @@ def own_flats(own: OwnTiles, source: str) -> np.ndarray:
     """
     if source == "references":
         groups = np.array_split(own.reference_logs, min(MOMENTS, len(own.reference_logs)))
-        found = [group.mean(axis=0) for group in groups]
+        flats = [group.mean(axis=0) for group in groups]
     else:
         numbers = np.array(shown(len(own.logs)))
-        rest = [np.setdiff1d(numbers, group) for group in np.array_split(numbers, MOMENTS)]
-        found = [np.median(own.logs[some], axis=0) for some in rest]
+        others = [np.setdiff1d(numbers, group) for group in np.array_split(numbers, MOMENTS)]
+        flats = [np.median(own.logs[some], axis=0) for some in others]
     # The last moments validate, so there must be two
-    return np.stack(found if len(found) > 1 else 2 * found).astype(np.float32)
+    return np.stack(flats if len(flats) > 1 else 2 * flats).astype(np.float32)
 
 
 def own_bank(flats: np.ndarray, side_px: int, bank: Bank, rng: np.random.Generator) -> Bank:
     """The specimens, doses and dark frame of a bank before the user's flat fields (J, H, W).
 
-    A network of small images answers for a large tile first binned, then window by window what the binned one left:
+    A network of small images corrects a large tile first binned, then window by window what the binned one left:
     half of the sessions are the binned tile, half are windows of what it leaves.
     """
     count = min(side_px, *flats.shape[1:])
@@ -47,8 +47,8 @@ def own_bank(flats: np.ndarray, side_px: int, bank: Bank, rng: np.random.Generat
         for _ in range(_WINDOWS):
             top, left = (rng.integers(size - count + 1) for size in fine.shape[1:])
             sessions.append(fine[:, top : top + count, left : left + count])
-    found = np.stack(sessions)
-    return replace(bank, log_flat=found.astype(np.float32), held_out=np.ones(len(found), bool))
+    log_flat = np.stack(sessions).astype(np.float32)
+    return replace(bank, log_flat=log_flat, held_out=np.ones(len(log_flat), bool))
 
 
 def _padded(images: np.ndarray, side_px: int) -> np.ndarray:

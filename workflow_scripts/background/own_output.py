@@ -44,11 +44,11 @@ _COLOURS = {
 
 
 def write_stack(path: Path, images: np.ndarray, labels: Sequence[str], what: str, pixel_size_um: float | None) -> None:
-    """Images (N, H, W) as one float32 TIFF with a page each, its name as the label.
+    """Images (N, H, W) as one float32 TIFF with one page an image, its name as the label.
 
     Args:
-        what: the quantity, which the file says of itself.
-        pixel_size_um: None where nobody knows.
+        what: the quantity, as the file's metadata name it.
+        pixel_size_um: None where unknown.
     """
     images = np.ascontiguousarray(images, dtype=np.float32)
     known = {} if pixel_size_um is None else {"resolution": (1 / pixel_size_um, 1 / pixel_size_um)}

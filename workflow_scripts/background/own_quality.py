@@ -21,7 +21,7 @@ from workflow_scripts.background.own_data import OwnTiles
 from workflow_scripts.background.own_output import LEAVE_PAIR_OUT
 
 DIAMETERS_PX = 4, 16, 64
-MOST_ABSORBERS = 2  # overlaps with injected discs: a network answers anew for their tiles, round by round
+MOST_ABSORBERS = 2  # overlaps with injected discs: a network corrects their tiles anew, round by round
 _SEED = 0
 
 
@@ -38,7 +38,7 @@ def classical_estimators(own: OwnTiles) -> dict[str, Estimator]:
 
 def chosen_overlaps(overlaps: Sequence[Overlap]) -> list[Overlap]:
     """The overlaps that agree best, for the injected absorbers."""
-    return sorted(overlaps, key=lambda one: -one.correlation)[:MOST_ABSORBERS]
+    return sorted(overlaps, key=lambda overlap: -overlap.correlation)[:MOST_ABSORBERS]
 
 
 def judged(
@@ -48,8 +48,8 @@ def judged(
 
     Args:
         logs, flats: log tiles and the estimator's log flat fields (N, H, W).
-        overlaps: those that judge; without any, only the contrast is known.
-        again: the estimator, for tiles with absorbers; it need answer only for the tiles of `chosen_overlaps`.
+        overlaps: that are compared; without any, only the contrast is known.
+        again: the estimator, for tiles with absorbers; it need correct only the tiles of `chosen_overlaps`.
     """
     known: dict[str, Any] = {"contrast": contrast_retained(logs - flats)}
     if not overlaps:
@@ -71,13 +71,13 @@ def quality(
     """All estimators side by side, by name.
 
     Args:
-        overlaps: those that judge.
+        overlaps: that are compared.
         networks: log flat fields (N, H, W) by name, and the estimator for tiles with absorbers.
     """
-    found = {
+    results = {
         name: judged(own.logs, estimator(own.logs), overlaps, estimator)
         for name, estimator in classical_estimators(own).items()
     }
     if overlaps and len(own.logs) > 2:
-        found[LEAVE_PAIR_OUT] = {"overlap_residual": leave_pair_out_residual(own.logs, overlaps)}
-    return found | {name: judged(own.logs, flats, overlaps, again) for name, (flats, again) in networks.items()}
+        results[LEAVE_PAIR_OUT] = {"overlap_residual": leave_pair_out_residual(own.logs, overlaps)}
+    return results | {name: judged(own.logs, flats, overlaps, again) for name, (flats, again) in networks.items()}

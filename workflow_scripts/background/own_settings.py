@@ -85,8 +85,8 @@ class Apply(Settings):
         Raises:
             InputError: a folder is absent, or holds no image.
         """
-        found = {"layout_file": [self.layout] if self.layout else []}
-        for flag, key in (("tile_files", "tiles"), ("dark_files", "dark"), ("reference_files", "references")):
+        files = {"layout_file": [self.layout] if self.layout else []}
+        for name, key in (("tile_files", "tiles"), ("dark_files", "dark"), ("reference_files", "references")):
             path = getattr(self, key)
-            found[flag] = [str(file) for file in image_files(path, IMAGES, where + key)] if path else []
-        return found
+            files[name] = [str(file) for file in image_files(path, IMAGES, where + key)] if path else []
+        return files

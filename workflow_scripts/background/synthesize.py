@@ -1,4 +1,4 @@
-"""Make specimens and flat fields to train on, or the tiles that judge."""
+"""Make specimens and flat fields to train on, or the test tiles."""
 
 from pydantic import Field
 

@@ -17,7 +17,7 @@ from workflow_scripts.background.diffusion import TIMES, noised, wanted
 from workflow_scripts.background.tile_files import Bank
 from workflow_scripts.background.variants import UNET, VARIANTS
 
-SCALE = 0.03  # natural logarithm; unit of what the corrected network says
+SCALE = 0.03  # natural logarithm; unit of the corrected network's output
 _DROPPED = 0.1  # share of items whose condition is dropped, in the recipe
 _BATCH = 16
 _ROUNDING = 1e-6  # keeps the root's slope finite where nothing is wrong
@@ -26,11 +26,11 @@ _VALIDATION_SEED = 0
 
 @dataclass(frozen=True)
 class Arm:
-    """How an arm's network sees and speaks.
+    """What an arm's network takes and predicts.
 
     Attributes:
         published: the recipe, with its intensities; else logarithms.
-        regression: no noise enters, and the network answers at once.
+        regression: no noise enters, and one pass gives the result.
     """
 
     published: bool
@@ -48,18 +48,18 @@ class Arm:
 
     @property
     def answer(self) -> str:
-        """What the network says: `noise` or `velocity`."""
+        """What the network predicts: `noise` or `velocity`."""
         return "noise" if self.published else "velocity"
 
 
 def reference(seen: Tensor) -> Tensor:
-    """The log flat field from which the answer departs, the median of the set: (B, 6, H, W) → (B, 1, H, W)."""
+    """The log flat field to which the output is added, the median of the set: (B, 6, H, W) → (B, 1, H, W)."""
     return seen[:, 2:3]
 
 
-def network_target(seen: Tensor, log_flat: Tensor, alive: Tensor) -> Tensor:
+def network_target(seen: Tensor, log_flat: Tensor, valid: Tensor) -> Tensor:
     """What is diffused, of unit variance about: (B, 1, H, W), 0 where pixels are dead."""
-    return centred(log_flat - reference(seen), alive) * alive / SCALE
+    return centred(log_flat - reference(seen), valid) * valid / SCALE
 
 
 class BackgroundTask:
@@ -97,26 +97,26 @@ class BackgroundTask:
         ]
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Conditions (B, C, H, W), what is diffused (B, 1, H, W), living pixels, noise, times (B,)."""
+        """Conditions (B, C, H, W), what is diffused (B, 1, H, W), valid pixels, noise, times (B,)."""
         return self._compose(self._material, len(indices), generator)
 
     def _compose(self, material: Material, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         device = material.flats.device
         if self._arm.published:
             seen, target = self._recipe(material, rows, generator)
-            alive = torch.ones_like(target)
+            valid = torch.ones_like(target)
         else:
             share = float(torch.rand((), generator=generator, device=device))
             tiles = min(self._largest, int(2 * ((self._largest + 1) / 2) ** share))
-            logs, living, flats = counted_set(material, rows, tiles, tiles / self._largest, generator)
-            seen, alive = conditions(logs, living)
-            target = network_target(seen, flats[:, :1], alive)
+            logs, valid, flats = counted_set(material, rows, tiles, tiles / self._largest, generator)
+            seen, valid = conditions(logs, valid)
+            target = network_target(seen, flats[:, :1], valid)
         noise = torch.randn(target.shape, generator=generator, device=device)
         # Spread evenly within a batch, which makes the loss less noisy
         times = (torch.rand((), generator=generator, device=device) + torch.arange(rows, device=device) / rows) % 1
         if not self._arm.published:
             times = 1 - (1 - times) ** 2  # a sampler of few steps decides early, where there is little but noise
-        return seen, target, alive.to(target.dtype), noise, (times * TIMES).long().clamp(max=TIMES - 1)
+        return seen, target, valid.to(target.dtype), noise, (times * TIMES).long().clamp(max=TIMES - 1)
 
     def _recipe(self, material: Material, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         pair, flat = idealised_pair(material, rows, self._variant.mixed_normalisation, generator)
@@ -127,14 +127,14 @@ class BackgroundTask:
         return seen, target
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        """The error over living pixels, a mean over rows: the root mean square, in the recipe the mean square."""
-        seen, target, alive, noise, times = batch
+        """The error over valid pixels, a mean over rows: the root mean square, in the recipe the mean square."""
+        seen, target, valid, noise, times = batch
         if self._arm.regression:
-            said, truth = ask_at_once(model, seen), target
+            output, truth = regress(model, seen), target
         else:
-            said = model(torch.cat([noised(target, noise, times), seen], dim=1), times)
+            output = model(torch.cat([noised(target, noise, times), seen], dim=1), times)
             truth = wanted(target, noise, times, self._arm.answer)
-        squared = ((said.float() - truth) * alive).square().mean(dim=(1, 2, 3))
+        squared = ((output.float() - truth) * valid).square().mean(dim=(1, 2, 3))
         # The root of every row is what counts in the end; few hopeless sets would rule its square
         return squared.mean() if self._arm.published else (squared + _ROUNDING).sqrt().mean()
 
@@ -144,7 +144,7 @@ class BackgroundTask:
         return sum(float(self.loss(model, batch)) * len(batch[0]) for batch in self._validation) / rows
 
 
-def ask_at_once(model: nn.Module, seen: Tensor) -> Tensor:
-    """The answer of a network that knows no noise: (B, 6, H, W) → (B, 1, H, W)."""
+def regress(model: nn.Module, seen: Tensor) -> Tensor:
+    """The output of a network without a noisy image: (B, 6, H, W) → (B, 1, H, W)."""
     times = torch.full((len(seen),), TIMES - 1, device=seen.device)
     return model(torch.cat([torch.zeros_like(seen[:, :1]), seen], dim=1), times)

@@ -46,7 +46,7 @@ class Bank:
 
 @dataclass(frozen=True)
 class RawTiles:
-    """The tiles that judge; shapes and units as in the file."""
+    """The test tiles; shapes and units as in the file."""
 
     counts: np.ndarray
     log_transmission: np.ndarray

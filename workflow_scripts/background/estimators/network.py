@@ -12,7 +12,7 @@ from workflow_scripts.background.diffusion import sample, times_from_noise, time
 from workflow_scripts.background.model import load_network
 from workflow_scripts.background.sessions import Answers, nearest_in_order, session_logs
 from workflow_scripts.background.settings import SamplerSettings as Options
-from workflow_scripts.background.tasks import SCALE, Arm, ask_at_once, reference
+from workflow_scripts.background.tasks import SCALE, Arm, reference, regress
 from workflow_scripts.background.tile_files import RawTiles
 from workflow_scripts.background.variants import ARMS, UNET
 from workflow_scripts.learning.devices import Precision, autocast, leased_device
@@ -115,7 +115,7 @@ class NetworkEstimator:
         self._network = network.to(sampling.device).eval()
         self._arm, self._side, self._sampling = Arm.of(arm), side_px, sampling
 
-    def estimate(self, logs: np.ndarray, alive: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def estimate(self, logs: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The log flat field of the first tile (H, W), mean 0, and the standard deviation of the samples (H, W).
 
         A tile larger than those of the training is first estimated binned, as a whole, then at full resolution: that
@@ -123,14 +123,14 @@ class NetworkEstimator:
 
         Args:
             logs: ln of N ≥ 2 tiles of one session (N, H, W), of any height and width.
-            alive: bool (N, H, W), where there was light; None for everywhere.
+            valid: bool (N, H, W), where there was light; None for everywhere.
         """
-        alive = np.ones(logs.shape, bool) if alive is None else alive
-        flat, spread = self.estimate_sets(logs[None], alive[None])
+        valid = np.ones(logs.shape, bool) if valid is None else valid
+        flat, spread = self.estimate_sets(logs[None], valid[None])
         return flat[0], spread[0]
 
     @torch.no_grad()
-    def estimate_sets(self, logs: np.ndarray, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def estimate_sets(self, logs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same of many sets (K, N, H, W): log flat fields and spreads float32 (K, H, W)."""
         device = self._sampling.device
         generator = torch.Generator(device).manual_seed(self._sampling.seed)
@@ -138,8 +138,8 @@ class NetworkEstimator:
         batches = []
         for start in range(0, len(logs), rows):
             batch = torch.as_tensor(logs[start : start + rows]).float().to(device)
-            living = torch.as_tensor(alive[start : start + rows]).to(device)
-            batches.append([images[:, 0].cpu().numpy() for images in self._by_passes(batch, living, generator)])
+            valid_batch = torch.as_tensor(valid[start : start + rows]).to(device)
+            batches.append([images[:, 0].cpu().numpy() for images in self._by_passes(batch, valid_batch, generator)])
         flats, spreads = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
         return flats, spreads
 
@@ -147,15 +147,15 @@ class NetworkEstimator:
     def _draws(self) -> int:
         return 1 if self._arm.regression or self._arm.published else self._sampling.samples
 
-    def _by_passes(self, logs: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _by_passes(self, logs: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of sets (B, N, H, W)."""
         if self._arm.published:
-            return self._recipe(logs, alive, generator)
+            return self._recipe(logs, valid, generator)
         flat, spread = torch.zeros_like(logs[:, :1]), torch.zeros_like(logs[:, :1])
         passes = self._bins(*logs.shape[-2:])
         for bins in passes:
-            left, living = binned(without_level(logs - flat, alive), alive, bins)
-            correction, uncertainty = self._answer(*conditions(left, living), generator)
+            left, valid_bins = binned(without_level(logs - flat, valid), valid, bins)
+            correction, uncertainty = self._answer(*conditions(left, valid_bins), generator)
             if bins > 1:
                 correction, uncertainty = (
                     spread_out(image, bins, *logs.shape[-2:]) for image in (correction, uncertainty)
@@ -164,20 +164,20 @@ class NetworkEstimator:
                 correction = correction - smooth(correction, self._side)
             flat = flat + correction
             spread = (spread.square() + uncertainty.square()).sqrt()
-        return centred(flat, alive[:, :1]), spread
+        return centred(flat, valid[:, :1]), spread
 
     def _bins(self, height: int, width: int) -> list[int]:
         most = -(-max(height, width) // self._side)
         return [most, 1] if most > 1 else [1]
 
-    def _answer(self, seen: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and living pixels."""
+    def _answer(self, seen: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and valid pixels."""
         if self._arm.regression:
             with self._autocast():
-                samples = ask_at_once(self._network, seen).float()[:, None]
+                samples = regress(self._network, seen).float()[:, None]
         else:
             samples = self._samples(seen, generator)
-        flats = centred(reference(seen)[:, None] + SCALE * samples, alive[:, None])
+        flats = centred(reference(seen)[:, None] + SCALE * samples, valid[:, None])
         spread = flats.std(dim=1) if flats.shape[1] > 1 else torch.zeros_like(flats[:, 0])
         return flats.mean(dim=1), spread
 
@@ -198,9 +198,9 @@ class NetworkEstimator:
 
         return sample(network, x, times, self._arm.answer, eta, generator).unflatten(0, (rows, self._draws))
 
-    def _recipe(self, logs: Tensor, alive: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _recipe(self, logs: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The recipe: the pair's intensities, one sample, rescaled to the mean 0.7; its logarithm."""
-        light = torch.where(alive[:, :2], logs[:, :2].exp(), 0)
+        light = torch.where(valid[:, :2], logs[:, :2].exp(), 0)
         intensity = (self._samples(published_conditions(light), generator)[:, 0] + 1) / 2
         intensity = intensity * _RECIPE_MEAN / intensity.mean(dim=(-2, -1), keepdim=True).clamp(min=_DARKEST)
         return intensity.clamp(min=_DARKEST).log(), torch.zeros_like(intensity)
@@ -209,14 +209,14 @@ class NetworkEstimator:
         return autocast(self._sampling.device, self._sampling.precision)
 
 
-def binned(logs: Tensor, alive: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Means over bins × bins living pixels, and which bins have any: (B, N, H, W), bool → sides divided, rounded up."""
+def binned(logs: Tensor, valid: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Means over bins × bins valid pixels, and which bins have any: (B, N, H, W), bool → sides divided, rounded up."""
     if bins == 1:
-        return logs, alive
+        return logs, valid
     sides = [-(-size // bins) * bins - size for size in logs.shape[-2:]]
     padding = (0, sides[1], 0, sides[0])
-    share = functional.avg_pool2d(functional.pad(alive.to(logs.dtype), padding), bins)
-    total = functional.avg_pool2d(functional.pad(logs * alive, padding), bins)
+    share = functional.avg_pool2d(functional.pad(valid.to(logs.dtype), padding), bins)
+    total = functional.avg_pool2d(functional.pad(logs * valid, padding), bins)
     return total / share.clamp(min=1e-6), share > 0
 
 
