@@ -92,7 +92,7 @@ SHORTER = {
         "pretrain.batch_size": 2,
         "finetune.validation_share": 0.5,
         "finetune.batch_size": 2,
-        "evaluate.baselines": ["ridge"],
+        "leave_out": ["metadata_mean", "icom", "unet"],
         "evaluate.bootstrap_samples": 100,
         "evaluate.convergence.field_a": [4.0, 8.0],
         "evaluate.convergence.thickness_nm": [2.0],

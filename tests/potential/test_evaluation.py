@@ -10,9 +10,10 @@ from workflow_scripts.potential.counting import NOISE_FREE
 from workflow_scripts.potential.evaluation import Answer
 from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING
 from workflow_scripts.potential.settings import Evaluate
-from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.predictions import read_predictions, write_predictions
+from workflow_scripts.study.tables import HEADLINE, read_metrics, under, write_metrics
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import check
 
 SAMPLES = toy_samples(3, 32, seed=4)
@@ -22,7 +23,6 @@ HELD_OUT = "GaN"
 
 def settings(**changes) -> Evaluate:
     made = {
-        "baselines": ["ridge"],
         "ablations": [],
         "headline_dose_e_per_a2": 1e5,
         "headline_thickness_nm": 10.0,
@@ -39,30 +39,34 @@ def settings(**changes) -> Evaluate:
     return check(Evaluate, made | changes)
 
 
-def answer(estimator, noise, *, seed=None, stage=None, detector=RING, metadata=None, doses=DOSES):
-    """The truth with white noise, V Å."""
+def answers_of(estimator, noise, *, seed=None, stage=None, detector=RING, metadata=None, doses=DOSES):
+    """The truth with white noise, V Å, at every dose."""
     rng = np.random.default_rng(1)
-    shape = (len(SAMPLES), len(doses), 32, 32)
-    wrong = SAMPLES.potential[:, None] + noise * rng.standard_normal(shape)
-    return Answer(estimator, seed, stage, detector, metadata, list(doses), wrong.astype(np.float32))
+    for dose in doses:
+        potential = SAMPLES.potential + noise * rng.standard_normal(SAMPLES.potential.shape)
+        yield Answer(estimator, seed, stage, detector, metadata, dose, potential.astype(np.float32))
 
 
 ANSWERS = [
-    *evaluation.zeros(SAMPLES, DOSES),
-    answer("ridge", 500),
-    answer("ridge", 500, detector=MATCHED),
-    answer("published", 800, seed=0),
-    answer("corrected", 300, seed=0, stage="pretrain"),
-    answer("corrected", 200, seed=0),
-    answer("corrected", 200, seed=0, detector=MATCHED),
-    answer("corrected", 900, seed=0, metadata="shuffled", doses=[1e3, 1e5]),
-    answer("only_joint_minmax", 600, seed=0, doses=[1e3, 1e5]),
+    *answers_of("ridge", 500),
+    *answers_of("ridge", 500, detector=MATCHED),
+    *answers_of("published", 800, seed=0),
+    *answers_of("corrected", 300, seed=0, stage="pretrain"),
+    *answers_of("corrected", 200, seed=0),
+    *answers_of("corrected", 200, seed=0, detector=MATCHED),
+    *answers_of("corrected", 900, seed=0, metadata="shuffled", doses=[1e3, 1e5]),
+    *answers_of("only_joint_minmax", 600, seed=0, doses=[1e3, 1e5]),
+    *(
+        Answer("zeros", None, None, name, None, dose, 0 * SAMPLES.potential)
+        for name in (RING, MATCHED)
+        for dose in DOSES
+    ),
 ]
 
 
 @pytest.fixture(scope="module")
 def images():
-    return evaluation.image_metrics(ANSWERS, SAMPLES, HELD_OUT, 1e5)
+    return evaluation.image_metrics(ANSWERS, SAMPLES, HELD_OUT, settings())
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +77,9 @@ def table(images, tmp_path_factory):
 
 
 def value(table, estimator, metric, condition=HEADLINE):
-    (found,) = table[
-        (table["estimator"] == estimator) & (table["metric"] == metric) & (table["condition"] == condition)
-    ].to_dict("records")
-    return found
+    rows = under(table, condition)
+    (row,) = rows[(rows["estimator"] == estimator) & (rows["metric"] == metric)].to_dict("records")
+    return row
 
 
 def test_the_headline_is_the_mean_of_its_images_over_crystals_that_were_seen(images, table):
@@ -88,24 +91,24 @@ def test_the_headline_is_the_mean_of_its_images_over_crystals_that_were_seen(ima
         & (images["material"] != HELD_OUT)
         & (images["thickness_nm"] <= 10)
     ]
-    found = value(table, "ridge", "mae_volt_angstrom")
-    assert found["value"] == pytest.approx(chosen["mae_volt_angstrom"].mean(), rel=1e-5)
-    assert found["n"] == chosen["specimen"].nunique() == 6
-    assert found["low"] < found["value"] < found["high"]
+    row = value(table, "ridge", "mae_volt_angstrom")
+    assert row["value"] == pytest.approx(chosen["mae_volt_angstrom"].mean(), rel=1e-5)
+    assert row["n"] == chosen["specimen"].nunique() == 6
+    assert row["low"] < row["value"] < row["high"]
 
 
 def test_an_interval_rests_on_specimens_not_on_images(images):
-    """Images of one specimen that are told twice narrow nothing."""
+    """Images of one specimen that are counted twice narrow nothing."""
     zeros = images[(images["estimator"] == "zeros")]
-    found = [evaluation.metric_rows(part, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
-    for once, twice in zip(*found, strict=True):
+    tables = [evaluation.metric_rows(part, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
+    for once, twice in zip(*tables, strict=True):
         assert once["n"] == twice["n"] <= 9
         assert (once["low"], once["high"]) == pytest.approx((twice["low"], twice["high"]))
 
 
 def test_seen_and_unseen_stages_and_controls_have_conditions_of_their_own(table):
     top = "dose_e_per_a2=100000;kind=filled;materials="
-    for condition in (
+    for text in (
         f"detector=matched;{top}seen;thickness_max_nm=10",
         f"detector=ring;{top}unseen;stage=pretrain;thickness_max_nm=10",
         f"detector=ring;{top}seen;metadata=shuffled;thickness_max_nm=10",
@@ -114,7 +117,7 @@ def test_seen_and_unseen_stages_and_controls_have_conditions_of_their_own(table)
         "detector=ring;dose_e_per_a2=inf;kind=patch;materials=all",
         "detector=ring;dose_e_per_a2=100000;fault=joint_minmax;kind=filled;materials=seen;thickness_max_nm=10",
     ):
-        assert value(table, "corrected", "pearson", condition)["value"] > 0, condition
+        assert value(table, "corrected", "pearson", text)["value"] > 0, text
     assert not (table["estimator"] == "only_joint_minmax").any()
     assert not table["condition"].str.contains("dose_e_per_a2=1000;.*shuffled").any()
 
@@ -137,16 +140,15 @@ def test_a_gain_is_the_difference_of_the_same_images(table):
 
 
 @pytest.mark.parametrize(
-    ("changed", "held_out", "said"),
+    ("changed", "held_out", "message"),
     [
-        ({"baselines": ["ridge", "icom"]}, HELD_OUT, "icom"),
         ({"ablations": ["joint_minmax", "patch_in_vacuum"]}, HELD_OUT, "patch_in_vacuum"),
         ({"headline_dose_e_per_a2": 2e4}, HELD_OUT, "1000, 100000"),
         ({"headline_thickness_nm": 5.0}, HELD_OUT, "headline_thickness_nm"),
     ],
 )
-def test_what_is_missing_is_named_in_one_sentence(images, changed, held_out, said):
-    with pytest.raises(InputError, match=said) as raised:
+def test_what_is_missing_is_named_in_one_sentence(images, changed, held_out, message):
+    with pytest.raises(InputError, match=message) as raised:
         evaluation.check_complete(images, settings(**changed), held_out)
     assert "\n" not in str(raised.value)
 
@@ -155,44 +157,40 @@ def test_what_is_complete_passes(images):
     evaluation.check_complete(images, settings(ablations=["joint_minmax"]), HELD_OUT)
 
 
-def predictions(path, **changes):
-    shape = (len(SAMPLES), 2, 32, 32)
-    arrays = {
-        "estimator": "corrected",
-        "seed": 3,
-        "stages": ["pretrained", "finetuned"],
-        "detectors": [RING],
-        "dose_e_per_a2": np.array([1e5, NOISE_FREE]),
-        "counted_dose_e_per_a2": np.array([1e5]),
-        "count_seed": 0,
-        "pretrained.ring.potential": np.zeros(shape, np.float32),
-        "finetuned.ring.potential": np.broadcast_to(SAMPLES.potential[:, None], shape),
-        "finetuned.ring.shuffled": np.zeros((len(SAMPLES), 1, 32, 32), np.float32),
-    }
-    write_arrays(path, arrays | changes)
-    return path
+def predictions(path, shape=SAMPLES.potential.shape):
+    """A file of the stage predict."""
+    at_dose, noise_free = (condition(detector=RING, dose_e_per_a2=dose) for dose in (1e5, NOISE_FREE))
+    control = condition(detector=RING, dose_e_per_a2=1e5, metadata="shuffled")
+    nothing = {"potential": np.zeros(shape, np.float32)}
+    answers = {("pretrained", at_dose): nothing, ("pretrained", noise_free): nothing}
+    answers |= {("finetuned", at_dose): {"potential": SAMPLES.potential}, ("finetuned", control): nothing}
+    write_predictions(path, "corrected", 3, answers, count_seed=0)
+    return read_predictions(path)
 
 
-def test_a_file_of_predictions_is_read_stage_by_stage(tmp_path):
-    found = list(evaluation.read_answers(predictions(tmp_path / "p.npz"), SAMPLES))
-    assert [(each.stage, each.metadata, each.seed) for each in found] == [
-        ("pretrain", None, 3),
-        (None, None, 3),
-        (None, "shuffled", 3),
+def test_predictions_are_read_stage_by_stage_and_zeros_answer_beside_them(tmp_path):
+    file = predictions(tmp_path / "p.npz")
+    answers = list(evaluation.answers(file, SAMPLES))
+    assert [(answer.stage, answer.metadata, answer.seed, answer.dose_e_per_a2) for answer in answers] == [
+        ("pretrain", None, 3, 1e5),
+        ("pretrain", None, 3, NOISE_FREE),
+        (None, None, 3, 1e5),
+        (None, "shuffled", 3, 1e5),
     ]
-    assert found[2].dose_e_per_a2 == [1e5]
+    trivial = list(evaluation.zeros(SAMPLES, [file, file]))
+    assert [(answer.detector, answer.dose_e_per_a2) for answer in trivial] == [(RING, 1e5), (RING, NOISE_FREE)]
+    assert all(answer.potential.shape == SAMPLES.potential.shape and not answer.potential.any() for answer in trivial)
 
 
 def test_predictions_of_other_samples_are_refused(tmp_path):
-    path = predictions(tmp_path / "p.npz", **{"pretrained.ring.potential": np.zeros((2, 2, 32, 32), np.float32)})
-    with pytest.raises(InputError, match=r"p\.npz: pretrained\.ring\.potential"):
-        list(evaluation.read_answers(path, SAMPLES))
+    file = predictions(tmp_path / "p.npz", (2, 32, 32))
+    with pytest.raises(InputError, match=r"p\.npz: pretrained/.*/potential"):
+        list(evaluation.answers(file, SAMPLES))
 
 
 def test_examples_show_what_was_seen_what_was_not_and_a_patch_at_the_last_stage(tmp_path):
-    path = predictions(tmp_path / "p.npz")
-    found = evaluation.example_images(SAMPLES, [path], settings(), HELD_OUT, 0)
-    assert found["estimators"].tolist() == ["corrected"]
-    assert [name.split(", ")[1] for name in found["names"].tolist()] == ["seen", "held out", "patch"]
-    assert np.array_equal(found["predicted"][0], found["truth"])
-    assert found["sums"].shape == (3, 32, 32)
+    examples = evaluation.example_images(SAMPLES, [predictions(tmp_path / "p.npz")], settings(), HELD_OUT)
+    assert examples["estimators"].tolist() == ["corrected"]
+    assert [name.split(", ")[1] for name in examples["names"].tolist()] == ["seen", "held out", "patch"]
+    assert np.array_equal(examples["predicted"][0], examples["truth"])
+    assert examples["sums"].shape == (3, 32, 32)

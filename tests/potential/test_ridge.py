@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import correlate
 
 from tests.potential.toy import PIXEL_A, toy_samples
-from workflow_scripts.potential import ridge
 from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.estimators import ridge
 from workflow_scripts.potential.samples import FILLED, RING
 from workflow_scripts.workflow.errors import InputError
 
@@ -78,5 +78,5 @@ def test_too_few_orientations_and_too_large_kernels_are_refused_in_one_sentence(
     single = samples.rows(np.char.endswith(samples.specimen, "-0"))
     with pytest.raises(InputError, match="two orientations"):
         fitted(single, NOISE_FREE)
-    with pytest.raises(InputError, match="ridge_kernel_px"):
+    with pytest.raises(InputError, match=r"ridge\.kernel_px"):
         fitted(samples, NOISE_FREE, kernel_px=51)

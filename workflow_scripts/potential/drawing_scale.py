@@ -5,18 +5,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workflow_scripts.potential.drawing import ORDER, with_conditions
-from workflow_scripts.study.figures import (
-    BLACK,
-    BLUE,
-    GREY,
-    PAGE_MM,
-    VERMILLION,
-    estimator_style,
-    letter,
-    log_ordinate,
-    new_figure,
-)
+from workflow_scripts.potential.drawing import CONDITION_NUMBERS, CONDITION_TEXT, in_order
+from workflow_scripts.study.conditions import with_condition_columns
+from workflow_scripts.study.estimators import Registry
+from workflow_scripts.study.figures import BLACK, BLUE, GREY, PAGE_MM, VERMILLION, letter, log_ordinate, new_figure
 
 STATED_DB = 54.46
 STATED_PEARSON = 0.72
@@ -28,14 +20,19 @@ COLUMNS = [
 ]
 
 
-def source_table(metrics: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """All points of the figure: a and b the recipe's own patches without noise, seeds averaged, c and d the cells.
+def source_table(metrics: pd.DataFrame, cells: pd.DataFrame, registry: Registry) -> pd.DataFrame:
+    """All points of the figure: a and b the recipe's own patches without noise, averaged over the seeds, c and d cells.
+
+    Args:
+        metrics: as `study.tables.read_metrics` returns it.
+        cells: the errors of `convergence.field_errors` and `pixel_errors`.
+        registry: for the order of the estimators.
 
     Returns:
         columns `COLUMNS`; panels a (PSNR on both scales), b (Pearson), c and d (error in percent of the image's
         contrast by field of view and by pixel).
     """
-    table = with_conditions(metrics)
+    table = with_condition_columns(metrics, CONDITION_TEXT, CONDITION_NUMBERS)
     chosen = table[
         (table["kind"] == "patch")
         & (table["materials"] == "all")
@@ -46,34 +43,37 @@ def source_table(metrics: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     ]
     points = chosen.groupby(["estimator", "metric"], sort=False)[["value", "low", "high", "n"]].mean().reset_index()
     points["panel"] = np.where(points["metric"] == "pearson", "b", "a")
-    place = points["estimator"].map({name: index for index, name in enumerate(ORDER)})
-    points = points.assign(place=place).sort_values(["panel", "place"], kind="stable")
     curves = cells.rename(columns={"error_percent_of_contrast": "value"}).assign(metric="cell_error_percent")
     curves["panel"] = np.where(curves["sweep"] == "field", "c", "d")
-    return pd.concat([points, curves]).reindex(columns=COLUMNS).reset_index(drop=True)
+    return pd.concat([in_order(points, registry), curves]).reindex(columns=COLUMNS).reset_index(drop=True)
 
 
-def draw(table: pd.DataFrame) -> Figure:
-    """The figure: a PSNR on both scales, b Pearson of the same answers, c, d error by field of view and by pixel."""
+def draw(table: pd.DataFrame, registry: Registry) -> Figure:
+    """The figure: a PSNR on both scales, b Pearson of the same answers, c, d error by field of view and by pixel.
+
+    Args:
+        table: from `source_table`.
+        registry: of the estimators, for their order, colours and markers.
+    """
     figure = new_figure(PAGE_MM, 120.0)
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.2, 1.0])
     scales, pearson = top.subplots(1, 2, width_ratios=[1.5, 1.0])
-    _draw_scales(scales, table[table["panel"] == "a"])
-    _draw_pearson(pearson, table[table["panel"] == "b"])
+    _draw_scales(scales, table[table["panel"] == "a"], registry)
+    _draw_pearson(pearson, table[table["panel"] == "b"], registry)
     field, pixel = bottom.subplots(1, 2)
     _draw_cells(field, table[table["panel"] == "c"])
     _draw_pixels(pixel, table[table["panel"] == "d"])
     return figure
 
 
-def _draw_scales(axis: Axes, points: pd.DataFrame) -> None:
+def _draw_scales(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     """The same errors twice: hollow on the recipe's scale, filled on that of each truth's own peak."""
-    names = [name for name in ORDER if name in set(points["estimator"])]
+    names = registry.ordered(points["estimator"])
     column = max([STATED_DB, *points.loc[points["metric"] == RECIPE_DB, "value"]])  # numbers beyond it cross no line
     beside = {"textcoords": "offset points", "va": "center", "fontsize": 6}
     for place, name in enumerate(names):
         line = points[points["estimator"] == name].set_index("metric")["value"]
-        looks = estimator_style(name)
+        looks = registry[name].looks
         axis.plot([line[HONEST_DB], line[RECIPE_DB]], [place, place], color="0.8", linewidth=0.8, zorder=0)
         axis.plot(line[HONEST_DB], place, linestyle="none", **looks)
         hollow = {} if looks["marker"] in "x+" else {"markerfacecolor": "white"}
@@ -89,11 +89,11 @@ def _draw_scales(axis: Axes, points: pd.DataFrame) -> None:
     letter(axis, "a")
 
 
-def _draw_pearson(axis: Axes, points: pd.DataFrame) -> None:
-    names = [name for name in ORDER if name in set(points["estimator"])]
+def _draw_pearson(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
+    names = registry.ordered(points["estimator"])
     for place, name in enumerate(names):
         point = points[points["estimator"] == name].iloc[0]
-        looks = estimator_style(name)
+        looks = registry[name].looks
         if np.isfinite(point["low"]):
             axis.plot([point["low"], point["high"]], [place, place], color=looks["color"], linewidth=1.0)
         axis.plot(point["value"], place, linestyle="none", **looks)

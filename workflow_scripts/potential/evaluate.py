@@ -9,9 +9,10 @@ from workflow_scripts.potential import convergence, evaluation
 from workflow_scripts.potential.samples import read_samples
 from workflow_scripts.potential.settings import Evaluate, material_name
 from workflow_scripts.potential.structures import crystal
+from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import read_arrays, write_arrays, write_rows
+from workflow_scripts.workflow.files import write_arrays, write_rows
 
 
 class Arguments(Evaluate):
@@ -21,23 +22,23 @@ class Arguments(Evaluate):
 
 
 def evaluate(job: Job[Arguments]) -> None:
-    """Write the metrics, the images that the figure shows, and the errors of the cell.
+    """Write the metrics, the images for the figure, and the errors of the cell.
 
     Raises:
-        InputError: the predictions of a baseline, of a recipe with a single fault or of the headline are missing.
+        InputError: the predictions of an arm with a single fault or those at the headline are missing.
     """
     settings = job.arguments
     held_out = material_name(settings.held_out_material)
     samples = read_samples([job.input("test")])
-    paths = job.inputs["predictions"]
-    counted = read_arrays(paths[0], ["dose_e_per_a2", "count_seed"])
-    answers = (evaluation.read_answers(path, samples) for path in (*paths, *job.inputs.get("ablated", [])))
-    trivial = evaluation.zeros(samples, counted["dose_e_per_a2"].tolist())
-    images = evaluation.image_metrics(chain(trivial, *answers), samples, held_out, settings.headline_dose_e_per_a2)
+    predictions = [read_predictions(path) for path in job.inputs["predictions"]]
+    ablated = [read_predictions(path) for path in job.inputs.get("ablated", [])]
+    answers = (evaluation.answers(file, samples) for file in (*predictions, *ablated))
+    images = evaluation.image_metrics(
+        chain(evaluation.zeros(samples, predictions), *answers), samples, held_out, settings
+    )
     evaluation.check_complete(images, settings, held_out)
     write_metrics(evaluation.metric_rows(images, settings), job.outputs["metrics"])
-    examples = evaluation.example_images(samples, paths, settings, held_out, int(counted["count_seed"]))
-    write_arrays(job.outputs["examples"], examples)
+    write_arrays(job.outputs["examples"], evaluation.example_images(samples, predictions, settings, held_out))
     cell = settings.convergence
     specimen = crystal(cell.material), samples.microscope
     cpu = torch.device("cpu")
@@ -59,5 +60,5 @@ if __name__ == "__main__":
             "examples": "Example images (.npz).",
             "cells": "Error of the images by field of view and by pixel (.csv).",
         },
-        optional_inputs={"ablated": "Files of the stage predict, of the recipes with a single fault (.npz)."},
+        optional_inputs={"ablated": "Files of the stage predict, of the arms with a single fault (.npz)."},
     ).main()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,34 +9,35 @@ import pandas as pd
 from workflow_scripts.optics.waves import wavelength_a
 from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.metrics import UNITS, TrueImage, compare
-from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING, Samples
+from workflow_scripts.potential.samples import FILLED, PATCH, RING, Samples
 from workflow_scripts.potential.settings import Evaluate
-from workflow_scripts.potential.variants import ABLATIONS
+from workflow_scripts.potential.variants import ABLATIONS, VARIANTS
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
-from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.conditions import condition, parse_condition
+from workflow_scripts.study.predictions import Predictions
 from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import array_names, read_arrays
 
-# Stages of a learned estimator, as predictions name them and as conditions do; the last one of an estimator goes
-# without saying.
+# Stages of a learned estimator, as predictions name them and as conditions do; conditions leave an estimator's last
+# stage out.
 STAGES = {"pretrained": "pretrain", "finetuned": "finetune", "fitted": None}
 SEEN, UNSEEN = "seen", "unseen"
-SHUFFLED = "shuffled"
-# What an arm gains over each of these, sample by sample
+# What an arm gains over each baseline, sample by sample.
 GAINS = ("pearson", "pearson_highpass_1.2A")
-COMPARED = ("icom", "metadata_mean", "ridge", "unet")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one estimator says of all samples by one detector.
+    """The potentials that an estimator predicts of all samples under one condition.
 
-    seed: of the training; None where nothing was drawn.
-    stage: pretrain or finetune where that is not the estimator's last, else None.
-    metadata: `shuffled` where thickness and rotation were those of other samples, else None.
-    dose_e_per_a2: D doses.
-    potential: (N, D, H, W), V Å.
+    Attributes:
+        estimator: its name.
+        seed: of the training; None of an estimator that is not trained.
+        stage: pretrain or finetune where that is not the estimator's last stage, else None.
+        detector: `ring` or `matched`.
+        metadata: `shuffled` where thickness and rotation were those of other samples, else None.
+        dose_e_per_a2: of the images, rounded as conditions are.
+        potential: (N, H, W), V Å.
     """
 
     estimator: str
@@ -45,61 +45,53 @@ class Answer:
     stage: str | None
     detector: str
     metadata: str | None
-    dose_e_per_a2: list[float]
+    dose_e_per_a2: float
     potential: np.ndarray
 
 
-def read_answers(path: Path, samples: Samples) -> Iterator[Answer]:
-    """All answers in a file of the stage predict, one in memory at once.
+def answers(predictions: Predictions, samples: Samples) -> Iterator[Answer]:
+    """All answers in a file of the stage predict; one is in memory at a time.
 
     Raises:
         InputError: the file is broken or belongs to other samples.
     """
-    about = read_arrays(path, ["estimator", "seed", "stages", "detectors", "dose_e_per_a2", "counted_dose_e_per_a2"])
-    stages = about["stages"].tolist()
-    held = set(array_names(path))
-    for stage in stages:
-        for detector in about["detectors"].tolist():
-            for metadata in (None, SHUFFLED):
-                name = f"{stage}.{detector}.{metadata or 'potential'}"
-                if metadata and name not in held:
-                    continue
-                doses = about["counted_dose_e_per_a2" if metadata else "dose_e_per_a2"].tolist()
-                potential = read_arrays(path, [name])[name]
-                expected = (len(samples), len(doses), *samples.potential.shape[1:])
-                if potential.shape != expected:
-                    raise InputError(
-                        f"{path}: {name} is {potential.shape}, but the test file asks for {expected}; predict again"
-                    )
-                yield Answer(
-                    estimator=str(about["estimator"]),
-                    seed=int(about["seed"]) if STAGES[stage] else None,
-                    stage=None if stage == stages[-1] else STAGES[stage],
-                    detector=detector,
-                    metadata=metadata,
-                    dose_e_per_a2=doses,
-                    potential=potential,
-                )
+    for part in predictions.parts:
+        yield Answer(
+            estimator=predictions.estimator,
+            seed=predictions.seed if STAGES[part.stage] else None,
+            stage=None if part.stage == predictions.stages[-1] else STAGES[part.stage],
+            detector=part.values["detector"],
+            metadata=part.values.get("metadata"),
+            dose_e_per_a2=float(part.values["dose_e_per_a2"]),
+            potential=part.read("potential", shapes={"potential": samples.potential.shape})["potential"],
+        )
 
 
-def zeros(samples: Samples, doses_e_per_a2: Sequence[float]) -> Iterator[Answer]:
-    """The trivial answer: no potential anywhere."""
-    nothing = np.broadcast_to(np.float32(0), (len(samples), len(doses_e_per_a2), *samples.potential.shape[1:]))
-    for detector in (RING, MATCHED):
-        yield Answer("zeros", None, None, detector, None, list(doses_e_per_a2), nothing)
+def zeros(samples: Samples, predictions: Iterable[Predictions]) -> Iterator[Answer]:
+    """No potential anywhere, under every condition of the predictions but the controls."""
+    measured = {
+        (part.values["detector"], float(part.values["dose_e_per_a2"]))
+        for file in predictions
+        for part in file.parts
+        if "metadata" not in part.values
+    }
+    for detector, dose in sorted(measured):
+        nothing = np.broadcast_to(np.float32(0), samples.potential.shape)
+        yield Answer("zeros", None, None, detector, None, dose, nothing)
 
 
-def image_metrics(
-    answers: Iterable[Answer], samples: Samples, held_out: str, headline_dose_e_per_a2: float
-) -> pd.DataFrame:
+def image_metrics(answers: Iterable[Answer], samples: Samples, held_out: str, settings: Evaluate) -> pd.DataFrame:
     """All metrics of every predicted image; of the controls and the single faults at the headline's dose alone.
 
     Args:
+        answers: of all estimators.
+        samples: the test samples.
         held_out: name of the material that no corrected arm is pretrained on.
+        settings: of the stage.
 
     Returns:
-        one row for each answer, dose and sample: estimator, seed, stage, detector, metadata, dose_e_per_a2; sample,
-        kind, material, materials (seen or unseen), thickness_nm, specimen; a column for each metric.
+        one row for each answer and sample: estimator, seed, stage, detector, metadata, dose_e_per_a2; sample, kind,
+        material, materials (seen or unseen), thickness_nm, specimen; a column for each metric.
     """
     light = samples.microscope
     limit_per_a = 2e-3 * light.semiangle_mrad / wavelength_a(light.voltage_kv)
@@ -116,35 +108,32 @@ def image_metrics(
     )
     parts = []
     for answer in answers:
-        alone = answer.metadata is not None or answer.estimator in ABLATIONS
-        for index, dose in enumerate(answer.dose_e_per_a2):
-            if alone and dose != headline_dose_e_per_a2:
-                continue
-            found = pd.DataFrame(
-                [compare(image, truth) for image, truth in zip(answer.potential[:, index], truths, strict=True)]
-            )
-            about = {name: getattr(answer, name) for name in ("estimator", "seed", "stage", "detector", "metadata")}
-            parts.append(pd.concat([labels, found], axis=1).assign(**about, dose_e_per_a2=dose))
+        at_headline_alone = answer.metadata is not None or answer.estimator in ABLATIONS
+        if at_headline_alone and answer.dose_e_per_a2 != _headline_dose(settings):
+            continue
+        metrics = pd.DataFrame(
+            [compare(potential, truth) for potential, truth in zip(answer.potential, truths, strict=True)]
+        )
+        attributes = ("estimator", "seed", "stage", "detector", "metadata", "dose_e_per_a2")
+        parts.append(
+            pd.concat([labels, metrics], axis=1).assign(**{name: getattr(answer, name) for name in attributes})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
 def check_complete(images: pd.DataFrame, settings: Evaluate, held_out: str) -> None:
-    """Refuse what lacks an estimator, a fault or the headline.
+    """Refuse metrics without one of the faults or without the headline.
 
     Raises:
-        InputError: saying which of them.
+        InputError: saying what is missing.
     """
-    found = set(images["estimator"])
-    missing = set(settings.baselines) - found
-    if missing:
-        raise InputError(f"--predictions holds no file of {', '.join(sorted(missing))}, which --baselines names")
-    faults = {ABLATIONS[name] for name in found & set(ABLATIONS)}
-    absent = set(settings.ablations) - faults
-    if absent and "corrected" in found:
-        raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
+    estimators = set(images["estimator"])
+    missing = set(settings.ablations) - {ABLATIONS[name] for name in estimators & set(ABLATIONS)}
+    if missing and "corrected" in estimators:
+        raise InputError(f"--ablated holds no file of {', '.join(sorted(missing))}, which --ablations names")
     doses = sorted(set(images["dose_e_per_a2"]))
     for estimator, group in images.groupby("estimator"):
-        if settings.headline_dose_e_per_a2 not in set(group["dose_e_per_a2"]):
+        if _headline_dose(settings) not in set(group["dose_e_per_a2"]):
             raise InputError(
                 f"potential.evaluate.headline_dose_e_per_a2 is {settings.headline_dose_e_per_a2:g}, at which"
                 f" {estimator} predicted nothing; take one of potential.predict.dose_e_per_a2:"
@@ -161,7 +150,7 @@ def check_complete(images: pd.DataFrame, settings: Evaluate, held_out: str) -> N
 
 
 def headline(settings: Evaluate) -> str:
-    """The condition that the page names."""
+    """The condition that the pages quote."""
     return condition(
         detector=RING,
         dose_e_per_a2=settings.headline_dose_e_per_a2,
@@ -172,47 +161,48 @@ def headline(settings: Evaluate) -> str:
 
 
 def metric_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """All rows of metrics.csv, those of the headline included: means over specimens, which are resampled.
+    """All rows of metrics.csv: means over specimens, which are resampled.
 
-    What is not measured at the headline is left out: columns where no crystal of the headline has two.
+    A metric that an estimator lacks at the headline is left out: that of columns where no crystal of the headline has
+    two of them.
     """
     rows = []
     keys = ["estimator", "seed", "stage", "detector", "metadata"]
     for (estimator, seed, stage, detector, metadata), group in images.groupby(keys, dropna=False, sort=False):
         fault = ABLATIONS.get(estimator)
-        about = {"detector": detector}
-        about |= {"stage": stage} if isinstance(stage, str) else {}
-        about |= {"metadata": metadata} if isinstance(metadata, str) else {}
-        about |= {"fault": fault} if fault else {}
-        for chosen, where in _conditions(group, settings, few=bool(fault or isinstance(metadata, str))):
+        answer_keys = {"detector": detector, "stage": stage, "metadata": metadata, "fault": fault}
+        answer_keys = {key: value for key, value in answer_keys.items() if isinstance(value, str)}
+        for part, part_keys in _conditions(group, settings, few=bool(fault or isinstance(metadata, str))):
             named = {
-                "condition": condition(**about, **where),
+                "condition": condition(**answer_keys, **part_keys),
                 "seed": None if pd.isna(seed) else int(seed),
             }
-            by_specimen = chosen.groupby("specimen")[list(UNITS)].mean()
+            by_specimen = part.groupby("specimen")[list(UNITS)].mean()
             for metric, unit in UNITS.items():
                 interval = _interval(by_specimen[metric], settings)
                 if interval:
                     rows.append(metric_row("corrected" if fault else estimator, metric, unit, interval, **named))
     rows += _gain_rows(images, settings)
     rows = with_headline(rows, headline(settings))
-    complete = {(row["estimator"], row["metric"]) for row in rows if row["condition"] == "headline"}
+    complete = {(row["estimator"], row["metric"]) for row in rows if row["headline"]}
     return [row for row in rows if (row["estimator"], row["metric"]) in complete]
 
 
 def example_images(
-    samples: Samples, paths: Sequence[Path], settings: Evaluate, held_out: str, count_seed: int
+    samples: Samples, predictions: Sequence[Predictions], settings: Evaluate, held_out: str
 ) -> dict[str, np.ndarray]:
-    """What the figure shows as pictures, all by the recipe's ring at the headline's dose: a crystal of a material that
-    was seen, one of that held out, and a patch, of the headline's largest thickness.
+    """Images for the figure, all by the recipe's ring at the headline's dose and largest thickness.
 
     Args:
-        paths: files of predictions; of each estimator the first is shown, at its last stage.
-        count_seed: of the counts that the estimators saw.
+        samples: the test samples; shown are a crystal of a material that was seen, one of the held-out material, and a
+            patch.
+        predictions: of each estimator the first file is shown, at its last stage.
+        settings: of the stage.
+        held_out: name of the material.
 
     Returns:
         estimators (E,); names (X,); sums (X, H, W) measured, shares of the electrons; truth (X, H, W) and predicted
-        (E, X, H, W), V Å; pixel_size_a; headline_dose_e_per_a2 and headline_thickness_nm.
+        (E, X, H, W), V Å; pixel_size_a.
     """
     thickness = max(t for t in samples.nominal_nm.tolist() if t <= settings.headline_thickness_nm)
     of_thickness = samples.nominal_nm == thickness
@@ -223,20 +213,18 @@ def example_images(
     )
     rows, names = [], []
     for kind, of_material, name in wanted:
-        found = np.flatnonzero((samples.kind == kind) & of_material & of_thickness)
-        if len(found):
-            rows.append(found[0])
-            names.append(f"{samples.material[found[0]]}, {name}, {thickness:g} nm")
+        candidates = np.flatnonzero((samples.kind == kind) & of_material & of_thickness)
+        if len(candidates):
+            rows.append(candidates[0])
+            names.append(f"{samples.material[candidates[0]]}, {name}, {thickness:g} nm")
     dose = settings.headline_dose_e_per_a2
-    shares = measured_shares(samples, RING, dose, count_seed)[rows]
+    shares = measured_shares(samples, RING, dose, int(predictions[0].facts["count_seed"]))[rows]
+    shown = condition(detector=RING, dose_e_per_a2=dose)
     predicted = {}
-    for path in paths:
-        shown = None
-        for answer in read_answers(path, samples):
-            if answer.detector == RING and answer.metadata is None and answer.stage is None:
-                shown = answer
-        if shown and shown.estimator not in (*ABLATIONS, *predicted):
-            predicted[shown.estimator] = shown.potential[rows, shown.dose_e_per_a2.index(dose)]
+    for file in predictions:
+        for part in file.parts:
+            if (part.stage, part.condition) == (file.stages[-1], shown) and file.estimator not in predicted:
+                predicted[file.estimator] = part.read("potential")["potential"][rows]
     return {
         "estimators": np.array(list(predicted)),
         "names": np.array(names),
@@ -244,16 +232,19 @@ def example_images(
         "truth": samples.potential[rows],
         "predicted": np.array(list(predicted.values())),
         "pixel_size_a": np.float64(samples.microscope.pixel_size_a),
-        "headline_dose_e_per_a2": np.float64(dose),
-        "headline_thickness_nm": np.float64(settings.headline_thickness_nm),
     }
+
+
+def _headline_dose(settings: Evaluate) -> float:
+    """Rounded as conditions are, electrons per Å²."""
+    return float(parse_condition(headline(settings))["dose_e_per_a2"])
 
 
 def _conditions(
     group: pd.DataFrame, settings: Evaluate, few: bool
 ) -> Iterator[tuple[pd.DataFrame, dict[str, str | float]]]:
-    """The parts of an answer's images that get rows of their own, and what their conditions say."""
-    dose = settings.headline_dose_e_per_a2
+    """The parts of an answer's images that get rows of their own, and the keys of their conditions."""
+    dose = _headline_dose(settings)
     thin = group[group["thickness_nm"] <= settings.headline_thickness_nm]
     up_to = {"thickness_max_nm": settings.headline_thickness_nm}
     filled = thin[thin["kind"] == FILLED]
@@ -261,7 +252,7 @@ def _conditions(
         yield part, {"kind": FILLED, "materials": materials, "dose_e_per_a2": at, **up_to}
     if few:
         return
-    # As the recipe counts: its own patches, all materials and thicknesses, with and without noise
+    # As the recipe counts: its own patches, all materials and thicknesses, with and without noise.
     patches = group[(group["kind"] == PATCH) & group["dose_e_per_a2"].isin([dose, NOISE_FREE])]
     for at, part in patches.groupby("dose_e_per_a2"):
         yield part, {"kind": PATCH, "materials": "all", "dose_e_per_a2": at}
@@ -273,24 +264,24 @@ def _conditions(
 
 
 def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """What an arm reaches more than each estimator it is compared with, on the same images at the headline's dose."""
-    at = images[
-        (images["dose_e_per_a2"] == settings.headline_dose_e_per_a2)
+    """By how much an arm is better than each baseline, on the same images at the headline's dose."""
+    at_headline = images[
+        (images["dose_e_per_a2"] == _headline_dose(settings))
         & (images["thickness_nm"] <= settings.headline_thickness_nm)
         & (images["kind"] == FILLED)
         & images["metadata"].isna()
     ]
-    others = at[at["estimator"].isin(COMPARED)]
+    arms = at_headline[at_headline["estimator"].isin(VARIANTS)]
+    baselines = at_headline[~at_headline["estimator"].isin(["zeros", *VARIANTS, *ABLATIONS])]
     rows = []
     keys = ["estimator", "seed", "stage", "detector", "materials"]
-    arms = at[at["estimator"].isin(("published", "corrected"))]
     for (arm, seed, stage, detector, materials), group in arms.groupby(keys, dropna=False, sort=False):
         group = group.set_index("sample")
-        for baseline, found in others[others["detector"] == detector].groupby("estimator"):
-            found = found[(found["seed"] == seed) | found["seed"].isna()]
-            # A network is compared with another at the same stage; what has no stages, with both
-            same = found["stage"].isna() if pd.isna(stage) else found["stage"] == stage
-            found = found[same | found["seed"].isna()].set_index("sample").reindex(group.index)
+        for name, baseline in baselines[baselines["detector"] == detector].groupby("estimator"):
+            baseline = baseline[(baseline["seed"] == seed) | baseline["seed"].isna()]
+            # A network is compared with another at the same stage; a baseline without stages, with both.
+            same_stage = baseline["stage"].isna() if pd.isna(stage) else baseline["stage"] == stage
+            baseline = baseline[same_stage | baseline["seed"].isna()].set_index("sample").reindex(group.index)
             where = {
                 "detector": detector,
                 "dose_e_per_a2": settings.headline_dose_e_per_a2,
@@ -299,12 +290,12 @@ def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
                 "thickness_max_nm": settings.headline_thickness_nm,
             }
             where |= {"stage": stage} if isinstance(stage, str) else {}
-            gains = (group[list(GAINS)] - found[list(GAINS)]).groupby(group["specimen"]).mean()
+            gains = (group[list(GAINS)] - baseline[list(GAINS)]).groupby(group["specimen"]).mean()
             for metric in GAINS:
                 interval = _interval(gains[metric], settings)
                 if interval:
-                    name = f"{metric}_gain_over_{baseline}"
-                    rows.append(metric_row(arm, name, "1", interval, condition=condition(**where), seed=int(seed)))
+                    gain = f"{metric}_gain_over_{name}"
+                    rows.append(metric_row(arm, gain, "1", interval, condition=condition(**where), seed=int(seed)))
     return rows
 
 

@@ -4,9 +4,11 @@ import pandas as pd
 
 from workflow_scripts.potential import drawing, drawing_scale
 from workflow_scripts.potential.settings import Plot
+from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.figures import save_figure, style
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_all_arrays
 
 
 class Arguments(Plot):
@@ -16,15 +18,14 @@ class Arguments(Plot):
 def plot(job: Job[Arguments]) -> None:
     """Write both figures in three formats and the tables of their curves."""
     metrics = read_metrics(job.input("metrics"))
-    examples = drawing.read_examples(job.input("examples"))
-    headline = (float(examples[f"headline_{name}"]) for name in ("dose_e_per_a2", "thickness_nm"))
-    scores = drawing.source_table(metrics, *headline)
-    scales = drawing_scale.source_table(metrics, pd.read_csv(job.input("cells")))
+    examples = read_all_arrays(job.input("examples"))
+    registry = read_registry(job.input("estimators"))
+    scores = drawing.source_table(metrics, registry)
+    scales = drawing_scale.source_table(metrics, pd.read_csv(job.input("cells")), registry)
     with style():
         # The four files of a figure share their stem.
-        figure = drawing.draw(scores, examples)
-        save_figure(figure, scores, job.outputs["svg"].with_suffix(""))
-        save_figure(drawing_scale.draw(scales), scales, job.outputs["scale_svg"].with_suffix(""))
+        save_figure(drawing.draw(scores, examples, registry), scores, job.outputs["svg"].with_suffix(""))
+        save_figure(drawing_scale.draw(scales, registry), scales, job.outputs["scale_svg"].with_suffix(""))
 
 
 if __name__ == "__main__":
@@ -35,6 +36,7 @@ if __name__ == "__main__":
             "metrics": "Metrics of the stage evaluate (.csv).",
             "examples": "Example images of the stage evaluate (.npz).",
             "cells": "Error of the images by field of view, of the stage evaluate (.csv).",
+            "estimators": "The method's estimators.yaml.",
         },
         outputs={
             "svg": "The figure.",

@@ -1,95 +1,67 @@
-"""The potentials of the test samples at every dose, by a network or by a classical estimator."""
+"""The potentials of the test samples by one estimator: at every dose, and as images of each detector."""
 
-from collections.abc import Iterator
-from typing import Literal
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.potential.counting import NOISE_FREE
-from workflow_scripts.potential.estimators import (
-    BASELINES,
-    Estimator,
-    TrainingFiles,
-    predictions_of,
-    with_shuffled_metadata,
-)
-from workflow_scripts.potential.network_estimator import NetworkEstimator
-from workflow_scripts.potential.samples import MATCHED, RING, read_samples
-from workflow_scripts.potential.settings import Predict, material_name
-from workflow_scripts.potential.variants import ABLATIONS, ARMS
+from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.estimation import Estimator
+from workflow_scripts.potential.samples import Samples, read_samples
+from workflow_scripts.potential.settings import SharedPredict
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import write_arrays
-from workflow_scripts.workflow.settings import Compute
-
-NEEDED = {arm: ("pretrained",) if ARMS[arm].without_finetune else ("pretrained", "finetuned") for arm in ARMS}
-NEEDED |= dict.fromkeys(ABLATIONS, ("pretrained",)) | dict.fromkeys(BASELINES, ("shards",))
+from workflow_scripts.workflow.settings import Compute, EstimatorChoice
 
 
-class Arguments(Predict, Compute):
+class Arguments(SharedPredict, Compute, EstimatorChoice):
     """The settings of the stage, the estimator, and on what it runs."""
 
-    estimator: Literal[*ARMS, *BASELINES] = Field(
-        description="An arm of the study (needs --pretrained and, where it is finetuned, --finetuned), or a baseline"
-        " (needs --shards)."
-    )
-    training_seed: int = Field(ge=0, description="Training seed of the weights; of a baseline 0.")
     held_out_material: str = Field(description="The material that no baseline is fitted on.")
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write the potentials of all test samples, at all doses and without noise, by all detectors the estimator knows.
+    """Write the potentials of all test samples: at all doses and without noise, by all detectors, as far as known.
 
-    Networks with a single fault answer by the recipe's ring alone, and to counts alone.
+    The arrays of a stage and condition: potential float32 (N, H, W), V Å.
     """
     arguments = job.arguments
-    name = arguments.estimator
-    for needed in NEEDED[name]:
-        if needed not in job.inputs:
-            raise InputError(f"--estimator {name} needs --{needed}, which is missing")
     samples = read_samples([job.input("test")])
-    ring_alone = name in ABLATIONS or (name in ARMS and ARMS[name].one_detector)
-    detectors = [RING] if ring_alone else [RING, MATCHED]
-    counted = list(arguments.dose_e_per_a2)
-    doses = counted if name in ABLATIONS else [*counted, NOISE_FREE]
-    arrays: dict[str, np.ndarray] = {}
-    stages = []
+    shuffled = with_shuffled_metadata(samples, arguments.seed)
+    answers = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        for stage, estimator in _estimators(job, device):
-            stages.append(stage)
-            for detector in detectors:
-                rest = detector, doses, arguments.seed
-                arrays[f"{stage}.{detector}.potential"] = predictions_of(estimator, samples, *rest)
-                if name in ARMS and name not in ABLATIONS:
-                    labels = with_shuffled_metadata(samples, arguments.seed)
-                    rest = detector, counted, arguments.seed
-                    arrays[f"{stage}.{detector}.shuffled"] = predictions_of(estimator, samples, *rest, labels)
-    about = {
-        "estimator": name,
-        "seed": arguments.training_seed,
-        "stages": stages,
-        "detectors": detectors,
-        "dose_e_per_a2": np.array(doses),
-        "counted_dose_e_per_a2": np.array(counted),
-        "count_seed": arguments.seed,
-    }
-    write_arrays(job.outputs["predictions"], arrays | about)
+        estimator: Estimator = job.implementation.make(job)
+        doses = [*arguments.dose_e_per_a2, *([NOISE_FREE] if estimator.without_noise else [])]
+        for (stage, estimate), detector, dose in product(estimator.stages.items(), estimator.detectors, doses):
+            shares = measured_shares(samples, detector, dose, arguments.seed)
+            measured = {"detector": detector, "dose_e_per_a2": dose}
+            answers[stage, condition(**measured)] = estimate(samples, shares, detector, dose)
+            if estimator.shuffled_metadata and dose != NOISE_FREE:
+                control = condition(**measured, metadata="shuffled")
+                answers[stage, control] = estimate(shuffled, shares, detector, dose)
+    write_predictions(
+        job.outputs["predictions"],
+        arguments.estimator,
+        arguments.training_seed,
+        {key: {"potential": np.asarray(potential, np.float32)} for key, potential in answers.items()},
+        count_seed=arguments.seed,
+    )
 
 
-def _estimators(job: Job[Arguments], device: torch.device) -> Iterator[tuple[str, Estimator]]:
-    """Yield the name of each stage and who answers."""
-    arguments = job.arguments
-    if arguments.estimator in BASELINES:
-        training = TrainingFiles(job.inputs["shards"], material_name(arguments.held_out_material))
-        yield "fitted", BASELINES[arguments.estimator](training, arguments.ridge_kernel_px, arguments.seed)
-        return
-    rest = max(arguments.dose_e_per_a2), device, arguments.precision, arguments.batch_size
-    for stage in NEEDED[arguments.estimator]:
-        yield stage, NetworkEstimator(job.input(stage), ARMS[arguments.estimator], *rest)
+def with_shuffled_metadata(samples: Samples, seed: int) -> Samples:
+    """The samples with thickness and rotation of another sample of their kind.
+
+    A control: the metadata must matter little to where the atoms are, and shuffled ones may not help.
+    """
+    place = np.arange(len(samples))
+    for kind in np.unique(samples.kind):
+        rows = np.random.default_rng(seed).permutation(np.flatnonzero(samples.kind == kind))
+        place[rows] = np.roll(rows, 1)
+    return replace(samples, thickness_nm=samples.thickness_nm[place], rotation_deg=samples.rotation_deg[place])
 
 
 if __name__ == "__main__":
@@ -103,4 +75,5 @@ if __name__ == "__main__":
             "finetuned": "Weights of the stage finetune (.safetensors).",
             "shards": "Training files of the stage synthesize (.npz), for the baselines.",
         },
+        implementations="workflow_scripts.potential.estimators",
     ).main()

@@ -11,8 +11,6 @@ from workflow_scripts.potential.own_settings import Apply as Apply  # the settin
 from workflow_scripts.potential.variants import TrainingFault, ablation_arms
 from workflow_scripts.workflow.settings import Settings
 
-VariantName = Literal["published", "corrected"]
-BaselineName = Literal["icom", "metadata_mean", "ridge", "unet"]
 Split = Literal["train", "test"]
 BUILT_IN = ("GaN", "LiCoO2", "KNbO3", "CsPbI3", "MoS2", "SrTiO3")
 Ring = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
@@ -201,24 +199,39 @@ class Finetune(TrainingSettings):
     validation_share: float = Field(gt=0, lt=1, description="Share of those that choose the weights instead.")
 
 
-class Predict(Settings):
-    """The potential by every estimator."""
+class RidgeSettings(Settings):
+    """Ridge deconvolution."""
 
-    batch_size: int = Field(ge=1, description="Images that go through a network at once.")
-    dose_e_per_a2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        min_length=1, description="Doses at which the test images are counted, electrons per Å²."
-    )
-    ridge_kernel_px: int = Field(
-        ge=1, le=31, description="Side of the ridge filter's kernels, an odd number of pixels."
-    )
-    seed: int = Field(ge=0, description="Seed of the test images' counts, the same for every estimator.")
+    kernel_px: int = Field(ge=1, le=31, description="Side of the filter's kernels, an odd number of pixels.")
 
-    @field_validator("ridge_kernel_px")
+    @field_validator("kernel_px")
     @classmethod
     def _is_odd(cls, side: int) -> int:
         if side % 2 == 0:
             raise ValueError("a kernel has an odd number of pixels a side")
         return side
+
+
+class InferenceSettings(Settings):
+    """The trained networks."""
+
+    batch_size: int = Field(ge=1, description="Images that go through a network at once.")
+
+
+class SharedPredict(Settings):
+    """What all estimators share."""
+
+    dose_e_per_a2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="Doses at which the test images are counted, electrons per Å²."
+    )
+    seed: int = Field(ge=0, description="Seed of the test images' counts, the same for every estimator.")
+
+
+class Predict(SharedPredict):
+    """The potential by every estimator."""
+
+    ridge: RidgeSettings = Field(description="Ridge deconvolution.")
+    network: InferenceSettings = Field(description="The trained networks.")
 
 
 class ConvergenceSettings(Settings):
@@ -242,10 +255,6 @@ class ConvergenceSettings(Settings):
 class Evaluate(Settings):
     """Predictions against the truth."""
 
-    baselines: tuple[BaselineName, ...] = Field(
-        description="Estimators beside the arms: icom (integrated centre of mass), metadata_mean (the mean image of"
-        " material and thickness), ridge (linear deconvolution), unet (where the arms train another network)."
-    )
     ablations: tuple[TrainingFault, ...] = Field(
         description="Faults of the published training that are also switched on alone, each in a short training; with"
         " them comes one without any fault. Only with the corrected arm; [] leaves all of it out."

@@ -1,6 +1,6 @@
 """Simulate segmented images of crystals and the projected potential behind them.
 
-The split `train` holds the samples of training, validation and finetuning, `test` those that judge.
+The split `train` holds the samples of training, validation and finetuning, `test` the samples of the evaluation.
 """
 
 from pydantic import Field
@@ -38,5 +38,5 @@ if __name__ == "__main__":
         Arguments,
         inputs={},
         outputs={"arrays": "The samples (.npz)."},
-        optional_inputs={"structures": "Structures that the settings name (.cif, .cube), for the provenance."},
+        optional_inputs={"sources": "Structures that the settings name (.cif, .cube), for the provenance."},
     ).main()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.potential.toy import MICROSCOPE, toy_samples
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import Field, Probe, Specimen, images
-from workflow_scripts.potential import center_of_mass
+from workflow_scripts.potential.estimators import icom
 from workflow_scripts.potential.samples import FILLED, MATCHED, RING
 from workflow_scripts.study.metrics import root_mean_square
 
@@ -31,7 +31,7 @@ def test_the_gradient_of_a_mirrored_wave_integrates_to_the_wave(row, column):
         -row * per_a * np.sin(row * y) * np.cos(column * x),
         -column * per_a * np.cos(row * y) * np.sin(column * x),
     ]
-    found = center_of_mass.integrate(np.array(slope)[None], PIXEL_A)[0]
+    found = icom.integrate(np.array(slope)[None], PIXEL_A)[0]
     assert np.allclose(found, wave - wave.mean(), atol=1e-9)
 
 
@@ -39,7 +39,7 @@ def test_a_slope_without_periods_does_not_wrap_around():
     """A parabola ends where it ends: its integral is no worse at the edges than a kink costs."""
     side = 64
     y, x = np.meshgrid(*[(np.arange(side) - 20) * PIXEL_A] * 2, indexing="ij")
-    found = center_of_mass.integrate(np.array([2 * y, x])[None], PIXEL_A)[0]
+    found = icom.integrate(np.array([2 * y, x])[None], PIXEL_A)[0]
     truth = y**2 + x**2 / 2
     error = found - truth + truth.mean()
     assert root_mean_square(error) < 0.02 * truth.std()
@@ -47,7 +47,7 @@ def test_a_slope_without_periods_does_not_wrap_around():
 
 def test_long_periods_are_left_out():
     rng = np.random.default_rng(0)
-    found = center_of_mass.integrate(rng.standard_normal((1, 2, 64, 64)), PIXEL_A, longest_period_a=2.0)[0]
+    found = icom.integrate(rng.standard_normal((1, 2, 64, 64)), PIXEL_A, longest_period_a=2.0)[0]
     mirrored = np.block([[found, found[:, ::-1]], [found[::-1], found[::-1, ::-1]]])
     frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(128, PIXEL_A)] * 2, indexing="ij"))
     power = np.abs(np.fft.fft2(mirrored)) ** 2
@@ -58,7 +58,7 @@ def test_centroids_of_segments_are_those_of_their_pixels():
     axis = np.linspace(-60, 60, 1201)
     y, x = np.meshgrid(axis, axis, indexing="ij")
     radius, azimuth = np.hypot(y, x), np.degrees(np.arctan2(x, y)) % 360
-    for number, centroid in enumerate(center_of_mass.segment_centroids_mrad(10, 50)):
+    for number, centroid in enumerate(icom.segment_centroids_mrad(10, 50)):
         inside = (radius >= 10) & (radius < 50) & (azimuth // 90 == number)
         assert centroid == pytest.approx([y[inside].mean(), x[inside].mean()], abs=0.1)
 
@@ -75,9 +75,9 @@ def test_a_weak_phase_object_is_recovered_up_to_its_scale(detector):
     field = Field((side, side), (pixel_a, pixel_a), (3, 3))
     segments = Detector(*MICROSCOPE.ring_mrad[detector], segments=4)
     shares = images(specimen, field, Probe(200.0, 20.0), [segments]).raster((side, side)).numpy()
-    deflection = center_of_mass.center_of_mass_mrad(shares, MICROSCOPE.ring_mrad[detector])
+    deflection = icom.center_of_mass_mrad(shares, MICROSCOPE.ring_mrad[detector])
     deflection -= deflection.mean(axis=(2, 3), keepdims=True)
-    found = center_of_mass.integrate(np.tile(deflection, (1, 1, 3, 3)), pixel_a)[0]
+    found = icom.integrate(np.tile(deflection, (1, 1, 3, 3)), pixel_a)[0]
     middle = np.s_[side : 2 * side, side : 2 * side]  # the mirror is far
     assert np.corrcoef(found[middle].ravel(), phase.ravel())[0, 1] > 0.97
 
@@ -88,10 +88,10 @@ def test_one_factor_a_thickness_makes_volts_of_it():
     samples = samples.rows(samples.kind == FILLED)
     shares = samples.images[MATCHED]
     factor = {10.0: 30.0, 40.0: 70.0}
-    image = center_of_mass.icom(shares, samples, MATCHED)
+    image = icom.icom(shares, samples, MATCHED)
     scale = np.array([factor[thickness] for thickness in samples.thickness_nm])
     made = replace(samples, potential=scale[:, None, None] * image + 500.0)
-    found = center_of_mass.calibrate([shares], [made], MATCHED)
+    found = icom.calibrate([shares], [made], MATCHED)
     assert found.longest_period_a == np.inf
     assert found.factor == pytest.approx(factor)
 
@@ -99,5 +99,5 @@ def test_one_factor_a_thickness_makes_volts_of_it():
 def test_a_tilt_of_the_whole_crystal_makes_no_ramp():
     samples = toy_samples(1)
     tilted = samples.images[RING] + np.array([0.02, 0.0, -0.02, 0.0], np.float32)[:, None, None]
-    upright = center_of_mass.icom(samples.images[RING], samples, RING)
-    assert np.allclose(center_of_mass.icom(tilted, samples, RING), upright, atol=1e-3 * np.abs(upright).max())
+    upright = icom.icom(samples.images[RING], samples, RING)
+    assert np.allclose(icom.icom(tilted, samples, RING), upright, atol=1e-3 * np.abs(upright).max())

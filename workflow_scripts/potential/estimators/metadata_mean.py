@@ -1,28 +1,30 @@
-"""The mean potential of material and thickness: what the labels alone tell, and no image is needed for."""
+"""The mean potential of material and thickness, the same in every pixel: what the metadata give without an image."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
+from workflow_scripts.potential.estimation import Estimator, TrainingFiles
 from workflow_scripts.potential.samples import Samples
+from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 
 class MetadataMean:
-    """Mean potential per nm by kind, material and thickness, V Å; of an unseen material, that of all others."""
+    """Mean potential per nm by kind, material and thickness; of an unseen material, the mean over all others."""
 
     def __init__(self, training: Iterable[Samples]) -> None:
-        """Args: the training samples, file by file, of materials that may be seen."""
-        found: dict[tuple[str, float], dict[str, list[float]]] = {}
+        """Args: the training samples, file by file, without the held-out material."""
+        means_by_label: dict[tuple[str, float], dict[str, list[float]]] = {}
         for samples in training:
             means = samples.potential.mean(axis=(1, 2), dtype=np.float64) / samples.thickness_nm
             for kind, material, nominal_nm, mean in zip(
                 samples.kind.tolist(), samples.material.tolist(), samples.nominal_nm.tolist(), means, strict=True
             ):
-                found.setdefault((kind, nominal_nm), {}).setdefault(material, []).append(float(mean))
+                means_by_label.setdefault((kind, nominal_nm), {}).setdefault(material, []).append(float(mean))
         self._means = {
             key: {material: float(np.mean(values)) for material, values in materials.items()}
-            for key, materials in found.items()
+            for key, materials in means_by_label.items()
         }
 
     def __call__(self, samples: Samples) -> np.ndarray:
@@ -41,3 +43,13 @@ class MetadataMean:
                 )
             means.append(known.get(str(material), float(np.mean(list(known.values())))))
         return np.array(means) * samples.thickness_nm
+
+
+def make(job: Job) -> Estimator:
+    """The mean images of the training files."""
+    mean_potential = MetadataMean(TrainingFiles.of(job))
+
+    def estimate(samples: Samples, shares: np.ndarray, detector: str, dose_e_per_a2: float) -> np.ndarray:
+        return np.broadcast_to(mean_potential(samples)[:, None, None], samples.potential.shape)
+
+    return Estimator({"fitted": estimate})

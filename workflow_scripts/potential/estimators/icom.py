@@ -8,21 +8,29 @@ thickness, fitted on training images, makes V Å of it. The mean cannot be measu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from workflow_scripts.potential.counting import measured_shares
+from workflow_scripts.potential.estimation import Estimator, TrainingFiles
+from workflow_scripts.potential.estimators.metadata_mean import MetadataMean
 from workflow_scripts.potential.samples import Samples
+from workflow_scripts.workflow.command import Job
 
 # Periods beyond which an image is left out, Å: the noise of an integral grows with the period.
 LONGEST_PERIODS_A = (float("inf"), 12.0, 6.0, 4.0, 3.0)
+# The factors are fitted on at most as many images, of all training files together.
+_CALIBRATION_ROWS = 500
 
 
 @dataclass(frozen=True)
 class Calibration:
     """How iCOM becomes a potential.
 
-    longest_period_a: Å.
-    factor: V Å per unit of iCOM, by thickness in nm.
+    Attributes:
+        longest_period_a: Å.
+        factor: V Å per mrad Å of iCOM, by thickness in nm.
     """
 
     longest_period_a: float
@@ -43,7 +51,7 @@ def center_of_mass_mrad(shares: np.ndarray, ring_mrad: tuple[float, float]) -> n
 
 
 def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float = float("inf")) -> np.ndarray:
-    """The mean-free image whose gradient is closest to one given, by Fourier series of the mirrored image.
+    """The mean-free image whose gradient is closest to the given field, by Fourier series of the mirrored image.
 
     An image that goes on as its mirror image has no jump at its edges, whatever it shows.
 
@@ -105,10 +113,34 @@ def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detecto
             sums = np.stack([(image * target), image**2, target**2]).sum(axis=(2, 3), dtype=np.float64)
             for nominal_nm, column in zip(samples.nominal_nm.tolist(), sums.T, strict=True):
                 products[nominal_nm] = products.get(nominal_nm, 0) + column
-        left = sum(power - cross**2 / own for cross, own, power in products.values() if own > 0)
-        if left < least:
+        residual = sum(power - cross**2 / own for cross, own, power in products.values() if own > 0)
+        if residual < least:
             factor = {
                 thickness: float(thickness * s[0] / s[1]) if s[1] > 0 else 0.0 for thickness, s in products.items()
             }
-            best, least = Calibration(longest_period_a, factor), left
+            best, least = Calibration(longest_period_a, factor), residual
     return best
+
+
+def make(job: Job) -> Estimator:
+    """Integrated centre of mass in V Å, calibrated for each detector and dose anew; its mean is `metadata_mean`."""
+    training_files, count_seed = TrainingFiles.of(job), job.arguments.seed
+    mean_potential = MetadataMean(training_files)
+    training = training_files.subset(_CALIBRATION_ROWS)
+
+    @cache
+    def calibration(detector: str, dose_e_per_a2: float) -> Calibration:
+        shares = [
+            measured_shares(samples, detector, dose_e_per_a2, seed=count_seed + 1 + number)
+            for number, samples in enumerate(training)
+        ]
+        return calibrate(shares, training, detector)
+
+    def estimate(samples: Samples, shares: np.ndarray, detector: str, dose_e_per_a2: float) -> np.ndarray:
+        calibrated = calibration(detector, dose_e_per_a2)
+        image = icom(shares, samples, detector, calibrated.longest_period_a)
+        mean = mean_potential(samples)  # refuses a thickness that the training lacks
+        factor = np.array([calibrated.factor[thickness] for thickness in samples.nominal_nm.tolist()])
+        return mean[:, None, None] + factor[:, None, None] * image
+
+    return Estimator({"fitted": estimate})

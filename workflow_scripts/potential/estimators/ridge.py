@@ -9,10 +9,14 @@ serves all doses.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from workflow_scripts.potential.estimation import Estimator, TrainingFiles
 from workflow_scripts.potential.samples import Samples
+from workflow_scripts.potential.settings import RidgeSettings as Options
+from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 PENALTIES = tuple(10.0**k for k in range(-8, 1))  # in units of the mean variance of a feature
@@ -25,9 +29,10 @@ _HELD_BACK = 5  # of as many orientations of a crystal the second chooses the pe
 class Ridge:
     """A fitted filter.
 
-    kernel: float64 (4, k, k), V Å per nm and share of the electrons.
-    offset: V Å per nm.
-    penalty: one of `PENALTIES`.
+    Attributes:
+        kernel: float64 (4, k, k), V Å per nm and share of the electrons.
+        offset: V Å per nm.
+        penalty: an entry of `PENALTIES`.
     """
 
     kernel: np.ndarray
@@ -61,7 +66,7 @@ class _Sums:
 
 
 class NormalEquations:
-    """Sums over the training images of one detector, apart for those that fit and those that choose the penalty."""
+    """Sums over the training images of a detector, separate for images that fit and images that choose the penalty."""
 
     def __init__(self, training: Iterable[Samples], detector: str, kernel_px: int) -> None:
         """Args: filled training samples, file by file; detector; side of the kernels, odd.
@@ -71,18 +76,18 @@ class NormalEquations:
         """
         self._kernel_px = kernel_px
         parts = [_Sums.nothing(4 * kernel_px**2) for _ in (0, 1)]
-        seen: dict[str, list[str]] = {}
+        orientations: dict[str, list[str]] = {}
         for samples in training:
             for row in range(len(samples)):
-                specimens = seen.setdefault(str(samples.material[row]), [])
+                specimens = orientations.setdefault(str(samples.material[row]), [])
                 if samples.specimen[row] not in specimens:
                     specimens.append(samples.specimen[row])
                 part = int(specimens.index(samples.specimen[row]) % _HELD_BACK == 1)
                 parts[part] += _sums_of(samples, row, detector, kernel_px)
         if not parts[1].count:
             raise InputError(
-                "ridge needs two orientations of a crystal in the training files, but each has one; raise orientations"
-                " or train_shards of potential.synthesize"
+                "ridge needs two orientations of a crystal in the training files, but every crystal has a single one;"
+                " raise orientations or train_shards of potential.synthesize"
             )
         self._fit, self._held_back = parts
 
@@ -91,8 +96,8 @@ class NormalEquations:
 
         electrons: that fall on a pixel, dose · pixel area; infinite for images without noise.
         """
-        found = _solutions(self._fit, electrons, PENALTIES)
-        errors = [_expected_error(self._held_back, electrons, weight, offset) for weight, offset in found]
+        candidates = _solutions(self._fit, electrons, PENALTIES)
+        errors = [_expected_error(self._held_back, electrons, weight, offset) for weight, offset in candidates]
         penalty = PENALTIES[int(np.argmin(errors))]
         ((weight, offset),) = _solutions(self._fit + self._held_back, electrons, [penalty])
         return Ridge(weight.reshape(4, self._kernel_px, self._kernel_px), offset, penalty)
@@ -100,7 +105,7 @@ class NormalEquations:
 
 def apply(ridge: Ridge, shares: np.ndarray, thickness_nm: np.ndarray) -> np.ndarray:
     """Potential (N, H, W), V Å, of measured shares (N, 4, H, W) at thicknesses (N,); images go on by reflection."""
-    from scipy.signal import fftconvolve  # here, since it takes long to import and most estimators need none
+    from scipy.signal import fftconvolve  # here, because its import is slow and the fit does not need it
 
     padded = _mirrored(shares, ridge.kernel.shape[-1] // 2)
     turned = ridge.kernel[None, :, ::-1, ::-1]
@@ -117,7 +122,7 @@ def _mirrored(images: np.ndarray, reach: int) -> np.ndarray:
     if min(images.shape[-2:]) <= reach:
         raise InputError(
             f"images of {images.shape[-2]} x {images.shape[-1]} pixels are too small for kernels of {2 * reach + 1};"
-            " lower potential.predict.ridge_kernel_px"
+            " lower potential.predict.ridge.kernel_px"
         )
     around = [(0, 0)] * (images.ndim - 2) + [(reach, reach)] * 2
     return np.pad(images.astype(np.float64), around, mode="reflect")
@@ -152,14 +157,30 @@ def _solutions(sums: _Sums, electrons: float, penalties: Iterable[float]) -> lis
     values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, 0)
     projected = vectors.T @ (sums.xy / sums.count - mean_x * mean_y)
-    found = []
+    solutions = []
     for penalty in penalties:
         weight = vectors @ (projected / (values + penalty * values.mean()))
-        found.append((weight, float(mean_y - mean_x @ weight)))
-    return found
+        solutions.append((weight, float(mean_y - mean_x @ weight)))
+    return solutions
 
 
 def _expected_error(sums: _Sums, electrons: float, weight: np.ndarray, offset: float) -> float:
     """E ‖y − x w − c‖² over counted images."""
     squares = sums.yy + weight @ sums.noisy(electrons) @ weight + offset**2 * sums.count
     return float(squares - 2 * (weight @ sums.xy + offset * sums.y - offset * (weight @ sums.x)))
+
+
+def make(job: Job) -> Estimator:
+    """Ridge deconvolution, fitted for each detector and dose anew: an expert knows both."""
+    options: Options = job.arguments.options
+    training = TrainingFiles.of(job)
+
+    @cache
+    def normal_equations(detector: str) -> NormalEquations:
+        return NormalEquations(training.filled(), detector, options.kernel_px)
+
+    def estimate(samples: Samples, shares: np.ndarray, detector: str, dose_e_per_a2: float) -> np.ndarray:
+        electrons = dose_e_per_a2 * samples.microscope.pixel_size_a**2
+        return apply(normal_equations(detector).solve(electrons), shares, samples.thickness_nm)
+
+    return Estimator({"fitted": estimate})

@@ -1,0 +1,77 @@
+"""A trained network, of any arm of the study, as an estimator of the potential."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.potential.encoding import decode_potential, network_inputs, scenes_of
+from workflow_scripts.potential.estimation import Estimator
+from workflow_scripts.potential.model import load_network
+from workflow_scripts.potential.samples import MATCHED, RING, Samples
+from workflow_scripts.potential.settings import InferenceSettings as Options
+from workflow_scripts.potential.variants import ABLATIONS, ARMS, Variant
+from workflow_scripts.workflow.command import Job
+from workflow_scripts.workflow.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network that answers in V Å; see `estimation.Estimate`.
+
+    Attributes:
+        network: in evaluation mode, on `device`.
+        variant: how it was trained to encode images and potentials.
+        dose_max_e_per_a2: the largest dose of its metadata; larger ones, also of images without noise, are replaced.
+        device, precision: on what it runs, number format inside.
+        batch_size: images at once.
+    """
+
+    network: nn.Module
+    variant: Variant
+    dose_max_e_per_a2: float
+    device: torch.device
+    precision: Precision
+    batch_size: int
+
+    @torch.no_grad()
+    def __call__(self, samples: Samples, shares: np.ndarray, detector: str, dose_e_per_a2: float) -> np.ndarray:
+        """Potential float32 (N, H, W), V Å."""
+        dose_e_per_a2 = min(dose_e_per_a2, self.dose_max_e_per_a2)
+        potentials = []
+        for start in range(0, len(samples), self.batch_size):
+            rows = np.arange(start, min(start + self.batch_size, len(samples)))
+            batch = replace(samples.rows(rows), images={detector: shares[rows]})
+            scenes = scenes_of(batch, detector, dose_e_per_a2, self.device)
+            with autocast(self.device, self.precision):
+                output = self.network(network_inputs(scenes, self.variant))[:, 0]  # the first channel: all frequencies
+            potentials.append(decode_potential(output.float(), scenes.thickness_nm, self.variant).cpu().numpy())
+        return np.concatenate(potentials)
+
+
+def make(job: Job) -> Estimator:
+    """The network of an arm after each of its training stages.
+
+    Networks with a single fault are asked about counted images of the recipe's ring alone.
+
+    Raises:
+        InputError: there is no such arm, or the weights of one of its stages are missing.
+    """
+    arguments = job.arguments
+    options: Options = arguments.options
+    if arguments.estimator not in ARMS:
+        raise InputError(f"--estimator is {arguments.estimator!r}, but must be one of {', '.join(ARMS)}")
+    variant, is_ablation = ARMS[arguments.estimator], arguments.estimator in ABLATIONS
+    stages = ("pretrained",) if is_ablation or variant.without_finetune else ("pretrained", "finetuned")
+    job.require(*stages)
+    device = torch.device(job.device)
+    dose_max = max(arguments.dose_e_per_a2)
+    settings = variant, dose_max, device, arguments.precision, options.batch_size
+    return Estimator(
+        {stage: TrainedNetwork(load_network(job.input(stage)).to(device), *settings) for stage in stages},
+        detectors=(RING,) if is_ablation or variant.one_detector else (RING, MATCHED),
+        without_noise=not is_ablation,
+        shuffled_metadata=not is_ablation,
+    )
