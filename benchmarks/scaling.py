@@ -72,7 +72,7 @@ SHORTER = {
         "synthesize.dose_e": [300.0],
         "pretrain.epochs": 2,
         "finetune.epochs": 2,
-        "evaluate.baselines": ["polar_template"],
+        "leave_out": ["chance", "untrained", "ncc"],
         "evaluate.ablations": [],
         "evaluate.bootstrap_samples": 100,
     },
@@ -192,6 +192,7 @@ def line(sizes: Sequence[float], values: Sequence[float]) -> Line:
 def overlay(method: str, factor: int) -> dict:
     """The configuration of one measurement: the laptop's networks and settings with fewer data."""
     config = merged("laptop") | {"scale": "smoke", "variants": ["corrected"], "methods": [method]}
+    config[method].setdefault("leave_out", [])
     for key, value in SHORTER[method].items():
         _put(config[method], key, value)
     for key, value in SIZES[method].items():
