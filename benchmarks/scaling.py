@@ -191,6 +191,7 @@ def line(sizes: Sequence[float], values: Sequence[float]) -> Line:
 def overlay(method: str, factor: int) -> dict:
     """The configuration of one measurement: the laptop's networks and settings with fewer data."""
     config = merged("laptop") | {"scale": "smoke", "variants": ["corrected"], "methods": [method]}
+    config[method].setdefault("leave_out", [])
     for key, value in SHORTER[method].items():
         _put(config[method], key, value)
     for key, value in SIZES[method].items():
