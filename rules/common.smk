@@ -279,7 +279,9 @@ def predictions(method, names=None):
     if names is None:
         left_out = getattr(STUDY, method).leave_out
         baselines = [name for name in entries.named("baseline") if name not in left_out]
-        names = [*baselines, *STUDY.variants]
+        trained = [name for name in baselines if entries[name].is_trained]
+        others = [name for name in baselines if not entries[name].is_trained]
+        names = [*others, *STUDY.variants, *trained]
     return [
         f"{RESULTS}/{method}/predict/{name}/seed{seed}/predictions.npz"
         for name in names

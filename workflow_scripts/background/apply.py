@@ -11,6 +11,7 @@ from workflow_scripts.background.own_output import write_stack, write_tiles_pict
 from workflow_scripts.background.own_quality import chosen_overlaps, quality
 from workflow_scripts.background.own_settings import Apply
 from workflow_scripts.background.prepare import BESIDE, TILES
+from workflow_scripts.background.settings import SamplerSettings
 from workflow_scripts.background.variants import UNET
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
@@ -26,10 +27,7 @@ class Arguments(Compute):
 
     name: str = Field(description="Name of the tiles in the configuration.")
     entry: Apply = Field(description="The entry of the configuration.")
-    batch_size: int = Field(ge=1, description="Images that go through the network at once.")
-    steps: int = Field(ge=1, le=1000, description="Steps of the sampler.")
-    samples: int = Field(ge=2, le=64, description="Samples: their mean answers, their spread is the uncertainty.")
-    seed: int = Field(ge=0, description="Seed of the sampler.")
+    sampling: SamplerSettings = Field(description="How the network answers.")
 
 
 def apply(job: Job[Arguments]) -> None:
@@ -46,10 +44,11 @@ def apply(job: Job[Arguments]) -> None:
             if path not in job.inputs:
                 continue
             network, about = load_network(job.input(path), arm)
-            shared = arguments.batch_size, arguments.seed, device, arguments.precision
+            options = arguments.sampling
+            shared = options.batch_size, options.seed, device, arguments.precision
             whole, quick = (
-                NetworkEstimator(network, arm, about["side_px"], Sampling(arguments.steps, samples, *shared))
-                for samples in (arguments.samples, _SAMPLES_OF_ABSORBERS)
+                NetworkEstimator(network, arm, about["side_px"], Sampling(options.steps, samples, *shared))
+                for samples in (options.samples, _SAMPLES_OF_ABSORBERS)
             )
             flats, spreads = flats_of(whole, own.logs, own.valid, entry.neighbours)
             networks[arm] = (
