@@ -111,7 +111,7 @@ def tracked(script, data=()):
     def settings(wildcards):
         return as_arguments(section(wildcards.method, script)) + precision(script)
 
-    return {"module": dotted, "code": code, "settings": settings, "more": []}
+    return {"module": dotted, "code": code, "settings": settings}
 
 
 def tracked_prediction():
@@ -171,7 +171,6 @@ def tracked_study(script, data=(), **settings):
         "module": dotted,
         "code": code_digest(dotted, data=tuple(data)),
         "settings": options(scale=STUDY.scale, **settings),
-        "more": [],
     }
 
 

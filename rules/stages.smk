@@ -18,6 +18,7 @@ rule synthesize:
         runtime=minutes(240),
     params:
         **tracked("synthesize"),
+        more=[],
         arguments=arguments,
     shell:
         COMMAND

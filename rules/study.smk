@@ -21,6 +21,7 @@ rule publish:
         mem_mb=2000,
         runtime=10,
     params:
+        more=[],
         arguments=arguments,
     shell:
         COMMAND

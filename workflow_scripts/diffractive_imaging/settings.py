@@ -253,7 +253,7 @@ class Predict(Settings):
 class Evaluate(Settings):
     """Predictions against the truth."""
 
-    baselines: tuple[BaselineName, ...] = Field(
+    baselines: tuple[BaselineName, ...] = Field(default=(), 
         description="Classical estimators beside the networks: ridge (regression to patches), dpc (integrated centre"
         " of mass), ptychography (iterative)."
     )

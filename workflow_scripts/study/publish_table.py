@@ -15,16 +15,16 @@ from workflow_scripts.workflow.settings import Settings
 
 
 class Arguments(Settings):
-    """Of which method and study."""
+    """Which study this is."""
 
-    method: str = Field(min_length=1, description="Method the metrics are of.")
     scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the metrics.")
 
 
 def publish(job: Job[Arguments]) -> None:
     """Write the table as CSV, Markdown, LaTeX and a page."""
     metrics = read_metrics(job.input("metrics"))
-    method = job.arguments.method
+    # results/<scale>/<method>/evaluate/metrics.csv
+    method = job.input("metrics").parent.parent.name
     summary = read_summary(job.input("overview")) if "overview" in job.inputs else None
     order = list(read_registry(job.input("estimators")))
     table = tidy(metrics, order, summary.score.metric if summary else "")
