@@ -28,15 +28,14 @@ def of_stages(*stages, method=METHOD, **more):
 
 AFTER_TRAINING = ("finetune", "predict", "evaluate", "plot")
 # What the study makes of all methods: after a figure that was drawn anew, and after numbers that changed
-AFTER_FIGURE = {"cost": 1, "overview": 1, "story": 1}
+AFTER_FIGURE = {"cost": 1, "overview": 1}
 AFTER_NUMBERS = {"ledger": 1, "results_table": 1, **AFTER_FIGURE}
 
 
 def everything(method=METHOD):
     """All jobs of a method, and those of the study."""
-    return of_stages(*AFTER_TRAINING, "pretrain", "predict_baseline", method=method, **AFTER_NUMBERS) | {
-        f"{method}_synthesize": 2
-    }
+    both = {f"{method}_synthesize": 2, f"{method}_predict": 2}
+    return of_stages(*AFTER_TRAINING, "pretrain", method=method, **AFTER_NUMBERS) | both
 
 
 def test_lint_is_clean():
@@ -135,27 +134,51 @@ def test_touched_files_rerun_nothing(changed):
     assert planned(changed, *STUDY) == {}
 
 
+def set_key(project, key, value):
+    """Change one key of the configuration of a project."""
+    overlay = yaml.safe_load((project / "my.yaml").read_text())
+    *sections, name = key.split(".")
+    section = overlay
+    for part in sections:
+        section = section.setdefault(part, {})
+    section[name] = value
+    (project / "my.yaml").write_text(yaml.safe_dump(overlay))
+
+
 AFTER_KEYS = {
-    "synthesize.seed": ("synthesize", "pretrain", "predict_baseline", *AFTER_TRAINING),
-    "pretrain.learning_rate": ("pretrain", *AFTER_TRAINING),
-    "finetune.learning_rate": AFTER_TRAINING,
-    "predict.batch_size": ("predict", "predict_baseline", "evaluate", "plot"),
-    "evaluate.seed": ("evaluate", "plot"),
+    "synthesize.seed": (5, None),
+    "pretrain.learning_rate": (0.0123, ("pretrain", *AFTER_TRAINING)),
+    "finetune.learning_rate": (0.0123, AFTER_TRAINING),
+    "evaluate.seed": (5, ("evaluate", "plot")),
 }
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("key", AFTER_KEYS)
 def test_one_changed_key_reruns_its_stage_and_what_follows(changed, key, method):
-    overlay = yaml.safe_load((changed / "my.yaml").read_text())
-    stage, name = key.split(".")
-    value = {"learning_rate": 0.0123, "batch_size": 7, "seed": 5}[name]
-    overlay.setdefault(method, {}).setdefault(stage, {})[name] = value
-    (changed / "my.yaml").write_text(yaml.safe_dump(overlay))
-    expected = (
-        everything(method) if stage == "synthesize" else of_stages(*AFTER_KEYS[key], method=method, **AFTER_NUMBERS)
-    )
+    value, stages = AFTER_KEYS[key]
+    set_key(changed, f"{method}.{key}", value)
+    expected = of_stages(*stages, method=method, **AFTER_NUMBERS) if stages else everything(method)
     assert planned(changed, *STUDY) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "predictions"),
+    [
+        (f"{METHOD}.predict.network.batch_size", 7, 1),
+        (f"{METHOD}.predict.ptychography.iterations", 3, 0),  # left out at this scale
+        (f"{OTHER}.predict.ridge.kernel_px", 5, 1),
+        (f"{OTHER}.predict.seed", 5, 2),  # shared by all estimators
+        (f"{THIRD}.predict.network.rounds", 7, 1),
+        (f"{FOURTH}.predict.network.samples", 3, 1),
+        (f"{FIFTH}.predict.candidates", 7, 2),
+    ],
+)
+def test_the_settings_of_an_estimator_rerun_its_predictions_alone(changed, key, value, predictions):
+    method = key.split(".")[0]
+    set_key(changed, key, value)
+    jobs = of_stages("evaluate", "plot", method=method, **AFTER_NUMBERS) | {f"{method}_predict": predictions}
+    assert planned(changed, *STUDY) == (jobs if predictions else {})
 
 
 def test_faults_alone_join_the_corrected_arm_and_nothing_else(changed):
@@ -174,7 +197,12 @@ def test_faults_alone_join_the_corrected_arm_and_nothing_else(changed):
 MODULES = {
     f"{METHOD}/plot.py": of_stages("plot", **AFTER_FIGURE),
     f"{METHOD}/evaluation.py": of_stages("evaluate", "plot", **AFTER_NUMBERS),
-    f"{METHOD}/ridge.py": of_stages("predict", "predict_baseline", "evaluate", "plot", **AFTER_NUMBERS),
+    f"{METHOD}/estimators/ridge.py": of_stages("predict", "evaluate", "plot", **AFTER_NUMBERS),
+    f"{METHOD}/estimators/dpc.py": {},
+    f"{OTHER}/estimators/ridge.py": of_stages("predict", "evaluate", "plot", method=OTHER, **AFTER_NUMBERS),
+    f"{THIRD}/estimators/polar_pairwise.py": of_stages("predict", "evaluate", "plot", method=THIRD, **AFTER_NUMBERS),
+    f"{FOURTH}/estimators/median.py": of_stages("predict", "evaluate", "plot", method=FOURTH, **AFTER_NUMBERS),
+    f"{FIFTH}/estimators/polar_template.py": of_stages("predict", "evaluate", "plot", method=FIFTH, **AFTER_NUMBERS),
     f"{METHOD}/scan_task.py": of_stages(*AFTER_TRAINING, **AFTER_NUMBERS),
     f"{METHOD}/objects.py": everything(),
     f"{OTHER}/drawing.py": of_stages("plot", method=OTHER, **AFTER_FIGURE),
@@ -185,7 +213,7 @@ MODULES = {
     f"{THIRD}/datasets.py": everything(THIRD),
     f"{FOURTH}/drawing.py": of_stages("plot", method=FOURTH, **AFTER_FIGURE),
     f"{FOURTH}/examples.py": of_stages("evaluate", "plot", method=FOURTH, **AFTER_NUMBERS),
-    f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, "predict_baseline", method=FOURTH, **AFTER_NUMBERS),
+    f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, method=FOURTH, **AFTER_NUMBERS),
     f"{FOURTH}/backgrounds.py": everything(FOURTH),
     f"{FIFTH}/drawing.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
     f"{FIFTH}/orientation_colours.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
@@ -217,8 +245,8 @@ def test_one_changed_photograph_reruns_what_was_cut_from_it(changed):
     trained = sorted(path.name for path in (changed / "photographs").iterdir() if path.name not in tested)
     after = of_stages("synthesize", *AFTER_TRAINING, **AFTER_NUMBERS)
     for name, expected in (
-        (sorted(tested)[0], after | of_stages("predict_baseline")),
-        (trained[0], after | of_stages("predict_baseline", "pretrain")),
+        (sorted(tested)[0], after | {f"{METHOD}_predict": 2}),
+        (trained[0], after | of_stages("pretrain") | {f"{METHOD}_predict": 2}),
     ):
         path = changed / "photographs" / name
         before = path.read_bytes()
