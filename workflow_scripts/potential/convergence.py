@@ -51,12 +51,12 @@ def field_errors(
         its mean. The widest field has no row, for it is the reference; fields that tile alike have one.
     """
     pixel_a = _coarsest_pixel_a(light)
-    found = {}
+    images_by_field = {}
     for field_a in fields_a:
         tiled_a = _tiled(crystal, field_a)
-        if tiled_a not in found:
-            found[tiled_a] = _images(crystal, light, field_a, pixel_a, thickness_nm, device)
-    rows = _errors(found, max(found), thickness_nm, light)
+        if tiled_a not in images_by_field:
+            images_by_field[tiled_a] = _images(crystal, light, field_a, pixel_a, thickness_nm, device)
+    rows = _errors(images_by_field, max(images_by_field), thickness_nm, light)
     return [row | {"sweep": FIELD, "field_a": size, "pixel_a": pixel_a} for size, row in rows]
 
 
@@ -69,8 +69,8 @@ def pixel_errors(
         pixels_a: largest sides, falling; those that do not carry the detectors are left out.
     """
     held = [pixel_a for pixel_a in pixels_a if pixel_a <= _coarsest_pixel_a(light) * _MARGIN]
-    found = {pixel_a: _images(crystal, light, _NARROW_A, pixel_a, thickness_nm, device) for pixel_a in held}
-    rows = _errors(found, min(found), thickness_nm, light)
+    images_by_pixel = {pixel_a: _images(crystal, light, _NARROW_A, pixel_a, thickness_nm, device) for pixel_a in held}
+    rows = _errors(images_by_pixel, min(images_by_pixel), thickness_nm, light)
     field_a = _tiled(crystal, _NARROW_A)
     return [row | {"sweep": PIXEL, "field_a": field_a, "pixel_a": size} for size, row in rows]
 
@@ -102,10 +102,13 @@ def _images(
 
 
 def _errors(
-    found: Mapping[float, torch.Tensor], reference_size: float, thickness_nm: Sequence[float], light: Microscope
+    images_by_size: Mapping[float, torch.Tensor],
+    reference_size: float,
+    thickness_nm: Sequence[float],
+    light: Microscope,
 ) -> list[tuple[float, dict[str, str | float]]]:
     """The size and the rest of a row for every size, detector and thickness."""
-    best = found[reference_size]
+    best = images_by_size[reference_size]
     middle = tuple(side // 2 for side in best.shape[-2:])
     rows = []
     for (index, thickness), (place, name) in (
@@ -115,7 +118,7 @@ def _errors(
         reference = best[index, segments]
         mean = reference[:, middle[0], middle[1]].real
         contrast = reference.abs().square().sum(dim=(1, 2)) - mean.square()  # (4,)
-        for size, series in found.items():
+        for size, series in images_by_size.items():
             if size == reference_size:
                 continue
             error = (series[index, segments] - reference).abs().square().sum(dim=(1, 2)).mean().sqrt()

@@ -28,9 +28,9 @@ def measured_shares(samples: Samples, detector: str, dose_e_per_a2: float, seed:
         return images.astype(np.float32)
     electrons = dose_e_per_a2 * samples.microscope.pixel_size_a**2
     dose_bits = int(np.float64(dose_e_per_a2).view(np.uint64))
-    found = np.empty(images.shape, np.float32)
+    shares = np.empty(images.shape, np.float32)
     for row, image in enumerate(images):
         generator = np.random.default_rng([seed, _STREAM[detector], dose_bits, row])
         # A Fourier series may ring below zero by rounding
-        found[row] = generator.poisson(np.maximum(image, 0).astype(np.float64) * electrons) / electrons
-    return found
+        shares[row] = generator.poisson(np.maximum(image, 0).astype(np.float64) * electrons) / electrons
+    return shares

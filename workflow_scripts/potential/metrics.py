@@ -142,10 +142,10 @@ def _columns(predicted: np.ndarray, truth: TrueImage) -> tuple[float, float]:
     if not np.isfinite(truth.neighbour_a):
         return np.nan, np.nan
     half_a = truth.neighbour_a / 2
-    found = column_positions_a(predicted, truth.pixel_size_a, truth.limit_per_a)
-    if not len(found):
+    columns = column_positions_a(predicted, truth.pixel_size_a, truth.limit_per_a)
+    if not len(columns):
         return _PM_PER_A * half_a, 0.0
-    distance_a, _ = cKDTree(found).query(truth.columns_a)
+    distance_a, _ = cKDTree(columns).query(truth.columns_a)
     return _PM_PER_A * float(np.median(np.minimum(distance_a, half_a))), float(np.mean(distance_a <= half_a))
 
 

@@ -76,20 +76,20 @@ class OwnImages:
             *("shares", "pixel_size_a", "thickness_nm", "rotation_deg", "detector", "dose_e_per_a2"),
             *("voltage_kv", "semiangle_mrad", "ring_mrad"),
         )
-        found = read_arrays(path, names)
-        n, *size = found["shares"].shape if found["shares"].ndim == 4 else (0,)
+        arrays = read_arrays(path, names)
+        n, *size = arrays["shares"].shape if arrays["shares"].ndim == 4 else (0,)
         shapes = {"shares": (n, SEGMENTS, *size[1:]), "thickness_nm": (n,), "rotation_deg": (n, 3)}
-        for name, array in found.items():
+        for name, array in arrays.items():
             wanted = shapes.get(name, (2,) if name == "ring_mrad" else ())
             if array.shape != wanted or not array.size or array.dtype.kind != ("U" if name == "detector" else "f"):
                 raise InputError(f"{path}: {name} is {array.dtype} {array.shape}; make the file again")
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise InputError(f"{path}: {name} holds what is not a finite number; make the file again")
         single = {
-            key: found[key].item()
+            key: arrays[key].item()
             for key in ("pixel_size_a", "detector", "dose_e_per_a2", "voltage_kv", "semiangle_mrad")
         }
-        return cls(**{**found, **single, "ring_mrad": tuple(found["ring_mrad"].tolist())})
+        return cls(**{**arrays, **single, "ring_mrad": tuple(arrays["ring_mrad"].tolist())})
 
 
 def prepare(
@@ -233,21 +233,21 @@ class _Stated:
         given = getattr(self.settings, key)
         if given is not None:
             return given
-        found = np.unique(self._beside(key, name))  # a pixel may be given by both of its sides
-        if found.size != 1 or not found[0] > 0:
+        values = np.unique(self._beside(key, name))  # a pixel may be given by both of its sides
+        if values.size != 1 or not values[0] > 0:
             raise InputError(
-                f"{self.where}: {name} beside it is {found.tolist()}, expected one positive number; set {key}"
+                f"{self.where}: {name} beside it is {values.tolist()}, expected one positive number; set {key}"
             )
-        return float(found[0])
+        return float(values[0])
 
     def ring(self, row: int) -> tuple[float, float]:
         if self.settings.ring_mrad is not None:
             return self.settings.ring_mrad
-        found = self._beside("ring_mrad", "detector")
-        ring = found[row] if found.shape == (2, 2) else found
+        rings = self._beside("ring_mrad", "detector")
+        ring = rings[row] if rings.shape == (2, 2) else rings
         if ring.shape != (2,) or not 0 <= ring[0] < ring[1]:
             raise InputError(
-                f"{self.where}: detector beside it is {found.tolist()}, expected inner and outer angle, mrad; set"
+                f"{self.where}: detector beside it is {rings.tolist()}, expected inner and outer angle, mrad; set"
                 " ring_mrad"
             )
         return float(ring[0]), float(ring[1])
@@ -257,26 +257,26 @@ class _Stated:
     ) -> np.ndarray:
         given = getattr(self.settings, key)
         if given is not None:
-            found = np.array(given, dtype=np.float64)
+            labels = np.array(given, dtype=np.float64)
         elif missing is not None and name not in self.beside:
-            found = missing
+            labels = missing
         else:
-            found = self._beside(key, name)
-        if found.shape not in (shape, (n, *shape)):
-            raise InputError(f"{self.where}: {name} beside it has the shape {found.shape} for {n} samples; set {key}")
-        if key == "thickness_nm" and not (found > 0).all():
+            labels = self._beside(key, name)
+        if labels.shape not in (shape, (n, *shape)):
+            raise InputError(f"{self.where}: {name} beside it has the shape {labels.shape} for {n} samples; set {key}")
+        if key == "thickness_nm" and not (labels > 0).all():
             raise InputError(
-                f"{self.where}: {name} beside it holds {found.min():g}, expected thicknesses > 0; set {key}"
+                f"{self.where}: {name} beside it holds {labels.min():g}, expected thicknesses > 0; set {key}"
             )
-        return np.broadcast_to(found, (n, *shape)).copy()
+        return np.broadcast_to(labels, (n, *shape)).copy()
 
     def _beside(self, key: str, name: str) -> np.ndarray:
         if name not in self.beside:
             raise InputError(f"{self.where}: no {name} stands beside it; set {key}")
-        found = self.beside[name]
-        if found.dtype.kind not in "biuf" or found.size == 0 or not np.isfinite(found).all():
+        values = self.beside[name]
+        if values.dtype.kind not in "biuf" or values.size == 0 or not np.isfinite(values).all():
             raise InputError(f"{self.where}: {name} beside it holds no finite numbers; set {key}")
-        return found.astype(np.float64)
+        return values.astype(np.float64)
 
 
 def _trained_detector(
@@ -326,8 +326,8 @@ def _integrated(
         mean = mean_pattern(stack, where)
         center, radius = settings.center_px, settings.disc_radius_px
         if center is None or radius is None:
-            found = find_disc(mean, "center_px and disc_radius_px")
-            center, radius = center or found.center_px, radius or found.radius_px
+            disc = find_disc(mean, "center_px and disc_radius_px")
+            center, radius = center or disc.center_px, radius or disc.radius_px
         disc = Disc(tuple(center), radius)
         weights = segment_weights(mean.shape, disc, semiangle_mrad, ring, settings).reshape(SEGMENTS, -1)
         counts = np.concatenate([part.reshape(len(part), -1) @ weights.T for part in pattern_chunks(stack, where)])

@@ -27,27 +27,27 @@ def read_images(paths: Sequence[Path], dataset: str | None) -> np.ndarray:
     Raises:
         InputError: a file is broken, no image or no real numbers, or the images do not fit each other.
     """
-    found = [_image(path, dataset) for path in paths]
-    if len(found) == 1:
-        if found[0].ndim != 3 or len(found[0]) != 4:
+    images = [_image(path, dataset) for path in paths]
+    if len(images) == 1:
+        if images[0].ndim != 3 or len(images[0]) != 4:
             raise InputError(
-                f"images: {paths[0]} holds an array of the shape {found[0].shape}, expected (4, H, W); name four files,"
-                " or one with all four segments"
+                f"images: {paths[0]} holds an array of the shape {images[0].shape}, expected (4, H, W); name four"
+                " files, or one with all four segments"
             )
-        return checked(found[0], f"images: {paths[0]}")
-    for path, image in zip(paths, found, strict=True):
+        return checked(images[0], f"images: {paths[0]}")
+    for path, image in zip(paths, images, strict=True):
         if image.ndim != 2:
             raise InputError(
                 f"images: {path} holds an array of the shape {image.shape}, expected one image (H, W); save one segment"
                 " a file"
             )
-        if image.shape != found[0].shape:
+        if image.shape != images[0].shape:
             raise InputError(
                 f"images: {path} has {image.shape[0]} × {image.shape[1]} pixels, but {paths[0]}"
-                f" {found[0].shape[0]} × {found[0].shape[1]}; give four images of one scan"
+                f" {images[0].shape[0]} × {images[0].shape[1]}; give four images of one scan"
             )
         checked(image, f"images: {path}")
-    return np.stack(found)
+    return np.stack(images)
 
 
 def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:

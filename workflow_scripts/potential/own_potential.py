@@ -44,14 +44,14 @@ class Seen:
             )
         share = filled.images[detector].sum(axis=1, dtype=np.float64).mean(axis=(1, 2))
         inner = _mean_inner_potential_v(filled.potential, filled.thickness_nm)
-        found = {
+        quantities = {
             "thickness_nm": filled.thickness_nm,
             "tilt_mrad": _tilt_mrad(filled.rotation_deg),
             "share_of_beam": share,
             "mean_inner_potential_v": inner,
             "dose_e_per_a2": np.array(dose_e_per_a2),
         }
-        ranges = {name: (float(values.min()), float(values.max())) for name, values in found.items()}
+        ranges = {name: (float(values.min()), float(values.max())) for name, values in quantities.items()}
         return cls(filled.microscope, filled.potential.shape[-1], ranges)
 
 
@@ -70,7 +70,7 @@ def reconstruct(
     """
     network.to(device)
     variant = VARIANTS["corrected"]
-    found = []
+    potentials = []
     for shares, thickness_nm, rotation_deg in zip(own.shares, own.thickness_nm, own.rotation_deg, strict=True):
 
         def estimate(
@@ -91,10 +91,10 @@ def reconstruct(
                 output = network(network_inputs(scenes, variant))
             return decode_potential(output.float(), scenes.thickness_nm, variant).cpu()
 
-        found.append(
+        potentials.append(
             estimate_image(shares, own.pixel_size_a, seen.microscope.pixel_size_a, estimate, seen.side_px, batch_size)
         )
-    return np.stack(found)
+    return np.stack(potentials)
 
 
 def quality(own: OwnImages, potential: np.ndarray, seen: Seen) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def quality(own: OwnImages, potential: np.ndarray, seen: Seen) -> dict[str, Any]
     Nothing of a truth is in it: inside the range of the training does not mean right.
     """
     share = own.shares.sum(axis=1, dtype=np.float64).mean(axis=(1, 2))
-    found = {
+    quantities = {
         "thickness_nm": own.thickness_nm,
         "tilt_mrad": _tilt_mrad(own.rotation_deg),
         "share_of_beam": share,
@@ -111,7 +111,7 @@ def quality(own: OwnImages, potential: np.ndarray, seen: Seen) -> dict[str, Any]
         "dose_e_per_a2": np.full(len(share), own.dose_e_per_a2),
     }
     outside = []
-    for name, values in found.items():
+    for name, values in quantities.items():
         low, high = seen.ranges[name]
         # Labels such as a thickness come back from a file with the last digit rounded
         room = 1e-6 * max(abs(low), abs(high))
@@ -122,7 +122,7 @@ def quality(own: OwnImages, potential: np.ndarray, seen: Seen) -> dict[str, Any]
             )
     return {
         "mean_potential_volt_angstrom": potential.mean(axis=(1, 2), dtype=np.float64).tolist(),
-        **{name: values.tolist() for name, values in found.items()},
+        **{name: values.tolist() for name, values in quantities.items()},
         "training_range": {name: list(limits) for name, limits in seen.ranges.items()},
         "outside_training": outside,
     }

@@ -118,21 +118,21 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, 
         InputError: a file is broken, holds numbers that are not finite or arrays that do not fit each other, or was
             made for another microscope, or with images of another size, than the first.
     """
-    found: list[Samples | None] = []
+    parts: list[Samples | None] = []
     for path in paths:
         try:
-            found.append(_read(path, in_files))
+            parts.append(_read(path, in_files))
         except InputError:
             if not unreadable_becomes_zeros:
                 raise
-            found.append(None)
-    whole = [samples for samples in found if samples is not None]
+            parts.append(None)
+    whole = [samples for samples in parts if samples is not None]
     if not whole:
         raise InputError(f"none of the {len(paths)} files of samples can be read, such as {paths[0]}; make them again")
-    for path, samples in zip(paths, found, strict=True):
+    for path, samples in zip(paths, parts, strict=True):
         if samples is not None and not samples.fits(whole[0]):
             raise InputError(f"{path} was made for another microscope or size than {paths[0]}; make the files again")
-    return joined([samples or _zeros_like(whole[0]) for samples in found], Rows if in_files else np.concatenate)
+    return joined([samples or _zeros_like(whole[0]) for samples in parts], Rows if in_files else np.concatenate)
 
 
 def joined(parts: Sequence[Samples], join: Callable[[list], np.ndarray | Rows] = np.concatenate) -> Samples:

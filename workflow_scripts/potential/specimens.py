@@ -202,10 +202,10 @@ def _projected(slices: Tensor, grid: _Grid, exits: Sequence[int], tilt_mrad: tup
 
 
 def _frequencies(series: ImageSeries) -> list[Tensor]:
-    found = []
+    frequencies = []
     for n, side in zip(series.coefficients.shape[-2:], series.period_a, strict=True):
-        found.append(torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64) / side)
-    return found
+        frequencies.append(torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64) / side)
+    return frequencies
 
 
 def _turn(angle_deg: float) -> Tensor:
@@ -218,10 +218,10 @@ def _even(n: float) -> int:
     """The next even number without large factors."""
     n = 2 * math.ceil(n / 2 - 1e-9)
     while True:
-        rest = n
+        remainder = n
         for factor in (2, 3, 5, 7):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
+            while remainder % factor == 0:
+                remainder //= factor
+        if remainder == 1:
             return n
         n += 2

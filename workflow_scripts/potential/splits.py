@@ -60,13 +60,13 @@ def finetuning_split(
     n_validation = _count(share, count)
     parts = []
     for rows, wanted in ((chosen & ~validating, count - n_validation), (chosen & validating, n_validation)):
-        found = np.flatnonzero(rows)
-        if len(found) < wanted:
+        candidates = np.flatnonzero(rows)
+        if len(candidates) < wanted:
             raise InputError(
                 f"finetune.samples is {count}, for which {wanted} samples of some orientations of {held_out_material}"
-                f" are needed, but the training files hold {len(found)}; lower it or synthesize more"
+                f" are needed, but the training files hold {len(candidates)}; lower it or synthesize more"
             )
-        parts.append(samples.rows(np.sort(rng.permutation(found)[:wanted])))
+        parts.append(samples.rows(np.sort(rng.permutation(candidates)[:wanted])))
     return parts[0], parts[1]
 
 

@@ -126,7 +126,7 @@ def _from_cif(content: bytes, path: Path) -> ase.Atoms:
     return atoms
 
 
-def _check_formula(block: CIFBlock, found: Counter, path: Path) -> None:
+def _check_formula(block: CIFBlock, counts: Counter, path: Path) -> None:
     """The atoms against the formula that the file states: a file that was cut off within the atoms has too few."""
     stated = str(block.get("_chemical_formula_sum", "")).strip("'\" ")
     parts = re.findall(r"([A-Z][a-z]?)(\d*\.?\d*)", stated)
@@ -135,9 +135,9 @@ def _check_formula(block: CIFBlock, found: Counter, path: Path) -> None:
     expected: Counter = Counter()
     for symbol, count in parts:
         expected["H" if symbol == "D" else symbol] += float(count or 1)
-    scale = sum(found.values()) / sum(expected.values())
-    if any(abs(found[symbol] - scale * expected[symbol]) > 0.02 * found.total() for symbol in found | expected):
-        atoms = " ".join(f"{symbol}{count}" for symbol, count in sorted(found.items()))
+    scale = sum(counts.values()) / sum(expected.values())
+    if any(abs(counts[symbol] - scale * expected[symbol]) > 0.02 * counts.total() for symbol in counts | expected):
+        atoms = " ".join(f"{symbol}{count}" for symbol, count in sorted(counts.items()))
         raise InputError(
             f"{path}: found the atoms {atoms}, expected the ratios of its formula {stated}; complete the list of atoms"
         )

@@ -63,17 +63,17 @@ def orthogonal_box(
     parallel = np.flatnonzero(along > 1 - 1e-9)
     if not len(parallel):
         raise ValueError(f"the crystal repeats only after more than {LARGEST_SIDE_A:g} Å along [{_text(zone_axis)}]")
-    found = None
+    best = None
     for tolerance_deg in (TOLERANCE_DEG, _EXACT_DEG):
         pair = _smallest_pair(steps @ change, vectors, np.abs(along), beam, tolerance_deg)
-        if pair is not None and (found is None or pair[0] <= _WORTH * found[0]):
-            found = pair
-    if found is None:
+        if pair is not None and (best is None or pair[0] <= _WORTH * best[0]):
+            best = pair
+    if best is None:
         raise ValueError(
             f"along [{_text(zone_axis)}] no cell with sides up to {LARGEST_SIDE_A:g} Å is orthogonal "
             f"within {TOLERANCE_DEG:g}°"
         )
-    chosen = [found[1], found[2], parallel[0]]
+    chosen = [best[1], best[2], parallel[0]]
     return _filled(fractional, steps[chosen], vectors[chosen])
 
 
