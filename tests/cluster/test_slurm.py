@@ -110,7 +110,7 @@ def test_the_study_ends_whole(course):
 
 def test_figures_and_ledger_are_no_jobs_of_slurm(course):
     rules = {rule.split("_wildcards_")[0] for seen in course.study.seen for _, rule in seen.values()}
-    stages = ("synthesize", "pretrain", "finetune", "predict", "predict_baseline", "evaluate")
+    stages = ("synthesize", "pretrain", "finetune", "predict", "evaluate")
     assert rules == {f"{method}_{stage}" for method in known_methods() for stage in stages}
 
 

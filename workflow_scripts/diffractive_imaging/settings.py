@@ -253,9 +253,10 @@ class Predict(Settings):
 class Evaluate(Settings):
     """Predictions against the truth."""
 
-    baselines: tuple[BaselineName, ...] = Field(default=(), 
+    baselines: tuple[BaselineName, ...] = Field(
+        default=(),
         description="Classical estimators beside the networks: ridge (regression to patches), dpc (integrated centre"
-        " of mass), ptychography (iterative)."
+        " of mass), ptychography (iterative).",
     )
     ablations: tuple[TrainingFault, ...] = Field(
         description="Faults of the published training that are also switched on alone, each in a short training; with"

@@ -37,8 +37,8 @@ class Part:
 
     @property
     def values(self) -> dict[str, str]:
-        """The condition's values by key."""
-        return parse_condition(self.condition)
+        """The condition's values by key; a missing key raises InputError, as in predictions of another method."""
+        return _Values(self.path, parse_condition(self.condition))
 
     def read(self, *names: str, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, np.ndarray]:
         """The named arrays, or all of them.
@@ -60,6 +60,15 @@ class Part:
             if array.dtype.kind in "fc" and not np.isfinite(array).all():
                 raise InputError(f"{self.path}: {name} holds a value that is not finite; predict again")
         return {name.removeprefix(prefix): array for name, array in arrays.items()}
+
+
+class _Values(dict[str, str]):
+    def __init__(self, path: Path, values: Mapping[str, str]) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, key: str) -> str:
+        raise InputError(f"{self._path}: a prediction has no {key} in its condition; predict again")
 
 
 @dataclass(frozen=True)
