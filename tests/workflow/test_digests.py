@@ -1,19 +1,18 @@
-"""The digest of what a job is given, and dates that are still to come."""
+"""Digests of code and of the user's files, and dates that are still to come."""
 
 import os
 import time
 
 import pytest
 
-from workflow_scripts.workflow import given
+from workflow_scripts.workflow import digests
 from workflow_scripts.workflow.errors import InputError
 
 
 def digest(*paths):
-    """As a new process finds it."""
-    given.digest.cache_clear()
-    given._of_file.cache_clear()
-    return given.digest(tuple(map(str, paths)))
+    """As a new process computes it."""
+    digests._of_file.cache_clear()
+    return digests.file_digest(map(str, paths))
 
 
 def test_content_counts_and_no_date_does(tmp_path):
@@ -38,26 +37,30 @@ def test_two_files_that_change_places_count(tmp_path):
     assert digest(a, b) != before
 
 
-def test_of_a_large_file_samples_to_its_last_byte(tmp_path, monkeypatch):
-    monkeypatch.setattr(given, "_WHOLE_BYTES", 1000)
-    monkeypatch.setattr(given, "_SAMPLE_BYTES", 10)
+@pytest.mark.parametrize("place", [0, 1_234_567, 2**21 - 1])
+def test_every_byte_of_a_file_counts(tmp_path, place):
     path = tmp_path / "large.h5"
-    content = bytearray(5000)
+    content = bytearray(2**21)
     path.write_bytes(content)
     before = digest(path)
-    for place, seen in ((0, True), (4999, True), (40, False)):
-        content[place] = 1
-        path.write_bytes(content)
-        assert (digest(path) != before) == seen
-        content[place] = 0
-    path.write_bytes(bytes(5001))
+    content[place] = 1
+    path.write_bytes(content)
     assert digest(path) != before
 
 
 def test_a_date_that_is_still_to_come_is_one_sentence(tmp_path):
     path = tmp_path / "photo.png"
     path.write_text("x")
-    given.check_dates([str(path), str(tmp_path / "absent")])
+    digest(path, tmp_path / "absent")
     os.utime(path, (time.time() + 1e6,) * 2)
     with pytest.raises(InputError, match=r"photo.png is dated \d{4}-.*still to come.*touch .*photo.png$"):
-        given.check_dates([str(path)])
+        digest(path)
+
+
+def test_code_counts_with_the_data_that_it_reads():
+    module = "workflow_scripts.study.estimators"
+    assert digests.code_digest(module) == digests.code_digest(module)
+    assert digests.code_digest(module) != digests.code_digest("workflow_scripts.study.tables")
+    assert digests.code_digest(module) != digests.code_digest(module, data=("config.yaml",))
+    with pytest.raises(ModuleNotFoundError):
+        digests.code_digest("workflow_scripts.study.no_such")
