@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.diffractive_imaging import datasets, forward, objects, ptychography
+from workflow_scripts.diffractive_imaging import datasets, forward, objects
+from workflow_scripts.diffractive_imaging.estimators import ptychography
 from workflow_scripts.diffractive_imaging.model import make_network
 from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
 from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     weights = (forward.patch_illumination(light.probe) * forward.patch_mask(light.probe)).to(device)
 
     def by_network() -> Stitched:
-        how = (VARIANTS["corrected"], device, "float32", predict.batch_size)
+        how = (VARIANTS["corrected"], device, "float32", predict.network.batch_size)
         patches = estimate_patches(network, counts, options.dose, light, *how)
         return least_squares(patches.to(device), positions, weights)
 

@@ -1,5 +1,7 @@
-"""A small scan of a known object, for the estimators of images."""
+"""A small scan of a known object, test files, and jobs, for the estimators."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +10,13 @@ import torch
 from tests.diffractive_imaging import settings
 from workflow_scripts.diffractive_imaging import datasets, forward, objects
 from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
+from workflow_scripts.diffractive_imaging.photographs import large_enough
+from workflow_scripts.diffractive_imaging.sources import photographs
 from workflow_scripts.diffractive_imaging.stitching import Stitched
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.metrics import phase_rmse_rad_meanfree
+from workflow_scripts.workflow.command import Job
+from workflow_scripts.workflow.files import write_arrays
 
 
 class Scanned(NamedTuple):
@@ -36,3 +42,20 @@ def scan(points: int = 32) -> Scanned:
     fine = torch.from_numpy(objects.refine(shape, forward.UPSAMPLING)).double()
     windows = forward.window_at(fine, positions, light.n, forward.UPSAMPLING)
     return Scanned(light, fine, positions, diffraction_pattern(light.probe, windows))
+
+
+def write_test_file(path: Path, points: int, perturbed: bool = False, **changes) -> Path:
+    """A test file of the smoke scale with scans of `points` a side."""
+    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": points, "perturbed": perturbed}
+    given = settings.synthesize(scan=scan, **changes)
+    light = datasets.illumination(given.probe, given.dose_e, None)
+    chosen = large_enough(photographs(None, "test"), 2 * light.n)
+    write_arrays(path, datasets.test_set(given, light, chosen, np.random.default_rng(0)))
+    return path
+
+
+def job(test: Path, inputs: dict[str, Path] | None = None, **arguments) -> Job:
+    """A job of the stage predict; it needs what the estimator's module reads of it."""
+    common = {"module": "", "training_seed": 0, "precision": "float32", "options": SimpleNamespace(batch_size=64)}
+    files = {"test": test, **(inputs or {})}
+    return Job(SimpleNamespace(**common | arguments), {name: [path] for name, path in files.items()}, {}, Path())

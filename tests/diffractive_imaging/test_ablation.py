@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.diffractive_imaging import settings
+from tests.diffractive_imaging import scanned, settings
 from workflow_scripts.diffractive_imaging import datasets, evaluation
-from workflow_scripts.diffractive_imaging.ablation import Ablation, metric_rows, read_ablation
-from workflow_scripts.diffractive_imaging.imaging import predict_ablation
+from workflow_scripts.diffractive_imaging.estimators import single_fault
 from workflow_scripts.diffractive_imaging.model import make_network
 from workflow_scripts.diffractive_imaging.sources import photographs
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS, IMAGE_FAULTS, VARIANTS, with_fault
 from workflow_scripts.learning.weights import save_weights
-from workflow_scripts.study.tables import HEADLINE, read_metrics, write_metrics
-from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.study.tables import headline_numbers, read_metrics, write_metrics
 from workflow_scripts.workflow.files import write_arrays
 
 CPU = torch.device("cpu")
@@ -41,11 +39,13 @@ def folder(tmp_path_factory):
 
 
 def predicted(folder, fault):
-    path = folder / f"{fault}.npz"
-    write_arrays(
-        path, predict_ablation(folder / "test.npz", folder / "weights.safetensors", fault, 3, CPU, "float32", 64)
+    """Answers by condition of the untrained weights."""
+    job = scanned.job(
+        folder / "test.npz", {"pretrained": folder / "weights.safetensors"}, estimator=f"only_{fault}", training_seed=3
     )
-    return {ablation.fault: ablation for ablation in read_ablation(path)}
+    answers = single_fault.predict(job, CPU)
+    assert {stage for stage, _ in answers} == {"pretrained"}
+    return {where: arrays for (_, where), arrays in answers.items()}
 
 
 def test_every_arm_has_its_one_fault_alone():
@@ -58,12 +58,14 @@ def test_every_arm_has_its_one_fault_alone():
 
 
 def test_faults_of_the_image_come_with_the_weights_without_any(folder):
-    found = predicted(folder, "none")
-    assert list(found) == ["none", "damped_stitching", "axes_exchanged"]
-    assert list(predicted(folder, "noise_drawn_once")) == ["noise_drawn_once"]
-    assert found["none"].patches_rad.shape[:3] == (1, 2, 16)
-    assert found["damped_stitching"].patches_rad is None
-    images = [next(iter(found[fault].images_rad.values())) for fault in found]
+    answers = predicted(folder, "none")
+    faults = ("none", "damped_stitching", "axes_exchanged")
+    patches = [f"dose_e={dose};fault=none;phase_std_rad=0.5" for dose in (279, 27882)]
+    scans = [f"dose_e=27882;fault={fault};object=photograph;phase_std_rad=0.5" for fault in faults]
+    assert list(answers) == [*patches, *scans]
+    assert all(answers[where]["patches_rad"].shape[0] == 16 for where in patches)
+    assert not any("none" in where for where in predicted(folder, "noise_drawn_once"))
+    images = [answers[where]["image_rad"][0] for where in scans]
     assert all(np.nanstd(image) > 0 for image in images)
     smallest = [min(sides) for sides in zip(*(image.shape for image in images), strict=True)]
     none, damped, exchanged = (np.nan_to_num(image[: smallest[0], : smallest[1]]) for image in images)
@@ -72,41 +74,34 @@ def test_faults_of_the_image_come_with_the_weights_without_any(folder):
 
 
 def test_an_input_without_normalisation_depends_on_the_dose(folder):
-    none, drawn_once = (predicted(folder, fault)[fault].patches_rad for fault in ("none", "noise_drawn_once"))
+    none, drawn_once = (
+        predicted(folder, fault)[f"dose_e=279;fault={fault};phase_std_rad=0.5"]["patches_rad"]
+        for fault in ("none", "noise_drawn_once")
+    )
     assert not np.allclose(none, drawn_once, atol=1e-3)
 
 
 def test_the_truth_scores_perfectly_and_every_row_names_its_fault(folder, tmp_path):
     truth = evaluation.read_truth(folder / "test.npz")
-    name = datasets.photograph_names(folder / "test.npz")[0]
-    mean_free = truth.patches_rad - truth.patches_rad.mean(axis=2, keepdims=True)
-    perfect = Ablation(
-        "target_keeps_mean",
+    true = truth.patches_rad[0] - truth.patches_rad[0].mean(axis=1, keepdims=True)
+    (image, *_) = truth.images_rad["photograph"]
+    named = "fault=target_keeps_mean"
+    low, full = (f"dose_e={dose};{named};phase_std_rad=0.5" for dose in (279, 27882))
+    scan = f"dose_e=27882;{named};object=photograph;phase_std_rad=0.5"
+    perfect = evaluation.Prediction(
+        "corrected",
         3,
-        np.stack([mean_free, np.zeros_like(mean_free)], axis=1),
-        {name: truth.images_rad[name][5:20, 4:]},
-        {name: (5, 4)},
+        None,
+        {low: true, full: np.zeros_like(true)},
+        {scan: evaluation.Images(image[None, 5:20, 4:], [(5, 4)])},
     )
-    rows = metric_rows(truth, perfect, settings.evaluate())
-    values = {(row["metric"], row["condition"]): row["value"] for row in rows}
-    where = "fault=target_keeps_mean"
-    assert values == pytest.approx(
-        {
-            ("patch_r2", f"dose_e=279;{where};phase_std_rad=0.5"): 1.0,
-            ("patch_r2", f"dose_e=27882;{where};phase_std_rad=0.5"): 0.0,
-            ("phase_rmse_rad_meanfree", f"dose_e=27882;{where};object=photograph;phase_std_rad=0.5"): 0.0,
-        },
-        abs=1e-6,
-    )
+    rows = evaluation.metric_rows(truth, [perfect], [], settings.evaluate())
+    values = {(row["metric"], row["condition"]): row["value"] for row in rows if "fault" in row["condition"]}
+    expected = {("patch_r2", low): 1.0, ("patch_r2", full): 0.0, ("phase_rmse_rad_meanfree", scan): 0.0}
+    assert values == pytest.approx(expected, abs=1e-6)
     # They stand beside the corrected arm's own rows; its headlines stay what they are.
     own = replace(evaluation.predict_zeros(truth), estimator="corrected", seed=3)
-    everything = evaluation.metric_rows(truth, [own], [], settings.evaluate()) + rows
-    write_metrics(everything, tmp_path / "metrics.csv")
-    table = read_metrics(tmp_path / "metrics.csv")
-    headline = table[(table["condition"] == HEADLINE) & (table["metric"] == "patch_r2")]
-    assert headline["value"].tolist() == [0.0]
-
-
-def test_a_file_of_another_stage_is_refused(folder):
-    with pytest.raises(InputError, match="lacks"):
-        list(read_ablation(folder / "test.npz"))
+    everything = evaluation.metric_rows(truth, [own, perfect], [], settings.evaluate())
+    write_metrics(evaluation.with_headlines(everything, truth), tmp_path / "metrics.csv")
+    headline = headline_numbers(read_metrics(tmp_path / "metrics.csv"))
+    assert headline.set_index(["estimator", "metric"])["value"]["corrected", "patch_r2"] == 0

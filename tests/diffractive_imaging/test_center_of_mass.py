@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned
-from workflow_scripts.diffractive_imaging import center_of_mass, datasets, forward
+from workflow_scripts.diffractive_imaging import datasets, forward
+from workflow_scripts.diffractive_imaging.estimators import dpc
 from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
@@ -17,17 +18,17 @@ def scan():
 def test_a_phase_ramp_moves_the_pattern_by_its_gradient(scan):
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     ramp = 2 * torch.pi / 32 * (2 * (y - 16) - (x - 16))  # whole detector pixels: nothing leaks
-    gradient = center_of_mass.phase_gradient(diffraction_pattern(scan.light.probe, ramp.double())[None], scan.light)
+    gradient = dpc.phase_gradient(diffraction_pattern(scan.light.probe, ramp.double())[None], scan.light)
     # What the skirt brings over the detector's edge comes back at the other.
     assert gradient[0] == pytest.approx([2 * 2 * torch.pi / 32, -2 * torch.pi / 32], rel=0.05)
 
 
 def test_an_empty_pattern_has_no_center():
-    assert center_of_mass.center_of_mass(torch.zeros(1, 8, 8)).tolist() == [[0.0, 0.0]]
+    assert dpc.center_of_mass(torch.zeros(1, 8, 8)).tolist() == [[0.0, 0.0]]
 
 
 def test_the_image_is_the_object_blurred_by_the_probe(scan):
-    image = center_of_mass.reconstruct(scan.patterns, scan.positions, scan.light)
+    image = dpc.reconstruct(scan.patterns, scan.positions, scan.light)
     blurred = scan._replace(fine=blur(scan.fine, scan.light))
     assert blurred.rmse(image) < 0.5 * scan.rmse(image)
     assert scan.rmse(image) < 0.2  # the object has 0.5 rad
@@ -49,7 +50,7 @@ def test_long_periods_are_integrated_exactly(scan):
     y, x = scan.positions.T
     wave = 2 * torch.pi / height
     slopes = torch.stack([wave * torch.cos(wave * y), -wave * torch.sin(wave * x)], dim=1)
-    image = center_of_mass.integrate(slopes, scan.positions, scan.light)
+    image = dpc.integrate(slopes, scan.positions, scan.light)
     axis = torch.arange(len(scan.fine)) / forward.UPSAMPLING
     smooth = torch.sin(wave * axis)[:, None] + torch.cos(wave * axis)
     assert scan._replace(fine=smooth.double()).rmse(image) < 0.01

@@ -1,16 +1,16 @@
 """Reduced χ² of images against counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import datasets, evaluation, forward, goodness_of_fit
-from workflow_scripts.diffractive_imaging.photographs import large_enough
-from workflow_scripts.diffractive_imaging.sources import photographs
+from workflow_scripts.diffractive_imaging import evaluation, forward, goodness_of_fit
 from workflow_scripts.diffractive_imaging.stitching import to_object_pixels
 from workflow_scripts.optics.noise import poisson_counts
-from workflow_scripts.workflow.files import write_arrays
+from workflow_scripts.study.conditions import parse_condition
 
 DOSE_E = 27882.0
 
@@ -62,19 +62,15 @@ def test_inner_patterns_keep_a_window_from_the_rim_and_are_the_same_again():
 
 
 def test_rows_name_object_and_dose_and_leave_out_what_has_too_few_electrons(tmp_path):
-    given = settings.synthesize()
-    scan = given.scan.model_dump(mode="json") | {"points": 48}
-    light = datasets.illumination(given.probe, given.dose_e, None)
-    chosen = large_enough(photographs(None, "test"), 2 * light.n)
-    arrays = datasets.test_set(
-        settings.synthesize(scan=scan, test_dose_e=[DOSE_E, 279.0]), light, chosen, np.random.default_rng(0)
-    )
-    write_arrays(tmp_path / "test.npz", arrays)
-    truth = evaluation.read_truth(tmp_path / "test.npz")
-    images = {name: np.stack([image, image]) for name, image in truth.images_rad.items()}
-    origins = dict.fromkeys(images, (0, 0))
-    perfect = evaluation.Prediction("corrected", 0, "pretrain", None, images, origins, dict.fromkeys(images))
-    rows = list(goodness_of_fit.chi_square_rows(tmp_path / "test.npz", truth, [perfect], settings.evaluate()))
+    test = scanned.write_test_file(tmp_path / "test.npz", points=48, test_dose_e=[DOSE_E, 279.0])
+    truth = evaluation.read_truth(test)
+    zeros = evaluation.predict_zeros(truth)
+    perfect = {
+        where: replace(images, image_rad=np.array(truth.images_rad[parse_condition(where)["object"]]))
+        for where, images in zeros.images.items()
+    }
+    prediction = replace(zeros, estimator="corrected", seed=0, stage="pretrain", images=perfect)
+    rows = list(goodness_of_fit.chi_square_rows(test, truth, [prediction], settings.evaluate()))
     assert [row["condition"] for row in rows] == [
         "dose_e=27882;object=photograph;phase_std_rad=0.5;stage=pretrain",
         "dose_e=27882;object=step_edge;phase_std_rad=0.5;stage=pretrain",

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.diffractive_imaging import forward, objects, ridge
+from workflow_scripts.diffractive_imaging import forward, objects
+from workflow_scripts.diffractive_imaging.estimators import ridge
 from workflow_scripts.optics.probe import make_probe
 
 N = 8
@@ -43,7 +44,7 @@ def test_a_linear_map_is_found_and_the_better_penalty_and_feature_chosen():
     counts, patches = problem(200, seed=1)
     best = ridge.tune(fits, counts, 500.0, patches)
     assert best.feature == "amplitude" and best.penalty < 1e6
-    assert ridge.patch_r2(ridge.predict(best, counts, 500.0), patches) > 0.99
+    assert ridge.patch_r2(ridge.estimate(best, counts, 500.0), patches) > 0.99
 
 
 def test_a_huge_penalty_predicts_the_mean():
@@ -51,7 +52,7 @@ def test_a_huge_penalty_predicts_the_mean():
     equations = ridge.NormalEquations(MASK, "intensity")
     equations.add(counts, 500.0, patches)
     (fit,) = equations.solve([1e12])
-    predicted = ridge.predict(fit, counts[:2], 500.0)
+    predicted = ridge.estimate(fit, counts[:2], 500.0)
     assert torch.allclose(predicted[:, MASK], patches[:, MASK].mean(dim=0).expand(2, 9), atol=1e-6)
     assert (predicted[:, ~MASK] == 0).all()
 
@@ -82,5 +83,5 @@ def test_is_no_straw_man_on_one_over_f_objects(phase_std_rad, anchor):
     equations = ridge.NormalEquations(mask, "intensity")
     equations.add(counts[:4000], 27882.0, patches[:4000])
     best = ridge.tune(equations.solve([1e-3, 1e-2, 1e-1]), counts[4000:4500], 27882.0, patches[4000:4500])
-    measured = ridge.patch_r2(ridge.predict(best, counts[4500:], 27882.0), patches[4500:])
+    measured = ridge.patch_r2(ridge.estimate(best, counts[4500:], 27882.0), patches[4500:])
     assert measured == pytest.approx(anchor, abs=0.03)

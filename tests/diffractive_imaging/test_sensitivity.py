@@ -7,14 +7,12 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import datasets, evaluation, imaging, perturbations, sensitivity
+from workflow_scripts.diffractive_imaging import evaluation, imaging, perturbations
 from workflow_scripts.diffractive_imaging.perturbations import PERTURBATIONS
-from workflow_scripts.diffractive_imaging.photographs import large_enough
-from workflow_scripts.diffractive_imaging.sources import photographs
 from workflow_scripts.diffractive_imaging.stitching import Stitched
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
 from workflow_scripts.optics.probe import make_probe
-from workflow_scripts.workflow.files import write_arrays
+from workflow_scripts.study.predictions import write_predictions
+from workflow_scripts.workflow.files import read_all_arrays
 
 DOSE_E = 1e8  # so that noise does not matter
 
@@ -59,46 +57,30 @@ def test_a_source_adds_the_moments_of_a_gaussian():
     assert perturbations.SOURCE_RMS_PX * math.sqrt(3) < 1
 
 
-class Flat:
-    """An imager that sees nothing and counts how often it is asked."""
-
-    has_spread = False
-
-    def __init__(self, shape):
-        self.asked, self._shape = 0, shape
-
-    def __call__(self, counts, positions_px, dose_e):
-        self.asked += 1
-        flat = torch.full(self._shape, float(self.asked - 1))
-        flat[0] += 1
-        return Stitched(flat, torch.ones(self._shape), (0, 0), 4, 1, 0.0), None
-
-
 def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
-    given = settings.synthesize()
-    points = given.scan.model_dump(mode="json") | {"points": 16}
-    light = datasets.illumination(given.probe, given.dose_e, None)
-    chosen = large_enough(photographs(None, "test"), 2 * light.n)
-    test, answers = tmp_path / "test.npz", tmp_path / "ridge.npz"
-    made = {}
-    for perturbed in (False, True):
-        changed = settings.synthesize(scan=points | {"perturbed": perturbed})
-        made[perturbed] = datasets.test_set(changed, light, chosen, np.random.default_rng(0))
+    paths = {on: scanned.write_test_file(tmp_path / f"{on}.npz", points=16, perturbed=on) for on in (False, True)}
+    made = {on: read_all_arrays(path) for on, path in paths.items()}
     assert all(np.array_equal(made[False][key], made[True][key]) for key in made[False] if key != "perturbations")
     # What finetuning reads holds none of them.
     assert not set(PERTURBATIONS) & set(made[True]["scans"].tolist())
-    write_arrays(test, made[True])
-    truth = evaluation.read_truth(test)
-    scan = made[True]["scans"][0]
-    imager = Flat(tuple(made[True][f"{scan}.phase_rad"].shape))
-    images = imaging.perturbed_images(imager, "ridge", "fitted", test, VARIANTS["corrected"])
-    assert imager.asked == len(PERTURBATIONS) == len(images)
-    for estimator, stage in (("published", "pretrained"), ("corrected", "finetuned"), ("dpc", "imaged")):
-        assert not imaging.perturbed_images(imager, estimator, stage, test, VARIANTS["corrected"])
-    usual = {f"fitted.{scan}.image_rad": truth.images_rad[scan][None], f"fitted.{scan}.origin_px": np.array([0, 0])}
-    write_arrays(answers, images | usual | {"estimator": "ridge", "seed": 0, "stages": ["fitted"]})
-    rows = list(sensitivity.sensitivity_rows(test, truth, [answers]))
-    errors = {row["condition"]: row["value"] for row in rows}
+    truth = evaluation.read_truth(paths[True])
+    calls = []
+
+    def reconstruct(counts, positions_px, dose_e):
+        """The truth of the first scan, an edge in place of all others."""
+        calls.append(dose_e)
+        fine = made[True][f"{made[True]['scans'][0]}.phase_rad"]
+        image = torch.from_numpy(fine) if len(calls) == 1 else torch.zeros(fine.shape).index_fill(0, torch.arange(4), 1)
+        return Stitched(image, torch.ones_like(image), (0, 0), 4, 1, 0.0)
+
+    answers = imaging.answers(imaging.ImageEstimator(reconstruct), "fitted", paths[True])
+    assert len(calls) == 2 + len(PERTURBATIONS)
+    unasked = imaging.ImageEstimator(reconstruct, sees_perturbed=False)
+    assert not any("perturbation" in where for _, where in imaging.answers(unasked, "fitted", paths[True]))
+    write_predictions(tmp_path / "p.npz", "ptychography", 0, answers)
+    (prediction,) = evaluation.predictions_of(tmp_path / "p.npz", truth)
+    rows = evaluation.metric_rows(truth, [prediction], [], settings.evaluate())
+    errors = {row["condition"]: row["value"] for row in rows if "perturbation" in row["condition"]}
     where = "dose_e=27882;object=photograph;perturbation={};phase_std_rad=0.5"
     assert set(errors) == {where.format(name) for name in ("none", *PERTURBATIONS)}
     assert errors[where.format("none")] == pytest.approx(0, abs=1e-6)

@@ -6,15 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.diffractive_imaging import settings
+from tests.diffractive_imaging import scanned, settings
 from workflow_scripts.diffractive_imaging import coverage, datasets, evaluation, forward, uncertainty
-from workflow_scripts.diffractive_imaging.imaging import images_of
+from workflow_scripts.diffractive_imaging.imaging import answers
 from workflow_scripts.diffractive_imaging.perfect_patches import white_noise_scan
-from workflow_scripts.diffractive_imaging.photographs import large_enough
-from workflow_scripts.diffractive_imaging.sources import photographs
 from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares, to_object_pixels
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
-from workflow_scripts.workflow.files import write_arrays
+from workflow_scripts.study.predictions import write_predictions
+from workflow_scripts.workflow.files import read_all_arrays
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +75,14 @@ def test_the_gauge_and_pixels_without_spread_do_not_count():
 
 
 class KnownObject:
-    """An imager that knows the object and errs by white noise of a given size."""
+    """An estimator that knows the objects and errs by white noise of a given size."""
 
-    has_spread = True
+    has_spread, sees_perturbed, chooses_iteration, variant = True, False, False, VARIANTS["corrected"]
 
     def __init__(self, truths):
         self._truths, self._rng = iter(truths), np.random.default_rng(0)
 
-    def __call__(self, counts, positions_px, dose_e):
+    def image(self, counts, positions_px, dose_e):
         fine, error = next(self._truths)
         small = to_object_pixels(fine, forward.UPSAMPLING)
         noisy = fine + error * torch.from_numpy(self._rng.standard_normal(small.shape)).repeat_interleave(
@@ -93,37 +92,27 @@ class KnownObject:
         return Stitched(*whole), torch.full(small.shape, 0.1)
 
 
-def test_the_factor_comes_from_the_calibration_scan_alone(light, tmp_path):
-    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 16}
-    chosen = large_enough(photographs(None, "test"), 2 * light.n)
-    arrays = datasets.test_set(settings.synthesize(scan=scan), light, chosen, np.random.default_rng(0))
+def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
+    test = scanned.write_test_file(tmp_path / "test.npz", points=16)
+    arrays = read_all_arrays(test)
     assert datasets.CALIBRATION not in arrays["scans"]
-    write_arrays(tmp_path / "test.npz", arrays)
     names = [*arrays["scans"].tolist(), datasets.CALIBRATION]
     errors = {names[0]: 0.6, datasets.STEP_EDGE: 0.15, datasets.CALIBRATION: 0.3}
     truths = [(torch.from_numpy(arrays[f"{name}.phase_rad"]).double(), errors[name]) for name in names]
-    images = images_of(KnownObject(truths), "fitted", tmp_path / "test.npz", [light.dose_e], VARIANTS["corrected"])
-    about = {"estimator": "ridge", "seed": 0, "stages": ["fitted"], "has_spread": np.bool_(True)}
-    write_arrays(tmp_path / "ridge.npz", images | about)
-    truth = evaluation.read_truth(tmp_path / "test.npz")
-    assert datasets.CALIBRATION not in truth.images_rad
-    rows = coverage.coverage_rows(tmp_path / "test.npz", truth, [tmp_path / "ridge.npz"], settings.evaluate())
-    found = {(row["metric"], row["condition"]): row["value"] for row in rows}
+    write_predictions(tmp_path / "ridge.npz", "ridge", 0, answers(KnownObject(truths), "fitted", test))
+    truth = evaluation.read_truth(test)
+    predictions = list(evaluation.predictions_of(tmp_path / "ridge.npz", truth))
+    rows = coverage.coverage_rows(truth, predictions, settings.evaluate())
+    values = {(row["metric"], row["condition"]): row["value"] for row in rows}
     where = "dose_e=27882;object={};phase_std_rad=0.5"
-    shares = [found["coverage_68", where.format(name)] for name in ("photograph", "step_edge")]
+    shares = [values["coverage_68", where.format(name)] for name in ("photograph", "step_edge")]
     assert shares == pytest.approx([0.383, 0.954], abs=0.05)
-    assert found["calibration_factor", where.format("calibration")] > 1
-    assert not any("calibration" in condition for metric, condition in found if metric == "coverage_68")
+    assert values["calibration_factor", where.format("calibration")] > 1
+    assert not any("calibration" in condition for metric, condition in values if metric == "coverage_68")
+    errors = evaluation.metric_rows(truth, predictions, [], settings.evaluate())
+    assert not any("calibration" in row["condition"] for row in errors)
 
 
-def test_an_estimator_without_spread_has_no_coverage(light, tmp_path):
-    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 16}
-    chosen = large_enough(photographs(None, "test"), 2 * light.n)
-    write_arrays(
-        tmp_path / "test.npz",
-        datasets.test_set(settings.synthesize(scan=scan), light, chosen, np.random.default_rng(0)),
-    )
-    about = {"estimator": "dpc", "seed": 0, "stages": ["imaged"], "has_spread": np.bool_(False)}
-    write_arrays(tmp_path / "dpc.npz", about)
-    truth = evaluation.read_truth(tmp_path / "test.npz")
-    assert not list(coverage.coverage_rows(tmp_path / "test.npz", truth, [tmp_path / "dpc.npz"], settings.evaluate()))
+def test_an_estimator_without_spread_has_no_coverage(tmp_path):
+    truth = evaluation.read_truth(scanned.write_test_file(tmp_path / "test.npz", points=16))
+    assert not list(coverage.coverage_rows(truth, [evaluation.predict_zeros(truth)], settings.evaluate()))

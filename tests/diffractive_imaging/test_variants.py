@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.diffractive_imaging import settings
-from workflow_scripts.diffractive_imaging import datasets, forward, reconstruction
+from workflow_scripts.diffractive_imaging import datasets, forward, imaging
 from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
 from workflow_scripts.diffractive_imaging.sources import photographs
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
@@ -112,8 +112,8 @@ def rmse(stitched, fine):
 def test_the_published_stitch_loses_the_long_period_and_least_squares_keeps_it(perfect):
     light, fine, positions, patches = perfect
     damped = replace(CORRECTED, damped_stitching=True)
-    assert rmse(reconstruction.stitch(patches, positions, light, CORRECTED, 0), fine) < 0.1
-    assert rmse(reconstruction.stitch(patches, positions, light, damped, 0), fine) > 0.5
+    assert rmse(imaging.stitch(patches, positions, light, CORRECTED, 0), fine) < 0.1
+    assert rmse(imaging.stitch(patches, positions, light, damped, 0), fine) > 0.5
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -124,12 +124,12 @@ def test_the_published_axes_are_right_only_for_a_transposed_detector(perfect, tr
     for variant, expected in ((CORRECTED, True), (exchanged, transposed)):
         turned = transposed and variant.axes_exchanged
         seen = patches.transpose(-2, -1) if turned else patches
-        good = rmse(reconstruction.stitch(seen, positions, light, variant, 0), fine) < 0.1
+        good = rmse(imaging.stitch(seen, positions, light, variant, 0), fine) < 0.1
         assert good == expected
 
 
 def test_only_the_corrected_arm_turns_the_patterns_of_a_transposed_detector():
     counts = torch.arange(32.0).reshape(2, 4, 4)
-    assert torch.equal(reconstruction.oriented(counts, True, CORRECTED), counts.transpose(-2, -1))
-    assert torch.equal(reconstruction.oriented(counts, False, CORRECTED), counts)
-    assert torch.equal(reconstruction.oriented(counts, True, PUBLISHED), counts)
+    assert torch.equal(imaging.oriented(counts, True, CORRECTED), counts.transpose(-2, -1))
+    assert torch.equal(imaging.oriented(counts, False, CORRECTED), counts)
+    assert torch.equal(imaging.oriented(counts, True, PUBLISHED), counts)

@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging import ptychography
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
+from workflow_scripts.diffractive_imaging.estimators import ptychography
 from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN
 from workflow_scripts.diffractive_imaging.phase_image import (
     PhaseImage,
@@ -16,7 +16,7 @@ from workflow_scripts.diffractive_imaging.phase_image import (
 )
 from workflow_scripts.diffractive_imaging.preview import write_preview
 from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
-from workflow_scripts.diffractive_imaging.settings import Predict
+from workflow_scripts.diffractive_imaging.settings import InferenceSettings, PtychographySettings
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
@@ -24,9 +24,10 @@ from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
 
-class Arguments(Predict, Compute):
-    """The settings of the stage predict, and on what it runs."""
+class Arguments(InferenceSettings, Compute):
+    """Settings of the two estimators that answer, and on what they run."""
 
+    ptychography: PtychographySettings = Field(description="The iterative baseline.")
     name: str = Field(description="Name of the scan in the configuration.")
 
 
@@ -71,7 +72,7 @@ def apply(job: Job[Arguments]) -> None:
     write_preview(job.outputs["png"], image, beside)
     quality = {
         "chi2_without_object": image.chi2_without_object,
-        **{f"chi2_{stage}": float(found.chi2_per_pattern.mean()) for stage, found in images.items()},
+        **{f"chi2_{stage}": float(stitched.chi2_per_pattern.mean()) for stage, stitched in images.items()},
         "chi2_ptychography": float(reduced_chi2(classical, scan, light).mean()),
         "correlation_with_ptychography": correlation(image.phase_rad, beside),
         "phase_std_rad": float(np.nanstd(image.phase_rad)),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from workflow_scripts.workflow.arrays import ArrayError, open_npy
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-STEP_EDGE = "step_edge"
+PHOTOGRAPH, STEP_EDGE = "photograph", "step_edge"
 # A patch that sees fewer of the electrons says little about the pattern; a probe that is not centred sees none.
 LEAST_LIT_SHARE = 0.5
 _WEAKEST = 1e-100  # amplitude whose square is still a number
@@ -71,9 +71,9 @@ class Illumination:
         Raises:
             InputError: the file is broken.
         """
-        found = _read(path, _ILLUMINATION)
-        numbers = float(found["pixel_size_a"]), float(found["dose_e"]), int(found["upsampling"])
-        return cls(torch.from_numpy(found["probe"]), *numbers)
+        arrays = _read(path, _ILLUMINATION)
+        numbers = float(arrays["pixel_size_a"]), float(arrays["dose_e"]), int(arrays["upsampling"])
+        return cls(torch.from_numpy(arrays["probe"]), *numbers)
 
 
 @dataclass(frozen=True)
@@ -104,31 +104,31 @@ def read_scan(path: Path, name: str, dose_e: float) -> Scan:
     """
     counts, positions = f"{name}.counts", f"{name}.positions_px"
     kinds = {counts: (4, "fui"), positions: (2, "f"), "detector_transposed": (0, "b"), "test_dose_e": (1, "f")}
-    found = _read(path, kinds)
-    if found[counts].shape[:2] != (len(found["test_dose_e"]), len(found[positions])):
+    arrays = _read(path, kinds)
+    if arrays[counts].shape[:2] != (len(arrays["test_dose_e"]), len(arrays[positions])):
         raise InputError(
-            f"{path}: {counts} is {found[counts].shape}, which does not fit its positions; synthesize again"
+            f"{path}: {counts} is {arrays[counts].shape}, which does not fit its positions; synthesize again"
         )
-    doses = found["test_dose_e"].tolist()
+    doses = arrays["test_dose_e"].tolist()
     if dose_e not in doses:
         raise InputError(f"{path} holds no scan of {dose_e:g} electrons per pattern; it holds those of {doses}")
     return Scan(
-        torch.from_numpy(found[counts][doses.index(dose_e)].astype(np.float32)),
-        torch.from_numpy(found[positions]),
-        bool(found["detector_transposed"]),
+        torch.from_numpy(arrays[counts][doses.index(dose_e)].astype(np.float32)),
+        torch.from_numpy(arrays[positions]),
+        bool(arrays["detector_transposed"]),
     )
 
 
 def _read(path: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, np.ndarray]:
     """Arrays of so many axes and of these kinds of type, finite and not empty."""
-    found = read_arrays(path, kinds)
+    arrays = read_arrays(path, kinds)
     for name, (axes, types) in kinds.items():
-        array = found[name]
+        array = arrays[name]
         if array.ndim != axes or not array.size or array.dtype.kind not in types or not np.isfinite(array).all():
             raise InputError(
                 f"{path}: {name} is {array.dtype} {array.shape}, or not finite, expected {axes} axes; synthesize again"
             )
-    return found
+    return arrays
 
 
 def scan_names(path: Path) -> list[str]:
@@ -136,9 +136,50 @@ def scan_names(path: Path) -> list[str]:
     return read_arrays(path, ["scans"])["scans"].tolist()
 
 
-def photograph_names(path: Path) -> list[str]:
-    """The scans of a test file that are of photographs."""
-    return [name for name in scan_names(path) if name not in (STEP_EDGE, *get_args(CrystalName))]
+class ScanSet(NamedTuple):
+    """The scans of one object at one dose.
+
+    where: the values of their condition in metrics.csv; a crystal has no phase_std_rad, its phase is what it is.
+    scans: their names in the test file.
+    dose_e: electrons per pattern.
+    """
+
+    where: dict[str, str | float]
+    scans: list[str]
+    dose_e: float
+
+
+def scan_sets(path: Path) -> list[ScanSet]:
+    """The scans of a test file: all photographs together, `STEP_EDGE`, the crystals and `CALIBRATION`, at each dose."""
+    arrays = read_arrays(path, ["scans", "test_dose_e", "scan_phase_std_rad"])
+    made = {"phase_std_rad": float(arrays["scan_phase_std_rad"])}
+    objects: dict[str, list[str]] = {}
+    for name in [*arrays["scans"].tolist(), CALIBRATION]:
+        alone = name in (STEP_EDGE, CALIBRATION, *get_args(CrystalName))
+        objects.setdefault(name if alone else PHOTOGRAPH, []).append(name)
+    return [
+        ScanSet({"object": name, "dose_e": dose, **({} if name in get_args(CrystalName) else made)}, scans, dose)
+        for name, scans in objects.items()
+        for dose in arrays["test_dose_e"].tolist()
+    ]
+
+
+def full_dose_photographs(path: Path) -> ScanSet:
+    """The photographs of a test file at full dose."""
+    full = Illumination.read(path).dose_e
+    return next(scans for scans in scan_sets(path) if (scans.where["object"], scans.dose_e) == (PHOTOGRAPH, full))
+
+
+def read_perturbed(path: Path) -> dict[str, Scan]:
+    """What the estimators see of the first photograph under each perturbation, by name; {} where there is none."""
+    arrays = read_arrays(path, ["perturbations", "scans", "detector_transposed"])
+    positions_name = f"{arrays['scans'][0]}.positions_px"
+    positions = torch.from_numpy(read_arrays(path, [positions_name])[positions_name])
+    scans = {}
+    for name in arrays["perturbations"].tolist():
+        counts = read_arrays(path, [f"perturbed.{name}.counts"])[f"perturbed.{name}.counts"].astype(np.float32)
+        scans[name] = Scan(torch.from_numpy(counts), positions, bool(arrays["detector_transposed"]))
+    return scans
 
 
 def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:
@@ -303,8 +344,8 @@ def test_set(
     names = PERTURBATIONS if scan.perturbed else ()
     arrays["perturbations"] = np.array(names, dtype=str)
     for name in names:
-        told = light.probe, light.pixel_size_a, settings.probe.voltage_kv, scanned[first][0], positions, light.dose_e
-        counted = perturbations.simulate(name, *told, _generator(perturbed))
+        assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, scanned[first][0], positions, light.dose_e
+        counted = perturbations.simulate(name, *assumed, _generator(perturbed))
         counted = counted.transpose(-2, -1) if scan.detector_transposed else counted
         arrays[f"perturbed.{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
     for name, (fine, counted) in scanned.items():

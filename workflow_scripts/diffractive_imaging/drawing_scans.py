@@ -8,21 +8,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from workflow_scripts.diffractive_imaging.drawing import mean_over_seeds
 from workflow_scripts.diffractive_imaging.variants import NO_FAULT
+from workflow_scripts.study.conditions import with_condition_columns
+from workflow_scripts.study.estimators import Registry
 from workflow_scripts.study.figures import (
     BLUE,
     GREEN,
     PAGE_MM,
     PURPLE,
     VERMILLION,
-    estimator_style,
     letter,
     log_ordinate,
     new_figure,
     scale_bar,
     without_ticks,
 )
-from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.files import read_arrays
 
 OBJECTS = {
@@ -32,12 +33,7 @@ OBJECTS = {
     "hbn_twisted": "hBN, twisted bilayer",
 }
 _COLUMNS = ["panel", "object", "estimator", "dose_e", "phase_std_rad", "fault", "value", "low", "high", "n"]
-# Panel, metric, and the keys that a row's condition must have, no others.
-_PANELS = (
-    ("b", "phase_rmse_rad_meanfree", ({"dose_e", "object"}, {"dose_e", "object", "phase_std_rad"})),
-    ("c", "coverage_68", ({"dose_e", "object"}, {"dose_e", "object", "phase_std_rad"})),
-    ("d", "patch_r2", ({"dose_e", "fault", "phase_std_rad"},)),
-)
+_METRICS = {"b": "phase_rmse_rad_meanfree", "c": "coverage_68", "d": "patch_r2"}
 
 
 def read_images(path: Path) -> dict[str, np.ndarray]:
@@ -49,29 +45,28 @@ def read_images(path: Path) -> dict[str, np.ndarray]:
 
 def source_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """All points of panels b to d, seeds averaged: the columns of `_COLUMNS`."""
-    rows = []
-    for panel, metric, allowed in _PANELS:
-        chosen = metrics[(metrics["metric"] == metric) & (metrics["condition"] != HEADLINE)]
-        for (estimator, condition), group in chosen.groupby(["estimator", "condition"], sort=False):
-            keys = dict(pair.split("=") for pair in condition.split(";"))
-            if set(keys) in allowed:
-                mean = group[["value", "low", "high", "n"]].astype(float).mean().to_dict()
-                about = {"object": keys.get("object"), "fault": keys.get("fault")}
-                about |= {name: float(keys[name]) for name in ("dose_e", "phase_std_rad") if name in keys}
-                rows.append({"panel": panel, "estimator": estimator, **about, **mean})
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    texts, numbers = ("object", "fault", "stage", "perturbation"), ("dose_e", "phase_std_rad")
+    table = with_condition_columns(metrics, texts, numbers)
+    usual = table[table["stage"].isna() & table["perturbation"].isna()]
+    keys = ["estimator", "object", "fault", "dose_e", "phase_std_rad"]
+    points = []
+    for panel, metric in _METRICS.items():
+        # Rows of a single fault are in panel d and in no other.
+        rows = usual[(usual["metric"] == metric) & (usual["fault"].notna() == (panel == "d"))]
+        points.append(mean_over_seeds(rows, keys).assign(panel=panel))
+    return pd.concat(points)[_COLUMNS].reset_index(drop=True)
 
 
-def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
+def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a scans by every estimator, b error against dose, c coverage, d each fault alone."""
     figure = new_figure(PAGE_MM, 215.0)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.75, 1.05, 1.0])
-    _draw_images(top, images)
+    _draw_images(top, images, registry)
     errors = table[table["panel"] == "b"]
     objects = [name for name in OBJECTS if name in set(errors["object"])]
     axes = middle.subplots(1, len(objects), squeeze=False)[0]
     for axis, name in zip(axes, objects, strict=True):
-        _draw_lines(axis, errors[errors["object"] == name], OBJECTS[name])
+        _draw_lines(axis, errors[errors["object"] == name], OBJECTS[name], registry)
         log_ordinate(axis)
     axes[0].set_ylabel("RMSE, mean-free (rad)")
     middle.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
@@ -82,13 +77,16 @@ def draw(table: pd.DataFrame, images: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_images(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
-    scans, estimators = images["scans"].tolist(), images["estimators"].tolist()
+def _draw_images(figure: SubFigure, images: Mapping[str, np.ndarray], registry: Registry) -> None:
+    scans, names = images["scans"].tolist(), images["estimators"].tolist()
+    estimators = registry.ordered(names)
     axes = figure.subplots(len(scans), 1 + len(estimators), squeeze=False)
     for row, scan in zip(axes, scans, strict=True):
         truth = images[f"true.{scan}_rad"]
         limit = np.nanpercentile(np.abs(truth), 99.5)
-        for axis, picture in zip(row, [truth, *images[f"{scan}_rad"]], strict=True):
+        for axis, picture in zip(
+            row, [truth, *(images[f"{scan}_rad"][names.index(name)] for name in estimators)], strict=True
+        ):
             shown = axis.imshow(picture, vmin=-limit, vmax=limit)
         row[0].set_ylabel(OBJECTS[scan])
         scale_bar(row[0], float(images["pixel_size_a"]))
@@ -99,13 +97,12 @@ def _draw_images(figure: SubFigure, images: Mapping[str, np.ndarray]) -> None:
     letter(axes[0, 0], "a")
 
 
-def _draw_lines(axis: Axes, points: pd.DataFrame, title: str) -> None:
-    for estimator, line in points.groupby("estimator", sort=False):
-        line = line.sort_values("dose_e")
+def _draw_lines(axis: Axes, points: pd.DataFrame, title: str, registry: Registry) -> None:
+    for estimator in registry.ordered(points["estimator"]):
+        line = points[points["estimator"] == estimator].sort_values("dose_e")
         reach = [(line["value"] - line["low"]).fillna(0), (line["high"] - line["value"]).fillna(0)]
-        axis.errorbar(
-            line["dose_e"], line["value"], yerr=reach, label=estimator, capsize=1.5, **estimator_style(estimator)
-        )
+        looks = registry[estimator].looks
+        axis.errorbar(line["dose_e"], line["value"], yerr=reach, label=estimator, capsize=1.5, **looks)
     axis.set_xscale("log")
     axis.set(title=title, xlabel="electrons per pattern")
 

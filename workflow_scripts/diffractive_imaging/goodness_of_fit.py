@@ -6,7 +6,6 @@ it is right: an error that the patterns do not see, as the longest periods are h
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,8 @@ from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
-from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth, scanned_objects
+from workflow_scripts.diffractive_imaging.datasets import CALIBRATION, Illumination, read_scan
+from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.bootstrap import bootstrap
@@ -36,38 +35,34 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
     `LEAST_EXPECTED_E`.
     """
     beam = diffraction_pattern(truth.light.probe, torch.zeros(truth.light.n, truth.light.n))
-    for (name, scans, about), dose in product(scanned_objects(truth), truth.dose_e):
-        if dose * beam.max() < LEAST_EXPECTED_E:
+    for scans in truth.scan_sets:
+        where, dose = condition(**scans.where), scans.dose_e
+        if scans.where["object"] == CALIBRATION or dose * beam.max() < LEAST_EXPECTED_E:
             continue
-        measured = {scan: read_scan(test, scan, dose).along_object() for scan in scans}
-        rows = {
-            scan: inner_patterns(found.positions_px, truth.light.n, settings.seed) for scan, found in measured.items()
-        }
-        if not all(len(chosen) for chosen in rows.values()):
+        measured = []  # counts and positions of each scan
+        for name in scans.scans:
+            scan = read_scan(test, name, dose).along_object()
+            inner = inner_patterns(scan.positions_px, truth.light.n, settings.seed)
+            measured.append((scan.counts[inner], scan.positions_px[inner]))
+        if not all(len(counts) for counts, _ in measured):
             continue
-        index = truth.dose_e.index(dose)
         for prediction in predictions:
-            stage = {"stage": "pretrain"} if prediction.stage == "pretrain" else {}
+            if where not in prediction.images:
+                continue
+            images = prediction.images[where]
             values = [
-                chi_square_reduced(
-                    prediction.images_rad[scan][index],
-                    prediction.origins_px[scan],
-                    measured[scan].counts[rows[scan]],
-                    measured[scan].positions_px[rows[scan]],
-                    truth.light,
-                    dose,
-                )
-                for scan in scans
+                chi_square_reduced(image, origin, *patterns, truth.light, dose)
+                for image, origin, patterns in zip(images.image_rad, images.origins_px, measured, strict=True)
             ]
             interval = bootstrap(np.array(values), seed=settings.seed, resamples=settings.bootstrap_samples)
-            where = {"condition": condition(dose_e=dose, object=name, **about, **stage), "seed": prediction.seed}
-            yield metric_row(prediction.estimator, "chi_square_reduced", "1", interval, **where)
+            named = {"condition": condition(**scans.where, **prediction.labels("pretrain")), "seed": prediction.seed}
+            yield metric_row(prediction.estimator, "chi_square_reduced", "1", interval, **named)
 
 
 def inner_patterns(positions_px: Tensor, n: int, seed: int) -> Tensor:
     """At most `PATTERNS` patterns, drawn by chance, whose whole window lies within the raster: indices (M,).
 
-    The raster is covered by every estimator, so all are asked about the same patterns.
+    The raster is covered by every estimator, so all are compared with the same patterns.
     """
     margin = n // 2 + _REACH_PX
     low, high = positions_px.amin(0) + margin, positions_px.amax(0) - margin

@@ -1,113 +1,171 @@
-"""The scans of a test file at all doses, by one estimator: what the stage predict saves of them."""
+"""What all estimators share: the test set and the scans of a test file in, patches and images by condition out."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from workflow_scripts.diffractive_imaging.datasets import (
     CALIBRATION,
     Illumination,
     Scan,
-    photograph_names,
+    full_dose_photographs,
+    read_perturbed,
     read_scan,
-    scan_names,
+    scan_sets,
 )
-from workflow_scripts.diffractive_imaging.estimators import Imager, NetworkEstimator, PatchImager, patches_of
-from workflow_scripts.diffractive_imaging.reconstruction import oriented
-from workflow_scripts.diffractive_imaging.variants import IMAGE_FAULTS, NO_FAULT, Variant, with_fault
-from workflow_scripts.learning.devices import Precision
+from workflow_scripts.diffractive_imaging.stitching import Stitched, damped_average, least_squares
+from workflow_scripts.diffractive_imaging.uncertainty import standard_error
+from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
+from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.files import read_arrays
 
-# The published arm, known to be wrong, and dpc, which needs no probe, are not asked. Neither are finetuned weights:
-# the perturbed scans are nothing that a network was adapted to.
-PERTURBED_ESTIMATORS = ("corrected", "ridge", "ptychography")
-FINETUNED = "finetuned"
+# Arrays by name, by stage and condition: what `study.predictions.write_predictions` takes.
+Answers = dict[tuple[str, str], dict[str, np.ndarray]]
+# Patterns (N, n, n) and their dose, electrons per pattern → patches float32 (N, n, n) rad on the fine grid, zero
+# outside the mask, mean-free inside.
+EstimatePatches = Callable[[Tensor, float], Tensor]
 
 
-def images_of(imager: Imager, stage: str, test: Path, doses: list[float], variant: Variant) -> dict[str, np.ndarray]:
-    """Images of all scans, and of the scan `CALIBRATION` where the imager gives a spread.
+@dataclass(frozen=True)
+class ImageEstimator:
+    """Answers with images alone.
+
+    Attributes:
+        reconstruct: patterns (N, n, n) along the object's axes, positions (N, 2) [y, x] in object pixels and the dose
+            in electrons per pattern → image.
+        sees_perturbed: whether it also gets the perturbed scans, whose experiment is not what it assumes.
+        chooses_iteration: whether the number of its iterations is a result.
+    """
+
+    reconstruct: Callable[[Tensor, Tensor, float], Stitched]
+    sees_perturbed: bool = True
+    chooses_iteration: bool = False
+    has_spread: bool = field(default=False, init=False)
+    variant: Variant = field(default=VARIANTS["corrected"], init=False)
+
+    def image(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, None]:
+        """The image, and no spread; arguments as of `reconstruct`."""
+        return self.reconstruct(counts, positions_px, dose_e), None
+
+
+@dataclass(frozen=True)
+class PatchEstimator:
+    """Answers with patches, which are stitched to images.
+
+    Attributes:
+        estimate: from patterns to patches.
+        light: the illumination.
+        variant: how patterns are oriented and patches stitched; baselines are treated as the corrected arm is.
+        seed: of the shuffles of the published stitching.
+        has_spread: whether images come with the uncalibrated standard error of their pixels.
+        sees_perturbed: as of `ImageEstimator`.
+    """
+
+    estimate: EstimatePatches
+    light: Illumination
+    variant: Variant = VARIANTS["corrected"]
+    seed: int = 0
+    has_spread: bool = False
+    sees_perturbed: bool = True
+    chooses_iteration: bool = field(default=False, init=False)
+
+    def image(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, Tensor | None]:
+        """The image of patterns (N, n, n) at positions (N, 2) and, if `has_spread`, the spread (h, w) of its pixels."""
+        patches = self.estimate(counts, dose_e)
+        image = stitch(patches, positions_px, self.light, self.variant, self.seed)
+        if not self.has_spread:
+            return image, None
+        return image, standard_error(image, patches, positions_px, self.light.patch_weights())
+
+
+def answers(estimator: ImageEstimator | PatchEstimator, stage: str, test: Path) -> Answers:
+    """What one stage of an estimator answers of a whole test file, under the conditions of metrics.csv.
 
     Returns:
-        for each scan, under the name <stage>.<scan>: .image_rad and, where there is one, .spread_rad, float32 (D, h, w)
-        in object pixels; .origin_px (2,), the object pixel [y, x] of their [0, 0]; .iterations (D,).
+        patches_rad of the test set from a `PatchEstimator`; the arrays of `image_arrays` of the scans of every object,
+        of the scan `CALIBRATION` only with a spread; and, if it `sees_perturbed`, images of the perturbed scans.
     """
-    arrays: dict[str, np.ndarray] = {}
-    for name in [*scan_names(test), *([CALIBRATION] if imager.has_spread else [])]:
-        images, spreads = [], []
-        for dose in doses:
-            scan = read_scan(test, name, dose)
-            image, spread = imager(oriented(scan.counts, scan.detector_transposed, variant), scan.positions_px, dose)
-            images.append(image)
-            if spread is not None:
-                spreads.append(spread.numpy())
-            print(f"{stage} {name} at {dose:g} electrons per pattern", file=sys.stderr, flush=True)
-        phases = [image.to_object_pixels().numpy() for image in images]
-        arrays[f"{stage}.{name}.image_rad"] = np.array(phases, np.float32)  # the doses share their positions
-        arrays[f"{stage}.{name}.origin_px"] = np.array(images[0].origin)
-        arrays[f"{stage}.{name}.iterations"] = np.array([image.iterations for image in images])
-        if spreads:
-            arrays[f"{stage}.{name}.spread_rad"] = np.array(spreads, np.float32)
-    return arrays
+    result: Answers = {}
+    if isinstance(estimator, PatchEstimator):
+        result |= patch_answers(estimator.estimate, stage, test)
+    for scans in scan_sets(test):
+        if scans.where["object"] != CALIBRATION or estimator.has_spread:
+            where = condition(**scans.where)
+            print(f"{stage} {where}", file=sys.stderr, flush=True)
+            measured = [read_scan(test, name, scans.dose_e) for name in scans.scans]
+            result[stage, where] = image_arrays(estimator, measured, scans.dose_e)
+    if estimator.sees_perturbed:
+        photographs = full_dose_photographs(test)
+        for name, scan in read_perturbed(test).items():
+            where = condition(**photographs.where, perturbation=name)
+            arrays = image_arrays(estimator, [scan], photographs.dose_e)
+            result[stage, where] = {key: arrays[key] for key in ("image_rad", "origin_px")}
+    return result
 
 
-def perturbed_images(imager: Imager, estimator: str, stage: str, test: Path, variant: Variant) -> dict[str, np.ndarray]:
-    """Images of the perturbed scans, <stage>.perturbed.<name>.image_rad float32 (h, w), of whom it concerns."""
-    if estimator not in PERTURBED_ESTIMATORS or stage == FINETUNED:
-        return {}
-    arrays = {}
-    dose = Illumination.read(test).dose_e
-    for name, scan in _scans(test):
-        counts = oriented(scan.counts, scan.detector_transposed, variant)
-        image, _ = imager(counts, scan.positions_px, dose)
-        arrays[f"{stage}.perturbed.{name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
-    return arrays
-
-
-def _scans(test: Path) -> Iterator[tuple[str, Scan]]:
-    """What the estimators are told of each perturbed scan of a test file."""
-    about = read_arrays(test, ["perturbations", "scans", "detector_transposed"])
-    names, first = about["perturbations"].tolist(), about["scans"].tolist()[0]
-    positions = torch.from_numpy(read_arrays(test, [f"{first}.positions_px"])[f"{first}.positions_px"])
-    for name in names:
-        counts = read_arrays(test, [f"perturbed.{name}.counts"])[f"perturbed.{name}.counts"].astype(np.float32)
-        yield name, Scan(torch.from_numpy(counts), positions, bool(about["detector_transposed"]))
-
-
-def predict_ablation(
-    test: Path, weights: Path, fault: str, seed: int, device: torch.device, precision: Precision, batch_size: int
-) -> dict[str, np.ndarray]:
-    """What a network trained with one fault, or with `NO_FAULT`, says of a test file.
+def patch_answers(estimate: EstimatePatches, stage: str, test: Path, **where: str) -> Answers:
+    """The patches of the test set: patches_rad (M, K) in the K pixels of the mask, for each phase and dose.
 
     Args:
-        seed: of the training; also shuffles the published stitching.
+        where: what else the conditions name.
+    """
+    arrays = read_arrays(test, ["counts", "phase_std_rad", "test_dose_e"])  # counts (S, D, M, n, n)
+    mask = Illumination.read(test).mask()
+    result: Answers = {}
+    for std, by_dose in zip(arrays["phase_std_rad"].tolist(), arrays["counts"], strict=True):
+        for dose, counts in zip(arrays["test_dose_e"].tolist(), by_dose, strict=True):
+            patches = estimate(torch.from_numpy(counts), dose)[:, mask].numpy()
+            result[stage, condition(dose_e=dose, phase_std_rad=std, **where)] = {"patches_rad": patches}
+    return result
+
+
+def image_arrays(
+    estimator: ImageEstimator | PatchEstimator, scans: Sequence[Scan], dose_e: float
+) -> dict[str, np.ndarray]:
+    """The images of C scans with the same positions.
 
     Returns:
-        seed; scans, the C photographs; faults (F,), the one given and, of the recipe without any, `IMAGE_FAULTS`;
-        patches_rad (S, D, M, K) of the test set, as `evaluation.Truth`; for each fault and scan at full dose
-        <fault>.<scan>.image_rad float32 (h, w) in object pixels, and its <fault>.<scan>.origin_px.
+        image_rad float32 (C, h, w) in object pixels, NaN where no patch lies; origin_px (C, 2), the object pixel
+        [y, x] of their [0, 0]; with a spread spread_rad float32 (C, h, w), NaN where it is unknown; iterations (C,) if
+        the estimator chooses them.
     """
-    light = Illumination.read(test)
-    found = read_arrays(test, ["counts", "test_dose_e"])
-    faults = (NO_FAULT, *IMAGE_FAULTS) if fault == NO_FAULT else (fault,)
-    scans = photograph_names(test)
-    network = NetworkEstimator(weights, light, with_fault(fault), device, precision, batch_size)
+    images, spreads = [], []
+    for scan in scans:
+        counts = oriented(scan.counts, scan.detector_transposed, estimator.variant)
+        image, spread = estimator.image(counts, scan.positions_px, dose_e)
+        images.append(image)
+        spreads.append(spread)
     arrays = {
-        "seed": np.int64(seed),
-        "scans": np.array(scans),
-        "faults": np.array(faults),
-        "patches_rad": patches_of(network, found["counts"], found["test_dose_e"].tolist(), light),
+        "image_rad": np.array([image.to_object_pixels().numpy() for image in images], np.float32),
+        "origin_px": np.array([image.origin for image in images]),
     }
-    for name in faults:
-        variant = with_fault(name)
-        imager = PatchImager(network, light, variant, seed)
-        for scan_name in scans:
-            scan = read_scan(test, scan_name, light.dose_e)
-            counts = oriented(scan.counts, scan.detector_transposed, variant)
-            image, _ = imager(counts, scan.positions_px, light.dose_e)
-            arrays[f"{name}.{scan_name}.image_rad"] = image.to_object_pixels().numpy().astype(np.float32)
-            arrays[f"{name}.{scan_name}.origin_px"] = np.array(image.origin)
-            print(f"{name} {scan_name}", file=sys.stderr, flush=True)
+    if estimator.has_spread:
+        arrays["spread_rad"] = np.array([spread.numpy() for spread in spreads], np.float32)
+    if estimator.chooses_iteration:
+        arrays["iterations"] = np.array([image.iterations for image in images])
     return arrays
+
+
+def oriented(counts: Tensor, transposed: bool, variant: Variant) -> Tensor:
+    """Patterns (…, n, n) with the axes of the object; the published recipe takes them as they were recorded."""
+    return counts if variant.axes_exchanged or not transposed else counts.transpose(-2, -1)
+
+
+def stitch(patches: Tensor, positions_px: Tensor, light: Illumination, variant: Variant, seed: int) -> Stitched:
+    """One image from patches (N, n, n) at positions (N, 2) [y, x] in object pixels.
+
+    The published recipe exchanges the axes of the scan and stores its image with x first; the image returned
+    here always has y first.
+    """
+    positions = positions_px.flip(-1) if variant.axes_exchanged else positions_px
+    if variant.damped_stitching:
+        generator = torch.Generator().manual_seed(seed)
+        stitched = damped_average(patches, positions, light.mask(), upsampling=light.upsampling, generator=generator)
+    else:
+        stitched = least_squares(patches, positions, light.patch_weights(), upsampling=light.upsampling)
+    return stitched.transposed() if variant.axes_exchanged else stitched

@@ -46,8 +46,8 @@ class Orientation:
 
     def report(self) -> dict[str, Any]:
         """Plain JSON."""
-        found = {"rotation_deg": self.rotation_deg, "detector_transposed": self.transposed}
-        return found | ({"search": self.searched} if self.searched else {})
+        orientation = {"rotation_deg": self.rotation_deg, "detector_transposed": self.transposed}
+        return orientation | ({"search": self.searched} if self.searched else {})
 
 
 def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumination) -> Orientation:

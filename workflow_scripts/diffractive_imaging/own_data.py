@@ -147,10 +147,10 @@ def _object_mask(light: Illumination) -> Tensor:
 
 
 def _scan_shape(shape: tuple[int, ...], settings: Apply, where: str) -> tuple[int, int] | None:
-    found = scan_shape(shape, settings.scan_shape, where)
-    if settings.step_a is not None and found is None:
+    rows_columns = scan_shape(shape, settings.scan_shape, where)
+    if settings.step_a is not None and rows_columns is None:
         raise InputError(f"{where} has the shape {shape}: a raster (step_a) needs scan_shape: [rows, columns]")
-    return found
+    return rows_columns
 
 
 def _positions(table: Any, patterns: int, path: Path) -> np.ndarray:
@@ -158,17 +158,17 @@ def _positions(table: Any, patterns: int, path: Path) -> np.ndarray:
         raise InputError(f"positions: {path} has the shape {tuple(table.shape)}, expected (N, 2) as [y, x]")
     if len(table) != patterns:
         raise InputError(f"positions: {path} holds {len(table)} positions for {patterns} patterns; give one for each")
-    found = values(table, f"positions: {path}")
-    if not np.isfinite(found).all():
+    positions = values(table, f"positions: {path}")
+    if not np.isfinite(positions).all():
         raise InputError(f"positions: {path} holds values that are not finite; repair or leave out those patterns")
-    return found
+    return positions
 
 
 def _disc(settings: Apply, mean: np.ndarray) -> Disc:
     center, radius = settings.center_px, settings.probe.aperture_radius_px
     if center is None or radius is None:
-        found = find_disc(mean, "center_px and probe.aperture_radius_px")
-        center, radius = center or found.center_px, radius or found.radius_px
+        disc = find_disc(mean, "center_px and probe.aperture_radius_px")
+        center, radius = center or disc.center_px, radius or disc.radius_px
     return Disc(tuple(center), radius)
 
 

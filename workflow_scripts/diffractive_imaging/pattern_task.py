@@ -57,10 +57,10 @@ def read_examples(shards: Sequence[Path], variant: Variant, seed: int) -> tuple[
     for path in shards:
         if not torch.equal(Illumination.read(path).probe, light.probe):
             raise InputError(f"{path} was made for another probe than {shards[0]}; make the shards again")
-        found = read_arrays(path, ["phase_rad", "counts", "validation"])
-        phases.append(found["phase_rad"])
-        counts.append(found["counts"])
-        validation.append(found["validation"])
+        arrays = read_arrays(path, ["phase_rad", "counts", "validation"])
+        phases.append(arrays["phase_rad"])
+        counts.append(arrays["counts"])
+        validation.append(arrays["validation"])
     held_out = np.concatenate(validation)
     if variant.validation_split_by_sample:
         # As many samples as the other arm holds out, but of any photograph.

@@ -1,4 +1,4 @@
-"""Scans of an experiment that is not what the estimators are told: by name, all at full dose.
+"""Scans of an experiment that is not what the estimators assume: by name, all at full dose.
 
 defocus_20a: the probe has 20 Å more defocus than the one that is handed on.
 rotation_3deg: the scan is turned by 3° about its centre, the positions are handed on unturned.

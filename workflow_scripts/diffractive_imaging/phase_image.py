@@ -51,12 +51,12 @@ def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
         light: the illumination.
     """
     weights = light.patch_weights()
-    given = (patches, scan.positions_px, weights)
-    stitched = least_squares(*given, upsampling=light.upsampling)
-    variance = residual_variance(stitched, *given)
+    measured = (patches, scan.positions_px, weights)
+    stitched = least_squares(*measured, upsampling=light.upsampling)
+    variance = residual_variance(stitched, *measured)
     chi2 = reduced_chi2(stitched, scan, light)
     flat = replace(stitched, phase=torch.zeros_like(stitched.phase))
-    layout, pixels = lay_out(*given, light.upsampling)
+    layout, pixels = lay_out(*measured, light.upsampling)
     spread = layout.crop(layout.scatter(chi2[:, None] * layout.weights.expand_as(pixels))) / stitched.coverage
     spread = torch.where(stitched.phase.isnan(), torch.nan, spread)
 
@@ -85,13 +85,13 @@ def reduced_chi2(stitched: Stitched, scan: Scan, light: Illumination) -> Tensor:
     image = functional.pad(stitched.phase.nan_to_num(0.0), [margin * light.upsampling] * 4)
     positions = scan.positions_px + margin - torch.tensor(stitched.origin)
     probe = light.probe.to(torch.complex64)
-    found = []
+    per_pattern = []
     for counts, part in zip(scan.counts.split(_BATCH), positions.split(_BATCH), strict=True):
         phase = window_at(image.float(), part, light.n, light.upsampling, light.upsampling)
         expected = light.dose_e * diffraction_pattern(probe, phase)
         misfit = (counts - expected).double().square().sum(dim=(1, 2))
-        found.append(misfit / expected.double().sum(dim=(1, 2)))
-    return torch.cat(found)
+        per_pattern.append(misfit / expected.double().sum(dim=(1, 2)))
+    return torch.cat(per_pattern)
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:

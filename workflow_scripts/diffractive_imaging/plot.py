@@ -4,6 +4,7 @@ import pandas as pd
 
 from workflow_scripts.diffractive_imaging import drawing, drawing_scans
 from workflow_scripts.diffractive_imaging.settings import Plot
+from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.figures import save_figure, style
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -15,14 +16,15 @@ class Arguments(Plot):
 
 def plot(job: Job[Arguments]) -> None:
     """Write both figures in three formats and the tables of their curves."""
-    metrics = read_metrics(job.input("metrics"))
+    metrics, registry = read_metrics(job.input("metrics")), read_registry(job.input("estimators"))
+    examples = job.input("examples")
     patches = drawing.source_table(metrics, pd.read_csv(job.input("transfer")))
     scans = drawing_scans.source_table(metrics)
     with style():
         # The four files of a figure share their stem.
-        figure = drawing.draw(patches, drawing.read_images(job.input("images")))
+        figure = drawing.draw(patches, drawing.read_images(examples), registry)
         save_figure(figure, patches, job.outputs["svg"].with_suffix(""))
-        figure = drawing_scans.draw(scans, drawing_scans.read_images(job.input("images")))
+        figure = drawing_scans.draw(scans, drawing_scans.read_images(examples), registry)
         save_figure(figure, scans, job.outputs["scans_svg"].with_suffix(""))
 
 
@@ -33,7 +35,8 @@ if __name__ == "__main__":
         inputs={
             "metrics": "Metrics of the stage evaluate (.csv).",
             "transfer": "Transfer of both stitchings by period (.csv).",
-            "images": "Example patches and stitched images (.npz).",
+            "examples": "Example patches and stitched images (.npz).",
+            "estimators": "The method's estimators.yaml.",
         },
         outputs={
             "svg": "The figure.",

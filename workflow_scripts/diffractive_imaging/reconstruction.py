@@ -1,4 +1,4 @@
-"""From counts to patches to an image, in either arm: what prediction and finetuning share."""
+"""From counts to patches by a trained network, in either arm."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from workflow_scripts.diffractive_imaging import forward
 from workflow_scripts.diffractive_imaging.datasets import Illumination
 from workflow_scripts.diffractive_imaging.model import DenseNetwork, ResidualUnet, make_network
 from workflow_scripts.diffractive_imaging.settings import NetworkSettings
-from workflow_scripts.diffractive_imaging.stitching import Stitched, damped_average, least_squares
 from workflow_scripts.diffractive_imaging.variants import Variant
 from workflow_scripts.learning.devices import Precision, autocast
 from workflow_scripts.learning.weights import load_weights, read_metadata
@@ -28,11 +27,6 @@ def load_network(path: Path) -> ResidualUnet | DenseNetwork:
     return network.eval()
 
 
-def oriented(counts: Tensor, transposed: bool, variant: Variant) -> Tensor:
-    """Patterns (…, n, n) with the axes of the object; the published recipe takes them as they were recorded."""
-    return counts if variant.axes_exchanged or not transposed else counts.transpose(-2, -1)
-
-
 @torch.no_grad()
 def estimate_patches(
     network: nn.Module,
@@ -48,7 +42,7 @@ def estimate_patches(
 
     Args:
         network: in evaluation mode; it is moved to `device`.
-        counts: (N, n, n), already `oriented`.
+        counts: (N, n, n), already `imaging.oriented`.
         dose_e: electrons per pattern; the published input does not use it.
     """
     network.to(device)
@@ -61,19 +55,3 @@ def estimate_patches(
             predicted = network(seen)
         patches.append(forward.remove_mask_mean(predicted.float(), mask).cpu())
     return torch.cat(patches)
-
-
-def stitch(patches: Tensor, positions_px: Tensor, light: Illumination, variant: Variant, seed: int) -> Stitched:
-    """One image from patches (N, n, n) at positions (N, 2) [y, x] in object pixels.
-
-    The published recipe exchanges the axes of the scan and stores its image with x first; the image returned
-    here always has y first.
-    """
-    positions = positions_px.flip(-1) if variant.axes_exchanged else positions_px
-    mask = light.mask()
-    if variant.damped_stitching:
-        generator = torch.Generator().manual_seed(seed)
-        stitched = damped_average(patches, positions, mask, upsampling=light.upsampling, generator=generator)
-    else:
-        stitched = least_squares(patches, positions, light.patch_weights(), upsampling=light.upsampling)
-    return stitched.transposed() if variant.axes_exchanged else stitched

@@ -13,7 +13,6 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
-BaselineName = Literal["ridge", "dpc", "ptychography"]
 Split = Literal["train", "test"]
 CrystalName = Literal["hbn", "hbn_twisted"]
 
@@ -80,7 +79,7 @@ class ScanSettings(Settings):
     )
     perturbed: bool = Field(
         description="Whether the first photograph is scanned also with a wrong defocus, with a wrong scan rotation and"
-        " with partial coherence, of which no estimator is told."
+        " with partial coherence, which no estimator knows of."
     )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
@@ -243,21 +242,26 @@ class PtychographySettings(Settings):
     batches: int = Field(ge=1, description="Steps in each pass, every one from its own share of the patterns.")
 
 
-class Predict(Settings):
-    """Patches and stitched images of every estimator."""
+class InferenceSettings(Settings):
+    """Trained networks."""
 
     batch_size: int = Field(ge=1, description="Patterns that go through a network at once.")
+
+
+class SharedPredict(Settings):
+    """What all estimators share: nothing."""
+
+
+class Predict(SharedPredict):
+    """Patches and stitched images, by a section for each estimator that has settings."""
+
+    network: InferenceSettings = Field(description="The trained networks.")
     ptychography: PtychographySettings = Field(description="The iterative baseline.")
 
 
 class Evaluate(Settings):
     """Predictions against the truth."""
 
-    baselines: tuple[BaselineName, ...] = Field(
-        default=(),
-        description="Classical estimators beside the networks: ridge (regression to patches), dpc (integrated centre"
-        " of mass), ptychography (iterative).",
-    )
     ablations: tuple[TrainingFault, ...] = Field(
         description="Faults of the published training that are also switched on alone, each in a short training; with"
         " them come one without any fault, and its images with each fault of the stitching. Only with the corrected"

@@ -1,8 +1,12 @@
 """The arms of the study: one code path, the recipe's faults as named switches of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
+
+from workflow_scripts.workflow.errors import InputError
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ NO_FAULT = "none"
 def with_fault(fault: str) -> Variant:
     """The corrected recipe with one fault, or with `NO_FAULT`."""
     return VARIANTS["corrected"] if fault == NO_FAULT else replace(VARIANTS["corrected"], **{fault: True})
+
+
+def arm_named(name: str, arms: Mapping[str, Entry]) -> Entry:
+    """The entry of an estimator among some arms; raises InputError where it is none of them."""
+    if name not in arms:
+        raise InputError(f"--estimator is {name}, but its module knows {', '.join(arms)}")
+    return arms[name]
 
 
 def ablation_arm(fault: str) -> str:

@@ -40,11 +40,14 @@ class Part:
         """The condition's values by key; a missing key raises InputError, as in predictions of another method."""
         return _Values(self.path, parse_condition(self.condition))
 
-    def read(self, *names: str, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, np.ndarray]:
+    def read(
+        self, *names: str, shapes: Mapping[str, Sequence[int]] | None = None, finite: bool = True
+    ) -> dict[str, np.ndarray]:
         """The named arrays, or all of them.
 
         Args:
             shapes: what is expected of some of them; a negative number stands for any length.
+            finite: whether values that are not finite are refused.
 
         Raises:
             InputError: an array is missing, has another shape, or holds a value that is not finite.
@@ -57,7 +60,7 @@ class Part:
                 raise InputError(
                     f"{self.path}: {name} is {array.shape}, but the test file asks for {expected}; predict again"
                 )
-            if array.dtype.kind in "fc" and not np.isfinite(array).all():
+            if finite and array.dtype.kind in "fc" and not np.isfinite(array).all():
                 raise InputError(f"{self.path}: {name} holds a value that is not finite; predict again")
         return {name.removeprefix(prefix): array for name, array in arrays.items()}
 

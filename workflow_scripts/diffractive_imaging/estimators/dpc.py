@@ -14,15 +14,26 @@ from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.imaging import Answers, ImageEstimator, answers
 from workflow_scripts.diffractive_imaging.splines import TAPS, as_stitched, spline_slopes, spline_weights, taps
 from workflow_scripts.diffractive_imaging.stitching import Stitched
 from workflow_scripts.optics.diffraction import diffraction_pattern
+from workflow_scripts.workflow.command import Job
 
 # Weight of the second differences in the least squares: small beside slopes that were measured, it carries the image
 # straight on beyond the outermost positions and fills what falls between positions.
 SMOOTHNESS = 0.1
 # Of the gauge: the mean is free.
 _RIDGE = 1e-9
+
+
+def predict(job: Job, device: torch.device) -> Answers:
+    """Images alone. It assumes neither a dose nor a shape of the probe, so it gets no perturbed scans."""
+    light = Illumination.read(job.input("test"))
+    estimator = ImageEstimator(
+        lambda counts, positions_px, dose_e: reconstruct(counts, positions_px, light), sees_perturbed=False
+    )
+    return answers(estimator, "fitted", job.input("test"))
 
 
 def center_of_mass(patterns: Tensor) -> Tensor:

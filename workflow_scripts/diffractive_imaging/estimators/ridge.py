@@ -1,15 +1,71 @@
-"""Ridge regression from a diffraction pattern to the mean-free patch: the baseline, in closed form."""
+"""Ridge regression from a diffraction pattern to the mean-free patch: the baseline, in closed form.
 
-from collections.abc import Iterable
+It is fitted to the networks' own training examples. An expert knows the dose: each dose has a fit of its own, whose
+penalty and feature (√I or I) are chosen on the validation examples at that dose.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.forward import network_input
+from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.forward import network_input, patch_mask, remove_mask_mean
+from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, answers
+from workflow_scripts.diffractive_imaging.pattern_task import Examples, read_examples
+from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.optics.noise import poisson_counts
+from workflow_scripts.workflow.command import Job
 
+_BATCH = 1024
 FEATURES = ("amplitude", "intensity")  # √I or I, both normalised by the dose
 PENALTIES = tuple(10.0**k for k in range(-5, 3))  # in units of the mean variance of a feature
+
+
+def predict(job: Job, device: torch.device) -> Answers:
+    """Patches, and the images stitched from them.
+
+    Raises:
+        InputError: the training files are missing or broken.
+    """
+    job.require("shards")
+    light = Illumination.read(job.input("test"))
+    estimator = PatchEstimator(RidgeByDose(job.inputs["shards"], light), light, has_spread=True)
+    return answers(estimator, "fitted", job.input("test"))
+
+
+class RidgeByDose:
+    """Patterns to patches, fitted anew for every dose."""
+
+    def __init__(self, shards: Sequence[Path], light: Illumination) -> None:
+        """Args: shards, training files of the stage synthesize."""
+        self._train, self._validation, _ = read_examples(shards, VARIANTS["corrected"], seed=0)
+        self._mask = patch_mask(light.probe)
+        self._fits: dict[float, Ridge] = {}
+
+    def __call__(self, counts: Tensor, dose_e: float) -> Tensor:
+        """See `imaging.EstimatePatches`."""
+        if dose_e not in self._fits:
+            self._fits[dose_e] = self._fit(dose_e)
+        parts = [estimate(self._fits[dose_e], part.float(), dose_e) for part in counts.split(_BATCH)]
+        return remove_mask_mean(torch.cat(parts), self._mask)
+
+    def _fit(self, dose_e: float) -> "Ridge":
+        generator = torch.Generator().manual_seed(0)
+        held_out = self._measured(self._validation, dose_e, generator)
+        fits = []
+        for feature in FEATURES:
+            equations = NormalEquations(self._mask, feature)
+            for index in torch.arange(len(self._train)).split(_BATCH):
+                equations.add(*self._measured(self._train.rows(index), dose_e, generator))
+            fits += equations.solve()
+        return tune(fits, *held_out)
+
+    def _measured(self, examples: Examples, dose_e: float, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
+        counts = poisson_counts(examples.pattern, dose_e, generator)
+        return counts, dose_e, remove_mask_mean(examples.patch_rad, self._mask)
 
 
 class Ridge(NamedTuple):
@@ -75,7 +131,7 @@ def features(counts: Tensor, dose_e: Tensor | float, feature: str) -> Tensor:
     return amplitude if feature == "amplitude" else amplitude.square()
 
 
-def predict(ridge: Ridge, counts: Tensor, dose_e: Tensor | float) -> Tensor:
+def estimate(ridge: Ridge, counts: Tensor, dose_e: Tensor | float) -> Tensor:
     """Patches (B, n, n) in the dtype of ``counts`` (B, n, n), zero outside the mask."""
     patches = counts.new_zeros(counts.shape)
     patches[:, ridge.mask] = (features(counts, dose_e, ridge.feature) @ ridge.weight + ridge.offset).to(counts)
@@ -89,4 +145,4 @@ def patch_r2(predicted: Tensor, true: Tensor) -> float:
 
 def tune(fits: Iterable[Ridge], counts: Tensor, dose_e: Tensor | float, patches: Tensor) -> Ridge:
     """The fit with the largest patch R² on validation data; arguments as for ``NormalEquations.add``."""
-    return max(fits, key=lambda fit: patch_r2(predict(fit, counts, dose_e), patches))
+    return max(fits, key=lambda fit: patch_r2(estimate(fit, counts, dose_e), patches))

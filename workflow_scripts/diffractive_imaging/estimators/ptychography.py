@@ -8,15 +8,18 @@ data suffice. Patterns that are kept back choose the iteration; no truth is used
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.settings import PtychographySettings
+from workflow_scripts.diffractive_imaging.imaging import Answers, ImageEstimator, answers
+from workflow_scripts.diffractive_imaging.settings import PtychographySettings as Options
 from workflow_scripts.diffractive_imaging.splines import TAPS, as_stitched, spline_weights, taps
 from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.workflow.command import Job
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted
 STEP, MOMENTUM = 0.25, 0.8
@@ -26,6 +29,21 @@ CURVATURE_FLOOR = 1e-3  # of the largest: frequencies that are hardly seen move 
 BACKGROUND_E = 1e-3
 # Patterns at once: on a CPU what fits its cache, on a GPU what fills it.
 _CHUNK = {"cpu": 256, "cuda": 16384}
+
+
+def predict(job: Job, device: torch.device) -> Answers:
+    """Images alone, each of its best iteration; the log holds the losses of all."""
+    light = Illumination.read(job.input("test"))
+
+    def image(counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
+        arguments = job.arguments
+        fit = reconstruct(counts, positions_px, light, dose_e, arguments.options, arguments.training_seed, device)
+        for number, (loss, held_out) in enumerate(fit.losses, start=1):
+            best = ", the best" if number == fit.image.iterations else ""
+            print(f"iteration {number}: loss {loss:.5f}, held out {held_out:.5f}{best}", file=sys.stderr)
+        return fit.image
+
+    return answers(ImageEstimator(image, chooses_iteration=True), "fitted", job.input("test"))
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ def reconstruct(
     positions_px: Tensor,
     light: Illumination,
     dose_e: float,
-    settings: PtychographySettings,
+    settings: Options,
     seed: int,
     device: torch.device,
 ) -> Reconstruction:

@@ -1,0 +1,1 @@
+"""One module an estimator; each answers the test data by its function `predict`."""

@@ -1,0 +1,49 @@
+"""A trained network of either arm, with the weights of both its stages."""
+
+from functools import partial
+
+import torch
+
+from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, answers
+from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
+from workflow_scripts.diffractive_imaging.variants import VARIANTS, arm_named
+from workflow_scripts.workflow.command import Job
+
+
+def predict(job: Job, device: torch.device) -> Answers:
+    """Answers of the pretrained weights and, where the recipe has such, of the finetuned ones.
+
+    Raises:
+        InputError: weights are missing, or no arm has the estimator's name.
+    """
+    job.require("pretrained", "finetuned")
+    arguments, test = job.arguments, job.input("test")
+    options: Options = arguments.options
+    variant = arm_named(arguments.estimator, VARIANTS)
+    light = Illumination.read(test)
+    result: Answers = {}
+    # Without finetuning the two weights are the same.
+    for stage in ("pretrained",) if variant.without_finetune else ("pretrained", "finetuned"):
+        estimate = partial(
+            estimate_patches,
+            load_network(job.input(stage)),
+            light=light,
+            variant=variant,
+            device=device,
+            precision=arguments.precision,
+            batch_size=options.batch_size,
+        )
+        # The published arm, known to be wrong, gets no perturbed scans; nor do finetuned weights, adapted to others.
+        sees_perturbed = variant == VARIANTS["corrected"] and stage == "pretrained"
+        estimator = PatchEstimator(
+            estimate,
+            light,
+            variant,
+            arguments.training_seed,
+            has_spread=not variant.damped_stitching,
+            sees_perturbed=sees_perturbed,
+        )
+        result |= answers(estimator, stage, test)
+    return result
