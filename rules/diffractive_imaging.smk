@@ -1,6 +1,5 @@
 # 4D-STEM patterns to phase images: photographs → phase objects → patterns → network → stitched images → figures.
 PHASE = section("diffractive_imaging", "synthesize")
-PHASE_PREDICT = section("diffractive_imaging", "predict")
 
 
 use rule synthesize as diffractive_imaging_synthesize with:
@@ -117,7 +116,4 @@ use rule apply as diffractive_imaging_apply_image with:
         method="diffractive_imaging",
     params:
         settings=name_and_precision,
-        more=options(
-            batch_size=PHASE_PREDICT.network.batch_size,
-            ptychography=PHASE_PREDICT.ptychography,
-        ),
+        more=as_arguments(section("diffractive_imaging", "predict")),

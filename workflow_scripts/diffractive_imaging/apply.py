@@ -16,7 +16,7 @@ from workflow_scripts.diffractive_imaging.phase_image import (
 )
 from workflow_scripts.diffractive_imaging.preview import write_preview
 from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
-from workflow_scripts.diffractive_imaging.settings import InferenceSettings, PtychographySettings
+from workflow_scripts.diffractive_imaging.settings import Predict
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
@@ -24,10 +24,9 @@ from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
 
-class Arguments(InferenceSettings, Compute):
-    """Settings of the two estimators that answer, and on what they run."""
+class Arguments(Predict, Compute):
+    """The settings of the estimators, and on what they run."""
 
-    ptychography: PtychographySettings = Field(description="The iterative baseline.")
     name: str = Field(description="Name of the scan in the configuration.")
 
 
@@ -48,7 +47,7 @@ def apply(job: Job[Arguments]) -> None:
                 VARIANTS["corrected"],
                 device,
                 arguments.precision,
-                arguments.batch_size,
+                arguments.network.batch_size,
             )
             images[stage] = phase_image(patches, scan, light)
         classical = ptychography.reconstruct(
