@@ -9,10 +9,9 @@ import yaml
 
 from workflow_scripts.workflow import verify
 from workflow_scripts.workflow.closure import ROOT, closure
-from workflow_scripts.workflow.configuration import STAGES, checked
+from workflow_scripts.workflow.configuration import STAGES, checked, recorded_settings
 from workflow_scripts.workflow.files import json_text, sha256, write_json
 from workflow_scripts.workflow.provenance import code_hashes, record, sealed
-from workflow_scripts.workflow.settings import flatten
 
 METHODS = ("diffractive_imaging", "potential", "alignment", "background", "matching")
 
@@ -32,12 +31,13 @@ def merged(*files):
 @pytest.fixture(scope="module")
 def present():
     """The settings of all stages, as the rule `verify` hands them on."""
-    study = checked(merged("config.yaml", "scales/smoke.yaml"))
-    return {
-        f"workflow_scripts.{method}.{stage}": dict(flatten(getattr(getattr(study, method), stage)))
-        for method in METHODS
-        for stage in STAGES
-    }
+    return recorded_settings(checked(merged("config.yaml", "scales/smoke.yaml")))
+
+
+def modules_of(method, stage):
+    """The modules of a job: the stage, and that of the corrected arm's estimator."""
+    implementation = [f"workflow_scripts.{method}.estimators.network"] if stage == "predict" else []
+    return [f"workflow_scripts.{method}.{stage}", *implementation]
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,16 @@ def results(present, tmp_path_factory):
             made = folder / method / stage / "made.bin"
             made.parent.mkdir(parents=True)
             made.write_bytes(rng.randbytes(1000))
-            module = f"workflow_scripts.{method}.{stage}"
+            module, *implementation = modules_of(method, stage)
+            options = {"estimator": "corrected", **present[f"{module} corrected"]} if implementation else {}
             outputs = {f"results/smoke/{method}/{stage}/made.bin": sha256(made)}
             facts = record(
                 module=module,
-                settings=present[module],
+                implementation="".join(implementation),
+                settings=present[module] | options,
                 inputs=inputs,
                 outputs=outputs,
-                code=code_hashes(closure(module)),
+                code=code_hashes(closure(module, *implementation)),
                 device="cpu",
                 started="2026-01-01T00:00:00+00:00",
                 wall_time_s=1.0,
@@ -112,6 +114,17 @@ def test_a_changed_setting_is_found(copy, present, method, stage):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_changed_setting_of_an_estimator_is_found_in_its_predictions(copy, present, method):
+    name = f"workflow_scripts.{method}.predict corrected"
+    found = said(copy, present | {name: {"options.none_such": 5}})
+    assert found == [
+        f"{copy / method / 'predict/provenance.json'}: was made with options.none_such = None; it is 5 now"
+    ]
+    other = f"workflow_scripts.{method}.predict another"
+    assert said(copy, present | {other: {"options.none_such": 5}}) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_changed_module_is_found_in_the_jobs_that_ran_it(copy, present, method, monkeypatch):
     changed = f"workflow_scripts/{method}/evaluation.py"
 
@@ -122,7 +135,7 @@ def test_a_changed_module_is_found_in_the_jobs_that_ran_it(copy, present, method
     expected = [
         f"{copy / method / stage / 'provenance.json'}: was made with another {changed}"
         for stage in STAGES
-        if changed in closure(f"workflow_scripts.{method}.{stage}")
+        if changed in closure(*modules_of(method, stage))
     ]
     assert expected
     assert sorted(said(copy, present)) == sorted(expected)

@@ -116,6 +116,35 @@ def scale_file(config: Mapping[str, Any]) -> str:
     return f"scales/{scale}.yaml"
 
 
+# Keys that were renamed, with their new names.
+_RENAMED = {
+    "alignment.predict.batch_size": "alignment.predict.network.batch_size",
+    "alignment.predict.rounds": "alignment.predict.network.rounds and alignment.predict.polar_joint.rounds",
+    "diffractive_imaging.predict.batch_size": "diffractive_imaging.predict.network.batch_size",
+    "potential.predict.batch_size": "potential.predict.network.batch_size",
+    "potential.predict.ridge_kernel_px": "potential.predict.ridge.kernel_px",
+    **{
+        f"background.predict.{key}": f"background.predict.network.{key}"
+        for key in ("batch_size", "steps", "samples", "curve_steps", "curve_tiles", "seed")
+    },
+    **{
+        f"{method}.evaluate.baselines": f"{method}.leave_out, which lists the baselines that are not run"
+        for method in ("alignment", "background", "diffractive_imaging", "matching", "potential")
+    },
+}
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    """Refuse keys that were renamed, with the new name."""
+    for old, new in _RENAMED.items():
+        section: Any = config
+        *path, key = old.split(".")
+        for part in path:
+            section = section.get(part) if isinstance(section, Mapping) else None
+        if isinstance(section, Mapping) and key in section:
+            raise InputError(f"{old}: this key is now {new}")
+
+
 def checked(config: Mapping[str, Any]) -> Settings:
     """The merged configuration as a typed model.
 
@@ -123,6 +152,7 @@ def checked(config: Mapping[str, Any]) -> Settings:
         InputError: naming every key that is wrong, its value, and what would be right.
     """
     try:
+        _check_names(config)
         study = check(study_model(), config)
         _check_together(study)
     except InputError as error:

@@ -21,6 +21,7 @@ from workflow_scripts.workflow.configuration import (
     study_model,
 )
 from workflow_scripts.workflow.settings import Settings, fields
+from workflow_scripts.workflow.stages import STAGES
 
 REPORT = "docs/report/study.rst"
 _METHODS = ".. The methods, by `python -m workflow_scripts.workflow.reference` from overview.yaml beside each.\n"
@@ -68,9 +69,11 @@ def _reference() -> Iterator[str]:
     laptop = merged("laptop")
     yield from _table("All methods", fields(Study), laptop)
     for method in known_methods():
-        section = study_model().model_fields[method].annotation
-        for name, stage in _section_of(section).model_fields.items():
-            yield from _table(f"{method}: {name}", fields(stage.annotation), laptop[method][name])
+        sections = _section_of(study_model().model_fields[method].annotation).model_fields
+        shared = [(key, field) for key, field in sections.items() if key not in STAGES]
+        yield from _table(method, iter(shared), {key: field.default for key, field in shared} | laptop[method])
+        for stage in STAGES:
+            yield from _table(f"{method}: {stage}", fields(sections[stage].annotation), laptop[method][stage])
     for method, model in appliable_methods().items():
         yield from _own_data_table(method, model)
 
