@@ -1,4 +1,4 @@
-# Shared by all rule files: the checked configuration, and functions that turn it into inputs, outputs and parameters.
+# The checked configuration, and the functions that turn it into inputs, outputs and parameters; every rule file uses them.
 import sys
 from pathlib import Path
 
@@ -398,7 +398,7 @@ def figures_of(method):
 
 
 def minutes(large):
-    """Run time of a rule: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
+    """Run time of a job, minutes: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
     return large if STUDY.scale in ("gpu", "paper") else max(30, large // 6)
 
 

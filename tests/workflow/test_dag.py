@@ -171,7 +171,7 @@ def test_one_changed_key_reruns_its_stage_and_what_follows(changed, key, method)
         (f"{OTHER}.predict.seed", 5, 2),  # shared by all estimators
         (f"{THIRD}.predict.network.rounds", 7, 1),
         (f"{FOURTH}.predict.network.samples", 3, 1),
-        (f"{FIFTH}.predict.candidates", 7, 2),
+        (f"{FIFTH}.predict.candidates", 16, 2),
     ],
 )
 def test_the_settings_of_an_estimator_rerun_its_predictions_alone(changed, key, value, predictions):
@@ -211,7 +211,7 @@ MODULES = {
     f"{THIRD}/drawing.py": of_stages("plot", method=THIRD, **AFTER_FIGURE),
     f"{THIRD}/average_quality.py": of_stages("evaluate", "plot", method=THIRD, **AFTER_NUMBERS),
     f"{THIRD}/datasets.py": everything(THIRD),
-    f"{FOURTH}/drawing.py": of_stages("plot", method=FOURTH, **AFTER_FIGURE),
+    f"{FOURTH}/plot.py": of_stages("plot", method=FOURTH, **AFTER_FIGURE),
     f"{FOURTH}/examples.py": of_stages("evaluate", "plot", method=FOURTH, **AFTER_NUMBERS),
     f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, method=FOURTH, **AFTER_NUMBERS),
     f"{FOURTH}/backgrounds.py": everything(FOURTH),
