@@ -9,8 +9,6 @@ use rule synthesize as background_synthesize with:
 
 
 use rule pretrain as background_pretrain with:
-    input:
-        shards=shards("background"),
     wildcard_constraints:
         method="background",
     resources:
@@ -18,9 +16,6 @@ use rule pretrain as background_pretrain with:
 
 
 use rule finetune as background_finetune with:
-    input:
-        pretrained=pretrained,
-        shards=shards("background"),
     wildcard_constraints:
         method="background",
     resources:

@@ -14,7 +14,7 @@ from workflow_scripts.workflow.configuration import (
 from workflow_scripts.workflow.digests import code_digest, file_digest
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.failures import hidden_errors
-from workflow_scripts.workflow.settings import as_arguments
+from workflow_scripts.workflow.settings import Settings, as_arguments
 
 try:
     STUDY = checked(config)
@@ -79,7 +79,7 @@ def options(**values):
     """Further settings of a command as words: a flag for each value, or for each setting of a section."""
     words = []
     for key, value in values.items():
-        if hasattr(value, "model_fields"):
+        if isinstance(value, Settings):
             words += as_arguments(value, f"{key}.")
         else:
             words += [f"--{key.replace('_', '-')}", str(value)]

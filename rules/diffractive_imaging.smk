@@ -14,8 +14,6 @@ use rule synthesize as diffractive_imaging_synthesize with:
 
 
 use rule pretrain as diffractive_imaging_pretrain with:
-    input:
-        shards=shards("diffractive_imaging"),
     output:
         **artifacts("pretrain/{variant}/seed{seed}", "last.safetensors", *TRAINED),
     wildcard_constraints:

@@ -35,9 +35,6 @@ use rule pretrain as matching_pretrain with:
 
 
 use rule finetune as matching_finetune with:
-    input:
-        pretrained=pretrained,
-        shards=shards("matching"),
     wildcard_constraints:
         method="matching",
     resources:

@@ -21,8 +21,6 @@ use rule synthesize as potential_synthesize with:
 
 
 use rule pretrain as potential_pretrain with:
-    input:
-        shards=shards("potential"),
     wildcard_constraints:
         method="potential",
     resources:
@@ -33,9 +31,6 @@ use rule pretrain as potential_pretrain with:
 
 
 use rule finetune as potential_finetune with:
-    input:
-        pretrained=pretrained,
-        shards=shards("potential"),
     wildcard_constraints:
         method="potential",
     resources:

@@ -25,6 +25,8 @@ rule synthesize:
 
 
 use rule synthesize as pretrain with:
+    input:
+        shards=lambda wildcards: shards(wildcards.method),
     output:
         **artifacts("pretrain/{variant}/seed{seed}", *TRAINED),
     log:
@@ -39,6 +41,9 @@ use rule synthesize as pretrain with:
 
 
 use rule pretrain as finetune with:
+    input:
+        pretrained=pretrained,
+        shards=lambda wildcards: shards(wildcards.method),
     output:
         **artifacts("finetune/{variant}/seed{seed}", *TRAINED),
     log:
@@ -55,6 +60,10 @@ use rule pretrain as predict with:
         **artifacts("predict/{estimator}/seed{training_seed}", "predictions.npz"),
     log:
         "<results>/logs/{method}/predict_{estimator}_seed{training_seed}.log",
+    resources:
+        mem_mb=16000,
+        runtime=minutes(240),
+        gpu=gpus_of_estimator,
     params:
         **tracked_prediction(),
 
