@@ -80,6 +80,7 @@ SHORTER = {
         "synthesize.train_shards": 1,
         "synthesize.specimens": 128,
         "pretrain.epochs": 2,
+        "leave_out": ["gaussian", "maximum_2", "median_4", "median_16", "eigen_flats", "unet"],
         "predict.network.curve_steps": [1, 2],
         "evaluate.bootstrap_samples": 100,
     },
@@ -105,7 +106,7 @@ SHORTER = {
         "synthesize.snr": [0.1],
         "synthesize.coloured_snr": [],
         "pretrain.epochs": 2,
-        "evaluate.baselines": ["polar_pairwise"],
+        "leave_out": ["polar_joint"],
         "evaluate.average_sizes": [10, 30],
         "evaluate.null_permutations": 20,
         "evaluate.bootstrap_samples": 100,
@@ -119,7 +120,7 @@ SHORTER = {
         "synthesize.test_dose_e": [27882.0],
         "pretrain.epochs": 4,
         "pretrain.epoch_by_hand": 4,
-        "evaluate.baselines": ["ridge"],
+        "leave_out": ["dpc", "ptychography"],
         "evaluate.ablations": [],
         "evaluate.bootstrap_samples": 100,
         "evaluate.transfer_points": 32,
@@ -191,7 +192,6 @@ def line(sizes: Sequence[float], values: Sequence[float]) -> Line:
 def overlay(method: str, factor: int) -> dict:
     """The configuration of one measurement: the laptop's networks and settings with fewer data."""
     config = merged("laptop") | {"scale": "smoke", "variants": ["corrected"], "methods": [method]}
-    config[method].setdefault("leave_out", [])
     for key, value in SHORTER[method].items():
         _put(config[method], key, value)
     for key, value in SIZES[method].items():
