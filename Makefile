@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 study: .venv/installed
 	snakemake --cores $(CORES) --config scale=$(SCALE) --report results/$(SCALE)/report.html --report-after-run
-	@python -m workflow_scripts.study.held results/$(SCALE)
+	@python -m workflow_scripts.study.claims_summary results/$(SCALE)
 	@echo "report: results/$(SCALE)/report.html"
 
 report: .venv/installed

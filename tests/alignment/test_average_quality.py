@@ -12,7 +12,7 @@ from workflow_scripts.alignment.evaluation import MOD180, Answer, errors_of
 from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
-from workflow_scripts.alignment.stacks import open_stack
+from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.workflow.settings import check
 
 SETTINGS = check(Evaluate, EVALUATE)

@@ -17,8 +17,8 @@ from workflow_scripts.alignment.own_output import aligned
 from workflow_scripts.alignment.particle_files import open_particles
 from workflow_scripts.alignment.polar_alignment import amplitude_spectra, log_spectra
 from workflow_scripts.alignment.settings import NetworkSettings
-from workflow_scripts.alignment.stacks import open_stack
 from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import as_arguments

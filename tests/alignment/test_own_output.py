@@ -11,8 +11,8 @@ from workflow_scripts.alignment.own_alignment import Found
 from workflow_scripts.alignment.own_data import open_own
 from workflow_scripts.alignment.own_output import aligned, write_aligned, write_average, write_lists, write_picture
 from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.stacks import open_stack
-from workflow_scripts.alignment.stars import read_tables
+from workflow_scripts.formats.mrc import open_stack
+from workflow_scripts.formats.star import read_tables
 
 COUNT = 9
 ALL = np.arange(COUNT)

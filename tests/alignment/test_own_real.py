@@ -14,8 +14,8 @@ from workflow_scripts.alignment.geometry import move
 from workflow_scripts.alignment.own_alignment import find, way_of
 from workflow_scripts.alignment.own_data import open_own
 from workflow_scripts.alignment.polar_alignment import amplitude_spectra
-from workflow_scripts.alignment.stacks import open_stack
 from workflow_scripts.alignment.streaming import align_streamed
+from workflow_scripts.formats.mrc import open_stack
 
 WORK = 64
 ROUND = {"symmetry_fold": 60, "mask_radius_px": 44.0, "largest_shift_px": 12.0}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from workflow_scripts.alignment.particle_files import CtfParameters, open_particles
 from workflow_scripts.alignment.pose_files import write_star, write_xmd
-from workflow_scripts.alignment.stacks import StackWriter
-from workflow_scripts.alignment.stars import read_tables, write_tables
+from workflow_scripts.formats.mrc import StackWriter
+from workflow_scripts.formats.star import read_tables, write_tables
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.errors import InputError
 

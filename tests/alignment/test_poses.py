@@ -12,7 +12,7 @@ from scipy.ndimage import affine_transform
 
 from workflow_scripts.alignment.pose_files import write_star, write_xmd
 from workflow_scripts.alignment.poses import from_relion, from_xmipp, to_relion, to_xmipp
-from workflow_scripts.alignment.stars import read_tables
+from workflow_scripts.formats.star import read_tables
 
 # Offsets (x, y) from the centre in pixels, of an object without any symmetry.
 BLOBS = np.array([[9.0, 0.0], [0.0, 6.0], [-4.0, -7.0], [3.0, 3.0]])

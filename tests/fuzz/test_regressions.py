@@ -19,20 +19,20 @@ from tests.fuzz.arrays import READERS as ARRAYS
 from tests.fuzz.kinds import Planted
 from tests.fuzz.texts import CIF
 from tests.fuzz.texts import READERS as TEXTS
-from workflow_scripts.alignment.atom_files import read_atoms
 from workflow_scripts.alignment.grids import read_mrc
-from workflow_scripts.alignment.stars import read_tables, write_tables
 from workflow_scripts.background.image_files import read_images
 from workflow_scripts.diffractive_imaging.datasets import read_probe
 from workflow_scripts.diffractive_imaging.photographs import read_grey
+from workflow_scripts.formats.arrays import opened, values
+from workflow_scripts.formats.pdb import read_atoms
+from workflow_scripts.formats.scan import mean_pattern
+from workflow_scripts.formats.star import read_tables, write_tables
 from workflow_scripts.learning import checkpoints, weights
 from workflow_scripts.matching.crystals import read_crystal
 from workflow_scripts.matching.own_data import ImageFolder
-from workflow_scripts.study.recorded_patterns import mean_pattern
 from workflow_scripts.workflow.closure import closure
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import array_names, read_arrays, read_json, write_json
-from workflow_scripts.workflow.own_files import opened, values
 from workflow_scripts.workflow.provenance import sealed
 from workflow_scripts.workflow.verify import findings
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from workflow_scripts.learning.stages import hand_on, training_device, write_trained
+from workflow_scripts.learning.stages import copy_weights, training_device, write_trained
 from workflow_scripts.learning.training import HISTORY
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Job
@@ -40,7 +40,7 @@ def test_an_arm_without_the_stage_hands_the_same_bytes_on(tmp_path):
     assert read_metadata(first.outputs["weights"]) == {"arm": "published"}
     (tmp_path / "next").mkdir()
     second = job(tmp_path / "next", pretrained=[first.outputs["weights"]])
-    hand_on(second)
+    copy_weights(second)
     assert second.outputs["weights"].read_bytes() == first.outputs["weights"].read_bytes()
     with second.outputs["history"].open() as file:
         assert list(csv.reader(file)) == [list(HISTORY)]

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.study.bootstrap import Estimate
+from workflow_scripts.study.claims_summary import counted, read_ledger, stopped_holding
 from workflow_scripts.study.comparison import aligned, changed_settings, compared, difference_section
-from workflow_scripts.study.held import counted, read_ledger, stopped_holding
 from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 

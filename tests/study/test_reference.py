@@ -3,7 +3,7 @@
 import pytest
 
 from workflow_scripts.study import claims_page, keep_reference
-from workflow_scripts.study.held import read_ledger
+from workflow_scripts.study.claims_summary import read_ledger
 from workflow_scripts.study.ledger import make_ledger, read_claims
 from workflow_scripts.study.tables import COLUMNS, read_metrics
 from workflow_scripts.workflow.closure import ROOT

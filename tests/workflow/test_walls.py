@@ -9,14 +9,14 @@ import pytest
 from workflow_scripts.workflow.closure import PACKAGE, ROOT, closure
 from workflow_scripts.workflow.configuration import STAGES, known_methods
 
-SHARED = {"optics", "learning", "study", "workflow"}
+SHARED = {"optics", "formats", "learning", "study", "workflow"}
 HEAVY = ("torch", "monai", "ase", "abtem")
 
 
 def modules_of(package):
     return [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in sorted((ROOT / PACKAGE / package).glob("*.py"))
+        for path in sorted((ROOT / PACKAGE / package).rglob("*.py"))
         if path.stem != "__init__"
     ]
 
@@ -30,8 +30,8 @@ def test_optics_imports_nothing_of_the_project(module):
     assert packages_in(module) == {"optics"}
 
 
-@pytest.mark.parametrize("package", ["learning", "study"])
-def test_learning_and_study_import_only_the_workflow(package):
+@pytest.mark.parametrize("package", ["formats", "learning", "study"])
+def test_formats_learning_and_study_import_only_the_workflow(package):
     for module in modules_of(package):
         assert packages_in(module) <= {package, "workflow"}, module
 
@@ -50,6 +50,7 @@ def test_only_rules_and_documents_gather_all_settings():
 
 
 LIGHT = [
+    *modules_of("formats"),
     *modules_of("study"),
     *modules_of("workflow"),
     f"{PACKAGE}.learning.settings",

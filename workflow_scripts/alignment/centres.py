@@ -7,8 +7,8 @@ import torch
 
 from workflow_scripts.alignment.grids import LARGEST, fade_out, read_mrc, resampled
 from workflow_scripts.alignment.particles import Particle, particle
+from workflow_scripts.formats.images import read_picture
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.pictures import read_picture
 
 _ENDINGS = (".png", ".tif", ".tiff", ".mrc")
 _SMALLEST_PX = 16

@@ -18,8 +18,8 @@ from workflow_scripts.alignment.particles import Particle
 from workflow_scripts.alignment.pose_files import write_star
 from workflow_scripts.alignment.projections import project_map, project_molecule
 from workflow_scripts.alignment.settings import MicroscopeSettings, Split, Synthesize, is_file, particle_name
-from workflow_scripts.alignment.stacks import StackWriter
 from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.progress import Progress
 

@@ -7,7 +7,7 @@ from workflow_scripts.alignment import average_quality, evaluation, examples
 from workflow_scripts.alignment.evaluation import MOD180, Answer
 from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.alignment.settings import Evaluate
-from workflow_scripts.alignment.stacks import open_stack
+from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.study.tables import with_headline, write_metrics
 from workflow_scripts.workflow.command import Command, Job

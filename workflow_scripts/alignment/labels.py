@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.alignment.particle_files import CtfParameters, ParticleStack, open_particles
-from workflow_scripts.alignment.stars import numbers
+from workflow_scripts.formats.star import numbers
 from workflow_scripts.workflow.errors import InputError
 
 NOISE_ONLY = "noise"

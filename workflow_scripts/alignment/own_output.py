@@ -13,7 +13,7 @@ from workflow_scripts.alignment.geometry import align
 from workflow_scripts.alignment.own_alignment import Found
 from workflow_scripts.alignment.own_data import OwnParticles
 from workflow_scripts.alignment.pose_files import write_star, write_xmd
-from workflow_scripts.alignment.stacks import StackWriter
+from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.study.figures import BLUE, PAGE_MM, PURPLE, new_figure, scale_bar, style, without_ticks
 
 _SHOWN = 6

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from workflow_scripts.alignment.stars import parse_image_name, read_tables, resolve
+from workflow_scripts.formats.star import parse_image_name, read_tables, resolve
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from workflow_scripts.alignment.particle_files import CtfParameters
 from workflow_scripts.alignment.poses import to_relion, to_xmipp
-from workflow_scripts.alignment.stars import Table, write_tables
+from workflow_scripts.formats.star import Table, write_tables
 
 # RELION refuses an optics table without these; it corrects no CTF without rlnDefocusU, so they then have no effect.
 _PLACEHOLDERS = (300.0, 2.7, 0.1)

@@ -12,8 +12,8 @@ from workflow_scripts.alignment.model import CorrelationNetwork
 from workflow_scripts.alignment.particle_files import open_particles
 from workflow_scripts.alignment.particles import Particle, particle
 from workflow_scripts.alignment.polar_alignment import joint
-from workflow_scripts.alignment.stacks import open_stack
 from workflow_scripts.alignment.tasks import features_of
+from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.workflow.errors import InputError
 
 _VALIDATION_SHARE = 0.1  # of the random particles

@@ -13,11 +13,11 @@ import numpy as np
 import tifffile
 
 from workflow_scripts.background.own_settings import IMAGES
-from workflow_scripts.background.xradia_files import XRADIA, XradiaError, read_xradia
+from workflow_scripts.formats.folder import image_files
+from workflow_scripts.formats.images import tiff_series
+from workflow_scripts.formats.xradia import XRADIA, XradiaError, read_xradia
 from workflow_scripts.workflow.arrays import reason
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.names import image_files
-from workflow_scripts.workflow.pictures import tiff_series
 
 SMALLEST_PX = 16
 _FULL_SHARE = 1e-3  # of pixels at the largest value of their type, above which a file counts as clipped

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.workflow.names import image_files
+from workflow_scripts.formats.folder import image_files
 from workflow_scripts.workflow.settings import Settings
 
 IMAGES = (".tif", ".tiff", ".xrm", ".txrm")

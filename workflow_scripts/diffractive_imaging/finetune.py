@@ -11,7 +11,7 @@ from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches
 from workflow_scripts.diffractive_imaging.scan_task import ScanTask
 from workflow_scripts.diffractive_imaging.settings import Finetune, VariantName
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
-from workflow_scripts.learning.stages import hand_on, train_for, training_device, write_trained
+from workflow_scripts.learning.stages import copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
@@ -29,7 +29,7 @@ def finetune(job: Job[Arguments]) -> None:
     arguments = job.arguments
     variant = VARIANTS[arguments.variant]
     if variant.without_finetune:
-        hand_on(job)
+        copy_weights(job)
         return
     light = Illumination.read(job.input("measured"))
     with training_device(job) as device:

@@ -13,11 +13,11 @@ from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, re
 from workflow_scripts.diffractive_imaging.forward import MASK_THRESHOLD
 from workflow_scripts.diffractive_imaging.orientation import Orientation, search
 from workflow_scripts.diffractive_imaging.settings import Apply, OwnProbe
+from workflow_scripts.formats.arrays import opened, values
+from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.diffraction import near_field
 from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
-from workflow_scripts.study.recorded_patterns import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.own_files import opened, values
 
 OWN_SCAN = "scan"  # its name in the file that the stages hand on
 

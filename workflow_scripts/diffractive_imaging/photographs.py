@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.formats.images import read_picture
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.pictures import read_picture
 
 
 def large_enough(paths: Iterable[Path], minimum_px: int) -> list[Path]:

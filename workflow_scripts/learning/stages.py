@@ -65,7 +65,7 @@ def write_trained(job: Job, state: State, history: list[dict[str, float]], about
     write_rows(job.outputs["history"], history, HISTORY)
 
 
-def hand_on(job: Job) -> None:
+def copy_weights(job: Job) -> None:
     """Of an arm whose recipe has no such stage: the pretrained weights as they are, and an empty history."""
     shutil.copyfile(job.input("pretrained"), job.outputs["weights"])
     write_rows(job.outputs["history"], [], HISTORY)

@@ -11,7 +11,7 @@ from ase.io.cif import CIFBlock
 from ase.spacegroup import Spacegroup
 from ase.spacegroup.spacegroup import parse_sitesym
 
-from workflow_scripts.optics import cif_files
+from workflow_scripts.formats import cif
 from workflow_scripts.workflow.errors import InputError
 
 # Where no measured value is at hand: B in Å², of the order of most oxides at room temperature, and of soft crystals
@@ -156,25 +156,25 @@ def read_crystal(path: Path) -> Crystal:
         raise InputError(f"{path}: there is no such file; correct the path")
     try:
         with path.open("rb") as file:
-            content = file.read(cif_files.LARGEST_FILE_BYTES + 1)
+            content = file.read(cif.LARGEST_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy the file again") from None
-    if len(content) > cif_files.LARGEST_FILE_BYTES:
+    if len(content) > cif.LARGEST_FILE_BYTES:
         raise InputError(
-            f"{path}: found more than {cif_files.LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal"
+            f"{path}: found more than {cif.LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal"
         )
     if not content.strip():
         raise InputError(f"{path}: the file is empty; export the structure again")
     try:
         return _of_file(content, path)
-    except cif_files.StructureError as error:
+    except cif.StructureError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def _of_file(content: bytes, path: Path) -> Crystal:
-    block = cif_files.structure_block(content)
-    symbols, sites = cif_files.sites(block)
-    lattice_a = cif_files.cell(block)
+    block = cif.structure_block(content)
+    symbols, sites = cif.sites(block)
+    lattice_a = cif.cell(block)
     occupancy = _optional(block, "_atom_site_occupancy", np.ones(len(sites)), path)
     if occupancy.min() < 0 or occupancy.max() > 1.001:
         wrong = occupancy[(occupancy < 0) | (occupancy > 1.001)][0]
@@ -188,8 +188,8 @@ def _of_file(content: bytes, path: Path) -> Crystal:
             f"{path}: found Debye–Waller factors B of {factors.min():.3g} to {factors.max():.3g} Å², "
             "expected 0 to 100 Å²; correct them or their unit"
         )
-    operations = cif_files.operations(block, lattice_a)
-    cif_files.check_count(len(sites), len(operations[0]))
+    operations = cif.operations(block, lattice_a)
+    cif.check_count(len(sites), len(operations[0]))
     whole_cell = _expanded(path.stem, lattice_a, symbols, sites, occupancy, factors, operations)
     _check(whole_cell, path)
     return whole_cell
@@ -211,7 +211,7 @@ def _expanded(
     for symbol, site, share, factor in zip(symbols, sites, occupancy, debye_waller_a2, strict=True):
         if share <= 0:
             continue
-        images = cif_files.distinct((rotations @ site + translations) % 1.0, lattice_a)
+        images = cif.distinct((rotations @ site + translations) % 1.0, lattice_a)
         for image in images:
             same = _close(np.array(places).reshape(-1, 3), image, lattice_a)
             same = [atom for atom in same if atoms[atom][0] == atomic_numbers[symbol]]
@@ -235,18 +235,18 @@ def _expanded(
 def _close(places: np.ndarray, image: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
     """Indices of the places (P, 3) within the size of one site around an image (3,)."""
     apart = places - image
-    return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < cif_files.ONE_SITE_A)
+    return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < cif.ONE_SITE_A)
 
 
 def _optional(block: CIFBlock, tag: str, default: np.ndarray, path: Path) -> np.ndarray:
     """A column of numbers (S,); the default where it is absent or has none."""
-    values = cif_files.column(block, tag)
+    values = cif.column(block, tag)
     if not values:
         return default
     if len(values) != len(default):
         raise InputError(f"{path}: found {len(values)} values of {tag} for {len(default)} sites; complete the list")
     filled = [other if value in (".", "?") else value for value, other in zip(values, default, strict=True)]
-    return cif_files.numbers(filled, f"values of {tag}")
+    return cif.numbers(filled, f"values of {tag}")
 
 
 def _check(crystal: Crystal, path: Path) -> None:
@@ -258,19 +258,19 @@ def _check(crystal: Crystal, path: Path) -> None:
     atoms = len(crystal.numbers)
     if not atoms:
         raise InputError(f"{path}: found no atoms that occupy their sites; correct the occupancies")
-    if atoms > cif_files.MOST_ATOMS:
-        raise InputError(f"{path}: found {atoms} atoms, expected at most {cif_files.MOST_ATOMS}; cut out one cell")
+    if atoms > cif.MOST_ATOMS:
+        raise InputError(f"{path}: found {atoms} atoms, expected at most {cif.MOST_ATOMS}; cut out one cell")
     filled = float(crystal.occupancy.sum())
-    if crystal.volume_a3 < cif_files.SMALLEST_ATOM_A3 * filled:
+    if crystal.volume_a3 < cif.SMALLEST_ATOM_A3 * filled:
         raise InputError(
             f"{path}: found {filled:g} atoms in a cell of {crystal.volume_a3:.3g} Å³, "
-            f"expected at least {cif_files.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
+            f"expected at least {cif.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
         )
     for atom, place in enumerate(crystal.fractional):
         apart = crystal.fractional - place
-        close = np.linalg.norm((apart - apart.round()) @ crystal.lattice_a, axis=-1) < cif_files.CLOSEST_A
+        close = np.linalg.norm((apart - apart.round()) @ crystal.lattice_a, axis=-1) < cif.CLOSEST_A
         if (total := float(crystal.occupancy[close].sum())) > 1.02:
             raise InputError(
-                f"{path}: found atoms within {cif_files.CLOSEST_A} Å of {crystal.symbols[atom]} whose occupancies add"
+                f"{path}: found atoms within {cif.CLOSEST_A} Å of {crystal.symbols[atom]} whose occupancies add"
                 f" up to {total:.3g}, expected at most 1; remove doubled atoms or give partial occupancies"
             )

@@ -14,12 +14,12 @@ from tifffile import TiffFile
 from torch import Tensor
 from torch.nn import functional
 
+from workflow_scripts.formats.arrays import chunks, opened
+from workflow_scripts.formats.images import read_picture
+from workflow_scripts.formats.scan import mean_pattern, scan_shape
 from workflow_scripts.matching.encoding import blurred
 from workflow_scripts.matching.own_settings import ARRAYS, H5, Apply
-from workflow_scripts.study.recorded_patterns import mean_pattern, scan_shape
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.own_files import chunks, opened
-from workflow_scripts.workflow.pictures import read_picture
 
 SMALLEST_PX = 16
 FEWEST = 10  # patterns whose mean is symmetric enough to tell the centre

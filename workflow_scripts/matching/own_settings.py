@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.workflow.names import image_files
+from workflow_scripts.formats.folder import image_files
 from workflow_scripts.workflow.settings import Settings
 
 H5, ARRAYS, IMAGES = (".h5", ".hdf5"), (".npy",), (".tif", ".tiff", ".png")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.learning.stages import hand_on, train_for, training_device, write_trained
+from workflow_scripts.learning.stages import copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.potential.image_task import ImageTask, Lesson
 from workflow_scripts.potential.model import load_network
@@ -32,7 +32,7 @@ def finetune(job: Job[Arguments]) -> None:
     arguments = job.arguments
     variant = ARMS[arguments.variant]
     if variant.without_finetune:
-        hand_on(job)
+        copy_weights(job)
         return
     with training_device(job) as device:
         network = load_network(job.input("pretrained"))

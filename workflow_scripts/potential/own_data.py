@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from workflow_scripts.formats.arrays import opened
+from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.waves import wavelength_a
 from workflow_scripts.potential.own_files import SMALLEST_PX, checked, read_archive, read_images
 from workflow_scripts.potential.own_settings import Apply
 from workflow_scripts.potential.samples import MATCHED, RING
 from workflow_scripts.potential.settings import MicroscopeSettings
-from workflow_scripts.study.recorded_patterns import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
-from workflow_scripts.workflow.own_files import opened
 
 SEGMENTS = 4
 _SAME = 0.01  # two microscopes are one if their numbers differ by less than this share

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from workflow_scripts.formats.arrays import opened, values
+from workflow_scripts.formats.images import tiff_series
 from workflow_scripts.potential.own_settings import H5, TIFF
 from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import shortened
-from workflow_scripts.workflow.own_files import opened, values
-from workflow_scripts.workflow.pictures import tiff_series
 
 SMALLEST_PX = 16  # an image with fewer pixels a side is a mistake
 

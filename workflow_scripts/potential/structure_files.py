@@ -14,7 +14,7 @@ from ase.io.cif import CIFBlock
 from ase.io.cube import read_cube
 from ase.neighborlist import neighbor_list
 
-from workflow_scripts.optics import cif_files
+from workflow_scripts.formats import cif
 from workflow_scripts.potential.structures import Crystal, from_atoms
 from workflow_scripts.workflow.errors import InputError
 
@@ -51,7 +51,7 @@ def read_structure(path: Path, zone_axis: tuple[int, int, int] = (0, 0, 1)) -> C
             atoms = _from_cif(content, path) if kind == "cif" else _from_cube(content, path)
     except InputError:
         raise
-    except cif_files.StructureError as error:
+    except cif.StructureError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # the reader raises whatever it likes
         reason = " ".join(str(error).split())[:120] or type(error).__name__
@@ -71,30 +71,28 @@ def _content(path: Path, whole: bool) -> bytes:
         raise InputError(f"{path}: there is no such file; correct the path")
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            content = file.read(cif_files.LARGEST_FILE_BYTES + 1) if whole else _beginning(file)
+            content = file.read(cif.LARGEST_FILE_BYTES + 1) if whole else _beginning(file)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); copy the file again") from None
     if not content.strip():
         raise InputError(f"{path}: the file is empty; export the structure again")
-    if len(content) > cif_files.LARGEST_FILE_BYTES:
+    if len(content) > cif.LARGEST_FILE_BYTES:
         raise InputError(
-            f"{path}: found more than {cif_files.LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal"
+            f"{path}: found more than {cif.LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal"
         )
     return content
 
 
 def _beginning(file: io.BufferedIOBase) -> bytes:
     """The lines of a .cube that can hold cell and atoms, since the potential behind them is not needed."""
-    return b"".join(file.readline(1000) for _ in range(cif_files.MOST_ATOMS + 10))
+    return b"".join(file.readline(1000) for _ in range(cif.MOST_ATOMS + 10))
 
 
 def _from_cube(content: bytes, path: Path) -> ase.Atoms:
     lines = content.decode("utf-8", errors="replace").splitlines()
     counts = [int(line.split()[0]) for line in lines[2:6]]
-    if abs(counts[0]) > cif_files.MOST_ATOMS:
-        raise InputError(
-            f"{path}: found {abs(counts[0])} atoms, expected at most {cif_files.MOST_ATOMS}; cut out one cell"
-        )
+    if abs(counts[0]) > cif.MOST_ATOMS:
+        raise InputError(f"{path}: found {abs(counts[0])} atoms, expected at most {cif.MOST_ATOMS}; cut out one cell")
     if min(counts[1:]) < 1:
         raise InputError(f"{path}: found {counts[1:]} voxels, expected positive numbers, which mean Bohr; export again")
     # The cell and the atoms alone: the grid may be cut off.
@@ -104,20 +102,20 @@ def _from_cube(content: bytes, path: Path) -> ase.Atoms:
 
 
 def _from_cif(content: bytes, path: Path) -> ase.Atoms:
-    block = cif_files.structure_block(content)
-    symbols, sites = cif_files.sites(block)
-    occupancy = [value for value in cif_files.column(block, "_atom_site_occupancy") if value not in (".", "?")]
-    partly = [value for value in cif_files.numbers(occupancy, "occupancies") if abs(value - 1) > 1e-3]
+    block = cif.structure_block(content)
+    symbols, sites = cif.sites(block)
+    occupancy = [value for value in cif.column(block, "_atom_site_occupancy") if value not in (".", "?")]
+    partly = [value for value in cif.numbers(occupancy, "occupancies") if abs(value - 1) > 1e-3]
     if partly:
         raise InputError(
             f"{path}: found a site with occupancy {partly[0]:g}, expected 1 everywhere; give an ordered structure"
         )
-    cell_a = cif_files.cell(block)
-    rotations, translations = cif_files.operations(block, cell_a)
-    cif_files.check_count(len(sites), len(rotations))
+    cell_a = cif.cell(block)
+    rotations, translations = cif.operations(block, cell_a)
+    cif.check_count(len(sites), len(rotations))
     elements, fractional = [], []
     for symbol, site in zip(symbols, sites, strict=True):
-        images = cif_files.distinct((rotations @ site + translations) % 1.0, cell_a)
+        images = cif.distinct((rotations @ site + translations) % 1.0, cell_a)
         elements += [symbol] * len(images)
         fractional.append(images)
     atoms = ase.Atoms(elements, scaled_positions=np.concatenate(fractional), cell=cell_a, pbc=True)
@@ -151,27 +149,27 @@ def _check(atoms: ase.Atoms, path: Path) -> None:
     """
     if not len(atoms):
         raise InputError(f"{path}: found no atoms; export the structure again")
-    if len(atoms) > cif_files.MOST_ATOMS:
-        raise InputError(f"{path}: found {len(atoms)} atoms, expected at most {cif_files.MOST_ATOMS}; cut out one cell")
+    if len(atoms) > cif.MOST_ATOMS:
+        raise InputError(f"{path}: found {len(atoms)} atoms, expected at most {cif.MOST_ATOMS}; cut out one cell")
     cell_a = np.asarray(atoms.cell)
     if not np.isfinite(cell_a).all() or not np.isfinite(atoms.positions).all():
         raise InputError(f"{path}: found a cell or positions that are no finite numbers; export the structure again")
-    unknown = [int(number) for number in atoms.numbers if not 1 <= number <= cif_files.HEAVIEST]
+    unknown = [int(number) for number in atoms.numbers if not 1 <= number <= cif.HEAVIEST]
     if unknown:
         raise InputError(
-            f"{path}: found the atomic number {unknown[0]}, expected 1 to {cif_files.HEAVIEST}; correct the atom"
+            f"{path}: found the atomic number {unknown[0]}, expected 1 to {cif.HEAVIEST}; correct the atom"
         )
     sides = np.linalg.norm(cell_a, axis=1)
-    cif_files.check_sides(sides)
+    cif.check_sides(sides)
     volume = abs(np.linalg.det(cell_a))
-    if volume < 0.05 * sides.prod() or volume < cif_files.SMALLEST_ATOM_A3 * len(atoms):
+    if volume < 0.05 * sides.prod() or volume < cif.SMALLEST_ATOM_A3 * len(atoms):
         raise InputError(
             f"{path}: found {len(atoms)} atoms in a cell of {volume:.3g} Å³, "
-            f"expected at least {cif_files.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
+            f"expected at least {cif.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
         )
-    first, distance = neighbor_list("id", ase.Atoms(atoms, pbc=True), cif_files.CLOSEST_A)
+    first, distance = neighbor_list("id", ase.Atoms(atoms, pbc=True), cif.CLOSEST_A)
     if len(first):
         raise InputError(
             f"{path}: found two atoms {distance.min():.2f} Å apart, one of them {atoms.symbols[int(first[0])]}, "
-            f"expected at least {cif_files.CLOSEST_A} Å; remove doubled or disordered atoms"
+            f"expected at least {cif.CLOSEST_A} Å; remove doubled or disordered atoms"
         )

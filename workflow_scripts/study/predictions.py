@@ -16,6 +16,8 @@ from workflow_scripts.study.conditions import check_condition, parse_condition
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import array_names, read_arrays, write_arrays
 
+# Stages of a trained estimator as predictions name them, by their names in conditions of metrics.csv.
+TRAINED_STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
 _NAMED = ("estimator", "seed", "parts")
 
 

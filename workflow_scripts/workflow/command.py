@@ -18,7 +18,7 @@ from pydantic import Field, create_model
 from workflow_scripts.workflow.closure import ROOT, closure
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.exclusive import sole_writer
-from workflow_scripts.workflow.failures import complain, leave_on_signals, of_memory, of_the_system, undisturbed
+from workflow_scripts.workflow.failures import leave_on_signals, of_memory, of_the_system, print_error, undisturbed
 from workflow_scripts.workflow.files import partial_name, sha256, sync, write_json
 from workflow_scripts.workflow.provenance import check_whole, code_hashes, job_key, portable, record, sealed
 from workflow_scripts.workflow.settings import SettingsType, check, fields, flag, flatten, nest, parse_value
@@ -88,15 +88,15 @@ class Command(Generic[SettingsType]):
             self._run(sys.argv[1:])
         except InputError as error:
             if _rank() == 0:
-                complain(str(error))
+                print_error(str(error))
             sys.exit(1)
         except OSError as error:
-            complain(of_the_system(error, self._folder()))
+            print_error(of_the_system(error, self._folder()))
             sys.exit(1)
         except (MemoryError, RuntimeError) as error:
             if not (sentence := of_memory(error)):
                 raise
-            complain(sentence)
+            print_error(sentence)
             sys.exit(1)
 
     def _folder(self) -> Path:

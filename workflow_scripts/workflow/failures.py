@@ -60,7 +60,7 @@ def of_memory(error: BaseException) -> str | None:
     return f"out of memory ({what}); lower batch_size or the size of the data, or give the job more memory"
 
 
-def complain(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     """Say it on stderr, which is the job's log, or on stdout where the disk of the log is full."""
     for stream in (sys.stderr, sys.stdout):
         try:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mrcfile.dtypes import HEADER_DTYPE
 
-from workflow_scripts.alignment.stacks import StackWriter, open_stack
+from workflow_scripts.formats.mrc import StackWriter, open_stack
 from workflow_scripts.workflow.errors import InputError
 
 # Where the fields of the header lie, in bytes: MRC2014.

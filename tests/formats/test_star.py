@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.alignment.stars import numbers, parse_image_name, read_tables, resolve, write_tables
+from workflow_scripts.formats.star import numbers, parse_image_name, read_tables, resolve, write_tables
 from workflow_scripts.workflow.errors import InputError
 
 RELION = """

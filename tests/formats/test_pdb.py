@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.alignment.molecules import MMCIF_HEAD, mmcif_text, pdb_line, pdb_text, sentence
-from workflow_scripts.alignment.atom_files import read_atoms
+from workflow_scripts.formats.pdb import read_atoms
 
 SOME = [("C", 1.0, 2.0, 3.0), ("N", -4.5, 0.0, 12.25), ("ZN", 7.0, -8.0, 100.125)]
 

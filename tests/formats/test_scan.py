@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.study.recorded_patterns import find_disc, mean_pattern, pattern_chunks, scan_shape
+from workflow_scripts.formats.scan import find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.workflow.errors import InputError
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.formats.arrays import chunks
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.own_files import chunks
 
 _MOST_COUNTS = 1e15  # in a pixel: its square and its sum are still numbers in 32 bits
 

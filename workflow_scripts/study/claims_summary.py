@@ -53,7 +53,7 @@ def read_ledger(path: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Print the lines; a claim that stopped holding is no failure of the run."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.study.held", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.study.claims_summary", description=__doc__)
     parser.add_argument("folder", type=Path, help="results/<scale>")
     folder = parser.parse_args().folder
     reference = folder.parent / "reference" / folder.name / "claims.csv"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.optics.cif_files import StructureError, cell, distinct, operations, sites, structure_block
+from workflow_scripts.formats.cif import StructureError, cell, distinct, operations, sites, structure_block
 
 SALT = """data_salt
 _cell_length_a 5.64
