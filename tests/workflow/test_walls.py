@@ -50,7 +50,6 @@ def test_only_rules_and_documents_gather_all_settings():
 
 
 LIGHT = [
-    *modules_of("formats"),
     *modules_of("study"),
     *modules_of("workflow"),
     f"{PACKAGE}.learning.settings",
@@ -63,6 +62,13 @@ def test_figures_tables_and_settings_load_no_torch(module):
     program = f"import sys, {module}; print(*({set(HEAVY)!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("module", modules_of("formats"))
+def test_formats_load_no_torch(module):
+    program = f"import sys, {module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_rule_files_import_nothing_heavy():
