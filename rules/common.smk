@@ -88,7 +88,7 @@ def options(**values):
 
 def precision(script):
     """The number format, for scripts that run a network."""
-    if script in ("synthesize", "prepare", "assemble", "evaluate", "plot"):
+    if script in ("synthesize", "apply.check", "apply.assemble", "evaluate", "plot"):
         return []
     return options(precision=STUDY.compute.precision)
 
@@ -148,7 +148,7 @@ def tracked_apply(script, prefix=""):
     """
 
     def settings(wildcards):
-        name = options(name=wildcards.name) if script == "apply" else []
+        name = options(name=wildcards.name) if script == "apply.apply" else []
         entry = as_arguments(entry_of(wildcards.method, wildcards.name), prefix)
         return name + entry + precision(script)
 
@@ -175,8 +175,8 @@ def tracked_study(script, data=(), **settings):
 
 
 def name_and_precision(wildcards):
-    """The settings of a script `apply` that takes none of its entry, since `prepare` has applied them."""
-    return options(name=wildcards.name) + precision("apply")
+    """The settings of a script `apply` that takes none of its entry, since `check` has applied them."""
+    return options(name=wildcards.name) + precision("apply.apply")
 
 
 def training_settings(*keys):

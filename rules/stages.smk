@@ -101,20 +101,20 @@ use rule synthesize as plot with:
 
 
 # The user's files are checked first, so that a mistake in them shows before a network is trained.
-use rule synthesize as prepare with:
+use rule synthesize as check with:
     input:
         unpack(user_files),
     output:
-        **artifacts("apply/{name}/prepare", "report.json"),
+        **artifacts("apply/{name}/check", "report.json"),
     log:
-        "<results>/logs/{method}/apply_{name}_prepare.log",
+        "<results>/logs/{method}/apply_{name}_check.log",
     priority: 10
     threads: STUDY.compute.threads
     resources:
         mem_mb=16000,
         runtime=240,
     params:
-        **tracked_apply("prepare"),
+        **tracked_apply("apply.check"),
 
 
 use rule pretrain as apply with:
@@ -123,4 +123,4 @@ use rule pretrain as apply with:
     log:
         "<results>/logs/{method}/apply_{name}.log",
     params:
-        **tracked_apply("apply"),
+        **tracked_apply("apply.apply"),

@@ -16,7 +16,7 @@ from workflow_scripts.workflow.configuration import Name
 
 HOSTILE = "a $(touch pwned) `touch pwned`; touch pwned & \" ' \\ $HOME * ~ #!"
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
-REPORTS = [f"results/smoke/{method}/apply/mine/prepare/report.json" for method in ("alignment", "background")]
+REPORTS = [f"results/smoke/{method}/apply/mine/check/report.json" for method in ("alignment", "background")]
 
 
 @pytest.fixture(scope="module")

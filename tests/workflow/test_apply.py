@@ -45,7 +45,7 @@ def test_one_scan_from_its_file_to_its_phase(project):
     assert quality["orientation"] == {"rotation_deg": own_scan.ROTATION_DEG, "detector_transposed": True}
     # Even a network of smoke size explains the patterns better than no object does.
     assert quality["quality"]["chi2_finetuned"] < quality["quality"]["chi2_without_object"]
-    record = json.loads((folder / "prepare/provenance.json").read_text())
+    record = json.loads((folder / "check/provenance.json").read_text())
     assert "scan.npy" in record["inputs"]
 
 
@@ -61,7 +61,7 @@ def test_a_changed_setting_of_a_scan_remakes_its_network_and_its_image(project):
     configure(project, dose_max_e=60000.0)
     jobs = planned(project, *WORDS, f"{FOLDER}/phase.tif")
     assert set(jobs) == {
-        f"diffractive_imaging_apply_{stage}" for stage in ("prepare", "synthesize", "pretrain", "finetune", "image")
+        f"diffractive_imaging_apply_{stage}" for stage in ("check", "synthesize", "pretrain", "finetune", "image")
     }
 
 
@@ -101,7 +101,7 @@ def test_a_scan_that_cannot_be_used_leaves_one_sentence_and_nothing_else(project
     outputs = [f"--{name}={tmp_path}/out/{name}.json" for name in ("scan", "report", "provenance")]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "workflow_scripts.diffractive_imaging.prepare", *words),
+            *(sys.executable, "-m", "workflow_scripts.diffractive_imaging.apply.check", *words),
             *("--patterns-file", str(tmp_path / "bad.npy"), *outputs),
         ],
         cwd=project,

@@ -31,7 +31,7 @@ def test_the_images_wait_for_the_corrected_arms_network_of_one_seed(project):
         jobs.pop("potential_apply", None)
         assert jobs.pop("potential_synthesize") >= 1
         assert jobs == dict.fromkeys(
-            ("potential_pretrain", "potential_finetune", "potential_apply_prepare", "potential_apply_image"), 1
+            ("potential_pretrain", "potential_finetune", "potential_apply_check", "potential_apply_image"), 1
         )
 
 

@@ -55,7 +55,7 @@ def test_every_stage_carries_its_code_and_settings(rules):
     for name, rule in running.items():
         if name != "publish":
             assert {"module", "code", "settings", "more"} <= set(rule["params"]), name
-        if name.endswith("_apply_prepare"):
+        if name.endswith("_apply_check"):
             assert "files" in rule["params"], name
     for method in ("diffractive_imaging", "alignment", "matching", "potential"):
         assert "files" in rules[f"{method}_synthesize"]["params"]
@@ -83,7 +83,7 @@ def test_every_method_has_a_rule_for_every_stage(rules):
 
 
 def test_a_template_makes_nothing(rules):
-    templates = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot", "prepare", "apply")
+    templates = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot", "check", "apply")
     assert all(not re.search(rules[name]["method"], method) for name in templates for method in known_methods())
 
 
