@@ -319,6 +319,21 @@ def test_the_other_arm_joins_without_rerunning_the_first(finished, tmp_path):
         assert (done.stdout + done.stderr).count(f"rule {method}_pretrain:") == 1
 
 
+def test_a_printed_command_runs_by_hand(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, symlinks=True)
+    figure = copy / f"results/smoke/figures/{THIRD}.svg"
+    done = snakemake(copy, "--dry-run", "--printshellcmds", "--forcerun", f"{THIRD}_plot", *STUDY, f"{THIRD}_figures")
+    (command,) = re.findall(
+        rf"^Shell command: (python -m workflow_scripts.{THIRD}.plot .+)$", done.stdout, re.MULTILINE
+    )
+    drawn = figure.read_bytes()
+    figure.unlink()
+    by_hand = subprocess.run(["bash", "-c", command], cwd=copy, env=ENVIRONMENT, capture_output=True, text=True)
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert figure.read_bytes() == drawn
+
+
 def test_the_report_is_one_file_that_asks_nothing_of_the_network(finished):
     done = snakemake(finished, "--report", "results/smoke/report.html", *STUDY)
     assert done.returncode == 0, done.stdout + done.stderr
