@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.potential.toy import MICROSCOPE
-from workflow_scripts.potential import convergence
-from workflow_scripts.potential.convergence import as_text, field_errors, pixel_errors
-from workflow_scripts.potential.samples import MATCHED, RING
-from workflow_scripts.potential.structures import crystal
+from workflow_scripts.potential.evaluation import convergence
+from workflow_scripts.potential.evaluation.convergence import as_text, field_errors, pixel_errors
+from workflow_scripts.potential.simulation.samples import MATCHED, RING
+from workflow_scripts.potential.simulation.structures import crystal
 
 # Smaller angles allow larger pixels, and the test is quick
 LIGHT = replace(MICROSCOPE, ring_mrad={RING: (10.0, 30.0), MATCHED: (0.0, 20.0)})

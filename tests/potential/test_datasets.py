@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.potential.synthesis import small
-from workflow_scripts.potential import datasets
-from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING, read_samples
+from workflow_scripts.potential.simulation import datasets
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, read_samples
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 

@@ -10,11 +10,11 @@ from tests.potential.toy import MICROSCOPE, PIXEL_A, toy_samples
 from tests.potential.training import CPU, high_pass, pearson
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import Probe
-from workflow_scripts.potential import encoding
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING
-from workflow_scripts.potential.specimens import Fineness, View, compute
-from workflow_scripts.potential.structures import crystal
-from workflow_scripts.potential.variants import ARMS, VARIANTS
+from workflow_scripts.potential.networks import encoding
+from workflow_scripts.potential.networks.variants import ARMS, VARIANTS
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING
+from workflow_scripts.potential.simulation.specimens import Fineness, View, compute
+from workflow_scripts.potential.simulation.structures import crystal
 
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]
 DOSE = 1e5

@@ -9,11 +9,11 @@ from torch import nn
 
 from tests.potential.toy import toy_samples
 from tests.potential.training import CPU, LESSON
-from workflow_scripts.potential.encoding import encode_potential, input_channels, network_inputs, scenes_of
-from workflow_scripts.potential.image_task import ImageTask, disturb_as_the_recipe
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING, read_samples
-from workflow_scripts.potential.splits import pretraining_split
-from workflow_scripts.potential.variants import ARMS, VARIANTS
+from workflow_scripts.potential.networks.encoding import encode_potential, input_channels, network_inputs, scenes_of
+from workflow_scripts.potential.networks.splits import pretraining_split
+from workflow_scripts.potential.networks.training import ImageTask, disturb_as_the_recipe
+from workflow_scripts.potential.networks.variants import ARMS, VARIANTS
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING, read_samples
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.potential.loss import POSITION_AWARE, TERMS, loss_by_row, weighted_terms
-from workflow_scripts.potential.variants import VARIANTS
+from workflow_scripts.potential.networks.losses import POSITION_AWARE, TERMS, loss_by_row, weighted_terms
+from workflow_scripts.potential.networks.variants import VARIANTS
 
 PERIOD_PX = 16
 

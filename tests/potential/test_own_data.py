@@ -14,8 +14,8 @@ from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.multislice import transmission
 from workflow_scripts.optics.plane_waves import Field, Probe, Specimen, images
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential.own_data import OwnImages, prepare, segment_order, segment_weights
-from workflow_scripts.potential.own_settings import Apply
+from workflow_scripts.potential.apply.data import OwnImages, prepare, segment_order, segment_weights
+from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import as_arguments, check, fields, nest, parse_value
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
-from workflow_scripts.potential.patches import patch
-from workflow_scripts.potential.structures import MATERIALS, crystal
+from workflow_scripts.potential.simulation.patches import patch
+from workflow_scripts.potential.simulation.structures import MATERIALS, crystal
 
 CELL_A = (25.6, 25.6)
 ROOMY_A = (60.0, 70.0)

@@ -11,8 +11,8 @@ from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.kirkland import scattering_factor_a
 from workflow_scripts.optics.plane_waves import Probe
 from workflow_scripts.optics.potential import VOLT_A2
-from workflow_scripts.potential.specimens import Fineness, View, compute, low_pass
-from workflow_scripts.potential.structures import Crystal, crystal
+from workflow_scripts.potential.simulation.specimens import Fineness, View, compute, low_pass
+from workflow_scripts.potential.simulation.structures import Crystal, crystal
 
 FINENESS = Fineness(pixel_a=0.2, slice_a=2.7, field_a=7.0, phonon_configurations=0, memory_mib=256)
 CPU = torch.device("cpu")

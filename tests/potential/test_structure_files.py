@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.potential.conftest import as_atoms, density, distances, same_distances
-from workflow_scripts.potential.structure_files import read_structure
-from workflow_scripts.potential.structures import crystal
+from workflow_scripts.potential.simulation.structure_files import read_structure
+from workflow_scripts.potential.simulation.structures import crystal
 from workflow_scripts.workflow.errors import InputError
 
 SALT = """data_salt

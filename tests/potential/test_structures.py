@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.potential.conftest import density, distances
-from workflow_scripts.potential import structures
-from workflow_scripts.potential.structures import MATERIALS, crystal
+from workflow_scripts.potential.simulation import structures
+from workflow_scripts.potential.simulation.structures import MATERIALS, crystal
 
 # Formula, X-ray density in g/cm³, and the shortest distances of pairs of elements in Å, as the literature has them:
 # GaN 6.08 to 6.15; LiCoO2 with Co-O 1.92, Li-O 2.09, O-O in CoO6 2.618; KNbO3 with Nb-O 1.87; MoS2 with Mo-S 2.42.

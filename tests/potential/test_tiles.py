@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from workflow_scripts.potential.tiles import estimate_image, estimate_tiled, resample
+from workflow_scripts.potential.apply.tiles import estimate_image, estimate_tiled, resample
 
 
 def smooth(shape, pixel_a, shortest_a=1.5, seed=0):

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.potential.variants import ARMS
+from workflow_scripts.potential.networks.variants import ARMS
 from workflow_scripts.study.conditions import parse_condition, with_condition_columns
 from workflow_scripts.study.estimators import Registry
 from workflow_scripts.study.figures import PAGE_MM, letter, new_figure, scale_bar, without_ticks
@@ -75,7 +75,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
 
     Args:
         table: from `source_table`.
-        examples: from the stage evaluate, see `evaluation.example_images`.
+        examples: from the stage evaluate, see `comparison.example_images`.
         registry: of the estimators, for their order, colours and markers.
     """
     rows = len(examples["names"])

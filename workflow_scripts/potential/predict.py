@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
-from workflow_scripts.potential.estimation import Estimator
-from workflow_scripts.potential.samples import Samples, read_samples
 from workflow_scripts.potential.settings import SharedPredict
+from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.simulation.estimation import Estimator
+from workflow_scripts.potential.simulation.samples import Samples, read_samples
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job

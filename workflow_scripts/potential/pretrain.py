@@ -6,13 +6,13 @@ from typing import Literal
 from pydantic import Field
 
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
-from workflow_scripts.potential.encoding import input_channels, output_channels
-from workflow_scripts.potential.image_task import ImageTask, Lesson
-from workflow_scripts.potential.model import describe_network, make_network
-from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.networks.encoding import input_channels, output_channels
+from workflow_scripts.potential.networks.model import describe_network, make_network
+from workflow_scripts.potential.networks.splits import pretraining_split
+from workflow_scripts.potential.networks.training import ImageTask, Lesson
+from workflow_scripts.potential.networks.variants import ABLATIONS, ARMS, PLAIN_UNET
 from workflow_scripts.potential.settings import Pretrain
-from workflow_scripts.potential.splits import pretraining_split
-from workflow_scripts.potential.variants import ABLATIONS, ARMS, PLAIN_UNET
+from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
-from workflow_scripts.potential.own_settings import Apply as Apply  # the settings of one entry of apply.potential
-from workflow_scripts.potential.variants import TrainingFault, ablation_arms
+from workflow_scripts.potential.apply.settings import Apply as Apply  # the settings of one entry of apply.potential
+from workflow_scripts.potential.networks.variants import TrainingFault, ablation_arms
 from workflow_scripts.workflow.settings import Settings
 
 Split = Literal["train", "test"]

@@ -6,8 +6,8 @@ The split `train` holds the samples of training, validation and finetuning, `tes
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.potential import datasets
 from workflow_scripts.potential.settings import Split, Synthesize
+from workflow_scripts.potential.simulation import datasets
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
 

@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from workflow_scripts.potential.counting import measured_shares
-from workflow_scripts.potential.estimation import Estimator, TrainingFiles
 from workflow_scripts.potential.estimators.metadata_mean import MetadataMean
-from workflow_scripts.potential.samples import Samples
+from workflow_scripts.potential.simulation.counting import measured_shares
+from workflow_scripts.potential.simulation.estimation import Estimator, TrainingFiles
+from workflow_scripts.potential.simulation.samples import Samples
 from workflow_scripts.workflow.command import Job
 
 # Periods beyond which an image is left out, Å: the noise of an integral grows with the period.

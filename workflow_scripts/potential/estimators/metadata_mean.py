@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from workflow_scripts.potential.estimation import Estimator, TrainingFiles
-from workflow_scripts.potential.samples import Samples
+from workflow_scripts.potential.simulation.estimation import Estimator, TrainingFiles
+from workflow_scripts.potential.simulation.samples import Samples
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 

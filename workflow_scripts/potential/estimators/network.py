@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from workflow_scripts.learning.devices import Precision, autocast
-from workflow_scripts.potential.encoding import decode_potential, network_inputs, scenes_of
-from workflow_scripts.potential.estimation import Estimator
-from workflow_scripts.potential.model import load_network
-from workflow_scripts.potential.samples import MATCHED, RING, Samples
+from workflow_scripts.potential.networks.encoding import decode_potential, network_inputs, scenes_of
+from workflow_scripts.potential.networks.model import load_network
+from workflow_scripts.potential.networks.variants import ABLATIONS, ARMS, Variant
 from workflow_scripts.potential.settings import InferenceSettings as Options
-from workflow_scripts.potential.variants import ABLATIONS, ARMS, Variant
+from workflow_scripts.potential.simulation.estimation import Estimator
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 

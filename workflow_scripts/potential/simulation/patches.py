@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from workflow_scripts.potential.structures import Crystal
+from workflow_scripts.potential.simulation.structures import Crystal
 
 
 def patch(

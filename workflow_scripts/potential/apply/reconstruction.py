@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.learning.devices import Precision, autocast
-from workflow_scripts.potential.encoding import decode_potential, make_scenes, network_inputs
-from workflow_scripts.potential.own_data import OwnImages
-from workflow_scripts.potential.samples import FILLED, MATCHED, Microscope, Samples
-from workflow_scripts.potential.tiles import estimate_image
-from workflow_scripts.potential.variants import VARIANTS
+from workflow_scripts.potential.apply.data import OwnImages
+from workflow_scripts.potential.apply.tiles import estimate_image
+from workflow_scripts.potential.networks.encoding import decode_potential, make_scenes, network_inputs
+from workflow_scripts.potential.networks.variants import VARIANTS
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, Microscope, Samples
 from workflow_scripts.workflow.errors import InputError
 
 _MRAD_PER_DEG = 1e3 * np.pi / 180

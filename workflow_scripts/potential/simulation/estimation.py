@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING, Samples, read_samples
 from workflow_scripts.potential.settings import material_name
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING, Samples, read_samples
 from workflow_scripts.workflow.command import Job
 
 

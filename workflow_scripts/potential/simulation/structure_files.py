@@ -15,7 +15,7 @@ from ase.io.cube import read_cube
 from ase.neighborlist import neighbor_list
 
 from workflow_scripts.formats import cif
-from workflow_scripts.potential.structures import Crystal, from_atoms
+from workflow_scripts.potential.simulation.structures import Crystal, from_atoms
 from workflow_scripts.workflow.errors import InputError
 
 

@@ -4,11 +4,11 @@ from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.potential.model import load_network
-from workflow_scripts.potential.own_data import OwnImages
-from workflow_scripts.potential.own_output import write_h5, write_preview, write_tiff
-from workflow_scripts.potential.own_potential import Seen, quality, reconstruct
-from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.apply.data import OwnImages
+from workflow_scripts.potential.apply.output import write_h5, write_preview, write_tiff
+from workflow_scripts.potential.apply.reconstruction import Seen, quality, reconstruct
+from workflow_scripts.potential.networks.model import load_network
+from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute

@@ -6,7 +6,7 @@ import ase
 import numpy as np
 from ase.spacegroup import crystal as from_space_group
 
-from workflow_scripts.potential.zone_axes import orthogonal_box
+from workflow_scripts.potential.simulation.zone_axes import orthogonal_box
 
 # Where no measured value is at hand: B in Å², of the order of most oxides at room temperature.
 DEFAULT_DEBYE_WALLER_A2 = 0.5

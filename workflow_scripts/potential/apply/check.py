@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from workflow_scripts.potential.own_data import prepare
-from workflow_scripts.potential.own_settings import Apply
+from workflow_scripts.potential.apply.data import prepare
+from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.potential.settings import MicroscopeSettings
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays, write_json

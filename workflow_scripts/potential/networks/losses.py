@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.potential.variants import Variant
+from workflow_scripts.potential.networks.variants import Variant
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from workflow_scripts.optics.multislice import transmission
 from workflow_scripts.optics.phonons import displaced
 from workflow_scripts.optics.plane_waves import Field, ImageSeries, Probe, Specimen, images
 from workflow_scripts.optics.potential import projected_slices
-from workflow_scripts.potential.structures import Crystal
+from workflow_scripts.potential.simulation.structures import Crystal
 
 
 @dataclass(frozen=True)

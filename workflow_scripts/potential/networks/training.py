@@ -6,11 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.potential.encoding import Scenes, encode_potential, make_scenes, network_inputs, turn_rows
-from workflow_scripts.potential.loss import loss_by_row, weighted_terms
-from workflow_scripts.potential.samples import MATCHED, RING, Samples
+from workflow_scripts.potential.networks.encoding import (
+    Scenes,
+    encode_potential,
+    make_scenes,
+    network_inputs,
+    turn_rows,
+)
+from workflow_scripts.potential.networks.losses import loss_by_row, weighted_terms
+from workflow_scripts.potential.networks.variants import Variant
 from workflow_scripts.potential.settings import Pretrain
-from workflow_scripts.potential.variants import Variant
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 
 _BATCH = 16
 # The recipe's disturbances of its stretched images: how often, and how strong at most.

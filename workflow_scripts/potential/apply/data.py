@@ -16,10 +16,10 @@ from workflow_scripts.formats.arrays import opened
 from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential.own_files import SMALLEST_PX, checked, read_archive, read_images
-from workflow_scripts.potential.own_settings import Apply
-from workflow_scripts.potential.samples import MATCHED, RING
+from workflow_scripts.potential.apply.segment_files import SMALLEST_PX, checked, read_archive, read_images
+from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.potential.settings import MicroscopeSettings
+from workflow_scripts.potential.simulation.samples import MATCHED, RING
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
-from workflow_scripts.potential.metrics import UNITS, TrueImage, compare
-from workflow_scripts.potential.samples import FILLED, PATCH, RING, Samples
+from workflow_scripts.potential.evaluation.metrics import UNITS, TrueImage, compare
+from workflow_scripts.potential.networks.variants import ABLATIONS, VARIANTS
 from workflow_scripts.potential.settings import Evaluate
-from workflow_scripts.potential.variants import ABLATIONS, VARIANTS
+from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.simulation.samples import FILLED, PATCH, RING, Samples
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import Predictions

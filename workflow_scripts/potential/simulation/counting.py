@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workflow_scripts.potential.samples import MATCHED, RING, Samples
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 
 NOISE_FREE = float("inf")  # the dose at which nothing is counted
 _STREAM = {RING: 0, MATCHED: 1}

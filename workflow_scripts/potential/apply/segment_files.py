@@ -9,7 +9,7 @@ import tifffile
 
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.images import tiff_series
-from workflow_scripts.potential.own_settings import H5, TIFF
+from workflow_scripts.potential.apply.settings import H5, TIFF
 from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import shortened

@@ -15,9 +15,9 @@ import torch
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import Probe
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential import specimens
-from workflow_scripts.potential.samples import MATCHED, RING, Microscope
-from workflow_scripts.potential.structures import Crystal
+from workflow_scripts.potential.simulation import specimens
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Microscope
+from workflow_scripts.potential.simulation.structures import Crystal
 from workflow_scripts.study.rounding import number
 
 FIELD, PIXEL = "field", "pixel"  # the two sweeps
