@@ -6,7 +6,7 @@ import pytest
 
 from tests.potential.toy import toy_samples
 from workflow_scripts.potential.evaluation import comparison
-from workflow_scripts.potential.evaluation.comparison import Answer
+from workflow_scripts.potential.evaluation.comparison import Prediction
 from workflow_scripts.potential.settings import Evaluate
 from workflow_scripts.potential.simulation.counting import NOISE_FREE
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING
@@ -44,7 +44,7 @@ def answers_of(estimator, noise, *, seed=None, stage=None, detector=RING, metada
     rng = np.random.default_rng(1)
     for dose in doses:
         potential = SAMPLES.potential + noise * rng.standard_normal(SAMPLES.potential.shape)
-        yield Answer(estimator, seed, stage, detector, metadata, dose, potential.astype(np.float32))
+        yield Prediction(estimator, seed, stage, detector, metadata, dose, potential.astype(np.float32))
 
 
 ANSWERS = [
@@ -57,7 +57,7 @@ ANSWERS = [
     *answers_of("corrected", 900, seed=0, metadata="shuffled", doses=[1e3, 1e5]),
     *answers_of("only_joint_minmax", 600, seed=0, doses=[1e3, 1e5]),
     *(
-        Answer("zeros", None, None, name, None, dose, 0 * SAMPLES.potential)
+        Prediction("zeros", None, None, name, None, dose, 0 * SAMPLES.potential)
         for name in (RING, MATCHED)
         for dose in DOSES
     ),
@@ -170,7 +170,7 @@ def predictions(path, shape=SAMPLES.potential.shape):
 
 def test_predictions_are_read_stage_by_stage_and_zeros_answer_beside_them(tmp_path):
     file = predictions(tmp_path / "p.npz")
-    answers = list(comparison.answers(file, SAMPLES))
+    answers = list(comparison.predictions_in(file, SAMPLES))
     assert [(answer.stage, answer.metadata, answer.seed, answer.dose_e_per_a2) for answer in answers] == [
         ("pretrain", None, 3, 1e5),
         ("pretrain", None, 3, NOISE_FREE),
@@ -185,7 +185,7 @@ def test_predictions_are_read_stage_by_stage_and_zeros_answer_beside_them(tmp_pa
 def test_predictions_of_other_samples_are_refused(tmp_path):
     file = predictions(tmp_path / "p.npz", (2, 32, 32))
     with pytest.raises(InputError, match=r"p\.npz: pretrained/.*/potential"):
-        list(comparison.answers(file, SAMPLES))
+        list(comparison.predictions_in(file, SAMPLES))
 
 
 def test_examples_show_what_was_seen_what_was_not_and_a_patch_at_the_last_stage(tmp_path):

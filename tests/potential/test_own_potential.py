@@ -14,9 +14,9 @@ from torch import nn
 
 from tests.potential import own_images, toy
 from workflow_scripts.learning.weights import save_weights
-from workflow_scripts.potential.apply.data import OwnImages
+from workflow_scripts.potential.apply.data import UserImages
 from workflow_scripts.potential.apply.output import write_h5, write_tiff
-from workflow_scripts.potential.apply.reconstruction import Seen, quality, reconstruct
+from workflow_scripts.potential.apply.reconstruction import TrainingRange, quality, reconstruct
 from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.potential.networks.encoding import POTENTIAL_PER_NM, input_channels, output_channels
 from workflow_scripts.potential.networks.model import describe_network, make_network
@@ -38,7 +38,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def seen(samples):
-    return Seen.of(samples, "ring", DOSES)
+    return TrainingRange.of(samples, "ring", DOSES)
 
 
 def own(pixel_size_a=0.2, shape=(90, 70), **changes):
@@ -53,7 +53,7 @@ def own(pixel_size_a=0.2, shape=(90, 70), **changes):
         "semiangle_mrad": 20.0,
         "ring_mrad": (10.0, 50.0),
     }
-    return OwnImages(**given | changes)
+    return UserImages(**given | changes)
 
 
 class FirstChannels(nn.Module):
@@ -115,7 +115,7 @@ def test_what_lies_outside_of_the_training_is_said(samples, seen):
 
 def test_patches_alone_are_no_training_of_this_arm(samples):
     with pytest.raises(InputError, match="no crystals that fill"):
-        Seen.of(samples.rows(samples.kind == PATCH), "ring", DOSES)
+        TrainingRange.of(samples.rows(samples.kind == PATCH), "ring", DOSES)
 
 
 @pytest.mark.parametrize("count", [1, 3])

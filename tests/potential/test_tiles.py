@@ -56,11 +56,6 @@ def test_tiles_that_disagree_blend_without_a_step():
     assert blended.diff().abs().max() < 0.13  # of a cosine over 16 pixels: π / 32
 
 
-def test_an_image_smaller_than_a_tile_is_refused():
-    with pytest.raises(ValueError, match="smaller than a tile"):
-        estimate_tiled(torch.zeros(1, 40, 80), identity, 64, 1)
-
-
 @given(st.integers(4, 40), st.integers(4, 40))
 @settings(max_examples=20, deadline=None)
 def test_resampling_onto_the_same_points_changes_nothing(height, width):

@@ -2,7 +2,6 @@
 
 from itertools import chain
 
-import torch
 from pydantic import Field
 
 from workflow_scripts.potential.evaluation import comparison, convergence
@@ -32,18 +31,17 @@ def evaluate(job: Job[Arguments]) -> None:
     samples = read_samples([job.input("test")])
     predictions = [read_predictions(path) for path in job.inputs["predictions"]]
     ablated = [read_predictions(path) for path in job.inputs.get("ablated", [])]
-    answers = (comparison.answers(file, samples) for file in (*predictions, *ablated))
+    tested = (comparison.predictions_in(file, samples) for file in (*predictions, *ablated))
     images = comparison.image_metrics(
-        chain(comparison.zeros(samples, predictions), *answers), samples, held_out, settings
+        chain(comparison.zeros(samples, predictions), *tested), samples, held_out, settings
     )
     comparison.check_complete(images, settings, held_out)
     write_metrics(comparison.metric_rows(images, settings), job.outputs["metrics"])
     write_arrays(job.outputs["examples"], comparison.example_images(samples, predictions, settings, held_out))
     cell = settings.convergence
     specimen = crystal(cell.material), samples.microscope
-    cpu = torch.device("cpu")
-    rows = convergence.field_errors(*specimen, cell.field_a, cell.thickness_nm, cpu)
-    rows += convergence.pixel_errors(*specimen, cell.pixel_a, cell.pixel_thickness_nm, cpu)
+    rows = convergence.field_errors(*specimen, cell.field_a, cell.thickness_nm)
+    rows += convergence.pixel_errors(*specimen, cell.pixel_a, cell.pixel_thickness_nm)
     write_rows(job.outputs["cells"], convergence.as_text(rows), convergence.COLUMNS)
 
 

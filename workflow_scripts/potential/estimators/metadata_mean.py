@@ -1,4 +1,4 @@
-"""The mean potential of material and thickness, the same in every pixel: what the metadata give without an image."""
+"""The mean potential of material and thickness, the same in every pixel: the metadata without an image."""
 
 from collections.abc import Iterable
 
