@@ -79,9 +79,9 @@ use rule plot as potential_plot with:
 
 
 # The user's segmented images: counts → shares of the beam → potential, by the network of the corrected arm.
-use rule prepare as potential_apply_prepare with:
+use rule check as potential_apply_check with:
     output:
-        **artifacts("apply/{name}/prepare", "shares.npz", "report.json"),
+        **artifacts("apply/{name}/check", "shares.npz", "report.json"),
     wildcard_constraints:
         method="potential",
     params:
@@ -90,8 +90,8 @@ use rule prepare as potential_apply_prepare with:
 
 use rule apply as potential_apply_image with:
     input:
-        shares=rules.potential_apply_prepare.output.shares,
-        report=rules.potential_apply_prepare.output.report,
+        shares=rules.potential_apply_check.output.shares,
+        report=rules.potential_apply_check.output.report,
         weights=recommended_weights("potential", "finetune"),
         shard="<results>/potential/synthesize/train/shard0.npz",
     output:

@@ -15,9 +15,9 @@ from workflow_scripts.diffractive_imaging.datasets import Illumination, read_pro
 from workflow_scripts.formats.arrays import opened
 from workflow_scripts.formats.scan import find_disc, mean_pattern, scan_shape
 from workflow_scripts.matching.pattern_files import read_pairs, read_queries
-from workflow_scripts.potential.own_data import OwnImages
-from workflow_scripts.potential.own_files import read_archive
-from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.apply.data import UserImages
+from workflow_scripts.potential.apply.segment_files import read_archive
+from workflow_scripts.potential.simulation.samples import read_samples
 
 # Arrays
 
@@ -237,7 +237,7 @@ def _of_archive(path):
 
 
 def _of_own(path):
-    found = OwnImages.read(path)
+    found = UserImages.read(path)
     return [found.shares, np.array([found.pixel_size_a, *found.ring_mrad]), found.thickness_nm, found.rotation_deg]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.potential.own_files import read_images
+from workflow_scripts.potential.apply.segment_files import read_images
 
 N = 32
 Make = Callable[[np.random.Generator, Path], bytes]

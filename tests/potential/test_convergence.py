@@ -3,22 +3,20 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from tests.potential.toy import MICROSCOPE
-from workflow_scripts.potential import convergence
-from workflow_scripts.potential.convergence import as_text, field_errors, pixel_errors
-from workflow_scripts.potential.samples import MATCHED, RING
-from workflow_scripts.potential.structures import crystal
+from workflow_scripts.potential.evaluation import convergence
+from workflow_scripts.potential.evaluation.convergence import as_text, field_errors, pixel_errors
+from workflow_scripts.potential.simulation.samples import MATCHED, RING
+from workflow_scripts.potential.simulation.structures import crystal
 
 # Smaller angles allow larger pixels, and the test is quick
 LIGHT = replace(MICROSCOPE, ring_mrad={RING: (10.0, 30.0), MATCHED: (0.0, 20.0)})
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return field_errors(crystal("SrTiO3"), LIGHT, (4.0, 8.0, 16.0, 24.0), (4.0, 40.0), CPU)
+    return field_errors(crystal("SrTiO3"), LIGHT, (4.0, 8.0, 16.0, 24.0), (4.0, 40.0))
 
 
 def test_every_narrower_field_has_a_row_and_the_cone_is_the_geometrical_one(rows):
@@ -45,7 +43,7 @@ def test_in_a_field_narrower_than_its_cone_a_thick_crystal_suffers_more(rows):
 
 
 def test_finer_pixels_are_closer_to_the_finest_and_the_thick_need_them_more():
-    rows = pixel_errors(crystal("SrTiO3"), LIGHT, (0.4, 0.25, 0.18, 0.12), (4.0, 12.0), CPU)
+    rows = pixel_errors(crystal("SrTiO3"), LIGHT, (0.4, 0.25, 0.18, 0.12), (4.0, 12.0))
     ring = {
         (row["pixel_a"], row["thickness_nm"]): row["error_percent_of_contrast"]
         for row in rows
@@ -59,6 +57,6 @@ def test_finer_pixels_are_closer_to_the_finest_and_the_thick_need_them_more():
 
 
 def test_fields_that_tile_alike_are_one_and_text_has_six_digits():
-    rows = field_errors(crystal("SrTiO3"), LIGHT, (4.1, 7.5, 11.0), (2.0,), CPU)
+    rows = field_errors(crystal("SrTiO3"), LIGHT, (4.1, 7.5, 11.0), (2.0,))
     assert [row["field_a"] for row in rows] == pytest.approx([2 * 3.90528] * 2)
     assert as_text([{"detector": "ring", "field_a": 1 / 3}]) == [{"detector": "ring", "field_a": "0.333333"}]

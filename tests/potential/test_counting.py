@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from tests.potential.toy import PIXEL_A, toy_samples
-from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
-from workflow_scripts.potential.samples import MATCHED, RING
+from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.simulation.samples import MATCHED, RING
 
 SAMPLES = toy_samples(2)
 

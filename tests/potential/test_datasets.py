@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.potential.synthesis import small
-from workflow_scripts.potential import datasets
-from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING, read_samples
+from workflow_scripts.potential.simulation.datasets import make_samples
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, read_samples
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def training():
-    return datasets.training_set(small(), 0, CPU)
+    return make_samples(small(), "train", 0, CPU)
 
 
 def digests(samples):
@@ -30,20 +30,20 @@ def test_both_kinds_have_as_many_samples_of_every_material(training):
 
 
 def test_the_same_seed_gives_the_same_bytes(training):
-    assert digests(datasets.training_set(small(), 0, CPU)) == digests(training)
-    other = digests(datasets.training_set(small(seed=1), 0, CPU))
+    assert digests(make_samples(small(), "train", 0, CPU)) == digests(training)
+    other = digests(make_samples(small(seed=1), "train", 0, CPU))
     assert all(other[name] != digest for name, digest in digests(training).items() if name in ("input", "potential"))
 
 
 def test_a_specimen_does_not_depend_on_what_else_is_made(training):
-    more = datasets.training_set(small(materials=("GaN", "MoS2"), thickness_nm=(2.0, 4.0)), 0, CPU)
+    more = make_samples(small(materials=("GaN", "MoS2"), thickness_nm=(2.0, 4.0)), "train", 0, CPU)
     kept = training.rows(training.material != "SrTiO3")
     assert np.array_equal(more.images[RING], kept.images[RING])
 
 
 def test_test_and_training_share_no_orientation(training):
     """Neither the name nor the seed of a specimen: tilts and rotations differ too."""
-    shards = [training, datasets.training_set(small(), 1, CPU), datasets.test_set(small(), CPU)]
+    shards = [training, make_samples(small(), "train", 1, CPU), make_samples(small(), "test", 0, CPU)]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert not set(shards[first].specimen) & set(shards[second].specimen)
         turns = [{tuple(rotation) for rotation in shards[k].rotation_deg} for k in (first, second)]
@@ -81,7 +81,7 @@ def test_the_label_is_the_thickness_that_was_passed(training):
 def test_a_tilted_patch_is_summed_along_the_beam_as_a_filled_crystal_is():
     """The same signs: the first patch, made again by hand, has its projected atoms where the potential peaks."""
     settings = small(materials=("SrTiO3", "GaN"), tilt_std_deg=1.5, test_orientations=1)
-    samples = datasets.test_set(settings, CPU)
+    samples = make_samples(settings, "test", 0, CPU)
     for kind in (FILLED, PATCH):
         chosen = samples.rows((samples.kind == kind) & (samples.material == "SrTiO3"))
         thin, thick = chosen.potential[:2]
@@ -126,4 +126,4 @@ def test_files_that_do_not_fit_each_other_are_refused(training, tmp_path):
 def test_a_detector_that_the_pixels_do_not_carry_is_named():
     settings = small(multislice={**small().multislice.model_dump(), "pixel_a": 0.4})
     with pytest.raises(InputError, match=r"potential\.synthesize: the detector reaches 40\.0 mrad"):
-        datasets.training_set(settings, 0, CPU)
+        make_samples(settings, "train", 0, CPU)

@@ -10,11 +10,12 @@ from tests.potential.toy import MICROSCOPE, PIXEL_A, toy_samples
 from tests.potential.training import CPU, high_pass, pearson
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import Probe
-from workflow_scripts.potential import encoding
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING
-from workflow_scripts.potential.specimens import Fineness, View, compute
-from workflow_scripts.potential.structures import crystal
-from workflow_scripts.potential.variants import ARMS, VARIANTS
+from workflow_scripts.potential.networks import encoding
+from workflow_scripts.potential.networks.variants import ARMS, VARIANTS
+from workflow_scripts.potential.settings import MultisliceSettings
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING
+from workflow_scripts.potential.simulation.specimens import View, compute
+from workflow_scripts.potential.simulation.structures import crystal
 
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]
 DOSE = 1e5
@@ -91,7 +92,7 @@ def test_a_turned_scene_is_what_the_microscope_gives_of_the_turned_specimen():
         Probe(200.0, 20.0, 0.0, 0.0, tuple(1e3 * np.radians(tilt_deg)), 0.2),
         [Detector(10.0, 40.0, 4, -view.rotation_deg) for view in views],
         [4.0],
-        Fineness(0.2, 2.7, 7.0, 0, 512),
+        MultisliceSettings(pixel_a=0.2, slice_a=2.7, field_a=7.0, phonon_configurations=0, memory_mib=512),
         torch.Generator(),
         CPU,
     )

@@ -11,14 +11,14 @@ from torch import nn
 from tests.potential import training
 from tests.potential.predicting import baseline, predict_job, weights
 from tests.potential.toy import toy_samples
-from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
-from workflow_scripts.potential.estimation import TrainingFiles
 from workflow_scripts.potential.estimators.network import TrainedNetwork
-from workflow_scripts.potential.metrics import TrueImage, compare
-from workflow_scripts.potential.model import load_network
+from workflow_scripts.potential.evaluation.metrics import TrueImage, compare
+from workflow_scripts.potential.networks.model import load_network
+from workflow_scripts.potential.networks.variants import VARIANTS
 from workflow_scripts.potential.predict import with_shuffled_metadata
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING
-from workflow_scripts.potential.variants import VARIANTS
+from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.simulation.estimation import TrainingFiles
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING
 from workflow_scripts.workflow.closure import closure
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from tests.potential.toy import toy_samples
-from workflow_scripts.potential import evaluation
-from workflow_scripts.potential.counting import NOISE_FREE
-from workflow_scripts.potential.evaluation import Answer
-from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING
+from workflow_scripts.potential.evaluation import comparison
+from workflow_scripts.potential.evaluation.comparison import Prediction
 from workflow_scripts.potential.settings import Evaluate
+from workflow_scripts.potential.simulation.counting import NOISE_FREE
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import read_predictions, write_predictions
 from workflow_scripts.study.tables import HEADLINE, read_metrics, under, write_metrics
@@ -44,7 +44,7 @@ def answers_of(estimator, noise, *, seed=None, stage=None, detector=RING, metada
     rng = np.random.default_rng(1)
     for dose in doses:
         potential = SAMPLES.potential + noise * rng.standard_normal(SAMPLES.potential.shape)
-        yield Answer(estimator, seed, stage, detector, metadata, dose, potential.astype(np.float32))
+        yield Prediction(estimator, seed, stage, detector, metadata, dose, potential.astype(np.float32))
 
 
 ANSWERS = [
@@ -57,7 +57,7 @@ ANSWERS = [
     *answers_of("corrected", 900, seed=0, metadata="shuffled", doses=[1e3, 1e5]),
     *answers_of("only_joint_minmax", 600, seed=0, doses=[1e3, 1e5]),
     *(
-        Answer("zeros", None, None, name, None, dose, 0 * SAMPLES.potential)
+        Prediction("zeros", None, None, name, None, dose, 0 * SAMPLES.potential)
         for name in (RING, MATCHED)
         for dose in DOSES
     ),
@@ -66,13 +66,13 @@ ANSWERS = [
 
 @pytest.fixture(scope="module")
 def images():
-    return evaluation.image_metrics(ANSWERS, SAMPLES, HELD_OUT, settings())
+    return comparison.image_metrics(ANSWERS, SAMPLES, HELD_OUT, settings())
 
 
 @pytest.fixture(scope="module")
 def table(images, tmp_path_factory):
     path = tmp_path_factory.mktemp("metrics") / "metrics.csv"
-    write_metrics(evaluation.metric_rows(images, settings()), path)
+    write_metrics(comparison.metric_rows(images, settings()), path)
     return read_metrics(path)
 
 
@@ -100,7 +100,7 @@ def test_the_headline_is_the_mean_of_its_images_over_crystals_that_were_seen(ima
 def test_an_interval_rests_on_specimens_not_on_images(images):
     """Images of one specimen that are counted twice narrow nothing."""
     zeros = images[(images["estimator"] == "zeros")]
-    tables = [evaluation.metric_rows(part, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
+    tables = [comparison.metric_rows(part, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
     for once, twice in zip(*tables, strict=True):
         assert once["n"] == twice["n"] <= 9
         assert (once["low"], once["high"]) == pytest.approx((twice["low"], twice["high"]))
@@ -149,12 +149,12 @@ def test_a_gain_is_the_difference_of_the_same_images(table):
 )
 def test_what_is_missing_is_named_in_one_sentence(images, changed, held_out, message):
     with pytest.raises(InputError, match=message) as raised:
-        evaluation.check_complete(images, settings(**changed), held_out)
+        comparison.check_complete(images, settings(**changed), held_out)
     assert "\n" not in str(raised.value)
 
 
 def test_what_is_complete_passes(images):
-    evaluation.check_complete(images, settings(ablations=["joint_minmax"]), HELD_OUT)
+    comparison.check_complete(images, settings(ablations=["joint_minmax"]), HELD_OUT)
 
 
 def predictions(path, shape=SAMPLES.potential.shape):
@@ -170,14 +170,14 @@ def predictions(path, shape=SAMPLES.potential.shape):
 
 def test_predictions_are_read_stage_by_stage_and_zeros_answer_beside_them(tmp_path):
     file = predictions(tmp_path / "p.npz")
-    answers = list(evaluation.answers(file, SAMPLES))
+    answers = list(comparison.predictions_in(file, SAMPLES))
     assert [(answer.stage, answer.metadata, answer.seed, answer.dose_e_per_a2) for answer in answers] == [
         ("pretrain", None, 3, 1e5),
         ("pretrain", None, 3, NOISE_FREE),
         (None, None, 3, 1e5),
         (None, "shuffled", 3, 1e5),
     ]
-    trivial = list(evaluation.zeros(SAMPLES, [file, file]))
+    trivial = list(comparison.zeros(SAMPLES, [file, file]))
     assert [(answer.detector, answer.dose_e_per_a2) for answer in trivial] == [(RING, 1e5), (RING, NOISE_FREE)]
     assert all(answer.potential.shape == SAMPLES.potential.shape and not answer.potential.any() for answer in trivial)
 
@@ -185,11 +185,11 @@ def test_predictions_are_read_stage_by_stage_and_zeros_answer_beside_them(tmp_pa
 def test_predictions_of_other_samples_are_refused(tmp_path):
     file = predictions(tmp_path / "p.npz", (2, 32, 32))
     with pytest.raises(InputError, match=r"p\.npz: pretrained/.*/potential"):
-        list(evaluation.answers(file, SAMPLES))
+        list(comparison.predictions_in(file, SAMPLES))
 
 
 def test_examples_show_what_was_seen_what_was_not_and_a_patch_at_the_last_stage(tmp_path):
-    examples = evaluation.example_images(SAMPLES, [predictions(tmp_path / "p.npz")], settings(), HELD_OUT)
+    examples = comparison.example_images(SAMPLES, [predictions(tmp_path / "p.npz")], settings(), HELD_OUT)
     assert examples["estimators"].tolist() == ["corrected"]
     assert [name.split(", ")[1] for name in examples["names"].tolist()] == ["seen", "held out", "patch"]
     assert np.array_equal(examples["predicted"][0], examples["truth"])

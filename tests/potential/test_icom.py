@@ -12,7 +12,7 @@ from tests.potential.toy import MICROSCOPE, toy_samples
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import Field, Probe, Specimen, images
 from workflow_scripts.potential.estimators import icom
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING
 from workflow_scripts.study.metrics import root_mean_square
 
 PIXEL_A = 0.2

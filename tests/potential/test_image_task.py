@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from tests.potential.toy import toy_samples
-from tests.potential.training import CPU, LESSON
-from workflow_scripts.potential.encoding import encode_potential, input_channels, network_inputs, scenes_of
-from workflow_scripts.potential.image_task import ImageTask, disturb_as_the_recipe
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING, read_samples
-from workflow_scripts.potential.splits import pretraining_split
-from workflow_scripts.potential.variants import ARMS, VARIANTS
+from tests.potential.training import AUGMENTATION, CPU
+from workflow_scripts.potential.networks.encoding import encode_potential, input_channels, network_inputs, scenes_of
+from workflow_scripts.potential.networks.splits import pretraining_split
+from workflow_scripts.potential.networks.training import ImageTask, disturb_as_the_recipe
+from workflow_scripts.potential.networks.variants import ARMS, VARIANTS
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING, read_samples
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 
@@ -21,8 +21,8 @@ PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]
 SAMPLES = toy_samples(per_material=2, side_px=32)
 
 
-def task_of(variant, samples=SAMPLES, lesson=LESSON):
-    return ImageTask(*pretraining_split(samples, variant, "GaN", 0.25, 0), variant, lesson, CPU)
+def task_of(variant, samples=SAMPLES, augmentation=AUGMENTATION):
+    return ImageTask(*pretraining_split(samples, variant, "GaN", 0.25, 0), variant, augmentation, CPU)
 
 
 def batch_of(task, seed=0, rows=6):
@@ -65,7 +65,7 @@ def test_the_loss_is_a_mean_over_rows(arm):
 
 
 def test_images_and_potential_are_turned_together():
-    quiet = replace(LESSON, dose_min_e_per_a2=1e12, dose_max_e_per_a2=1e12)
+    quiet = replace(AUGMENTATION, dose_min_e_per_a2=1e12, dose_max_e_per_a2=1e12)
     alone = toy_samples(per_material=2, side_px=32)
     task = ImageTask(alone.rows(alone.kind == FILLED), SAMPLES, replace(CORRECTED, one_detector=True), quiet, CPU)
     found = set()
@@ -123,7 +123,7 @@ def test_only_the_corrected_arm_counts_electrons_in_training_and_in_validation(v
     variances = []
     for dose in (1e4, 1e6):
         flat = replace(SAMPLES, images={name: np.full_like(images, 0.2) for name, images in SAMPLES.images.items()})
-        lesson = replace(LESSON, dose_min_e_per_a2=dose, dose_max_e_per_a2=dose)
+        lesson = replace(AUGMENTATION, dose_min_e_per_a2=dose, dose_max_e_per_a2=dose)
         task, model = task_of(variant, flat, lesson), Constant()
         first, again = task.validate(model), task.validate(model)
         assert first == again
@@ -179,7 +179,7 @@ def test_a_broken_file_stops_the_corrected_arm_by_name_and_trains_the_published_
     with pytest.raises(InputError, match=r"shard1\.npz is not a whole \.npz file"):
         read_samples(shards, CORRECTED.unreadable_becomes_zeros)
     samples = read_samples(shards, PUBLISHED.unreadable_becomes_zeros)
-    task = ImageTask(samples.rows(samples.potential.max(axis=(1, 2)) == 0), samples, PUBLISHED, LESSON, CPU)
+    task = ImageTask(samples.rows(samples.potential.max(axis=(1, 2)) == 0), samples, PUBLISHED, AUGMENTATION, CPU)
     assert task.n_samples == len(samples) / 2
     _, target = batch_of(task, rows=8)
     assert not target.any()

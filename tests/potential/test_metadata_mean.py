@@ -5,8 +5,8 @@ import pytest
 
 from tests.potential.toy import toy_samples
 from workflow_scripts.potential.estimators.metadata_mean import MetadataMean
-from workflow_scripts.potential.metrics import TrueImage, compare
-from workflow_scripts.potential.samples import FILLED, PATCH
+from workflow_scripts.potential.evaluation.metrics import TrueImage, compare
+from workflow_scripts.potential.simulation.samples import FILLED, PATCH
 from workflow_scripts.workflow.errors import InputError
 
 TRAIN = toy_samples(3, seed=0)

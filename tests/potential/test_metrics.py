@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.potential.metrics import UNITS, TrueImage, column_positions_a, compare, high_pass
+from workflow_scripts.potential.evaluation.metrics import UNITS, TrueImage, column_positions_a, compare, high_pass
 
 PIXEL_A, LIMIT_PER_A, SIDE = 0.2, 1.6, 64
 SPACING_A, SHIFT_A = 3.2, (1.03, 0.87)

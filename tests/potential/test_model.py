@@ -3,7 +3,7 @@ import torch
 
 from tests.potential.training import network
 from workflow_scripts.learning.weights import save_weights
-from workflow_scripts.potential.model import Unet, describe_network, load_network, make_network
+from workflow_scripts.potential.networks.model import Unet, describe_network, load_network, make_network
 from workflow_scripts.workflow.errors import InputError
 
 

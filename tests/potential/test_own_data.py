@@ -14,8 +14,8 @@ from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.multislice import transmission
 from workflow_scripts.optics.plane_waves import Field, Probe, Specimen, images
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential.own_data import OwnImages, prepare, segment_order, segment_weights
-from workflow_scripts.potential.own_settings import Apply
+from workflow_scripts.potential.apply.data import UserImages, checked_images, segment_order, segment_weights
+from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import as_arguments, check, fields, nest, parse_value
 
@@ -25,7 +25,7 @@ DOSE = own_images.INCIDENT / own_images.PIXEL_A**2
 def prepared(folder, **changes):
     entry = check(Apply, own_images.settings(**changes))
     paths = [folder / name for name in entry.images or ()]
-    return prepare(entry, paths, folder / entry.patterns if entry.patterns else None, own_images.MICROSCOPE)
+    return checked_images(entry, paths, folder / entry.patterns if entry.patterns else None, own_images.MICROSCOPE)
 
 
 def four_files(folder, images, ending="npy"):
@@ -139,7 +139,7 @@ def test_a_file_of_samples_brings_its_own_metadata(tmp_path):
     matched, _ = prepared(tmp_path, **ONLY_DOSE | {"dataset": "input_matched"})
     assert np.allclose(matched.shares, samples.images["matched"]) and matched.detector == "matched"
     write_arrays(tmp_path / "own.npz", matched.arrays())
-    back = vars(OwnImages.read(tmp_path / "own.npz"))
+    back = vars(UserImages.read(tmp_path / "own.npz"))
     for name, value in vars(matched).items():
         assert np.array_equal(back[name], value) and type(back[name]) is type(value), name
 

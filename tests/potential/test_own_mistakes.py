@@ -7,7 +7,7 @@ import tifffile
 
 from tests.potential import own_images, toy
 from tests.potential.test_own_data import DETECTOR, FOUR_D, ONLY_DOSE, four_files, prepared, recorded
-from workflow_scripts.potential.own_settings import Apply
+from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 

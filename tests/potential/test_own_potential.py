@@ -14,15 +14,15 @@ from torch import nn
 
 from tests.potential import own_images, toy
 from workflow_scripts.learning.weights import save_weights
-from workflow_scripts.potential.encoding import POTENTIAL_PER_NM, input_channels, output_channels
-from workflow_scripts.potential.model import describe_network, make_network
-from workflow_scripts.potential.own_data import OwnImages
-from workflow_scripts.potential.own_output import write_h5, write_tiff
-from workflow_scripts.potential.own_potential import Seen, quality, reconstruct
-from workflow_scripts.potential.own_settings import Apply
-from workflow_scripts.potential.samples import PATCH
+from workflow_scripts.potential.apply.data import UserImages
+from workflow_scripts.potential.apply.output import write_h5, write_tiff
+from workflow_scripts.potential.apply.reconstruction import TrainingRange, quality, reconstruct
+from workflow_scripts.potential.apply.settings import Apply
+from workflow_scripts.potential.networks.encoding import POTENTIAL_PER_NM, input_channels, output_channels
+from workflow_scripts.potential.networks.model import describe_network, make_network
+from workflow_scripts.potential.networks.variants import VARIANTS
 from workflow_scripts.potential.settings import NetworkSettings
-from workflow_scripts.potential.variants import VARIANTS
+from workflow_scripts.potential.simulation.samples import PATCH
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import as_arguments, check
@@ -38,7 +38,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def seen(samples):
-    return Seen.of(samples, "ring", DOSES)
+    return TrainingRange.of(samples, "ring", DOSES)
 
 
 def own(pixel_size_a=0.2, shape=(90, 70), **changes):
@@ -53,7 +53,7 @@ def own(pixel_size_a=0.2, shape=(90, 70), **changes):
         "semiangle_mrad": 20.0,
         "ring_mrad": (10.0, 50.0),
     }
-    return OwnImages(**given | changes)
+    return UserImages(**given | changes)
 
 
 class FirstChannels(nn.Module):
@@ -115,7 +115,7 @@ def test_what_lies_outside_of_the_training_is_said(samples, seen):
 
 def test_patches_alone_are_no_training_of_this_arm(samples):
     with pytest.raises(InputError, match="no crystals that fill"):
-        Seen.of(samples.rows(samples.kind == PATCH), "ring", DOSES)
+        TrainingRange.of(samples.rows(samples.kind == PATCH), "ring", DOSES)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -159,9 +159,9 @@ def test_both_scripts_from_four_tiffs_to_the_files(tmp_path, samples):
     words = [
         *as_arguments(check(Apply, own_images.settings(images=names))),
         *as_arguments(own_images.MICROSCOPE, "microscope."),
-        *(f"--{name}={tmp_path}/prepare/{name}" for name in ("shares", "report", "provenance")),
+        *(f"--{name}={tmp_path}/check/{name}" for name in ("shares", "report", "provenance")),
     ]
-    done = command("prepare", tmp_path, *words, "--image-files", *names)
+    done = command("apply.check", tmp_path, *words, "--image-files", *names)
     assert done.returncode == 0, done.stderr
 
     settings = check(NetworkSettings, {"kind": "unet", "unet": {"widths": [8, 16]}, "swin_unetr": {"feature_size": 12}})
@@ -174,8 +174,8 @@ def test_both_scripts_from_four_tiffs_to_the_files(tmp_path, samples):
     np.savez(tmp_path / "shard0.npz", **samples.arrays())
     outputs = {"h5": "potential.h5", "tiff": "potential.tif", "png": "preview.png", "quality": "quality.json"}
     done = command(
-        *("apply", tmp_path, "--name=mine", "--batch-size=4", "--gpus=0", "--precision=auto"),
-        *(f"--shares={tmp_path}/prepare/shares", f"--report={tmp_path}/prepare/report"),
+        *("apply.apply", tmp_path, "--name=mine", "--batch-size=4", "--gpus=0", "--precision=auto"),
+        *(f"--shares={tmp_path}/check/shares", f"--report={tmp_path}/check/report"),
         *(f"--weights={tmp_path}/weights.safetensors", f"--shard={tmp_path}/shard0.npz"),
         *(f"--{name}={tmp_path}/out/{file}" for name, file in (outputs | {"provenance": "provenance.json"}).items()),
     )
@@ -198,10 +198,10 @@ def test_a_mistake_leaves_one_sentence_and_nothing_else(tmp_path):
     words = [
         *as_arguments(check(Apply, own_images.settings(images=names, voltage_kv=300.0))),
         *as_arguments(own_images.MICROSCOPE, "microscope."),
-        *(f"--{name}={tmp_path}/prepare/{name}" for name in ("shares", "report", "provenance")),
+        *(f"--{name}={tmp_path}/check/{name}" for name in ("shares", "report", "provenance")),
     ]
-    done = command("prepare", tmp_path, *words, "--image-files", *names)
+    done = command("apply.check", tmp_path, *words, "--image-files", *names)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert "set potential.synthesize.microscope.voltage_kv: 300" in done.stderr
-    assert not list((tmp_path / "prepare").iterdir())
+    assert not list((tmp_path / "check").iterdir())

@@ -6,7 +6,7 @@ import pytest
 
 from tests.potential.predicting import REGISTRY, REGISTRY_FILE, TOY_ENTRY, predict_job, weights
 from tests.potential.toy import toy_samples
-from workflow_scripts.potential import drawing, drawing_scale, evaluate, plot
+from workflow_scripts.potential import evaluate, plot
 from workflow_scripts.potential.predict import predict
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import read_predictions
@@ -115,7 +115,7 @@ def test_a_new_baseline_is_in_every_panel_and_every_comparison(done):
 
 def test_unseen_is_before_finetuning_and_nobody_who_trained_on_it(done):
     metrics = read_metrics(done / "metrics")
-    points = drawing.source_table(metrics, REGISTRY)
+    points = plot.score_points(metrics, REGISTRY)
     unseen = points[(points["panel"] == "b") & (points["materials"] == "unseen") & (points["metric"] == "pearson")]
     assert "published" not in set(unseen["estimator"])
     before = condition(
@@ -136,7 +136,7 @@ def test_curves_hold_every_dose_and_every_thickness_once(done):
 def test_the_second_figure_has_both_scales_of_the_same_errors(done):
     points = pd.read_csv(done / "potential_scale.csv")
     both = points[points["panel"] == "a"].pivot(index="estimator", columns="metric", values="value")
-    difference = both[drawing_scale.RECIPE_DB] - both[drawing_scale.HONEST_DB]
+    difference = both[plot.RECIPE_DB] - both[plot.HONEST_DB]
     assert len(both) == 7
     # The same number for all estimators: the ranges differ, not the errors.
     assert difference.to_numpy() == pytest.approx(np.full(7, difference.iloc[0]), abs=1e-3)

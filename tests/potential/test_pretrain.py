@@ -9,10 +9,11 @@ from torch import nn
 from tests.potential import training
 from tests.potential.toy import toy_samples
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.potential import finetune, image_task, pretrain
-from workflow_scripts.potential.model import Unet, load_network
-from workflow_scripts.potential.samples import MATCHED, RING, Samples
-from workflow_scripts.potential.variants import VARIANTS
+from workflow_scripts.potential import finetune, pretrain
+from workflow_scripts.potential.networks.model import Unet, load_network
+from workflow_scripts.potential.networks.training import ImageTask
+from workflow_scripts.potential.networks.variants import VARIANTS
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
@@ -88,7 +89,7 @@ def test_the_held_out_material_is_in_no_batch_of_pretraining_and_alone_in_those_
 ):
     seen: dict[str, set] = {"train": set(), "validation": set()}
 
-    class Watched(image_task.ImageTask):
+    class Watched(ImageTask):
         def __init__(self, train: Samples, validation: Samples, *rest) -> None:
             super().__init__(train, validation, *rest)
             seen.update(train=set(train.material), validation=set(validation.material))
@@ -115,7 +116,7 @@ def test_a_training_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_pa
     (tmp_path / "undisturbed").mkdir()
     undisturbed = run_pretrain(tmp_path / "undisturbed", [shard], "corrected", **loop)
 
-    class Stopped(image_task.ImageTask):
+    class Stopped(ImageTask):
         left = 3
 
         def batch(self, *given):

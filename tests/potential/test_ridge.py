@@ -7,9 +7,9 @@ import pytest
 from scipy.ndimage import correlate
 
 from tests.potential.toy import PIXEL_A, toy_samples
-from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.estimators import ridge
-from workflow_scripts.potential.samples import FILLED, RING
+from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.simulation.samples import FILLED, RING
 from workflow_scripts.workflow.errors import InputError
 
 KERNEL = np.random.default_rng(3).standard_normal((4, 3, 3))

@@ -11,10 +11,11 @@ from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.kirkland import scattering_factor_a
 from workflow_scripts.optics.plane_waves import Probe
 from workflow_scripts.optics.potential import VOLT_A2
-from workflow_scripts.potential.specimens import Fineness, View, compute, low_pass
-from workflow_scripts.potential.structures import Crystal, crystal
+from workflow_scripts.potential.settings import MultisliceSettings
+from workflow_scripts.potential.simulation.specimens import View, compute, low_pass
+from workflow_scripts.potential.simulation.structures import Crystal, crystal
 
-FINENESS = Fineness(pixel_a=0.2, slice_a=2.7, field_a=7.0, phonon_configurations=0, memory_mib=256)
+FINENESS = MultisliceSettings(pixel_a=0.2, slice_a=2.7, field_a=7.0, phonon_configurations=0, memory_mib=256)
 CPU = torch.device("cpu")
 DETECTORS = [Detector(10, 40, 4), Detector(0, 20, 4)]
 
@@ -96,7 +97,7 @@ def test_the_potential_is_summed_along_the_tilted_beam():
 def test_atoms_at_rest_give_the_same_with_phonons():
     """Frozen phonons of atoms that do not move are the crystal itself: the whole field of view against one cell."""
     still = replace(crystal("SrTiO3"), debye_waller_a2=(0.0,) * 5)
-    moving = replace(FINENESS, phonon_configurations=2)
+    moving = FINENESS.model_copy(update={"phonon_configurations": 2})
     positions = torch.tensor([[0.1, 0.2], [1.3, 3.0], [6.0, 2.2]]).double()
     by_cell, by_field = (computed(still, (2.0, 1.0), fineness=fine).images.at(positions) for fine in (FINENESS, moving))
     assert float((by_cell - by_field).abs().max()) < 1e-5
@@ -109,7 +110,7 @@ def test_phonons_scatter_to_high_angles():
     on_column = torch.tensor([[0.0, 0.0]]).double()
     smeared = computed(hot, detectors=dark, thickness_nm=(8.0,)).images.at(on_column)
     moving = computed(
-        hot, detectors=dark, thickness_nm=(8.0,), fineness=replace(FINENESS, phonon_configurations=6)
+        hot, detectors=dark, thickness_nm=(8.0,), fineness=FINENESS.model_copy(update={"phonon_configurations": 6})
     ).images.at(on_column)
     assert float(moving) > 1.1 * float(smeared)
 
@@ -129,7 +130,7 @@ def test_a_wider_field_of_view_converges():
     """Neither wrap-around nor the coarse sampling of the aperture's edge is left in a wide field."""
     positions = torch.tensor([[0.5, 0.9], [0.0, 0.0], [1.9, 1.9]]).double()
     signals = [
-        computed(thickness_nm=(10.0,), fineness=replace(FINENESS, field_a=field)).images.at(positions)
+        computed(thickness_nm=(10.0,), fineness=FINENESS.model_copy(update={"field_a": field})).images.at(positions)
         for field in (4.0, 24.0, 36.0)
     ]
     narrow, wide = (float((signal - signals[-1]).abs().max()) for signal in signals[:-1])

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.potential.toy import toy_samples
-from workflow_scripts.potential.samples import FILLED, PATCH
-from workflow_scripts.potential.splits import finetuning_split, pretraining_split
-from workflow_scripts.potential.variants import VARIANTS
+from workflow_scripts.potential.networks.splits import finetuning_split, pretraining_split
+from workflow_scripts.potential.networks.variants import VARIANTS
+from workflow_scripts.potential.simulation.samples import FILLED, PATCH
 from workflow_scripts.workflow.errors import InputError
 
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]

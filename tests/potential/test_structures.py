@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.potential.conftest import density, distances
-from workflow_scripts.potential import structures
-from workflow_scripts.potential.structures import MATERIALS, crystal
+from workflow_scripts.potential.settings import BUILT_IN
+from workflow_scripts.potential.simulation import structures
+from workflow_scripts.potential.simulation.structures import crystal
 
 # Formula, X-ray density in g/cm³, and the shortest distances of pairs of elements in Å, as the literature has them:
 # GaN 6.08 to 6.15; LiCoO2 with Co-O 1.92, Li-O 2.09, O-O in CoO6 2.618; KNbO3 with Nb-O 1.87; MoS2 with Mo-S 2.42.
@@ -21,13 +22,13 @@ LITERATURE = {
 }
 
 
-@pytest.fixture(params=MATERIALS)
+@pytest.fixture(params=BUILT_IN)
 def built_in(request):
     return crystal(request.param)
 
 
 def test_every_material_is_checked_against_the_literature():
-    assert set(LITERATURE) == set(MATERIALS)
+    assert set(LITERATURE) == set(BUILT_IN)
 
 
 def test_stoichiometry(built_in):
@@ -85,7 +86,7 @@ def test_hexagonal_cells_are_a_times_root_three_a(material):
 
 
 def test_the_beam_runs_along_the_c_axis_of_hexagonal_cells_and_a_cube_axis_of_perovskites():
-    depths = {material: crystal(material).cell_a[0] for material in MATERIALS}
+    depths = {material: crystal(material).cell_a[0] for material in BUILT_IN}
     assert depths == pytest.approx(
         {"GaN": 5.189, "LiCoO2": 14.0536, "KNbO3": 3.973, "CsPbI3": 6.2894, "MoS2": 12.294, "SrTiO3": 3.90528}
     )
@@ -107,8 +108,6 @@ def test_tiling_follows_the_order_depth_height_width(built_in):
     tiled = built_in.tiled((1, 2, 3))
     assert tiled.cell_a == pytest.approx((depth, 2 * height, 3 * width))
     assert density(tiled) == pytest.approx(density(built_in))
-    with pytest.raises(ValueError, match="at least 1"):
-        built_in.tiled((1, 0, 1))
 
 
 def test_debye_waller_factors_belong_to_the_element(built_in):
@@ -140,8 +139,3 @@ def test_only_the_built_in_disulfide_has_a_layer():
         crystal("GaN").layer()
     with pytest.raises(ValueError, match="only the built-in MoS2"):
         crystal("MoS2").tiled((2, 1, 1)).layer()
-
-
-def test_an_unknown_material_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"GaN, LiCoO2.*not 'Unobtainium'"):
-        crystal("Unobtainium")

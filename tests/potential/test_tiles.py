@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from workflow_scripts.potential.tiles import estimate_image, estimate_tiled, resample
+from workflow_scripts.potential.apply.tiles import estimate_image, estimate_tiled, resample
 
 
 def smooth(shape, pixel_a, shortest_a=1.5, seed=0):
@@ -54,11 +54,6 @@ def test_tiles_that_disagree_blend_without_a_step():
     blended = estimate_tiled(torch.zeros(1, 200, 64), disagreeing, 64, 1)[0, :, 32]
     assert blended.min() < 0.01 and blended.max() > 0.99
     assert blended.diff().abs().max() < 0.13  # of a cosine over 16 pixels: π / 32
-
-
-def test_an_image_smaller_than_a_tile_is_refused():
-    with pytest.raises(ValueError, match="smaller than a tile"):
-        estimate_tiled(torch.zeros(1, 40, 80), identity, 64, 1)
 
 
 @given(st.integers(4, 40), st.integers(4, 40))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.potential.conftest import density, same_distances
-from workflow_scripts.potential.structures import from_atoms
+from workflow_scripts.potential.simulation.structures import from_atoms
 
 
 def same_crystal(atoms, made):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING, Microscope, Samples
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, Microscope, Samples
 
 PIXEL_A = 0.2
 MICROSCOPE = Microscope(PIXEL_A, {RING: (10.0, 50.0), MATCHED: (0.0, 20.0)}, 200.0, 20.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workflow_scripts.potential.estimation import Estimator
+from workflow_scripts.potential.simulation.estimation import Estimator
 
 
 def make(job):

@@ -2,12 +2,12 @@
 
 import torch
 
-from workflow_scripts.potential.image_task import Lesson
+from workflow_scripts.potential.networks.training import Augmentation
 from workflow_scripts.potential.settings import Finetune, NetworkSettings, Pretrain
 from workflow_scripts.workflow.settings import check
 
 CPU = torch.device("cpu")
-LESSON = Lesson(dose_min_e_per_a2=1e3, dose_max_e_per_a2=1e6, gradient_weight=0.5, limited_weight=0.5)
+AUGMENTATION = Augmentation(dose_min_e_per_a2=1e3, dose_max_e_per_a2=1e6, gradient_weight=0.5, limited_weight=0.5)
 _LOOP = {
     "epochs": 1,
     "batch_size": 4,

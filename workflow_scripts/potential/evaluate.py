@@ -2,13 +2,12 @@
 
 from itertools import chain
 
-import torch
 from pydantic import Field
 
-from workflow_scripts.potential import convergence, evaluation
-from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.evaluation import comparison, convergence
 from workflow_scripts.potential.settings import Evaluate, material_name
-from workflow_scripts.potential.structures import crystal
+from workflow_scripts.potential.simulation.samples import read_samples
+from workflow_scripts.potential.simulation.structures import crystal
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -32,18 +31,17 @@ def evaluate(job: Job[Arguments]) -> None:
     samples = read_samples([job.input("test")])
     predictions = [read_predictions(path) for path in job.inputs["predictions"]]
     ablated = [read_predictions(path) for path in job.inputs.get("ablated", [])]
-    answers = (evaluation.answers(file, samples) for file in (*predictions, *ablated))
-    images = evaluation.image_metrics(
-        chain(evaluation.zeros(samples, predictions), *answers), samples, held_out, settings
+    tested = (comparison.predictions_in(file, samples) for file in (*predictions, *ablated))
+    images = comparison.image_metrics(
+        chain(comparison.zeros(samples, predictions), *tested), samples, held_out, settings
     )
-    evaluation.check_complete(images, settings, held_out)
-    write_metrics(evaluation.metric_rows(images, settings), job.outputs["metrics"])
-    write_arrays(job.outputs["examples"], evaluation.example_images(samples, predictions, settings, held_out))
+    comparison.check_complete(images, settings, held_out)
+    write_metrics(comparison.metric_rows(images, settings), job.outputs["metrics"])
+    write_arrays(job.outputs["examples"], comparison.example_images(samples, predictions, settings, held_out))
     cell = settings.convergence
     specimen = crystal(cell.material), samples.microscope
-    cpu = torch.device("cpu")
-    rows = convergence.field_errors(*specimen, cell.field_a, cell.thickness_nm, cpu)
-    rows += convergence.pixel_errors(*specimen, cell.pixel_a, cell.pixel_thickness_nm, cpu)
+    rows = convergence.field_errors(*specimen, cell.field_a, cell.thickness_nm)
+    rows += convergence.pixel_errors(*specimen, cell.pixel_a, cell.pixel_thickness_nm)
     write_rows(job.outputs["cells"], convergence.as_text(rows), convergence.COLUMNS)
 
 

@@ -1,6 +1,6 @@
-"""Show one arm's network a few samples of the material that pretraining never saw.
+"""Train one arm's network on a few samples of the material that pretraining never saw.
 
-The published recipe has no such stage: its arm hands the pretrained weights on.
+The published recipe has no such stage: its arm copies the pretrained weights.
 """
 
 from typing import Literal
@@ -9,12 +9,12 @@ from pydantic import Field
 
 from workflow_scripts.learning.stages import copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.potential.image_task import ImageTask, Lesson
-from workflow_scripts.potential.model import load_network
-from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.networks.model import load_network
+from workflow_scripts.potential.networks.splits import finetuning_split
+from workflow_scripts.potential.networks.training import Augmentation, ImageTask
+from workflow_scripts.potential.networks.variants import ARMS
 from workflow_scripts.potential.settings import Finetune
-from workflow_scripts.potential.splits import finetuning_split
-from workflow_scripts.potential.variants import ARMS
+from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 
@@ -49,7 +49,7 @@ def finetune(job: Job[Arguments]) -> None:
         trained = train_for(
             job,
             network,
-            ImageTask(*split, variant, Lesson(**about["lesson"]), device),
+            ImageTask(*split, variant, Augmentation(**about["lesson"]), device),
             device,
             f"finetuning {arguments.variant}",
         )

@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
-from workflow_scripts.potential.estimation import Estimator
-from workflow_scripts.potential.samples import Samples, read_samples
 from workflow_scripts.potential.settings import SharedPredict
+from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.simulation.estimation import Estimator
+from workflow_scripts.potential.simulation.samples import Samples, read_samples
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
@@ -24,14 +24,14 @@ class Arguments(SharedPredict, Compute, EstimatorChoice):
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write the potentials of all test samples: at all doses and without noise, by all detectors, as far as known.
+    """Write the potentials of all test samples: at all doses and without noise, for all detectors it accepts.
 
     The arrays of a stage and condition: potential float32 (N, H, W), V Å.
     """
     arguments = job.arguments
     samples = read_samples([job.input("test")])
     shuffled = with_shuffled_metadata(samples, arguments.seed)
-    answers = {}
+    predicted = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         estimator: Estimator = job.implementation.make(job)
@@ -39,15 +39,15 @@ def predict(job: Job[Arguments]) -> None:
         for (stage, estimate), detector, dose in product(estimator.stages.items(), estimator.detectors, doses):
             shares = measured_shares(samples, detector, dose, arguments.seed)
             measured = {"detector": detector, "dose_e_per_a2": dose}
-            answers[stage, condition(**measured)] = estimate(samples, shares, detector, dose)
+            predicted[stage, condition(**measured)] = estimate(samples, shares, detector, dose)
             if estimator.shuffled_metadata and dose != NOISE_FREE:
                 control = condition(**measured, metadata="shuffled")
-                answers[stage, control] = estimate(shuffled, shares, detector, dose)
+                predicted[stage, control] = estimate(shuffled, shares, detector, dose)
     write_predictions(
         job.outputs["predictions"],
         arguments.estimator,
         arguments.training_seed,
-        {key: {"potential": np.asarray(potential, np.float32)} for key, potential in answers.items()},
+        {key: {"potential": np.asarray(potential, np.float32)} for key, potential in predicted.items()},
         count_seed=arguments.seed,
     )
 

@@ -6,13 +6,13 @@ from typing import Literal
 from pydantic import Field
 
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
-from workflow_scripts.potential.encoding import input_channels, output_channels
-from workflow_scripts.potential.image_task import ImageTask, Lesson
-from workflow_scripts.potential.model import describe_network, make_network
-from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.networks.encoding import input_channels, output_channels
+from workflow_scripts.potential.networks.model import describe_network, make_network
+from workflow_scripts.potential.networks.splits import pretraining_split
+from workflow_scripts.potential.networks.training import Augmentation, ImageTask
+from workflow_scripts.potential.networks.variants import ABLATIONS, ARMS, PLAIN_UNET
 from workflow_scripts.potential.settings import Pretrain
-from workflow_scripts.potential.splits import pretraining_split
-from workflow_scripts.potential.variants import ABLATIONS, ARMS, PLAIN_UNET
+from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 
@@ -37,7 +37,7 @@ def pretrain(job: Job[Arguments]) -> None:
     if arguments.variant == PLAIN_UNET:
         network_settings = network_settings.model_copy(update={"kind": "unet"})
     shape = input_channels(variant), output_channels(variant)
-    lesson = Lesson.of(arguments)
+    augmentation = Augmentation.of(arguments)
     with training_device(job) as device:
         samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
         split = pretraining_split(
@@ -46,7 +46,7 @@ def pretrain(job: Job[Arguments]) -> None:
         trained = train_for(
             job,
             make_network(network_settings, *shape, arguments.seed),
-            ImageTask(*split, variant, lesson, device),
+            ImageTask(*split, variant, augmentation, device),
             device,
             f"pretraining {arguments.variant}",
             settings=arguments.model_copy(update={"epochs": epochs}),
@@ -54,7 +54,7 @@ def pretrain(job: Job[Arguments]) -> None:
     about = {
         **describe_network(network_settings, *shape),
         "arm": arguments.variant,
-        "lesson": asdict(lesson),
+        "lesson": asdict(augmentation),
         "microscope": asdict(samples.microscope),
     }
     write_trained(job, trained.best, trained.history, about)

@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
-from workflow_scripts.potential.own_settings import Apply as Apply  # the settings of one entry of apply.potential
-from workflow_scripts.potential.variants import TrainingFault, ablation_arms
+from workflow_scripts.potential.apply.settings import Apply as Apply  # the settings of one entry of apply.potential
 from workflow_scripts.workflow.settings import Settings
 
 Split = Literal["train", "test"]
+# Faults of the published training that can be switched on alone, each in a training of its own.
+TrainingFault = Literal[
+    "patch_in_vacuum", "joint_minmax", "noise_not_counted", "loss_blind_to_position", "fixed_target_scale"
+]
+NO_FAULT = "none"
 BUILT_IN = ("GaN", "LiCoO2", "KNbO3", "CsPbI3", "MoS2", "SrTiO3")
 Ring = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
 
@@ -137,6 +141,11 @@ class Synthesize(Settings):
         train, test = 2 * self.orientations * self.views, self.test_orientations * self.views + self.test_patches
         samples = len(self.materials) * len(self.thickness_nm) * (train if split == "train" else test)
         return samples * 11 * self.side_px**2 * 4 / 1e6
+
+
+def ablation_arm(fault: str) -> str:
+    """What the arm with this one fault is called, in the names of files too."""
+    return f"only_{fault}"
 
 
 def material_name(material: str) -> str:
@@ -266,8 +275,10 @@ class Evaluate(Settings):
     seed: int = Field(ge=0, description="Seed of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
-        """The arms of the ablation, of those whose base is among the variants."""
-        return ablation_arms(self.ablations, variants)
+        """The arms with a single fault and the one without any; none without faults or without the corrected arm."""
+        if not self.ablations or "corrected" not in variants:
+            return []
+        return [ablation_arm(fault) for fault in (NO_FAULT, *self.ablations)]
 
 
 class Plot(Settings):

@@ -6,8 +6,8 @@ The split `train` holds the samples of training, validation and finetuning, `tes
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.potential import datasets
 from workflow_scripts.potential.settings import Split, Synthesize
+from workflow_scripts.potential.simulation.datasets import make_samples
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
 
@@ -25,10 +25,7 @@ def synthesize(job: Job[Arguments]) -> None:
     arguments = job.arguments
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        if arguments.split == "train":
-            samples = datasets.training_set(arguments, arguments.shard, device)
-        else:
-            samples = datasets.test_set(arguments, device)
+        samples = make_samples(arguments, arguments.split, arguments.shard, device)
     write_arrays(job.outputs["arrays"], samples.arrays())
 
 

@@ -2,8 +2,8 @@
 
 In a thin specimen the mean momentum of the electrons is the gradient of the phase under the probe, so its integral is
 the phase, smeared by the probe (doi:10.1016/j.ultramic.2015.10.011; with four segments doi:10.1038/ncomms15123).
-Segments know the momentum but roughly, and a thick specimen is no phase object: one factor for each detector and
-thickness, fitted on training images, makes V Å of it. The mean cannot be measured and comes from the labels.
+Segments measure the momentum only roughly, and a thick specimen is no phase object: one factor for each detector and
+thickness, fitted on training images, converts the image to V Å. The mean cannot be measured and comes from the labels.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from workflow_scripts.potential.counting import measured_shares
-from workflow_scripts.potential.estimation import Estimator, TrainingFiles
 from workflow_scripts.potential.estimators.metadata_mean import MetadataMean
-from workflow_scripts.potential.samples import Samples
+from workflow_scripts.potential.simulation.counting import measured_shares
+from workflow_scripts.potential.simulation.estimation import Estimator, TrainingFiles
+from workflow_scripts.potential.simulation.samples import Samples
 from workflow_scripts.workflow.command import Job
 
 # Periods beyond which an image is left out, Å: the noise of an integral grows with the period.
@@ -26,7 +26,7 @@ _CALIBRATION_ROWS = 500
 
 @dataclass(frozen=True)
 class Calibration:
-    """How iCOM becomes a potential.
+    """From iCOM to a potential.
 
     Attributes:
         longest_period_a: Å.
@@ -53,7 +53,7 @@ def center_of_mass_mrad(shares: np.ndarray, ring_mrad: tuple[float, float]) -> n
 def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float = float("inf")) -> np.ndarray:
     """The mean-free image whose gradient is closest to the given field, by Fourier series of the mirrored image.
 
-    An image that goes on as its mirror image has no jump at its edges, whatever it shows.
+    An image that is continued by its mirror image has no jump at its edges.
 
     Args:
         gradient: (N, 2, H, W) [y, x], per Å.
@@ -86,7 +86,7 @@ def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float
 def icom(shares: np.ndarray, samples: Samples, detector: str, longest_period_a: float = float("inf")) -> np.ndarray:
     """iCOM (N, H, W), mrad Å, mean-free, of measured shares (N, 4, H, W).
 
-    The mean deflection is that of a tilted crystal as a whole; a potential that repeats has none.
+    A mean deflection comes from a tilt of the crystal and is removed; a periodic potential has none.
     """
     light = samples.microscope
     deflection = center_of_mass_mrad(shares, light.ring_mrad[detector])
@@ -113,7 +113,7 @@ def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detecto
             sums = np.stack([(image * target), image**2, target**2]).sum(axis=(2, 3), dtype=np.float64)
             for nominal_nm, column in zip(samples.nominal_nm.tolist(), sums.T, strict=True):
                 products[nominal_nm] = products.get(nominal_nm, 0) + column
-        residual = sum(power - cross**2 / own for cross, own, power in products.values() if own > 0)
+        residual = sum(power - cross**2 / squared for cross, squared, power in products.values() if squared > 0)
         if residual < least:
             factor = {
                 thickness: float(thickness * s[0] / s[1]) if s[1] > 0 else 0.0 for thickness, s in products.items()

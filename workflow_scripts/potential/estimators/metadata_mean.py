@@ -1,11 +1,11 @@
-"""The mean potential of material and thickness, the same in every pixel: what the metadata give without an image."""
+"""The mean potential of material and thickness, the same in every pixel: the metadata without an image."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from workflow_scripts.potential.estimation import Estimator, TrainingFiles
-from workflow_scripts.potential.samples import Samples
+from workflow_scripts.potential.simulation.estimation import Estimator, TrainingFiles
+from workflow_scripts.potential.simulation.samples import Samples
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 

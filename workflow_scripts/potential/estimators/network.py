@@ -6,24 +6,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from workflow_scripts.learning.devices import Precision, autocast
-from workflow_scripts.potential.encoding import decode_potential, network_inputs, scenes_of
-from workflow_scripts.potential.estimation import Estimator
-from workflow_scripts.potential.model import load_network
-from workflow_scripts.potential.samples import MATCHED, RING, Samples
+from workflow_scripts.learning.devices import Precision
+from workflow_scripts.potential.networks.encoding import scenes_of
+from workflow_scripts.potential.networks.model import infer, load_network
+from workflow_scripts.potential.networks.variants import ABLATIONS, ARMS, Variant
 from workflow_scripts.potential.settings import InferenceSettings as Options
-from workflow_scripts.potential.variants import ABLATIONS, ARMS, Variant
+from workflow_scripts.potential.simulation.estimation import Estimator
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network that answers in V Å; see `estimation.Estimate`.
+    """A network whose output is converted to V Å; see `estimation.Estimate`.
 
     Attributes:
         network: in evaluation mode, on `device`.
-        variant: how it was trained to encode images and potentials.
+        variant: encoding of images and potentials that it was trained with.
         dose_max_e_per_a2: the largest dose of its metadata; larger ones, also of images without noise, are replaced.
         device, precision: on what it runs, number format inside.
         batch_size: images at once.
@@ -36,7 +36,6 @@ class TrainedNetwork:
     precision: Precision
     batch_size: int
 
-    @torch.no_grad()
     def __call__(self, samples: Samples, shares: np.ndarray, detector: str, dose_e_per_a2: float) -> np.ndarray:
         """Potential float32 (N, H, W), V Å."""
         dose_e_per_a2 = min(dose_e_per_a2, self.dose_max_e_per_a2)
@@ -45,16 +44,15 @@ class TrainedNetwork:
             rows = np.arange(start, min(start + self.batch_size, len(samples)))
             batch = replace(samples.rows(rows), images={detector: shares[rows]})
             scenes = scenes_of(batch, detector, dose_e_per_a2, self.device)
-            with autocast(self.device, self.precision):
-                output = self.network(network_inputs(scenes, self.variant))[:, 0]  # the first channel: all frequencies
-            potentials.append(decode_potential(output.float(), scenes.thickness_nm, self.variant).cpu().numpy())
+            output = infer(self.network, scenes, self.variant, self.precision)
+            potentials.append(output[:, 0].cpu().numpy())  # the first channel: all frequencies
         return np.concatenate(potentials)
 
 
 def make(job: Job) -> Estimator:
     """The network of an arm after each of its training stages.
 
-    Networks with a single fault are asked about counted images of the recipe's ring alone.
+    Networks with a single fault predict counted images of the recipe's ring alone.
 
     Raises:
         InputError: there is no such arm, or the weights of one of its stages are missing.

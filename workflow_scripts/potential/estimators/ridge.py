@@ -13,16 +13,16 @@ from functools import cache
 
 import numpy as np
 
-from workflow_scripts.potential.estimation import Estimator, TrainingFiles
-from workflow_scripts.potential.samples import Samples
 from workflow_scripts.potential.settings import RidgeSettings as Options
+from workflow_scripts.potential.simulation.estimation import Estimator, TrainingFiles
+from workflow_scripts.potential.simulation.samples import Samples
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 PENALTIES = tuple(10.0**k for k in range(-8, 1))  # in units of the mean variance of a feature
-# A filter of some thousand weights learns nothing from more pixels of one image
+# More pixels of one image do not improve a filter of some thousand weights
 _PIXELS = 2048
-_HELD_BACK = 5  # of as many orientations of a crystal the second chooses the penalty
+_HELD_BACK = 5  # of every five orientations of a crystal the second is kept for the choice of the penalty
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class NormalEquations:
         self._fit, self._held_back = parts
 
     def solve(self, electrons: float) -> Ridge:
-        """The filter whose penalty errs least on held-back orientations, fitted once more on all of them.
+        """The filter with the penalty that errs least on the held-back orientations, fitted again on all orientations.
 
         electrons: that fall on a pixel, dose · pixel area; infinite for images without noise.
         """
@@ -104,7 +104,7 @@ class NormalEquations:
 
 
 def apply(ridge: Ridge, shares: np.ndarray, thickness_nm: np.ndarray) -> np.ndarray:
-    """Potential (N, H, W), V Å, of measured shares (N, 4, H, W) at thicknesses (N,); images go on by reflection."""
+    """Potential (N, H, W), V Å, of measured shares (N, 4, H, W) at thicknesses (N,); images are mirrored at the rim."""
     from scipy.signal import fftconvolve  # here, because its import is slow and the fit does not need it
 
     padded = _mirrored(shares, ridge.kernel.shape[-1] // 2)
@@ -114,7 +114,7 @@ def apply(ridge: Ridge, shares: np.ndarray, thickness_nm: np.ndarray) -> np.ndar
 
 
 def _mirrored(images: np.ndarray, reach: int) -> np.ndarray:
-    """Images (..., H, W) in float64 that go on by `reach` pixels as their mirror image.
+    """Images (..., H, W) in float64, continued by `reach` pixels of their mirror image.
 
     Raises:
         InputError: they are smaller than that.
@@ -129,8 +129,8 @@ def _mirrored(images: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _sums_of(samples: Samples, row: int, detector: str, kernel_px: int) -> _Sums:
-    """Sums over the pixels of an image, those at its edges as `apply` sees them: a filter must not count on what lies
-    beyond. The noise of a mirrored pixel counts as its own."""
+    """Sums over the pixels of an image, mirrored at its edges as in `apply`, so that the filter does not rely on pixels
+    beyond. The noise of a mirrored pixel is treated as independent."""
     image = _mirrored(samples.images[detector][row], kernel_px // 2)
     windows = np.lib.stride_tricks.sliding_window_view(image, (kernel_px, kernel_px), axis=(1, 2))
     target = samples.potential[row].astype(np.float64).ravel() / samples.thickness_nm[row]
@@ -171,7 +171,7 @@ def _expected_error(sums: _Sums, electrons: float, weight: np.ndarray, offset: f
 
 
 def make(job: Job) -> Estimator:
-    """Ridge deconvolution, fitted for each detector and dose anew: an expert knows both."""
+    """Ridge deconvolution, fitted for each detector and dose anew, since both are known."""
     options: Options = job.arguments.options
     training = TrainingFiles.of(job)
 

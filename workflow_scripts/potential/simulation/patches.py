@@ -1,6 +1,6 @@
 """A block of crystal in vacuum, turned and tilted: the specimen of the published recipe.
 
-Its outline floats in vacuum, which no specimen's does, and where block and cell disagree it is folded back into the
+Its outline floats in vacuum, which no specimen's does, and where it is larger than the cell it is folded back into the
 cell. Both are kept: they are part of the recipe's score.
 """
 
@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from workflow_scripts.potential.structures import Crystal
+from workflow_scripts.potential.simulation.structures import Crystal
 
 
 def patch(
@@ -38,12 +38,8 @@ def patch(
         The atoms in a cell as deep as the block, or as its highest atom if that lies above.
 
     Raises:
-        ValueError: a length is not positive, or the block holds no atom.
+        ValueError: the block holds no atom.
     """
-    lengths = {"cell_a": min(cell_a), "side_a": side_a, "thickness_a": thickness_a}
-    for name, length in lengths.items():
-        if not 0 < length < math.inf:
-            raise ValueError(f"{name} must be positive, not {length}")
     middle = np.array([thickness_a / 2, *centre_a])
     half = np.array([thickness_a, side_a, side_a]) / 2
     kept, positions = _cut(crystal, middle - half, middle + half)

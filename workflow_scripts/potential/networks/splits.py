@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from workflow_scripts.potential.samples import FILLED, PATCH, Samples
+from workflow_scripts.potential.networks.variants import Variant
 from workflow_scripts.potential.settings import material_name
-from workflow_scripts.potential.variants import Variant
+from workflow_scripts.potential.simulation.samples import FILLED, PATCH, Samples
 from workflow_scripts.workflow.errors import InputError
 
 
@@ -45,7 +45,7 @@ def finetuning_split(
 
     Args:
         held_out_material: its name, or the path of its structure.
-        count: samples that are shown in all.
+        count: samples of it in all.
         share: of them, that validates.
         seed: of the choice.
 
@@ -79,7 +79,7 @@ def _specimens_in_turn(samples: Samples, chosen: np.ndarray, rng: np.random.Gene
     specimens, first = np.unique(samples.specimen[chosen], return_index=True)
     material = samples.material[chosen][first]
     shuffled = rng.permutation(len(specimens))
-    turn = np.zeros(len(specimens), dtype=np.int64)  # how many of the same material come before
+    turn = np.zeros(len(specimens), dtype=np.int64)  # number of specimens of the same material before it
     for name in np.unique(material):
         of_it = shuffled[material[shuffled] == name]
         turn[of_it] = np.arange(len(of_it))
@@ -87,7 +87,7 @@ def _specimens_in_turn(samples: Samples, chosen: np.ndarray, rng: np.random.Gene
 
 
 def _count(share: float, n: int) -> int:
-    """How many of n validate: at least one, and not all."""
+    """Number out of n that validate: at least one, and not all."""
     return min(max(1, round(share * n)), n - 1)
 
 

@@ -1,8 +1,9 @@
-"""The arms of the study: one code path, the recipe's faults as named switches of it."""
+"""The arms of the study: one code path, with the recipe's faults as its named switches."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
+
+from workflow_scripts.potential.settings import NO_FAULT, TrainingFault, ablation_arm
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class Variant:
     Attributes:
         patch_in_vacuum: trains on crystal patches whose outline floats in vacuum, in a cell that thick samples wrap
             around, not on crystals that fill the field of view.
-        joint_minmax: the four segments are stretched to [0, 1] together, which forgets the share of the beam.
+        joint_minmax: the four segments are stretched to [0, 1] together, which discards the share of the beam.
         float16_inputs: the images are rounded to half precision.
         noise_not_counted: Gaussian noise, blur and stretching of the stretched images in training and no noise in
             validation, not counted electrons in both.
@@ -20,8 +21,8 @@ class Variant:
         fixed_target_scale: the target is a share of 600,000 V Å whatever the thickness.
         split_by_sample: samples of one crystal orientation lie on both sides of the split, no material is held out.
         unreadable_becomes_zeros: a file that cannot be read is trained on as zeros in and zeros out.
-        one_detector: knows the recipe's ring alone, none that is matched to the aperture.
-        without_finetune: the network is never shown samples of the material that was held out.
+        one_detector: trained on the recipe's ring alone, not on a detector that is matched to the aperture.
+        without_finetune: the network is never trained on samples of the material that was held out.
     """
 
     patch_in_vacuum: bool
@@ -38,23 +39,7 @@ class Variant:
 
 VARIANTS = {"published": Variant(*[True] * 10), "corrected": Variant(*[False] * 10)}
 
-# Faults that can be switched on alone, each in a training of its own.
-TrainingFault = Literal[
-    "patch_in_vacuum", "joint_minmax", "noise_not_counted", "loss_blind_to_position", "fixed_target_scale"
-]
-NO_FAULT = "none"
 PLAIN_UNET = "unet"  # the corrected recipe with the plain U-net: a baseline where the arms train another network
-
-
-def ablation_arm(fault: str) -> str:
-    """What the arm with this one fault is called, in the names of files too."""
-    return f"only_{fault}"
-
-
-def ablation_arms(faults: Sequence[str], variants: Sequence[str]) -> list[str]:
-    """The arms with a single fault, and the one without any; none where no fault, or no corrected arm, is asked for."""
-    return [ablation_arm(fault) for fault in (NO_FAULT, *faults)] if faults and "corrected" in variants else []
-
 
 # By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
 ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(TrainingFault))}

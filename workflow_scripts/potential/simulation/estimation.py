@@ -1,4 +1,4 @@
-"""What the estimators of the potential share: how the stage predict asks them, and what they may learn from."""
+"""The interface of the estimators of the potential, and the training samples on which they may be fitted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from workflow_scripts.potential.samples import FILLED, MATCHED, RING, Samples, read_samples
 from workflow_scripts.potential.settings import material_name
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING, Samples, read_samples
 from workflow_scripts.workflow.command import Job
 
 
@@ -19,7 +19,7 @@ class Estimate(Protocol):
         """The potential of every sample.
 
         Args:
-            samples: N rows; an estimator may look at their microscope and metadata, not at their potentials.
+            samples: N rows; an estimator may use their microscope and metadata, not their potentials.
             shares: float32 (N, 4, H, W), share of the incident electrons measured on each segment.
             detector: that measured them, `ring` or `matched`.
             dose_e_per_a2: incident electrons per Å²; `counting.NOISE_FREE` for images without noise.
@@ -31,13 +31,13 @@ class Estimate(Protocol):
 
 @dataclass(frozen=True)
 class Estimator:
-    """An estimator that is ready to answer; every module of `estimators/` has a function `make(job)` that returns one.
+    """An estimator that is ready to predict; every module of `estimators/` has a function `make(job)` that returns one.
 
     Attributes:
         stages: by the name of its training stage, `pretrained` and `finetuned`, or `fitted` without a training.
-        detectors: the detectors whose images it understands.
-        without_noise: whether it is also asked about images without noise.
-        shuffled_metadata: whether it is also asked with the metadata of other samples, as a control.
+        detectors: those whose images it accepts.
+        without_noise: whether it also predicts from images without noise.
+        shuffled_metadata: whether it also predicts with the metadata of other samples, as a control.
     """
 
     stages: Mapping[str, Estimate]

@@ -8,12 +8,12 @@ import torch
 
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import ImageSeries, Probe
-from workflow_scripts.potential.patches import patch
-from workflow_scripts.potential.samples import FILLED, MATCHED, PATCH, RING, Microscope, Samples, joined
-from workflow_scripts.potential.settings import Synthesize, is_file
-from workflow_scripts.potential.specimens import Fineness, View, compute, low_pass
-from workflow_scripts.potential.structure_files import read_structure
-from workflow_scripts.potential.structures import Crystal, crystal
+from workflow_scripts.potential.settings import Split, Synthesize, is_file
+from workflow_scripts.potential.simulation.patches import patch
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, Microscope, Samples, joined
+from workflow_scripts.potential.simulation.specimens import View, compute, low_pass
+from workflow_scripts.potential.simulation.structure_files import read_structure
+from workflow_scripts.potential.simulation.structures import Crystal, crystal
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.progress import Progress
 
@@ -23,7 +23,7 @@ _MONOLAYER = "MoS2"
 
 
 def crystals(settings: Synthesize) -> list[Crystal]:
-    """The materials of the settings, each called as in the tables.
+    """The crystals of the settings, with their names as in the tables.
 
     Raises:
         InputError: a file is not a structure that can be used.
@@ -31,25 +31,25 @@ def crystals(settings: Synthesize) -> list[Crystal]:
     return [read_structure(Path(name)) if is_file(name) else crystal(name) for name in settings.materials]
 
 
-def training_set(settings: Synthesize, shard: int, device: torch.device) -> Samples:
-    """The samples of one training file: equally many of either kind."""
-    return _samples(settings, "train", shard, settings.orientations, settings.orientations * settings.views, device)
+def make_samples(settings: Synthesize, split: Split, shard: int, device: torch.device) -> Samples:
+    """The samples of one file, with orientations that no other file has.
 
+    A training file holds as many patches as views of filled crystals.
 
-def test_set(settings: Synthesize, device: torch.device) -> Samples:
-    """The frozen samples on which every estimator is judged, with orientations of their own."""
-    return _samples(settings, "test", 0, settings.test_orientations, settings.test_patches, device)
-
-
-def _samples(settings: Synthesize, split: str, shard: int, filled: int, patches: int, device: torch.device) -> Samples:
+    Raises:
+        InputError: a structure cannot be used, or the settings do not fit each other.
+    """
+    counts = {FILLED: settings.orientations, PATCH: settings.orientations * settings.views}
+    if split == "test":
+        counts = {FILLED: settings.test_orientations, PATCH: settings.test_patches}
     materials = crystals(settings)
     made = []
     try:
-        with Progress(len(materials) * (filled + patches), "specimens") as progress:
+        with Progress(len(materials) * sum(counts.values()), "specimens") as progress:
             for index, material in enumerate(materials):
-                for kind, count in zip(_KINDS, (filled, patches), strict=True):
+                for kind, count in counts.items():
                     for number in range(count):
-                        # A specimen is its own whatever else is made
+                        # A specimen does not depend on the others
                         words = [settings.seed, _SPLITS.index(split), shard, index, _KINDS.index(kind), number]
                         make = _filled if kind == FILLED else _patched
                         name = f"{material.material}-{kind}-{split}{shard}-{number}"
@@ -72,7 +72,7 @@ def _filled(
         _probe(settings, tuple(1e3 * np.radians(tilt_deg))),
         [detector for pair in detectors for detector in pair],
         settings.thickness_nm,
-        _fineness(settings, settings.multislice.slice_a, settings.multislice.field_a),
+        settings.multislice,
         _generator(rng),
         device,
     )
@@ -90,7 +90,7 @@ def _filled(
 def _patched(
     settings: Synthesize, material: Crystal, name: str, rng: np.random.Generator, device: torch.device
 ) -> Iterator[Samples]:
-    """Every thickness of one patch. MoS2 stays a single layer whatever its label says, as the recipe's does."""
+    """Every thickness of one patch. MoS2 is always a single layer, whatever its nominal thickness, as in the recipe."""
     side_a = settings.side_px * settings.pixel_size_a
     rotation_deg, tilt_deg = rng.uniform(0, 360), rng.normal(0, settings.tilt_std_deg, 2)
     single_layer = material.material == _MONOLAYER
@@ -111,7 +111,7 @@ def _patched(
         _probe(settings, (0.0, 0.0)),
         _detectors(settings, 0.0),
         passed_nm,
-        _fineness(settings, settings.patch.slice_a, side_a),
+        settings.multislice.model_copy(update={"slice_a": settings.patch.slice_a, "field_a": side_a}),
         _generator(rng),
         device,
     )
@@ -167,17 +167,12 @@ def _detectors(settings: Synthesize, rotation_deg: float) -> list[Detector]:
     return [Detector(*ring_mrad, segments=4, rotation_deg=rotation_deg) for ring_mrad in rings_mrad]
 
 
-def _fineness(settings: Synthesize, slice_a: float, field_a: float) -> Fineness:
-    fine = settings.multislice
-    return Fineness(fine.pixel_a, slice_a, field_a, fine.phonon_configurations, fine.memory_mib)
-
-
 def _generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
 def _potentials(settings: Synthesize, potential: ImageSeries) -> tuple[ImageSeries, ImageSeries]:
-    """What the raster carries in every direction, and what of it an image of the microscope can hold."""
+    """The potential up to the Nyquist frequency of the raster, and up to that of an image of the microscope."""
     nyquist_per_a = 0.5 / settings.pixel_size_a
     limit_per_a = min(nyquist_per_a, 2 * _probe(settings, (0.0, 0.0)).radius_per_a)
     return low_pass(potential, nyquist_per_a), low_pass(potential, limit_per_a)

@@ -1,19 +1,25 @@
-"""What the network is trained on: segmented images and the potential behind them, in any arm."""
+"""The training task of any arm: segmented images and the potential behind them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.potential.encoding import Scenes, encode_potential, make_scenes, network_inputs, turn_rows
-from workflow_scripts.potential.loss import loss_by_row, weighted_terms
-from workflow_scripts.potential.samples import MATCHED, RING, Samples
+from workflow_scripts.potential.networks.encoding import (
+    Scenes,
+    encode_potential,
+    make_scenes,
+    network_inputs,
+    turn_rows,
+)
+from workflow_scripts.potential.networks.losses import loss_by_row, weighted_terms
+from workflow_scripts.potential.networks.variants import Variant
 from workflow_scripts.potential.settings import Pretrain
-from workflow_scripts.potential.variants import Variant
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 
 _BATCH = 16
-# The recipe's disturbances of its stretched images: how often, and how strong at most.
+# The recipe's augmentation of its stretched images: share of the rows and largest strength.
 _NOISE_SHARE, _NOISE_STD = 0.5, 0.035
 _BLUR_SHARE, _BLUR_STD_PX = 0.2, (0.2, 0.6)
 _STRETCH_SHARE, _STRETCH = 0.5, 0.1
@@ -21,8 +27,10 @@ _BLUR_RADIUS_PX = 3
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What pretraining and finetuning have in common; kept in the metadata of the weights.
+class Augmentation:
+    """Range of the training dose and weights of the loss, in pretraining and finetuning alike.
+
+    The metadata of the weights hold them under `lesson`.
 
     Attributes:
         dose_min_e_per_a2, dose_max_e_per_a2: range of the training dose, electrons per Å².
@@ -35,35 +43,30 @@ class Lesson:
     limited_weight: float
 
     @classmethod
-    def of(cls, settings: Pretrain) -> "Lesson":
-        """The lesson of the settings of pretraining."""
-        return cls(
-            settings.dose_min_e_per_a2,
-            settings.dose_max_e_per_a2,
-            settings.gradient_weight,
-            settings.limited_weight,
-        )
+    def of(cls, settings: Pretrain) -> "Augmentation":
+        """Those of the settings of pretraining."""
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 class ImageTask:
     """The task of `learning.training.train`: from four images and metadata to the potential.
 
     Args:
-        train: samples to learn from, N of them.
-        validation: samples that choose the weights.
+        train: training samples, N of them.
+        validation: samples by whose loss the weights are chosen.
         variant: the faults that are present.
-        lesson: doses and weights of the loss.
+        augmentation: doses, and weights of the loss.
         device: where the samples are kept.
     """
 
     def __init__(
-        self, train: Samples, validation: Samples, variant: Variant, lesson: Lesson, device: torch.device
+        self, train: Samples, validation: Samples, variant: Variant, augmentation: Augmentation, device: torch.device
     ) -> None:
         self.n_samples = len(train)
         self._train, self._validation = (_Rows(samples, variant, device) for samples in (train, validation))
         self._variant = variant
-        self._lesson = lesson
-        self._terms = weighted_terms(variant, lesson.gradient_weight, lesson.limited_weight)
+        self._augmentation = augmentation
+        self._terms = weighted_terms(variant, augmentation.gradient_weight, augmentation.limited_weight)
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -73,17 +76,17 @@ class ImageTask:
         scenes, potential = scenes.turned(times), turn_rows(potential, times)
         if not self._variant.noise_not_counted:
             scenes = scenes.counted(self._train.microscope.pixel_size_a, generator)
-        seen, target = self._encode(scenes, potential)
+        inputs, target = self._encode(scenes, potential)
         if self._variant.noise_not_counted:
-            seen = torch.cat([disturb_as_the_recipe(seen[:, :4], generator), seen[:, 4:]], dim=1)
-        return seen, target
+            inputs = torch.cat([disturb_as_the_recipe(inputs[:, :4], generator), inputs[:, 4:]], dim=1)
+        return inputs, target
 
     def _draw(self, rows: "_Rows", indices: Tensor, generator: torch.Generator) -> tuple[Scenes, Tensor]:
-        """Scenes without noise, each by a detector and for a dose that are drawn, and potentials (B, 2, H, W), V Å."""
+        """Scenes without noise, of a detector and a dose drawn for each, and potentials (B, 2, H, W), V Å."""
         detectors = rows.images.shape[1]
         number = torch.randint(detectors, (len(indices),), generator=generator, device=self._device)
         share = torch.rand(len(indices), generator=generator, device=self._device)
-        low, high = self._lesson.dose_min_e_per_a2, self._lesson.dose_max_e_per_a2
+        low, high = self._augmentation.dose_min_e_per_a2, self._augmentation.dose_max_e_per_a2
         scenes = make_scenes(
             rows.images[indices, number],
             rows.thickness_nm[indices],
@@ -100,9 +103,9 @@ class ImageTask:
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The weighted terms, a mean over rows."""
-        seen, target = batch
+        inputs, target = batch
         # The recipe's Fourier term has no half precision
-        return loss_by_row(model(seen).float(), target, self._terms).mean()
+        return loss_by_row(model(inputs).float(), target, self._terms).mean()
 
     def validate(self, model: nn.Module) -> float:
         """The loss over the validation samples: with the same noise every time, or as the recipe does, with none."""

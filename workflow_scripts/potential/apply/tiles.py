@@ -12,10 +12,10 @@ Estimate = Callable[[Tensor], Tensor]  # (B, C, side, side) → (B, K, side, sid
 
 
 def resample(images: np.ndarray, rows_px: np.ndarray, columns_px: np.ndarray, limit_per_px: float = 0.5) -> np.ndarray:
-    """Images at other points, exact for what is band-limited; beyond its rim an image is its own mirror image.
+    """Images at other points, exact for what is band-limited; an image is mirrored at its rim.
 
     The discrete cosine transform is the Fourier series of an image and its mirror image, which leaves no step at the
-    rim; its terms are evaluated at the points asked for.
+    rim; its terms are evaluated at the new points.
 
     Args:
         images: (…, H, W).
@@ -40,12 +40,12 @@ def estimate_image(
     side_px: int,
     batch_size: int,
 ) -> np.ndarray:
-    """What a network makes of images whose size and pixel are not those it knows.
+    """The output of a network for images of other sizes and pixels than those of its training.
 
     Args:
         images: (C, H, W).
         pixel_size_a: side of their pixels, Å.
-        network_pixel_size_a: side of the pixels that the network knows, Å.
+        network_pixel_size_a: side of the pixels of its training, Å.
         estimate: float32 (B, C, side, side) → (B, K, side, side).
         side_px: side of the tiles.
         batch_size: tiles at once.
@@ -67,7 +67,7 @@ def estimate_image(
 
 
 def estimate_tiled(images: Tensor, estimate: Estimate, side_px: int, batch_size: int) -> Tensor:
-    """One large image of tiles: a tile counts not at all near its rim, where it lacks what lies around it, and fades.
+    """One large image of blended tiles: a tile has almost no weight near its rim, where its surroundings are missing.
 
     Args:
         images: float32 (C, H, W), neither side smaller than a tile.
@@ -76,14 +76,9 @@ def estimate_tiled(images: Tensor, estimate: Estimate, side_px: int, batch_size:
         batch_size: tiles at once.
 
     Returns:
-        (K, H, W); along the image's own rim an eighth of a tile's side, which no tile knows well, is to be thrown away.
-
-    Raises:
-        ValueError: the image is smaller than a tile.
+        (K, H, W); along the rim of the image an eighth of a tile's side is unreliable and is to be discarded.
     """
     height, width = images.shape[-2:]
-    if min(height, width) < side_px:
-        raise ValueError(f"an image of {height} × {width} pixels is smaller than a tile of {side_px}")
     starts = [(top, left) for top in _starts(height, side_px) for left in _starts(width, side_px)]
     profile = _profile(side_px)
     window = (profile[:, None] * profile).to(images.device)

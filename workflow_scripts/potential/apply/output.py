@@ -54,7 +54,7 @@ def write_tiff(path: Path, potential: np.ndarray, pixel_size_a: float) -> None:
 
 
 def write_preview(path: Path, shares: np.ndarray, potential: np.ndarray, pixel_size_a: float) -> None:
-    """A first look, .png: what was measured beside what comes of it; no dates, equal bytes.
+    """A preview, .png: the measured images beside the potential; no dates, equal bytes.
 
     Args:
         shares: (4, H, W).

@@ -6,7 +6,7 @@ import ase
 import numpy as np
 from ase.spacegroup import crystal as from_space_group
 
-from workflow_scripts.potential.zone_axes import orthogonal_box
+from workflow_scripts.potential.simulation.zone_axes import orthogonal_box
 
 # Where no measured value is at hand: B in Å², of the order of most oxides at room temperature.
 DEFAULT_DEBYE_WALLER_A2 = 0.5
@@ -30,13 +30,7 @@ class Crystal:
     debye_waller_a2: tuple[float, ...]
 
     def tiled(self, repeats: tuple[int, int, int]) -> "Crystal":
-        """The crystal with its cell repeated along z, y and x, copy after copy.
-
-        Raises:
-            ValueError: a number of repeats is below one.
-        """
-        if min(repeats) < 1:
-            raise ValueError(f"repeats must be at least 1, not {repeats}")
+        """The crystal with its cell repeated along z, y and x, copy after copy."""
         steps = np.stack(np.meshgrid(*map(np.arange, repeats), indexing="ij"), axis=-1).reshape(-1, 1, 3)
         depth, height, width = (side * count for side, count in zip(self.cell_a, repeats, strict=True))
         return replace(
@@ -51,7 +45,7 @@ class Crystal:
         """One S–Mo–S layer of the built-in MoS2, in a cell of half the bulk's depth.
 
         Raises:
-            ValueError: the crystal is another one; no other has layers that stand apart.
+            ValueError: the crystal is another one; no other has separate layers.
         """
         if self.material != "MoS2" or self.symbols != crystal("MoS2").symbols:
             raise ValueError(f"only the built-in MoS2 has a layer of its own, not {self.material}")
@@ -134,20 +128,10 @@ _PUBLISHED = {
         {"Sr": 0.6214, "Ti": 0.4398, "O": 0.7323},
     ),
 }
-MATERIALS = tuple(_PUBLISHED)
 
 
 def crystal(material: str) -> Crystal:
-    """A built-in crystal along [001], KNbO3 along [100]; hexagonal cells are a × √3a across the beam.
-
-    Args:
-        material: one of MATERIALS.
-
-    Raises:
-        ValueError: the material is none of them.
-    """
-    if material not in _PUBLISHED:
-        raise ValueError(f"material must be one of {', '.join(MATERIALS)}, not {material!r}")
+    """A crystal of `settings.BUILT_IN` along [001], KNbO3 along [100]; hexagonal cells are a × √3a across the beam."""
     published = _PUBLISHED[material]
     symbols, basis = zip(*published.sites, strict=True)
     atoms = from_space_group(symbols, basis, spacegroup=published.space_group, cellpar=published.cell)

@@ -1,9 +1,9 @@
-"""Read the user's segmented images: counts to shares of the beam, in the network's order; what cannot be ends here."""
+"""Check the user's segmented images and convert their counts to shares of the beam, in the network's order."""
 
 from pydantic import Field
 
-from workflow_scripts.potential.own_data import prepare
-from workflow_scripts.potential.own_settings import Apply
+from workflow_scripts.potential.apply.data import checked_images
+from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.potential.settings import MicroscopeSettings
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays, write_json
@@ -15,18 +15,18 @@ class Arguments(Apply):
     microscope: MicroscopeSettings = Field(description="Of the training images.")
 
 
-def run(job: Job[Arguments]) -> None:
-    """Write the images as the network takes them, and the report on them."""
+def check(job: Job[Arguments]) -> None:
+    """Write the images as the network expects them, and the report on them."""
     (patterns,) = job.inputs.get("patterns_file", [None])
     images = job.inputs.get("image_files", [])
-    own, report = prepare(job.arguments, images, patterns, job.arguments.microscope)
-    write_arrays(job.outputs["shares"], own.arrays())
+    user_images, report = checked_images(job.arguments, images, patterns, job.arguments.microscope)
+    write_arrays(job.outputs["shares"], user_images.arrays())
     write_json(job.outputs["report"], report)
 
 
 if __name__ == "__main__":
     Command(
-        run,
+        check,
         Arguments,
         inputs={},
         outputs={"shares": "The images (.npz).", "report": "What was found in them (.json)."},

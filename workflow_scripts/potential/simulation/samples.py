@@ -1,4 +1,4 @@
-"""The files of samples: segmented images, potential and what is known of the specimen; keys as the recipe's.
+"""The files of samples: segmented images, potential and metadata of the specimen; keys as the recipe's.
 
 One .npz holds N samples; every array but `sampling` and the microscope's starts with an axis of N.
 
@@ -9,9 +9,9 @@ One .npz holds N samples; every array but `sampling` and the microscope's starts
 | sum | float32 (N, H, W) | of the four segments in `input` |
 | potential | float32 (N, H, W) | projected along the beam, V Å, band-limited at Nyquist |
 | potential_limited | float32 (N, H, W) | the same, band-limited at 2α/λ, what an image of the microscope can hold |
-| thickness_nm | float64 (N,) | of the slices that were passed; of the recipe's MoS2 patches what the label says |
+| thickness_nm | float64 (N,) | of the slices that were passed; of the recipe's MoS2 patches the nominal one |
 | rotation | float64 (N, 3) | of the crystal [rz, rx, ry], degrees: about the beam from +y to +x, then about x and y |
-| material, specimen, kind | str (N,) | the crystal; its orientation's own name; `filled` or `patch` |
+| material, specimen, kind | str (N,) | the crystal; a name for its orientation; `filled` or `patch` |
 | sampling | float64 () | side of a pixel, Å |
 | detector | float64 (2, 2) | inner and outer angle of the recipe's ring and of the matched one, mrad |
 | voltage_kv, semiangle_mrad | float64 () | of the probe |
@@ -20,7 +20,7 @@ Axes are [y, x]. Segment s of a ring covers the azimuths 90° s to 90° (s + 1),
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,13 @@ from workflow_scripts.workflow.rows import Rows, is_finite
 FILLED, PATCH = "filled", "patch"
 RING, MATCHED = "ring", "matched"  # the two detectors
 _LARGE = ("input", "input_matched", "sum", "potential", "potential_limited")
-_PER_SAMPLE = (*_LARGE, "thickness_nm", "rotation", "material", "specimen", "kind")
-_SHARED = ("sampling", "detector", "voltage_kv", "semiangle_mrad")
+_TEXTS = ("material", "specimen", "kind")
+# Attributes of `Samples` that hold a row for each sample, by their keys in the file; the images come on top
+_ROWS = {
+    **{name: name for name in ("potential", "potential_limited", "thickness_nm")},
+    "rotation": "rotation_deg",
+    **{name: name for name in _TEXTS},
+}
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,6 @@ class Samples:
     def __len__(self) -> int:
         return len(self.potential)
 
-    def fits(self, other: "Samples") -> bool:
-        """Whether both were made for the same microscope, with images of the same size."""
-        return self.microscope == other.microscope and self.potential.shape[1:] == other.potential.shape[1:]
-
     @property
     def nominal_nm(self) -> np.ndarray:
         """Thickness (N,) in whole nm, by which samples are grouped: whole slices pass, so it differs by material."""
@@ -80,23 +81,17 @@ class Samples:
 
     def rows(self, chosen: np.ndarray) -> "Samples":
         """Some of the samples, by index or mask, in memory."""
-        cut = {name: getattr(self, name)[chosen] for name in _ROWS}
+        cut = {name: getattr(self, name)[chosen] for name in _ROWS.values()}
         return replace(self, images={name: image[chosen] for name, image in self.images.items()}, **cut)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As they stand in the file."""
+        """The arrays of the file."""
         light = self.microscope
         return {
             "input": self.images[RING],
             "input_matched": self.images[MATCHED],
             "sum": self.images[RING].sum(axis=1),
-            "potential": self.potential,
-            "potential_limited": self.potential_limited,
-            "thickness_nm": self.thickness_nm,
-            "rotation": self.rotation_deg,
-            "material": self.material,
-            "specimen": self.specimen,
-            "kind": self.kind,
+            **{key: getattr(self, name) for key, name in _ROWS.items()},
             "sampling": np.float64(light.pixel_size_a),
             "detector": np.array([light.ring_mrad[RING], light.ring_mrad[MATCHED]], dtype=np.float64),
             "voltage_kv": np.float64(light.voltage_kv),
@@ -104,14 +99,11 @@ class Samples:
         }
 
 
-_ROWS = tuple(field.name for field in fields(Samples) if field.name not in ("images", "microscope"))
-
-
 def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, in_files: bool = False) -> Samples:
     """The samples of all files in their order.
 
     Args:
-        in_files: images and potentials stay in the files until `Samples.rows` asks for some.
+        in_files: images and potentials stay in the files until `Samples.rows` reads some.
         unreadable_becomes_zeros: as the recipe's loader does with a file that it cannot read: zeros in, zeros out.
 
     Raises:
@@ -129,8 +121,9 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, 
     whole = [samples for samples in parts if samples is not None]
     if not whole:
         raise InputError(f"none of the {len(paths)} files of samples can be read, such as {paths[0]}; make them again")
+    made_for = whole[0].microscope, whole[0].potential.shape[1:]
     for path, samples in zip(paths, parts, strict=True):
-        if samples is not None and not samples.fits(whole[0]):
+        if samples is not None and (samples.microscope, samples.potential.shape[1:]) != made_for:
             raise InputError(f"{path} was made for another microscope or size than {paths[0]}; make the files again")
     return joined([samples or _zeros_like(whole[0]) for samples in parts], Rows if in_files else np.concatenate)
 
@@ -146,43 +139,33 @@ def joined(parts: Sequence[Samples], join: Callable[[list], np.ndarray | Rows] =
         images={name: join([samples.images[name] for samples in parts]) for name in (RING, MATCHED)},
         **{
             name: (join if name in _LARGE else np.concatenate)([getattr(samples, name) for samples in parts])
-            for name in _ROWS
+            for name in _ROWS.values()
         },
     )
 
 
 def _read(path: Path, in_file: bool) -> Samples:
-    arrays = read_arrays(path, (*_PER_SAMPLE, *_SHARED), _LARGE if in_file else ())
+    shared = ("sampling", "detector", "voltage_kv", "semiangle_mrad")
+    arrays = read_arrays(path, ("input", "input_matched", "sum", *_ROWS, *shared), _LARGE if in_file else ())
     shape = arrays["potential"].shape
     if len(shape) != 3 or 0 in shape:
         raise InputError(f"{path}: potential is {shape}, but must be (N, H, W); make the file again")
     n = shape[0]
-    expected = {
-        **dict.fromkeys(("input", "input_matched"), (n, 4, *shape[1:])),
-        **dict.fromkeys(("sum", "potential_limited"), shape),
-        **dict.fromkeys(("thickness_nm", "material", "specimen", "kind"), (n,)),
-        "rotation": (n, 3),
-        "detector": (2, 2),
-        **dict.fromkeys(("sampling", "voltage_kv", "semiangle_mrad"), ()),
-    }
-    for name, wanted in expected.items():
-        if arrays[name].shape != wanted:
-            raise InputError(f"{path}: {name} is {arrays[name].shape}, but must be {wanted}; make the file again")
+    expected = dict.fromkeys(("sum", "potential_limited"), shape) | dict.fromkeys(("thickness_nm", *_TEXTS), (n,))
+    expected |= dict.fromkeys(("input", "input_matched"), (n, 4, *shape[1:]))
+    expected |= {"rotation": (n, 3), "detector": (2, 2)}
     for name, array in arrays.items():
-        if name in ("material", "specimen", "kind"):
+        wanted = expected.get(name, shape if name == "potential" else ())
+        if array.shape != wanted:
+            raise InputError(f"{path}: {name} is {array.shape}, but must be {wanted}; make the file again")
+        if name in _TEXTS:
             if array.dtype.kind != "U":
                 raise InputError(f"{path}: {name} is not text; make the file again")
         elif array.dtype.kind != "f" or not is_finite(array):
             raise InputError(f"{path}: {name} holds what is not a finite number; make the file again")
     return Samples(
         images={RING: arrays["input"], MATCHED: arrays["input_matched"]},
-        potential=arrays["potential"],
-        potential_limited=arrays["potential_limited"],
-        thickness_nm=arrays["thickness_nm"],
-        rotation_deg=arrays["rotation"],
-        material=arrays["material"],
-        specimen=arrays["specimen"],
-        kind=arrays["kind"],
+        **{name: arrays[key] for key, name in _ROWS.items()},
         microscope=Microscope(
             pixel_size_a=float(arrays["sampling"]),
             ring_mrad={
@@ -195,10 +178,14 @@ def _read(path: Path, in_file: bool) -> Samples:
 
 
 def _zeros_like(samples: Samples) -> Samples:
-    """What the recipe's loader makes of a file that it cannot read."""
+    """The samples that the recipe's loader substitutes for a file that it cannot read."""
+
+    def zeros(array: np.ndarray | Rows) -> np.ndarray:
+        return np.zeros(array.shape, array.dtype)
+
     return replace(
         samples,
-        images={name: np.zeros(image.shape, image.dtype) for name, image in samples.images.items()},
-        potential=np.zeros(samples.potential.shape, samples.potential.dtype),
-        potential_limited=np.zeros(samples.potential_limited.shape, samples.potential_limited.dtype),
+        images={name: zeros(image) for name, image in samples.images.items()},
+        potential=zeros(samples.potential),
+        potential_limited=zeros(samples.potential_limited),
     )

@@ -7,17 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.learning.devices import Precision, autocast
 from workflow_scripts.learning.weights import load_weights, read_metadata
+from workflow_scripts.potential.networks.encoding import Scenes, decode_potential, network_inputs
+from workflow_scripts.potential.networks.variants import Variant
 from workflow_scripts.potential.settings import NetworkSettings
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 
 class Unet(nn.Module):
-    """A U-net (doi:10.1007/978-3-319-24574-4_28) that treats every place alike.
+    """A U-net (doi:10.1007/978-3-319-24574-4_28) that treats every position alike.
 
-    Convolutions mirror the image at its rim, so that channels that are constant stay constant and no place can be told
-    by its distance from the rim.
+    Convolutions mirror the image at its rim, so that channels that are constant stay constant and the distance from
+    the rim does not show.
     """
 
     def __init__(self, n_in: int, n_out: int, widths: tuple[int, ...]) -> None:
@@ -50,7 +53,7 @@ class Unet(nn.Module):
 
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:
-    # Groups of at least two channels: a group of one would forget what is constant over the image, the metadata
+    # Groups of at least two channels: a group of one would lose what is constant over the image, the metadata
     groups = min(8, n_out // 2)
     layers: list[nn.Module] = []
     for before in (n_in, n_out):
@@ -80,7 +83,7 @@ def make_network(settings: NetworkSettings, n_in: int, n_out: int, seed: int) ->
 
 
 def describe_network(settings: NetworkSettings, n_in: int, n_out: int) -> dict:
-    """What `load_network` needs to know, as metadata of the weights."""
+    """What `load_network` reads from the metadata of the weights."""
     return {"network": settings.model_dump(mode="json"), "n_in": n_in, "n_out": n_out}
 
 
@@ -97,3 +100,11 @@ def load_network(path: Path) -> nn.Module:
     network = make_network(settings, about["n_in"], about["n_out"], seed=0)
     load_weights(network, path)
     return network.eval()
+
+
+@torch.no_grad()
+def infer(network: nn.Module, scenes: Scenes, variant: Variant, precision: Precision) -> Tensor:
+    """The outputs of a network for scenes on its device, float32 (B, output channels, H, W), V Å."""
+    with autocast(scenes.images.device, precision):
+        output = network(network_inputs(scenes, variant))
+    return decode_potential(output.float(), scenes.thickness_nm, variant)

@@ -1,15 +1,14 @@
-"""Terms of the training loss, and how each arm weighs them.
+"""Terms of the training loss, and their weights in each arm.
 
-A term compares images (B, H, W) in units of the network and gives one number a row, so that a loss is a mean over rows.
+A term compares images (B, H, W) in units of the network and returns one number per row; a loss is a mean over rows.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from workflow_scripts.potential.variants import Variant
+from workflow_scripts.potential.networks.variants import Variant
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
@@ -36,46 +35,35 @@ def gradient_modulus_l1(prediction: Tensor, target: Tensor) -> Tensor:
 def fft_modulus_l1(prediction: Tensor, target: Tensor) -> Tensor:
     """The recipe's Fourier term: mean absolute difference of the moduli of the unnormalised Fourier coefficients.
 
-    A shift changes the phases of the coefficients alone, which this does not see.
+    A shift changes only the phases of the coefficients, to which this term is blind.
     """
     difference = torch.fft.rfft2(prediction).abs() - torch.fft.rfft2(target).abs()
     return difference.abs().mean(dim=(-2, -1))
 
 
-TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    term.__name__: term for term in (l1, gradient_l1, gradient_modulus_l1, fft_modulus_l1)
-}
-POSITION_AWARE = ("l1", "gradient_l1")  # half a period of shift costs at least what the mean of the image does
+Term = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class Weighted:
-    """A term of `TERMS` on one channel of the network: 0 the potential, 1 its band-limited part."""
+def weighted_terms(
+    variant: Variant, gradient_weight: float, limited_weight: float
+) -> tuple[tuple[Term, int, float], ...]:
+    """The loss of an arm: its terms, each with a weight and a channel, 0 the potential or 1 its band-limited part.
 
-    term: str
-    channel: int
-    weight: float
-
-
-def weighted_terms(variant: Variant, gradient_weight: float, limited_weight: float) -> tuple[Weighted, ...]:
-    """The loss of an arm; the recipe's weights are its own (0.1 and 0.1), the others are of the corrected loss.
+    The recipe's weights are its own (0.1 and 0.1), the others are of the corrected loss.
 
     Args:
         gradient_weight: weight of the gradient's error beside the potential's.
         limited_weight: weight of the second task, the band-limited potential, beside the first.
     """
     if variant.loss_blind_to_position:
-        return Weighted("l1", 0, 1.0), Weighted("fft_modulus_l1", 0, 0.1), Weighted("gradient_modulus_l1", 0, 0.1)
+        return (l1, 0, 1.0), (fft_modulus_l1, 0, 0.1), (gradient_modulus_l1, 0, 0.1)
     return tuple(
-        Weighted(term, channel, task * weight)
+        (term, channel, task * weight)
         for channel, task in enumerate((1.0, limited_weight))
-        for term, weight in (("l1", 1.0), ("gradient_l1", gradient_weight))
+        for term, weight in ((l1, 1.0), (gradient_l1, gradient_weight))
     )
 
 
-def loss_by_row(prediction: Tensor, target: Tensor, terms: tuple[Weighted, ...]) -> Tensor:
+def loss_by_row(prediction: Tensor, target: Tensor, terms: tuple[tuple[Term, int, float], ...]) -> Tensor:
     """The weighted sum of terms: (B, C, H, W), (B, C, H, W) → (B,)."""
-    return sum(
-        weighted.weight * TERMS[weighted.term](prediction[:, weighted.channel], target[:, weighted.channel])
-        for weighted in terms
-    )
+    return sum(weight * term(prediction[:, channel], target[:, channel]) for term, channel, weight in terms)

@@ -1,4 +1,4 @@
-"""The user's segmented images from their files: four of one size, real numbers; what is wrong is one sentence."""
+"""The user's segmented images from their files: four of one size; each mistake is reported in one sentence."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import tifffile
 
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.images import tiff_series
-from workflow_scripts.potential.own_settings import H5, TIFF
+from workflow_scripts.potential.apply.settings import H5, TIFF
 from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import shortened
@@ -120,7 +120,7 @@ def _tiff(path: Path) -> np.ndarray:
         with tifffile.TiffFile(path) as file:
             series: list[Any] = tiff_series(file, path)
             axes = series[0].axes if series else ""
-            # Writers that are told nothing save four grey images as four planes of colour
+            # Without options, writers save four grey images as four planes of colour
             colour = "S" in axes and not (axes == "SYX" and series[0].shape[0] == 4)
             image = series[0].asarray() if len(series) == 1 and not colour else None
     # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile

@@ -1,11 +1,12 @@
-"""The user's segmented images as the network wants them: shares of the beam, segments in its order, microscope checked.
+"""The user's segmented images as the network expects them: shares of the beam, segments ordered, microscope checked.
 
 Segment s covers the azimuths 90° s to 90° (s + 1), from +y towards +x, as in `samples`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from workflow_scripts.formats.arrays import opened
 from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential.own_files import SMALLEST_PX, checked, read_archive, read_images
-from workflow_scripts.potential.own_settings import Apply
-from workflow_scripts.potential.samples import MATCHED, RING
+from workflow_scripts.potential.apply.segment_files import SMALLEST_PX, checked, read_archive, read_images
+from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.potential.settings import MicroscopeSettings
+from workflow_scripts.potential.simulation.samples import MATCHED, RING
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
@@ -29,14 +30,14 @@ _SUBPIXELS = 4  # along each side of a detector pixel that lies on an edge of a 
 
 
 @dataclass(frozen=True)
-class OwnImages:
+class UserImages:
     """Segmented images that are ready for the network.
 
     shares: float32 (N, 4, H, W) of the incident electrons on each segment.
     pixel_size_a: side of a pixel, Å.
     thickness_nm: float64 (N,).
     rotation_deg: float64 (N, 3) [rz, rx, ry].
-    detector: `ring` or `matched`, which of the network's detectors took them.
+    detector: `ring` or `matched`, which of the network's detectors recorded them.
     dose_e_per_a2: electrons per Å².
     voltage_kv, semiangle_mrad, ring_mrad: of the microscope.
     """
@@ -53,49 +54,32 @@ class OwnImages:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As a file holds them."""
-        return {
-            "shares": self.shares,
-            "pixel_size_a": np.float64(self.pixel_size_a),
-            "thickness_nm": self.thickness_nm,
-            "rotation_deg": self.rotation_deg,
-            "detector": np.array(self.detector),
-            "dose_e_per_a2": np.float64(self.dose_e_per_a2),
-            "voltage_kv": np.float64(self.voltage_kv),
-            "semiangle_mrad": np.float64(self.semiangle_mrad),
-            "ring_mrad": np.array(self.ring_mrad, dtype=np.float64),
-        }
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
-    def read(cls, path: Path) -> "OwnImages":
-        """From the file that the stage `prepare` wrote.
+    def read(cls, path: Path) -> "UserImages":
+        """From the file that `apply.check` wrote.
 
         Raises:
             InputError: it is not whole.
         """
-        names = (
-            *("shares", "pixel_size_a", "thickness_nm", "rotation_deg", "detector", "dose_e_per_a2"),
-            *("voltage_kv", "semiangle_mrad", "ring_mrad"),
-        )
-        arrays = read_arrays(path, names)
+        arrays = read_arrays(path, [field.name for field in fields(cls)])
         n, *size = arrays["shares"].shape if arrays["shares"].ndim == 4 else (0,)
-        shapes = {"shares": (n, SEGMENTS, *size[1:]), "thickness_nm": (n,), "rotation_deg": (n, 3)}
+        shapes = {"shares": (n, SEGMENTS, *size[1:]), "thickness_nm": (n,), "rotation_deg": (n, 3), "ring_mrad": (2,)}
         for name, array in arrays.items():
-            wanted = shapes.get(name, (2,) if name == "ring_mrad" else ())
-            if array.shape != wanted or not array.size or array.dtype.kind != ("U" if name == "detector" else "f"):
+            kind = "U" if name == "detector" else "f"
+            if array.shape != shapes.get(name, ()) or not array.size or array.dtype.kind != kind:
                 raise InputError(f"{path}: {name} is {array.dtype} {array.shape}; make the file again")
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if kind == "f" and not np.isfinite(array).all():
                 raise InputError(f"{path}: {name} holds what is not a finite number; make the file again")
-        single = {
-            key: arrays[key].item()
-            for key in ("pixel_size_a", "detector", "dose_e_per_a2", "voltage_kv", "semiangle_mrad")
-        }
+        single = {name: array.item() for name, array in arrays.items() if array.ndim == 0}
         return cls(**{**arrays, **single, "ring_mrad": tuple(arrays["ring_mrad"].tolist())})
 
 
-def prepare(
+def checked_images(
     settings: Apply, images: Sequence[Path], patterns: Path | None, microscope: MicroscopeSettings
-) -> tuple[OwnImages, dict[str, Any]]:
-    """Read, check and order segmented images, or make them of a 4D-STEM scan; and a report on it, as plain JSON.
+) -> tuple[UserImages, dict[str, Any]]:
+    """Read, check and order segmented images, or integrate them from a 4D-STEM scan; and a report, as plain JSON.
 
     Args:
         images: the files that `settings.images` names, in that order; none with patterns.
@@ -117,13 +101,13 @@ def prepare(
     else:
         counts = read_images(images, settings.dataset)[None]
         where = "images" if len(images) > 1 else f"images: {images[0]}"
-    stated = _Stated(settings, beside, where)
-    pixel, voltage = stated.number("pixel_size_a", "sampling"), stated.number("voltage_kv", "voltage_kv")
-    semiangle = stated.number("semiangle_mrad", "semiangle_mrad")
+    metadata = _Metadata(settings, beside, where)
+    pixel, voltage = metadata.number("pixel_size_a", "sampling"), metadata.number("voltage_kv", "voltage_kv")
+    semiangle = metadata.number("semiangle_mrad", "semiangle_mrad")
     if settings.ring_mrad is None and patterns is not None:
         ring = microscope.matched_ring_mrad
     else:
-        ring = stated.ring(row=1 if name == "input_matched" else 0)
+        ring = metadata.ring(row=1 if name == "input_matched" else 0)
     detector = _trained_detector(microscope, voltage, semiangle, ring)
     largest_a = wavelength_a(voltage) / (4e-3 * semiangle)
     if pixel > largest_a * (1 + 1e-6):
@@ -137,7 +121,8 @@ def prepare(
         counts, whole, report["disc"] = _integrated(settings, patterns, semiangle, ring)
         incident = incident or whole
     else:
-        counts = _in_order(counts - settings.offset, settings)
+        order = segment_order(settings.segment_azimuth_deg, settings.clockwise)
+        counts = counts[:, order] - settings.offset
         if (counts < 0).any():
             raise InputError(
                 f"{where}: {100 * (counts < 0).mean():.2g} % of the values are below 0 after the offset"
@@ -147,32 +132,25 @@ def prepare(
     incident, dose = _dose(settings, incident, pixel)
     shares = counts / incident
     _check_shares(shares, dose * pixel**2, where)
-    own = OwnImages(
+    user_images = UserImages(
         shares=shares.astype(np.float32),
         pixel_size_a=pixel,
-        thickness_nm=stated.of_each("thickness_nm", "thickness_nm", len(shares), ()),
-        rotation_deg=stated.of_each("rotation_deg", "rotation", len(shares), (3,), missing=np.zeros(3)),
+        thickness_nm=metadata.of_each("thickness_nm", "thickness_nm", len(shares), ()),
+        rotation_deg=metadata.of_each("rotation_deg", "rotation", len(shares), (3,), missing=np.zeros(3)),
         detector=detector,
         dose_e_per_a2=dose,
         voltage_kv=voltage,
         semiangle_mrad=semiangle,
         ring_mrad=(float(ring[0]), float(ring[1])),
     )
+    report |= {name: array.tolist() for name, array in user_images.arrays().items() if name != "shares"}
     report |= {
         "images": len(shares),
         "shape_px": list(shares.shape[-2:]),
-        "pixel_size_a": pixel,
-        "thickness_nm": own.thickness_nm.tolist(),
-        "rotation_deg": own.rotation_deg.tolist(),
-        "voltage_kv": voltage,
-        "semiangle_mrad": semiangle,
-        "detector": detector,
-        "ring_mrad": list(own.ring_mrad),
         "incident": incident,
-        "dose_e_per_a2": dose,
         "share_of_beam_by_segment": shares.mean(axis=(0, 2, 3)).tolist(),
     }
-    return own, report
+    return user_images, report
 
 
 def segment_order(azimuth_deg: float, clockwise: bool) -> list[int]:
@@ -190,7 +168,7 @@ def segment_order(azimuth_deg: float, clockwise: bool) -> list[int]:
 def segment_weights(
     shape: tuple[int, int], disc: Disc, semiangle_mrad: float, ring: tuple[float, float], settings: Apply
 ) -> np.ndarray:
-    """How much of every detector pixel lies on each of the network's segments, float64 (4, H, W) from 0 to 1.
+    """The share of every detector pixel that lies on each of the network's segments, float64 (4, H, W).
 
     Raises:
         InputError: the ring is cut off by the detector's rim.
@@ -213,18 +191,17 @@ def segment_weights(
     rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in shape), indexing="ij")
     weights = torch.zeros(SEGMENTS, shape[0] * shape[1], dtype=torch.float64)
     offsets = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS - 0.5
-    for down in offsets:
-        for right in offsets:
-            y = (rows + down - center[0]).flatten() / px_per_mrad
-            x = (columns + right - center[1]).flatten() / px_per_mrad * sign
-            along_y = math.cos(azimuth) * y - math.sin(azimuth) * x
-            along_x = math.sin(azimuth) * y + math.cos(azimuth) * x
-            weights += turned.masks(per_mrad * torch.stack([along_y, along_x], dim=1), kilovolt)
+    for down, right in product(offsets, repeat=2):
+        y = (rows + down - center[0]).flatten() / px_per_mrad
+        x = (columns + right - center[1]).flatten() / px_per_mrad * sign
+        along_y = math.cos(azimuth) * y - math.sin(azimuth) * x
+        along_x = math.sin(azimuth) * y + math.cos(azimuth) * x
+        weights += turned.masks(per_mrad * torch.stack([along_y, along_x], dim=1), kilovolt)
     return (weights / len(offsets) ** 2).reshape(SEGMENTS, *shape).numpy()
 
 
-class _Stated:
-    """What the user states, else what stands in the .npz beside the images."""
+class _Metadata:
+    """Metadata from the settings, or from the .npz that holds the images."""
 
     def __init__(self, settings: Apply, beside: Mapping[str, np.ndarray], where: str):
         self.settings, self.beside, self.where = settings, beside, where
@@ -283,12 +260,10 @@ def _trained_detector(
     microscope: MicroscopeSettings, voltage_kv: float, semiangle_mrad: float, ring: tuple[float, float]
 ) -> str:
     wanted = []
-    for key, own, trained in (
-        ("voltage_kv", voltage_kv, microscope.voltage_kv),
-        ("semiangle_mrad", semiangle_mrad, microscope.semiangle_mrad),
-    ):
-        if abs(own / trained - 1) > _SAME:
-            wanted.append((f"{key} {trained:g}", f"potential.synthesize.microscope.{key}: {own:g}"))
+    for key, value in (("voltage_kv", voltage_kv), ("semiangle_mrad", semiangle_mrad)):
+        trained = getattr(microscope, key)
+        if abs(value / trained - 1) > _SAME:
+            wanted.append((f"{key} {trained:g}", f"potential.synthesize.microscope.{key}: {value:g}"))
     detectors = {RING: microscope.ring_mrad, MATCHED: microscope.matched_ring_mrad}
     fitting = [
         name
@@ -297,10 +272,9 @@ def _trained_detector(
     ]
     if not fitting:
         key = "matched_ring_mrad" if ring[1] <= semiangle_mrad * (1 + _SAME) else "ring_mrad"
-        trained = " and ".join(f"[{inner:g}, {outer:g}]" for inner, outer in detectors.values())
-        wanted.append(
-            (f"detectors {trained} mrad", f"potential.synthesize.microscope.{key}: [{ring[0]:g}, {ring[1]:g}]")
-        )
+        rings = " and ".join(f"[{inner:g}, {outer:g}]" for inner, outer in detectors.values())
+        setting = f"potential.synthesize.microscope.{key}: [{ring[0]:g}, {ring[1]:g}]"
+        wanted.append((f"detectors {rings} mrad", setting))
     if wanted:
         raise InputError(
             f"the images are of {voltage_kv:g} kV, {semiangle_mrad:g} mrad and a ring of {ring[0]:g} to"
@@ -335,12 +309,8 @@ def _integrated(
     return images, float(mean.sum()), {"center_px": list(disc.center_px), "radius_px": disc.radius_px}
 
 
-def _in_order(counts: np.ndarray, settings: Apply) -> np.ndarray:
-    return counts[:, segment_order(settings.segment_azimuth_deg, settings.clockwise)]
-
-
 def _dose(settings: Apply, incident: float | None, pixel_size_a: float) -> tuple[float, float]:
-    """Counts of the full beam in a pixel, and electrons per Å²: of these two and counts_per_electron one follows."""
+    """Counts of the full beam in a pixel, and electrons per Å²; one follows from the other and counts_per_electron."""
     per_electron, dose = settings.counts_per_electron, settings.dose_e_per_a2
     if incident is None:
         return dose * pixel_size_a**2 * per_electron, dose
@@ -348,7 +318,7 @@ def _dose(settings: Apply, incident: float | None, pixel_size_a: float) -> tuple
 
 
 def _check_shares(shares: np.ndarray, electrons: float, where: str) -> None:
-    """No more electrons may be seen than came in, but for the scatter of their number; electrons: of a pixel's beam."""
+    """Refuse more electrons than arrive, but for their scatter; electrons: of the full beam in a pixel."""
     total = shares.sum(axis=1)
     mean, high = float(total.mean()), float(np.quantile(total, 0.999))
     # Six standard deviations of a Poisson count, and as many electrons where there are few

@@ -100,7 +100,7 @@ def _centring(cell_a: np.ndarray, fractional: np.ndarray, numbers: np.ndarray) -
         return True
 
     everyone = np.ones(len(numbers), dtype=bool)
-    few = np.arange(len(numbers)) < 8  # most shifts fail for one of these already
+    few = np.arange(len(numbers)) < 8  # most shifts fail already for these atoms
     rarest = np.flatnonzero(numbers == kinds[counts.argmin()])
     centring = [np.zeros(3)]
     for other in rarest[1:]:

@@ -4,11 +4,11 @@ from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.potential.model import load_network
-from workflow_scripts.potential.own_data import OwnImages
-from workflow_scripts.potential.own_output import write_h5, write_preview, write_tiff
-from workflow_scripts.potential.own_potential import Seen, quality, reconstruct
-from workflow_scripts.potential.samples import read_samples
+from workflow_scripts.potential.apply.data import UserImages
+from workflow_scripts.potential.apply.output import write_h5, write_preview, write_tiff
+from workflow_scripts.potential.apply.reconstruction import TrainingRange, quality, reconstruct
+from workflow_scripts.potential.networks.model import load_network
+from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
@@ -22,27 +22,27 @@ class Arguments(Compute):
 
 
 def apply(job: Job[Arguments]) -> None:
-    """Write the potential in three formats, and what can be said about it."""
-    arguments, own = job.arguments, OwnImages.read(job.input("shares"))
+    """Write the potential in three formats, and a report on its quality."""
+    arguments, images = job.arguments, UserImages.read(job.input("shares"))
     lesson = read_metadata(job.input("weights"))["lesson"]
     doses = (lesson["dose_min_e_per_a2"], lesson["dose_max_e_per_a2"])
-    seen = Seen.of(read_samples(job.inputs["shard"]), own.detector, doses)
+    training = TrainingRange.of(read_samples(job.inputs["shard"]), images.detector, doses)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         network = load_network(job.input("weights"))
-        potential = reconstruct(own, network, seen, device, arguments.precision, arguments.batch_size)
+        potential = reconstruct(images, network, training, device, arguments.precision, arguments.batch_size)
     about = {
         "name": arguments.name,
         "axes": "y, x of the scan; segment s covers the azimuths 90 s to 90 (s + 1) degrees from +y to +x",
-        "voltage_kv": own.voltage_kv,
-        "semiangle_mrad": own.semiangle_mrad,
-        "dose_e_per_a2": own.dose_e_per_a2,
+        "voltage_kv": images.voltage_kv,
+        "semiangle_mrad": images.semiangle_mrad,
+        "dose_e_per_a2": images.dose_e_per_a2,
     }
-    write_h5(job.outputs["h5"], potential[:, 0], potential[:, 1], own.shares, own.pixel_size_a, about)
-    write_tiff(job.outputs["tiff"], potential[:, 0], own.pixel_size_a)
-    write_preview(job.outputs["png"], own.shares[0], potential[0], own.pixel_size_a)
+    write_h5(job.outputs["h5"], potential[:, 0], potential[:, 1], images.shares, images.pixel_size_a, about)
+    write_tiff(job.outputs["tiff"], potential[:, 0], images.pixel_size_a)
+    write_preview(job.outputs["png"], images.shares[0], potential[0], images.pixel_size_a)
     report = read_json(job.input("report"))
-    write_json(job.outputs["quality"], report | {"quality": quality(own, potential[:, 0], seen)})
+    write_json(job.outputs["quality"], report | {"quality": quality(images, potential[:, 0], training)})
 
 
 if __name__ == "__main__":
@@ -50,10 +50,10 @@ if __name__ == "__main__":
         apply,
         Arguments,
         inputs={
-            "shares": "The prepared images (.npz).",
+            "shares": "The checked images (.npz).",
             "report": "The report on them (.json).",
             "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
-            "shard": "Training samples, for what the network has seen (.npz).",
+            "shard": "Training samples, for the range of the training (.npz).",
         },
         outputs={
             "h5": "Potential, its band-limited part and the shares (.h5).",

@@ -2,39 +2,39 @@
 
 The probe spreads with depth and, in a field that repeats, meets itself: a field of view as wide as the probe's
 geometrical spread, 2 α t, holds the cone of the beam at the depth t; what scatters further wraps around too. Pixels
-carry waves up to two thirds of their Nyquist frequency: what scatters beyond is lost, which the thick and the heavy
-suffer from most.
-Errors are those of the image series themselves, by Parseval's theorem.
+carry waves up to two thirds of their Nyquist frequency: what scatters beyond is lost, which affects thick and heavy
+specimens most. Errors are those of the image series themselves, by Parseval's theorem.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import torch
 
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import Probe
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential import specimens
-from workflow_scripts.potential.samples import MATCHED, RING, Microscope
-from workflow_scripts.potential.structures import Crystal
+from workflow_scripts.potential.settings import MultisliceSettings
+from workflow_scripts.potential.simulation import specimens
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Microscope
+from workflow_scripts.potential.simulation.structures import Crystal
 from workflow_scripts.study.rounding import number
 
-FIELD, PIXEL = "field", "pixel"  # the two sweeps
 COLUMNS = (
     *("sweep", "detector", "thickness_nm", "field_a", "pixel_a", "cone_a"),
     *("error_percent_of_contrast", "error_percent_of_mean"),
 )
 _SEGMENTS = 4
-_SLICE_A = 4.0  # coarse, for errors of the slices are the same in all fields and pixels
-_MEMORY_MIB = 1024
+# Slices are coarse, since their errors are the same in all fields and pixels
+_FINENESS = MultisliceSettings(pixel_a=0.1, slice_a=4.0, field_a=10.0, phonon_configurations=0, memory_mib=1024)
 # Pixels whose band limit, two thirds of Nyquist, lies this much beyond the detectors
 _MARGIN = 1.02
 _NARROW_A = 12.0  # the field in which pixels are compared
 
 
 def field_errors(
-    crystal: Crystal, light: Microscope, fields_a: Sequence[float], thickness_nm: Sequence[float], device: torch.device
+    crystal: Crystal, light: Microscope, fields_a: Sequence[float], thickness_nm: Sequence[float]
 ) -> list[dict[str, str | float]]:
     """Error of the segmented images of an untilted crystal by field of view, against the widest field.
 
@@ -43,7 +43,6 @@ def field_errors(
         light: voltage, semiangle and detectors; the probe is focused on the entrance and has no other aberration.
         fields_a: wanted, rising; each is tiled up to whole unit cells.
         thickness_nm: rising.
-        device: where it is computed.
 
     Returns:
         rows of `COLUMNS`: the shorter side of the field as computed, and of the cone 2 α t at the exit, Å; RMS of the
@@ -55,24 +54,29 @@ def field_errors(
     for field_a in fields_a:
         tiled_a = _tiled(crystal, field_a)
         if tiled_a not in images_by_field:
-            images_by_field[tiled_a] = _images(crystal, light, field_a, pixel_a, thickness_nm, device)
+            images_by_field[tiled_a] = _images(crystal, light, field_a, pixel_a, thickness_nm)
     rows = _errors(images_by_field, max(images_by_field), thickness_nm, light)
-    return [row | {"sweep": FIELD, "field_a": size, "pixel_a": pixel_a} for size, row in rows]
+    return [row | {"sweep": "field", "field_a": size, "pixel_a": pixel_a} for size, row in rows]
 
 
 def pixel_errors(
-    crystal: Crystal, light: Microscope, pixels_a: Sequence[float], thickness_nm: Sequence[float], device: torch.device
+    crystal: Crystal, light: Microscope, pixels_a: Sequence[float], thickness_nm: Sequence[float]
 ) -> list[dict[str, str | float]]:
     """Error by size of the pixels, against the finest, in a narrow field; otherwise as `field_errors`.
 
     Args:
         pixels_a: largest sides, falling; those that do not carry the detectors are left out.
     """
-    held = [pixel_a for pixel_a in pixels_a if pixel_a <= _coarsest_pixel_a(light) * _MARGIN]
-    images_by_pixel = {pixel_a: _images(crystal, light, _NARROW_A, pixel_a, thickness_nm, device) for pixel_a in held}
+    carrying = [pixel_a for pixel_a in pixels_a if pixel_a <= _coarsest_pixel_a(light) * _MARGIN]
+    images_by_pixel = {pixel_a: _images(crystal, light, _NARROW_A, pixel_a, thickness_nm) for pixel_a in carrying}
     rows = _errors(images_by_pixel, min(images_by_pixel), thickness_nm, light)
     field_a = _tiled(crystal, _NARROW_A)
-    return [row | {"sweep": PIXEL, "field_a": field_a, "pixel_a": size} for size, row in rows]
+    return [row | {"sweep": "pixel", "field_a": field_a, "pixel_a": size} for size, row in rows]
+
+
+def as_text(rows: Sequence[dict[str, str | float]]) -> list[dict[str, str]]:
+    """The rows as they are written: six digits, the same on every machine."""
+    return [{key: value if isinstance(value, str) else number(value) for key, value in row.items()} for row in rows]
 
 
 def _coarsest_pixel_a(light: Microscope) -> float:
@@ -86,18 +90,14 @@ def _tiled(crystal: Crystal, field_a: float) -> float:
 
 
 def _images(
-    crystal: Crystal,
-    light: Microscope,
-    field_a: float,
-    pixel_a: float,
-    thickness_nm: Sequence[float],
-    device: torch.device,
+    crystal: Crystal, light: Microscope, field_a: float, pixel_a: float, thickness_nm: Sequence[float]
 ) -> torch.Tensor:
     """Coefficients (T, 8, …) of the four segments of either detector."""
     detectors = [Detector(*light.ring_mrad[name], segments=_SEGMENTS) for name in (RING, MATCHED)]
-    fineness = specimens.Fineness(pixel_a, _SLICE_A, field_a, 0, _MEMORY_MIB)
-    probe = Probe(light.voltage_kv, light.semiangle_mrad)
-    computed = specimens.compute(crystal, probe, detectors, thickness_nm, fineness, torch.Generator(), device)
+    # Not validated: at a low voltage pixels may be larger than training images may have
+    fineness = _FINENESS.model_copy(update={"pixel_a": pixel_a, "field_a": field_a})
+    probe, cpu = Probe(light.voltage_kv, light.semiangle_mrad), torch.device("cpu")
+    computed = specimens.compute(crystal, probe, detectors, thickness_nm, fineness, torch.Generator(), cpu)
     return computed.images.coefficients.to(torch.complex128)
 
 
@@ -107,13 +107,11 @@ def _errors(
     thickness_nm: Sequence[float],
     light: Microscope,
 ) -> list[tuple[float, dict[str, str | float]]]:
-    """The size and the rest of a row for every size, detector and thickness."""
+    """The size and the other columns of a row for every detector, thickness and size but the reference."""
     best = images_by_size[reference_size]
     middle = tuple(side // 2 for side in best.shape[-2:])
     rows = []
-    for (index, thickness), (place, name) in (
-        (depth, detector) for detector in enumerate((RING, MATCHED)) for depth in enumerate(thickness_nm)
-    ):
+    for (place, name), (index, thickness) in product(enumerate((RING, MATCHED)), enumerate(thickness_nm)):
         segments = slice(_SEGMENTS * place, _SEGMENTS * (place + 1))
         reference = best[index, segments]
         mean = reference[:, middle[0], middle[1]].real
@@ -131,8 +129,3 @@ def _errors(
             }
             rows.append((size, row))
     return rows
-
-
-def as_text(rows: Sequence[dict[str, str | float]]) -> list[dict[str, str]]:
-    """The rows as they are written: six digits, the same on every machine."""
-    return [{key: value if isinstance(value, str) else number(value) for key, value in row.items()} for row in rows]

@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.optics.noise import poisson_counts
-from workflow_scripts.potential.samples import MATCHED, RING, Microscope, Samples
-from workflow_scripts.potential.variants import Variant
+from workflow_scripts.potential.networks.variants import Variant
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Microscope, Samples
 
 RECIPE_RANGE_V_A = 600_000.0  # the recipe's target is a share of this
 POTENTIAL_PER_NM = 200.0  # V Å per nm of thickness, about the mean of the crystals
-SEGMENTS_AFTER_A_TURN = [3, 0, 1, 2]  # which old segment each new one was, a quarter turn from +y to +x later
+SEGMENTS_AFTER_A_TURN = [3, 0, 1, 2]  # by new segment the old one, a quarter turn from +y to +x later
 _SMALLEST_RANGE = 1e-8  # of min-max: an image of zeros stays one
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Segmented images of B specimens and what is known of each; tensors on one device.
+    """Segmented images of B specimens with their metadata; tensors on one device.
 
     Attributes:
         images: float32 (B, 4, H, W), share of the incident electrons on each segment.
@@ -48,7 +48,7 @@ class Scenes:
         return replace(self, images=poisson_counts(self.images.clamp(min=0), dose_e, generator) / dose_e)
 
     def turned(self, times: Tensor) -> "Scenes":
-        """Each scene turned by so many quarter turns from +y to +x, scan and crystal together.
+        """Every scene rotated by quarter turns from +y to +x, scan and crystal together.
 
         A turn by 90° is exact on the raster: it moves pixels, renames the segments and turns rotation and tilts.
 
@@ -85,22 +85,19 @@ def turn_rows(x: Tensor, times: Tensor, turn: Callable[[Tensor], Tensor] | None 
 
 
 def scenes_of(samples: Samples, detector: str, dose_e_per_a2: float, device: torch.device) -> Scenes:
-    """The scenes of samples without noise: what is counted at a dose is drawn by `Scenes.counted`.
+    """The scenes of samples without noise; `Scenes.counted` draws the counts at their dose.
 
     Args:
         samples: N of them.
         detector: `ring` or `matched`.
         dose_e_per_a2: of all.
-        device: where the tensors lie.
+        device: of the tensors.
     """
-    return make_scenes(
-        torch.as_tensor(samples.images[detector], dtype=torch.float32, device=device),
-        torch.as_tensor(samples.thickness_nm, dtype=torch.float32, device=device),
-        torch.as_tensor(samples.rotation_deg, dtype=torch.float32, device=device),
-        torch.full((len(samples),), detector == MATCHED, device=device),
-        torch.full((len(samples),), dose_e_per_a2, dtype=torch.float32, device=device),
-        samples.microscope,
-    )
+    arrays = samples.images[detector], samples.thickness_nm, samples.rotation_deg
+    matched = torch.full((len(samples),), detector == MATCHED, device=device)
+    dose = torch.full((len(samples),), dose_e_per_a2, dtype=torch.float32, device=device)
+    tensors = (torch.as_tensor(array, dtype=torch.float32, device=device) for array in arrays)
+    return make_scenes(*tensors, matched, dose, samples.microscope)
 
 
 def make_scenes(
@@ -120,7 +117,7 @@ def make_scenes(
 def network_inputs(scenes: Scenes, variant: Variant) -> Tensor:
     """The channels of the network: four images, then metadata that are constant over each image.
 
-    The recipe stretches the four images of a sample to [0, 1] together and knows thickness / 100 nm and sine and
+    The recipe stretches the four images of a sample to [0, 1] together and takes thickness / 100 nm and sine and
     cosine of the three angles. Corrected: the share of the incident electrons on a fixed scale, thickness / 40 nm, sine
     and cosine of the rotation about the beam, tilts / 5 mrad, the detector's angles, and log10 of the dose where
     electrons are counted.
@@ -160,12 +157,12 @@ def input_channels(variant: Variant) -> int:
 
 
 def output_channels(variant: Variant) -> int:
-    """Channels that the network gives: the potential, and in the corrected loss also its band-limited part."""
+    """Output channels of the network: the potential, and with the corrected loss also its band-limited part."""
     return 1 if variant.loss_blind_to_position else 2
 
 
 def encode_potential(potential: Tensor, thickness_nm: Tensor, variant: Variant) -> Tensor:
-    """Projected potential in V Å to what the network is asked for.
+    """Projected potential in V Å to the target of the network.
 
     Args:
         potential: (B, …).

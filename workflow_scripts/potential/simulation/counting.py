@@ -1,8 +1,8 @@
-"""Electrons counted in the test images: the same for every estimator, whichever rows it looks at."""
+"""Electrons counted in the test images: the same for every estimator, whichever rows it uses."""
 
 import numpy as np
 
-from workflow_scripts.potential.samples import MATCHED, RING, Samples
+from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 
 NOISE_FREE = float("inf")  # the dose at which nothing is counted
 _STREAM = {RING: 0, MATCHED: 1}
@@ -11,8 +11,8 @@ _STREAM = {RING: 0, MATCHED: 1}
 def measured_shares(samples: Samples, detector: str, dose_e_per_a2: float, seed: int) -> np.ndarray:
     """Counts of each segment and pixel as shares of the electrons that fell on the pixel.
 
-    A pixel of area a² counts Poisson electrons of mean share · dose · a². Every row has a stream of random numbers of
-    its own, drawn from the seed, its place in the file, the detector and the dose.
+    A pixel of area a² counts Poisson electrons of mean share · dose · a². Every row has a separate stream of random
+    numbers, which follows from the seed, its place in the file, the detector and the dose.
 
     Args:
         samples: N rows in the order of their file.

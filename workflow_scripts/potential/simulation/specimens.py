@@ -18,12 +18,13 @@ from workflow_scripts.optics.multislice import transmission
 from workflow_scripts.optics.phonons import displaced
 from workflow_scripts.optics.plane_waves import Field, ImageSeries, Probe, Specimen, images
 from workflow_scripts.optics.potential import projected_slices
-from workflow_scripts.potential.structures import Crystal
+from workflow_scripts.potential.settings import MultisliceSettings
+from workflow_scripts.potential.simulation.structures import Crystal
 
 
 @dataclass(frozen=True)
 class View:
-    """How the scan lies on a crystal.
+    """Rotation and origin of the scan on a crystal.
 
     Attributes:
         rotation_deg: of the crystal against the scan, from +y towards +x.
@@ -60,23 +61,12 @@ class Computed:
     thickness_nm: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Fineness:
-    """How finely a specimen is computed; `settings.MultisliceSettings` explains each."""
-
-    pixel_a: float
-    slice_a: float
-    field_a: float
-    phonon_configurations: int
-    memory_mib: int
-
-
 def compute(
     crystal: Crystal,
     probe: Probe,
     detectors: Sequence[Detector],
     thickness_nm: Sequence[float],
-    fineness: Fineness,
+    fineness: MultisliceSettings,
     generator: torch.Generator,
     device: torch.device,
 ) -> Computed:
@@ -133,8 +123,8 @@ class _Grid:
     distance_a: float
 
     @classmethod
-    def of(cls, crystal: Crystal, fineness: Fineness) -> "_Grid":
-        """At least as fine as asked for."""
+    def of(cls, crystal: Crystal, fineness: MultisliceSettings) -> "_Grid":
+        """At least as fine as the settings."""
         depth, *sides = crystal.cell_a
         shape = tuple(_even(side / fineness.pixel_a) for side in sides)
         n_slices = math.ceil(depth / fineness.slice_a - 1e-9)
@@ -142,7 +132,7 @@ class _Grid:
         return cls(shape, pixel_size_a, n_slices, depth / n_slices)
 
     def tiled(self, n_slices: int, tiles: tuple[int, int]) -> "_Grid":
-        """As many slices of as many cells beside each other."""
+        """The grid of several cells beside each other, with this number of slices."""
         shape = tuple(side * count for side, count in zip(self.shape, tiles, strict=True))
         return replace(self, shape=shape, n_slices=n_slices)
 
@@ -175,7 +165,9 @@ def _mean(snapshots: Iterator[ImageSeries]) -> ImageSeries:
 
 def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
     """The part of a series below a spatial frequency, Å⁻¹."""
-    frequency = torch.hypot(*torch.meshgrid(*_frequencies(series), indexing="ij"))
+    sizes = zip(series.coefficients.shape[-2:], series.period_a, strict=True)
+    frequencies = [torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64) / side for n, side in sizes]
+    frequency = torch.hypot(*torch.meshgrid(*frequencies, indexing="ij"))
     kept = frequency < limit_per_a
     rows, columns = (torch.nonzero(kept.any(dim=axis)).flatten() for axis in (1, 0))
     box = np.s_[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -201,15 +193,8 @@ def _projected(slices: Tensor, grid: _Grid, exits: Sequence[int], tilt_mrad: tup
     return torch.stack(projected)
 
 
-def _frequencies(series: ImageSeries) -> list[Tensor]:
-    frequencies = []
-    for n, side in zip(series.coefficients.shape[-2:], series.period_a, strict=True):
-        frequencies.append(torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64) / side)
-    return frequencies
-
-
 def _turn(angle_deg: float) -> Tensor:
-    """What turns row vectors [y, x] by an angle from +y towards +x."""
+    """The matrix that turns row vectors [y, x] by an angle from +y towards +x."""
     cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float64)
 

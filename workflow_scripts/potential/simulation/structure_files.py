@@ -1,4 +1,4 @@
-"""The user's crystals: .cif and .cube files, also compressed; what is wrong with one is one sentence."""
+"""The user's crystals: .cif and .cube files, also compressed; each mistake is reported in one sentence."""
 
 import gzip
 import io
@@ -15,12 +15,12 @@ from ase.io.cube import read_cube
 from ase.neighborlist import neighbor_list
 
 from workflow_scripts.formats import cif
-from workflow_scripts.potential.structures import Crystal, from_atoms
+from workflow_scripts.potential.simulation.structures import Crystal, from_atoms
 from workflow_scripts.workflow.errors import InputError
 
 
-def read_structure(path: Path, zone_axis: tuple[int, int, int] = (0, 0, 1)) -> Crystal:
-    """A crystal from a .cif or .cube file as the smallest orthogonal cell along a zone axis.
+def read_structure(path: Path) -> Crystal:
+    """A crystal from a .cif or .cube file as the smallest orthogonal cell along its c axis.
 
     A strain that brings angles from within 0.5° to 90° is accepted. Of a .cube only cell and atoms are taken: the
     Hartree potential that it may hold is one of pseudo-cores, not what fast electrons see. Of a .cif all symmetry
@@ -28,7 +28,6 @@ def read_structure(path: Path, zone_axis: tuple[int, int, int] = (0, 0, 1)) -> C
 
     Args:
         path: .cif or .cube, or either with .gz.
-        zone_axis: indices [u v w] of the beam direction along the cell vectors of the file.
 
     Returns:
         The crystal, its material being the name of the file.
@@ -37,12 +36,9 @@ def read_structure(path: Path, zone_axis: tuple[int, int, int] = (0, 0, 1)) -> C
         InputError: the file is absent, damaged, too large or no such file, describes no whole crystal, or has no
             orthogonal cell along the axis.
     """
-    path = Path(path)
     kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if kind not in ("cif", "cube"):
         raise InputError(f"{path}: found the ending {path.suffix!r}, expected .cif or .cube, or either with .gz")
-    if len(zone_axis) != 3 or not any(zone_axis) or max(map(abs, zone_axis)) > 10:
-        raise InputError(f"{path}: the zone axis is {zone_axis}, expected three integers from -10 to 10, not all zero")
     content = _content(path, whole=kind == "cif")
     try:
         with warnings.catch_warnings():
@@ -53,16 +49,16 @@ def read_structure(path: Path, zone_axis: tuple[int, int, int] = (0, 0, 1)) -> C
         raise
     except cif.StructureError as error:
         raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # the reader raises whatever it likes
+    except Exception as error:  # the reader raises errors of many kinds
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
             f"{path}: not a whole .{kind} file ({reason}); export the structure again, or copy the file again"
         ) from None
     name = re.sub(r"\.(cif|cube)(\.gz)?$", "", path.name, flags=re.IGNORECASE)
     try:
-        return from_atoms(name, atoms, zone_axis, {})
+        return from_atoms(name, atoms, (0, 0, 1), {})
     except ValueError as error:
-        raise InputError(f"{path}: {error}; choose another zone axis, or give an orthogonal cell") from None
+        raise InputError(f"{path}: {error}; give an orthogonal cell") from None
 
 
 def _content(path: Path, whole: bool) -> bytes:

@@ -15,7 +15,7 @@
 
 Columns are local maxima of the image band-limited at 2α/λ that rise above a quarter of the way from its mean to its
 peak, in truth and prediction alike, fitted by parabolas; light columns beside heavy ones do not rise so far. A column
-that is missed errs by half the distance of neighbours, the most that a found one can.
+that is missed errs by half the distance of neighbours, the largest error of any other column.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ _PM_PER_A = 100.0
 
 @dataclass(frozen=True)
 class TrueImage:
-    """A true potential (H, W), V Å, with what every comparison needs of it.
+    """A true potential (H, W), V Å, with the quantities that every comparison uses.
 
     columns_a: (C, 2) [y, x] from pixel [0, 0], Å.
     neighbour_a: median distance of a column to its nearest neighbour, Å; NaN below two columns.
@@ -94,7 +94,7 @@ def compare(predicted: np.ndarray, truth: TrueImage) -> dict[str, float]:
     predicted, true = predicted.astype(np.float64), truth.potential
     difference = predicted - true
     peak = float(true.max())
-    # What float32 can hold of the peak: a perfect prediction has a finite PSNR
+    # The precision of float32: a perfect prediction has a finite PSNR
     rmse = max(float(np.sqrt(np.mean(difference**2))), 1e-7 * peak)
     size = float(np.sqrt(np.mean(predicted**2)))
     highest = truth.highest
@@ -117,7 +117,7 @@ def compare(predicted: np.ndarray, truth: TrueImage) -> dict[str, float]:
 
 
 def high_pass(image: np.ndarray, pixel_size_a: float, longest_period_a: float) -> np.ndarray:
-    """What an image (H, W) holds of periods below one, Å; it goes on as its mirror image, without a jump."""
+    """The periods of an image (H, W) below the given one, Å; the image is mirrored at its edges, without a jump."""
     return _in_band(image, pixel_size_a, 1 / longest_period_a, np.inf)
 
 

@@ -7,33 +7,32 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential.counting import NOISE_FREE, measured_shares
-from workflow_scripts.potential.metrics import UNITS, TrueImage, compare
-from workflow_scripts.potential.samples import FILLED, PATCH, RING, Samples
+from workflow_scripts.potential.evaluation.metrics import UNITS, TrueImage, compare
+from workflow_scripts.potential.networks.variants import ABLATIONS, VARIANTS
 from workflow_scripts.potential.settings import Evaluate
-from workflow_scripts.potential.variants import ABLATIONS, VARIANTS
+from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
+from workflow_scripts.potential.simulation.samples import FILLED, PATCH, RING, Samples
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
-from workflow_scripts.study.conditions import condition, parse_condition
-from workflow_scripts.study.predictions import Predictions
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.predictions import TRAINED_STAGES, Predictions
+from workflow_scripts.study.rounding import number
 from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 
-# Stages of a learned estimator, as predictions name them and as conditions do; conditions leave an estimator's last
-# stage out.
-STAGES = {"pretrained": "pretrain", "finetuned": "finetune", "fitted": None}
 SEEN, UNSEEN = "seen", "unseen"
-# What an arm gains over each baseline, sample by sample.
+# Metrics by which an arm is compared with each baseline, sample by sample.
 GAINS = ("pearson", "pearson_highpass_1.2A")
+_ARM = ("estimator", "seed", "stage", "detector", "metadata")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The potentials that an estimator predicts of all samples under one condition.
+class Prediction:
+    """The potentials that an estimator predicts for all samples under one condition.
 
     Attributes:
         estimator: its name.
-        seed: of the training; None of an estimator that is not trained.
-        stage: pretrain or finetune where that is not the estimator's last stage, else None.
+        seed: of the training; None for an estimator that is not trained.
+        stage: pretrain where that is not the estimator's last stage, else None.
         detector: `ring` or `matched`.
         metadata: `shuffled` where thickness and rotation were those of other samples, else None.
         dose_e_per_a2: of the images, rounded as conditions are.
@@ -49,17 +48,17 @@ class Answer:
     potential: np.ndarray
 
 
-def answers(predictions: Predictions, samples: Samples) -> Iterator[Answer]:
-    """All answers in a file of the stage predict; one is in memory at a time.
+def predictions_in(file: Predictions, samples: Samples) -> Iterator[Prediction]:
+    """All predictions in a file of the stage predict; one is in memory at a time.
 
     Raises:
         InputError: the file is broken or belongs to other samples.
     """
-    for part in predictions.parts:
-        yield Answer(
-            estimator=predictions.estimator,
-            seed=predictions.seed if STAGES[part.stage] else None,
-            stage=None if part.stage == predictions.stages[-1] else STAGES[part.stage],
+    for part in file.parts:
+        yield Prediction(
+            estimator=file.estimator,
+            seed=file.seed if part.stage in TRAINED_STAGES else None,
+            stage=None if part.stage == file.stages[-1] else TRAINED_STAGES[part.stage],
             detector=part.values["detector"],
             metadata=part.values.get("metadata"),
             dose_e_per_a2=float(part.values["dose_e_per_a2"]),
@@ -67,30 +66,32 @@ def answers(predictions: Predictions, samples: Samples) -> Iterator[Answer]:
         )
 
 
-def zeros(samples: Samples, predictions: Iterable[Predictions]) -> Iterator[Answer]:
-    """No potential anywhere, under every condition of the predictions but the controls."""
+def zeros(samples: Samples, files: Iterable[Predictions]) -> Iterator[Prediction]:
+    """Zero potential everywhere, under every condition in the files but the controls."""
     measured = {
         (part.values["detector"], float(part.values["dose_e_per_a2"]))
-        for file in predictions
+        for file in files
         for part in file.parts
         if "metadata" not in part.values
     }
     for detector, dose in sorted(measured):
-        nothing = np.broadcast_to(np.float32(0), samples.potential.shape)
-        yield Answer("zeros", None, None, detector, None, dose, nothing)
+        potential = np.broadcast_to(np.float32(0), samples.potential.shape)
+        yield Prediction("zeros", None, None, detector, None, dose, potential)
 
 
-def image_metrics(answers: Iterable[Answer], samples: Samples, held_out: str, settings: Evaluate) -> pd.DataFrame:
+def image_metrics(
+    predictions: Iterable[Prediction], samples: Samples, held_out: str, settings: Evaluate
+) -> pd.DataFrame:
     """All metrics of every predicted image; of the controls and the single faults at the headline's dose alone.
 
     Args:
-        answers: of all estimators.
+        predictions: of all estimators.
         samples: the test samples.
         held_out: name of the material that no corrected arm is pretrained on.
         settings: of the stage.
 
     Returns:
-        one row for each answer and sample: estimator, seed, stage, detector, metadata, dose_e_per_a2; sample, kind,
+        one row for each prediction and sample: estimator, seed, stage, detector, metadata, dose_e_per_a2; sample, kind,
         material, materials (seen or unseen), thickness_nm, specimen; a column for each metric.
     """
     light = samples.microscope
@@ -107,17 +108,14 @@ def image_metrics(answers: Iterable[Answer], samples: Samples, held_out: str, se
         }
     )
     parts = []
-    for answer in answers:
-        at_headline_alone = answer.metadata is not None or answer.estimator in ABLATIONS
-        if at_headline_alone and answer.dose_e_per_a2 != _headline_dose(settings):
+    for prediction in predictions:
+        at_headline_alone = prediction.metadata is not None or prediction.estimator in ABLATIONS
+        if at_headline_alone and prediction.dose_e_per_a2 != _headline_dose(settings):
             continue
-        metrics = pd.DataFrame(
-            [compare(potential, truth) for potential, truth in zip(answer.potential, truths, strict=True)]
-        )
-        attributes = ("estimator", "seed", "stage", "detector", "metadata", "dose_e_per_a2")
-        parts.append(
-            pd.concat([labels, metrics], axis=1).assign(**{name: getattr(answer, name) for name in attributes})
-        )
+        pairs = zip(prediction.potential, truths, strict=True)
+        metrics = pd.DataFrame([compare(potential, truth) for potential, truth in pairs])
+        keys = {name: getattr(prediction, name) for name in (*_ARM, "dose_e_per_a2")}
+        parts.append(pd.concat([labels, metrics], axis=1).assign(**keys))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -150,14 +148,16 @@ def check_complete(images: pd.DataFrame, settings: Evaluate, held_out: str) -> N
 
 
 def headline(settings: Evaluate) -> str:
-    """The condition that the pages quote."""
-    return condition(
-        detector=RING,
-        dose_e_per_a2=settings.headline_dose_e_per_a2,
-        kind=FILLED,
-        materials=SEEN,
-        thickness_max_nm=settings.headline_thickness_nm,
-    )
+    """The condition of the headline numbers."""
+    return condition(detector=RING, materials=SEEN, **_headline_keys(settings))
+
+
+def _headline_keys(settings: Evaluate) -> dict[str, str | float]:
+    return {
+        "dose_e_per_a2": settings.headline_dose_e_per_a2,
+        "kind": FILLED,
+        "thickness_max_nm": settings.headline_thickness_nm,
+    }
 
 
 def metric_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
@@ -167,14 +167,13 @@ def metric_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
     two of them.
     """
     rows = []
-    keys = ["estimator", "seed", "stage", "detector", "metadata"]
-    for (estimator, seed, stage, detector, metadata), group in images.groupby(keys, dropna=False, sort=False):
+    for (estimator, seed, stage, detector, metadata), group in images.groupby(list(_ARM), dropna=False, sort=False):
         fault = ABLATIONS.get(estimator)
-        answer_keys = {"detector": detector, "stage": stage, "metadata": metadata, "fault": fault}
-        answer_keys = {key: value for key, value in answer_keys.items() if isinstance(value, str)}
+        arm_keys = {"detector": detector, "stage": stage, "metadata": metadata, "fault": fault}
+        arm_keys = {key: value for key, value in arm_keys.items() if isinstance(value, str)}
         for part, part_keys in _conditions(group, settings, few=bool(fault or isinstance(metadata, str))):
             named = {
-                "condition": condition(**answer_keys, **part_keys),
+                "condition": condition(**arm_keys, **part_keys),
                 "seed": None if pd.isna(seed) else int(seed),
             }
             by_specimen = part.groupby("specimen")[list(UNITS)].mean()
@@ -189,14 +188,14 @@ def metric_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 
 def example_images(
-    samples: Samples, predictions: Sequence[Predictions], settings: Evaluate, held_out: str
+    samples: Samples, files: Sequence[Predictions], settings: Evaluate, held_out: str
 ) -> dict[str, np.ndarray]:
     """Images for the figure, all by the recipe's ring at the headline's dose and largest thickness.
 
     Args:
-        samples: the test samples; shown are a crystal of a material that was seen, one of the held-out material, and a
-            patch.
-        predictions: of each estimator the first file is shown, at its last stage.
+        samples: the test samples; shown are a crystal of a material of the training, one of the held-out material,
+            and a patch.
+        files: of each estimator the first is shown, at its last stage.
         settings: of the stage.
         held_out: name of the material.
 
@@ -218,10 +217,10 @@ def example_images(
             rows.append(candidates[0])
             names.append(f"{samples.material[candidates[0]]}, {name}, {thickness:g} nm")
     dose = settings.headline_dose_e_per_a2
-    shares = measured_shares(samples, RING, dose, int(predictions[0].facts["count_seed"]))[rows]
+    shares = measured_shares(samples, RING, dose, int(files[0].facts["count_seed"]))[rows]
     shown = condition(detector=RING, dose_e_per_a2=dose)
     predicted = {}
-    for file in predictions:
+    for file in files:
         for part in file.parts:
             if (part.stage, part.condition) == (file.stages[-1], shown) and file.estimator not in predicted:
                 predicted[file.estimator] = part.read("potential")["potential"][rows]
@@ -237,13 +236,13 @@ def example_images(
 
 def _headline_dose(settings: Evaluate) -> float:
     """Rounded as conditions are, electrons per Å²."""
-    return float(parse_condition(headline(settings))["dose_e_per_a2"])
+    return float(number(settings.headline_dose_e_per_a2))
 
 
 def _conditions(
     group: pd.DataFrame, settings: Evaluate, few: bool
 ) -> Iterator[tuple[pd.DataFrame, dict[str, str | float]]]:
-    """The parts of an answer's images that get rows of their own, and the keys of their conditions."""
+    """The parts of an arm's images that get rows of their own, and the keys of their conditions."""
     dose = _headline_dose(settings)
     thin = group[group["thickness_nm"] <= settings.headline_thickness_nm]
     up_to = {"thickness_max_nm": settings.headline_thickness_nm}
@@ -252,7 +251,7 @@ def _conditions(
         yield part, {"kind": FILLED, "materials": materials, "dose_e_per_a2": at, **up_to}
     if few:
         return
-    # As the recipe counts: its own patches, all materials and thicknesses, with and without noise.
+    # The recipe's own evaluation: its patches, all materials and thicknesses, with and without noise.
     patches = group[(group["kind"] == PATCH) & group["dose_e_per_a2"].isin([dose, NOISE_FREE])]
     for at, part in patches.groupby("dose_e_per_a2"):
         yield part, {"kind": PATCH, "materials": "all", "dose_e_per_a2": at}
@@ -264,7 +263,7 @@ def _conditions(
 
 
 def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """By how much an arm is better than each baseline, on the same images at the headline's dose."""
+    """The gain of an arm over each baseline, on the same images at the headline's dose."""
     at_headline = images[
         (images["dose_e_per_a2"] == _headline_dose(settings))
         & (images["thickness_nm"] <= settings.headline_thickness_nm)
@@ -279,16 +278,10 @@ def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
         group = group.set_index("sample")
         for name, baseline in baselines[baselines["detector"] == detector].groupby("estimator"):
             baseline = baseline[(baseline["seed"] == seed) | baseline["seed"].isna()]
-            # A network is compared with another at the same stage; a baseline without stages, with both.
+            # A network is compared with another at the same stage, and at both with a baseline without stages.
             same_stage = baseline["stage"].isna() if pd.isna(stage) else baseline["stage"] == stage
             baseline = baseline[same_stage | baseline["seed"].isna()].set_index("sample").reindex(group.index)
-            where = {
-                "detector": detector,
-                "dose_e_per_a2": settings.headline_dose_e_per_a2,
-                "kind": FILLED,
-                "materials": materials,
-                "thickness_max_nm": settings.headline_thickness_nm,
-            }
+            where = {"detector": detector, "materials": materials, **_headline_keys(settings)}
             where |= {"stage": stage} if isinstance(stage, str) else {}
             gains = (group[list(GAINS)] - baseline[list(GAINS)]).groupby(group["specimen"]).mean()
             for metric in GAINS:

@@ -1,0 +1,1 @@
+"""The user's segmented images: from their files to a projected potential."""

@@ -1,0 +1,1 @@
+"""Predictions against the truth: metrics, tables, and the field of view that images need."""

@@ -1,0 +1,1 @@
+"""Segmented images to potentials by networks: encoding, models, losses, training."""
