@@ -22,17 +22,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.alignment import datasets
-from workflow_scripts.alignment.answers import Aligner
-from workflow_scripts.alignment.branch import align_stack
-from workflow_scripts.alignment.errors import rotation_error_deg, rotation_error_deg_mod180, shift_error_px
 from workflow_scripts.alignment.estimators import network, polar_pairwise
-from workflow_scripts.alignment.labels import FINETUNED, LabelledStack, read_labelled
-from workflow_scripts.alignment.model import make_network
-from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, rotation_error_deg_mod180, shift_error_px
+from workflow_scripts.alignment.networks.aligner import Aligner
+from workflow_scripts.alignment.networks.branch import align_stack
+from workflow_scripts.alignment.networks.model import make_network
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.networks.tasks import IMAGES, FreshNoiseTask, Lesson
 from workflow_scripts.alignment.settings import Predict, Pretrain, Synthesize
-from workflow_scripts.alignment.tasks import IMAGES, FreshNoiseTask, Lesson
+from workflow_scripts.alignment.simulation import datasets
+from workflow_scripts.alignment.simulation.labels import FINETUNED, LabelledStack, read_labelled
+from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.alignment.analytic import asymmetric, groel_blobs, groel_like, random_particle
-from workflow_scripts.alignment.geometry import rotate
-from workflow_scripts.alignment.imaging import radial_power
-from workflow_scripts.alignment.particles import Blobs, in_plane, particle, project, random_rotations
+from workflow_scripts.alignment.simulation.analytic import asymmetric, groel_blobs, groel_like, random_particle
+from workflow_scripts.alignment.simulation.geometry import rotate
+from workflow_scripts.alignment.simulation.imaging import radial_power
+from workflow_scripts.alignment.simulation.particles import Blobs, in_plane, particle, project, random_rotations
 
 SIZE_A = 2.0
 

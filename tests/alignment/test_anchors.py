@@ -14,8 +14,8 @@ from skimage.io import imread
 from skimage.transform import resize
 from torch.nn.functional import grid_sample
 
-from workflow_scripts.alignment.errors import rotation_error_deg_mod180
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint, log_spectra, pairwise
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg_mod180
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint, log_spectra, pairwise
 
 N = 128
 PIXEL_A = (2.08, 2.0, 1.23, 1.42, 2.8, 1.461, 1.22)  # at the original width

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.alignment.study import EVALUATE, made
-from workflow_scripts.alignment import average_quality as quality
-from workflow_scripts.alignment.branch import resolve
-from workflow_scripts.alignment.evaluation import MOD180, Answer, errors_of
-from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.alignment.evaluation import average_quality as quality
+from workflow_scripts.alignment.evaluation.metrics import MOD180, Answer, errors_of
+from workflow_scripts.alignment.networks.branch import resolve
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.workflow.settings import check
 

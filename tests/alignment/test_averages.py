@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.alignment.blobs import image, poses, stack
-from workflow_scripts.alignment.averages import (
+from workflow_scripts.alignment.evaluation.averages import (
     HALF_SETS,
     TRUTH,
     frc,
@@ -15,8 +15,8 @@ from workflow_scripts.alignment.averages import (
     half_sets,
     superimpose,
 )
-from workflow_scripts.alignment.branch import align_stack
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.networks.branch import align_stack
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
 
 
 def aligned(images):

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from tests.alignment.blobs import image, poses, stack, symmetric
-from workflow_scripts.alignment.branch import align_stack, class_average, resolve
-from workflow_scripts.alignment.errors import (
+from workflow_scripts.alignment.evaluation.errors import (
     rotation_error_deg,
     rotation_error_deg_mod180,
     shift_error_px,
     symmetry_period_deg,
 )
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.networks.branch import align_stack, class_average, resolve
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
 
 
 def smooth_correlation(first, second):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from workflow_scripts.alignment import evaluation
-from workflow_scripts.alignment.average_quality import UNITS_OF_AVERAGES
+from workflow_scripts.alignment.evaluation import metrics as evaluation
+from workflow_scripts.alignment.evaluation.average_quality import UNITS_OF_AVERAGES
 from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.alignment.errors import (
+from workflow_scripts.alignment.evaluation.errors import (
     circular_mean,
     circular_median,
     recipe_error_deg,

@@ -8,11 +8,11 @@ import torch
 
 from tests.alignment import toy_baseline
 from tests.alignment.study import made, predicted
-from workflow_scripts.alignment.answers import Aligner
-from workflow_scripts.alignment.errors import rotation_error_deg, rotation_error_deg_mod180, shift_error_px
 from workflow_scripts.alignment.estimators import network, polar_joint, polar_pairwise
-from workflow_scripts.alignment.labels import read_labelled
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, rotation_error_deg_mod180, shift_error_px
+from workflow_scripts.alignment.networks.aligner import Aligner
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.simulation.labels import read_labelled
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.workflow.errors import InputError
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from tests.alignment.study import EVALUATE
-from workflow_scripts.alignment import evaluation
-from workflow_scripts.alignment.evaluation import MOD180, RATIO, SHIFT, WHOLE, Answer
-from workflow_scripts.alignment.labels import JOINT, PAIRWISE
+from workflow_scripts.alignment.evaluation import metrics as evaluation
+from workflow_scripts.alignment.evaluation.metrics import MOD180, RATIO, SHIFT, WHOLE, Answer
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import JOINT, PAIRWISE
 from workflow_scripts.study.tables import with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.alignment.blobs import image
-from workflow_scripts.alignment.geometry import (
+from workflow_scripts.alignment.simulation.geometry import (
     align,
     angular_correlation,
     move,

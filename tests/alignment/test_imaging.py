@@ -6,9 +6,16 @@ import math
 import pytest
 import torch
 
-from workflow_scripts.alignment.analytic import asymmetric, groel_like, random_particle
-from workflow_scripts.alignment.imaging import DrawnPoses, Microscope, Simulator, noise_for, radial_power, stretched
-from workflow_scripts.alignment.particles import Particle
+from workflow_scripts.alignment.simulation.analytic import asymmetric, groel_like, random_particle
+from workflow_scripts.alignment.simulation.imaging import (
+    DrawnPoses,
+    Microscope,
+    Simulator,
+    noise_for,
+    radial_power,
+    stretched,
+)
+from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.optics.waves import wavelength_a
 
 N, SIZE_A = 64, 4.0

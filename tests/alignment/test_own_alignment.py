@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
-from workflow_scripts.alignment.model import describe_network, make_network
-from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, half_set_curve, way_of
-from workflow_scripts.alignment.own_data import open_own
-from workflow_scripts.alignment.own_output import aligned
-from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, log_spectra
+from workflow_scripts.alignment.apply.alignment import agreement, at_edge, find, find_beside, half_set_curve, way_of
+from workflow_scripts.alignment.apply.data import open_own
+from workflow_scripts.alignment.apply.output import aligned
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.networks.model import describe_network, make_network
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, log_spectra
 from workflow_scripts.alignment.settings import NetworkSettings
+from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.learning.weights import save_weights
@@ -81,7 +81,7 @@ def written(tmp_path_factory):
     own_particles.stack(folder, n=64, count=30)
     path = own_particles.write_list(folder / "own.star", 30, np.linspace(9000, 12000, 30))
     words = [*as_arguments(own_particles.entry(path)), "--particles-file", path, "--box-px", WORK, "--batch-size", 8]
-    run("prepare", *words, "--report", folder / "report.json", "--provenance", folder / "prepare.json")
+    run("apply.check", *words, "--report", folder / "report.json", "--provenance", folder / "check.json")
     out = folder / "out"
     outputs = {"stack": "aligned.mrcs", "star": "aligned.star", "xmd": "aligned.xmd", "average": "average.mrc"}
     outputs |= {"png": "before_after.png", "quality": "quality.json", "provenance": "provenance.json"}
@@ -91,7 +91,7 @@ def written(tmp_path_factory):
     save_weights(make_network(network, VARIANTS["corrected"], 0).state_dict(), weights, about)
     files = [word for name, file in outputs.items() for word in (f"--{name}", out / file)]
     run(
-        *("apply", *words, "--name", "mine", "--rounds", "6", "--gpus", "0", "--precision", "auto"),
+        *("apply.apply", *words, "--name", "mine", "--rounds", "6", "--gpus", "0", "--precision", "auto"),
         *("--report", folder / "report.json", "--weights", weights, *files),
     )
     return out

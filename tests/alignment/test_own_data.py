@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.alignment import blobs, own_particles
-from workflow_scripts.alignment.own_data import check_images, disc, in_box, open_own, random_phases, read_reference
-from workflow_scripts.alignment.own_settings import listed_stacks
+from workflow_scripts.alignment.apply.data import check_images, disc, in_box, open_own, random_phases, read_reference
+from workflow_scripts.alignment.apply.settings import listed_stacks
 
 ALL = np.arange(20)
 

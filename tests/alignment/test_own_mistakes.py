@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.own_data import check_images, open_own, read_reference
-from workflow_scripts.alignment.own_settings import Apply
+from workflow_scripts.alignment.apply.data import check_images, open_own, read_reference
+from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.alignment import blobs, own_particles
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.own_alignment import Found
-from workflow_scripts.alignment.own_data import open_own
-from workflow_scripts.alignment.own_output import aligned, write_aligned, write_average, write_lists, write_picture
-from workflow_scripts.alignment.particle_files import open_particles
+from workflow_scripts.alignment.apply.alignment import Found
+from workflow_scripts.alignment.apply.data import open_own
+from workflow_scripts.alignment.apply.output import aligned, write_aligned, write_average, write_lists, write_picture
+from workflow_scripts.alignment.simulation.geometry import align
+from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.formats.star import read_tables
 

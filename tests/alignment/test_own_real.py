@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
-from workflow_scripts.alignment.geometry import move
-from workflow_scripts.alignment.own_alignment import find, way_of
-from workflow_scripts.alignment.own_data import open_own
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra
-from workflow_scripts.alignment.streaming import align_streamed
+from workflow_scripts.alignment.apply.alignment import find, way_of
+from workflow_scripts.alignment.apply.data import open_own
+from workflow_scripts.alignment.apply.streaming import align_streamed
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
+from workflow_scripts.alignment.simulation.geometry import move
 from workflow_scripts.formats.mrc import open_stack
 
 WORK = 64

@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.alignment.particle_files import CtfParameters, open_particles
-from workflow_scripts.alignment.pose_files import write_star, write_xmd
+from workflow_scripts.alignment.simulation.particle_files import CtfParameters, open_particles
+from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
 from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.formats.star import read_tables, write_tables
 from workflow_scripts.optics.ctf import ctf

@@ -5,10 +5,11 @@ import pytest
 
 from tests.alignment import toy_baseline
 from tests.alignment.study import EVALUATE, REGISTRY, made, predicted
-from workflow_scripts.alignment import drawing, evaluate, plot
+from workflow_scripts.alignment import evaluate, plot
 from workflow_scripts.alignment.estimators import polar_joint, polar_pairwise
-from workflow_scripts.alignment.labels import FINETUNED, PRETRAINED
+from workflow_scripts.alignment.evaluation import drawing
 from workflow_scripts.alignment.settings import Evaluate, Plot
+from workflow_scripts.alignment.simulation.labels import FINETUNED, PRETRAINED
 from workflow_scripts.study.predictions import read_predictions, write_predictions
 from workflow_scripts.study.tables import headline_numbers, read_metrics
 from workflow_scripts.workflow.command import Job

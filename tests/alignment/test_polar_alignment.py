@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.alignment.blobs import image, poses, stack
-from workflow_scripts.alignment.errors import rotation_error_deg_mod180
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint, log_spectra, pairwise
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg_mod180
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint, log_spectra, pairwise
 
 SPECTRA = pytest.mark.parametrize("spectra", [log_spectra, amplitude_spectra])
 

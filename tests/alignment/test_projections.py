@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.alignment.molecules import mmcif_text, pdb_text, sentence
-from workflow_scripts.alignment.geometry import rotate
-from workflow_scripts.alignment.particles import Blobs, in_plane, project, random_rotations
-from workflow_scripts.alignment.projections import project_map, project_molecule, project_volume
+from workflow_scripts.alignment.simulation.geometry import rotate
+from workflow_scripts.alignment.simulation.particles import Blobs, in_plane, project, random_rotations
+from workflow_scripts.alignment.simulation.projections import project_map, project_molecule, project_volume
 
 SOME = [("C", 10.0, 2.0, 3.0), ("N", -14.5, 0.0, 12.25), ("S", 7.0, -18.0, -20.0), ("O", 1.0, 15.0, -3.0)]
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from tests.alignment import blobs
-from workflow_scripts.alignment import streaming
-from workflow_scripts.alignment.branch import Poses
-from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.own_alignment import cross_scores
-from workflow_scripts.alignment.own_data import disc, random_phases
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, turned
-from workflow_scripts.alignment.streaming import Template, Way, align_streamed, compare, half_indices
+from workflow_scripts.alignment.apply import streaming
+from workflow_scripts.alignment.apply.alignment import cross_scores
+from workflow_scripts.alignment.apply.data import disc, random_phases
+from workflow_scripts.alignment.apply.streaming import Template, Way, align_streamed, compare, half_indices
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.networks.branch import Poses
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, turned
+from workflow_scripts.alignment.simulation.geometry import align
 
 N = 48
 

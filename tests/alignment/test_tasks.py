@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.alignment.analytic import random_particle
-from workflow_scripts.alignment.branch import align_stack
-from workflow_scripts.alignment.errors import rotation_error_deg
 from workflow_scripts.alignment.estimators.network import CorrelationAngles
-from workflow_scripts.alignment.imaging import Microscope
-from workflow_scripts.alignment.losses import circular_error_deg
-from workflow_scripts.alignment.model import CorrelationNetwork, make_network, polar_spectra
-from workflow_scripts.alignment.polar_alignment import pairwise
-from workflow_scripts.alignment.settings import NetworkSettings
-from workflow_scripts.alignment.tasks import (
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.networks.branch import align_stack
+from workflow_scripts.alignment.networks.losses import circular_error_deg
+from workflow_scripts.alignment.networks.model import CorrelationNetwork, make_network, polar_spectra
+from workflow_scripts.alignment.networks.polar_alignment import pairwise
+from workflow_scripts.alignment.networks.tasks import (
     IMAGES,
     PAIRS,
     DisturbanceTask,
@@ -21,6 +18,9 @@ from workflow_scripts.alignment.tasks import (
     Lesson,
     turned_with_noise,
 )
+from workflow_scripts.alignment.settings import NetworkSettings
+from workflow_scripts.alignment.simulation.analytic import random_particle
+from workflow_scripts.alignment.simulation.imaging import Microscope
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.training import train

@@ -27,18 +27,18 @@ def test_the_particles_wait_for_the_corrected_arms_network_of_one_seed(project):
     configure(project)
     for target in ("alignment_apply", f"{FOLDER}/aligned.star"):
         jobs = planned(project, *WORDS, target)
-        steps = ("alignment_pretrain", "alignment_finetune", "alignment_apply_prepare", "alignment_apply_stack")
+        steps = ("alignment_pretrain", "alignment_finetune", "alignment_apply_check", "alignment_apply_stack")
         assert {step: jobs.get(step) for step in steps} == dict.fromkeys(steps, 1)
 
 
 def test_a_changed_stack_behind_a_list_is_seen(project):
     configure(project)
-    report = f"{FOLDER}/prepare/report.json"
+    report = f"{FOLDER}/check/report.json"
     done = snakemake(project, *WORDS, report)
     assert done.returncode == 0, done.stdout + done.stderr
     assert planned(project, *WORDS, report) == {}
     own_particles.stack(project, count=20, seed=3)
-    assert planned(project, *WORDS, report) == {"alignment_apply_prepare": 1}
+    assert planned(project, *WORDS, report) == {"alignment_apply_check": 1}
 
 
 MISTAKES = {

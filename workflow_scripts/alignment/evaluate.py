@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
-from workflow_scripts.alignment import average_quality, evaluation, examples
-from workflow_scripts.alignment.evaluation import MOD180, Answer
-from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
+from workflow_scripts.alignment.evaluation import average_quality, examples
+from workflow_scripts.alignment.evaluation import metrics as evaluation
+from workflow_scripts.alignment.evaluation.metrics import MOD180, Answer
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.study.tables import with_headline, write_metrics

@@ -6,11 +6,11 @@ its stack, and an autoencoder joins the loss.
 
 from pydantic import Field
 
-from workflow_scripts.alignment.datasets import microscope_of
-from workflow_scripts.alignment.model import load_network
+from workflow_scripts.alignment.networks.model import load_network
+from workflow_scripts.alignment.networks.tasks import DisturbanceTask, FreshNoiseTask, Lesson
+from workflow_scripts.alignment.networks.training_data import own_averages, random_particles, stack_images
 from workflow_scripts.alignment.settings import Finetune, MicroscopeSettings, VariantName
-from workflow_scripts.alignment.tasks import DisturbanceTask, FreshNoiseTask, Lesson
-from workflow_scripts.alignment.training_data import own_averages, random_particles, stack_images
+from workflow_scripts.alignment.simulation.datasets import microscope_of
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata

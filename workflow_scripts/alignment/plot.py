@@ -1,6 +1,6 @@
 """The figure of alignment, drawn from the table and the images of the stage evaluate."""
 
-from workflow_scripts.alignment import drawing
+from workflow_scripts.alignment.evaluation import drawing
 from workflow_scripts.alignment.settings import Plot
 from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.figures import save_figure, style

@@ -2,8 +2,8 @@
 
 import torch
 
-from workflow_scripts.alignment.labels import read_labelled
 from workflow_scripts.alignment.settings import SharedPredict
+from workflow_scripts.alignment.simulation.labels import read_labelled
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import write_predictions

@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from workflow_scripts.alignment.datasets import microscope_of
-from workflow_scripts.alignment.model import describe_network, make_network
+from workflow_scripts.alignment.networks.model import describe_network, make_network
+from workflow_scripts.alignment.networks.tasks import DisturbanceTask, FreshNoiseTask, Lesson
+from workflow_scripts.alignment.networks.training_data import noisy_stacks, random_particles
 from workflow_scripts.alignment.settings import MicroscopeSettings, Pretrain, VariantName
-from workflow_scripts.alignment.tasks import DisturbanceTask, FreshNoiseTask, Lesson
-from workflow_scripts.alignment.training_data import noisy_stacks, random_particles
+from workflow_scripts.alignment.simulation.datasets import microscope_of
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job

@@ -15,12 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.averages import HALF_SETS, frc, frc_resolution, superimpose
-from workflow_scripts.alignment.branch import Poses
-from workflow_scripts.alignment.errors import circular_difference, circular_median, shift_error_px
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.own_data import OwnParticles, random_phases
-from workflow_scripts.alignment.streaming import (
+from workflow_scripts.alignment.apply.data import OwnParticles, random_phases
+from workflow_scripts.alignment.apply.streaming import (
     START,
     Encode,
     Images,
@@ -31,6 +27,10 @@ from workflow_scripts.alignment.streaming import (
     half_indices,
     spaced,
 )
+from workflow_scripts.alignment.evaluation.averages import HALF_SETS, frc, frc_resolution, superimpose
+from workflow_scripts.alignment.evaluation.errors import circular_difference, circular_median, shift_error_px
+from workflow_scripts.alignment.networks.branch import Poses
+from workflow_scripts.alignment.simulation.geometry import align
 
 _CROSSED = 1024  # particles of each half, at most, that are compared with the other half
 _NULL_QUANTILE = 0.95

@@ -6,14 +6,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from workflow_scripts.alignment.model import CorrelationNetwork, load_network
-from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, way_of
-from workflow_scripts.alignment.own_data import open_own, read_reference
-from workflow_scripts.alignment.own_output import write_aligned, write_average, write_lists, write_picture
-from workflow_scripts.alignment.own_settings import Apply
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra
-from workflow_scripts.alignment.streaming import Encode
-from workflow_scripts.alignment.tasks import features_of
+from workflow_scripts.alignment.apply.alignment import agreement, at_edge, find, find_beside, way_of
+from workflow_scripts.alignment.apply.data import open_own, read_reference
+from workflow_scripts.alignment.apply.output import write_aligned, write_average, write_lists, write_picture
+from workflow_scripts.alignment.apply.settings import Apply
+from workflow_scripts.alignment.apply.streaming import Encode
+from workflow_scripts.alignment.networks.model import CorrelationNetwork, load_network
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
+from workflow_scripts.alignment.networks.tasks import features_of
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from workflow_scripts.alignment.own_data import check_images, open_own, read_reference
-from workflow_scripts.alignment.own_settings import Apply
+from workflow_scripts.alignment.apply.data import check_images, open_own, read_reference
+from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_json
 

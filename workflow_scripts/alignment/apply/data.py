@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.centres import read_centre
-from workflow_scripts.alignment.grids import read_mrc
-from workflow_scripts.alignment.own_settings import Apply
-from workflow_scripts.alignment.particle_files import ParticleStack, open_particles
+from workflow_scripts.alignment.apply.settings import Apply
+from workflow_scripts.alignment.simulation.centres import read_centre
+from workflow_scripts.alignment.simulation.grids import read_mrc
+from workflow_scripts.alignment.simulation.particle_files import ParticleStack, open_particles
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.errors import InputError
 

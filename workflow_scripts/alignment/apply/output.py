@@ -8,11 +8,11 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from workflow_scripts.alignment.averages import HALF_SETS
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.own_alignment import Found
-from workflow_scripts.alignment.own_data import OwnParticles
-from workflow_scripts.alignment.pose_files import write_star, write_xmd
+from workflow_scripts.alignment.apply.alignment import Found
+from workflow_scripts.alignment.apply.data import OwnParticles
+from workflow_scripts.alignment.evaluation.averages import HALF_SETS
+from workflow_scripts.alignment.simulation.geometry import align
+from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
 from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.study.figures import BLUE, PAGE_MM, PURPLE, new_figure, scale_bar, style, without_ticks
 

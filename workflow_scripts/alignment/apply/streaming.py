@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.branch import Poses, align_stack, resolve
-from workflow_scripts.alignment.geometry import align, angular_correlation, peak, rotate
-from workflow_scripts.alignment.imaging import radial_power
-from workflow_scripts.alignment.polar_alignment import joint, turned
+from workflow_scripts.alignment.networks.branch import Poses, align_stack, resolve
+from workflow_scripts.alignment.networks.polar_alignment import joint, turned
+from workflow_scripts.alignment.simulation.geometry import align, angular_correlation, peak, rotate
+from workflow_scripts.alignment.simulation.imaging import radial_power
 
 # Images (k, n, n) to rows along half a turn (k, R, angles): a turn by +a moves them by a · angles / 180 samples, and
 # the sum of the rows' circular correlations compares two images.

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.answers import Aligner
-from workflow_scripts.alignment.labels import FINETUNED, STAGES
-from workflow_scripts.alignment.losses import error_near_wraps_deg
-from workflow_scripts.alignment.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
-from workflow_scripts.alignment.polar_alignment import joint, pairwise
+from workflow_scripts.alignment.networks.aligner import Aligner
+from workflow_scripts.alignment.networks.losses import error_near_wraps_deg
+from workflow_scripts.alignment.networks.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
+from workflow_scripts.alignment.networks.polar_alignment import joint, pairwise
+from workflow_scripts.alignment.networks.tasks import features_of, turned_with_noise
 from workflow_scripts.alignment.settings import PredictNetwork as Options
-from workflow_scripts.alignment.tasks import features_of, turned_with_noise
+from workflow_scripts.alignment.simulation.labels import FINETUNED, STAGES
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.workflow.command import Job
 

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.analytic import random_particle
-from workflow_scripts.alignment.averages import HALF_SETS, TRUTH, frc, frc_resolution, superimpose
-from workflow_scripts.alignment.branch import resolve
-from workflow_scripts.alignment.errors import rotation_error_deg
-from workflow_scripts.alignment.evaluation import MOD180, UNITS, Answer, Errors, over_particles
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.labels import JOINT, LabelledStack
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.alignment.evaluation.averages import HALF_SETS, TRUTH, frc, frc_resolution, superimpose
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.evaluation.metrics import MOD180, UNITS, Answer, Errors, over_particles
+from workflow_scripts.alignment.networks.branch import resolve
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.analytic import random_particle
+from workflow_scripts.alignment.simulation.geometry import align
+from workflow_scripts.alignment.simulation.labels import JOINT, LabelledStack
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.conditions import condition

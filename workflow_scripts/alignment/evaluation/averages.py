@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.branch import Poses, class_average, resolve
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.alignment.networks.branch import Poses, class_average, resolve
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.study.transfer import fourier_ring_correlation
 
 HALF_SETS = 0.143  # threshold for two half sets (doi:10.1016/j.jmb.2003.07.013)

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.average_quality import TRUE_POSES, Averaged
-from workflow_scripts.alignment.averages import superimpose
-from workflow_scripts.alignment.evaluation import MOD180, Errors
-from workflow_scripts.alignment.labels import NOISE_ONLY, PAIRWISE
+from workflow_scripts.alignment.evaluation.average_quality import TRUE_POSES, Averaged
+from workflow_scripts.alignment.evaluation.averages import superimpose
+from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, PAIRWISE
 
 # Fine where good estimators are, coarse towards chance
 EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 90, 40)])

@@ -5,15 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.alignment.errors import (
+from workflow_scripts.alignment.evaluation.errors import (
     recipe_error_deg,
     rotation_error_deg,
     shift_error_px,
     summary,
     symmetry_period_deg,
 )
-from workflow_scripts.alignment.labels import FINETUNED, JOINT, NOISE_ONLY, PAIRWISE, PRETRAINED, LabelledStack
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import (
+    FINETUNED,
+    JOINT,
+    NOISE_ONLY,
+    PAIRWISE,
+    PRETRAINED,
+    LabelledStack,
+)
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import Predictions

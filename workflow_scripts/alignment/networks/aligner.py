@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.branch import Poses, align_stack
+from workflow_scripts.alignment.networks.branch import Poses, align_stack
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.geometry import align, peak_2d, rotate
+from workflow_scripts.alignment.simulation.geometry import align, peak_2d, rotate
 
 _BATCH = 128
 _SMALL_PX = 64  # box in which branch and place are sought; the final pass uses every pixel

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.alignment.geometry import polar_power_spectra
 from workflow_scripts.alignment.settings import NetworkSettings
+from workflow_scripts.alignment.simulation.geometry import polar_power_spectra
 from workflow_scripts.alignment.variants import VARIANTS, Variant
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.errors import InputError

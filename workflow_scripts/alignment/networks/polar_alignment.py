@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from workflow_scripts.alignment.geometry import angular_correlation, peak, polar_power_spectra
+from workflow_scripts.alignment.simulation.geometry import angular_correlation, peak, polar_power_spectra
 
 FIRST_RING, LAST_RING = 2, 16  # periods per image
 ANGLES = 180  # samples of half a turn

@@ -13,10 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.alignment.imaging import DrawnPoses, Microscope, Simulator
-from workflow_scripts.alignment.losses import circular_error_deg, correlation_loss, error_near_wraps_deg, outside_deg
-from workflow_scripts.alignment.model import CorrelationNetwork, polar_spectra, recipe_spectra
-from workflow_scripts.alignment.particles import Particle
+from workflow_scripts.alignment.networks.losses import (
+    circular_error_deg,
+    correlation_loss,
+    error_near_wraps_deg,
+    outside_deg,
+)
+from workflow_scripts.alignment.networks.model import CorrelationNetwork, polar_spectra, recipe_spectra
+from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Microscope, Simulator
+from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.alignment.variants import Variant
 
 IMAGES = 4  # of each particle in a batch; all their pairs count

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.alignment.branch import align_stack
-from workflow_scripts.alignment.labels import NOISE_ONLY, read_labelled
-from workflow_scripts.alignment.model import CorrelationNetwork
-from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.particles import Particle, particle
-from workflow_scripts.alignment.polar_alignment import joint
-from workflow_scripts.alignment.tasks import features_of
+from workflow_scripts.alignment.networks.branch import align_stack
+from workflow_scripts.alignment.networks.model import CorrelationNetwork
+from workflow_scripts.alignment.networks.polar_alignment import joint
+from workflow_scripts.alignment.networks.tasks import features_of
+from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, read_labelled
+from workflow_scripts.alignment.simulation.particle_files import open_particles
+from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.workflow.errors import InputError
 

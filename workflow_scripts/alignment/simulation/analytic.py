@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from workflow_scripts.alignment.particles import Blobs, Particle, particle, project, random_rotations
+from workflow_scripts.alignment.simulation.particles import Blobs, Particle, particle, project, random_rotations
 
 VIEWS = ("side", "top")
 _DIAMETERS = (0.4, 0.7)  # of the box's side

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.alignment.grids import LARGEST, fade_out, read_mrc, resampled
-from workflow_scripts.alignment.particles import Particle, particle
+from workflow_scripts.alignment.simulation.grids import LARGEST, fade_out, read_mrc, resampled
+from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.images import read_picture
 from workflow_scripts.workflow.errors import InputError
 

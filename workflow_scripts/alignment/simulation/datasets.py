@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment import analytic
-from workflow_scripts.alignment.centres import read_centre
-from workflow_scripts.alignment.imaging import DrawnPoses, Microscope, Simulator
-from workflow_scripts.alignment.labels import NOISE_ONLY, stack_name
-from workflow_scripts.alignment.particle_files import CtfParameters
-from workflow_scripts.alignment.particles import Particle
-from workflow_scripts.alignment.pose_files import write_star
-from workflow_scripts.alignment.projections import project_map, project_molecule
 from workflow_scripts.alignment.settings import MicroscopeSettings, Split, Synthesize, is_file, particle_name
+from workflow_scripts.alignment.simulation import analytic
+from workflow_scripts.alignment.simulation.centres import read_centre
+from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Microscope, Simulator
+from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, stack_name
+from workflow_scripts.alignment.simulation.particle_files import CtfParameters
+from workflow_scripts.alignment.simulation.particles import Particle
+from workflow_scripts.alignment.simulation.pose_files import write_star
+from workflow_scripts.alignment.simulation.projections import project_map, project_molecule
 from workflow_scripts.alignment.variants import VARIANTS
 from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.workflow.errors import InputError

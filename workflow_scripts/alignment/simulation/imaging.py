@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.geometry import move
-from workflow_scripts.alignment.particles import Particle
+from workflow_scripts.alignment.simulation.geometry import move
+from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.optics.ctf import ctf
 
 NOISES = ("white", "coloured")

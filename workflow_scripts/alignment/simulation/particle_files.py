@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.poses import from_relion, from_xmipp
+from workflow_scripts.alignment.simulation.poses import from_relion, from_xmipp
 from workflow_scripts.formats.mrc import Stack, open_stack
 from workflow_scripts.formats.star import Table, numbers, parse_image_name, read_tables, resolve
 from workflow_scripts.workflow.errors import InputError

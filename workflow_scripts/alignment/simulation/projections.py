@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from workflow_scripts.alignment.grids import fade_out, read_mrc, resampled
-from workflow_scripts.alignment.particles import Blobs, Particle, particle, project, random_rotations
+from workflow_scripts.alignment.simulation.grids import fade_out, read_mrc, resampled
+from workflow_scripts.alignment.simulation.particles import Blobs, Particle, particle, project, random_rotations
 from workflow_scripts.formats.pdb import Atoms, read_atoms
 from workflow_scripts.optics.kirkland import scattering_factor_a
 from workflow_scripts.workflow.errors import InputError
