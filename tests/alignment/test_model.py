@@ -13,8 +13,7 @@ from workflow_scripts.alignment.networks.model import (
     recipe_spectra,
 )
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
-from workflow_scripts.alignment.settings import NetworkSettings
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.errors import InputError
 

@@ -1,9 +1,9 @@
-"""Alignment of the user's particles, and what can be said about it without a truth.
+"""Alignment of the user's particles, and its validation without a truth.
 
-Noise that is aligned to an average of itself resembles it (doi:10.1073/pnas.1314449110). So all that is said comes from
-halves that were aligned apart, each from its own particles alone: the ring correlation of their averages, laid one on
-the other, and how well particles of one half fit the average of the other. Both stand beside what the same images give
-with random phases.
+Noise that is aligned to an average of itself resembles it (doi:10.1073/pnas.1314449110). So the validation uses halves
+that were aligned apart, each from its own particles alone: the ring correlation of their superimposed averages, and the
+correlation of particles of one half with the average of the other. Both are compared with the same images with random
+phases.
 """
 
 import math
@@ -15,22 +15,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.apply.data import OwnParticles, random_phases
+from workflow_scripts.alignment.apply.data import UserParticles, random_phases
 from workflow_scripts.alignment.apply.streaming import (
-    START,
+    SAMPLE,
+    AlignmentOptions,
     Encode,
-    Images,
     Template,
-    Way,
     align_streamed,
     compare,
     half_indices,
-    spaced,
 )
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS, frc, frc_resolution, superimpose
 from workflow_scripts.alignment.evaluation.errors import circular_difference, circular_median, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
 from workflow_scripts.alignment.simulation.geometry import align
+from workflow_scripts.alignment.simulation.particle_files import index_batches, spaced
+from workflow_scripts.alignment.simulation.poses import turned_offsets
 
 _CROSSED = 1024  # particles of each half, at most, that are compared with the other half
 _NULL_QUANTILE = 0.95
@@ -39,8 +39,8 @@ _EDGE_PX = 1.0
 
 
 @dataclass(frozen=True)
-class Found:
-    """The poses that one estimator found, in the user's pixels, and how well they hold together.
+class AlignmentResult:
+    """Poses by one estimator, in the user's pixels, and their validation.
 
     indices: (N,) which of the user's particles.
     angle_deg: float64 (N,) in [0, 360). shift_px: float64 (N, 2) [y, x].
@@ -68,7 +68,7 @@ class Found:
         return frc_resolution(self.curve.assign(frc=self.curve["frc"] - limit), 0.0)
 
     def quality(self, pixel_size_a: float) -> dict[str, Any]:
-        """Numbers about it, as plain JSON; the resolution is null where the halves agree nowhere."""
+        """Numbers of its validation, as plain JSON; the resolution is null where the halves agree nowhere."""
         period_px, threshold = self.resolution_px, float(np.quantile(self.null_score, _NULL_QUANTILE))
         return {
             "particles": len(self.indices),
@@ -82,82 +82,84 @@ class Found:
         }
 
 
-def way_of(own: OwnParticles, encode: Encode, symmetry_fold: int, rounds: int, batch_size: int) -> Way:
-    """How the user's particles are compared by one estimator; small stacks are gone through more often."""
-    furthest = own.largest_shift_px / own.scale
-    sweeps = max(2, min(rounds, 6, 4 * START // len(own)))
-    return Way(encode, own.reference_mask(), furthest, symmetry_fold, rounds, batch_size, sweeps)
+def options_for(
+    user: UserParticles, encode: Encode, symmetry_fold: int, rounds: int, batch_size: int
+) -> AlignmentOptions:
+    """Options for the user's particles and one estimator; small stacks get more sweeps."""
+    furthest = user.largest_shift_px / user.scale
+    sweeps = max(2, min(rounds, 6, 4 * SAMPLE // len(user)))
+    return AlignmentOptions(encode, user.reference_mask(), furthest, symmetry_fold, rounds, batch_size, sweeps)
 
 
-def find(own: OwnParticles, way: Way, reference: Tensor | None = None) -> Found:
+def align_particles(user: UserParticles, options: AlignmentOptions, reference: Tensor | None = None) -> AlignmentResult:
     """Align the particles, and their halves apart."""
-    poses = _in_user_px(own, align_streamed(own, way, reference).poses)
+    poses = _in_user_px(user, align_streamed(user, options, reference)[0])
     averages, templates = [], []
-    halves = half_indices(len(own))
+    halves = half_indices(len(user))
     for indices in halves:
-        half = own.subset(indices)
-        alone = align_streamed(half, way, reference)
-        templates.append(alone.template)
-        averages.append(_average(half, _in_user_px(half, alone.poses), way.batch_size))
+        half = user.subset(indices)
+        half_poses, template = align_streamed(half, options, reference)
+        templates.append(template)
+        averages.append(_average(half, _in_user_px(half, half_poses), options.batch_size))
     generator = torch.Generator().manual_seed(0)
     crossed = [
-        cross_scores(own.subset(indices), way, other, generator)
+        cross_scores(user.subset(indices), options, other, generator)
         for indices, other in zip(halves, reversed(templates), strict=True)
     ]
-    scores, null = (np.concatenate(parts) for parts in zip(*crossed, strict=True))
-    return Found(
-        np.arange(len(own)),
+    scores, null_scores = (np.concatenate(parts) for parts in zip(*crossed, strict=True))
+    return AlignmentResult(
+        np.arange(len(user)),
         poses.angle_deg.double().numpy(),
         poses.shift_px.double().numpy(),
         poses.score.double().numpy(),
         scores,
-        null,
+        null_scores,
         half_set_curve(*averages, generator),
-        _average(own, poses, way.batch_size).cpu().numpy(),
+        _average(user, poses, options.batch_size).cpu().numpy(),
     )
 
 
-def find_beside(own: OwnParticles, way: Way) -> Found:
-    """The same by another estimator, of at most as many particles as begin an alignment, evenly spaced."""
-    indices = spaced(len(own), START)
-    return replace(find(own.subset(indices), way), indices=indices)
+def align_sample(user: UserParticles, options: AlignmentOptions) -> AlignmentResult:
+    """The same for a sample of the particles, evenly spaced, for comparison with another estimator."""
+    indices = spaced(len(user), SAMPLE)
+    return replace(align_particles(user.subset(indices), options), indices=indices)
 
 
 def cross_scores(
-    images: Images, way: Way, template: Template, generator: torch.Generator
+    images: UserParticles, options: AlignmentOptions, template: Template, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (K,) of particles against a template that they had no part in, and of the same with random phases."""
+    """Scores (K,) of particles against a template that does not include them, and of them with random phases."""
     chosen = spaced(len(images), _CROSSED)
-    scores, null = [], []
-    for start in range(0, len(chosen), way.batch_size):
-        here = chosen[start : start + way.batch_size]
-        for found, batch in ((scores, images.read(here)), (null, images.read(here, generator))):
-            found.append(compare(batch, way, template)[0].score.double().cpu().numpy())
-    return np.concatenate(scores), np.concatenate(null)
+    scores, null_scores = [], []
+    for batch in index_batches(len(chosen), options.batch_size):
+        indices = chosen[batch]
+        for values, compared in ((scores, images.read(indices)), (null_scores, images.read(indices, generator))):
+            values.append(compare(compared, options, template)[0].score.double().cpu().numpy())
+    return np.concatenate(scores), np.concatenate(null_scores)
 
 
 def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) -> pd.DataFrame:
-    """Ring correlation of two averages (n, n) after the second is laid on the first, and what noise gives so.
+    """Ring correlation of two averages (n, n), the second superimposed on the first, and that of noise.
 
     Args:
         generator: of the random phases, on the CPU.
 
     Returns:
         The columns of `averages.frc`, and `noise`: the 95th percentile over averages with the second's spectrum and
-        random phases, laid on the first in the same way.
+        random phases, laid on the first in the same options.
     """
     curve = frc(superimpose(second, first)[0], first)
     scrambled = random_phases(second.expand(_NULL_AVERAGES, -1, -1), generator)
-    null = [frc(superimpose(one, first)[0], first)["frc"].to_numpy() for one in scrambled]
-    return curve.assign(noise=np.quantile(np.stack(null), _NULL_QUANTILE, axis=0))
+    null_curves = [frc(superimpose(image, first)[0], first)["frc"].to_numpy() for image in scrambled]
+    return curve.assign(noise=np.quantile(np.stack(null_curves), _NULL_QUANTILE, axis=0))
 
 
-def agreement(first: Found, second: Found, period_deg: float) -> dict[str, float]:
-    """How far two estimators' poses of the same particles lie apart, after the one motion between their averages.
+def agreement(first: AlignmentResult, second: AlignmentResult, period_deg: float) -> dict[str, float]:
+    """Differences of two estimators' poses of the same particles, after the one motion between their averages.
 
     Args:
         first: of all particles.
-        second: of those that it names.
+        second: of a sample of them.
         period_deg: of the angle, 360 / symmetry_fold.
     """
     angle_deg, shift_px = first.angle_deg[second.indices], first.shift_px[second.indices]
@@ -170,27 +172,24 @@ def agreement(first: Found, second: Found, period_deg: float) -> dict[str, float
     }
 
 
-def at_edge(own: OwnParticles, found: Found) -> float:
-    """Share of the particles whose shift, turned back, lies within a pixel of the largest that is sought."""
-    angle = np.deg2rad(-found.angle_deg)
-    y, x = found.shift_px.T
-    back = np.stack([np.sin(angle) * x + np.cos(angle) * y, np.cos(angle) * x - np.sin(angle) * y])
-    return float(np.mean(np.abs(back).max(axis=0) > own.largest_shift_px - _EDGE_PX))
+def share_at_largest_shift(user: UserParticles, result: AlignmentResult) -> float:
+    """Share of the particles whose shift, rotated back, lies within a pixel of the largest one allowed."""
+    shift_px = turned_offsets(result.shift_px, -result.angle_deg)
+    return float(np.mean(np.abs(shift_px).max(axis=1) > user.largest_shift_px - _EDGE_PX))
 
 
-def _average(own: OwnParticles, poses: Poses, batch_size: int) -> Tensor:
+def _average(user: UserParticles, poses: Poses, batch_size: int) -> Tensor:
     """Mean (n, n) of the aligned particles in the user's box."""
-    total = torch.zeros(own.particles.box_px, own.particles.box_px, device=own.device)
-    for indices in own.batches(batch_size):
-        here = torch.from_numpy(indices)
-        images = own.corrected(indices)
-        angle_deg, shift_px = poses.angle_deg[here].to(images), poses.shift_px[here].to(images)
+    total = torch.zeros(user.particles.box_px, user.particles.box_px, device=user.device)
+    for indices in index_batches(len(user), batch_size):
+        images = user.corrected(indices)
+        angle_deg, shift_px = poses.angle_deg[indices].to(images), poses.shift_px[indices].to(images)
         total += align(images, angle_deg, shift_px).sum(dim=0)
-    return total / len(own)
+    return total / len(user)
 
 
-def _in_user_px(own: OwnParticles, poses: Poses) -> Poses:
-    return Poses(poses.angle_deg, poses.shift_px * own.scale, poses.score)
+def _in_user_px(user: UserParticles, poses: Poses) -> Poses:
+    return Poses(poses.angle_deg, poses.shift_px * user.scale, poses.score)
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:

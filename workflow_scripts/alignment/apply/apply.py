@@ -1,4 +1,4 @@
-"""Poses, aligned stack and average of the user's particles, by the corrected arm's network and a baseline beside it."""
+"""Poses, aligned stack and average of the user's particles, by the corrected arm's network and a baseline."""
 
 from pathlib import Path
 
@@ -6,14 +6,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from workflow_scripts.alignment.apply.alignment import agreement, at_edge, find, find_beside, way_of
-from workflow_scripts.alignment.apply.data import open_own, read_reference
+from workflow_scripts.alignment.apply.alignment import (
+    agreement,
+    align_particles,
+    align_sample,
+    options_for,
+    share_at_largest_shift,
+)
+from workflow_scripts.alignment.apply.data import open_user_particles, read_reference
 from workflow_scripts.alignment.apply.output import write_aligned, write_average, write_lists, write_picture
 from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.alignment.apply.streaming import Encode
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, load_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
-from workflow_scripts.alignment.networks.tasks import features_of
+from workflow_scripts.alignment.networks.training import features_of
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
@@ -22,47 +28,46 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Apply, Compute):
-    """The entry of the configuration, and how it is worked on."""
+    """The entry of the configuration, and how it is processed."""
 
     name: str = Field(description="Name of the particles in the configuration.")
     box_px: int = Field(ge=36, le=1024, description="Pixels along each side of the box in which the network works.")
-    batch_size: int = Field(ge=1, description="Images that are handled at once.")
+    batch_size: int = Field(ge=1, description="Images that are processed at once.")
     rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
 
 
 def apply(job: Job[Arguments]) -> None:
-    """Write stack, lists, average and picture, and what can be said about them."""
+    """Write stack, lists, average and picture, and the validation of the poses."""
     arguments, report = job.arguments, read_json(job.input("report"))
     sign = 1 if report["contrast"]["found"] == "bright" else -1
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        own, _ = open_own(arguments, job.input("particles_file"), arguments.box_px, device, sign)
-        references = [read_reference(arguments, path, own) for path in job.inputs.get("reference_file", [])]
-        reference = references[0] if references else None
-        answers = {}
+        user, _ = open_user_particles(arguments, job.input("particles_file"), arguments.box_px, device, sign)
+        references = [read_reference(arguments, path, user) for path in job.inputs.get("reference_file", [])]
+        results = {}
         for estimator, encode in _encodings(job.input("weights"), arguments.batch_size, device).items():
-            way = way_of(own, encode, arguments.symmetry_fold, arguments.rounds, arguments.batch_size)
-            answers[estimator] = find_beside(own, way) if answers else find(own, way, reference)
-        name, found = next(iter(answers.items()))
-        written = write_aligned(job.outputs["stack"], own, found, arguments.batch_size)
-    write_lists(job.outputs["star"], job.outputs["xmd"], own, found)
-    pixel_size_a = own.particles.pixel_size_a
-    write_average(job.outputs["average"], found.average, pixel_size_a)
-    write_picture(job.outputs["png"], written, answers, pixel_size_a)
-    reports = {estimator: answer.quality(pixel_size_a) for estimator, answer in answers.items()}
-    for other in list(answers)[1:]:
-        reports[other] |= agreement(found, answers[other], 360 / arguments.symmetry_fold)
+            options = options_for(user, encode, arguments.symmetry_fold, arguments.rounds, arguments.batch_size)
+            results[estimator] = align_sample(user, options) if results else align_particles(user, options, *references)
+        name, result = next(iter(results.items()))
+        written = write_aligned(job.outputs["stack"], user, result, arguments.batch_size)
+    write_lists(job.outputs["star"], job.outputs["xmd"], user, result)
+    pixel_size_a = user.particles.pixel_size_a
+    write_average(job.outputs["average"], result.average, pixel_size_a)
+    write_picture(job.outputs["png"], written, results, pixel_size_a)
+    reports = {estimator: other.quality(pixel_size_a) for estimator, other in results.items()}
+    for other in list(results)[1:]:
+        reports[other] |= agreement(result, results[other], 360 / arguments.symmetry_fold)
     quality = {
         "estimator": name,
         "estimators": reports,
-        "halves_share_a_reference": reference is not None,
-        "share_at_largest_shift": at_edge(own, found),
+        "halves_share_a_reference": bool(references),
+        "share_at_largest_shift": share_at_largest_shift(user, result),
     }
     write_json(job.outputs["quality"], report | {"name": arguments.name, "quality": quality})
 
 
 def _encodings(weights: Path, batch_size: int, device: torch.device) -> dict[str, Encode]:
-    """What turns images into rows that are compared along the angle, by estimator, the network's first.
+    """The functions from images to rows that are compared along the angle, by estimator, the network's first.
 
     Args:
         weights: of the stage finetune, corrected arm.
@@ -77,9 +82,9 @@ def _encodings(weights: Path, batch_size: int, device: torch.device) -> dict[str
         raise InputError(f"{weights}: these weights are of the arm {arm}, expected the corrected one")
     network.to(device)
 
+    @torch.no_grad()
     def learned(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return features_of(network, images, batch_size)
+        return features_of(network, images, batch_size)
 
     return {arm: learned, "polar_joint": amplitude_spectra}
 

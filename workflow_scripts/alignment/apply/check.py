@@ -1,8 +1,8 @@
-"""Read the user's particles once: what cannot be aligned ends here, before a network is trained."""
+"""Read the user's particles once: what cannot be aligned is reported here, before a network is trained."""
 
 from pydantic import Field
 
-from workflow_scripts.alignment.apply.data import check_images, open_own, read_reference
+from workflow_scripts.alignment.apply.data import check_images, open_user_particles, read_reference
 from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_json
@@ -15,22 +15,22 @@ class Arguments(Apply):
     batch_size: int = Field(ge=1, description="Images that are read at once.")
 
 
-def run(job: Job[Arguments]) -> None:
+def check(job: Job[Arguments]) -> None:
     """Write the report on the files."""
     arguments = job.arguments
-    own, report = open_own(arguments, job.input("particles_file"), arguments.box_px)
+    user, report = open_user_particles(arguments, job.input("particles_file"), arguments.box_px)
     for path in job.inputs.get("reference_file", []):
-        read_reference(arguments, path, own)
-    report["remarks"] += check_images(own, arguments.batch_size)
+        read_reference(arguments, path, user)
+    report["remarks"] += check_images(user, arguments.batch_size)
     write_json(job.outputs["report"], report)
 
 
 if __name__ == "__main__":
     Command(
-        run,
+        check,
         Arguments,
         inputs={"particles_file": "The stack (.mrcs), or the list of images (.star, .xmd)."},
-        outputs={"report": "What was found in them (.json)."},
+        outputs={"report": "The report on them (.json)."},
         optional_inputs={
             "stack_files": "The stacks that the list names.",
             "reference_file": "The image to begin from (.mrc, .png, .tif).",

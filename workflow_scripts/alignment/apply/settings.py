@@ -1,9 +1,9 @@
-"""Settings of one entry of apply.alignment: the user's own particles."""
+"""Settings of one entry of apply.alignment: the user's particles."""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from workflow_scripts.formats.star import parse_image_name, read_tables, resolve
 from workflow_scripts.workflow.errors import InputError
@@ -14,7 +14,7 @@ _REFERENCES = (".png", ".tif", ".tiff", ".mrc")
 
 
 class Apply(Settings):
-    """Particles of the user's, from their files to poses, an aligned stack and an average."""
+    """The user's particles, from their files to poses, an aligned stack and an average."""
 
     particles: str = Field(
         description="Path of a stack (.mrcs) or of a list of images (.star of RELION, .xmd of Xmipp)."
@@ -55,18 +55,12 @@ class Apply(Settings):
     )
     reference_contrast: Literal["bright", "dark"] = Field(default="bright", description="Density in the reference.")
 
-    @field_validator("particles")
+    @field_validator("particles", "reference")
     @classmethod
-    def _are_particles(cls, path: str) -> str:
-        if not path.lower().endswith((*_STACKS, *_LISTS)):
-            raise ValueError(f"{path} is none of .mrcs, .star, .xmd")
-        return path
-
-    @field_validator("reference")
-    @classmethod
-    def _is_image(cls, path: str | None) -> str | None:
-        if path is not None and not path.lower().endswith(_REFERENCES):
-            raise ValueError(f"{path} is none of .mrc, .png, .tif")
+    def _has_known_ending(cls, path: str | None, about: ValidationInfo) -> str | None:
+        endings = (*_STACKS, *_LISTS) if about.field_name == "particles" else _REFERENCES
+        if path is not None and not path.lower().endswith(endings):
+            raise ValueError(f"{path} is none of {', '.join(endings)}")
         return path
 
     @model_validator(mode="after")
@@ -99,8 +93,7 @@ class Apply(Settings):
 def listed_stacks(particles: str) -> list[str]:
     """The stacks that a list of particles names and that are there, each once; none where `particles` is a stack.
 
-    What is wrong with a list is not said here but by the job that reads it: the rules ask this only to know what to
-    watch.
+    Mistakes in a list are reported by the job that reads it: the rules only need to know which files to watch.
     """
     path = Path(particles)
     if path.suffix.lower() not in _LISTS or not path.is_file():
@@ -115,5 +108,4 @@ def listed_stacks(particles: str) -> list[str]:
         names = {parse_image_name(text, path, 1)[1] for column in columns for text in column}
     except InputError:
         return []
-    found = {str(stack) for name in names if (stack := resolve(name, path)) is not None}
-    return sorted(found)
+    return sorted({str(stack) for name in names if (stack := resolve(name, path)) is not None})

@@ -1,15 +1,14 @@
 """How well an average is determined: the Fourier ring correlation of halves of a stack.
 
 Two halves that were aligned together share their errors, and noise aligned to one reference grows its image
-(doi:10.1073/pnas.1314449110); halves that were aligned apart and then laid one on the other do not.
+(doi:10.1073/pnas.1314449110); halves that were aligned apart and then superimposed do not.
 """
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.networks.branch import Poses, class_average, resolve
+from workflow_scripts.alignment.networks.branch import Poses, resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.study.transfer import fourier_ring_correlation
@@ -19,7 +18,7 @@ TRUTH = 0.5  # threshold against a clean reference
 
 
 def superimpose(average: Tensor, reference: Tensor) -> tuple[Tensor, Poses]:
-    """An average (n, n) turned and shifted onto a reference (n, n), over the full circle, and the pose undone."""
+    """An average (n, n) rotated and shifted onto a reference (n, n), over the full circle, and the pose undone."""
     angle = pairwise(amplitude_spectra(average[None]), amplitude_spectra(reference[None]))
     poses = resolve(average[None], angle, reference)
     return align(average[None], poses.angle_deg, poses.shift_px)[0], poses
@@ -44,18 +43,3 @@ def frc_resolution(curve: pd.DataFrame, threshold: float) -> float:
         return float("inf")
     share = (value[last - 1] - threshold) / (value[last - 1] - value[last])
     return float(1 / (frequency[last - 1] + share * (frequency[last] - frequency[last - 1])))
-
-
-def half_sets(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Indices of two random halves of a stack, each in order."""
-    order = torch.randperm(count, generator=generator, device=generator.device)
-    return order[: count // 2].sort().values, order[count // 2 :].sort().values
-
-
-def half_set_averages(images: Tensor, poses: Poses, halves: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Averages of two halves of a stack (N, n, n) that was aligned as one."""
-    first, second = (
-        class_average(images[half], Poses(poses.angle_deg[half], poses.shift_px[half], poses.score[half]))
-        for half in halves
-    )
-    return first, second

@@ -7,6 +7,9 @@ offset of an estimator that names relative angles is none, and none is taken fro
 
 import numpy as np
 
+from workflow_scripts.alignment.simulation.poses import turned_offsets
+
+STATISTICS = {"mean": np.mean, "median": np.median, "p90": lambda error: float(np.percentile(error, 90))}
 _RECIPE_BATCH = 32
 
 
@@ -14,12 +17,6 @@ def circular_difference(first_deg: np.ndarray, second_deg: np.ndarray, period_de
     """first − second in [−period/2, period/2)."""
     difference = np.asarray(first_deg, float) - np.asarray(second_deg, float)
     return (difference + period_deg / 2) % period_deg - period_deg / 2
-
-
-def circular_mean(angle_deg: np.ndarray, period_deg: float = 360.0) -> float:
-    """Mean direction in [0, period): the argument of the mean of exp(2πi angle / period)."""
-    turns = np.exp(2j * np.pi * np.asarray(angle_deg, float) / period_deg).mean()
-    return float(np.angle(turns) / (2 * np.pi) * period_deg % period_deg)
 
 
 def circular_median(angle_deg: np.ndarray, period_deg: float = 360.0) -> float:
@@ -58,11 +55,6 @@ def rotation_error_deg(
     return np.abs(circular_difference(difference, offset, period_deg))
 
 
-def rotation_error_deg_mod180(estimate_deg: np.ndarray, true_deg: np.ndarray, relative: bool = False) -> np.ndarray:
-    """Absolute error (N,) of angles known mod 180; chance is 45°."""
-    return rotation_error_deg(estimate_deg, true_deg, 180.0, relative)
-
-
 def recipe_error_deg(estimate_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
     """What the published evaluation reports: the offset is the mean error of every 32 pairs against the truth, an
     arithmetic mean of circular numbers, and of |d| and |d ± 180| the smaller counts, which is wrong near wraps.
@@ -84,12 +76,7 @@ def symmetry_period_deg(order: int, spectrum: bool = False) -> float:
     """The period at which the angle of a particle with n-fold symmetry can be known: 360/n.
 
     From spectra, half a turn is a symmetry of its own: 180/n for odd n.
-
-    Raises:
-        ValueError: the order is not positive.
     """
-    if order < 1:
-        raise ValueError(f"the order of a rotation axis is at least 1, not {order}")
     return 360.0 / (np.lcm(order, 2) if spectrum else order)
 
 
@@ -110,21 +97,9 @@ def shift_error_px(estimate_deg: np.ndarray, estimate_px: np.ndarray, true_px: n
     Raises:
         ValueError: the shapes do not fit.
     """
-    angle, estimate, true = (np.asarray(each, float) for each in (estimate_deg, estimate_px, true_px))
+    angle, estimate, true = (np.asarray(values, float) for values in (estimate_deg, estimate_px, true_px))
     if estimate.shape != true.shape or estimate.shape != (angle.size, 2):
         raise ValueError(f"expected shifts (N, 2) for N angles, not {estimate.shape} and {true.shape} for {angle.size}")
     difference = estimate - true
-    offset = np.median(_turned(difference, -angle), axis=0)
-    return np.linalg.norm(difference - _turned(np.tile(offset, (angle.size, 1)), angle), axis=1)
-
-
-def summary(error: np.ndarray) -> dict[str, float]:
-    """mean, median and p90 (the 90th percentile) of errors (N,)."""
-    return {"mean": float(np.mean(error)), "median": float(np.median(error)), "p90": float(np.percentile(error, 90))}
-
-
-def _turned(vectors: np.ndarray, angle_deg: np.ndarray) -> np.ndarray:
-    """Vectors (N, 2) [y, x] turned from +x towards +y."""
-    angle = np.deg2rad(angle_deg)
-    y, x = vectors.T
-    return np.stack([np.sin(angle) * x + np.cos(angle) * y, np.cos(angle) * x - np.sin(angle) * y], axis=1)
+    offset = np.median(turned_offsets(difference, -angle), axis=0)
+    return np.linalg.norm(difference - turned_offsets(np.tile(offset, (angle.size, 1)), angle), axis=1)

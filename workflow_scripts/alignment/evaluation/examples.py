@@ -8,7 +8,7 @@ from torch import Tensor
 
 from workflow_scripts.alignment.evaluation.average_quality import TRUE_POSES, Averaged
 from workflow_scripts.alignment.evaluation.averages import superimpose
-from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors
+from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors, at_headline
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, PAIRWISE
 
@@ -33,13 +33,13 @@ def gathered(
     shown: dict[tuple[str, str], Tensor] = {}
     first_images: dict[str, tuple[float, np.ndarray]] = {}
     for average in averages:
-        answer, stack = average.answer, average.answer.stack
-        key = answer.estimator, stack.particle
-        if answer.stage or key in shown:
+        prediction, stack = average.prediction, average.prediction.stack
+        key = prediction.estimator, stack.particle
+        if prediction.stage or key in shown:
             continue
         if stack.name == NOISE_ONLY:
             shown[key] = average.averages[-1]
-        elif stack.noise == "white" and stack.snr == settings.headline_snr:
+        elif at_headline(stack, settings):
             shown[key] = superimpose(average.averages[-1], centres[stack.particle])[0]
             first_images[stack.particle] = stack.pixel_size_a, stack.images.read(np.arange(1))[0]
     estimators = list(dict.fromkeys(estimator for estimator, _ in shown))
@@ -49,7 +49,7 @@ def gathered(
     )
     of_noise = torch.stack([shown.get((estimator, NOISE_ONLY), no_average) for estimator in estimators])
     curves, counts = _histograms(errors, settings)
-    images = next(len(average.answer.stack) for average in averages if average.answer.estimator == TRUE_POSES)
+    true_poses = next(average.prediction for average in averages if average.prediction.estimator == TRUE_POSES)
     return {
         "particles": np.array(particles),
         "pixel_size_a": np.array([first_images[name][0] for name in particles]),
@@ -62,7 +62,7 @@ def gathered(
         "curves": curves,
         "counts": counts,
         "headline_snr": np.float64(settings.headline_snr),
-        "images": np.int64(images),
+        "images": np.int64(len(true_poses.stack)),
     }
 
 
@@ -70,11 +70,11 @@ def _histograms(errors: Sequence[Errors], settings: Evaluate) -> tuple[np.ndarra
     """Estimator and alignment (C, 2), and the number of errors mod 180 in each bin (C, B), seeds together."""
     counts: dict[tuple[str, str], np.ndarray] = {}
     for of_stack in errors:
-        answer, stack = of_stack.answer, of_stack.answer.stack
-        at_headline = stack.noise == "white" and stack.snr == settings.headline_snr and of_stack.period_deg == 180.0
-        if of_stack.metric == MOD180 and at_headline and not answer.stage:
+        prediction = of_stack.prediction
+        comparable = of_stack.metric == MOD180 and of_stack.period_deg == 180.0
+        if comparable and at_headline(prediction.stack, settings) and not prediction.stage:
             histogram, _ = np.histogram(of_stack.values, EDGES_DEG)
-            key = answer.estimator, answer.alignment
+            key = prediction.estimator, prediction.alignment
             counts[key] = counts.get(key, np.zeros(len(histogram), np.int64)) + histogram
     if not counts:
         return np.empty((0, 2), "U16"), np.zeros((0, len(EDGES_DEG) - 1), np.int64)

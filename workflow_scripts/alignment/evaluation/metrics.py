@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from workflow_scripts.alignment.evaluation.errors import (
+    STATISTICS,
     recipe_error_deg,
     rotation_error_deg,
     shift_error_px,
-    summary,
     symmetry_period_deg,
 )
 from workflow_scripts.alignment.settings import Evaluate
@@ -23,29 +23,35 @@ from workflow_scripts.alignment.simulation.labels import (
 )
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
-from workflow_scripts.study.predictions import Predictions
+from workflow_scripts.study.predictions import TRAINED_STAGES, Predictions
 from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.errors import InputError
 
-# The alignment that each stage of a network is trained for, and the stage's name in conditions of the other one.
-_TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}
-_STAGE = {PRETRAINED: "pretrain", FINETUNED: "finetune"}
+_TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}  # the alignment that each stage of a network is trained for
 MOD180, WHOLE, SHIFT, RATIO, RECIPE = (
     *("rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"),
     *("joint_over_pairwise_error", "rotation_error_deg_recipe"),
 )
-OWN_LOSS = "own_loss_deg"  # of the published arm: errors of its answers against each other, not against any truth
-UNITS = {MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1", RECIPE: "deg"}
+OWN_LOSS = "own_loss_deg"  # of the published arm: errors of its predictions against each other, not against any truth
+RESOLUTION, HALVES, CORRELATION, EXCESS = (
+    *("frc_resolution_a", "frc_half_set_resolution_a"),
+    *("average_correlation", "average_correlation_over_null"),
+)
+UNITS = {
+    **{MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1", RECIPE: "deg", OWN_LOSS: "deg"},
+    **{RESOLUTION: "Å", HALVES: "Å", CORRELATION: "1", EXCESS: "1"},
+}
+_FULL = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0, RECIPE: 180.0}  # period of a particle without symmetry
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The answer of one stage of one estimator to one stack, by one kind of alignment.
+class Prediction:
+    """The prediction of one stage of one estimator for one stack, by one kind of alignment.
 
     seed: of the training; None of a baseline.
     alignment: pairwise or joint.
-    stage: pretrain or finetune if a network answers by the alignment that its other stage is trained for; else None.
-    values: arrays as of `answers.Aligner.answers`.
+    stage: pretrain or finetune if the other stage of the network is trained for this alignment; else None.
+    values: arrays as of `aligner.Aligner.predict`.
     """
 
     estimator: str
@@ -55,31 +61,36 @@ class Answer:
     stack: LabelledStack
     values: dict[str, np.ndarray]
 
+    @property
+    def stage_condition(self) -> dict[str, str]:
+        """The stage as part of a condition."""
+        return {"stage": self.stage} if self.stage else {}
+
 
 @dataclass(frozen=True)
 class Errors:
     """Errors of all images, or pairs, of one stack.
 
-    period_deg: of the angles that can be known; 0 for shifts. Chance is a quarter of it.
+    period_deg: period at which the angles can be known; 0 for shifts. Chance is a quarter of it.
     """
 
-    answer: Answer
+    prediction: Prediction
     metric: str
     period_deg: float
     values: np.ndarray
 
 
-def read_answers(predictions: Predictions, stacks: Sequence[LabelledStack]) -> Iterator[Answer]:
-    """All answers in a file of the stage predict.
+def split_predictions(predictions: Predictions, stacks: Sequence[LabelledStack]) -> Iterator[Prediction]:
+    """All predictions in a file of the stage predict.
 
     Raises:
         InputError: the file is broken or belongs to other stacks.
     """
     by_name = {stack.name: stack for stack in stacks}
     for stage in predictions.stages:
-        answered = [part.values.get("stack") for part in predictions.parts if part.stage == stage]
-        if answered != list(by_name):
-            raise InputError(f"{predictions.path}: answers for other stacks than the test file holds; predict again")
+        named = [part.values.get("stack") for part in predictions.parts if part.stage == stage]
+        if named != list(by_name):
+            raise InputError(f"{predictions.path}: holds other stacks than the test file; predict again")
     for part in predictions.parts:
         stack = by_name[part.values["stack"]]
         count = len(stack)
@@ -92,11 +103,11 @@ def read_answers(predictions: Predictions, stacks: Sequence[LabelledStack]) -> I
         }
         for alignment, shapes in expected.items():
             if next(iter(shapes)) in part.names:
-                yield Answer(
+                yield Prediction(
                     estimator=predictions.estimator,
                     seed=_seed(predictions, part.stage),
                     alignment=alignment,
-                    stage=None if _TRAINED_FOR.get(part.stage, alignment) == alignment else _STAGE[part.stage],
+                    stage=None if _TRAINED_FOR.get(part.stage, alignment) == alignment else TRAINED_STAGES[part.stage],
                     stack=stack,
                     values=part.read(*shapes, shapes=shapes),
                 )
@@ -106,53 +117,53 @@ def own_loss_rows(
     predictions: Iterable[Predictions], stacks: Sequence[LabelledStack], settings: Evaluate
 ) -> list[dict]:
     """The loss of each estimator that was trained without a truth: of pure noise, and at the headline."""
-    alike = [stack.name for stack in stacks if (stack.noise, stack.snr) == ("white", settings.headline_snr)]
+    headline_names = [stack.name for stack in stacks if at_headline(stack, settings)]
     headline_values = {"noise": "white", "particle": "all", "snr": settings.headline_snr}
     rows = []
-    for answers in predictions:
-        for stage in answers.stages:
+    for file in predictions:
+        for stage in file.stages:
             losses = {
                 part.values["stack"]: float(part.read(OWN_LOSS)[OWN_LOSS])
-                for part in answers.parts
+                for part in file.parts
                 if part.stage == stage and OWN_LOSS in part.names
             }
             if NOISE_ONLY not in losses:
                 continue
-            earlier = {"stage": _STAGE[stage]} if stage != answers.stages[-1] else {}
+            earlier = {"stage": TRAINED_STAGES[stage]} if stage != file.stages[-1] else {}
             measured = (
                 ({"control": "noise"}, [losses[NOISE_ONLY]]),
-                (headline_values, [losses[name] for name in alike]),
+                (headline_values, [losses[name] for name in headline_names]),
             )
             for values, of_stacks in measured:
-                where = {"condition": condition(**values, **earlier), "seed": _seed(answers, stage)}
+                where = {"condition": condition(**values, **earlier), "seed": _seed(file, stage)}
                 loss = float(np.mean(of_stacks))
-                rows.append(metric_row(answers.estimator, OWN_LOSS, "deg", loss, **where, n=len(of_stacks)))
+                rows.append(metric_row(file.estimator, OWN_LOSS, UNITS[OWN_LOSS], loss, **where, n=len(of_stacks)))
     return rows
 
 
 def _seed(predictions: Predictions, stage: str) -> int | None:
-    return predictions.seed if stage in _STAGE else None
+    return predictions.seed if stage in TRAINED_STAGES else None
 
 
-def errors_of(answer: Answer) -> list[Errors]:
-    """Errors of the angles mod 180, and of whole poses those over 360° and of the shift.
+def errors_of(prediction: Prediction) -> list[Errors]:
+    """Errors of the angles mod 180; of whole poses also those over 360° and of the shift.
 
     Those of a C_n particle are taken mod 360°/n, from spectra mod 180°/n for odd n.
     """
-    angle_deg, shift_px = answer.stack.truth()
-    fold = answer.stack.symmetry_fold
+    angle_deg, shift_px = prediction.stack.truth()
+    fold = prediction.stack.symmetry_fold
     spectral, whole = symmetry_period_deg(fold, spectrum=True), symmetry_period_deg(fold)
-    if answer.alignment == PAIRWISE:
-        pair_deg, true_deg = answer.values["pair_deg"], angle_deg[:-1] - angle_deg[1:]
-        errors = [Errors(answer, MOD180, spectral, rotation_error_deg(pair_deg, true_deg, spectral, relative=True))]
+    if prediction.alignment == PAIRWISE:
+        pair_deg, true_deg = prediction.values["pair_deg"], angle_deg[:-1] - angle_deg[1:]
+        errors = [Errors(prediction, MOD180, spectral, rotation_error_deg(pair_deg, true_deg, spectral, relative=True))]
         if spectral == _FULL[RECIPE]:  # the recipe knows no symmetry
-            errors.append(Errors(answer, RECIPE, spectral, recipe_error_deg(pair_deg, np.remainder(true_deg, 180))))
+            errors.append(Errors(prediction, RECIPE, spectral, recipe_error_deg(pair_deg, np.remainder(true_deg, 180))))
         return errors
-    estimate_deg, estimate_px = answer.values["angle_deg"], answer.values["shift_px"]
+    estimate_deg, estimate_px = prediction.values["angle_deg"], prediction.values["shift_px"]
     return [
-        Errors(answer, MOD180, spectral, rotation_error_deg(estimate_deg, angle_deg, spectral)),
-        Errors(answer, WHOLE, whole, rotation_error_deg(estimate_deg, angle_deg, whole)),
-        Errors(answer, SHIFT, 0.0, shift_error_px(estimate_deg, estimate_px, shift_px)),
+        Errors(prediction, MOD180, spectral, rotation_error_deg(estimate_deg, angle_deg, spectral)),
+        Errors(prediction, WHOLE, whole, rotation_error_deg(estimate_deg, angle_deg, whole)),
+        Errors(prediction, SHIFT, 0.0, shift_error_px(estimate_deg, estimate_px, shift_px)),
     ]
 
 
@@ -164,6 +175,11 @@ def check_complete(stacks: Sequence[LabelledStack], settings: Evaluate) -> None:
             f"alignment.evaluate.headline_snr is {settings.headline_snr:g}, but white noise has the ratios"
             f" {', '.join(f'{snr:g}' for snr in known)}; take one of alignment.synthesize.snr"
         )
+
+
+def at_headline(stack: LabelledStack, settings: Evaluate) -> bool:
+    """Whether the images of a stack have the noise of the headline."""
+    return stack.noise == "white" and stack.snr == settings.headline_snr
 
 
 def headline(settings: Evaluate) -> str:
@@ -179,34 +195,40 @@ def error_rows(errors: Iterable[Errors], settings: Evaluate) -> list[dict]:
     """
     groups: dict[tuple, list[Errors]] = {}
     for of_stack in errors:
-        answer = of_stack.answer
-        key = answer.estimator, answer.seed, answer.alignment, answer.stage, of_stack.metric
-        groups.setdefault((*key, answer.stack.noise, answer.stack.snr), []).append(of_stack)
-    rows: list[dict] = []
-    for (*key, noise, snr), group in groups.items():
-        if group[0].answer.stack.name != NOISE_ONLY:
-            rows += _particle_rows(group, key, {"noise": noise, "snr": snr}, settings)
+        prediction, stack = of_stack.prediction, of_stack.prediction.stack
+        if stack.name != NOISE_ONLY:
+            key = prediction.estimator, prediction.seed, prediction.alignment, prediction.stage, of_stack.metric
+            groups.setdefault((*key, stack.noise, stack.snr), []).append(of_stack)
+    rows = [row for group in groups.values() for row in _particle_rows(group, settings)]
     return rows + _ratio_rows(rows) + _last_alignment_rows(rows)
 
 
-def _particle_rows(group: list[Errors], key: Sequence, where: dict, settings: Evaluate) -> list[dict]:
-    estimator, seed, alignment, stage, metric = key
-    shared = {"alignment": alignment, **where} | ({"stage": stage} if stage else {})
-    rows = []
+def _particle_rows(group: list[Errors], settings: Evaluate) -> list[dict]:
+    """Rows of one estimator, alignment, metric and noise: each particle, then all."""
+    prediction, metric, rows = group[0].prediction, group[0].metric, []
+    shared = {"alignment": prediction.alignment, "noise": prediction.stack.noise, "snr": prediction.stack.snr}
     longest = max(errors.period_deg for errors in group)
-    alike = [summary(errors.values) for errors in group if errors.period_deg == longest]
-    for statistic, take in _STATISTICS.items():
+    for statistic, take in STATISTICS.items():
+        shared["statistic"] = statistic
         for errors in group:
-            stack = errors.answer.stack
+            stack = errors.prediction.stack
             symmetric = errors.period_deg not in (0.0, _FULL[metric])
             symmetry = {"symmetry": str(stack.symmetry_fold)} if symmetric else {}
             interval = bootstrap(errors.values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
-            named = {"condition": condition(**shared, particle=stack.particle, **symmetry), "statistic": statistic}
-            rows.append(metric_row(estimator, metric, UNITS[metric], interval, seed=seed, **named))
-        interval = over_particles(np.array([statistics[statistic] for statistics in alike]), settings)
-        named = {"condition": condition(**shared, particle="all"), "statistic": statistic}
-        rows.append(metric_row(estimator, metric, UNITS[metric], interval, seed=seed, **named))
+            rows.append(prediction_row(prediction, metric, interval, **shared, particle=stack.particle, **symmetry))
+        of_particles = [float(take(errors.values)) for errors in group if errors.period_deg == longest]
+        interval = over_particles(np.array(of_particles), settings)
+        rows.append(prediction_row(prediction, metric, interval, **shared, particle="all"))
     return rows
+
+
+def prediction_row(
+    prediction: Prediction, metric: str, value: float | Estimate, statistic: str = "value", **values: str | float
+) -> dict:
+    """A row of metrics.csv under a condition of these values and, where there is one, the stage."""
+    where = condition(**values, **prediction.stage_condition)
+    named = {"condition": where, "seed": prediction.seed, "statistic": statistic}
+    return metric_row(prediction.estimator, metric, UNITS[metric], value, **named)
 
 
 def over_particles(values: np.ndarray, settings: Evaluate) -> Estimate:
@@ -246,7 +268,3 @@ def _last_alignment_rows(rows: list[dict]) -> list[dict]:
         if where.pop("alignment") == last and "stage" not in where:
             repeated.append(row | {"condition": condition(**where)})
     return repeated
-
-
-_FULL = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0, RECIPE: 180.0}
-_STATISTICS = {"mean": np.mean, "median": np.median, "p90": lambda values: float(np.percentile(values, 90))}

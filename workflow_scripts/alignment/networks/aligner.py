@@ -1,4 +1,4 @@
-"""What an estimator answers to one stack: relative angles of pairs, and whole poses from its joint angles."""
+"""The predictions of an estimator for one stack: relative angles of pairs, and whole poses from its joint angles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Aligner:
             pairs.
         joint_deg: from images (N, n, n) to their angles (N,) mod 180 up to a common offset, degrees; None if it does
             not align stacks jointly.
-        own_loss_deg: from images (N, n, n) and the answers of pair_deg (N − 1,) to the loss that trained it without
-            any truth, degrees; None if there is no such loss.
+        own_loss_deg: from images (N, n, n) and the predictions of pair_deg (N − 1,) to the loss that trained it
+            without any truth, degrees; None if there is no such loss.
         resolves_branch: whether branch and shift are estimated; if not, angles stay in [0°, 180°) and shifts are zero.
     """
 
@@ -29,11 +29,11 @@ class Aligner:
     own_loss_deg: Callable[[Tensor, Tensor], float] | None = None
     resolves_branch: bool = True
 
-    def answers(self, images: Tensor) -> dict[str, np.ndarray]:
-        """All answers to one stack.
+    def predict(self, images: Tensor) -> dict[str, np.ndarray]:
+        """All predictions for one stack.
 
         The half stacks, of the images with even and with odd numbers, are aligned independently as well, because an
-        average cannot vouch for itself.
+        average cannot validate itself.
 
         Args:
             images: float32 (N, n, n), N ≥ 4.

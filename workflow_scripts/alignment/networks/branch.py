@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.simulation.geometry import align, peak_2d, rotate
+from workflow_scripts.alignment.simulation.geometry import align, half_plane_weights, peak_2d, resized_spectra, rotate
 
 _BATCH = 128
 _SMALL_PX = 64  # box in which branch and place are sought; the final pass uses every pixel
@@ -41,19 +41,13 @@ def resolve(images: Tensor, angle_deg_mod180: Tensor, reference: Tensor, furthes
         angle_deg_mod180: (N,).
         reference: (n, n), or (N, n, n), one for each image.
         furthest_px: the largest shift along an axis of the image turned back; n/4 where None.
-
-    Raises:
-        ValueError: the shapes differ.
     """
-    _check(images, angle_deg_mod180)
-    if reference.shape not in (images.shape, images.shape[1:]):
-        raise ValueError(f"expected a reference of the images' shape {tuple(images.shape[1:])}, not {reference.shape}")
     furthest = _furthest(images, furthest_px)
-    found = [
-        _correlate(_spectra(rotate(turned, angle)), _spectra(against), furthest)
-        for turned, angle, against in _batches(images, -angle_deg_mod180, reference.expand_as(images))
+    matches = [
+        _correlate(_spectra(rotate(batch, angle)), _spectra(references), furthest)
+        for batch, angle, references in _batches(images, -angle_deg_mod180, reference.expand_as(images))
     ]
-    return _poses(angle_deg_mod180, *(torch.cat(values) for values in zip(*found, strict=True)))
+    return _poses(angle_deg_mod180, *(torch.cat(values) for values in zip(*matches, strict=True)))
 
 
 def align_stack(
@@ -61,10 +55,10 @@ def align_stack(
 ) -> tuple[Poses, Tensor]:
     """Poses and average of a stack from nothing but its angles mod 180.
 
-    1. The even parts (under half a turn) do not depend on the branch: all images are centred on their growing average.
+    1. The even parts (under half a turn) do not depend on the branch: all images are centred on their average.
     2. Rounds of averaging and aligning follow, from one branch for all, each image against the average of the others:
-       against an average of few that holds itself, its own noise would keep it where it is. The last round is at full
-       resolution.
+       against an average of few images that includes itself, its own noise would keep it where it is. The last round
+       is at full resolution.
 
     Args:
         images: (N, n, n), N ≥ 2.
@@ -74,18 +68,12 @@ def align_stack(
 
     Returns:
         poses, whose score is against the average of the others, and the average (n, n), of mean position 0.
-
-    Raises:
-        ValueError: fewer than two images, or shapes that differ.
     """
-    _check(images, angle_deg_mod180)
-    if len(images) < 2:
-        raise ValueError(f"an average needs at least 2 images, not {len(images)}")
     n = images.shape[-1]
     small = min(n, _SMALL_PX)
     reach = _furthest(images, furthest_px) * small / n
     spectra = torch.cat(
-        [_cropped(_spectra(rotate(*parts)), small) for parts in _batches(images, -angle_deg_mod180)]
+        [resized_spectra(_spectra(rotate(*parts)), small) for parts in _batches(images, -angle_deg_mod180)]
     )  # (N, small, small//2 + 1)
     place = _centred(spectra, reach)
     half_turn = torch.zeros(len(images), dtype=torch.bool, device=images.device)
@@ -97,8 +85,8 @@ def align_stack(
     def all_pixels() -> Iterator[Tensor]:
         return (_spectra(rotate(*parts)) for parts in _batches(images, -angle_deg_mod180))
 
-    found = _against_the_others(all_pixels, half_turn, place, _furthest(images, furthest_px))
-    poses = _poses(angle_deg_mod180, *found)
+    matches = _against_the_others(all_pixels, half_turn, place, _furthest(images, furthest_px))
+    poses = _poses(angle_deg_mod180, *matches)
     return poses, class_average(images, poses)
 
 
@@ -113,21 +101,21 @@ def class_average(images: Tensor, poses: Poses) -> Tensor:
 def _against_the_others(
     spectra: Callable[[], Iterable[Tensor]], half_turn: Tensor, place: Tensor, furthest: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Branch, place and score of each image against the average of the others, as they stood.
+    """Branch, place and score of each image against the average of the others at their present poses.
 
     Args:
-        spectra: gives, twice over, the batches of spectra of the images turned back.
-        half_turn: (N,) bool; place: (N, 2), as they stood.
+        spectra: returns, at each of two calls, the batches of spectra of the images rotated back.
+        half_turn: (N,) bool; place: (N, 2), present poses.
     """
     total = sum(
         _aligned(*parts).sum(dim=0, keepdim=True)
         for parts in zip(spectra(), half_turn.split(_BATCH), place.split(_BATCH), strict=True)
     )
-    found = [
+    matches = [
         _correlate(batch, total - _aligned(batch, half, where), furthest)
         for batch, half, where in zip(spectra(), half_turn.split(_BATCH), place.split(_BATCH), strict=True)
     ]
-    half_turn, place, score = (torch.cat(values) for values in zip(*found, strict=True))
+    half_turn, place, score = (torch.cat(values) for values in zip(*matches, strict=True))
     return half_turn, place, score
 
 
@@ -152,7 +140,7 @@ def _centred(spectra: Tensor, furthest: float) -> Tensor:
 
 
 def _poses(angle_deg: Tensor, half_turn: Tensor, place: Tensor, score: Tensor) -> Poses:
-    """The place was found after turning back; the pose's shift is that place turned forth."""
+    """The place is that of the image rotated back; the shift of the pose is the place rotated forth."""
     whole = torch.remainder(torch.remainder(angle_deg, 360) + 180 * half_turn, 360)
     whole = torch.where(whole >= 360, torch.zeros_like(whole), whole)  # a hair below zero rounds to 360
     angle = torch.deg2rad(whole)
@@ -167,17 +155,6 @@ def _spectra(images: Tensor) -> Tensor:
     """Spectra (N, n, n//2 + 1) about the centre [n//2, n//2]: half a turn is their conjugate."""
     centre = images.shape[-1] // 2
     return torch.fft.rfft2(images.roll((-centre, -centre), dims=(1, 2)))
-
-
-def _cropped(spectra: Tensor, small: int) -> Tensor:
-    """Spectra of the images resampled to small × small; the highest frequency of an even box is left out."""
-    n, half = spectra.shape[1], (small + 1) // 2
-    if small == n:
-        return spectra
-    crop = spectra.new_zeros(len(spectra), small, small // 2 + 1)
-    crop[:, :half, :half] = spectra[:, :half, :half]
-    crop[:, 1 - half :, :half] = spectra[:, 1 - half :, :half]
-    return crop
 
 
 def _moved(spectra: Tensor, shift_px: Tensor) -> Tensor:
@@ -201,11 +178,7 @@ def _correlation(spectra: Tensor, reference: Tensor) -> Tensor:
 def _energy(spectra: Tensor) -> Tensor:
     """Sum of squares (N,) of the images that have these spectra (N, n, n//2 + 1)."""
     n = spectra.shape[1]
-    weight = torch.full((spectra.shape[2],), 2.0, device=spectra.device)
-    weight[0] = 1
-    if n % 2 == 0:
-        weight[-1] = 1
-    return (spectra.abs().square().sum(dim=1) * weight).sum(dim=1) / n**2
+    return (spectra.abs().square().sum(dim=1) * half_plane_weights(n, spectra.device)).sum(dim=1) / n**2
 
 
 def _furthest(images: Tensor, furthest_px: float | None) -> float:
@@ -214,8 +187,3 @@ def _furthest(images: Tensor, furthest_px: float | None) -> float:
 
 def _batches(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(tensor.split(_BATCH) for tensor in tensors), strict=True)
-
-
-def _check(images: Tensor, angle_deg: Tensor) -> None:
-    if images.ndim != 3 or images.shape[1] != images.shape[2] or angle_deg.shape != images.shape[:1]:
-        raise ValueError(f"expected images (N, n, n) and angles (N,), not {images.shape} and {angle_deg.shape}")

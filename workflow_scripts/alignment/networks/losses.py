@@ -1,4 +1,4 @@
-"""What an estimate of a rotation costs: over all angles at once, and as the recipe has it."""
+"""Losses of relative angles: cross-entropy over all angles, and those of the published recipe."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def correlation_loss(curves: Tensor, angle_deg: Tensor) -> Tensor:
     """
     samples = curves.shape[-1]
     places = torch.arange(samples, device=curves.device) * (PERIOD_DEG / samples)
-    distance = torch.remainder(places - angle_deg[..., None] + PERIOD_DEG / 2, PERIOD_DEG) - PERIOD_DEG / 2
+    distance = circular_error_deg(places, angle_deg[..., None])
     target = torch.softmax(-0.5 * (distance / _WIDTH_DEG).square(), dim=-1)
     return -(target * functional.log_softmax(curves, dim=-1)).sum(dim=-1)
 

@@ -1,9 +1,9 @@
 """The networks of both arms: spectra of particle images to the rotation between two of them.
 
 Corrected: every image alone becomes features on rings of its spectrum, by convolutions that wrap around along the
-angle, so that a turn of the particle is a shift of its features. Two images are compared by circular correlation: the
-answer to (A, A) is 0 by construction, that to (B, A) the opposite of (A, B), and an untrained network answers as the
-classical correlation does. Published: a convolutional network looks at two Cartesian spectra and says an angle.
+angle, so that a rotation of the particle is a shift of its features. Two images are compared by circular correlation:
+the angle of (A, A) is 0 by construction, that of (B, A) the opposite of (A, B), and an untrained network predicts what
+the classical correlation does. Published: a convolutional network regresses the angle from two Cartesian spectra.
 """
 
 from itertools import pairwise
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.alignment.settings import NetworkSettings
+from workflow_scripts.alignment.networks.polar_alignment import standardised
+from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings, Variant
 from workflow_scripts.alignment.simulation.geometry import polar_power_spectra
-from workflow_scripts.alignment.variants import VARIANTS, Variant
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
@@ -41,15 +41,13 @@ def polar_spectra(images: Tensor, rings: int) -> Tensor:
     Raises:
         ValueError: the images are too small for so many rings.
     """
-    centred = images - images.mean(dim=(1, 2), keepdim=True)
-    standardised = centred / centred.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-20)
     radii = torch.arange(FIRST_RING, FIRST_RING + rings, device=images.device)
-    amplitude = polar_power_spectra(standardised, radii, ANGLES).sqrt() / images.shape[-1]
+    amplitude = polar_power_spectra(standardised(images), radii, ANGLES).sqrt() / images.shape[-1]
     return amplitude - amplitude.mean(dim=-1, keepdim=True)
 
 
 class CorrelationNetwork(nn.Module):
-    """Features of one image; two are compared by `learned_correlation`."""
+    """Features of one image; two images are compared by the circular correlation of theirs."""
 
     def __init__(self, rings: int, width: int, layers: int) -> None:
         """Args: rings of the spectrum, channels of each layer, layers."""
@@ -150,7 +148,7 @@ def make_network(settings: NetworkSettings, variant: Variant, seed: int) -> nn.M
 
 
 def load_network(path: Path) -> tuple[nn.Module, str]:
-    """The network of a weights file in evaluation mode on the CPU, and the arm that it is of.
+    """The network of a weights file in evaluation mode on the CPU, and its arm.
 
     Raises:
         InputError: the file is missing or damaged, or not of this method.
@@ -165,5 +163,5 @@ def load_network(path: Path) -> tuple[nn.Module, str]:
 
 
 def describe_network(settings: NetworkSettings, arm: str) -> dict:
-    """What `load_network` needs to know, as metadata of the weights."""
+    """Metadata of the weights, from which `load_network` makes the network."""
     return {"method": "alignment", "network": settings.model_dump(mode="json"), "arm": arm}

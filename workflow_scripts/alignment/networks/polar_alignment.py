@@ -10,7 +10,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from workflow_scripts.alignment.simulation.geometry import angular_correlation, peak, polar_power_spectra
 
@@ -19,42 +18,9 @@ ANGLES = 180  # samples of half a turn
 _BATCH = 256
 
 
-def log_spectra(images: Tensor) -> Tensor:
-    """log(1 + |F|) as the published recipe has it, on rings 2 to 16.
-
-    The discrete spectrum of an image of unit variance goes through the logarithm and is read on rings half a period
-    apart by linear interpolation. Each ring loses its mean and counts in a correlation by its circumference, as area
-    does. This is the input of the pinned baseline.
-
-    Args:
-        images: (N, n, n), n ≥ 36.
-
-    Returns:
-        (N, 29, 180) float.
-
-    Raises:
-        ValueError: the images are too small for ring 16.
-    """
-    rings = torch.arange(FIRST_RING, LAST_RING + 0.25, 0.5, device=images.device)
-    n, outermost = images.shape[-1], LAST_RING + 1
-    if n < 2 * (outermost + 1):
-        raise ValueError(f"ring {LAST_RING} needs images of at least {2 * (outermost + 1)} pixels, not {n}")
-    theta = torch.arange(ANGLES, device=images.device) * (math.pi / ANGLES)
-    grid = torch.stack([rings[:, None] * torch.cos(theta), rings[:, None] * torch.sin(theta)], dim=-1) / outermost
-    wanted = torch.arange(-outermost, outermost + 1, device=images.device)
-    rows = []
-    for batch in images.split(_BATCH):
-        spectrum = torch.fft.fft2(_standardised(batch))[:, wanted % n][:, :, wanted % n]
-        amplitude = torch.log1p(spectrum.abs())  # (B, 35, 35)
-        rows.append(grid_sample(amplitude[:, None], grid.expand(len(batch), -1, -1, -1), align_corners=True)[:, 0])
-    return _without_mean(torch.cat(rows)) * rings.sqrt()[:, None]
-
-
 def amplitude_spectra(images: Tensor) -> Tensor:
-    """|F| on rings 2 to 16, read from a spectrum four times as fine: a stronger input than the logarithm.
-
-    The logarithm of noisy power has a long tail towards zero that tells nothing, and a discrete spectrum is too coarse
-    for linear interpolation.
+    """|F| on rings 2 to 16, read from a spectrum four times as fine, since the discrete one is too coarse for linear
+    interpolation. Each ring loses its mean.
 
     Args:
         images: (N, n, n), n ≥ 34.
@@ -63,15 +29,16 @@ def amplitude_spectra(images: Tensor) -> Tensor:
         (N, 15, 180) float.
     """
     rings = torch.arange(FIRST_RING, LAST_RING + 1, device=images.device)
-    rows = [polar_power_spectra(_standardised(batch), rings, ANGLES).sqrt() for batch in images.split(_BATCH)]
-    return _without_mean(torch.cat(rows)) / images.shape[-1]
+    rows = [polar_power_spectra(standardised(batch), rings, ANGLES).sqrt() for batch in images.split(_BATCH)]
+    spectra = torch.cat(rows)
+    return (spectra - spectra.mean(dim=-1, keepdim=True)) / images.shape[-1]
 
 
 def pairwise(spectra_a: Tensor, spectra_b: Tensor) -> Tensor:
     """angle(A) − angle(B) of pairs in [0, 180).
 
     Args:
-        spectra_a, spectra_b: (N, R, angles) of ``log_spectra`` or ``amplitude_spectra``, or one of them (1, R, angles).
+        spectra_a, spectra_b: (N, R, angles), such as ``amplitude_spectra``, or one of them (1, R, angles).
 
     Returns:
         (N,) degrees, finer than the sampling by a parabola.
@@ -98,11 +65,11 @@ def joint(spectra: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
     if len(spectra) < 2:
         raise ValueError(f"joint alignment needs at least 2 particles, not {len(spectra)}")
     samples = spectra.shape[-1]
-    own = angular_correlation(spectra, spectra)  # (N, angles)
+    self_correlation = angular_correlation(spectra, spectra)  # (N, angles)
     angle = pairwise(spectra, spectra[:1])
     for _ in range(iterations):
         total = turned(spectra, -angle).sum(dim=0, keepdim=True)
-        others = angular_correlation(spectra, total) - turned(own[:, None], angle)[:, 0]
+        others = angular_correlation(spectra, total) - turned(self_correlation[:, None], angle)[:, 0]
         place, _ = peak(others)
         previous, angle = angle, place * (180 / samples)
         if float((torch.remainder(angle - previous + 90, 180) - 90).abs().max()) < 1e-3:
@@ -118,11 +85,7 @@ def turned(spectra: Tensor, angle_deg: Tensor) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(spectra) * torch.polar(torch.ones_like(phase), phase), n=samples)
 
 
-def _standardised(images: Tensor) -> Tensor:
+def standardised(images: Tensor) -> Tensor:
     """Zero mean and unit variance; an image without contrast stays zero."""
     centred = images - images.mean(dim=(1, 2), keepdim=True)
     return centred / centred.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-20)
-
-
-def _without_mean(spectra: Tensor) -> Tensor:
-    return spectra - spectra.mean(dim=-1, keepdim=True)

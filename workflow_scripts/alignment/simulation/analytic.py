@@ -6,7 +6,6 @@ import numpy as np
 
 from workflow_scripts.alignment.simulation.particles import Blobs, Particle, particle, project, random_rotations
 
-VIEWS = ("side", "top")
 _DIAMETERS = (0.4, 0.7)  # of the box's side
 _GRAIN_SEED = 1
 _GRAINS = 24  # in a domain, about as many as it has helices and strands
@@ -83,10 +82,8 @@ def groel_like(view: str, n: int, pixel_size_a: float) -> Particle:
         pixel_size_a: Å per pixel; the particle is 170 Å long.
 
     Raises:
-        ValueError: the view is another one, or the box is too small.
+        ValueError: the box is too small.
     """
-    if view not in VIEWS:
-        raise ValueError(f"view must be one of {', '.join(VIEWS)}, not {view!r}")
     blobs = groel_blobs()
     if view == "side":
         # The two-fold axis x along the beam, the seven-fold axis along y.

@@ -4,32 +4,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.settings import MicroscopeSettings, Split, Synthesize, is_file, particle_name
-from workflow_scripts.alignment.simulation import analytic
-from workflow_scripts.alignment.simulation.centres import read_centre
-from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Microscope, Simulator
+from workflow_scripts.alignment.settings import VARIANTS, Split, Synthesize, is_file, particle_name
+from workflow_scripts.alignment.simulation.analytic import asymmetric, groel_like, random_particle
+from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, stack_name
 from workflow_scripts.alignment.simulation.particle_files import CtfParameters
 from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.alignment.simulation.pose_files import write_star
-from workflow_scripts.alignment.simulation.projections import project_map, project_molecule
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.simulation.sources import read_particle
 from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.progress import Progress
 
 _SPLITS = ("train", "test")
 _BATCH = 256
-_MOLECULES = (".pdb", ".cif")
+_RECIPE = VARIANTS["published"]
 _BUILT_IN: dict[str, Callable[[int, float], Particle]] = {
-    "groel_side": lambda n, size_a: analytic.groel_like("side", n, size_a),
-    "groel_top": lambda n, size_a: analytic.groel_like("top", n, size_a),
-    "asymmetric": analytic.asymmetric,
+    "groel_side": lambda n, size_a: groel_like("side", n, size_a),
+    "groel_top": lambda n, size_a: groel_like("top", n, size_a),
+    "asymmetric": asymmetric,
 }
 
 
@@ -39,15 +36,19 @@ class StackPlan:
 
     particle: None where the images are pure noise.
     snr: 0 where they are.
-    published: made as the recipe makes it, faults of the contrast transfer and of the 8-bit files included.
+    published: made by the recipe, with its faults of the contrast transfer and of the 8-bit files.
     """
 
-    name: str
     particle: Particle | None
     noise: str
     snr: float
     count: int
     published: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the stack is called in files."""
+        return stack_name(self.particle.name, self.noise, self.snr) if self.particle else NOISE_ONLY
 
 
 def study_particles(settings: Synthesize) -> list[Particle]:
@@ -63,37 +64,29 @@ def random_particles(settings: Synthesize, shard: int) -> Iterator[Particle]:
     """The random particles of one training file, the same whatever else is made."""
     for number in range(settings.random_particles):
         seed = (settings.seed * 1000 + shard) * 1_000_000 + number
-        yield analytic.random_particle(seed, settings.box_px, settings.pixel_size_a)
+        yield random_particle(seed, settings.box_px, settings.pixel_size_a)
 
 
 def test_plan(settings: Synthesize, particles: list[Particle]) -> list[StackPlan]:
     """Every particle at every SNR, with white and then with coloured noise, and a stack of nothing but noise."""
-    noises = (("white", settings.snr), ("coloured", settings.coloured_snr))
     plans = [
-        StackPlan(stack_name(one.name, noise, snr), one, noise, snr, settings.test_images)
-        for noise, ratios in noises
-        for one in particles
+        StackPlan(particle, noise, snr, settings.test_images)
+        for noise, ratios in (("white", settings.snr), ("coloured", settings.coloured_snr))
+        for particle in particles
         for snr in ratios
     ]
-    return [*plans, StackPlan(NOISE_ONLY, None, "white", 0.0, settings.test_images)]
+    return [*plans, StackPlan(None, "white", 0.0, settings.test_images)]
 
 
 def train_plan(settings: Synthesize, particles: list[Particle]) -> list[StackPlan]:
     """What the published arm trains on: the study's own particles at the first SNR, as the recipe images them."""
-    snr = settings.snr[0]
     return [
-        StackPlan(stack_name(one.name, "white", snr), one, "white", snr, settings.train_images, published=True)
-        for one in particles
+        StackPlan(particle, "white", settings.snr[0], settings.train_images, published=True) for particle in particles
     ]
 
 
 def write_files(
-    settings: Synthesize,
-    split: Split,
-    shard: int,
-    paths: dict[str, Path],
-    stack_file: str,
-    device: torch.device,
+    settings: Synthesize, split: Split, shard: int, paths: dict[str, Path], stack_file: str, device: torch.device
 ) -> None:
     """Write the stack, its list with the truth, and the clean images of one file, batch by batch.
 
@@ -107,61 +100,46 @@ def write_files(
     particles = study_particles(settings)
     plan = (train_plan if split == "train" else test_plan)(settings, particles)
     with StackWriter(paths["centres"], settings.box_px, settings.pixel_size_a) as writer:
-        for one in particles if split == "test" else random_particles(settings, shard):
-            writer.write(one.image[None].numpy())
+        for particle in particles if split == "test" else random_particles(settings, shard):
+            writer.write(particle.image[None].numpy())
     listed: list[tuple[StackPlan, DrawnPoses]] = []
     with (
         StackWriter(paths["stack"], settings.box_px, settings.pixel_size_a) as writer,
-        Progress(sum(one.count for one in plan), "images") as progress,
+        Progress(sum(stack.count for stack in plan), "images") as progress,
     ):
-        for index, one in enumerate(plan):
-            words = [settings.seed, _SPLITS.index(split), shard, index]
-            seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        for index, stack in enumerate(plan):
+            numbers = [settings.seed, _SPLITS.index(split), shard, index]
+            seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
             generator = torch.Generator(device).manual_seed(seed)
-            simulator = _simulator(settings, one, particles, device)
-            # The recipe shifts by whole pixels; what is judged may lie between them.
-            poses = simulator.draw_poses(one.count, generator, settings.largest_shift_px, whole_px=one.published)
-            for start in range(0, one.count, _BATCH):
-                images = _images(simulator, one, poses[slice(start, start + _BATCH)], generator)
+            poses, batches = _draw(settings, stack, particles, generator)
+            for images in batches:
                 writer.write(images.cpu().numpy())
                 progress.advance(len(images))
-            listed.append((one, poses))
+            listed.append((stack, poses))
     _write_list(settings, listed, paths["star"], stack_file)
 
 
-def microscope_of(settings: MicroscopeSettings) -> Microscope:
-    """The optics that images are made with."""
-    return Microscope(
-        voltage_kv=settings.voltage_kv,
-        cs_mm=settings.cs_mm,
-        amplitude_contrast=settings.amplitude_contrast,
-        b_factor_a2=settings.b_factor_a2,
-        defocus_um=(settings.defocus_min_um, settings.defocus_max_um),
-    )
+def _draw(
+    settings: Synthesize, plan: StackPlan, particles: list[Particle], generator: torch.Generator
+) -> tuple[DrawnPoses, Iterator[Tensor]]:
+    """Poses and images, batch by batch, of one stack; pure noise gets poses too, on which no image depends."""
+    faulty_ctf, eight_bit = (plan.published and fault for fault in (_RECIPE.faulty_ctf, _RECIPE.eight_bit))
+    shown, snr = [plan.particle or particles[0]], plan.snr or 1.0
+    simulator = Simulator(shown, settings.microscope, snr, plan.noise, generator.device, faulty_ctf, eight_bit)
+    # The recipe shifts by whole pixels; test images may lie between them.
+    poses = simulator.draw_poses(plan.count, generator, settings.largest_shift_px, whole_px=plan.published)
 
+    def images(batch: DrawnPoses) -> Tensor:
+        if plan.particle:
+            return simulator.draw(batch, generator)
+        shape = (len(batch), simulator.n, simulator.n)
+        return torch.randn(shape, generator=generator, device=generator.device)
 
-def _simulator(settings: Synthesize, plan: StackPlan, particles: list[Particle], device: torch.device) -> Simulator:
-    variant = VARIANTS["published"]
-    return Simulator(
-        [plan.particle or particles[0]],
-        microscope_of(settings.microscope),
-        plan.snr or 1.0,
-        plan.noise,
-        device,
-        faulty_ctf=plan.published and variant.faulty_ctf,
-        eight_bit=plan.published and variant.eight_bit,
-    )
-
-
-def _images(simulator: Simulator, plan: StackPlan, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
-    if plan.particle is not None:
-        return simulator.draw(poses, generator)
-    shape = (len(poses), simulator.n, simulator.n)
-    return torch.randn(shape, generator=generator, device=simulator.device)
+    return poses, (images(poses[slice(start, start + _BATCH)]) for start in range(0, plan.count, _BATCH))
 
 
 def _write_list(settings: Synthesize, listed: list[tuple[StackPlan, DrawnPoses]], path: Path, stack_file: str) -> None:
-    """The .star: poses and defocus as RELION has them, and in columns of our own what each image is."""
+    """The .star: poses and defocus as RELION has them, and columns of ours that describe each image."""
     counts = [plan.count for plan, _ in listed]
     total = sum(counts)
     optics = settings.microscope
@@ -175,7 +153,7 @@ def _write_list(settings: Synthesize, listed: list[tuple[StackPlan, DrawnPoses]]
     defocus_a = of_poses("defocus_a")
     constants = (optics.voltage_kv, optics.cs_mm, optics.amplitude_contrast, optics.b_factor_a2, 0.0)
     plans = [plan for plan, _ in listed]
-    sources = [plan.particle for plan in plans]
+    particles = [plan.particle for plan in plans]
     write_star(
         path,
         [f"{number:06d}@{stack_file}" for number in range(1, total + 1)],
@@ -186,11 +164,11 @@ def _write_list(settings: Synthesize, listed: list[tuple[StackPlan, DrawnPoses]]
         ctf=CtfParameters(defocus_a, defocus_a, np.zeros(total), *(np.full(total, value) for value in constants)),
         added={
             "beamtimeStack": of_plans([plan.name for plan in plans]),
-            "beamtimeParticle": of_plans([one.name if one else NOISE_ONLY for one in sources]),
+            "beamtimeParticle": of_plans([item.name if item else NOISE_ONLY for item in particles]),
             "beamtimeNoise": of_plans([plan.noise for plan in plans]),
             "beamtimeSnr": of_plans([float(plan.snr) for plan in plans]),
-            "beamtimeSymmetry": of_plans([one.symmetry_fold if one else 1 for one in sources]),
-            "beamtimePixelSize": of_plans([one.pixel_size_a if one else settings.pixel_size_a for one in sources]),
+            "beamtimeSymmetry": of_plans([item.symmetry_fold if item else 1 for item in particles]),
+            "beamtimePixelSize": of_plans([item.pixel_size_a if item else settings.pixel_size_a for item in particles]),
         },
     )
 
@@ -205,22 +183,4 @@ def _particle(settings: Synthesize, name: str, index: int) -> Particle:
                 f"alignment.synthesize: {name}: {error}; raise box_px or pixel_size_a, or leave it out of particles"
             ) from None
     path, rng = Path(name), np.random.default_rng([settings.seed, index])
-    if path.suffix in _MOLECULES:
-        (found,) = project_molecule(path, n, 1, rng, size_a)
-    elif path.suffix == ".mrc" and _is_volume(path):
-        (found,) = project_map(path, n, 1, rng)
-    elif path.suffix == ".mrc":
-        found = read_centre(path, n, dark_on_light=name in settings.dark_files)
-    else:
-        # A picture does not say its pixel: that of the box holds once it is resampled.
-        found = replace(read_centre(path, n, 1.0, name in settings.dark_files), pixel_size_a=size_a)
-    return replace(found, name=particle_name(name))
-
-
-def _is_volume(path: Path) -> bool:
-    """Whether an .mrc has several sections; what cannot be read is left to the reader's own sentence."""
-    try:
-        with mrcfile.open(path, header_only=True, permissive=True) as file:
-            return int(file.header.nz) > 1
-    except (OSError, ValueError):
-        return False
+    return replace(read_particle(path, n, size_a, name in settings.dark_files, rng), name=particle_name(name))

@@ -44,9 +44,9 @@ def shift(images: Tensor, shift_px: Tensor) -> Tensor:
 def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
     """Turn images about [n//2, n//2] by +angle, from +x towards +y.
 
-    Quarter turns by moving pixels and the rest, within ±45°, by three shears along rows and columns, each a product
-    with phases (doi:10.1109/83.469963, doi:10.1016/S0030-4018(97)00066-1). Exact for a band-limited image within
-    0.92 of the inscribed circle, of the pixels and of the spectrum; the corners hold what wraps around.
+    Quarter turns by moving pixels; the remaining angle, within ±45°, by three shears along rows and columns, each a
+    product with phases (doi:10.1109/83.469963, doi:10.1016/S0030-4018(97)00066-1). Exact for a band-limited image
+    within 0.92 of the inscribed circle, of the pixels and of the spectrum; the corners hold what wraps around.
 
     Args:
         images: (N, n, n).
@@ -58,8 +58,8 @@ def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
     angle_deg = angle_deg.to(images)
     quarters = torch.round(angle_deg / 90)
     turned = _quarter_turns(images, quarters.long() % 4)
-    rest = torch.deg2rad(angle_deg - 90 * quarters)
-    along_x, along_y = -torch.tan(rest / 2), torch.sin(rest)
+    remaining = torch.deg2rad(angle_deg - 90 * quarters)
+    along_x, along_y = -torch.tan(remaining / 2), torch.sin(remaining)
     turned = _shear_rows(turned, along_x)
     turned = _shear_rows(turned.transpose(1, 2), along_y).transpose(1, 2)
     return _shear_rows(turned, along_x)
@@ -82,7 +82,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
     Turning an image by +a moves its row over the angle by a · angles / 180 samples.
 
     Args:
-        images: (N, n, n); the mean is the user's matter.
+        images: (N, n, n); the mean is not subtracted.
         rings: (R,) radii in periods per image, R ≥ 1, each below n/2.
         angles: samples of [0, 180), from +x towards +y.
 
@@ -112,23 +112,28 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
     return grid_sample(power[:, None], grid, align_corners=True)[:, 0]
 
 
-def polar_images(images: Tensor, radii_px: Tensor, angles: int = 360) -> Tensor:
-    """Images on circles about [n//2, n//2], by cubic interpolation.
+def resized_spectra(spectra: Tensor, m: int) -> Tensor:
+    """Spectra (N, n, n//2 + 1) about the centre, cropped or padded with zeros to those of m × m pixels.
 
-    Args:
-        images: (N, n, n).
-        radii_px: (R,), each at most n//2 − 1.
-        angles: samples of [0, 360), from +x towards +y.
-
-    Returns:
-        (N, R, angles).
+    The frequency of an even box that has no partner is left out; the values are not rescaled.
     """
-    n = images.shape[-1]
-    theta = torch.arange(angles, device=images.device) * (2 * math.pi / angles)
-    radius = radii_px.to(images)[:, None]
-    place = torch.stack([radius * torch.cos(theta), radius * torch.sin(theta)], dim=-1) + n // 2
-    grid = (2 * place / (n - 1) - 1).expand(len(images), -1, -1, -1)
-    return grid_sample(images[:, None], grid, mode="bicubic", align_corners=True)[:, 0]
+    n = spectra.shape[1]
+    if n == m:
+        return spectra
+    common = (min(n, m) - 1) // 2
+    resized = spectra.new_zeros(len(spectra), m, m // 2 + 1)
+    resized[:, : common + 1, : common + 1] = spectra[:, : common + 1, : common + 1]
+    resized[:, m - common :, : common + 1] = spectra[:, n - common :, : common + 1]
+    return resized
+
+
+def half_plane_weights(n: int, device: torch.device) -> Tensor:
+    """How many columns of the full plane each column (n//2 + 1,) of a half plane stands for: 1 or 2."""
+    weights = torch.full((n // 2 + 1,), 2.0, device=device)
+    weights[0] = 1
+    if n % 2 == 0:
+        weights[-1] = 1
+    return weights
 
 
 def angular_correlation(first: Tensor, second: Tensor) -> Tensor:
@@ -194,8 +199,10 @@ def _quarter_turns(images: Tensor, quarters: Tensor) -> Tensor:
     for count in (1, 2, 3):
         chosen = (quarters == count).nonzero()[:, 0]
         if len(chosen):
-            some = images[chosen]
-            turned[chosen] = _mirrored(some, (1, 2)) if count == 2 else _mirrored(some.mT, (2 if count == 1 else 1,))
+            subset = images[chosen]
+            turned[chosen] = (
+                _mirrored(subset, (1, 2)) if count == 2 else _mirrored(subset.mT, (2 if count == 1 else 1,))
+            )
     return turned
 
 

@@ -27,7 +27,7 @@ def read_mrc(path: Path, dimensions: int) -> tuple[Tensor, float]:
         dimensions: 2 for an image, 3 for a volume.
 
     Returns:
-        float32 (n, n) [y, x] or (n, n, n) [z, y, x]; Å per pixel, 0 where the header does not say.
+        float32 (n, n) [y, x] or (n, n, n) [z, y, x]; Å per pixel, 0 where the header does not state it.
 
     Raises:
         InputError: absent, truncated or no such file, of the wrong shape or size, complex, or not finite.

@@ -6,36 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.simulation.geometry import move
+from workflow_scripts.alignment.settings import MicroscopeSettings
+from workflow_scripts.alignment.simulation.geometry import half_plane_weights, move
 from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.optics.ctf import ctf
 
-NOISES = ("white", "coloured")
 # How many defocus values the faulty CTF picks from: their phases at Nyquist differ by a fraction of a radian.
 _FAULTY_DEFOCI = 256
-
-
-@dataclass(frozen=True)
-class Microscope:
-    """The values of the published recipe (arXiv:2205.11829); defocus is uniform in a range of µm, positive is under."""
-
-    voltage_kv: float = 300.0
-    cs_mm: float = 2.7
-    amplitude_contrast: float = 0.07
-    b_factor_a2: float = 50.0
-    defocus_um: tuple[float, float] = (0.5, 2.0)
-
-    def transfer(self, n: int, pixel_size_a: float, defocus_a: Tensor) -> Tensor:
-        """(N, n, n//2 + 1) for defoci (N,) in Å."""
-        return ctf(
-            n,
-            pixel_size_a,
-            defocus_a,
-            voltage_kv=self.voltage_kv,
-            cs_mm=self.cs_mm,
-            amplitude_contrast=self.amplitude_contrast,
-            b_factor_a2=self.b_factor_a2,
-        )
 
 
 @dataclass(frozen=True)
@@ -60,52 +37,41 @@ class DrawnPoses:
         return DrawnPoses(self.particle[chosen], self.angle_deg[chosen], self.shift_px[chosen], self.defocus_a[chosen])
 
 
+@dataclass
 class Simulator:
     """Noisy images of some particles.
 
     All randomness is drawn from the generators that the calls are given: the same seed, poses and batches give the
     same images on one device, and another generator gives independent noise at the same poses.
+
+    Args:
+        particles: all in boxes of the same size n; each keeps its own pixel size.
+        microscope: optics.
+        snr: variance of a clean image, after the CTF, over that of its noise, both over the whole box.
+        noise: "white", or "coloured" to the radially averaged power spectrum of each clean image.
+        device: where the images are made.
+        faulty_ctf: the published recipe: the modulus of a CTF whose defocus is drawn anew for every Fourier pixel, at
+            a pixel size that was rescaled by n / width where width / n is right.
+        eight_bit: the published recipe: each image is stretched to whole numbers from 0 to 255.
+
+    Raises:
+        ValueError: no particle, boxes of different sizes, or an SNR that is not positive.
     """
 
-    def __init__(
-        self,
-        particles: Sequence[Particle],
-        microscope: Microscope,
-        snr: float,
-        noise: str,
-        device: torch.device | str = "cpu",
-        faulty_ctf: bool = False,
-        eight_bit: bool = False,
-    ) -> None:
-        """Prepare particles for imaging.
+    particles: Sequence[Particle]
+    microscope: MicroscopeSettings
+    snr: float
+    noise: str
+    device: torch.device | str = "cpu"
+    faulty_ctf: bool = False
+    eight_bit: bool = False
 
-        Args:
-            particles: all in boxes of the same size n; each keeps its own pixel size.
-            microscope: optics.
-            snr: variance of a clean image, after the CTF, over that of its noise, both over the whole box.
-            noise: "white", or "coloured" to the radially averaged power spectrum of each clean image.
-            device: where the images are made.
-            faulty_ctf: the published recipe: the modulus of a CTF whose defocus is drawn anew for every Fourier
-                pixel, at a pixel size that was rescaled by n / width where width / n is right.
-            eight_bit: the published recipe: each image is stretched to whole numbers from 0 to 255.
-
-        Raises:
-            ValueError: no particle, boxes of different sizes, an SNR that is not positive, or an unknown noise.
-        """
-        if len({tuple(one.image.shape) for one in particles}) != 1:
+    def __post_init__(self) -> None:
+        if len({tuple(particle.image.shape) for particle in self.particles}) != 1:
             raise ValueError("particles must be one or more in boxes of the same size")
-        if not snr > 0:
-            raise ValueError(f"snr must be positive, not {snr}")
-        if noise not in NOISES:
-            raise ValueError(f"noise must be one of {', '.join(NOISES)}, not {noise!r}")
-        self.particles = tuple(particles)
-        self.microscope = microscope
-        self.snr = snr
-        self.noise = noise
-        self.device = torch.device(device)
-        self.faulty_ctf = faulty_ctf
-        self.eight_bit = eight_bit
-        self.images = torch.stack([one.image for one in particles]).to(self.device)
+        if not self.snr > 0:
+            raise ValueError(f"snr must be positive, not {self.snr}")
+        self.images = torch.stack([particle.image for particle in self.particles]).to(self.device)
         self.n = self.images.shape[-1]
 
     def draw_poses(
@@ -127,8 +93,9 @@ class Simulator:
             shift_px = torch.randint(-largest, largest + 1, (count, 2), **options).float()
         else:
             shift_px = largest_shift_px * (2 * torch.rand(count, 2, **options) - 1)
-        lowest, highest = (1e4 * defocus for defocus in self.microscope.defocus_um)
-        return DrawnPoses(particle, angle_deg, shift_px, lowest + (highest - lowest) * torch.rand(count, **options))
+        lowest_a, highest_a = self._defocus_range_a()
+        defocus_a = lowest_a + (highest_a - lowest_a) * torch.rand(count, **options)
+        return DrawnPoses(particle, angle_deg, shift_px, defocus_a)
 
     def clean(self, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
         """Images without noise, after the CTF.
@@ -157,25 +124,32 @@ class Simulator:
         images = clean + noise_for(clean, self.snr, self.noise, generator)
         return stretched(images) if self.eight_bit else images
 
+    def _defocus_range_a(self) -> tuple[float, float]:
+        return 1e4 * self.microscope.defocus_min_um, 1e4 * self.microscope.defocus_max_um
+
     def _transfer(self, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
         """(N, n, n//2 + 1)."""
         transfer = torch.empty(len(poses), self.n, self.n // 2 + 1, device=self.device)
-        sizes = [one.pixel_size_a / (one.width_ratio**2 if self.faulty_ctf else 1.0) for one in self.particles]
+        sizes = [item.pixel_size_a / (item.width_ratio**2 if self.faulty_ctf else 1.0) for item in self.particles]
         size_of = torch.tensor(sizes, dtype=torch.float64, device=self.device)[poses.particle]
         for size_a in sorted(set(sizes)):
-            some = (size_of == size_a).nonzero()[:, 0]
-            if not len(some):
+            chosen = (size_of == size_a).nonzero()[:, 0]
+            if not len(chosen):
                 continue
             if self.faulty_ctf:
-                lowest, highest = (1e4 * defocus for defocus in self.microscope.defocus_um)
-                defoci_a = torch.linspace(lowest, highest, _FAULTY_DEFOCI, device=self.device)
-                table = self.microscope.transfer(self.n, size_a, defoci_a).abs()
-                shape = (len(some), self.n, self.n // 2 + 1)
+                defoci_a = torch.linspace(*self._defocus_range_a(), _FAULTY_DEFOCI, device=self.device)
+                table = contrast_transfer(self.microscope, self.n, size_a, defoci_a).abs()
+                shape = (len(chosen), self.n, self.n // 2 + 1)
                 picked = torch.randint(_FAULTY_DEFOCI, shape, generator=generator, device=self.device)
-                transfer[some] = table.gather(0, picked)
+                transfer[chosen] = table.gather(0, picked)
             else:
-                transfer[some] = self.microscope.transfer(self.n, size_a, poses.defocus_a[some])
+                transfer[chosen] = contrast_transfer(self.microscope, self.n, size_a, poses.defocus_a[chosen])
         return transfer
+
+
+def contrast_transfer(microscope: MicroscopeSettings, n: int, pixel_size_a: float, defocus_a: Tensor) -> Tensor:
+    """(N, n, n//2 + 1) for defoci (N,) in Å, positive is underfocus."""
+    return ctf(n, pixel_size_a, defocus_a, **microscope.model_dump(exclude={"defocus_min_um", "defocus_max_um"}))
 
 
 def radial_power(images: Tensor) -> Tensor:
@@ -187,7 +161,8 @@ def radial_power(images: Tensor) -> Tensor:
     Returns:
         (N, R), ring 0 being the mean's; R reaches into the corners of the spectrum.
     """
-    rings, weights = _rings(images.shape[-1], images.device)
+    n = images.shape[-1]
+    rings, weights = fourier_rings(n, images.device), half_plane_weights(n, images.device).expand(n, -1)
     power = torch.fft.rfft2(images).abs().square() * weights
     # A product instead of a scattered sum: the same bits in every run on a GPU.
     members = torch.nn.functional.one_hot(rings.flatten()).to(images)  # (n (n//2 + 1), R)
@@ -215,8 +190,7 @@ def noise_for(clean: Tensor, snr: float, noise: str, generator: torch.Generator)
         return white * (clean.var(dim=(1, 2), correction=0, keepdim=True) / snr).sqrt()
     power = radial_power(clean)  # (N, R)
     power[:, 0] = 0
-    rings, _ = _rings(n, clean.device)
-    amplitude = (power / (n**2 * snr)).sqrt()[:, rings]  # (N, n, n//2 + 1)
+    amplitude = (power / (n**2 * snr)).sqrt()[:, fourier_rings(n, clean.device)]  # (N, n, n//2 + 1)
     return torch.fft.irfft2(torch.fft.rfft2(white) * amplitude, s=(n, n))
 
 
@@ -229,12 +203,7 @@ def stretched(images: Tensor) -> Tensor:
     return (255 * (images - lowest) / (highest - lowest)).round()
 
 
-def _rings(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of the half plane (n, n//2 + 1): the ring of each Fourier pixel, and how many of the full plane it stands for."""
+def fourier_rings(n: int, device: torch.device) -> Tensor:
+    """The ring (n, n//2 + 1) of each Fourier pixel of the half plane, its distance from 0 rounded to a whole number."""
     rows = torch.fft.fftfreq(n, d=1 / n, device=device)[:, None]
-    columns = torch.arange(n // 2 + 1, device=device)
-    weights = torch.full((n, n // 2 + 1), 2.0, device=device)
-    weights[:, 0] = 1
-    if n % 2 == 0:
-        weights[:, -1] = 1
-    return torch.hypot(rows, columns.float()).round().long(), weights
+    return torch.hypot(rows, torch.arange(n // 2 + 1, device=device).float()).round().long()

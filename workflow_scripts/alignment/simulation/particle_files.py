@@ -5,10 +5,11 @@ Images stay in their files and are read in batches, so a stack may be larger tha
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from workflow_scripts.alignment.simulation.poses import from_relion, from_xmipp
 from workflow_scripts.formats.mrc import Stack, open_stack
@@ -17,16 +18,27 @@ from workflow_scripts.workflow.errors import InputError
 
 _STACKS = (".mrcs", ".mrc")
 # Labels in RELION's and Xmipp's tables, the default, and what values can be; None: the label must be there.
-_CTF_LABELS = {
-    "defocus_u_a": ("rlnDefocusU", "ctfDefocusU", None, (-1e6, 1e6)),
-    "defocus_v_a": ("rlnDefocusV", "ctfDefocusV", None, (-1e6, 1e6)),
-    "defocus_angle_deg": ("rlnDefocusAngle", "ctfDefocusAngle", 0.0, (-720.0, 720.0)),
+CTF_LABELS = {
     "voltage_kv": ("rlnVoltage", "ctfVoltage", None, (10.0, 3000.0)),
     "cs_mm": ("rlnSphericalAberration", "ctfSphericalAberration", None, (-20.0, 20.0)),
     "amplitude_contrast": ("rlnAmplitudeContrast", "ctfQ0", None, (0.0, 1.0)),
+    "defocus_u_a": ("rlnDefocusU", "ctfDefocusU", None, (-1e6, 1e6)),
+    "defocus_v_a": ("rlnDefocusV", "ctfDefocusV", None, (-1e6, 1e6)),
+    "defocus_angle_deg": ("rlnDefocusAngle", "ctfDefocusAngle", 0.0, (-720.0, 720.0)),
     "b_factor_a2": ("rlnCtfBfactor", "", 0.0, (-1000.0, 10_000.0)),
     "phase_shift_deg": ("rlnPhaseShift", "", 0.0, (-720.0, 720.0)),
 }
+
+
+def index_batches(count: int, size: int) -> Iterator[np.ndarray]:
+    """The numbers from 0 below `count`, (≤ size,) each."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def spaced(count: int, most: int) -> np.ndarray:
+    """At most `most` of the numbers from 0 below `count`, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,11 @@ class CtfParameters:
 
     def subset(self, indices: np.ndarray) -> "CtfParameters":
         """The parameters of these particles."""
-        return CtfParameters(**{item.name: getattr(self, item.name)[indices] for item in fields(self)})
+        return CtfParameters(**{name: values[indices] for name, values in vars(self).items()})
+
+    def tensors(self, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+        """The arguments of `optics.ctf.ctf`."""
+        return {name: torch.from_numpy(values).to(device) for name, values in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -57,11 +73,11 @@ class ParticleStack:
         stack_index, image_index: (N,), where each particle lies, images counted from 0.
         rows: (N,), where each particle stands in the list, or in the stack, counted from 1.
         box_px: pixels along each side.
-        pixel_size_a: Å; None where neither table nor header says.
+        pixel_size_a: Å; None where neither table nor header states it.
         ctf: None where the table has no defocus.
         columns: the rows of a .star or .xmd as text, for writing them on; empty for a stack.
         sign: 1, or −1 where density is dark in the file; `read` multiplies by it, so that density comes out bright.
-        remarks: what was odd and how it was read.
+        remarks: what was unusual in the files and how it was read.
     """
 
     path: Path
@@ -93,12 +109,6 @@ class ParticleStack:
             images[here] = self.stacks[k].read(self.image_index[indices[here]])
         return images if self.sign == 1 else np.negative(images, out=images)
 
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Indices (≤ size,) and images, float32 (≤ size, n, n), of one batch after the other."""
-        for start in range(0, len(self), size):
-            indices = np.arange(start, min(start + size, len(self)))
-            yield indices, self.read(indices)
-
     def subset(self, indices: np.ndarray) -> "ParticleStack":
         """These particles alone, in this order."""
         indices = np.asarray(indices)
@@ -111,12 +121,6 @@ class ParticleStack:
             columns={label: [column[k] for k in indices] for label, column in self.columns.items()},
         )
 
-    def with_sign(self, sign: int) -> "ParticleStack":
-        """The same particles with density bright (1) or dark (−1) in their files."""
-        if sign not in (1, -1):
-            raise ValueError(f"sign must be 1 or -1, not {sign}")
-        return replace(self, sign=sign)
-
     def density_sign(self, at_most: int = 1000) -> tuple[int, float]:
         """Whether density is bright (1) or dark (−1) in the files: the centre of the mean image against its rim.
 
@@ -124,7 +128,7 @@ class ParticleStack:
         image counts in units of its own standard deviation.
 
         Args:
-            at_most: particles that are looked at, evenly spaced.
+            at_most: number of particles to use, evenly spaced.
 
         Returns:
             The sign, and the difference divided by its standard error over the particles: below 3 it is a guess.
@@ -133,9 +137,10 @@ class ParticleStack:
         axis = np.arange(self.box_px) - self.box_px // 2
         radius = np.hypot(axis[:, None], axis[None, :]) / self.box_px
         centre, rim = radius < 0.25, (radius > 0.4) & (radius <= 0.5)
-        looked_at = self.subset(np.unique(np.linspace(0, len(self) - 1, min(at_most, len(self))).astype(int)))
+        sample = replace(self, sign=1).subset(spaced(len(self), at_most))
         differences = []
-        for _, images in replace(looked_at, sign=1).batches(128):
+        for indices in index_batches(len(sample), 128):
+            images = sample.read(indices)
             spread = images.std(axis=(1, 2), dtype=np.float64)
             difference = images[:, centre].mean(axis=1) - images[:, rim].mean(axis=1)
             differences.append(difference / np.maximum(spread, np.finfo(np.float32).tiny))
@@ -162,7 +167,7 @@ class ParticleStack:
             flipped = np.flatnonzero(self._column("flip", 1.0))
             if flipped.size:
                 raise InputError(
-                    f"{self.path}: row {self.rows[flipped[0]]} is flipped, which no pose here can say; leave it out"
+                    f"{self.path}: row {self.rows[flipped[0]]} is flipped, which no pose here can hold; leave it out"
                 )
             shift = np.stack([self._column("shiftY", 1e5), self._column("shiftX", 1e5)], axis=1)
             return from_xmipp(self._column("anglePsi", 3600.0), shift)
@@ -194,15 +199,9 @@ def open_particles(path: Path) -> ParticleStack:
     if ending in _STACKS:
         stack = open_stack(path)
         images = np.arange(stack.n_images)
+        places = {"stack_index": np.zeros_like(images), "image_index": images, "rows": images + 1}
         return ParticleStack(
-            path,
-            (stack,),
-            np.zeros_like(images),
-            images,
-            images + 1,
-            stack.box_px,
-            stack.pixel_size_a,
-            remarks=stack.remarks,
+            path, (stack,), box_px=stack.box_px, pixel_size_a=stack.pixel_size_a, remarks=stack.remarks, **places
         )
     if ending == ".star":
         return _from_table(path, *_relion_tables(path))
@@ -213,15 +212,9 @@ def open_particles(path: Path) -> ParticleStack:
 
 def _relion_tables(path: Path) -> tuple[Table, list[int], list[str]]:
     """The particles' columns with those of their optics group joined to each row, the rows' numbers, and remarks."""
-    tables = read_tables(path)
-    holding = [name for name, table in tables.items() if "rlnImageName" in table]
-    if not holding:
-        raise InputError(
-            f"{path}: no block has a column rlnImageName, found {_listed(tables)}; give a .star of particles"
-        )
-    particles = tables["particles" if "particles" in holding else holding[0]]
+    tables, name, remarks = _block_of_images(path, "rlnImageName")
+    particles = tables[name]
     optics = tables.get("optics")
-    remarks = _other_blocks(path, holding, "particles" if "particles" in holding else holding[0])
     if optics and "rlnOpticsGroup" in particles:
         groups = {group: k for k, group in enumerate(optics.get("rlnOpticsGroup", []))}
         rows = []
@@ -241,11 +234,8 @@ def _relion_tables(path: Path) -> tuple[Table, list[int], list[str]]:
 
 def _xmipp_table(path: Path) -> tuple[Table, list[int], list[str]]:
     """The columns of the particles that are enabled, the numbers of their rows, and remarks."""
-    tables = read_tables(path)
-    holding = [name for name, table in tables.items() if "image" in table]
-    if not holding:
-        raise InputError(f"{path}: no block has a column image, found {_listed(tables)}; give an .xmd of particles")
-    table, remarks = tables[holding[0]], _other_blocks(path, holding, holding[0])
+    tables, name, remarks = _block_of_images(path, "image")
+    table = tables[name]
     count = len(table["image"])
     enabled = numbers(table, "enabled", path, (-1, 1)) or [1.0] * count
     kept = [k for k in range(count) if enabled[k] > 0]
@@ -255,9 +245,16 @@ def _xmipp_table(path: Path) -> tuple[Table, list[int], list[str]]:
     return {label: [column[k] for k in kept] for label, column in table.items()}, [k + 1 for k in kept], remarks
 
 
-def _other_blocks(path: Path, holding: list[str], read: str) -> list[str]:
-    others = len(holding) - 1
-    return [f"{path}: data_{read[:40]} is read, {others} other blocks of images are not"] if others else []
+def _block_of_images(path: Path, column: str) -> tuple[dict[str, Table], str, list[str]]:
+    """All tables, the name of the one to read, `particles` or the first with this column, and remarks."""
+    tables = read_tables(path)
+    holding = [name for name, table in tables.items() if column in table]
+    if not holding:
+        listed = ", ".join(f"data_{name[:40]}" for name in list(tables)[:5])
+        raise InputError(f"{path}: no block has a column {column}, found {listed}; give a list of particles")
+    name, others = "particles" if "particles" in holding else holding[0], len(holding) - 1
+    remarks = [f"{path}: data_{name[:40]} is read, {others} other blocks of images are not"] if others else []
+    return tables, name, remarks
 
 
 def _from_table(path: Path, table: Table, rows: list[int], remarks: list[str]) -> ParticleStack:
@@ -306,14 +303,14 @@ def _from_table(path: Path, table: Table, rows: list[int], remarks: list[str]) -
 
 
 def _listed_stack(name: str, path: Path, row: int) -> Stack:
-    found = resolve(name, path)
-    if found is None:
+    stack = resolve(name, path)
+    if stack is None:
         raise InputError(
             f"{path}: row {row} names the stack {name[:200]}, which is neither beside the list nor relative to a "
             "folder above it; move the list into its project, or correct the row"
         )
     try:
-        return open_stack(found)
+        return open_stack(stack)
     except InputError as error:
         raise InputError(f"{path}: row {row} names a stack that cannot be used: {error}") from None
 
@@ -346,22 +343,18 @@ def _ctf_parameters(table: Table, path: Path, rows: list[int]) -> CtfParameters 
     relion = "rlnImageName" in table
     if ("rlnDefocusU" if relion else "ctfDefocusU") not in table:
         return None
-    found = {}
-    for name, (in_relion, in_xmipp, default, within) in _CTF_LABELS.items():
+    parameters = {}
+    for name, (in_relion, in_xmipp, default, within) in CTF_LABELS.items():
         label = in_relion if relion else in_xmipp
         # Xmipp has written the amplitude contrast with either sign.
         span = (-1.0, 1.0) if label == "ctfQ0" else within
         values = numbers(table, label, path, span, rows)
         if values is None and name == "defocus_v_a":
-            values = found["defocus_u_a"].tolist()
+            values = parameters["defocus_u_a"].tolist()
         if values is None and default is None:
             raise InputError(
                 f"{path}: has a defocus but no {label}; add it, or remove the defocus to align without CTF"
             )
         default_values = np.full(len(rows), default, dtype=np.float64)
-        found[name] = default_values if values is None else np.abs(values) if span != within else np.array(values)
-    return CtfParameters(**found)
-
-
-def _listed(tables: dict[str, Table]) -> str:
-    return ", ".join(f"data_{name[:40]}" for name in list(tables)[:5])
+        parameters[name] = default_values if values is None else np.abs(values) if span != within else np.array(values)
+    return CtfParameters(**parameters)

@@ -58,12 +58,6 @@ class Blobs:
         return float((np.linalg.norm(self.positions_a[:, 1:], axis=1) + 2 * self.widths_a).max())
 
 
-def in_plane(angle_deg: float) -> np.ndarray:
-    """(3, 3), acting on [z, y, x]: the rotation about the beam that turns +x towards +y."""
-    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
-    return np.array([[1.0, 0.0, 0.0], [0.0, cosine, sine], [0.0, -sine, cosine]])
-
-
 def random_rotations(count: int, generator: np.random.Generator) -> np.ndarray:
     """Orientations uniform on SO(3), from four normal numbers each as a quaternion.
 

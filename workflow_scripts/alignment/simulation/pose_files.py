@@ -1,11 +1,11 @@
-"""What alignment found, as RELION's .star and Xmipp's .xmd."""
+"""Poses as RELION's .star and Xmipp's .xmd."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.simulation.particle_files import CtfParameters
+from workflow_scripts.alignment.simulation.particle_files import CTF_LABELS, CtfParameters
 from workflow_scripts.alignment.simulation.poses import to_relion, to_xmipp
 from workflow_scripts.formats.star import Table, write_tables
 
@@ -51,14 +51,9 @@ def write_star(
     particles: dict[str, Sequence] = {"rlnImageName": list(image_names)}
     particles |= to_relion(angle_deg, shift_px, pixel_a)
     if ctf is not None:
-        microscopes = np.stack([ctf.voltage_kv, ctf.cs_mm, ctf.amplitude_contrast], axis=1)
-        particles |= {
-            "rlnDefocusU": ctf.defocus_u_a,
-            "rlnDefocusV": ctf.defocus_v_a,
-            "rlnDefocusAngle": ctf.defocus_angle_deg,
-            "rlnCtfBfactor": ctf.b_factor_a2,
-            "rlnPhaseShift": ctf.phase_shift_deg,
-        }
+        columns = {labels[0]: getattr(ctf, name) for name, labels in CTF_LABELS.items()}
+        microscopes = np.stack([columns.pop(label) for label in _OPTICS], axis=1)
+        particles |= columns
     if score is not None:
         particles["rlnParticleFigureOfMerit"] = np.asarray(score, dtype=np.float64)
     groups, group = np.unique(microscopes, axis=0, return_inverse=True)
@@ -100,12 +95,5 @@ def write_xmd(
     if score is not None:
         columns["maxCC"] = np.asarray(score, dtype=np.float64)
     if ctf is not None:
-        columns |= {
-            "ctfVoltage": ctf.voltage_kv,
-            "ctfSphericalAberration": ctf.cs_mm,
-            "ctfQ0": ctf.amplitude_contrast,
-            "ctfDefocusU": ctf.defocus_u_a,
-            "ctfDefocusV": ctf.defocus_v_a,
-            "ctfDefocusAngle": ctf.defocus_angle_deg,
-        }
+        columns |= {labels[1]: getattr(ctf, name) for name, labels in CTF_LABELS.items() if labels[1]}
     write_tables(path, {"noname": columns}, xmipp=True)

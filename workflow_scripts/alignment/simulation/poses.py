@@ -32,11 +32,7 @@ def to_relion(angle_deg: np.ndarray, shift_px: np.ndarray, pixel_size_a: float) 
 
     Returns:
         rlnAnglePsi in (−180, 180], rlnOriginXAngst and rlnOriginYAngst in Å, (N,) each.
-
-    Raises:
-        ValueError: the arrays are of other shapes.
     """
-    angle_deg, shift_px = _checked(angle_deg, shift_px)
     return {
         "rlnAnglePsi": _signed_deg(-angle_deg),
         "rlnOriginXAngst": -shift_px[:, 1] * pixel_size_a,
@@ -52,14 +48,12 @@ def from_relion(psi_deg: np.ndarray, origin_a: np.ndarray, pixel_size_a: float) 
     Returns:
         angle_deg (N,) in [0, 360) and shift_px (N, 2) as [y, x].
     """
-    psi_deg, origin_a = _checked(psi_deg, origin_a)
     return _unsigned_deg(-psi_deg), -origin_a / pixel_size_a
 
 
 def to_xmipp(angle_deg: np.ndarray, shift_px: np.ndarray) -> dict[str, np.ndarray]:
     """Xmipp's columns of the poses: anglePsi in (−180, 180], shiftX and shiftY in pixels, flip 0, (N,) each."""
-    angle_deg, shift_px = _checked(angle_deg, shift_px)
-    back = _turned(-shift_px, -angle_deg)
+    back = turned_offsets(-shift_px, -angle_deg)
     return {
         "anglePsi": _signed_deg(angle_deg),
         "shiftX": back[:, 1],
@@ -74,12 +68,11 @@ def from_xmipp(psi_deg: np.ndarray, shift_px: np.ndarray) -> tuple[np.ndarray, n
     Returns:
         angle_deg (N,) in [0, 360) and shift_px (N, 2) as [y, x].
     """
-    psi_deg, shift_px = _checked(psi_deg, shift_px)
-    return _unsigned_deg(psi_deg), -_turned(shift_px, psi_deg)
+    return _unsigned_deg(psi_deg), -turned_offsets(shift_px, psi_deg)
 
 
-def _turned(offset_px: np.ndarray, angle_deg: np.ndarray) -> np.ndarray:
-    """R(angle) on offsets (N, 2) as [y, x]."""
+def turned_offsets(offset_px: np.ndarray, angle_deg: np.ndarray) -> np.ndarray:
+    """R(angle) (N,) applied to offsets (N, 2) as [y, x]."""
     cos, sin = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
     y, x = offset_px.T
     return np.stack([sin * x + cos * y, cos * x - sin * y], axis=1)
@@ -92,10 +85,3 @@ def _unsigned_deg(angle_deg: np.ndarray) -> np.ndarray:
 
 def _signed_deg(angle_deg: np.ndarray) -> np.ndarray:
     return 180 - np.mod(180 - angle_deg, 360)
-
-
-def _checked(angle_deg: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    angle_deg, shift = np.asarray(angle_deg, dtype=np.float64), np.asarray(shift, dtype=np.float64)
-    if angle_deg.ndim != 1 or shift.shape != (len(angle_deg), 2):
-        raise ValueError(f"angles {angle_deg.shape} and shifts {shift.shape}, expected (N,) and (N, 2)")
-    return angle_deg, shift
