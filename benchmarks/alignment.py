@@ -22,18 +22,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.alignment import datasets
-from workflow_scripts.alignment.answers import Aligner
-from workflow_scripts.alignment.branch import align_stack
-from workflow_scripts.alignment.errors import rotation_error_deg, rotation_error_deg_mod180, shift_error_px
 from workflow_scripts.alignment.estimators import network, polar_pairwise
-from workflow_scripts.alignment.labels import FINETUNED, LabelledStack, read_labelled
-from workflow_scripts.alignment.model import make_network
-from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
-from workflow_scripts.alignment.settings import Predict, Pretrain, Synthesize
-from workflow_scripts.alignment.tasks import IMAGES, FreshNoiseTask, Lesson
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.networks.aligner import Aligner
+from workflow_scripts.alignment.networks.branch import align_stack
+from workflow_scripts.alignment.networks.model import make_network
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.networks.training import IMAGES, Augmentation, FreshNoiseTask
+from workflow_scripts.alignment.settings import VARIANTS, Predict, Pretrain, Synthesize
+from workflow_scripts.alignment.simulation import datasets
+from workflow_scripts.alignment.simulation.labels import FINETUNED, LabelledStack, read_labelled
+from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check
 
@@ -71,7 +70,7 @@ def measure(name: str, aligner: Aligner, stack: LabelledStack, images: torch.Ten
     if aligner.pair_deg:
         seconds, pairs = timed(lambda: aligner.pair_deg(images), repeats)
         relative = true_deg[:-1] - true_deg[1:]
-        error = rotation_error_deg_mod180(pairs.cpu().numpy(), relative, relative=True).mean()
+        error = rotation_error_deg(pairs.cpu().numpy(), relative, 180.0, relative=True).mean()
         line(f"{name}, pairs", len(images), seconds, f", {error:.2f}° mod 180")
     if not aligner.joint_deg:
         return
@@ -89,15 +88,22 @@ def measure(name: str, aligner: Aligner, stack: LabelledStack, images: torch.Ten
 def training(settings: Synthesize, pretrain: Pretrain, device: torch.device) -> float:
     """Images per second that the corrected arm's training takes, optimizer included."""
     particles = list(datasets.random_particles(settings.model_copy(update={"random_particles": 16}), 0))
-    microscope = datasets.microscope_of(settings.microscope)
-    lesson = Lesson(
+    augmentation = Augmentation(
         pretrain.snr_min,
         pretrain.snr_max,
         pretrain.coloured_share,
         pretrain.validation_pairs,
         settings.largest_shift_px,
     )
-    task = FreshNoiseTask(particles, particles, microscope, lesson, pretrain.network.rings, pretrain.pairs, device)
+    task = FreshNoiseTask(
+        particles,
+        particles,
+        settings.microscope,
+        augmentation,
+        pretrain.network.rings,
+        pretrain.pairs,
+        device,
+    )
     trained = make_network(pretrain.network, VARIANTS["corrected"], 0).to(device)
     optimizer = torch.optim.AdamW(trained.parameters())
     generator = torch.Generator(device).manual_seed(0)

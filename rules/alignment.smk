@@ -88,7 +88,7 @@ ALIGNMENT_SIZES = options(
 )
 
 
-use rule prepare as alignment_apply_prepare with:
+use rule check as alignment_apply_check with:
     wildcard_constraints:
         method="alignment",
     params:
@@ -98,7 +98,7 @@ use rule prepare as alignment_apply_prepare with:
 use rule apply as alignment_apply_stack with:
     input:
         unpack(user_files),
-        report=rules.alignment_apply_prepare.output.report,
+        report=rules.alignment_apply_check.output.report,
         weights=recommended_weights("alignment", "finetune"),
     output:
         stack="<results>/{method}/apply/{name}/aligned.mrcs",

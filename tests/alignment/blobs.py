@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 # y, x, width in pixels of a box of 64, weight: no symmetry at all, and not that of half a turn.
@@ -43,3 +44,9 @@ def stack(n, angle, shift_px, snr, seed, blobs=ASYMMETRIC):
     clean = torch.stack([image(n, a, s, blobs) for a, s in pairs])
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
     return clean + noise * (clean.var(dim=(1, 2), keepdim=True) / snr).sqrt()
+
+
+def in_plane(angle_deg):
+    """(3, 3), acting on [z, y, x]: the rotation about the beam that turns +x towards +y."""
+    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    return np.array([[1.0, 0.0, 0.0], [0.0, cosine, sine], [0.0, -sine, cosine]])

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import create_model
 
 from workflow_scripts.alignment import predict, synthesize
+from workflow_scripts.alignment.settings import MicroscopeSettings
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.settings import check
 
@@ -17,6 +18,7 @@ MICROSCOPE = {
     "defocus_min_um": 0.5,
     "defocus_max_um": 2.0,
 }
+SCOPE = check(MicroscopeSettings, MICROSCOPE)
 SYNTHESIZE = {
     "microscope": MICROSCOPE,
     "box_px": 48,

@@ -14,8 +14,9 @@ from skimage.io import imread
 from skimage.transform import resize
 from torch.nn.functional import grid_sample
 
-from workflow_scripts.alignment.errors import rotation_error_deg_mod180
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint, log_spectra, pairwise
+from tests.alignment.log_spectra import log_spectra
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint, pairwise
 
 N = 128
 PIXEL_A = (2.08, 2.0, 1.23, 1.42, 2.8, 1.461, 1.22)  # at the original width
@@ -65,10 +66,10 @@ def particles(reference, pixel_a, seed):
 
 def errors(spectra, angle):
     """Mean errors mod 180 of one stack, pair by pair and jointly."""
-    relative = rotation_error_deg_mod180(
-        pairwise(spectra, spectra.roll(-1, 0)).numpy(), (angle - angle.roll(-1)).numpy(), relative=True
+    relative = rotation_error_deg(
+        pairwise(spectra, spectra.roll(-1, 0)).numpy(), (angle - angle.roll(-1)).numpy(), 180.0, relative=True
     )
-    return relative.mean(), rotation_error_deg_mod180(joint(spectra)[0].numpy(), angle.numpy()).mean()
+    return relative.mean(), rotation_error_deg(joint(spectra)[0].numpy(), angle.numpy(), 180.0).mean()
 
 
 @pytest.fixture(scope="module")

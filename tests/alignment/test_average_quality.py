@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.alignment.study import EVALUATE, made
-from workflow_scripts.alignment import average_quality as quality
-from workflow_scripts.alignment.branch import resolve
-from workflow_scripts.alignment.evaluation import MOD180, Answer, errors_of
-from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.alignment.evaluation import average_quality as quality
+from workflow_scripts.alignment.evaluation.metrics import MOD180, Prediction, errors_of
+from workflow_scripts.alignment.networks.branch import resolve
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.workflow.settings import check
 
@@ -29,14 +29,14 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def true(study):
-    return quality.averaged(quality.true_answer(study[0]["asymmetric-white-1"]), [8, 16, 300])
+    return quality.averaged(quality.true_prediction(study[0]["asymmetric-white-1"]), [8, 16, 300])
 
 
 def dealt_out(stack):
     """Poses of other images."""
     angle_deg, shift_px = (np.roll(pose, 1, axis=0) for pose in stack.truth())
     poses = {"angle_deg": angle_deg, "shift_px": shift_px, "half_angle_deg": angle_deg, "half_shift_px": shift_px}
-    return Answer("corrected", 0, JOINT, None, stack, poses)
+    return Prediction("corrected", 0, JOINT, None, stack, poses)
 
 
 def test_at_true_poses_the_average_is_the_particle_as_the_microscope_shows_it(study, true):
@@ -51,7 +51,7 @@ def test_sizes_count_the_first_images_and_never_more_than_there_are(true):
     assert true.halves.shape == (3, 2, 48, 48)
     # The two halves of equal size make the average of all.
     assert torch.allclose(true.halves[-1].mean(dim=0), true.averages[-1], atol=1e-4)
-    alone = quality.averaged(true.answer, [8])
+    alone = quality.averaged(true.prediction, [8])
     assert torch.allclose(alone.averages[0], true.averages[0], atol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_what_agrees_nowhere_has_the_side_of_the_box():
 def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_ones_do_not(study):
     stacks, centres = study
     stack = stacks[NOISE_ONLY]
-    null = quality.strangers(48, 5.0, SETTINGS)
+    null = quality.null_particles(48, 5.0, SETTINGS)
     blind = dealt_out(stack)
     # Einstein from noise: every image is turned and shifted to where it resembles the particle most.
     images = torch.from_numpy(stack.read())
@@ -87,7 +87,7 @@ def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_o
     poses = resolve(images, pairwise(amplitude_spectra(images), amplitude_spectra(reference[None])), reference)
     leaked = {"angle_deg": poses.angle_deg.numpy(), "shift_px": poses.shift_px.numpy()}
     leaked |= {f"half_{name}": value for name, value in leaked.items()}
-    answers = [blind, Answer("published", 0, JOINT, None, stack, leaked)]
+    answers = [blind, Prediction("published", 0, JOINT, None, stack, leaked)]
     errors = [one for answer in answers for one in errors_of(answer) if one.metric == MOD180]
     rows = pd.DataFrame(
         quality.control_rows(errors, [quality.averaged(one, []) for one in answers], centres, null, SETTINGS)
@@ -103,8 +103,8 @@ def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_o
 
 def test_rows_name_sizes_at_the_headline_and_the_whole_stack_everywhere(study, true):
     stacks, centres = study
-    null = quality.strangers(48, 5.0, SETTINGS)
-    both = [true, quality.averaged(quality.true_answer(stacks["groel_side-white-1"]), [8, 16])]
+    null = quality.null_particles(48, 5.0, SETTINGS)
+    both = [true, quality.averaged(quality.true_prediction(stacks["groel_side-white-1"]), [8, 16])]
     rows = pd.DataFrame(quality.quality_rows(both, centres, null, SETTINGS))
     conditions = set(rows.loc[rows["metric"] == quality.RESOLUTION, "condition"])
     assert conditions == {

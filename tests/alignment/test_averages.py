@@ -6,17 +6,15 @@ import pytest
 import torch
 
 from tests.alignment.blobs import image, poses, stack
-from workflow_scripts.alignment.averages import (
+from workflow_scripts.alignment.evaluation.averages import (
     HALF_SETS,
     TRUTH,
     frc,
     frc_resolution,
-    half_set_averages,
-    half_sets,
     superimpose,
 )
-from workflow_scripts.alignment.branch import align_stack
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.networks.branch import align_stack
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
 
 
 def aligned(images):
@@ -30,12 +28,6 @@ def test_the_resolution_lies_between_the_rings():
     assert frc_resolution(curve, 1.1) == np.inf
 
 
-def test_the_halves_are_the_stack():
-    first, second = half_sets(11, torch.Generator().manual_seed(0))
-    assert sorted([*first.tolist(), *second.tolist()]) == list(range(11))
-    assert half_sets(11, torch.Generator().manual_seed(0))[0].tolist() == first.tolist()
-
-
 @pytest.mark.parametrize(("n", "angle"), [(64, 200.0), (65, 95.5)])
 def test_an_average_is_laid_on_a_reference(n, angle):
     laid, pose = superimpose(image(n, angle, (4, -3)), image(n))
@@ -47,7 +39,7 @@ def test_half_sets_aligned_apart_agree_on_a_particle_and_not_on_noise():
     angle, shift_px = poses(160, seed=1)
     particles = stack(64, angle, shift_px, snr=0.3, seed=2)
     noise = torch.randn(160, 64, 64, generator=torch.Generator().manual_seed(3))
-    halves = half_sets(160, torch.Generator().manual_seed(4))
+    halves = np.arange(0, 160, 2), np.arange(1, 160, 2)
     resolutions = {}
     for name, images in (("particles", particles), ("noise", noise)):
         first, second = (aligned(images[half])[1] for half in halves)
@@ -64,11 +56,3 @@ def test_more_particles_resolve_more_of_the_truth():
         average = aligned(stack(64, angle, shift_px, snr=0.5, seed=6))[1]
         found.append(frc_resolution(frc(superimpose(average, reference)[0], reference), TRUTH))
     assert found[1] < found[0] < 20
-
-
-def test_halves_of_one_alignment_average_to_the_whole():
-    angle, shift_px = poses(40, seed=7)
-    images = stack(64, angle, shift_px, snr=1.0, seed=8)
-    found, average = aligned(images)
-    first, second = half_set_averages(images, found, half_sets(40, torch.Generator().manual_seed(9)))
-    assert torch.allclose((first + second) / 2, average, atol=1e-5)

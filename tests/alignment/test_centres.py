@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from tests.alignment.molecules import sentence
-from workflow_scripts.alignment.analytic import asymmetric_blobs
-from workflow_scripts.alignment.centres import read_centre
-from workflow_scripts.alignment.grids import fade_out, resampled
-from workflow_scripts.alignment.particles import Blobs, particle, project
+from workflow_scripts.alignment.simulation.analytic import asymmetric_blobs
+from workflow_scripts.alignment.simulation.grids import fade_out, resampled
+from workflow_scripts.alignment.simulation.particles import Blobs, particle, project
+from workflow_scripts.alignment.simulation.sources import read_centre
 
 FIELD_A = 256.0
 

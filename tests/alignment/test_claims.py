@@ -1,13 +1,11 @@
 """The method's own claims are valid, and unmeasured ones say so."""
 
-from pathlib import Path
-
-from workflow_scripts.alignment import evaluation
-from workflow_scripts.alignment.average_quality import UNITS_OF_AVERAGES
+from tests.alignment.study import REGISTRY
+from workflow_scripts.alignment.evaluation import metrics as evaluation
 from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
 
-CLAIMS = Path(evaluation.__file__).with_name("claims.yaml")
+CLAIMS = REGISTRY.with_name("claims.yaml")
 
 
 def test_the_claims_are_valid_and_name_known_estimators_and_metrics():
@@ -15,8 +13,7 @@ def test_the_claims_are_valid_and_name_known_estimators_and_metrics():
     named = {claim.target.arm for claim in claims} | {claim.target.of for claim in claims}
     named |= {claim.baseline for claim in claims}
     assert named - {None} <= read_registry(CLAIMS.with_name(FILE)).keys()
-    units = evaluation.UNITS | UNITS_OF_AVERAGES
-    assert all(units[claim.metric] == claim.unit for claim in claims if claim.outside is None)
+    assert all(evaluation.UNITS[claim.metric] == claim.unit for claim in claims if claim.outside is None)
     ledger = make_ledger(claims, {}, "laptop")
     assert len(ledger) == len(claims) > 0
     assert set(ledger["holds"]) == set(ledger["corrected"]) == {NOT_MEASURED}

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.alignment.study import SYNTHESIZE, made
-from workflow_scripts.alignment import datasets
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.labels import NOISE_ONLY, read_labelled
 from workflow_scripts.alignment.settings import Synthesize, particle_name
+from workflow_scripts.alignment.simulation import datasets
+from workflow_scripts.alignment.simulation.geometry import align
+from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import StackWriter, open_stack
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check

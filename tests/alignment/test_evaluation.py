@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from tests.alignment.study import EVALUATE
-from workflow_scripts.alignment import evaluation
-from workflow_scripts.alignment.evaluation import MOD180, RATIO, SHIFT, WHOLE, Answer
-from workflow_scripts.alignment.labels import JOINT, PAIRWISE
+from workflow_scripts.alignment.evaluation import metrics as evaluation
+from workflow_scripts.alignment.evaluation.metrics import MOD180, RATIO, SHIFT, WHOLE, Prediction
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import JOINT, PAIRWISE
 from workflow_scripts.study.tables import with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
@@ -35,12 +35,12 @@ class Known:
 
 def pairs(stack, off_deg, estimator="corrected", seed=0, stage=None):
     relative = stack.angle_deg[:-1] - stack.angle_deg[1:] + off_deg
-    return Answer(estimator, seed, PAIRWISE, stage, stack, {"pair_deg": relative % 180})
+    return Prediction(estimator, seed, PAIRWISE, stage, stack, {"pair_deg": relative % 180})
 
 
 def jointly(stack, off_deg, estimator="corrected", seed=0, stage=None):
     values = {"angle_deg": (stack.angle_deg + off_deg) % 360, "shift_px": stack.shift_px}
-    return Answer(estimator, seed, JOINT, stage, stack, values)
+    return Prediction(estimator, seed, JOINT, stage, stack, values)
 
 
 def scatter(scale):

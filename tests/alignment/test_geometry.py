@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.alignment.blobs import image
-from workflow_scripts.alignment.geometry import (
+from workflow_scripts.alignment.simulation.geometry import (
     align,
     angular_correlation,
     move,
     peak,
     peak_2d,
-    polar_images,
     polar_power_spectra,
     rotate,
     shift,
@@ -81,13 +80,6 @@ def test_polar_power_is_the_power_and_turns_with_the_image(n):
 def test_rings_beyond_the_spectrum_are_refused():
     with pytest.raises(ValueError, match="between 0 and n/2"):
         polar_power_spectra(torch.zeros(1, 32, 32), torch.tensor([16.0]))
-
-
-@SIZES
-def test_polar_images_turn_with_the_image(n):
-    polar = polar_images(torch.stack([image(n), image(n, 25.0)]), torch.arange(3.0, 20.0))
-    assert (polar[1] - polar[0].roll(25, -1)).abs().max() < 0.04
-    assert polar[0, 10 - 3, 90] == pytest.approx(float(image(n)[n // 2 + 10, n // 2]), abs=1e-5)
 
 
 @given(st.floats(0, 179.99))

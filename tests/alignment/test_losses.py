@@ -3,7 +3,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.alignment.losses import circular_error_deg, correlation_loss, error_near_wraps_deg, outside_deg
+from workflow_scripts.alignment.networks.losses import (
+    circular_error_deg,
+    correlation_loss,
+    error_near_wraps_deg,
+    outside_deg,
+)
 
 ANGLE = st.floats(-720, 720)
 

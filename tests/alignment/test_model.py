@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.alignment import blobs
-from workflow_scripts.alignment.losses import circular_error_deg
-from workflow_scripts.alignment.model import (
+from workflow_scripts.alignment.networks.losses import circular_error_deg
+from workflow_scripts.alignment.networks.model import (
     CorrelationNetwork,
     RecipeNetwork,
     describe_network,
@@ -12,9 +12,8 @@ from workflow_scripts.alignment.model import (
     polar_spectra,
     recipe_spectra,
 )
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, pairwise
-from workflow_scripts.alignment.settings import NetworkSettings
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.errors import InputError
 

@@ -9,15 +9,22 @@ import pytest
 import torch
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
-from workflow_scripts.alignment.model import describe_network, make_network
-from workflow_scripts.alignment.own_alignment import agreement, at_edge, find, find_beside, half_set_curve, way_of
-from workflow_scripts.alignment.own_data import open_own
-from workflow_scripts.alignment.own_output import aligned
-from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, log_spectra
-from workflow_scripts.alignment.settings import NetworkSettings
-from workflow_scripts.alignment.variants import VARIANTS
+from tests.alignment.log_spectra import log_spectra
+from workflow_scripts.alignment.apply.alignment import (
+    agreement,
+    align_particles,
+    align_sample,
+    half_set_curve,
+    options_for,
+    share_at_largest_shift,
+)
+from workflow_scripts.alignment.apply.data import open_user_particles
+from workflow_scripts.alignment.apply.output import aligned
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.networks.model import describe_network, make_network
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
+from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
+from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.closure import ROOT
@@ -27,8 +34,8 @@ WORK = 48
 
 
 def found_in(path, work_px=WORK, **changes):
-    own, _ = open_own(own_particles.entry(path, **changes), path, work_px)
-    return own, find(own, way_of(own, amplitude_spectra, 1, 10, 32))
+    own, _ = open_user_particles(own_particles.entry(path, **changes), path, work_px)
+    return own, align_particles(own, options_for(own, amplitude_spectra, 1, 10, 32))
 
 
 @pytest.mark.parametrize("n", [63, 80])
@@ -43,7 +50,7 @@ def test_poses_are_in_the_users_pixels_whatever_the_box(tmp_path, n):
     assert found.average.shape == (n, n)
     rim, centre = found.average[:4].mean(), found.average[n // 2 - 4 : n // 2 + 4, n // 2 - 4 : n // 2 + 4].mean()
     assert centre > rim  # bright, though the files are dark
-    assert at_edge(own, found) < 0.05
+    assert share_at_largest_shift(own, found) < 0.05
 
 
 def test_noise_is_neither_resolved_nor_has_it_a_resolution(tmp_path):
@@ -59,7 +66,7 @@ def test_noise_is_neither_resolved_nor_has_it_a_resolution(tmp_path):
 def test_a_second_estimator_finds_the_same(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=50)
     own, found = found_in(path)
-    beside = find_beside(own, way_of(own, log_spectra, 1, 10, 32))
+    beside = align_sample(own, options_for(own, log_spectra, 1, 10, 32))
     apart = agreement(found, beside, 360.0)
     assert apart["median_rotation_difference_deg"] < 6
     assert apart["median_shift_difference_px"] < 0.7
@@ -81,7 +88,7 @@ def written(tmp_path_factory):
     own_particles.stack(folder, n=64, count=30)
     path = own_particles.write_list(folder / "own.star", 30, np.linspace(9000, 12000, 30))
     words = [*as_arguments(own_particles.entry(path)), "--particles-file", path, "--box-px", WORK, "--batch-size", 8]
-    run("prepare", *words, "--report", folder / "report.json", "--provenance", folder / "prepare.json")
+    run("apply.check", *words, "--report", folder / "report.json", "--provenance", folder / "check.json")
     out = folder / "out"
     outputs = {"stack": "aligned.mrcs", "star": "aligned.star", "xmd": "aligned.xmd", "average": "average.mrc"}
     outputs |= {"png": "before_after.png", "quality": "quality.json", "provenance": "provenance.json"}
@@ -91,7 +98,7 @@ def written(tmp_path_factory):
     save_weights(make_network(network, VARIANTS["corrected"], 0).state_dict(), weights, about)
     files = [word for name, file in outputs.items() for word in (f"--{name}", out / file)]
     run(
-        *("apply", *words, "--name", "mine", "--rounds", "6", "--gpus", "0", "--precision", "auto"),
+        *("apply.apply", *words, "--name", "mine", "--rounds", "6", "--gpus", "0", "--precision", "auto"),
         *("--report", folder / "report.json", "--weights", weights, *files),
     )
     return out

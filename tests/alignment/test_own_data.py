@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.alignment import blobs, own_particles
-from workflow_scripts.alignment.own_data import check_images, disc, in_box, open_own, random_phases, read_reference
-from workflow_scripts.alignment.own_settings import listed_stacks
+from workflow_scripts.alignment.apply.data import (
+    check_images,
+    disc,
+    in_box,
+    open_user_particles,
+    random_phases,
+    read_reference,
+)
+from workflow_scripts.alignment.apply.settings import listed_stacks
 
 ALL = np.arange(20)
 
@@ -28,7 +35,7 @@ def test_bright_and_dark_files_give_one_stack(tmp_path):
         folder = tmp_path / str(dark)
         folder.mkdir()
         path, *_ = own_particles.stack(folder, count=20, dark=dark)
-        own, report = open_own(own_particles.entry(path), path, 48)
+        own, report = open_user_particles(own_particles.entry(path), path, 48)
         assert report["contrast"]["found"] == ("dark" if dark else "bright")
         assert report["contrast"]["standard_errors"] > 3
         assert torch.equal(own.raw(ALL), torch.from_numpy(own.particles.stacks[0].read(ALL)))
@@ -40,7 +47,7 @@ def test_bright_and_dark_files_give_one_stack(tmp_path):
 
 def test_what_is_stated_wins_over_what_is_found(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=20, dark=True)
-    own, report = open_own(own_particles.entry(path, contrast="bright", pixel_size_a=3.0), path, 48)
+    own, report = open_user_particles(own_particles.entry(path, contrast="bright", pixel_size_a=3.0), path, 48)
     assert own.particles.sign == 1
     assert own.particles.pixel_size_a == 3.0
     assert any("3 Å, is taken instead" in remark for remark in report["remarks"])
@@ -49,7 +56,7 @@ def test_what_is_stated_wins_over_what_is_found(tmp_path):
 def test_noise_has_no_contrast_and_says_so(tmp_path):
     noise = np.random.default_rng(0).normal(size=(20, 48, 48))
     path = own_particles.write_stack(tmp_path / "noise.mrcs", noise)
-    _, report = open_own(own_particles.entry(path), path, 48)
+    _, report = open_user_particles(own_particles.entry(path), path, 48)
     assert any("a guess" in remark for remark in report["remarks"])
 
 
@@ -61,7 +68,7 @@ def test_phases_are_flipped_where_the_list_has_a_defocus(tmp_path, ending):
     path = own_particles.write_list(tmp_path / f"own{ending}", 20, defocus_a)
     correlation = {}
     for use in ("auto", "none"):
-        own, report = open_own(own_particles.entry(path, ctf=use, contrast="bright"), path, 64)
+        own, report = open_user_particles(own_particles.entry(path, ctf=use, contrast="bright"), path, 64)
         assert report["phases_flipped"] == (20 if use == "auto" else 0)
         assert report["with_ctf"] == 20
         spectra = torch.fft.rfft2(own.corrected(ALL))[:, 3:20, 3:20]
@@ -76,14 +83,14 @@ def test_phases_that_are_flipped_already_stay(tmp_path):
     path = own_particles.write_list(tmp_path / "own.star", 20, np.full(20, 9000.0))
     text = path.read_text().replace("_rlnOpticsGroupName #1", "_rlnCtfDataArePhaseFlipped #1")
     path.write_text(text.replace("opticsGroup1", "1", 1))
-    own, report = open_own(own_particles.entry(path), path, 48)
+    own, report = open_user_particles(own_particles.entry(path), path, 48)
     assert not own.flip
     assert any("flipped already" in remark for remark in report["remarks"])
 
 
 def test_a_mask_leaves_room_for_the_shift(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=20)
-    own, _ = open_own(own_particles.entry(path, mask_radius_px=12.0, largest_shift_px=6.0), path, 64)
+    own, _ = open_user_particles(own_particles.entry(path, mask_radius_px=12.0, largest_shift_px=6.0), path, 64)
     axis = torch.arange(64) - 32
     radius = torch.hypot(axis[:, None].float(), axis.float())
     images = own.read(ALL)
@@ -103,10 +110,10 @@ def test_random_phases_keep_the_power_of_every_frequency():
 
 def test_images_that_show_nothing_are_counted_and_stay_zero(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=20)
-    images = np.array(open_own(own_particles.entry(path), path, 48)[0].particles.stacks[0].read(ALL))
+    images = np.array(open_user_particles(own_particles.entry(path), path, 48)[0].particles.stacks[0].read(ALL))
     images[7] = 3.0
     own_particles.write_stack(path, images)
-    own, _ = open_own(own_particles.entry(path), path, 48)
+    own, _ = open_user_particles(own_particles.entry(path), path, 48)
     assert "1 images hold one value everywhere, the first in row 8" in check_images(own, 6)[0]
     assert float(own.read(ALL)[7].abs().max()) == 0
 
@@ -115,7 +122,7 @@ def test_a_reference_of_the_same_field_comes_into_the_work_box(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=20)
     own_particles.write_stack(tmp_path / "reference.mrc", -blobs.image(32)[None], 2 * own_particles.PIXEL_A)
     settings = own_particles.entry(path, reference=str(tmp_path / "reference.mrc"), reference_contrast="dark")
-    own, _ = open_own(settings, path, 48)
+    own, _ = open_user_particles(settings, path, 48)
     reference = read_reference(settings, tmp_path / "reference.mrc", own)
     assert np.corrcoef(reference.flatten(), in_box(blobs.image(32)[None], 48).flatten())[0, 1] > 0.95
 

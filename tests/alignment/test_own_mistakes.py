@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.own_data import check_images, open_own, read_reference
-from workflow_scripts.alignment.own_settings import Apply
+from workflow_scripts.alignment.apply.data import check_images, open_user_particles, read_reference
+from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
@@ -19,7 +19,7 @@ def images():
 def refused(path, sentence, **changes):
     with pytest.raises(InputError) as error:
         settings = own_particles.entry(path, **changes)
-        own, _ = open_own(settings, path, N)
+        own, _ = open_user_particles(settings, path, N)
         if settings.reference is not None:
             read_reference(settings, path.parent / settings.reference, own)
         check_images(own, 5)
@@ -50,7 +50,7 @@ def test_a_truncated_file_says_how_much_is_left(stack):
 
 def test_a_wrong_machine_stamp_is_read_and_reported(stack):
     changed(stack, 212, bytes([0x11, 0x11, 0, 0]))
-    own, report = open_own(own_particles.entry(stack), stack, N)
+    own, report = open_user_particles(own_particles.entry(stack), stack, N)
     assert np.array_equal(own.raw(np.arange(COUNT)).numpy(), images())
     assert any("machine stamp is 11 11 00 00" in remark for remark in report["remarks"])
 
@@ -71,7 +71,7 @@ def test_a_missing_image_names_its_row(stack):
 def test_a_stack_without_pixel_size_needs_one(tmp_path):
     stack = own_particles.write_stack(tmp_path / "own.mrcs", images(), pixel_size_a=None)
     refused(stack, "states a pixel size; set pixel_size_a")
-    own, report = open_own(own_particles.entry(stack, pixel_size_a=1.1), stack, N)
+    own, report = open_user_particles(own_particles.entry(stack, pixel_size_a=1.1), stack, N)
     assert own.particles.pixel_size_a == 1.1
     assert not any("pixel size" in remark for remark in report["remarks"])
 
@@ -96,8 +96,8 @@ def test_a_reference_of_another_field_of_view(stack):
 
 
 SETTINGS = {
-    "another ending": ({"particles": "own.hdf"}, "own.hdf is none of .mrcs, .star, .xmd"),
-    "another reference": ({"reference": "a.jpg"}, "a.jpg is none of .mrc, .png, .tif"),
+    "another ending": ({"particles": "own.hdf"}, "own.hdf is none of .mrcs, .mrc, .star, .xmd"),
+    "another reference": ({"reference": "a.jpg"}, "a.jpg is none of .png, .tif, .tiff, .mrc"),
     "contrast of nothing": ({"reference_contrast": "dark"}, "is of a reference, but none is given"),
     "an unknown contrast": ({"contrast": "grey"}, "contrast"),
     "no fold": ({"symmetry_fold": 0}, "symmetry_fold"),

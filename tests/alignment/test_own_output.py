@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.alignment import blobs, own_particles
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.own_alignment import Found
-from workflow_scripts.alignment.own_data import open_own
-from workflow_scripts.alignment.own_output import aligned, write_aligned, write_average, write_lists, write_picture
-from workflow_scripts.alignment.particle_files import open_particles
+from workflow_scripts.alignment.apply.alignment import AlignmentResult
+from workflow_scripts.alignment.apply.data import open_user_particles
+from workflow_scripts.alignment.apply.output import aligned, write_aligned, write_average, write_lists, write_picture
+from workflow_scripts.alignment.simulation.geometry import align
+from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.formats.star import read_tables
 
@@ -22,7 +22,7 @@ def found_at(angle_deg, shift_px, n):
     curve = pd.DataFrame({"period_px": [8.0, 4.0], "frequency_per_px": [0.125, 0.25], "frc": [0.9, 0.1], "noise": 0.0})
     score = np.linspace(0.1, 0.9, COUNT)
     angle_deg, shift_px = np.float64(angle_deg), np.float64(shift_px)
-    return Found(ALL, angle_deg, shift_px, score, score, score / 3, curve, np.float32(blobs.image(n)))
+    return AlignmentResult(ALL, angle_deg, shift_px, score, score, score / 3, curve, np.float32(blobs.image(n)))
 
 
 @pytest.mark.parametrize("n", [48, 51])
@@ -31,7 +31,7 @@ def test_every_form_comes_back_as_the_aligned_stack(tmp_path, form, n):
     path, angle, shift = own_particles.stack(tmp_path, n=n, count=COUNT, snr=100.0)
     if form != "own.mrcs":
         path = own_particles.write_list(tmp_path / form, COUNT)
-    own, _ = open_own(own_particles.entry(path, pixel_size_a=own_particles.PIXEL_A), path, 48)
+    own, _ = open_user_particles(own_particles.entry(path, pixel_size_a=own_particles.PIXEL_A), path, 48)
     out = tmp_path / "deep" / "out"
     out.mkdir(parents=True)
     found = found_at(angle, shift, n)
@@ -53,7 +53,7 @@ def test_what_the_users_list_says_is_handed_on(tmp_path):
     own_particles.stack(tmp_path, count=COUNT)
     defocus_a, carried = np.linspace(9000.0, 9800.0, COUNT), {"rlnMicrographName": [f"m{k}.mrc" for k in range(COUNT)]}
     path = own_particles.write_list(tmp_path / "own.star", COUNT, defocus_a, carried=carried)
-    own, _ = open_own(own_particles.entry(path), path, 48)
+    own, _ = open_user_particles(own_particles.entry(path), path, 48)
     write_lists(tmp_path / "aligned.star", tmp_path / "aligned.xmd", own, found_at(ALL * 10, np.zeros((COUNT, 2)), 64))
     table = read_tables(tmp_path / "aligned.star")["particles"]
     assert [float(value) for value in table["rlnDefocusU"]] == list(defocus_a)
@@ -63,7 +63,7 @@ def test_what_the_users_list_says_is_handed_on(tmp_path):
 
 def test_average_and_picture_are_whole_files_of_equal_bytes(tmp_path):
     path, angle, shift = own_particles.stack(tmp_path, count=COUNT)
-    own, _ = open_own(own_particles.entry(path), path, 48)
+    own, _ = open_user_particles(own_particles.entry(path), path, 48)
     found = found_at(angle, shift, 64)
     written = write_aligned(tmp_path / "aligned.mrcs", own, found, 4)
     pictures = []

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
-from workflow_scripts.alignment.geometry import move
-from workflow_scripts.alignment.own_alignment import find, way_of
-from workflow_scripts.alignment.own_data import open_own
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra
-from workflow_scripts.alignment.streaming import align_streamed
+from workflow_scripts.alignment.apply.alignment import align_particles, options_for
+from workflow_scripts.alignment.apply.data import open_user_particles
+from workflow_scripts.alignment.apply.streaming import align_streamed
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
+from workflow_scripts.alignment.simulation.geometry import move
 from workflow_scripts.formats.mrc import open_stack
 
 WORK = 64
@@ -23,8 +23,8 @@ NOISE_OF_SINGLE = 70  # times that of the movie average, of the same signal
 
 
 def prepared(path, **changes):
-    own, report = open_own(own_particles.entry(path, pixel_size_a=1.0, **changes), path, WORK)
-    return own, way_of(own, amplitude_spectra, changes.get("symmetry_fold", 1), 15, 128), report
+    own, report = open_user_particles(own_particles.entry(path, pixel_size_a=1.0, **changes), path, WORK)
+    return own, options_for(own, amplitude_spectra, changes.get("symmetry_fold", 1), 15, 128), report
 
 
 def poses(path, **changes):
@@ -54,7 +54,7 @@ def test_shifts_at_a_tenth_of_the_dose_agree_with_those_at_all_of_it(real_data, 
 
 def test_single_frames_say_themselves_that_they_are_too_noisy(real_data):
     own, way, report = prepared(real_data / "apoferritin_100_single.mrcs", **ROUND)
-    quality = find(own, way).quality(1.0)
+    quality = align_particles(own, way).quality(1.0)
     assert report["contrast"]["found"] == "dark"
     assert quality["fraction_resolved"] < 0.6
     assert quality["half_set_resolution_a"] is None or quality["half_set_resolution_a"] > 20

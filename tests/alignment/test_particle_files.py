@@ -1,6 +1,7 @@
 """Particles are the same from a stack, a .star or an .xmd; what is wrong is one sentence with its row."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.alignment.particle_files import CtfParameters, open_particles
-from workflow_scripts.alignment.pose_files import write_star, write_xmd
+from workflow_scripts.alignment.simulation.particle_files import CtfParameters, index_batches, open_particles, spaced
+from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
 from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.formats.star import read_tables, write_tables
 from workflow_scripts.optics.ctf import ctf
@@ -170,9 +171,8 @@ def test_subsets_and_batches(folder):
     assert np.array_equal(chosen.read(np.arange(3)), particles.read(np.array([1, 0, 1])))
     assert chosen.ctf.defocus_u_a.tolist() == [13_000, 12_000, 13_000]
     assert chosen.columns["rlnImageName"] == ["1@a.mrcs", "2@a.mrcs", "1@a.mrcs"]
-    parts = list(chosen.batches(2))
-    assert [indices.tolist() for indices, _ in parts] == [[0, 1], [2]]
-    assert np.array_equal(np.concatenate([images for _, images in parts]), chosen.read(np.arange(3)))
+    assert [indices.tolist() for indices in index_batches(3, 2)] == [[0, 1], [2]]
+    assert spaced(10, 4).tolist() == [0, 3, 6, 9]
 
 
 @pytest.mark.parametrize("density", [2.0, -2.0])
@@ -183,10 +183,8 @@ def test_the_sign_of_density_is_found_and_mended(tmp_path, density, offset):
     sign, ratio = particles.density_sign()
     assert sign == np.sign(density)
     assert ratio > 3
-    assert np.array_equal(particles.with_sign(sign).read(np.arange(100)), sign * images)
-    assert particles.with_sign(-1).density_sign()[0] == sign  # what the file holds does not depend on the choice
-    with pytest.raises(ValueError):
-        particles.with_sign(0)
+    assert np.array_equal(replace(particles, sign=sign).read(np.arange(100)), sign * images)
+    assert replace(particles, sign=-1).density_sign()[0] == sign  # what the file holds does not depend on the choice
 
 
 def test_noise_has_no_sign(tmp_path):

@@ -5,14 +5,15 @@ import pytest
 
 from tests.alignment import toy_baseline
 from tests.alignment.study import EVALUATE, REGISTRY, made, predicted
-from workflow_scripts.alignment import drawing, evaluate, plot
+from workflow_scripts.alignment import evaluate, plot
 from workflow_scripts.alignment.estimators import polar_joint, polar_pairwise
-from workflow_scripts.alignment.labels import FINETUNED, PRETRAINED
 from workflow_scripts.alignment.settings import Evaluate, Plot
+from workflow_scripts.alignment.simulation.labels import FINETUNED, PRETRAINED
 from workflow_scripts.study.predictions import read_predictions, write_predictions
 from workflow_scripts.study.tables import headline_numbers, read_metrics
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays
 from workflow_scripts.workflow.settings import check
 
 
@@ -75,7 +76,7 @@ def test_every_panel_has_its_points(done):
 
 
 def test_histograms_count_every_image_of_the_headline_once(done):
-    examples = drawing.read_examples(done / "examples.npz")
+    examples = read_arrays(done / "examples.npz", plot.EXAMPLES)
     counts = {
         tuple(curve): count.sum() for curve, count in zip(examples["curves"].tolist(), examples["counts"], strict=True)
     }
@@ -86,5 +87,5 @@ def test_histograms_count_every_image_of_the_headline_once(done):
 
 def test_answers_for_other_stacks_are_refused(done, tmp_path):
     files = {name: [path] for name, path in made(tmp_path, snr=[1.0]).items()}
-    with pytest.raises(InputError, match="answers for other stacks"):
+    with pytest.raises(InputError, match="holds other stacks"):
         evaluated(tmp_path, files, [done / "polar_joint.npz"])

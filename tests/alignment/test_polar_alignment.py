@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from tests.alignment.blobs import image, poses, stack
-from workflow_scripts.alignment.errors import rotation_error_deg_mod180
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint, log_spectra, pairwise
+from tests.alignment.log_spectra import log_spectra
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint, pairwise
 
 SPECTRA = pytest.mark.parametrize("spectra", [log_spectra, amplitude_spectra])
 
 
 def pair_error(found, angle):
-    return rotation_error_deg_mod180(found.numpy(), (angle - angle.roll(-1)).numpy(), relative=True)
+    return rotation_error_deg(found.numpy(), (angle - angle.roll(-1)).numpy(), 180.0, relative=True)
 
 
 @SPECTRA
@@ -32,10 +33,10 @@ def test_averaging_improves_on_pairs(spectra):
     alone = pair_error(pairwise(found, found.roll(-1, 0)), angle).mean()
     together, average = joint(found)
     assert (
-        rotation_error_deg_mod180(together.numpy(), angle.numpy()).mean() < 0.6 * alone
+        rotation_error_deg(together.numpy(), angle.numpy(), 180.0).mean() < 0.6 * alone
     )  # 1/√2 would be a clean partner, no more
     # The average stands at angle 0 of the answers.
-    again = rotation_error_deg_mod180(pairwise(found, average[None]).numpy(), together.numpy(), relative=True)
+    again = rotation_error_deg(pairwise(found, average[None]).numpy(), together.numpy(), 180.0, relative=True)
     assert np.median(again) < 0.5
 
 
@@ -44,7 +45,7 @@ def test_noise_gives_chance(spectra):
     angle, _ = poses(300, seed=3)
     noise = spectra(torch.randn(300, 64, 64, generator=torch.Generator().manual_seed(4)))
     assert pair_error(pairwise(noise, noise.roll(-1, 0)), angle).mean() == pytest.approx(45, abs=5)
-    assert rotation_error_deg_mod180(joint(noise)[0].numpy(), angle.numpy()).mean() == pytest.approx(45, abs=5)
+    assert rotation_error_deg(joint(noise)[0].numpy(), angle.numpy(), 180.0).mean() == pytest.approx(45, abs=5)
 
 
 @SPECTRA

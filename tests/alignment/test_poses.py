@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
-from workflow_scripts.alignment.pose_files import write_star, write_xmd
-from workflow_scripts.alignment.poses import from_relion, from_xmipp, to_relion, to_xmipp
+from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
+from workflow_scripts.alignment.simulation.poses import from_relion, from_xmipp, to_relion, to_xmipp
 from workflow_scripts.formats.star import read_tables
 
 # Offsets (x, y) from the centre in pixels, of an object without any symmetry.
@@ -112,10 +112,3 @@ def test_the_programs_differ_in_the_sign_of_the_angle_and_in_the_order():
     relion, xmipp = to_relion(angle_deg, shift_px, 2.0), to_xmipp(angle_deg, shift_px)
     assert [float(value[0]) for value in relion.values()] == [-90, -4, -2]
     assert [float(value[0]) for value in xmipp.values()] == pytest.approx([90, -1, 2, 0])
-
-
-@pytest.mark.parametrize("shift", [np.zeros(2), np.zeros((3, 2)), np.zeros((2, 3))])
-def test_arrays_of_other_shapes_are_refused(shift):
-    for function in (lambda a, s: to_relion(a, s, 1.0), to_xmipp, from_xmipp, lambda a, s: from_relion(a, s, 1.0)):
-        with pytest.raises(ValueError, match="expected"):
-            function(np.zeros(2), shift)

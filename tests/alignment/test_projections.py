@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.alignment.blobs import in_plane
 from tests.alignment.molecules import mmcif_text, pdb_text, sentence
-from workflow_scripts.alignment.geometry import rotate
-from workflow_scripts.alignment.particles import Blobs, in_plane, project, random_rotations
-from workflow_scripts.alignment.projections import project_map, project_molecule, project_volume
+from workflow_scripts.alignment.simulation.geometry import rotate
+from workflow_scripts.alignment.simulation.particles import Blobs, project, random_rotations
+from workflow_scripts.alignment.simulation.sources import project_map, project_molecule, project_volume
 
 SOME = [("C", 10.0, 2.0, 3.0), ("N", -14.5, 0.0, 12.25), ("S", 7.0, -18.0, -20.0), ("O", 1.0, 15.0, -3.0)]
 
@@ -62,26 +63,26 @@ def test_a_volume_turned_about_the_beam_gives_the_turned_image():
 def test_a_molecule_is_centred_fits_and_is_seen_from_other_sides(tmp_path, text, name):
     path = tmp_path / name
     path.write_text(text)
-    particles = project_molecule(path, 64, 4, np.random.default_rng(0))
-    again = project_molecule(path, 64, 4, np.random.default_rng(0))
+    particles, again = (
+        [project_molecule(path, 64, np.random.default_rng(seed), 2.0) for seed in range(4)] for _ in range(2)
+    )
     axis = torch.arange(64) - 32
-    for one, same in zip(particles, again, strict=True):
-        assert torch.equal(one.image, same.image)
-        assert float(one.image.min()) >= 0 and float(one.image.std(correction=0)) == pytest.approx(1, abs=1e-5)
-        assert float((one.image.sum(0) * axis).sum() / one.image.sum()) == pytest.approx(0, abs=0.01)
-        assert float((one.image.sum(1) * axis).sum() / one.image.sum()) == pytest.approx(0, abs=0.01)
-        assert one.pixel_size_a == particles[0].pixel_size_a
-    assert particles[0].name == "some_0"
+    for particle, same in zip(particles, again, strict=True):
+        image = particle.image
+        assert torch.equal(image, same.image)
+        assert float(image.min()) >= 0 and float(image.std(correction=0)) == pytest.approx(1, abs=1e-5)
+        assert float((image.sum(0) * axis).sum() / image.sum()) == pytest.approx(0, abs=0.01)
+        assert float((image.sum(1) * axis).sum() / image.sum()) == pytest.approx(0, abs=0.01)
+        assert particle.pixel_size_a == 2.0
+    assert particles[0].name == "some"
     assert float((particles[0].image - particles[1].image).abs().max()) > 1
-    given = project_molecule(path, 64, 1, np.random.default_rng(0), pixel_size_a=2.0)[0]
-    assert given.pixel_size_a == 2.0
 
 
 def test_the_two_formats_give_the_same_image(tmp_path):
     (tmp_path / "some.pdb").write_text(pdb_text(SOME))
     (tmp_path / "some.cif").write_text(mmcif_text(SOME))
     first, second = (
-        project_molecule(tmp_path / f"some.{end}", 32, 1, np.random.default_rng(0))[0] for end in ("pdb", "cif")
+        project_molecule(tmp_path / f"some.{end}", 32, np.random.default_rng(0), 4.0) for end in ("pdb", "cif")
     )
     torch.testing.assert_close(first.image, second.image)
 
@@ -89,9 +90,9 @@ def test_the_two_formats_give_the_same_image(tmp_path):
 def test_a_molecule_that_does_not_fit_or_has_an_unknown_element_is_named(tmp_path):
     path = tmp_path / "some.pdb"
     path.write_text(pdb_text(SOME))
-    assert "found a molecule of diameter" in sentence(path, project_molecule, 32, 1, np.random.default_rng(0), 0.5)
+    assert "found a molecule of diameter" in sentence(path, project_molecule, 32, np.random.default_rng(0), 0.5)
     path.write_text(pdb_text([*SOME, ("Xx", 0, 0, 0)]))
-    assert "'Xx'" in sentence(path, project_molecule, 32, 1, np.random.default_rng(0))
+    assert "'Xx'" in sentence(path, project_molecule, 32, np.random.default_rng(0), 4.0)
 
 
 def test_a_map_keeps_its_field_of_view_in_another_box(tmp_path):
@@ -99,14 +100,13 @@ def test_a_map_keeps_its_field_of_view_in_another_box(tmp_path):
     blobs = random_blobs(n)
     path = saved_map(tmp_path, volume_of(blobs, n).numpy() + 3.0)
     for box in (48, 36, 64):
-        one = project_map(path, box, 2, np.random.default_rng(3))[1]
+        one = project_map(path, box, np.random.default_rng(3))
         assert one.pixel_size_a == pytest.approx(2.0 * n / box) and one.width_ratio == pytest.approx(n / box)
-        rotation = random_rotations(2, np.random.default_rng(3))[1]
+        rotation = random_rotations(1, np.random.default_rng(3))[0]
         expected = project(blobs.rotated(rotation), box, n / box)
         expected = expected / expected.std(correction=0)
         # The level of 3 that was added is gone; Gaussians are broadened on the coarsest grid.
         assert float((one.image - expected).square().mean().sqrt()) < (0.02 if box >= n else 0.1), box
-    assert project_map(path, 36, 1, np.random.default_rng(0), voxel_size_a=3.0)[0].pixel_size_a == pytest.approx(4.0)
 
 
 def test_axes_of_a_map_are_put_in_order(tmp_path):
@@ -116,7 +116,7 @@ def test_axes_of_a_map_are_put_in_order(tmp_path):
     with mrcfile.open(other, mode="r+") as file:
         # Sections run along x, rows along z, columns along y.
         file.header.maps, file.header.mapr, file.header.mapc = 1, 3, 2
-    first, second = (project_map(path, 32, 1, np.random.default_rng(0))[0].image for path in (plain, other))
+    first, second = (project_map(path, 32, np.random.default_rng(0)).image for path in (plain, other))
     torch.testing.assert_close(first, second)
 
 
@@ -124,7 +124,7 @@ def test_a_bad_map_is_named_in_one_sentence(tmp_path):
     good = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
 
     def told(path):
-        return sentence(path, project_map, 16, 1, np.random.default_rng(0))
+        return sentence(path, project_map, 16, np.random.default_rng(0))
 
     assert "no such file" in told(tmp_path / "absent.mrc")
     assert "16 × 16 × 12 values, expected a cubic volume" in told(saved_map(tmp_path, good[:, :, :12].copy()))
@@ -134,7 +134,7 @@ def test_a_bad_map_is_named_in_one_sentence(tmp_path):
     assert "move the density into the middle" in told(saved_map(tmp_path, corner))
     assert "no numbers below" in told(saved_map(tmp_path, 1e30 * good))
     assert "same value everywhere" in told(saved_map(tmp_path, np.ones_like(good)))
-    assert "does not say its voxel size" in told(saved_map(tmp_path, good, size_a=0.0))
+    assert "states no voxel size" in told(saved_map(tmp_path, good, size_a=0.0))
     assert "expected equal positive sides" in told(saved_map(tmp_path, good, size_a=(1.0, 1.0, 2.0)))
     assert "mode 4" in told(saved_map(tmp_path, good.astype(np.complex64)))
     path = saved_map(tmp_path, good)

@@ -1,18 +1,16 @@
 """A stack in batches is aligned as one in memory, and noise says no more than noise."""
 
 import numpy as np
-import pytest
 import torch
 
 from tests.alignment import blobs
-from workflow_scripts.alignment import streaming
-from workflow_scripts.alignment.branch import Poses
-from workflow_scripts.alignment.errors import rotation_error_deg, shift_error_px
-from workflow_scripts.alignment.geometry import align
-from workflow_scripts.alignment.own_alignment import cross_scores
-from workflow_scripts.alignment.own_data import disc, random_phases
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, turned
-from workflow_scripts.alignment.streaming import Template, Way, align_streamed, compare, half_indices
+from workflow_scripts.alignment.apply.alignment import cross_scores
+from workflow_scripts.alignment.apply.data import disc, random_phases
+from workflow_scripts.alignment.apply.streaming import AlignmentOptions, Template, align_streamed, compare, half_indices
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.networks.branch import Poses
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, turned
+from workflow_scripts.alignment.simulation.geometry import align
 
 N = 48
 
@@ -34,38 +32,37 @@ class InMemory:
         return images if scrambled is None else random_phases(images, scrambled)
 
 
-def way(**changes):
+def options(**changes):
     arguments = {"encode": amplitude_spectra, "mask": disc(N, N / 2), "furthest_px": 8.0, "symmetry_fold": 1}
-    return Way(**arguments | {"rounds": 10, "batch_size": 16} | changes)
+    return AlignmentOptions(**arguments | {"rounds": 10, "batch_size": 16} | changes)
 
 
 def test_few_that_begin_lead_all_to_their_poses():
     angle, shift = blobs.poses(120, 3)
     images = InMemory(blobs.stack(N, angle, shift, 0.5, 4))
-    for start in (30, 2048):
+    for sample in (30, 2048):
         images.largest = 0
-        found = align_streamed(images, way(start=start))
+        poses, _ = align_streamed(images, options(sample=sample))
         assert images.largest <= 16  # never more than a batch is asked for at once
-        poses = found.poses
         assert np.median(rotation_error_deg(poses.angle_deg.numpy(), angle.numpy())) < 2.5
         assert np.median(shift_error_px(poses.angle_deg.numpy(), poses.shift_px.numpy(), shift.numpy())) < 0.5
         # The signal's share of the deviation of one image is √(0.5 / 1.5) = 0.577.
-        assert 0.55 < float(found.average.std()) < 0.6
+        assert 0.55 < float(align(images.images, poses.angle_deg, poses.shift_px).mean(dim=0).std()) < 0.6
         assert float(images.images.mean(dim=0).std()) < 0.3
 
 
 def test_the_size_of_the_batches_changes_nothing():
     angle, shift = blobs.poses(40, 5)
     images = InMemory(blobs.stack(N, angle, shift, 1.0, 6))
-    first, second = (align_streamed(images, way(batch_size=size)) for size in (7, 40))
-    assert torch.allclose(first.poses.angle_deg, second.poses.angle_deg, atol=0.01)
-    assert torch.allclose(first.average, second.average, atol=1e-3)
+    first, second = (align_streamed(images, options(batch_size=size)) for size in (7, 40))
+    assert torch.allclose(first[0].angle_deg, second[0].angle_deg, atol=0.01)
+    assert torch.allclose(first[1].image, second[1].image, atol=0.04)
 
 
 def test_a_reference_sets_angle_and_place():
     angle, shift = blobs.poses(40, 7)
     images = InMemory(blobs.stack(N, angle, shift, 1.0, 8))
-    poses = align_streamed(images, way(sweeps=1), blobs.image(N)).poses
+    poses = align_streamed(images, options(sweeps=1), blobs.image(N))[0]
     apart = torch.remainder(poses.angle_deg - angle + 180, 360) - 180
     assert float(apart.abs().median()) < 2.5
     assert float((poses.shift_px - shift).norm(dim=1).median()) < 0.5
@@ -81,36 +78,36 @@ def test_an_image_is_taken_out_of_the_sums_before_it_is_compared():
     for k in range(6):
         others = [j for j in range(6) if j != k]
         one = Poses(angle[k : k + 1], shift[k : k + 1], torch.zeros(1))
-        with_it = Template(rows.sum(0), moved.sum(0), 6, everything)
-        without = Template(rows[others].sum(0), moved[others].sum(0), 5, everything)
-        taken_out, _ = compare(images[k : k + 1], way(), with_it, one)
-        never_in, _ = compare(images[k : k + 1], way(), without)
+        with_it = Template(rows.sum(0), moved.sum(0), everything)
+        without = Template(rows[others].sum(0), moved[others].sum(0), everything)
+        taken_out, _ = compare(images[k : k + 1], options(), with_it, one)
+        never_in, _ = compare(images[k : k + 1], options(), without)
         assert torch.allclose(taken_out.score, never_in.score, atol=1e-4)
         assert torch.allclose(taken_out.angle_deg, never_in.angle_deg, atol=0.01)
-        score.append(float(compare(images[k : k + 1], way(), with_it)[0].score - taken_out.score))
+        score.append(float(compare(images[k : k + 1], options(), with_it)[0].score - taken_out.score))
     assert np.mean(score) > 0.04  # which matters: an image fits an average that holds itself
 
 
 def test_a_symmetric_particle_gets_a_symmetric_template():
     angle, shift = blobs.poses(60, 11)
     images = InMemory(blobs.stack(N, angle, shift, 0.5, 12, blobs.symmetric(3)))
-    found = align_streamed(images, way(symmetry_fold=3))
-    error = rotation_error_deg(found.poses.angle_deg.numpy(), angle.numpy(), period_deg=120)
+    poses, template = align_streamed(images, options(symmetry_fold=3))
+    error = rotation_error_deg(poses.angle_deg.numpy(), angle.numpy(), period_deg=120)
     assert np.median(error) < 2.5
-    turned_on = align(found.template.image[None], torch.tensor([120.0]), torch.zeros(1, 2))[0]
+    turned_on = align(template.image[None], torch.tensor([120.0]), torch.zeros(1, 2))[0]
     inside = disc(N, 18) > 0.99
-    assert np.corrcoef(turned_on[inside], found.template.image[inside])[0, 1] > 0.999
+    assert np.corrcoef(turned_on[inside], template.image[inside])[0, 1] > 0.999
 
 
 def test_noise_fits_the_average_of_its_own_but_not_that_of_the_other_half():
     noise = InMemory(torch.randn(200, N, N, generator=torch.Generator().manual_seed(13)))
-    alone = [align_streamed(_part(noise, half), way()) for half in half_indices(200)]
+    alone = [align_streamed(_part(noise, half), options()) for half in half_indices(200)]
     generator = torch.Generator().manual_seed(0)
     scores, null = (
         np.concatenate(parts)
         for parts in zip(
             *(
-                cross_scores(_part(noise, half), way(), other.template, generator)
+                cross_scores(_part(noise, half), options(), other[1], generator)
                 for half, other in zip(half_indices(200), reversed(alone), strict=True)
             ),
             strict=True,
@@ -118,7 +115,7 @@ def test_noise_fits_the_average_of_its_own_but_not_that_of_the_other_half():
     )
     limit = np.quantile(null, 0.95)
     assert np.mean(scores > limit) < 0.12  # binomial: 5 % of 200, and the limit's own scatter
-    own = np.concatenate([half.poses.score.numpy() for half in alone])
+    own = np.concatenate([half[0].score.numpy() for half in alone])
     assert np.mean(own > limit) > 0.2  # Einstein from noise
 
 
@@ -128,12 +125,6 @@ def _part(images, indices):
     return part
 
 
-def test_one_particle_is_no_stack():
-    with pytest.raises(ValueError, match="at least 2"):
-        align_streamed(InMemory(torch.randn(1, N, N)), way())
-
-
 def test_halves_share_no_particle():
     first, second = half_indices(7)
     assert sorted([*first, *second]) == list(range(7))
-    assert streaming.spaced(10, 4).tolist() == [0, 3, 6, 9]

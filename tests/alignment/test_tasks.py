@@ -4,30 +4,29 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.alignment.analytic import random_particle
-from workflow_scripts.alignment.branch import align_stack
-from workflow_scripts.alignment.errors import rotation_error_deg
+from tests.alignment.study import SCOPE
 from workflow_scripts.alignment.estimators.network import CorrelationAngles
-from workflow_scripts.alignment.imaging import Microscope
-from workflow_scripts.alignment.losses import circular_error_deg
-from workflow_scripts.alignment.model import CorrelationNetwork, make_network, polar_spectra
-from workflow_scripts.alignment.polar_alignment import pairwise
-from workflow_scripts.alignment.settings import NetworkSettings
-from workflow_scripts.alignment.tasks import (
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.networks.branch import align_stack
+from workflow_scripts.alignment.networks.losses import circular_error_deg
+from workflow_scripts.alignment.networks.model import CorrelationNetwork, make_network, polar_spectra
+from workflow_scripts.alignment.networks.polar_alignment import pairwise
+from workflow_scripts.alignment.networks.training import (
     IMAGES,
     PAIRS,
+    Augmentation,
     DisturbanceTask,
     FreshNoiseTask,
-    Lesson,
     turned_with_noise,
 )
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
+from workflow_scripts.alignment.simulation.analytic import random_particle
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.training import train
 
 CPU = torch.device("cpu")
 BOX, RINGS = 48, 12
-LESSON = Lesson(snr_min=0.5, snr_max=2.0, coloured_share=0.5, validation_pairs=24, largest_shift_px=3)
+AUGMENTATION = Augmentation(snr_min=0.5, snr_max=2.0, coloured_share=0.5, validation_pairs=24, largest_shift_px=3)
 NETWORK = NetworkSettings(rings=RINGS, width=4, layers=1, recipe_px=16, recipe_mask_widths=(2,), recipe_widths=(4, 8))
 TRAINING = TrainingSettings(
     epochs=2,
@@ -50,7 +49,7 @@ def particles():
 
 @pytest.fixture(scope="module")
 def task(particles):
-    return FreshNoiseTask(particles[:10], particles[10:], Microscope(), LESSON, RINGS, 96, CPU)
+    return FreshNoiseTask(particles[:10], particles[10:], SCOPE, AUGMENTATION, RINGS, 96, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +75,8 @@ def test_a_batch_holds_as_many_particles_as_make_its_pairs(task):
 @torch.no_grad()
 def test_the_angles_of_a_batch_are_those_of_its_images(particles):
     """Without noise to speak of, the classical correlation reads the drawn angles."""
-    clear = Lesson(1e4, 1e4, 0.0, 24, 0)
-    task = FreshNoiseTask(particles, particles, Microscope(), clear, RINGS, 96, CPU)
+    clear = Augmentation(1e4, 1e4, 0.0, 24, 0)
+    task = FreshNoiseTask(particles, particles, SCOPE, clear, RINGS, 96, CPU)
     spectra, angle_deg = task.batch(torch.arange(60), torch.Generator().manual_seed(2))
     found = pairwise(spectra[:, 0], spectra[:, 1])
     error = circular_error_deg(found, angle_deg[:, 0] - angle_deg[:, 1])
@@ -129,8 +128,8 @@ def test_a_stack_of_noise_gives_no_angle_and_no_average(network, particles):
         flat = [image.flatten() - image.mean() for image in (average, reference)]
         return float(flat[0] @ flat[1] / (flat[0].norm() * flat[1].norm()))
 
-    strangers = [correlation(random_particle(1000 + seed, BOX, 4.0).image) for seed in range(60)]
-    assert max(correlation(one.image) for one in particles[:10]) < np.max(strangers) + 0.05
+    null_particles = [correlation(random_particle(1000 + seed, BOX, 4.0).image) for seed in range(60)]
+    assert max(correlation(one.image) for one in particles[:10]) < np.max(null_particles) + 0.05
 
 
 def second_harmonic_deg(images):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.answers import Aligner
-from workflow_scripts.alignment.labels import FITTED
+from workflow_scripts.alignment.networks.aligner import Aligner
+from workflow_scripts.alignment.simulation.labels import FITTED
 from workflow_scripts.workflow.command import Job
 
 

@@ -12,11 +12,11 @@ from tests.alignment.own_particles import ctf_parameters
 from tests.background.ole_fixture import write_ole, xradia_streams
 from tests.fuzz.kinds import N, Reader, disc, segments
 from tests.fuzz.mutations import of_array
-from workflow_scripts.alignment.centres import read_centre
-from workflow_scripts.alignment.grids import read_mrc
-from workflow_scripts.alignment.labels import read_labelled
-from workflow_scripts.alignment.particle_files import open_particles
-from workflow_scripts.alignment.pose_files import write_star, write_xmd
+from workflow_scripts.alignment.simulation.grids import read_mrc
+from workflow_scripts.alignment.simulation.labels import read_labelled
+from workflow_scripts.alignment.simulation.particle_files import open_particles
+from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
+from workflow_scripts.alignment.simulation.sources import read_centre
 from workflow_scripts.background.image_files import read_images as read_tiles_of
 from workflow_scripts.background.image_files import read_mean
 from workflow_scripts.diffractive_imaging.photographs import read_grey

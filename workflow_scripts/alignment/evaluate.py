@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from workflow_scripts.alignment import average_quality, evaluation, examples
-from workflow_scripts.alignment.evaluation import MOD180, Answer
-from workflow_scripts.alignment.labels import JOINT, NOISE_ONLY, read_labelled
+from workflow_scripts.alignment.evaluation import average_quality, examples, metrics
+from workflow_scripts.alignment.evaluation.metrics import MOD180, Prediction
 from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.study.tables import with_headline, write_metrics
@@ -23,46 +23,39 @@ def evaluate(job: Job[Evaluate]) -> None:
     """
     settings = job.arguments
     stacks = read_labelled(job.input("star"), job.input("stack"))
-    evaluation.check_complete(stacks, settings)
+    metrics.check_complete(stacks, settings)
     particles = list(dict.fromkeys(stack.particle for stack in stacks if stack.name != NOISE_ONLY))
     clean = open_stack(job.input("centres"))
     if clean.n_images != len(particles):
         raise InputError(f"{clean.path}: has {clean.n_images} images for {len(particles)} particles; synthesize again")
     centres = dict(zip(particles, torch.from_numpy(clean.read(np.arange(len(particles)))), strict=True))
 
-    predictions = [read_predictions(path) for path in job.inputs["predictions"]]
-    answers = [answer for file in predictions for answer in evaluation.read_answers(file, stacks)]
-    true_answers = [average_quality.true_answer(stack) for stack in stacks if stack.name != NOISE_ONLY]
+    files = [read_predictions(path) for path in job.inputs["predictions"]]
+    predictions = [prediction for file in files for prediction in metrics.split_predictions(file, stacks)]
+    errors = [errors for prediction in predictions for errors in metrics.errors_of(prediction)]
+    true_predictions = [average_quality.true_prediction(stack) for stack in stacks if stack.name != NOISE_ONLY]
     averages = [
-        average_quality.averaged(answer, settings.average_sizes)
-        for answer in answers + true_answers
-        if answer.alignment == JOINT and _has_average(answer, settings)
+        average_quality.averaged(prediction, settings.average_sizes)
+        for prediction in predictions + true_predictions
+        if prediction.alignment == JOINT and (_is_noise(prediction) or metrics.at_headline(prediction.stack, settings))
     ]
-    errors = [errors for answer in answers for errors in evaluation.errors_of(answer)]
-
-    noise_errors = [of_stack for of_stack in errors if _is_noise(of_stack.answer) and of_stack.metric == MOD180]
+    noise_errors = [of_stack for of_stack in errors if _is_noise(of_stack.prediction) and of_stack.metric == MOD180]
     of_particles, of_noise = (
-        [average for average in averages if _is_noise(average.answer) == noise] for noise in (False, True)
+        [average for average in averages if _is_noise(average.prediction) == noise] for noise in (False, True)
     )
-    null = average_quality.strangers(clean.box_px, stacks[-1].pixel_size_a, settings)
+    null_images = average_quality.null_particles(clean.box_px, stacks[-1].pixel_size_a, settings)
     rows = [
-        *evaluation.error_rows(errors, settings),
-        *average_quality.quality_rows(of_particles, centres, null, settings),
-        *average_quality.control_rows(noise_errors, of_noise, centres, null, settings),
-        *evaluation.own_loss_rows(predictions, stacks, settings),
+        *metrics.error_rows(errors, settings),
+        *average_quality.quality_rows(of_particles, centres, null_images, settings),
+        *average_quality.control_rows(noise_errors, of_noise, centres, null_images, settings),
+        *metrics.own_loss_rows(files, stacks, settings),
     ]
-    write_metrics(with_headline(rows, evaluation.headline(settings)), job.outputs["metrics"])
+    write_metrics(with_headline(rows, metrics.headline(settings)), job.outputs["metrics"])
     write_arrays(job.outputs["examples"], examples.gathered(errors, averages, centres, settings))
 
 
-def _is_noise(answer: Answer) -> bool:
-    return answer.stack.name == NOISE_ONLY
-
-
-def _has_average(answer: Answer, settings: Evaluate) -> bool:
-    """Whether the stack is averaged: at the headline, and of pure noise."""
-    stack = answer.stack
-    return _is_noise(answer) or (stack.noise == "white" and stack.snr == settings.headline_snr)
+def _is_noise(prediction: Prediction) -> bool:
+    return prediction.stack.name == NOISE_ONLY
 
 
 if __name__ == "__main__":

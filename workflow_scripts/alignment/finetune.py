@@ -1,17 +1,21 @@
-"""Show one arm's network the stacks that it is to align, without any pose.
+"""Train one arm's network on the stacks that it will align, without their poses.
 
-Corrected: each stack's own joint average joins the random particles. Published: every image is paired with the first of
-its stack, and an autoencoder joins the loss.
+Corrected: the joint average of each stack joins the random particles. Published: every image is paired with the first
+of its stack, and an autoencoder joins the loss.
 """
 
 from pydantic import Field
 
-from workflow_scripts.alignment.datasets import microscope_of
-from workflow_scripts.alignment.model import load_network
-from workflow_scripts.alignment.settings import Finetune, MicroscopeSettings, VariantName
-from workflow_scripts.alignment.tasks import DisturbanceTask, FreshNoiseTask, Lesson
-from workflow_scripts.alignment.training_data import own_averages, random_particles, stack_images
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.networks.model import load_network
+from workflow_scripts.alignment.networks.training import (
+    Augmentation,
+    DisturbanceTask,
+    FreshNoiseTask,
+    noisy_stacks,
+    random_particles,
+    stack_averages,
+)
+from workflow_scripts.alignment.settings import VARIANTS, Finetune, MicroscopeSettings, VariantName
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
@@ -32,28 +36,20 @@ def finetune(job: Job[Arguments]) -> None:
     variant = VARIANTS[arguments.variant]
     about = read_metadata(job.input("pretrained"))
     network, _ = load_network(job.input("pretrained"))
-    lesson = Lesson(**about["lesson"])
+    augmentation, pairs = Augmentation(**about["lesson"]), arguments.pairs
     test = job.input("star"), job.input("stack")
     with training_device(job) as device:
         network.to(device)
         if variant.noise_turns_along:
-            task = DisturbanceTask(
-                stack_images(*test), variant, lesson.validation_pairs, True, network.side_px, arguments.pairs, device
-            )
+            stacks, validation_pairs = noisy_stacks(*test), augmentation.validation_pairs
+            task = DisturbanceTask(stacks, variant, validation_pairs, True, network.side_px, pairs, device)
         else:
-            training, validation = random_particles(job.inputs["centres"])
-            averages = own_averages(*test, network, arguments.rounds, device)
-            # Half of the particles drawn are the stacks' own
-            own = averages * max(1, len(training) // len(averages))
-            task = FreshNoiseTask(
-                [*training, *own],
-                validation,
-                microscope_of(arguments.microscope),
-                lesson,
-                network.rings,
-                arguments.pairs,
-                device,
-            )
+            particles, validation = random_particles(job.inputs["centres"])
+            averages = stack_averages(*test, network, arguments.rounds, device)
+            # Half of the particles drawn are averages of the stacks
+            particles = particles + averages * max(1, len(particles) // len(averages))
+            microscope = arguments.microscope
+            task = FreshNoiseTask(particles, validation, microscope, augmentation, network.rings, pairs, device)
         trained = train_for(job, network, task, device, f"finetuning {arguments.variant}")
     write_trained(job, trained.last, trained.history, about)
 
@@ -66,7 +62,7 @@ if __name__ == "__main__":
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "centres": "Random particles without noise, of the stage synthesize (.mrcs).",
             "stack": "The stacks to align (.mrcs).",
-            "star": "Their list (.star), of which the poses are not looked at.",
+            "star": "Their list (.star), of which the poses are not read.",
         },
         outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
     ).main()

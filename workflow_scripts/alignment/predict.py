@@ -2,8 +2,7 @@
 
 import torch
 
-from workflow_scripts.alignment.labels import read_labelled
-from workflow_scripts.alignment.settings import SharedPredict
+from workflow_scripts.alignment.simulation.labels import read_labelled
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import write_predictions
@@ -12,24 +11,24 @@ from workflow_scripts.workflow.progress import Progress
 from workflow_scripts.workflow.settings import Compute, EstimatorChoice
 
 
-class Arguments(SharedPredict, Compute, EstimatorChoice):
+class Arguments(Compute, EstimatorChoice):
     """The estimator, and on what it runs."""
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write what every stage of the estimator answers to every stack; the true poses in the list are not read."""
+    """Write the predictions of every stage for every stack; the true poses in the list are not read."""
     arguments = job.arguments
     stacks = read_labelled(job.input("star"), job.input("stack"))
-    answers = {}
+    predictions = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         for stage, aligner in job.implementation.make(job, device).items():
             with Progress(len(stacks), f"{arguments.estimator}, {stage}: stacks") as progress, torch.inference_mode():
                 for stack in stacks:
                     images = torch.from_numpy(stack.read()).to(device)
-                    answers[stage, condition(stack=stack.name)] = aligner.answers(images)
+                    predictions[stage, condition(stack=stack.name)] = aligner.predict(images)
                     progress.advance()
-    write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, answers)
+    write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, predictions)
 
 
 if __name__ == "__main__":

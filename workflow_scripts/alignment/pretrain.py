@@ -4,12 +4,15 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from workflow_scripts.alignment.datasets import microscope_of
-from workflow_scripts.alignment.model import describe_network, make_network
-from workflow_scripts.alignment.settings import MicroscopeSettings, Pretrain, VariantName
-from workflow_scripts.alignment.tasks import DisturbanceTask, FreshNoiseTask, Lesson
-from workflow_scripts.alignment.training_data import noisy_stacks, random_particles
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.networks.model import describe_network, make_network
+from workflow_scripts.alignment.networks.training import (
+    Augmentation,
+    DisturbanceTask,
+    FreshNoiseTask,
+    noisy_stacks,
+    random_particles,
+)
+from workflow_scripts.alignment.settings import VARIANTS, MicroscopeSettings, Pretrain, VariantName
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
@@ -21,42 +24,33 @@ class Arguments(Pretrain, Compute):
     microscope: MicroscopeSettings = Field(description="Contrast transfer of the corrected arm's training images.")
     largest_shift_px: int = Field(ge=0, description="Their largest shift along y and along x, px.")
     variant: VariantName = Field(description="Arm of the study: published or corrected.")
-    seed: int = Field(ge=0, description="Seed of the network's first weights, of shuffles, poses and noise.")
+    seed: int = Field(ge=0, description="Seed of the initial weights, of shuffles, poses and noise.")
 
 
 def pretrain(job: Job[Arguments]) -> None:
-    """Write the weights that validate best and the history."""
+    """Write the weights of the least validation loss, and the history."""
     arguments = job.arguments
     variant = VARIANTS[arguments.variant]
-    lesson = Lesson(
+    augmentation = Augmentation(
         arguments.snr_min,
         arguments.snr_max,
         arguments.coloured_share,
         arguments.validation_pairs,
         arguments.largest_shift_px,
     )
+    settings, pairs = arguments.network, arguments.pairs
     with training_device(job) as device:
         if variant.noise_turns_along:
-            stacks = noisy_stacks(job.inputs["stars"])
-            side_px = arguments.network.recipe_px
-            task = DisturbanceTask(stacks, variant, arguments.validation_pairs, False, side_px, arguments.pairs, device)
+            files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
+            stacks = [images for star, stack in files for images in noisy_stacks(star, stack)]
+            validation_pairs = arguments.validation_pairs
+            task = DisturbanceTask(stacks, variant, validation_pairs, False, settings.recipe_px, pairs, device)
         else:
-            task = FreshNoiseTask(
-                *random_particles(job.inputs["centres"]),
-                microscope_of(arguments.microscope),
-                lesson,
-                arguments.network.rings,
-                arguments.pairs,
-                device,
-            )
-        trained = train_for(
-            job,
-            make_network(arguments.network, variant, arguments.seed),
-            task,
-            device,
-            f"pretraining {arguments.variant}",
-        )
-    about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(lesson)}
+            particles = random_particles(job.inputs["centres"])
+            task = FreshNoiseTask(*particles, arguments.microscope, augmentation, settings.rings, pairs, device)
+        network = make_network(settings, variant, arguments.seed)
+        trained = train_for(job, network, task, device, f"pretraining {arguments.variant}")
+    about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}
     write_trained(job, trained.best, trained.history, about)
 
 
@@ -66,11 +60,11 @@ if __name__ == "__main__":
         Arguments,
         inputs={
             "stacks": "Noisy stacks of the stage synthesize (.mrcs), beside their lists.",
-            "stars": "Their lists (.star), of which the poses are not looked at.",
+            "stars": "Their lists (.star), of which the poses are not read.",
             "centres": "Random particles without noise, of the stage synthesize (.mrcs).",
         },
         outputs={
-            "weights": "The weights that validate best (.safetensors).",
+            "weights": "The weights of the least validation loss (.safetensors).",
             "history": "Losses of every epoch (.csv).",
         },
     ).main()

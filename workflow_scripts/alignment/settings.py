@@ -1,12 +1,13 @@
-"""Settings of the six stages of alignment."""
+"""Settings of the six stages of alignment, and the arms of the study."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from workflow_scripts.alignment.own_settings import Apply as Apply  # the settings of one entry of apply.alignment
+from workflow_scripts.alignment.apply.settings import Apply as Apply  # the settings of one entry of apply.alignment
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
@@ -28,6 +29,34 @@ def particle_name(particle: str) -> str:
     What a table or a condition could not hold becomes an underscore.
     """
     return re.sub(r"[^\w.+-]+", "_", Path(particle).stem) if is_file(particle) else particle
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which faults of the published recipe are present; docs/alignment.md explains each.
+
+    Attributes:
+        wrong_near_wraps: the loss compares |r − t| and |r − (t ± 180°)| alone, not circularly.
+        noise_turns_along: a disturbance turns the noisy image, noise and all, bilinearly; no fresh noise after it.
+        faulty_ctf: a new random defocus for every Fourier pixel, its modulus, and the pixel size scaled the wrong way.
+        eight_bit: every image is stretched to whole numbers from 0 to 255 by itself.
+        batch_statistics: normalisation uses the statistics of the batch at prediction too.
+        not_equivariant: a convolutional network regresses the angle from two Cartesian spectra, not a correlation along
+            the angle of polar ones.
+        branch_unresolved: the angle stays in [0°, 180°) and every shift is zero.
+    """
+
+    wrong_near_wraps: bool
+    noise_turns_along: bool
+    faulty_ctf: bool
+    eight_bit: bool
+    batch_statistics: bool
+    not_equivariant: bool
+    branch_unresolved: bool
+
+
+# One code path; each fault of the recipe is a switch of it.
+VARIANTS = {"published": Variant(*[True] * 7), "corrected": Variant(*[False] * 7)}
 
 
 class MicroscopeSettings(Settings):
@@ -160,11 +189,7 @@ class PredictPolarJoint(Settings):
     rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
 
 
-class SharedPredict(Settings):
-    """Settings that all estimators share: none."""
-
-
-class Predict(SharedPredict):
+class Predict(Settings):
     """Poses of every particle by every estimator."""
 
     network: PredictNetwork = Field(description="The networks of both arms.")

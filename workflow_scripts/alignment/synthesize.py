@@ -6,8 +6,8 @@ stacks that judge both and the clean images of their particles.
 
 from pydantic import Field
 
-from workflow_scripts.alignment.datasets import write_files
 from workflow_scripts.alignment.settings import Split, Synthesize
+from workflow_scripts.alignment.simulation.datasets import write_files
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 

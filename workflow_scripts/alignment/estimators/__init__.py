@@ -1,1 +1,1 @@
-"""One module for each entry of estimators.yaml: `make(job, device)` returns an `answers.Aligner` for each stage."""
+"""One module for each entry of estimators.yaml: `make(job, device)` returns an `aligner.Aligner` for each stage."""

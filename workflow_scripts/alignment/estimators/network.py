@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.answers import Aligner
-from workflow_scripts.alignment.labels import FINETUNED, STAGES
-from workflow_scripts.alignment.losses import error_near_wraps_deg
-from workflow_scripts.alignment.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
-from workflow_scripts.alignment.polar_alignment import joint, pairwise
+from workflow_scripts.alignment.networks.aligner import Aligner
+from workflow_scripts.alignment.networks.losses import error_near_wraps_deg
+from workflow_scripts.alignment.networks.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
+from workflow_scripts.alignment.networks.polar_alignment import joint, pairwise
+from workflow_scripts.alignment.networks.training import features_of, turned_with_noise
+from workflow_scripts.alignment.settings import VARIANTS
 from workflow_scripts.alignment.settings import PredictNetwork as Options
-from workflow_scripts.alignment.tasks import features_of, turned_with_noise
-from workflow_scripts.alignment.variants import VARIANTS
+from workflow_scripts.alignment.simulation.labels import FINETUNED, STAGES
 from workflow_scripts.workflow.command import Job
 
 
@@ -40,19 +40,19 @@ def aligner(weights: Path, stage: str, options: Options, device: torch.device) -
     variant = VARIANTS[arm]
     own_loss_deg = None
     if isinstance(network, RecipeNetwork):
-        # The recipe leaves batch normalisation in its training mode: an answer depends on its batch
+        # The recipe leaves batch normalisation in its training mode: a prediction depends on its batch
         network.train(variant.batch_statistics)
-        answering = RecipeAngles(network, options.batch_size)
-        own_loss_deg = answering.own_loss_deg
+        method = RecipeAngles(network, options.batch_size)
+        own_loss_deg = method.own_loss_deg
     else:
-        answering = CorrelationAngles(network, options.batch_size, options.rounds)
-    joint_deg = answering.joint_deg if stage == FINETUNED else None
-    return Aligner(answering.pair_deg, joint_deg, own_loss_deg, not variant.branch_unresolved)
+        method = CorrelationAngles(network, options.batch_size, options.rounds)
+    joint_deg = method.joint_deg if stage == FINETUNED else None
+    return Aligner(method.pair_deg, joint_deg, own_loss_deg, not variant.branch_unresolved)
 
 
 @dataclass(frozen=True)
 class CorrelationAngles:
-    """Correlation of learned features along the angle; its methods are those of `answers.Aligner`.
+    """Correlation of learned features along the angle; its methods are those of `aligner.Aligner`.
 
     Attributes:
         network: of the corrected arm.
@@ -76,7 +76,7 @@ class CorrelationAngles:
 
 @dataclass(frozen=True)
 class RecipeAngles:
-    """The angles that the published network regresses; its methods are those of `answers.Aligner`.
+    """The angles that the published network regresses; its methods are those of `aligner.Aligner`.
 
     Attributes:
         network: of the published arm.
@@ -97,7 +97,7 @@ class RecipeAngles:
         return self._angles(spectra, spectra[:1].expand_as(spectra))
 
     def own_loss_deg(self, images: Tensor, pair_deg: Tensor) -> float:
-        """The recipe's loss of its answers (N − 1,) to images (N, n, n) turned by known angles, noise and all."""
+        """The recipe's loss of predictions (N − 1,) for images (N, n, n) rotated with their noise by known angles."""
         generator = torch.Generator(images.device).manual_seed(0)
         turn_deg = 360 * torch.rand(len(images), generator=generator, device=images.device)
         turned = recipe_spectra(turned_with_noise(images, turn_deg), self.network.side_px)

@@ -2,10 +2,10 @@
 
 import torch
 
-from workflow_scripts.alignment.answers import Aligner
-from workflow_scripts.alignment.labels import FITTED
-from workflow_scripts.alignment.polar_alignment import amplitude_spectra, joint
+from workflow_scripts.alignment.networks.aligner import Aligner
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
 from workflow_scripts.alignment.settings import PredictPolarJoint as Options
+from workflow_scripts.alignment.simulation.labels import FITTED
 from workflow_scripts.workflow.command import Job
 
 

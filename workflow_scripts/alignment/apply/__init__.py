@@ -1,0 +1,1 @@
+"""Alignment of the particles that a user brings."""

@@ -1,0 +1,113 @@
+"""Poses, aligned stack and average of the user's particles, by the corrected arm's network and a baseline."""
+
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from workflow_scripts.alignment.apply.alignment import (
+    agreement,
+    align_particles,
+    align_sample,
+    options_for,
+    share_at_largest_shift,
+)
+from workflow_scripts.alignment.apply.data import open_user_particles, read_reference
+from workflow_scripts.alignment.apply.output import write_aligned, write_average, write_lists, write_picture
+from workflow_scripts.alignment.apply.settings import Apply
+from workflow_scripts.alignment.apply.streaming import Encode
+from workflow_scripts.alignment.networks.model import CorrelationNetwork, load_network
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
+from workflow_scripts.alignment.networks.training import features_of
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_json, write_json
+from workflow_scripts.workflow.settings import Compute
+
+
+class Arguments(Apply, Compute):
+    """The entry of the configuration, and how it is processed."""
+
+    name: str = Field(description="Name of the particles in the configuration.")
+    box_px: int = Field(ge=36, le=1024, description="Pixels along each side of the box in which the network works.")
+    batch_size: int = Field(ge=1, description="Images that are processed at once.")
+    rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
+
+
+def apply(job: Job[Arguments]) -> None:
+    """Write stack, lists, average and picture, and the validation of the poses."""
+    arguments, report = job.arguments, read_json(job.input("report"))
+    sign = 1 if report["contrast"]["found"] == "bright" else -1
+    with leased_device(arguments.gpus) as device:
+        job.device = str(device)
+        user, _ = open_user_particles(arguments, job.input("particles_file"), arguments.box_px, device, sign)
+        references = [read_reference(arguments, path, user) for path in job.inputs.get("reference_file", [])]
+        results = {}
+        for estimator, encode in _encodings(job.input("weights"), arguments.batch_size, device).items():
+            options = options_for(user, encode, arguments.symmetry_fold, arguments.rounds, arguments.batch_size)
+            results[estimator] = align_sample(user, options) if results else align_particles(user, options, *references)
+        name, result = next(iter(results.items()))
+        written = write_aligned(job.outputs["stack"], user, result, arguments.batch_size)
+    write_lists(job.outputs["star"], job.outputs["xmd"], user, result)
+    pixel_size_a = user.particles.pixel_size_a
+    write_average(job.outputs["average"], result.average, pixel_size_a)
+    write_picture(job.outputs["png"], written, results, pixel_size_a)
+    reports = {estimator: other.quality(pixel_size_a) for estimator, other in results.items()}
+    for other in list(results)[1:]:
+        reports[other] |= agreement(result, results[other], 360 / arguments.symmetry_fold)
+    quality = {
+        "estimator": name,
+        "estimators": reports,
+        "halves_share_a_reference": bool(references),
+        "share_at_largest_shift": share_at_largest_shift(user, result),
+    }
+    write_json(job.outputs["quality"], report | {"name": arguments.name, "quality": quality})
+
+
+def _encodings(weights: Path, batch_size: int, device: torch.device) -> dict[str, Encode]:
+    """The functions from images to rows that are compared along the angle, by estimator, the network's first.
+
+    Args:
+        weights: of the stage finetune, corrected arm.
+        batch_size: images that go through the network at once.
+        device: where it runs.
+
+    Raises:
+        InputError: the file holds no weights of that arm.
+    """
+    network, arm = load_network(weights)
+    if not isinstance(network, CorrelationNetwork):
+        raise InputError(f"{weights}: these weights are of the arm {arm}, expected the corrected one")
+    network.to(device)
+
+    @torch.no_grad()
+    def learned(images: Tensor) -> Tensor:
+        return features_of(network, images, batch_size)
+
+    return {arm: learned, "polar_joint": amplitude_spectra}
+
+
+if __name__ == "__main__":
+    Command(
+        apply,
+        Arguments,
+        inputs={
+            "particles_file": "The stack (.mrcs), or the list of images (.star, .xmd).",
+            "report": "The report on them (.json).",
+            "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
+        },
+        outputs={
+            "stack": "The aligned stack (.mrcs).",
+            "star": "The poses for RELION (.star).",
+            "xmd": "The poses for Xmipp (.xmd).",
+            "average": "The average of the aligned particles (.mrc).",
+            "png": "Particles and averages before and after (.png).",
+            "quality": "The report on the files, and on the alignment (.json).",
+        },
+        optional_inputs={
+            "stack_files": "The stacks that the list names.",
+            "reference_file": "The image to begin from (.mrc, .png, .tif).",
+        },
+    ).main()

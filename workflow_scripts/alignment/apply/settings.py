@@ -1,0 +1,111 @@
+"""Settings of one entry of apply.alignment: the user's particles."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from workflow_scripts.formats.star import parse_image_name, read_tables, resolve
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import Settings
+
+_STACKS, _LISTS = (".mrcs", ".mrc"), (".star", ".xmd")
+_REFERENCES = (".png", ".tif", ".tiff", ".mrc")
+
+
+class Apply(Settings):
+    """The user's particles, from their files to poses, an aligned stack and an average."""
+
+    particles: str = Field(
+        description="Path of a stack (.mrcs) or of a list of images (.star of RELION, .xmd of Xmipp)."
+    )
+    pixel_size_a: float | None = Field(
+        default=None, gt=0.05, lt=100, description="Side of a pixel, Å; null takes it from the list or the header."
+    )
+    contrast: Literal["auto", "bright", "dark"] = Field(
+        default="auto",
+        description="Density in the files: bright, dark, or auto: the centre of the mean image against its rim.",
+    )
+    ctf: Literal["auto", "none"] = Field(
+        default="auto",
+        description="auto flips phases where the list has a defocus and its images are not flipped yet; none does not.",
+    )
+    symmetry_fold: int = Field(
+        default=1,
+        ge=1,
+        le=60,
+        description="n, where the view has an n-fold axis: angles are known mod 360°/n, and references are"
+        " symmetrised.",
+    )
+    largest_shift_px: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest shift sought along either axis of the aligned image, px of the files; null takes a"
+        " quarter of the box.",
+    )
+    mask_radius_px: float | None = Field(
+        default=None,
+        gt=4,
+        description="Radius that holds the particle, px of the files; null takes the circle inscribed in the box.",
+    )
+    reference: str | None = Field(
+        default=None,
+        description="Path of an image (.mrc, .png or .tif) of the particles' field of view to begin from; null begins"
+        " from the particles alone, which is safer: noise aligned to a reference grows its image.",
+    )
+    reference_contrast: Literal["bright", "dark"] = Field(default="bright", description="Density in the reference.")
+
+    @field_validator("particles", "reference")
+    @classmethod
+    def _has_known_ending(cls, path: str | None, about: ValidationInfo) -> str | None:
+        endings = (*_STACKS, *_LISTS) if about.field_name == "particles" else _REFERENCES
+        if path is not None and not path.lower().endswith(endings):
+            raise ValueError(f"{path} is none of {', '.join(endings)}")
+        return path
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Apply":
+        if self.reference is None and self.reference_contrast != "bright":
+            raise ValueError("reference_contrast: is of a reference, but none is given")
+        return self
+
+    def files(self) -> dict[str, str]:
+        """The files that it names, by key."""
+        named = {"particles": self.particles, "reference": self.reference}
+        return {key: path for key, path in named.items() if path is not None}
+
+    def results(self) -> list[str]:
+        """Files that ask for everything that is made of the entry."""
+        return ["aligned.star"]
+
+    def inputs(self, where: str = "") -> dict[str, list[str]]:
+        """The files to read, by the input of the rules; stacks are those that the list names.
+
+        where: path of this entry in the configuration with a dot behind it, for messages.
+        """
+        return {
+            "particles_file": [self.particles],
+            "stack_files": listed_stacks(self.particles),
+            "reference_file": [self.reference] if self.reference else [],
+        }
+
+
+def listed_stacks(particles: str) -> list[str]:
+    """The stacks that a list of particles names and that are there, each once; none where `particles` is a stack.
+
+    Mistakes in a list are reported by the job that reads it: the rules only need to know which files to watch.
+    """
+    path = Path(particles)
+    if path.suffix.lower() not in _LISTS or not path.is_file():
+        return []
+    try:
+        columns = [
+            table[label]
+            for table in read_tables(path).values()
+            for label in ("rlnImageName", "image")
+            if label in table
+        ]
+        names = {parse_image_name(text, path, 1)[1] for column in columns for text in column}
+    except InputError:
+        return []
+    return sorted({str(stack) for name in names if (stack := resolve(name, path)) is not None})

@@ -1,0 +1,1 @@
+"""Errors of poses, quality of class averages, and the images of the figure."""

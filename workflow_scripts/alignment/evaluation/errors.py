@@ -1,0 +1,105 @@
+"""Errors of angles and shifts, after the one motion of the whole stack that no alignment can know.
+
+An average may stand at any angle and place, so the estimates of a stack are right up to one angle (and one shift).
+Both are found here from estimate and truth together, as the offset of least mean error, for the score alone; the
+offset of an estimator that names relative angles is none, and none is taken from it.
+"""
+
+import numpy as np
+
+from workflow_scripts.alignment.simulation.poses import turned_offsets
+
+STATISTICS = {"mean": np.mean, "median": np.median, "p90": lambda error: float(np.percentile(error, 90))}
+_RECIPE_BATCH = 32
+
+
+def circular_difference(first_deg: np.ndarray, second_deg: np.ndarray, period_deg: float = 360.0) -> np.ndarray:
+    """first − second in [−period/2, period/2)."""
+    difference = np.asarray(first_deg, float) - np.asarray(second_deg, float)
+    return (difference + period_deg / 2) % period_deg - period_deg / 2
+
+
+def circular_median(angle_deg: np.ndarray, period_deg: float = 360.0) -> float:
+    """The angle in [0, period) of the least mean absolute distance to all; it is one of them."""
+    angles = np.asarray(angle_deg, float).ravel()
+    # The sum of distances bends upwards at the angles alone, so one of them is its minimum; in pieces, for the memory.
+    costs = [
+        np.abs(circular_difference(piece[:, None], angles, period_deg)).mean(axis=1)
+        for piece in np.array_split(angles, -(-angles.size // 512))
+    ]
+    return float(angles[np.argmin(np.concatenate(costs))] % period_deg)
+
+
+def rotation_error_deg(
+    estimate_deg: np.ndarray, true_deg: np.ndarray, period_deg: float = 360.0, relative: bool = False
+) -> np.ndarray:
+    """Absolute error of each angle in [0, period/2].
+
+    Args:
+        estimate_deg, true_deg: (N,).
+        period_deg: 360 where the whole angle is known, 180 from spectra, 360/n for a particle that looks the same
+            after a turn by 360/n.
+        relative: the angles are differences within pairs and have no offset in common.
+
+    Returns:
+        (N,) degrees. Chance is period/4.
+
+    Raises:
+        ValueError: the shapes differ, or nothing is there.
+    """
+    estimate, true = np.asarray(estimate_deg, float), np.asarray(true_deg, float)
+    if estimate.shape != true.shape or estimate.ndim != 1 or not estimate.size:
+        raise ValueError(f"expected as many estimates as angles, (N,), not {estimate.shape} and {true.shape}")
+    difference = circular_difference(estimate, true, period_deg)
+    offset = 0.0 if relative else circular_median(difference, period_deg)
+    return np.abs(circular_difference(difference, offset, period_deg))
+
+
+def recipe_error_deg(estimate_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
+    """What the published evaluation reports: the offset is the mean error of every 32 pairs against the truth, an
+    arithmetic mean of circular numbers, and of |d| and |d ± 180| the smaller counts, which is wrong near wraps.
+
+    Args:
+        estimate_deg, true_deg: (N,), as they come.
+
+    Returns:
+        (N,), degrees.
+    """
+    difference = np.asarray(estimate_deg, dtype=np.float64) - np.asarray(true_deg, dtype=np.float64)
+    batches = np.arange(len(difference)) // _RECIPE_BATCH
+    offset = np.bincount(batches, difference) / np.bincount(batches)
+    difference = difference - offset[batches]
+    return np.abs(difference[:, None] - np.array([0.0, 180.0, -180.0])).min(axis=1)
+
+
+def symmetry_period_deg(order: int, spectrum: bool = False) -> float:
+    """The period at which the angle of a particle with n-fold symmetry can be known: 360/n.
+
+    From spectra, half a turn is a symmetry of its own: 180/n for odd n.
+    """
+    return 360.0 / (np.lcm(order, 2) if spectrum else order)
+
+
+def shift_error_px(estimate_deg: np.ndarray, estimate_px: np.ndarray, true_px: np.ndarray) -> np.ndarray:
+    """Distance between estimated and true shift of each particle, in pixels.
+
+    A reference that stands off the true one's centre by c adds R(angle) c to every shift, whatever the symmetry of a
+    centred particle; the one vector c is fitted, as the median along each axis of R(−angle) (estimate − true), and
+    taken away.
+
+    Args:
+        estimate_deg: (N,) estimated angles over 360°.
+        estimate_px, true_px: (N, 2) [y, x].
+
+    Returns:
+        (N,) pixels.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    angle, estimate, true = (np.asarray(values, float) for values in (estimate_deg, estimate_px, true_px))
+    if estimate.shape != true.shape or estimate.shape != (angle.size, 2):
+        raise ValueError(f"expected shifts (N, 2) for N angles, not {estimate.shape} and {true.shape} for {angle.size}")
+    difference = estimate - true
+    offset = np.median(turned_offsets(difference, -angle), axis=0)
+    return np.linalg.norm(difference - turned_offsets(np.tile(offset, (angle.size, 1)), angle), axis=1)

@@ -1,0 +1,82 @@
+"""The figure's images and histograms: class averages, and the distribution of the errors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.alignment.evaluation.average_quality import TRUE_POSES, Averaged
+from workflow_scripts.alignment.evaluation.averages import superimpose
+from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors, at_headline
+from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, PAIRWISE
+
+# Fine where good estimators are, coarse towards chance
+EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 90, 40)])
+
+
+def gathered(
+    errors: Sequence[Errors], averages: Sequence[Averaged], centres: dict[str, Tensor], settings: Evaluate
+) -> dict[str, np.ndarray]:
+    """Averages at the headline, each superimposed on the clean image, those of pure noise, and histograms of errors.
+
+    Of an estimator with several seeds the first is shown.
+
+    Returns:
+        particles (P,), pixel_size_a (P,), centres and noisy (P, n, n); estimators (E,), averages (E, P, n, n) and
+        noise_averages (E, n, n), all zero for the true poses; edges_deg (B + 1,), curves (C, 2), the
+        estimator and its alignment, counts (C, B) over all images of particles of C1 and C2;
+        headline_snr; images.
+    """
+    particles = list(centres)
+    shown: dict[tuple[str, str], Tensor] = {}
+    first_images: dict[str, tuple[float, np.ndarray]] = {}
+    for average in averages:
+        prediction, stack = average.prediction, average.prediction.stack
+        key = prediction.estimator, stack.particle
+        if prediction.stage or key in shown:
+            continue
+        if stack.name == NOISE_ONLY:
+            shown[key] = average.averages[-1]
+        elif at_headline(stack, settings):
+            shown[key] = superimpose(average.averages[-1], centres[stack.particle])[0]
+            first_images[stack.particle] = stack.pixel_size_a, stack.images.read(np.arange(1))[0]
+    estimators = list(dict.fromkeys(estimator for estimator, _ in shown))
+    no_average = torch.zeros_like(centres[particles[0]])
+    of_particles = torch.stack(
+        [torch.stack([shown[estimator, name] for name in particles]) for estimator in estimators]
+    )
+    of_noise = torch.stack([shown.get((estimator, NOISE_ONLY), no_average) for estimator in estimators])
+    curves, counts = _histograms(errors, settings)
+    true_poses = next(average.prediction for average in averages if average.prediction.estimator == TRUE_POSES)
+    return {
+        "particles": np.array(particles),
+        "pixel_size_a": np.array([first_images[name][0] for name in particles]),
+        "centres": torch.stack([centres[name] for name in particles]).numpy(),
+        "noisy": np.stack([first_images[name][1] for name in particles]),
+        "estimators": np.array(estimators),
+        "averages": of_particles.numpy(),
+        "noise_averages": of_noise.numpy(),
+        "edges_deg": EDGES_DEG,
+        "curves": curves,
+        "counts": counts,
+        "headline_snr": np.float64(settings.headline_snr),
+        "images": np.int64(len(true_poses.stack)),
+    }
+
+
+def _histograms(errors: Sequence[Errors], settings: Evaluate) -> tuple[np.ndarray, np.ndarray]:
+    """Estimator and alignment (C, 2), and the number of errors mod 180 in each bin (C, B), seeds together."""
+    counts: dict[tuple[str, str], np.ndarray] = {}
+    for of_stack in errors:
+        prediction = of_stack.prediction
+        comparable = of_stack.metric == MOD180 and of_stack.period_deg == 180.0
+        if comparable and at_headline(prediction.stack, settings) and not prediction.stage:
+            histogram, _ = np.histogram(of_stack.values, EDGES_DEG)
+            key = prediction.estimator, prediction.alignment
+            counts[key] = counts.get(key, np.zeros(len(histogram), np.int64)) + histogram
+    if not counts:
+        return np.empty((0, 2), "U16"), np.zeros((0, len(EDGES_DEG) - 1), np.int64)
+    order = sorted(counts, key=lambda key: key[1] != PAIRWISE)
+    return np.array(order), np.array([counts[key] for key in order])

@@ -1,0 +1,270 @@
+"""Estimated poses against the true ones: errors of every image, then statistics with intervals."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workflow_scripts.alignment.evaluation.errors import (
+    STATISTICS,
+    recipe_error_deg,
+    rotation_error_deg,
+    shift_error_px,
+    symmetry_period_deg,
+)
+from workflow_scripts.alignment.settings import Evaluate
+from workflow_scripts.alignment.simulation.labels import (
+    FINETUNED,
+    JOINT,
+    NOISE_ONLY,
+    PAIRWISE,
+    PRETRAINED,
+    LabelledStack,
+)
+from workflow_scripts.study.bootstrap import Estimate, bootstrap
+from workflow_scripts.study.conditions import condition, parse_condition
+from workflow_scripts.study.predictions import TRAINED_STAGES, Predictions
+from workflow_scripts.study.tables import metric_row
+from workflow_scripts.workflow.errors import InputError
+
+_TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}  # the alignment that each stage of a network is trained for
+MOD180, WHOLE, SHIFT, RATIO, RECIPE = (
+    *("rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"),
+    *("joint_over_pairwise_error", "rotation_error_deg_recipe"),
+)
+OWN_LOSS = "own_loss_deg"  # of the published arm: errors of its predictions against each other, not against any truth
+RESOLUTION, HALVES, CORRELATION, EXCESS = (
+    *("frc_resolution_a", "frc_half_set_resolution_a"),
+    *("average_correlation", "average_correlation_over_null"),
+)
+UNITS = {
+    **{MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1", RECIPE: "deg", OWN_LOSS: "deg"},
+    **{RESOLUTION: "Å", HALVES: "Å", CORRELATION: "1", EXCESS: "1"},
+}
+_FULL = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0, RECIPE: 180.0}  # period of a particle without symmetry
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction of one stage of one estimator for one stack, by one kind of alignment.
+
+    seed: of the training; None of a baseline.
+    alignment: pairwise or joint.
+    stage: pretrain or finetune if the other stage of the network is trained for this alignment; else None.
+    values: arrays as of `aligner.Aligner.predict`.
+    """
+
+    estimator: str
+    seed: int | None
+    alignment: str
+    stage: str | None
+    stack: LabelledStack
+    values: dict[str, np.ndarray]
+
+    @property
+    def stage_condition(self) -> dict[str, str]:
+        """The stage as part of a condition."""
+        return {"stage": self.stage} if self.stage else {}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of all images, or pairs, of one stack.
+
+    period_deg: period at which the angles can be known; 0 for shifts. Chance is a quarter of it.
+    """
+
+    prediction: Prediction
+    metric: str
+    period_deg: float
+    values: np.ndarray
+
+
+def split_predictions(predictions: Predictions, stacks: Sequence[LabelledStack]) -> Iterator[Prediction]:
+    """All predictions in a file of the stage predict.
+
+    Raises:
+        InputError: the file is broken or belongs to other stacks.
+    """
+    by_name = {stack.name: stack for stack in stacks}
+    for stage in predictions.stages:
+        named = [part.values.get("stack") for part in predictions.parts if part.stage == stage]
+        if named != list(by_name):
+            raise InputError(f"{predictions.path}: holds other stacks than the test file; predict again")
+    for part in predictions.parts:
+        stack = by_name[part.values["stack"]]
+        count = len(stack)
+        expected = {
+            PAIRWISE: {"pair_deg": (count - 1,)},
+            JOINT: {
+                **{"angle_deg": (count,), "shift_px": (count, 2)},
+                **{"half_angle_deg": (count,), "half_shift_px": (count, 2)},
+            },
+        }
+        for alignment, shapes in expected.items():
+            if next(iter(shapes)) in part.names:
+                yield Prediction(
+                    estimator=predictions.estimator,
+                    seed=_seed(predictions, part.stage),
+                    alignment=alignment,
+                    stage=None if _TRAINED_FOR.get(part.stage, alignment) == alignment else TRAINED_STAGES[part.stage],
+                    stack=stack,
+                    values=part.read(*shapes, shapes=shapes),
+                )
+
+
+def own_loss_rows(
+    predictions: Iterable[Predictions], stacks: Sequence[LabelledStack], settings: Evaluate
+) -> list[dict]:
+    """The loss of each estimator that was trained without a truth: of pure noise, and at the headline."""
+    headline_names = [stack.name for stack in stacks if at_headline(stack, settings)]
+    headline_values = {"noise": "white", "particle": "all", "snr": settings.headline_snr}
+    rows = []
+    for file in predictions:
+        for stage in file.stages:
+            losses = {
+                part.values["stack"]: float(part.read(OWN_LOSS)[OWN_LOSS])
+                for part in file.parts
+                if part.stage == stage and OWN_LOSS in part.names
+            }
+            if NOISE_ONLY not in losses:
+                continue
+            earlier = {"stage": TRAINED_STAGES[stage]} if stage != file.stages[-1] else {}
+            measured = (
+                ({"control": "noise"}, [losses[NOISE_ONLY]]),
+                (headline_values, [losses[name] for name in headline_names]),
+            )
+            for values, of_stacks in measured:
+                where = {"condition": condition(**values, **earlier), "seed": _seed(file, stage)}
+                loss = float(np.mean(of_stacks))
+                rows.append(metric_row(file.estimator, OWN_LOSS, UNITS[OWN_LOSS], loss, **where, n=len(of_stacks)))
+    return rows
+
+
+def _seed(predictions: Predictions, stage: str) -> int | None:
+    return predictions.seed if stage in TRAINED_STAGES else None
+
+
+def errors_of(prediction: Prediction) -> list[Errors]:
+    """Errors of the angles mod 180; of whole poses also those over 360° and of the shift.
+
+    Those of a C_n particle are taken mod 360°/n, from spectra mod 180°/n for odd n.
+    """
+    angle_deg, shift_px = prediction.stack.truth()
+    fold = prediction.stack.symmetry_fold
+    spectral, whole = symmetry_period_deg(fold, spectrum=True), symmetry_period_deg(fold)
+    if prediction.alignment == PAIRWISE:
+        pair_deg, true_deg = prediction.values["pair_deg"], angle_deg[:-1] - angle_deg[1:]
+        errors = [Errors(prediction, MOD180, spectral, rotation_error_deg(pair_deg, true_deg, spectral, relative=True))]
+        if spectral == _FULL[RECIPE]:  # the recipe knows no symmetry
+            errors.append(Errors(prediction, RECIPE, spectral, recipe_error_deg(pair_deg, np.remainder(true_deg, 180))))
+        return errors
+    estimate_deg, estimate_px = prediction.values["angle_deg"], prediction.values["shift_px"]
+    return [
+        Errors(prediction, MOD180, spectral, rotation_error_deg(estimate_deg, angle_deg, spectral)),
+        Errors(prediction, WHOLE, whole, rotation_error_deg(estimate_deg, angle_deg, whole)),
+        Errors(prediction, SHIFT, 0.0, shift_error_px(estimate_deg, estimate_px, shift_px)),
+    ]
+
+
+def check_complete(stacks: Sequence[LabelledStack], settings: Evaluate) -> None:
+    """Raises InputError: no stack of particles has the headline's SNR."""
+    known = sorted({stack.snr for stack in stacks if stack.noise == "white" and stack.name != NOISE_ONLY})
+    if settings.headline_snr not in known:
+        raise InputError(
+            f"alignment.evaluate.headline_snr is {settings.headline_snr:g}, but white noise has the ratios"
+            f" {', '.join(f'{snr:g}' for snr in known)}; take one of alignment.synthesize.snr"
+        )
+
+
+def at_headline(stack: LabelledStack, settings: Evaluate) -> bool:
+    """Whether the images of a stack have the noise of the headline."""
+    return stack.noise == "white" and stack.snr == settings.headline_snr
+
+
+def headline(settings: Evaluate) -> str:
+    """The condition that the page names: each estimator by the last of its alignments."""
+    return condition(noise="white", particle="all", snr=settings.headline_snr)
+
+
+def error_rows(errors: Iterable[Errors], settings: Evaluate) -> list[dict]:
+    """Mean, median and 90th percentile of the errors for every particle and over the particles.
+
+    Of one particle the images of its stack are resampled, of all the particles. `all` are those whose angle is known
+    over the longest period, so that chance is the same for each: of angles mod 180 those of C1 and C2.
+    """
+    groups: dict[tuple, list[Errors]] = {}
+    for of_stack in errors:
+        prediction, stack = of_stack.prediction, of_stack.prediction.stack
+        if stack.name != NOISE_ONLY:
+            key = prediction.estimator, prediction.seed, prediction.alignment, prediction.stage, of_stack.metric
+            groups.setdefault((*key, stack.noise, stack.snr), []).append(of_stack)
+    rows = [row for group in groups.values() for row in _particle_rows(group, settings)]
+    return rows + _ratio_rows(rows) + _last_alignment_rows(rows)
+
+
+def _particle_rows(group: list[Errors], settings: Evaluate) -> list[dict]:
+    """Rows of one estimator, alignment, metric and noise: each particle, then all."""
+    prediction, metric, rows = group[0].prediction, group[0].metric, []
+    shared = {"alignment": prediction.alignment, "noise": prediction.stack.noise, "snr": prediction.stack.snr}
+    longest = max(errors.period_deg for errors in group)
+    for statistic, take in STATISTICS.items():
+        shared["statistic"] = statistic
+        for errors in group:
+            stack = errors.prediction.stack
+            symmetric = errors.period_deg not in (0.0, _FULL[metric])
+            symmetry = {"symmetry": str(stack.symmetry_fold)} if symmetric else {}
+            interval = bootstrap(errors.values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
+            rows.append(prediction_row(prediction, metric, interval, **shared, particle=stack.particle, **symmetry))
+        of_particles = [float(take(errors.values)) for errors in group if errors.period_deg == longest]
+        interval = over_particles(np.array(of_particles), settings)
+        rows.append(prediction_row(prediction, metric, interval, **shared, particle="all"))
+    return rows
+
+
+def prediction_row(
+    prediction: Prediction, metric: str, value: float | Estimate, statistic: str = "value", **values: str | float
+) -> dict:
+    """A row of metrics.csv under a condition of these values and, where there is one, the stage."""
+    where = condition(**values, **prediction.stage_condition)
+    named = {"condition": where, "seed": prediction.seed, "statistic": statistic}
+    return metric_row(prediction.estimator, metric, UNITS[metric], value, **named)
+
+
+def over_particles(values: np.ndarray, settings: Evaluate) -> Estimate:
+    """Mean over particles (P,), which are resampled."""
+    return bootstrap(values, seed=settings.seed, resamples=settings.bootstrap_samples)
+
+
+def _ratio_rows(rows: list[dict]) -> list[dict]:
+    """Mean error jointly over that pair by pair, of the estimators that answer by both alignments."""
+    means = {
+        (row["estimator"], row["seed"], row["condition"]): row
+        for row in rows
+        if row["metric"] == MOD180 and row["statistic"] == "mean"
+    }
+    ratios = []
+    for (estimator, seed, text), row in means.items():
+        values = parse_condition(text)
+        if values.pop("alignment") != JOINT or "stage" in values:
+            continue
+        pairs = means.get((estimator, seed, condition(**values, alignment=PAIRWISE)))
+        if pairs and pairs["value"] > 0:
+            ratio = row["value"] / pairs["value"]
+            ratios.append(
+                metric_row(estimator, RATIO, UNITS[RATIO], ratio, condition=condition(**values), seed=seed, n=row["n"])
+            )
+    return ratios
+
+
+def _last_alignment_rows(rows: list[dict]) -> list[dict]:
+    """Every row of the last alignment, joint if an estimator has it, again without the alignment in its condition."""
+    values = [parse_condition(row["condition"]) for row in rows]
+    aligns_jointly = {row["estimator"] for row, where in zip(rows, values, strict=True) if where["alignment"] == JOINT}
+    repeated = []
+    for row, where in zip(rows, values, strict=True):
+        # The recipe reports pairs alone
+        last = JOINT if row["estimator"] in aligns_jointly and row["metric"] != RECIPE else PAIRWISE
+        if where.pop("alignment") == last and "stage" not in where:
+            repeated.append(row | {"condition": condition(**where)})
+    return repeated

@@ -1,0 +1,360 @@
+"""The user's particles, whether they come as .mrcs, .star or .xmd: one view of images, pixel size and CTF.
+
+Images stay in their files and are read in batches, so a stack may be larger than the memory.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workflow_scripts.alignment.simulation.poses import from_relion, from_xmipp
+from workflow_scripts.formats.mrc import Stack, open_stack
+from workflow_scripts.formats.star import Table, numbers, parse_image_name, read_tables, resolve
+from workflow_scripts.workflow.errors import InputError
+
+_STACKS = (".mrcs", ".mrc")
+# Labels in RELION's and Xmipp's tables, the default, and what values can be; None: the label must be there.
+CTF_LABELS = {
+    "voltage_kv": ("rlnVoltage", "ctfVoltage", None, (10.0, 3000.0)),
+    "cs_mm": ("rlnSphericalAberration", "ctfSphericalAberration", None, (-20.0, 20.0)),
+    "amplitude_contrast": ("rlnAmplitudeContrast", "ctfQ0", None, (0.0, 1.0)),
+    "defocus_u_a": ("rlnDefocusU", "ctfDefocusU", None, (-1e6, 1e6)),
+    "defocus_v_a": ("rlnDefocusV", "ctfDefocusV", None, (-1e6, 1e6)),
+    "defocus_angle_deg": ("rlnDefocusAngle", "ctfDefocusAngle", 0.0, (-720.0, 720.0)),
+    "b_factor_a2": ("rlnCtfBfactor", "", 0.0, (-1000.0, 10_000.0)),
+    "phase_shift_deg": ("rlnPhaseShift", "", 0.0, (-720.0, 720.0)),
+}
+
+
+def index_batches(count: int, size: int) -> Iterator[np.ndarray]:
+    """The numbers from 0 below `count`, (≤ size,) each."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def spaced(count: int, most: int) -> np.ndarray:
+    """At most `most` of the numbers from 0 below `count`, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+
+
+@dataclass(frozen=True)
+class CtfParameters:
+    """What `optics.ctf.ctf` needs, under its names and in its units: float64 (N,), one for each particle."""
+
+    defocus_u_a: np.ndarray
+    defocus_v_a: np.ndarray
+    defocus_angle_deg: np.ndarray
+    voltage_kv: np.ndarray
+    cs_mm: np.ndarray
+    amplitude_contrast: np.ndarray
+    b_factor_a2: np.ndarray
+    phase_shift_deg: np.ndarray
+
+    def subset(self, indices: np.ndarray) -> "CtfParameters":
+        """The parameters of these particles."""
+        return CtfParameters(**{name: values[indices] for name, values in vars(self).items()})
+
+    def tensors(self, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+        """The arguments of `optics.ctf.ctf`."""
+        return {name: torch.from_numpy(values).to(device) for name, values in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class ParticleStack:
+    """Particles in one or several stacks; made by `open_particles`.
+
+    Attributes:
+        path: the file that the user gave.
+        stacks: the stacks that hold the images.
+        stack_index, image_index: (N,), where each particle lies, images counted from 0.
+        rows: (N,), where each particle stands in the list, or in the stack, counted from 1.
+        box_px: pixels along each side.
+        pixel_size_a: Å; None where neither table nor header states it.
+        ctf: None where the table has no defocus.
+        columns: the rows of a .star or .xmd as text, for writing them on; empty for a stack.
+        sign: 1, or −1 where density is dark in the file; `read` multiplies by it, so that density comes out bright.
+        remarks: what was unusual in the files and how it was read.
+    """
+
+    path: Path
+    stacks: tuple[Stack, ...]
+    stack_index: np.ndarray
+    image_index: np.ndarray
+    rows: np.ndarray
+    box_px: int
+    pixel_size_a: float | None
+    ctf: CtfParameters | None = None
+    columns: Table = field(default_factory=dict)
+    sign: int = 1
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.image_index)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """Images of these particles, float32 (k, n, n) with axes [y, x], density bright.
+
+        Raises:
+            InputError: an image cannot be read or holds values that are not finite.
+        """
+        indices = np.asarray(indices)
+        images = np.empty((len(indices), self.box_px, self.box_px), dtype=np.float32)
+        owner = self.stack_index[indices]
+        for k in np.unique(owner):
+            here = np.flatnonzero(owner == k)
+            images[here] = self.stacks[k].read(self.image_index[indices[here]])
+        return images if self.sign == 1 else np.negative(images, out=images)
+
+    def subset(self, indices: np.ndarray) -> "ParticleStack":
+        """These particles alone, in this order."""
+        indices = np.asarray(indices)
+        return replace(
+            self,
+            stack_index=self.stack_index[indices],
+            image_index=self.image_index[indices],
+            rows=self.rows[indices],
+            ctf=self.ctf and self.ctf.subset(indices),
+            columns={label: [column[k] for k in indices] for label, column in self.columns.items()},
+        )
+
+    def density_sign(self, at_most: int = 1000) -> tuple[int, float]:
+        """Whether density is bright (1) or dark (−1) in the files: the centre of the mean image against its rim.
+
+        The centre is the disc of a quarter of the box in radius, the rim the outer fifth of the inscribed disc. Each
+        image counts in units of its own standard deviation.
+
+        Args:
+            at_most: number of particles to use, evenly spaced.
+
+        Returns:
+            The sign, and the difference divided by its standard error over the particles: below 3 it is a guess.
+            Infinite where there is one particle or all are equal.
+        """
+        axis = np.arange(self.box_px) - self.box_px // 2
+        radius = np.hypot(axis[:, None], axis[None, :]) / self.box_px
+        centre, rim = radius < 0.25, (radius > 0.4) & (radius <= 0.5)
+        sample = replace(self, sign=1).subset(spaced(len(self), at_most))
+        differences = []
+        for indices in index_batches(len(sample), 128):
+            images = sample.read(indices)
+            spread = images.std(axis=(1, 2), dtype=np.float64)
+            difference = images[:, centre].mean(axis=1) - images[:, rim].mean(axis=1)
+            differences.append(difference / np.maximum(spread, np.finfo(np.float32).tiny))
+        values = np.concatenate(differences)
+        error = values.std() / np.sqrt(max(1, len(values) - 1))
+        ratio = abs(values.mean()) / error if error > 0 else np.inf
+        return (-1 if values.mean() < 0 else 1), float(ratio)
+
+    def poses(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """angle_deg (N,) and shift_px (N, 2) that the table holds, in our convention; None where it has no angle.
+
+        Raises:
+            InputError: a value is no number, a particle is flipped, or offsets in Å come without a pixel size.
+        """
+        if "rlnAnglePsi" in self.columns:
+            psi = self._column("rlnAnglePsi", 3600.0)
+            in_angstrom = "rlnOriginXAngst" in self.columns
+            if in_angstrom and self.pixel_size_a is None:
+                raise InputError(f"{self.path}: has offsets in Å but no pixel size; add rlnImagePixelSize")
+            unit = "Angst" if in_angstrom else ""
+            origin = np.stack([self._column(f"rlnOrigin{axis}{unit}", 1e5) for axis in "YX"], axis=1)
+            return from_relion(psi, origin, self.pixel_size_a if in_angstrom else 1.0)
+        if "anglePsi" in self.columns:
+            flipped = np.flatnonzero(self._column("flip", 1.0))
+            if flipped.size:
+                raise InputError(
+                    f"{self.path}: row {self.rows[flipped[0]]} is flipped, which no pose here can hold; leave it out"
+                )
+            shift = np.stack([self._column("shiftY", 1e5), self._column("shiftX", 1e5)], axis=1)
+            return from_xmipp(self._column("anglePsi", 3600.0), shift)
+        return None
+
+    def image_names(self, folder: Path) -> list[str]:
+        """000001@stack.mrcs for each particle, the stack relative to the folder in which the list will lie."""
+        base = Path(folder).absolute()
+        names = [Path(os.path.relpath(stack.path.absolute(), base)).as_posix() for stack in self.stacks]
+        pairs = zip(self.stack_index.tolist(), self.image_index.tolist(), strict=True)
+        return [f"{image + 1:06d}@{names[stack]}" for stack, image in pairs]
+
+    def _column(self, label: str, largest: float) -> np.ndarray:
+        values = numbers(self.columns, label, self.path, (-largest, largest), self.rows)
+        return np.zeros(len(self)) if values is None else np.array(values)
+
+
+def open_particles(path: Path) -> ParticleStack:
+    """Particles from a stack (.mrcs), or from a list of images (.star of RELION 3.0 or later, .xmd of Xmipp).
+
+    Xmipp's particles that are not enabled are left out. The pixel size is the table's, else the headers'.
+
+    Raises:
+        InputError: a file is absent, damaged or of another kind, an image or stack is missing (its row is named), or
+            the particles differ in box or pixel size.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending in _STACKS:
+        stack = open_stack(path)
+        images = np.arange(stack.n_images)
+        places = {"stack_index": np.zeros_like(images), "image_index": images, "rows": images + 1}
+        return ParticleStack(
+            path, (stack,), box_px=stack.box_px, pixel_size_a=stack.pixel_size_a, remarks=stack.remarks, **places
+        )
+    if ending == ".star":
+        return _from_table(path, *_relion_tables(path))
+    if ending == ".xmd":
+        return _from_table(path, *_xmipp_table(path))
+    raise InputError(f"{path}: found the ending {ending!r}, expected .mrcs, .star or .xmd; give a stack or a list")
+
+
+def _relion_tables(path: Path) -> tuple[Table, list[int], list[str]]:
+    """The particles' columns with those of their optics group joined to each row, the rows' numbers, and remarks."""
+    tables, name, remarks = _block_of_images(path, "rlnImageName")
+    particles = tables[name]
+    optics = tables.get("optics")
+    if optics and "rlnOpticsGroup" in particles:
+        groups = {group: k for k, group in enumerate(optics.get("rlnOpticsGroup", []))}
+        rows = []
+        for row, group in enumerate(particles["rlnOpticsGroup"], start=1):
+            if group not in groups:
+                raise InputError(
+                    f"{path}: row {row} belongs to the optics group {group[:40]!r}, which data_optics does not list; "
+                    "add the group"
+                )
+            rows.append(groups[group])
+        joined = {label: [column[k] for k in rows] for label, column in optics.items()}
+        particles = joined | particles
+    elif optics and all(len(column) == 1 for column in optics.values()):
+        particles = {label: column * len(particles["rlnImageName"]) for label, column in optics.items()} | particles
+    return particles, list(range(1, len(particles["rlnImageName"]) + 1)), remarks
+
+
+def _xmipp_table(path: Path) -> tuple[Table, list[int], list[str]]:
+    """The columns of the particles that are enabled, the numbers of their rows, and remarks."""
+    tables, name, remarks = _block_of_images(path, "image")
+    table = tables[name]
+    count = len(table["image"])
+    enabled = numbers(table, "enabled", path, (-1, 1)) or [1.0] * count
+    kept = [k for k in range(count) if enabled[k] > 0]
+    if len(kept) == count:
+        return table, [k + 1 for k in kept], remarks
+    remarks.append(f"{path}: {count - len(kept)} particles that are not enabled are left out")
+    return {label: [column[k] for k in kept] for label, column in table.items()}, [k + 1 for k in kept], remarks
+
+
+def _block_of_images(path: Path, column: str) -> tuple[dict[str, Table], str, list[str]]:
+    """All tables, the name of the one to read, `particles` or the first with this column, and remarks."""
+    tables = read_tables(path)
+    holding = [name for name, table in tables.items() if column in table]
+    if not holding:
+        listed = ", ".join(f"data_{name[:40]}" for name in list(tables)[:5])
+        raise InputError(f"{path}: no block has a column {column}, found {listed}; give a list of particles")
+    name, others = "particles" if "particles" in holding else holding[0], len(holding) - 1
+    remarks = [f"{path}: data_{name[:40]} is read, {others} other blocks of images are not"] if others else []
+    return tables, name, remarks
+
+
+def _from_table(path: Path, table: Table, rows: list[int], remarks: list[str]) -> ParticleStack:
+    names = table["rlnImageName" if "rlnImageName" in table else "image"]
+    if not names:
+        raise InputError(f"{path}: lists no particles; select some and export again")
+    places: dict[str, int] = {}
+    stacks: list[Stack] = []
+    stack_index, image_index = np.empty((2, len(names)), dtype=np.int64)
+    for k, (row, text) in enumerate(zip(rows, names, strict=True)):
+        number, name = parse_image_name(text, path, row)
+        if name not in places:
+            places[name] = len(stacks)
+            stacks.append(_listed_stack(name, path, row))
+        stack = stacks[places[name]]
+        if number is None and stack.n_images > 1:
+            raise InputError(
+                f"{path}: row {row} names {name}, a stack of {stack.n_images} images, without saying which; "
+                f"write 000001@{name} for the first"
+            )
+        if (number or 1) > stack.n_images:
+            raise InputError(
+                f"{path}: row {row} names image {number} of {stack.path}, which has {stack.n_images}; "
+                "copy the stack again or correct the row"
+            )
+        if stack.box_px != stacks[0].box_px:
+            raise InputError(
+                f"{path}: row {row} names an image of {stack.box_px} × {stack.box_px} pixels, the first has "
+                f"{stacks[0].box_px} × {stacks[0].box_px}; extract all particles with one box"
+            )
+        stack_index[k], image_index[k] = places[name], (number or 1) - 1
+    # A header's missing pixel size does not matter where the table has one.
+    odd = [remark for stack in stacks for remark in stack.remarks if "no pixel size" not in remark]
+    return ParticleStack(
+        path,
+        tuple(stacks),
+        stack_index,
+        image_index,
+        np.array(rows),
+        stacks[0].box_px,
+        _pixel_size_a(table, stacks, path, rows),
+        _ctf_parameters(table, path, rows),
+        table,
+        remarks=(*remarks, *odd),
+    )
+
+
+def _listed_stack(name: str, path: Path, row: int) -> Stack:
+    stack = resolve(name, path)
+    if stack is None:
+        raise InputError(
+            f"{path}: row {row} names the stack {name[:200]}, which is neither beside the list nor relative to a "
+            "folder above it; move the list into its project, or correct the row"
+        )
+    try:
+        return open_stack(stack)
+    except InputError as error:
+        raise InputError(f"{path}: row {row} names a stack that cannot be used: {error}") from None
+
+
+def _pixel_size_a(table: Table, stacks: list[Stack], path: Path, rows: list[int]) -> float | None:
+    """Å, the same for all particles: rlnImagePixelSize, else detector pixel and magnification, else the headers."""
+    sizes = numbers(table, "rlnImagePixelSize", path, (0.05, 100.0), rows)
+    detector_um = numbers(table, "rlnDetectorPixelSize", path, (1e-4, 1e4), rows)
+    magnification = numbers(table, "rlnMagnification", path, (1.0, 1e8), rows)
+    if sizes is None and detector_um and magnification:
+        sizes = [1e4 * pixel / times for pixel, times in zip(detector_um, magnification, strict=True)]
+        if min(sizes) < 0.05 or max(sizes) > 100:
+            raise InputError(
+                f"{path}: rlnDetectorPixelSize and rlnMagnification make pixels of {min(sizes):.3g} to "
+                f"{max(sizes):.3g} Å, expected 0.05 to 100 Å; correct them"
+            )
+    if sizes is None:
+        sizes = [stack.pixel_size_a for stack in stacks if stack.pixel_size_a is not None]
+        if len(sizes) < len(stacks):
+            return None
+    if max(sizes) - min(sizes) > 0.01 * min(sizes):
+        raise InputError(
+            f"{path}: its particles have pixel sizes from {min(sizes):g} to {max(sizes):g} Å, expected one; "
+            "align each group by itself, or scale them to one"
+        )
+    return sizes[0]
+
+
+def _ctf_parameters(table: Table, path: Path, rows: list[int]) -> CtfParameters | None:
+    relion = "rlnImageName" in table
+    if ("rlnDefocusU" if relion else "ctfDefocusU") not in table:
+        return None
+    parameters = {}
+    for name, (in_relion, in_xmipp, default, within) in CTF_LABELS.items():
+        label = in_relion if relion else in_xmipp
+        # Xmipp has written the amplitude contrast with either sign.
+        span = (-1.0, 1.0) if label == "ctfQ0" else within
+        values = numbers(table, label, path, span, rows)
+        if values is None and name == "defocus_v_a":
+            values = parameters["defocus_u_a"].tolist()
+        if values is None and default is None:
+            raise InputError(
+                f"{path}: has a defocus but no {label}; add it, or remove the defocus to align without CTF"
+            )
+        default_values = np.full(len(rows), default, dtype=np.float64)
+        parameters[name] = default_values if values is None else np.abs(values) if span != within else np.array(values)
+    return CtfParameters(**parameters)
