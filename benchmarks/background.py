@@ -19,11 +19,11 @@ import numpy as np
 import torch
 import yaml
 
+from workflow_scripts.background.apply.correction import flats_of
 from workflow_scripts.background.estimators.network import RECIPE_STEPS, NetworkEstimator, Sampling
-from workflow_scripts.background.model import make_network
-from workflow_scripts.background.own_correction import flats_of
+from workflow_scripts.background.networks.model import make_network
+from workflow_scripts.background.networks.tasks import Arm
 from workflow_scripts.background.settings import NetworkSettings, SamplerSettings
-from workflow_scripts.background.tasks import Arm
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import check
 

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-import workflow_scripts.background.evaluation as evaluation
 from tests.background.tile_sets import toy_tiles, write
-from workflow_scripts.background.metrics import UNITS
+from workflow_scripts.background import plot
+from workflow_scripts.background.evaluation import scores as evaluation
+from workflow_scripts.background.evaluation.metrics import UNITS
 from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
 from workflow_scripts.study.tables import read_metrics, write_metrics
 
-CLAIMS = Path(evaluation.__file__).with_name("claims.yaml")
+CLAIMS = Path(plot.__file__).with_name("claims.yaml")
 
 
 def test_the_claims_are_valid_and_name_known_estimators_and_metrics():

@@ -6,7 +6,7 @@ import pytest
 from workflow_scripts.background.estimators.eigen_flats import EigenFlats, significant_components
 from workflow_scripts.background.estimators.gaussian import gaussian_flats
 from workflow_scripts.background.estimators.median import flats_of_sets
-from workflow_scripts.background.sessions import nearest_in_order
+from workflow_scripts.background.simulation.sessions import nearest_in_order
 
 SIDE = 48
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.background.counting import DEAD, LARGEST_COUNT, log_tiles, raw_counts
+from workflow_scripts.background.simulation.counting import DEAD, LARGEST_COUNT, log_tiles, raw_counts
 
 
 def generator(seed=0):

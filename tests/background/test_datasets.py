@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.background.synthesis import small
-from workflow_scripts.background import datasets
-from workflow_scripts.background.backgrounds import draw_instrument
-from workflow_scripts.background.datasets import OPEN_SHARE, SPECIMEN_SHARE, make
-from workflow_scripts.background.tile_files import read_bank, read_tiles
+from workflow_scripts.background.simulation import datasets
+from workflow_scripts.background.simulation.backgrounds import draw_instrument
+from workflow_scripts.background.simulation.datasets import OPEN_SHARE, SPECIMEN_SHARE, make
+from workflow_scripts.background.simulation.tile_files import read_bank, read_tiles
 from workflow_scripts.workflow.files import write_arrays
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from workflow_scripts.background.diffusion import (
+from workflow_scripts.background.networks.diffusion import (
     TIMES,
     ddim_step,
     noised,

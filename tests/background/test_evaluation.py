@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from tests.background.tile_sets import toy_tiles, write
-from workflow_scripts.background import evaluation
-from workflow_scripts.background.examples import example_images, spread_and_error
-from workflow_scripts.background.metrics import UNITS
+from workflow_scripts.background.evaluation import scores as evaluation
+from workflow_scripts.background.evaluation.examples import example_images, spread_and_error
+from workflow_scripts.background.evaluation.metrics import UNITS
 from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.study.tables import headline_numbers, read_metrics, write_metrics
 from workflow_scripts.workflow.errors import InputError

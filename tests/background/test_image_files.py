@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from tests.background.ole_fixture import write_ole, xradia_streams
-from workflow_scripts.background.image_files import read_images, read_mean
+from workflow_scripts.background.apply.image_files import read_images, read_mean
 from workflow_scripts.workflow.errors import InputError
 
 

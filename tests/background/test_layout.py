@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.background.layout import positions_px, read_layout
+from workflow_scripts.background.apply.layout import positions_px, read_layout
 from workflow_scripts.workflow.errors import InputError
 
 HEAD = "# Define the number of dimensions we are working on\ndim = 2\n\n# Define the image coordinates\n"

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.background.metrics import UNITS, TrueTile, centred_error, compare, lit, od_rmse_up_to_constant
+from workflow_scripts.background.evaluation.metrics import (
+    UNITS,
+    TrueTile,
+    centred_error,
+    compare,
+    lit,
+    od_rmse_up_to_constant,
+)
 
 SIDE = 48
 RNG = np.random.default_rng(3)

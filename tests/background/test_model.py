@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.background import training
-from workflow_scripts.background.model import (
+from workflow_scripts.background.networks.model import (
     describe_network,
     load_network,
     load_network_loosely,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.background.mosaic import blended, tile_constants
+from workflow_scripts.background.apply.mosaic import blended, tile_constants
 
 SIDE = 40
 

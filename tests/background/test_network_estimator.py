@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from tests.background.toy import toy_session, toy_specimens, toy_tiles
-from workflow_scripts.background.diffusion import signal_shares
 from workflow_scripts.background.estimators.network import (
     NetworkEstimator,
     Sampling,
@@ -16,7 +15,8 @@ from workflow_scripts.background.estimators.network import (
     smooth,
     spread_out,
 )
-from workflow_scripts.background.sessions import nearest_in_order
+from workflow_scripts.background.networks.diffusion import signal_shares
+from workflow_scripts.background.simulation.sessions import nearest_in_order
 
 CPU = torch.device("cpu")
 

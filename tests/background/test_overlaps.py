@@ -5,12 +5,10 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.background.estimators.gaussian import gaussian_flats
-from workflow_scripts.background.estimators.median import flats_of_sets
-from workflow_scripts.background.image_files import read_images
-from workflow_scripts.background.layout import grid_positions_px, positions_px, read_layout
-from workflow_scripts.background.mosaic import settled
-from workflow_scripts.background.overlaps import (
+from workflow_scripts.background.apply.image_files import read_images
+from workflow_scripts.background.apply.layout import grid_positions_px, positions_px, read_layout
+from workflow_scripts.background.apply.mosaic import settled
+from workflow_scripts.background.apply.overlaps import (
     Overlap,
     contrast_retained,
     correlations,
@@ -20,7 +18,9 @@ from workflow_scripts.background.overlaps import (
     recovered_slopes,
     register,
 )
-from workflow_scripts.background.sessions import session_logs
+from workflow_scripts.background.estimators.gaussian import gaussian_flats
+from workflow_scripts.background.estimators.median import flats_of_sets
+from workflow_scripts.background.simulation.sessions import session_logs
 from workflow_scripts.workflow.errors import InputError
 
 SIDE = 96

@@ -6,15 +6,15 @@ import tifffile
 
 from tests.background import own_tiles, toy
 from tests.background.test_own_data import opened
+from workflow_scripts.background.apply.correction import ABSOLUTE, UP_TO_CONSTANT, corrected, flats_of, joined
+from workflow_scripts.background.apply.data import read_overlaps
+from workflow_scripts.background.apply.flats import own_bank, own_flats
+from workflow_scripts.background.apply.output import write_stack
+from workflow_scripts.background.apply.quality import quality
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.median import flats_of_sets
-from workflow_scripts.background.own_correction import ABSOLUTE, UP_TO_CONSTANT, corrected, flats_of, joined
-from workflow_scripts.background.own_data import read_overlaps
-from workflow_scripts.background.own_flats import own_bank, own_flats
-from workflow_scripts.background.own_output import write_stack
-from workflow_scripts.background.own_quality import quality
-from workflow_scripts.background.own_settings import Apply
-from workflow_scripts.background.splits import finetuning_split
-from workflow_scripts.background.variants import VARIANTS
+from workflow_scripts.background.networks.splits import finetuning_split
+from workflow_scripts.background.networks.variants import VARIANTS
 from workflow_scripts.workflow.settings import check
 
 BEAM = {"open_beam_tile": "tile_1.tif", "open_beam_px": [0, 0, 16, 16]}

@@ -5,8 +5,8 @@ import pytest
 import tifffile
 
 from tests.background import own_tiles
-from workflow_scripts.background.own_data import Files, judging, place, read_overlaps, read_own, shown
-from workflow_scripts.background.own_settings import IMAGES, Apply
+from workflow_scripts.background.apply.data import Files, judging, place, read_overlaps, read_own, shown
+from workflow_scripts.background.apply.settings import IMAGES, Apply
 from workflow_scripts.formats.folder import image_files
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.background.specimens import (
+from workflow_scripts.background.simulation.specimens import (
     _blurred,
     _ellipsoids,
     _fibres,

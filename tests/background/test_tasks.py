@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from tests.background.toy import toy_bank
-from workflow_scripts.background import tasks
-from workflow_scripts.background.composing import Material, counted_set, idealised_pair
-from workflow_scripts.background.splits import finetuning_split, pretraining_split
-from workflow_scripts.background.tasks import SCALE, Arm, BackgroundTask, network_target
-from workflow_scripts.background.variants import ARMS, VARIANTS
+from workflow_scripts.background.networks import tasks
+from workflow_scripts.background.networks.splits import finetuning_split, pretraining_split
+from workflow_scripts.background.networks.tasks import SCALE, Arm, BackgroundTask, network_target
+from workflow_scripts.background.networks.variants import ARMS, VARIANTS
+from workflow_scripts.background.simulation.composing import Material, counted_set, idealised_pair
 from workflow_scripts.workflow.errors import InputError
 
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.background.synthesis import small
-from workflow_scripts.background.datasets import make
-from workflow_scripts.background.tile_files import read_bank, read_tiles
+from workflow_scripts.background.simulation.datasets import make
+from workflow_scripts.background.simulation.tile_files import read_bank, read_tiles
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 
-from workflow_scripts.background.tile_files import Bank, RawTiles
+from workflow_scripts.background.simulation.tile_files import Bank, RawTiles
 
 DOSE, DARK = (300.0, 3000.0), 100.0
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from workflow_scripts.background.sessions import Answers, session_logs
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.simulation.sessions import Answers, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 

@@ -2,10 +2,10 @@
 
 from itertools import chain
 
-from workflow_scripts.background import evaluation
-from workflow_scripts.background.examples import example_images
+from workflow_scripts.background.evaluation import scores as evaluation
+from workflow_scripts.background.evaluation.examples import example_images
 from workflow_scripts.background.settings import Evaluate
-from workflow_scripts.background.tile_files import read_tiles
+from workflow_scripts.background.simulation.tile_files import read_tiles
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays

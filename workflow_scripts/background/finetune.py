@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.background.model import load_network, load_network_loosely
+from workflow_scripts.background.networks.model import load_network, load_network_loosely
+from workflow_scripts.background.networks.splits import finetuning_split
+from workflow_scripts.background.networks.tasks import BackgroundTask
+from workflow_scripts.background.networks.variants import ARMS
 from workflow_scripts.background.settings import Finetune
-from workflow_scripts.background.splits import finetuning_split
-from workflow_scripts.background.tasks import BackgroundTask
-from workflow_scripts.background.tile_files import read_bank
-from workflow_scripts.background.variants import ARMS
+from workflow_scripts.background.simulation.tile_files import read_bank
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute

@@ -1,7 +1,7 @@
 """The log flat field of the test tiles by one estimator."""
 
 from workflow_scripts.background.settings import SharedPredict
-from workflow_scripts.background.tile_files import read_tiles
+from workflow_scripts.background.simulation.tile_files import read_tiles
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute, EstimatorChoice

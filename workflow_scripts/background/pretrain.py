@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.background.model import describe_network, make_network
+from workflow_scripts.background.networks.model import describe_network, make_network
+from workflow_scripts.background.networks.splits import pretraining_split
+from workflow_scripts.background.networks.tasks import Arm, BackgroundTask
+from workflow_scripts.background.networks.variants import ARMS
 from workflow_scripts.background.settings import Pretrain
-from workflow_scripts.background.splits import pretraining_split
-from workflow_scripts.background.tasks import Arm, BackgroundTask
-from workflow_scripts.background.tile_files import read_bank
-from workflow_scripts.background.variants import ARMS
+from workflow_scripts.background.simulation.tile_files import read_bank
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from workflow_scripts.background.sessions import Answers, session_logs
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.simulation.sessions import Answers, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from workflow_scripts.background.sessions import Answers, nearest_in_order, session_logs
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.simulation.sessions import Answers, nearest_in_order, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.background.conditions import centred, conditions, published_conditions, without_level
-from workflow_scripts.background.diffusion import sample, times_from_noise, times_of_the_recipe
-from workflow_scripts.background.model import load_network
-from workflow_scripts.background.sessions import Answers, nearest_in_order, session_logs
+from workflow_scripts.background.networks.conditions import centred, conditions, published_conditions, without_level
+from workflow_scripts.background.networks.diffusion import sample, times_from_noise, times_of_the_recipe
+from workflow_scripts.background.networks.model import load_network
+from workflow_scripts.background.networks.tasks import SCALE, Arm, reference, regress
+from workflow_scripts.background.networks.variants import ARMS, UNET
 from workflow_scripts.background.settings import SamplerSettings as Options
-from workflow_scripts.background.tasks import SCALE, Arm, reference, regress
-from workflow_scripts.background.tile_files import RawTiles
-from workflow_scripts.background.variants import ARMS, UNET
+from workflow_scripts.background.simulation.sessions import Answers, nearest_in_order, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.learning.devices import Precision, autocast, leased_device
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.background.composing import Material, counted_set, idealised_pair
-from workflow_scripts.background.conditions import (
+from workflow_scripts.background.networks.conditions import (
     CHANNELS,
     PUBLISHED_CHANNELS,
     centred,
     conditions,
     published_conditions,
 )
-from workflow_scripts.background.diffusion import TIMES, noised, wanted
-from workflow_scripts.background.tile_files import Bank
-from workflow_scripts.background.variants import UNET, VARIANTS
+from workflow_scripts.background.networks.diffusion import TIMES, noised, wanted
+from workflow_scripts.background.networks.variants import UNET, VARIANTS
+from workflow_scripts.background.simulation.composing import Material, counted_set, idealised_pair
+from workflow_scripts.background.simulation.tile_files import Bank
 
 SCALE = 0.03  # natural logarithm; unit of the corrected network's output
 _DROPPED = 0.1  # share of items whose condition is dropped, in the recipe

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from workflow_scripts.background.apply.data import OwnTiles, shown
 from workflow_scripts.background.estimators.network import binned, smooth
-from workflow_scripts.background.own_data import OwnTiles, shown
-from workflow_scripts.background.tile_files import Bank
+from workflow_scripts.background.simulation.tile_files import Bank
 
 MOMENTS = 4  # flat fields of one session, made of other images each
 _WINDOWS = 64

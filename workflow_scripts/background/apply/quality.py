@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.background.estimators.eigen_flats import EigenFlats
-from workflow_scripts.background.estimators.gaussian import gaussian_flats
-from workflow_scripts.background.estimators.median import flats_of_sets
-from workflow_scripts.background.overlaps import (
+from workflow_scripts.background.apply.data import OwnTiles
+from workflow_scripts.background.apply.output import LEAVE_PAIR_OUT
+from workflow_scripts.background.apply.overlaps import (
     Estimator,
     Overlap,
     contrast_retained,
@@ -17,8 +16,9 @@ from workflow_scripts.background.overlaps import (
     overlap_residual,
     recovered_slopes,
 )
-from workflow_scripts.background.own_data import OwnTiles
-from workflow_scripts.background.own_output import LEAVE_PAIR_OUT
+from workflow_scripts.background.estimators.eigen_flats import EigenFlats
+from workflow_scripts.background.estimators.gaussian import gaussian_flats
+from workflow_scripts.background.estimators.median import flats_of_sets
 
 DIAMETERS_PX = 4, 16, 64
 MOST_ABSORBERS = 2  # overlaps with injected discs: a network corrects their tiles anew, round by round

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from workflow_scripts.background.counting import DEAD, log_tiles
-from workflow_scripts.background.image_files import read_images, read_mean
-from workflow_scripts.background.layout import grid_positions_px, positions_px, read_layout
-from workflow_scripts.background.mosaic import settled
-from workflow_scripts.background.overlaps import Overlap, register
-from workflow_scripts.background.own_settings import Apply
+from workflow_scripts.background.apply.image_files import read_images, read_mean
+from workflow_scripts.background.apply.layout import grid_positions_px, positions_px, read_layout
+from workflow_scripts.background.apply.mosaic import settled
+from workflow_scripts.background.apply.overlaps import Overlap, register
+from workflow_scripts.background.apply.settings import Apply
+from workflow_scripts.background.simulation.counting import DEAD, log_tiles
 from workflow_scripts.workflow.errors import InputError
 
 FEWEST_SHOWN = 4  # tiles whose median is a flat field to learn from

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.background import backgrounds, specimens
-from workflow_scripts.background.counting import raw_counts
 from workflow_scripts.background.settings import Split, Synthesize
-from workflow_scripts.background.tile_files import Bank, RawTiles
+from workflow_scripts.background.simulation import backgrounds, specimens
+from workflow_scripts.background.simulation.counting import raw_counts
+from workflow_scripts.background.simulation.tile_files import Bank, RawTiles
 from workflow_scripts.learning.seeds import derived_seed
 
 SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.background.metrics import UNITS, TrueTile, compare, od_rmse_up_to_constant
+from workflow_scripts.background.evaluation.metrics import UNITS, TrueTile, compare, od_rmse_up_to_constant
+from workflow_scripts.background.networks.variants import VARIANTS
 from workflow_scripts.background.settings import Evaluate
-from workflow_scripts.background.tile_files import RawTiles
-from workflow_scripts.background.variants import VARIANTS
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition, with_condition_columns
 from workflow_scripts.study.predictions import read_predictions

@@ -3,16 +3,16 @@
 import numpy as np
 from pydantic import Field
 
+from workflow_scripts.background.apply.check import BESIDE, TILES
+from workflow_scripts.background.apply.correction import corrected, flats_of
+from workflow_scripts.background.apply.data import Files, judging, read_own
+from workflow_scripts.background.apply.output import write_stack, write_tiles_picture
+from workflow_scripts.background.apply.quality import chosen_overlaps, quality
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.network import NetworkEstimator, Sampling
-from workflow_scripts.background.model import load_network
-from workflow_scripts.background.own_correction import corrected, flats_of
-from workflow_scripts.background.own_data import Files, judging, read_own
-from workflow_scripts.background.own_output import write_stack, write_tiles_picture
-from workflow_scripts.background.own_quality import chosen_overlaps, quality
-from workflow_scripts.background.own_settings import Apply
-from workflow_scripts.background.prepare import BESIDE, TILES
+from workflow_scripts.background.networks.model import load_network
+from workflow_scripts.background.networks.variants import UNET
 from workflow_scripts.background.settings import SamplerSettings
-from workflow_scripts.background.variants import UNET
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_json

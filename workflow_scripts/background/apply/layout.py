@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.background.mosaic import settled
-from workflow_scripts.background.overlaps import LEAST_OVERLAP_PX, register
+from workflow_scripts.background.apply.mosaic import settled
+from workflow_scripts.background.apply.overlaps import LEAST_OVERLAP_PX, register
 from workflow_scripts.workflow.errors import InputError
 
 _SETTING = re.compile(r"(\w+)\s*=\s*(\S+)")

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workflow_scripts.background.apply.data import OwnTiles
+from workflow_scripts.background.apply.mosaic import tile_constants
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.network import NetworkEstimator
-from workflow_scripts.background.mosaic import tile_constants
-from workflow_scripts.background.own_data import OwnTiles
-from workflow_scripts.background.own_settings import Apply
-from workflow_scripts.background.sessions import nearest_in_order
+from workflow_scripts.background.simulation.sessions import nearest_in_order
 
 ABSOLUTE, UP_TO_CONSTANT = "optical_density", "optical_density_up_to_constant"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from workflow_scripts.background.own_settings import IMAGES
+from workflow_scripts.background.apply.settings import IMAGES
 from workflow_scripts.formats.folder import image_files
 from workflow_scripts.formats.images import tiff_series
 from workflow_scripts.formats.xradia import XRADIA, XradiaError, read_xradia

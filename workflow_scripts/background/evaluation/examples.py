@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.background.evaluation import Answer, read_answers, true_tile
-from workflow_scripts.background.metrics import centred_error
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.evaluation.metrics import centred_error
+from workflow_scripts.background.evaluation.scores import Answer, read_answers, true_tile
+from workflow_scripts.background.simulation.tile_files import RawTiles
 
 # Of each session shown the tile whose contrast of the optical density is at this quantile: something to see, no extreme
 CONTRAST_QUANTILE = 0.75

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workflow_scripts.background.overlaps import Overlap
+from workflow_scripts.background.apply.overlaps import Overlap
 
 _LAYOUT_WEIGHT = 1e-3  # of the layout against a registered shift: it decides only where no overlap does
 _MOST_PIXELS = 4 * 10**9

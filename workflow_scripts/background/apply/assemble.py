@@ -3,12 +3,12 @@
 import numpy as np
 import tifffile
 
-from workflow_scripts.background.mosaic import blended
-from workflow_scripts.background.own_correction import UP_TO_CONSTANT
-from workflow_scripts.background.own_data import Files, read_own
-from workflow_scripts.background.own_output import write_mosaic_picture, write_stack
-from workflow_scripts.background.own_settings import Apply
-from workflow_scripts.background.prepare import BESIDE, TILES
+from workflow_scripts.background.apply.check import BESIDE, TILES
+from workflow_scripts.background.apply.correction import UP_TO_CONSTANT
+from workflow_scripts.background.apply.data import Files, read_own
+from workflow_scripts.background.apply.mosaic import blended
+from workflow_scripts.background.apply.output import write_mosaic_picture, write_stack
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_json

@@ -1,7 +1,7 @@
 """Read the user's tiles once and put them together: what cannot be corrected ends here, before a network is trained."""
 
-from workflow_scripts.background.own_data import Files, place, read_own
-from workflow_scripts.background.own_settings import Apply
+from workflow_scripts.background.apply.data import Files, place, read_own
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_json
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from workflow_scripts.background.tile_files import Bank
-from workflow_scripts.background.variants import Variant
+from workflow_scripts.background.networks.variants import Variant
+from workflow_scripts.background.simulation.tile_files import Bank
 from workflow_scripts.workflow.errors import InputError
 
 _EVERY = 4  # one session, specimen or moment of so many validates

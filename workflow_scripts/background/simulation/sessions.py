@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from workflow_scripts.background.counting import log_tiles
+from workflow_scripts.background.simulation.counting import log_tiles
 
 # What the function `predict` of an estimator's module returns: by stage (`pretrained`, `finetuned`, or `fitted` of what
 # is not trained) and condition the arrays `log_flat`, ln of the flat fields float32 (sessions, tiles, H, W) up to a

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.background.conditions import stretched
-from workflow_scripts.background.counting import log_tiles, raw_counts
-from workflow_scripts.background.tile_files import Bank
+from workflow_scripts.background.networks.conditions import stretched
+from workflow_scripts.background.simulation.counting import log_tiles, raw_counts
+from workflow_scripts.background.simulation.tile_files import Bank
 
 _BARE, _DOUBLE = 0.1, 0.2  # shares of tiles without any specimen, and with the sum of two
 

@@ -3,16 +3,16 @@
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.background.model import load_network
-from workflow_scripts.background.own_data import Files, read_own
-from workflow_scripts.background.own_flats import own_bank, own_flats
-from workflow_scripts.background.own_settings import Apply
-from workflow_scripts.background.prepare import BESIDE, TILES
+from workflow_scripts.background.apply.check import BESIDE, TILES
+from workflow_scripts.background.apply.data import Files, read_own
+from workflow_scripts.background.apply.flats import own_bank, own_flats
+from workflow_scripts.background.apply.settings import Apply
+from workflow_scripts.background.networks.model import load_network
+from workflow_scripts.background.networks.splits import finetuning_split
+from workflow_scripts.background.networks.tasks import BackgroundTask
+from workflow_scripts.background.networks.variants import ARMS
 from workflow_scripts.background.settings import Finetune
-from workflow_scripts.background.splits import finetuning_split
-from workflow_scripts.background.tasks import BackgroundTask
-from workflow_scripts.background.tile_files import read_bank
-from workflow_scripts.background.variants import ARMS
+from workflow_scripts.background.simulation.tile_files import read_bank
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json
