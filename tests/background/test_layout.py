@@ -57,5 +57,5 @@ def test_tiles_and_lines_must_match(tmp_path):
         positions_px(layout, ["a.tif", "b.tif", "c.tif"], tmp_path)
     with pytest.raises(InputError, match=r"names b.tif"):
         positions_px(layout, ["a.tif"], tmp_path)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_layout(tmp_path / "none.txt")

@@ -70,7 +70,7 @@ def test_a_changed_tile_remakes_what_came_from_it_and_no_pretraining(project):
         jobs = planned(project, *WORDS, "background_apply")
     finally:
         path.write_bytes(before)
-    assert {"background_apply_prepare", "background_apply_tiles"} <= jobs.keys()
+    assert {"background_apply_check", "background_apply_tiles"} <= jobs.keys()
     assert "background_pretrain" not in jobs
 
 

@@ -12,10 +12,10 @@ class Arguments(SharedPredict, Compute, EstimatorChoice):
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write what the function `predict(job, tiles)` of the estimator's module answers, `sessions.Answers`."""
-    answers = job.implementation.predict(job, read_tiles(job.input("test")))
+    """Write the result of the function `predict(job, tiles)` of the estimator's module, `sessions.Predictions`."""
+    predictions = job.implementation.predict(job, read_tiles(job.input("test")))
     arguments = job.arguments
-    write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, answers)
+    write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, predictions)
 
 
 if __name__ == "__main__":

@@ -3,22 +3,20 @@
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.background.apply.check import BESIDE, TILES
 from workflow_scripts.background.apply.correction import corrected, flats_of
-from workflow_scripts.background.apply.data import Files, judging, read_own
+from workflow_scripts.background.apply.data import OPTIONAL_FILES, TILE_FILES, read_tiles, validation_overlaps
 from workflow_scripts.background.apply.output import write_stack, write_tiles_picture
 from workflow_scripts.background.apply.quality import chosen_overlaps, quality
 from workflow_scripts.background.apply.settings import Apply
-from workflow_scripts.background.estimators.network import NetworkEstimator, Sampling
+from workflow_scripts.background.estimators.network import NetworkEstimator
 from workflow_scripts.background.networks.model import load_network
-from workflow_scripts.background.networks.variants import UNET
+from workflow_scripts.background.networks.variants import RECOMMENDED
 from workflow_scripts.background.settings import SamplerSettings
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
-ARM = "corrected"
 _SAMPLES_OF_ABSORBERS = 2  # of a network for tiles with injected absorbers: their mean hardly depends on the number
 
 
@@ -27,60 +25,48 @@ class Arguments(Compute):
 
     name: str = Field(description="Name of the tiles in the configuration.")
     entry: Apply = Field(description="The entry of the configuration.")
-    sampling: SamplerSettings = Field(description="How the network answers.")
+    sampling: SamplerSettings = Field(description="How the network is sampled.")
 
 
 def apply(job: Job[Arguments]) -> None:
     """Write corrected tiles, backgrounds, uncertainties, a picture, and the report on their quality."""
     arguments, report = job.arguments, read_json(job.input("report"))
-    entry = arguments.entry
-    own, _ = read_own(entry, Files.of(job.inputs))
-    overlaps = judging(report)
-    ends = sorted({index for overlap in chosen_overlaps(overlaps) for index in (overlap.first, overlap.second)})
-    networks = {}
+    entry, sampling = arguments.entry, arguments.sampling
+    tiles, _ = read_tiles(entry, job.inputs)
+    overlaps = validation_overlaps(report)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        for arm, path in ((UNET, "unet"), (ARM, "weights")):
-            if path not in job.inputs:
-                continue
-            network, about = load_network(job.input(path), arm)
-            options = arguments.sampling
-            shared = options.batch_size, options.seed, device, arguments.precision
-            whole, quick = (
-                NetworkEstimator(network, arm, about["side_px"], Sampling(options.steps, samples, *shared))
-                for samples in (options.samples, _SAMPLES_OF_ABSORBERS)
-            )
-            flats, spreads = flats_of(whole, own.logs, own.valid, entry.neighbours)
-            networks[arm] = (
-                flats,
-                lambda logs, quick=quick: flats_of(quick, logs, own.valid, entry.neighbours, ends)[0],
-            )
-        estimators = quality(own, overlaps, networks)
+        network, about = load_network(job.input("weights"), RECOMMENDED)
+        full, quick = (
+            NetworkEstimator(network, RECOMMENDED, about["side_px"], settings, device, arguments.precision)
+            for settings in (sampling, sampling.model_copy(update={"samples": _SAMPLES_OF_ABSORBERS}))
+        )
+        flats, spreads = flats_of(full, tiles.logs, tiles.valid, entry.neighbours)
+        ends = sorted({index for overlap in chosen_overlaps(overlaps) for index in (overlap.first, overlap.second)})
+
+        def with_absorbers(logs: np.ndarray) -> np.ndarray:
+            return flats_of(quick, logs, tiles.valid, entry.neighbours, ends)[0]
+
+        estimators = quality(tiles, overlaps, {RECOMMENDED: (flats, with_absorbers)})
     positions = None if report["positions_px"] is None else np.array(report["positions_px"])
-    result = corrected(entry, own, flats, spreads, positions)
-    size_um = report["pixel_size_um"]
-    for name, images, what in (
+    result = corrected(entry, tiles, flats, positions)
+    for name, images, quantity in (
         ("corrected", result.density, result.quantity),
-        ("background", np.exp(result.log_flats), "flat field, geometric mean 1"),
-        ("uncertainty", result.spreads, "standard deviation of the optical density's samples"),
+        ("background", np.exp(flats), "flat field, geometric mean 1"),
+        ("uncertainty", spreads, "standard deviation of the optical density's samples"),
     ):
-        write_stack(job.outputs[name], images, own.names, what, size_um)
-    write_tiles_picture(job.outputs["png"], own.logs, result, own.names)
+        write_stack(job.outputs[name], images, tiles.names, quantity, report["pixel_size_um"])
+    write_tiles_picture(job.outputs["png"], tiles, flats, spreads, result)
+    compared = {report["tiles"][index] for overlap in overlaps for index in (overlap.first, overlap.second)}
     about_quality = {
         "estimators": estimators,
         "judging_overlaps": len(overlaps),
-        "judged_tiles_were_shown": bool(report["shown"]) and _shown(report, overlaps),
+        "judged_tiles_were_shown": not compared.isdisjoint(report["shown"]),
     }
-    scale = {"quantity": result.quantity, "scale_from": dict(zip(own.names, result.scale_from, strict=True))}
+    scale = {"quantity": result.quantity, "scale_from": dict(zip(tiles.names, result.scale_from, strict=True))}
     write_json(
         job.outputs["quality"],
         report | scale | {"name": arguments.name, "neighbours": entry.neighbours, "quality": about_quality},
-    )
-
-
-def _shown(report: dict, overlaps: list) -> bool:
-    return any(
-        report["tiles"][index] in report["shown"] for overlap in overlaps for index in (overlap.first, overlap.second)
     )
 
 
@@ -88,7 +74,7 @@ if __name__ == "__main__":
     Command(
         apply,
         Arguments,
-        inputs=TILES
+        inputs=TILE_FILES
         | {
             "report": "The report on them (.json).",
             "weights": "Weights of the corrected arm, adapted or not (.safetensors).",
@@ -100,5 +86,5 @@ if __name__ == "__main__":
             "png": "Some tiles before and after (.png).",
             "quality": "The report on the files, and on the correction (.json).",
         },
-        optional_inputs=BESIDE | {"unet": "Weights of plain regression, to stand beside (.safetensors)."},
+        optional_inputs=OPTIONAL_FILES,
     ).main()

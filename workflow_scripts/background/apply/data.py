@@ -1,6 +1,6 @@
-"""The user's tiles as the method needs them: logarithms, valid pixels, where they lie and which overlap."""
+"""The user's tiles as the method needs them: logarithms, valid pixels, positions, and which tiles overlap."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,22 @@ from workflow_scripts.background.apply.layout import grid_positions_px, position
 from workflow_scripts.background.apply.mosaic import settled
 from workflow_scripts.background.apply.overlaps import Overlap, register
 from workflow_scripts.background.apply.settings import Apply
-from workflow_scripts.background.simulation.counting import DEAD, log_tiles
+from workflow_scripts.background.simulation.sessions import DEAD_SHARE, session_logs
 from workflow_scripts.workflow.errors import InputError
 
-FEWEST_SHOWN = 4  # tiles whose median is a flat field to learn from
-_HELD_BACK_FROM = 8  # tiles from which on half of them judge and are not learned from
+TILE_FILES = {"tile_files": "The raw tiles (.tif, .tiff, .xrm, .txrm)."}
+OPTIONAL_FILES = {
+    "dark_files": "Dark frames.",
+    "reference_files": "Images without a specimen.",
+    "layout_file": "Stage layout of the tiles (TileConfiguration.txt).",
+}
+FEWEST_FOR_TRAINING = 4  # tiles whose median serves as a flat field
+_FEWEST_FOR_VALIDATION = 8  # tiles; of so many or more the second half validates and does not train
 _SMALLEST_BEAM = 16  # valid pixels of an open-beam region
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files of one entry, as the jobs get them."""
-
-    tiles: Sequence[Path]
-    dark: Sequence[Path] = ()
-    references: Sequence[Path] = ()
-    layout: Path | None = None
-
-    @classmethod
-    def of(cls, inputs) -> "Files":
-        """From the inputs of a job."""
-        layout = inputs.get("layout_file", [])
-        given = (inputs.get(name, []) for name in ("tile_files", "dark_files", "reference_files"))
-        return cls(*given, layout[0] if layout else None)
-
-
-@dataclass(frozen=True)
-class OwnTiles:
+class UserTiles:
     """The user's tiles.
 
     Attributes:
@@ -57,38 +46,35 @@ class OwnTiles:
     reference_logs: np.ndarray
 
 
-def read_own(settings: Apply, files: Files) -> tuple[OwnTiles, dict[str, Any]]:
-    """The tiles that an entry describes, and what was found in their files, as plain JSON.
+def read_tiles(settings: Apply, files: Mapping[str, Sequence[Path]]) -> tuple[UserTiles, dict[str, Any]]:
+    """The tiles that an entry describes, and the contents of their files, as plain JSON.
+
+    Args:
+        files: the inputs of the job by name, `TILE_FILES` and `OPTIONAL_FILES`.
 
     Raises:
         InputError: a file is broken, or the tiles cannot be corrected with these settings.
     """
-    recorded = read_images(files.tiles, "tiles")
+    recorded = read_images(files["tile_files"], "tiles")
     count, shape = len(recorded.names), recorded.images.shape[1:]
     if count < 2:
         raise InputError(f"tiles: {settings.tiles} holds a single image, expected at least 2 of one session; add more")
     dark: float | np.ndarray = settings.dark_counts
     remarks = list(recorded.remarks)
-    if files.dark:
-        dark = read_mean(files.dark, "dark", shape)
+    if files.get("dark_files"):
+        dark = read_mean(files["dark_files"], "dark", shape)
     elif not settings.dark_counts:
         remarks.append("dark: no dark frame and no dark_counts are given; 0 is taken, which flattens contrast if wrong")
     logs, valid, levels = _logs(recorded.images, recorded.names, dark, "tiles")
     reference_logs = np.zeros((0, *shape), np.float32)
-    if files.references:
-        bare = read_images(files.references, "references")
-        if bare.images.shape[1:] != shape:
-            raise InputError(
-                f"references: {settings.references} holds images of {bare.images.shape[1]} × {bare.images.shape[2]}"
-                f" pixels, but the tiles have {shape[0]} × {shape[1]}; give references of the same camera and binning"
-            )
+    if files.get("reference_files"):
+        bare = read_images(files["reference_files"], "references", shape)
         reference_logs = _logs(bare.images, bare.names, dark, "references")[0]
         remarks += bare.remarks
-    own = OwnTiles(recorded.names, logs, valid, levels, reference_logs)
-    _check_open_beam(settings, own)
+    tiles = UserTiles(recorded.names, logs, valid, levels, reference_logs)
+    _check_open_beam(settings, tiles)
     finetune = _finetune(settings, count)
-    brightest = recorded.images.max()
-    return own, {
+    return tiles, {
         "tiles": list(recorded.names),
         "size_px": list(shape),
         "pixel_size_um": recorded.pixel_size_um,
@@ -96,30 +82,31 @@ def read_own(settings: Apply, files: Files) -> tuple[OwnTiles, dict[str, Any]]:
         "dark_counts": float(np.mean(dark)),
         "level_counts": np.exp(levels).tolist(),
         "dead_share": (1 - valid.mean(axis=(1, 2))).tolist(),
-        "share_at_largest_value": (recorded.images == brightest).mean(axis=(1, 2)).tolist(),
+        "share_at_largest_value": (recorded.images == recorded.images.max()).mean(axis=(1, 2)).tolist(),
         "finetune": finetune,
-        "shown": [recorded.names[index] for index in shown(count)] if finetune == "tiles" else [],
+        "shown": [recorded.names[index] for index in training_part(count)] if finetune == "tiles" else [],
         "remarks": remarks,
     }
 
 
-def place(settings: Apply, files: Files, own: OwnTiles) -> dict[str, Any]:
-    """Where the tiles lie and which of them overlap, as plain JSON; nothing where neither layout nor grid is given.
+def place(settings: Apply, files: Mapping[str, Sequence[Path]], tiles: UserTiles) -> dict[str, Any]:
+    """Positions of the tiles and which of them overlap, as plain JSON; none where neither layout nor grid is given.
 
     Raises:
         InputError: the layout does not fit the tiles, or the grid cannot be put together.
     """
-    if files.layout is not None:
-        nominal = positions_px(read_layout(files.layout), own.names, files.layout)
+    if files.get("layout_file"):
+        (layout,) = files["layout_file"]
+        nominal = positions_px(read_layout(layout), tiles.names, layout)
     elif settings.grid is not None:
-        nominal = grid_positions_px(own.logs, settings.grid, settings.overlap_share)
+        nominal = grid_positions_px(tiles.logs, settings.grid, settings.overlap_share)
     else:
         return {"positions_px": None, "overlaps": [], "remarks": []}
-    overlaps = register(own.logs, nominal)
+    overlaps = register(tiles.logs, nominal)
     remarks = []
     if not overlaps:
         remarks.append(
-            "no overlap of neighbours agrees: positions are those of the layout, and nothing judges the tiles"
+            "no overlap of neighbours agrees: positions are those of the layout, and the correction cannot be validated"
         )
     return {
         "positions_px": (settled(nominal, overlaps) if overlaps else nominal).tolist(),
@@ -133,18 +120,16 @@ def read_overlaps(report: dict[str, Any]) -> list[Overlap]:
     return [Overlap(first, second, (dy, dx), correlation) for first, second, dy, dx, correlation in report["overlaps"]]
 
 
-def shown(count: int) -> range:
-    """Numbers of the tiles that a network learns from, where it learns from tiles: the first half, or all of a few."""
-    return range(count // 2 if count >= _HELD_BACK_FROM else count)
+def training_part(count: int) -> range:
+    """Numbers of the tiles that train a network, where tiles train it: the first half, or all of a few."""
+    return range(count // 2 if count >= _FEWEST_FOR_VALIDATION else count)
 
 
-def judging(report: dict[str, Any]) -> list[Overlap]:
-    """The overlaps that judge: of tiles that no network has learned from, or all where there are no such overlaps."""
-    learned = set(report["shown"])
-    fresh = [index for index, name in enumerate(report["tiles"]) if name not in learned]
+def validation_overlaps(report: dict[str, Any]) -> list[Overlap]:
+    """The overlaps of tiles that have not trained a network, or all where there are no such overlaps."""
+    held_out = {index for index, name in enumerate(report["tiles"]) if name not in report["shown"]}
     overlaps = read_overlaps(report)
-    kept = [overlap for overlap in overlaps if overlap.first in fresh and overlap.second in fresh]
-    return kept or overlaps
+    return [overlap for overlap in overlaps if {overlap.first, overlap.second} <= held_out] or overlaps
 
 
 def _logs(
@@ -157,40 +142,40 @@ def _logs(
             f"{what}: in {dim[0]}{f' and {len(dim) - 1} more' if len(dim) > 1 else ''} half of the pixels are no"
             " brighter than the dark frame; give the dark frame of this exposure, or correct dark_counts"
         )
-    logs, dead = log_tiles(torch.as_tensor(images), torch.as_tensor(dark))
-    return logs.numpy(), ~dead.numpy(), np.log(light)
+    logs, dead = session_logs(images, dark)
+    return logs, ~dead, np.log(light)
 
 
-def _check_open_beam(settings: Apply, own: OwnTiles) -> None:
+def _check_open_beam(settings: Apply, tiles: UserTiles) -> None:
     if settings.open_beam_px is None:
         return
-    if settings.open_beam_tile not in own.names:
+    if settings.open_beam_tile not in tiles.names:
         raise InputError(
-            f"open_beam_tile: there is no tile {settings.open_beam_tile!r}; the first are {', '.join(own.names[:4])}"
+            f"open_beam_tile: there is no tile {settings.open_beam_tile!r}; the first are {', '.join(tiles.names[:4])}"
         )
     top, left, bottom, right = settings.open_beam_px
-    height, width = own.logs.shape[1:]
+    height, width = tiles.logs.shape[1:]
     if bottom > height or right > width:
         raise InputError(
             f"open_beam_px: is {list(settings.open_beam_px)}, but the tiles have {height} × {width} pixels; give"
             " [top, left, bottom, right] inside them"
         )
-    count = own.valid[own.names.index(settings.open_beam_tile), top:bottom, left:right].sum()
+    count = tiles.valid[tiles.names.index(settings.open_beam_tile), top:bottom, left:right].sum()
     if count < _SMALLEST_BEAM:
         raise InputError(
-            f"open_beam_px: {count} pixels of it got at least {100 * DEAD:g} % of the tile's light, expected"
+            f"open_beam_px: {count} pixels of it got at least {100 * DEAD_SHARE:g} % of the tile's light, expected"
             f" {_SMALLEST_BEAM}; name a brighter or larger region"
         )
 
 
 def _finetune(settings: Apply, count: int) -> str:
-    if settings.finetune == "tiles" and count < FEWEST_SHOWN:
+    if settings.finetune == "tiles" and count < FEWEST_FOR_TRAINING:
         raise InputError(
-            f"finetune: is tiles, but there are {count} of them, expected at least {FEWEST_SHOWN}; add tiles, or set it"
-            " to none"
+            f"finetune: is tiles, but there are {count} of them, expected at least {FEWEST_FOR_TRAINING}; add tiles, or"
+            " set it to none"
         )
     if settings.finetune != "auto":
         return settings.finetune
     if settings.references is not None:
         return "references"
-    return "tiles" if count >= FEWEST_SHOWN else "none"
+    return "tiles" if count >= FEWEST_FOR_TRAINING else "none"

@@ -1,142 +1,155 @@
-"""What the network is trained on: sets of tiles of one session and the log flat field of the first, in any arm."""
+"""Training items of the networks in every arm: sets of tiles of one session and the log flat field of the first."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.background.networks.conditions import (
-    CHANNELS,
-    PUBLISHED_CHANNELS,
-    centred,
-    conditions,
-    published_conditions,
-)
-from workflow_scripts.background.networks.diffusion import TIMES, noised, wanted
-from workflow_scripts.background.networks.variants import UNET, VARIANTS
-from workflow_scripts.background.simulation.composing import Material, counted_set, idealised_pair
-from workflow_scripts.background.simulation.tile_files import Bank
+from workflow_scripts.background.networks.conditions import centred, conditions, published_conditions
+from workflow_scripts.background.networks.diffusion import TIMES, noised, target
+from workflow_scripts.background.networks.variants import ARMS, Variant
+from workflow_scripts.background.settings import Finetune, Pretrain
+from workflow_scripts.background.simulation.composing import DeviceTiles, counted_set, idealised_pair
+from workflow_scripts.background.simulation.tile_files import TrainingTiles
+from workflow_scripts.workflow.errors import InputError
 
 SCALE = 0.03  # natural logarithm; unit of the corrected network's output
 _DROPPED = 0.1  # share of items whose condition is dropped, in the recipe
 _BATCH = 16
-_ROUNDING = 1e-6  # keeps the root's slope finite where nothing is wrong
+_ROUNDING = 1e-6  # keeps the root's slope finite where the error is 0
 _VALIDATION_SEED = 0
+_VALIDATION_INTERVAL = 4  # one session, specimen or moment of so many validates
+
+Items = Pretrain | Finetune  # settings with the numbers of training and validation items
+Split = tuple[TrainingTiles, TrainingTiles]  # that train, and that validate
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What an arm's network takes and predicts.
+def pretraining_split(tiles: TrainingTiles, variant: Variant) -> Split:
+    """Training tiles and validation tiles.
 
-    Attributes:
-        published: the recipe, with its intensities; else logarithms.
-        regression: no noise enters, and one pass gives the result.
+    Corrected: sessions of microscopes that are not tested; a quarter of them and of the specimens validates. The
+    recipe: everything trains, the tested microscopes' earlier sessions too, and validates as well.
+
+    Raises:
+        InputError: there are too few sessions to split.
     """
-
-    published: bool
-    regression: bool
-
-    @classmethod
-    def of(cls, name: str) -> "Arm":
-        """The arm of that name."""
-        return cls(name in VARIANTS and VARIANTS[name].rescaled_to_mean, name == UNET)
-
-    @property
-    def channels(self) -> int:
-        """Of the network's input: the noisy image and the conditions."""
-        return 1 + len(PUBLISHED_CHANNELS if self.published else CHANNELS)
-
-    @property
-    def answer(self) -> str:
-        """What the network predicts: `noise` or `velocity`."""
-        return "noise" if self.published else "velocity"
+    if variant.sessions_shared:
+        return tiles, tiles
+    sessions = np.flatnonzero(~tiles.held_out)
+    if len(sessions) < 2:
+        raise InputError(
+            f"the training files hold {len(sessions)} sessions of microscopes that are not tested, but at least 2 are"
+            " needed, one to train and one to validate; raise synthesize.instruments"
+        )
+    return _split(tiles, tiles.log_flat[sessions], axis=0)
 
 
-def reference(seen: Tensor) -> Tensor:
+def finetuning_split(tiles: TrainingTiles, variant: Variant) -> Split:
+    """Earlier sessions of the tested microscopes; of every one the last moments validate.
+
+    Raises:
+        InputError: the files hold no such session.
+    """
+    flats = tiles.log_flat[tiles.held_out]
+    if not len(flats):
+        raise InputError("the training files hold no session of a tested microscope to finetune on; synthesize again")
+    if variant.sessions_shared:
+        earlier = replace(tiles, log_flat=flats, held_out=np.ones(len(flats), bool))
+        return earlier, earlier
+    return _split(tiles, flats, axis=1)
+
+
+def _split(tiles: TrainingTiles, flats: np.ndarray, axis: int) -> Split:
+    """The last quarter along the axis of (K, J, H, W) and the last quarter of the specimens validate."""
+    specimens = tiles.log_transmission
+    parts = np.split(flats, [_training_count(flats.shape[axis])], axis=axis)
+    crops = np.split(specimens, [_training_count(len(specimens))])
+    return tuple(
+        replace(tiles, log_flat=flat, log_transmission=images, held_out=np.zeros(len(flat), bool))
+        for flat, images in zip(parts, crops, strict=True)
+    )
+
+
+def _training_count(number: int) -> int:
+    return number - max(1, number // _VALIDATION_INTERVAL)
+
+
+def reference(channels: Tensor) -> Tensor:
     """The log flat field to which the output is added, the median of the set: (B, 6, H, W) → (B, 1, H, W)."""
-    return seen[:, 2:3]
+    return channels[:, 2:3]
 
 
-def network_target(seen: Tensor, log_flat: Tensor, valid: Tensor) -> Tensor:
-    """What is diffused, of unit variance about: (B, 1, H, W), 0 where pixels are dead."""
-    return centred(log_flat - reference(seen), valid) * valid / SCALE
+def network_target(channels: Tensor, log_flat: Tensor, valid: Tensor) -> Tensor:
+    """The image that is diffused, of unit variance about: (B, 1, H, W), 0 where pixels are dead."""
+    return centred(log_flat - reference(channels), valid) * valid / SCALE
 
 
 class BackgroundTask:
     """The task of `learning.training.train`.
 
     Args:
-        train, validation: specimens and sessions to learn from, and to choose the weights.
+        split: specimens and sessions to train on, and to choose the weights.
         arm: name of the arm.
-        pairs, validation_pairs: items in an epoch, and in the validation.
+        settings: numbers of items in an epoch and in the validation, `Items`.
         largest_set: largest number of tiles in an item.
         device: where items are composed.
-        turned: whether flat fields are flipped and turned at random.
+        turned: whether flat fields are flipped and transposed at random.
     """
 
     def __init__(
-        self,
-        train: Bank,
-        validation: Bank,
-        arm: str,
-        pairs: int,
-        validation_pairs: int,
-        largest_set: int,
-        device: torch.device,
-        turned: bool = True,
+        self, split: Split, arm: str, settings: Items, largest_set: int, device: torch.device, turned: bool = True
     ) -> None:
-        self.n_samples = pairs
-        self._arm, self._variant = Arm.of(arm), VARIANTS.get(arm, VARIANTS["corrected"])
-        self._largest = largest_set
-        self._material = Material.of(train, device, turned)
+        self.n_samples = settings.pairs
+        self._variant, self._largest_set = ARMS[arm], largest_set
+        self._training_tiles, validation_tiles = (DeviceTiles.of(tiles, device, turned) for tiles in split)
         generator = torch.Generator(device).manual_seed(_VALIDATION_SEED)
-        material = Material.of(validation, device, turned)
         self._validation = [
-            self._compose(material, min(_BATCH, validation_pairs - start), generator)
-            for start in range(0, validation_pairs, _BATCH)
+            self._compose(validation_tiles, min(_BATCH, settings.validation_pairs - start), generator)
+            for start in range(0, settings.validation_pairs, _BATCH)
         ]
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Conditions (B, C, H, W), what is diffused (B, 1, H, W), valid pixels, noise, times (B,)."""
-        return self._compose(self._material, len(indices), generator)
+        """Conditions (B, C, H, W), the image that is diffused (B, 1, H, W), valid pixels, noise, times (B,)."""
+        return self._compose(self._training_tiles, len(indices), generator)
 
-    def _compose(self, material: Material, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        device = material.flats.device
-        if self._arm.published:
-            seen, target = self._recipe(material, rows, generator)
-            valid = torch.ones_like(target)
+    def _compose(self, source: DeviceTiles, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        device, published = source.flats.device, self._variant.rescaled_to_mean
+        if published:
+            channels, image = self._recipe(source, rows, generator)
+            valid = torch.ones_like(image)
         else:
             share = float(torch.rand((), generator=generator, device=device))
-            tiles = min(self._largest, int(2 * ((self._largest + 1) / 2) ** share))
-            logs, valid, flats = counted_set(material, rows, tiles, tiles / self._largest, generator)
-            seen, valid = conditions(logs, valid)
-            target = network_target(seen, flats[:, :1], valid)
-        noise = torch.randn(target.shape, generator=generator, device=device)
+            tiles = min(self._largest_set, int(2 * ((self._largest_set + 1) / 2) ** share))
+            logs, valid, flats = counted_set(source, rows, tiles, tiles / self._largest_set, generator)
+            channels, valid = conditions(logs, valid)
+            image = network_target(channels, flats[:, :1], valid)
+        noise = torch.randn(image.shape, generator=generator, device=device)
         # Spread evenly within a batch, which makes the loss less noisy
         times = (torch.rand((), generator=generator, device=device) + torch.arange(rows, device=device) / rows) % 1
-        if not self._arm.published:
+        if not published:
             times = 1 - (1 - times) ** 2  # a sampler of few steps decides early, where there is little but noise
-        return seen, target, valid.to(target.dtype), noise, (times * TIMES).long().clamp(max=TIMES - 1)
+        return channels, image, valid.to(image.dtype), noise, (times * TIMES).long().clamp(max=TIMES - 1)
 
-    def _recipe(self, material: Material, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pair, flat = idealised_pair(material, rows, self._variant.mixed_normalisation, generator)
-        seen, target = published_conditions(pair), 2 * flat - 1
+    def _recipe(self, source: DeviceTiles, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        pair, flat = idealised_pair(source, rows, self._variant.mixed_normalisation, generator)
+        channels = published_conditions(pair)
         if self._variant.dropped_without_guidance:
-            kept = torch.rand(rows, 1, 1, 1, generator=generator, device=seen.device) >= _DROPPED
-            seen = seen * kept
-        return seen, target
+            kept = torch.rand(rows, 1, 1, 1, generator=generator, device=channels.device) >= _DROPPED
+            channels = channels * kept
+        return channels, 2 * flat - 1
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         """The error over valid pixels, a mean over rows: the root mean square, in the recipe the mean square."""
-        seen, target, valid, noise, times = batch
-        if self._arm.regression:
-            output, truth = regress(model, seen), target
+        channels, image, valid, noise, times = batch
+        if self._variant.regression:
+            output, truth = regress(model, channels), image
         else:
-            output = model(torch.cat([noised(target, noise, times), seen], dim=1), times)
-            truth = wanted(target, noise, times, self._arm.answer)
+            output = model(torch.cat([noised(image, noise, times), channels], dim=1), times)
+            truth = target(image, noise, times, self._variant.prediction_type)
         squared = ((output.float() - truth) * valid).square().mean(dim=(1, 2, 3))
-        # The root of every row is what counts in the end; few hopeless sets would rule its square
-        return squared.mean() if self._arm.published else (squared + _ROUNDING).sqrt().mean()
+        # The metric is the root of every row; a few hopeless sets would dominate the mean of the squares
+        return squared.mean() if self._variant.rescaled_to_mean else (squared + _ROUNDING).sqrt().mean()
 
     def validate(self, model: nn.Module) -> float:
         """The loss of the validation items, which are the same every time."""
@@ -144,7 +157,7 @@ class BackgroundTask:
         return sum(float(self.loss(model, batch)) * len(batch[0]) for batch in self._validation) / rows
 
 
-def regress(model: nn.Module, seen: Tensor) -> Tensor:
+def regress(model: nn.Module, channels: Tensor) -> Tensor:
     """The output of a network without a noisy image: (B, 6, H, W) → (B, 1, H, W)."""
-    times = torch.full((len(seen),), TIMES - 1, device=seen.device)
-    return model(torch.cat([torch.zeros_like(seen[:, :1]), seen], dim=1), times)
+    times = torch.full((len(channels),), TIMES - 1, device=channels.device)
+    return model(torch.cat([torch.zeros_like(channels[:, :1]), channels], dim=1), times)
