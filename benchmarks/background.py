@@ -19,11 +19,12 @@ import numpy as np
 import torch
 import yaml
 
-from workflow_scripts.background.estimators.network import RECIPE_STEPS, NetworkEstimator, Sampling
-from workflow_scripts.background.model import make_network
-from workflow_scripts.background.own_correction import flats_of
+from workflow_scripts.background.apply.correction import flats_of
+from workflow_scripts.background.estimators.network import RECIPE_STEPS, NetworkEstimator
+from workflow_scripts.background.networks.conditions import input_channels
+from workflow_scripts.background.networks.model import make_network
+from workflow_scripts.background.networks.variants import ARMS
 from workflow_scripts.background.settings import NetworkSettings, SamplerSettings
-from workflow_scripts.background.tasks import Arm
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import check
 
@@ -63,9 +64,9 @@ def main() -> None:
     valid = np.ones(logs.shape, bool)
 
     side_px = configuration["synthesize"]["side_px"]
-    sampling = Sampling(steps, samples, sampler.batch_size, 0, device, "auto")
-    ours = make_network(network, Arm.of("corrected").channels, 0)
-    estimator = NetworkEstimator(ours, "corrected", side_px, sampling)
+    sampling = sampler.model_copy(update={"steps": steps, "samples": samples, "seed": 0})
+    ours = make_network(network, input_channels(ARMS["corrected"]), 0)
+    estimator = NetworkEstimator(ours, "corrected", side_px, sampling, device, "auto")
     tile = statistics.median(
         seconds(lambda: flats_of(estimator, logs, valid, options.neighbours, [0]), options.repeats, device)
     )
@@ -73,7 +74,7 @@ def main() -> None:
         seconds(lambda: flats_of(estimator, logs, valid, options.neighbours), options.repeats, device, warm=True)
     )
 
-    recipe = make_network(network.model_copy(update={"kind": "monai"}), Arm.of("published").channels, 0)
+    recipe = make_network(network.model_copy(update={"kind": "monai"}), input_channels(ARMS["published"]), 0)
     recipe = recipe.to(device).eval()
     pair = torch.zeros(1, 3, options.tile, options.tile, device=device)
     times = torch.zeros(1, device=device)

@@ -46,7 +46,7 @@ use rule plot as background_plot with:
 
 
 # The user's tiles: report on the files → network adapted to the microscope → corrected tiles → mosaic.
-use rule prepare as background_apply_prepare with:
+use rule check as background_apply_check with:
     wildcard_constraints:
         method="background",
 
@@ -54,7 +54,7 @@ use rule prepare as background_apply_prepare with:
 use rule finetune as background_apply_adapt with:
     input:
         unpack(user_files),
-        report=rules.background_apply_prepare.output.report,
+        report=rules.background_apply_check.output.report,
         shards=shards("background"),
         pretrained=recommended_weights("background", "pretrain"),
     output:
@@ -64,14 +64,14 @@ use rule finetune as background_apply_adapt with:
     wildcard_constraints:
         method="background",
     params:
-        **tracked_apply("adapt", prefix="entry."),
+        **tracked_apply("apply.adapt", prefix="entry."),
         more=options(training=section("background", "finetune"), seed=STUDY.seeds[0]),
 
 
 use rule apply as background_apply_tiles with:
     input:
         unpack(user_files),
-        report=rules.background_apply_prepare.output.report,
+        report=rules.background_apply_check.output.report,
         weights=rules.background_apply_adapt.output.weights,
     output:
         corrected="<results>/{method}/apply/{name}/corrected.tif",
@@ -83,11 +83,11 @@ use rule apply as background_apply_tiles with:
     wildcard_constraints:
         method="background",
     params:
-        **tracked_apply("apply", prefix="entry."),
+        **tracked_apply("apply.apply", prefix="entry."),
         more=options(sampling=section("background", "predict").network),
 
 
-use rule prepare as background_apply_mosaic with:
+use rule check as background_apply_mosaic with:
     input:
         unpack(user_files),
         corrected=rules.background_apply_tiles.output.corrected,
@@ -101,4 +101,4 @@ use rule prepare as background_apply_mosaic with:
     wildcard_constraints:
         method="background",
     params:
-        **tracked_apply("assemble"),
+        **tracked_apply("apply.assemble"),

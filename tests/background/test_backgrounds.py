@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from tifffile import imread
 
-from workflow_scripts.background.backgrounds import (
+from workflow_scripts.background.simulation.backgrounds import (
     MARGIN,
     Session,
     _edge,

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.background.conditions import (
+from workflow_scripts.background.networks.conditions import (
     CHANNELS,
     centred,
     conditions,

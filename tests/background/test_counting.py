@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.background.counting import DEAD, LARGEST_COUNT, log_tiles, raw_counts
+from workflow_scripts.background.simulation.sessions import DEAD_SHARE, LARGEST_COUNT, log_tiles, raw_counts
 
 
 def generator(seed=0):
@@ -78,7 +78,7 @@ def test_dead_pixels_are_named_and_get_the_faintest_living_value():
     counts[0, 0, :4] = torch.tensor([0.0, 100.0, 149.0, 151.0])  # less than the dark frame, as much, just dead, valid
     tiles, dead = log_tiles(counts, 100.0)
     assert dead[0, 0, :5].tolist() == [True, True, True, False, False] and dead.sum() == 3
-    assert tiles[0, 0, :3].tolist() == pytest.approx([math.log(DEAD)] * 3)
+    assert tiles[0, 0, :3].tolist() == pytest.approx([math.log(DEAD_SHARE)] * 3)
     assert torch.isfinite(tiles).all()
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.background.synthesis import small
-from workflow_scripts.background import datasets
-from workflow_scripts.background.backgrounds import draw_instrument
-from workflow_scripts.background.datasets import OPEN_SHARE, SPECIMEN_SHARE, make
-from workflow_scripts.background.tile_files import read_bank, read_tiles
+from workflow_scripts.background.simulation import datasets
+from workflow_scripts.background.simulation.backgrounds import draw_instrument
+from workflow_scripts.background.simulation.datasets import OPEN_SHARE, SPECIMEN_SHARE, make
+from workflow_scripts.background.simulation.tile_files import read_tiles, read_training_tiles
 from workflow_scripts.workflow.files import write_arrays
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def digests(arrays):
 def test_the_files_can_be_read_back(tmp_path, bank, tiles):
     for name, arrays in (("bank", bank), ("tiles", tiles)):
         write_arrays(tmp_path / f"{name}.npz", arrays)
-    read = read_bank([tmp_path / "bank.npz"])
+    read = read_training_tiles([tmp_path / "bank.npz"])
     assert np.array_equal(read.log_flat, bank["log_flat"]) and read.dose == (500.0, 5000.0) and read.dark == 80.0
     assert np.array_equal(read_tiles(tmp_path / "tiles.npz").counts, tiles["counts"])
 

@@ -1,19 +1,19 @@
-"""The diffusion in closed form, its single steps by hand and by MONAI, and its sampler where the answer is known."""
+"""The diffusion in closed form, its single steps by hand and by MONAI, and its sampler where the result is known."""
 
 from itertools import pairwise
 
 import pytest
 import torch
 
-from workflow_scripts.background.diffusion import (
+from workflow_scripts.background.networks.diffusion import (
     TIMES,
     ddim_step,
     noised,
     sample,
     signal_shares,
+    target,
     times_from_noise,
     times_of_the_recipe,
-    wanted,
 )
 
 
@@ -46,17 +46,17 @@ def test_a_step_by_hand():
     """ᾱ_t = 0.25, ᾱ_s = 0.64, x_t = 0.5 · 2 + √0.75 · 1: numbers small enough for a pocket calculator."""
     x = torch.tensor([0.5 * 2 + 0.75**0.5])
     noise_said, velocity_said = torch.tensor([1.0]), torch.tensor([0.5 * 1 - 0.75**0.5 * 2])
-    for answer, said in (("noise", noise_said), ("velocity", velocity_said)):
-        assert float(ddim_step(x, said, 0.25, 0.64, answer, 0.0, None)) == pytest.approx(0.8 * 2 + 0.6 * 1, abs=1e-6)
-        assert float(ddim_step(x, said, 0.25, 1.0, answer, 0.0, None)) == pytest.approx(2.0, abs=1e-6)
+    for kind, said in (("noise", noise_said), ("velocity", velocity_said)):
+        assert float(ddim_step(x, said, 0.25, 0.64, kind, 0.0, None)) == pytest.approx(0.8 * 2 + 0.6 * 1, abs=1e-6)
+        assert float(ddim_step(x, said, 0.25, 1.0, kind, 0.0, None)) == pytest.approx(2.0, abs=1e-6)
     # σ² = (1 - 0.64) / (1 - 0.25) · (1 - 0.25 / 0.64) = 0.2925
     expected = 0.8 * 2 + (0.36 - 0.2925) ** 0.5 * 1 + 0.2925**0.5 * 3
     stepped = ddim_step(x, noise_said, 0.25, 0.64, "noise", 1.0, torch.tensor([3.0]))
     assert float(stepped) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("answer", "kind"), [("noise", "epsilon"), ("velocity", "v_prediction")])
-def test_steps_agree_with_monai(answer, kind):
+@pytest.mark.parametrize(("prediction_type", "kind"), [("noise", "epsilon"), ("velocity", "v_prediction")])
+def test_steps_agree_with_monai(prediction_type, kind):
     schedulers = pytest.importorskip("monai.networks.schedulers")
     scheduler = schedulers.DDIMScheduler(TIMES, clip_sample=False, prediction_type=kind)
     scheduler.set_timesteps(10)
@@ -67,43 +67,43 @@ def test_steps_agree_with_monai(answer, kind):
         after = 1.0 if time < 100 else shares[time - 100]
         theirs, _ = scheduler.step(said, time, x)
         torch.testing.assert_close(
-            ddim_step(x, said, shares[time], after, answer, 0.0, None), theirs, atol=2e-5, rtol=1e-4
+            ddim_step(x, said, shares[time], after, prediction_type, 0.0, None), theirs, atol=2e-5, rtol=1e-4
         )
 
 
-@pytest.mark.parametrize("answer", ["noise", "velocity"])
-def test_a_network_that_knows_the_truth_returns_it_in_any_number_of_steps(answer):
+@pytest.mark.parametrize("prediction_type", ["noise", "velocity"])
+def test_a_network_that_knows_the_truth_returns_it_in_any_number_of_steps(prediction_type):
     truth = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def oracle(x, times):
         signal = signal_shares()[times].sqrt().view(-1, 1, 1, 1)
         noise = (x - signal * truth) / (1 - signal**2).sqrt()
-        return wanted(truth, noise, times, answer)
+        return target(truth, noise, times, prediction_type)
 
     x = torch.randn(truth.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     for steps in (1, 2, 5, 50):
-        torch.testing.assert_close(sample(oracle, x, times_from_noise(steps), answer, 0.0, None), truth)
+        torch.testing.assert_close(sample(oracle, x, times_from_noise(steps), prediction_type, 0.0, None), truth)
 
 
-def gaussian(mean, std, answer):
+def gaussian(mean, std, prediction_type):
     """The perfect network of pixels that are independent normal numbers."""
 
     def network(x, times):
         share = signal_shares()[times].view(-1, 1, 1, 1)
         image = mean + share.sqrt() * std**2 / (share * std**2 + 1 - share) * (x - share.sqrt() * mean)
-        return wanted(image, (x - share.sqrt() * image) / (1 - share).sqrt(), times, answer)
+        return target(image, (x - share.sqrt() * image) / (1 - share).sqrt(), times, prediction_type)
 
     return network
 
 
 @pytest.mark.parametrize(
-    ("times", "eta", "answer"),
+    ("times", "eta", "prediction_type"),
     [(times_from_noise(100), 0.0, "velocity"), (times_of_the_recipe(250), 1.0, "noise")],
 )
-def test_a_known_distribution_is_sampled_with_its_mean_and_its_variance(times, eta, answer):
+def test_a_known_distribution_is_sampled_with_its_mean_and_its_variance(times, eta, prediction_type):
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(4, 1, 64, 64, generator=generator, dtype=torch.float64)
-    found = sample(gaussian(0.7, 0.4, answer), x, times, answer, eta, generator)
+    found = sample(gaussian(0.7, 0.4, prediction_type), x, times, prediction_type, eta, generator)
     assert float(found.mean()) == pytest.approx(0.7, abs=0.02)
     assert float(found.std()) == pytest.approx(0.4, rel=0.06)
 

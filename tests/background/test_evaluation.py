@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from tests.background.tile_sets import toy_tiles, write
-from workflow_scripts.background import evaluation
-from workflow_scripts.background.examples import example_images, spread_and_error
-from workflow_scripts.background.metrics import UNITS
+from workflow_scripts.background.evaluation import scores as evaluation
+from workflow_scripts.background.evaluation.examples import example_images, spread_and_error
+from workflow_scripts.background.evaluation.metrics import METRICS
 from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.study.tables import headline_numbers, read_metrics, write_metrics
 from workflow_scripts.workflow.errors import InputError
@@ -28,8 +28,8 @@ SETTINGS = check(Evaluate, {"bootstrap_samples": 100, "seed": 0})
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictions")
 
-    def written(estimator, answers, **more):
-        return write(folder, estimator, TILES, answers, **more)
+    def written(estimator, predictions, **more):
+        return write(folder, estimator, TILES, predictions, **more)
 
     plain = {"spread": False, "curve": False}
     return [
@@ -45,8 +45,8 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(files):
-    answers = [answer for path in files for answer in evaluation.read_answers(path, TILES)]
-    return evaluation.tile_metrics([evaluation.zeros(TILES), *answers], TILES)
+    predictions = [prediction for path in files for prediction in evaluation.predictions_of(path, TILES)]
+    return evaluation.tile_metrics([evaluation.zeros(TILES), *predictions], TILES)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_an_interval_rests_on_sessions_not_on_tiles(scores):
 
 
 def test_every_metric_of_an_estimate_with_a_spread_is_there(table):
-    for metric in UNITS:
+    for metric in METRICS:
         assert np.isfinite(value(table, "corrected", metric)["value"])
     assert value(table, "corrected", "spread_coverage")["value"] == pytest.approx(0.683, abs=0.02)
     assert not (table[table["estimator"] == "median_4"]["metric"] == "spread_coverage").any()
@@ -151,8 +151,11 @@ def dropped(scores, estimator, **where):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda scores: dropped(scores, "unet", tiles=2, is_headline=True), "no answer of unet from 2 tiles"),
-        (lambda scores: dropped(scores, "eigen_flats", references="same"), "eigen_flats from references of the same"),
+        (lambda scores: dropped(scores, "unet", tiles=2, is_headline=True), "lacks unet from 2 tiles"),
+        (
+            lambda scores: dropped(scores, "eigen_flats", references="same"),
+            "lacks eigen_flats from references",
+        ),
         (lambda scores: pd.concat([scores, scores[scores["estimator"] == "gaussian"]]), "two files of gaussian"),
     ],
 )
@@ -163,18 +166,18 @@ def test_what_is_missing_is_named_in_one_sentence(scores, change, said):
 
 
 def test_a_file_of_predictions_is_read_part_by_part(files):
-    answers = list(evaluation.read_answers(files[5], TILES))
-    assert [(answer.condition, answer.seed, answer.is_headline) for answer in answers] == [
+    predictions = list(evaluation.predictions_of(files[5], TILES))
+    assert [(prediction.condition, prediction.seed, prediction.is_headline) for prediction in predictions] == [
         ("stage=pretrain;tiles=2", 0, False),
         ("tiles=2", 0, True),
         ("tiles=4", 0, False),
         ("tiles=16", 0, False),
         *((f"steps={steps};tiles=2", 0, False) for steps in (1, 2, 10, 50)),
     ]
-    assert answers[0].spread.shape == TILES.log_flat.shape and answers[0].tile_numbers is None
-    assert answers[-1].log_flat.shape == (4, 2, 32, 32) and answers[-1].tile_numbers.tolist() == [0, 15]
-    references = list(evaluation.read_answers(files[2], TILES))
-    assert [(answer.condition, answer.seed, answer.is_headline) for answer in references] == [
+    assert predictions[0].spread.shape == TILES.log_flat.shape and predictions[0].tile_numbers is None
+    assert predictions[-1].log_flat.shape == (4, 2, 32, 32) and predictions[-1].tile_numbers.tolist() == [0, 15]
+    references = list(evaluation.predictions_of(files[2], TILES))
+    assert [(prediction.condition, prediction.seed, prediction.is_headline) for prediction in references] == [
         ("references=same", None, True),
         ("references=earlier", None, False),
     ]
@@ -195,7 +198,7 @@ def test_predictions_of_other_tiles_or_broken_ones_are_refused(files, tmp_path, 
     path = tmp_path / "p.npz"
     write_arrays(path, arrays | changes)
     with pytest.raises(InputError, match=rf"p\.npz: .*{sentence}"):
-        list(evaluation.read_answers(path, TILES))
+        list(evaluation.predictions_of(path, TILES))
 
 
 def test_examples_show_the_headline_of_every_estimator_with_the_photon_noise(files):
@@ -220,6 +223,6 @@ def test_the_bins_of_a_right_spread_lie_on_the_diagonal():
     rng = np.random.default_rng(0)
     spread = rng.uniform(0.02, 0.2, TILES.log_flat.shape)
     flats = TILES.log_flat + spread * rng.standard_normal(spread.shape)
-    spreads, errors = spread_and_error(evaluation.Answer("corrected", 0, "tiles=2", flats, spread), TILES)
+    spreads, errors = spread_and_error(evaluation.Prediction("corrected", 0, "tiles=2", flats, spread), TILES)
     assert errors == pytest.approx(spreads, rel=0.05)
     assert (np.diff(spreads) > 0).all()

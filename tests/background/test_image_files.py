@@ -5,8 +5,14 @@ import pytest
 import tifffile
 
 from tests.background.ole_fixture import write_ole, xradia_streams
-from workflow_scripts.background.image_files import read_images, read_mean
+from workflow_scripts.background.apply.image_files import read_images, read_mean
+from workflow_scripts.background.apply.settings import IMAGES
+from workflow_scripts.formats.folder import image_files
 from workflow_scripts.workflow.errors import InputError
+
+
+def images_of(path, what="tiles"):
+    return read_images(image_files(path, IMAGES, what), what)
 
 
 def image(dtype="uint16", shape=(64, 48), seed=0):
@@ -16,11 +22,11 @@ def image(dtype="uint16", shape=(64, 48), seed=0):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int16", "float32", "float64"])
 def test_grey_tiffs_are_read_as_they_are(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "a.tif", image(dtype))
-    found = read_images(tmp_path, "tiles")
+    found = images_of(tmp_path)
     assert found.names == ("a.tif",)
     assert found.images.dtype == np.float32
     assert np.array_equal(found.images[0], image(dtype))
-    assert found.positions_um is None and found.pixel_size_um is None and found.remarks == ()
+    assert found.pixel_size_um is None and found.remarks == ()
 
 
 def test_names_are_in_natural_order_and_pages_are_tiles(tmp_path):
@@ -29,10 +35,10 @@ def test_names_are_in_natural_order_and_pages_are_tiles(tmp_path):
     tifffile.imwrite(tmp_path / "u.tif", np.stack([image(), image(seed=1)]), photometric="minisblack")
     (tmp_path / ".t0.tif").write_text("hidden")
     (tmp_path / "notes.txt").write_text("no image")
-    found = read_images(tmp_path, "tiles")
+    found = images_of(tmp_path)
     assert found.names == ("T1.tif", "t2.TIFF", "t10.tif", "u.tif[1]", "u.tif[2]")
     assert np.array_equal(found.images[4], image(seed=1))
-    assert np.array_equal(read_images(tmp_path / "u.tif", "tiles").images, found.images[3:])
+    assert np.array_equal(images_of(tmp_path / "u.tif").images, found.images[3:])
 
 
 def test_equal_channels_are_grey_and_mixed_types_and_clipping_are_remarked(tmp_path):
@@ -40,7 +46,7 @@ def test_equal_channels_are_grey_and_mixed_types_and_clipping_are_remarked(tmp_p
     clipped = image()
     clipped[:4] = 65535
     tifffile.imwrite(tmp_path / "b.tif", clipped)
-    found = read_images(tmp_path, "tiles")
+    found = images_of(tmp_path)
     assert np.array_equal(found.images[0], image("uint8"))
     for words in ("channels are equal", "clipped", "mixes types"):
         assert any(words in remark for remark in found.remarks), words
@@ -64,7 +70,7 @@ def broken(folder):
 def test_all_that_is_wrong_in_a_folder_is_named_at_once(tmp_path):
     broken(tmp_path)
     with pytest.raises(InputError, match="9 of 11 files") as error:
-        read_images(tmp_path, "tiles")
+        images_of(tmp_path)
     assert "and 1 more" in str(error.value)
 
 
@@ -84,36 +90,35 @@ def test_all_that_is_wrong_in_a_folder_is_named_at_once(tmp_path):
 def test_each_is_said_in_its_own_words(tmp_path, name, words):
     broken(tmp_path)
     with pytest.raises(InputError, match=words):
-        read_images(tmp_path / name, "tiles")
+        images_of(tmp_path / name)
 
 
 def test_sizes_that_differ_and_absent_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"holds no \.tif"):
-        read_images(tmp_path, "tiles")
+        images_of(tmp_path)
     with pytest.raises(InputError, match="references: there is no folder"):
-        read_images(tmp_path / "none", "references")
+        images_of(tmp_path / "none", "references")
     for k in range(3):
         tifffile.imwrite(tmp_path / f"a{k}.tif", image(shape=(64, 48 + 2 * (k == 1))))
     with pytest.raises(InputError, match=r"a1.tif has 64 × 50 pixels, others 64 × 48"):
-        read_images(tmp_path, "tiles")
+        images_of(tmp_path)
 
 
 def test_dark_frames_are_averaged_and_must_fit(tmp_path):
     for k, level in enumerate((10, 20)):
         tifffile.imwrite(tmp_path / f"d{k}.tif", np.full((64, 48), level, np.uint16))
-    assert (read_mean(tmp_path, "dark", (64, 48)) == 15).all()
-    with pytest.raises(InputError, match="64 × 48 pixels, but the tiles 64 × 64"):
-        read_mean(tmp_path, "dark", (64, 64))
+    assert (read_mean(sorted(tmp_path.glob("*.tif")), "dark", (64, 48)) == 15).all()
+    with pytest.raises(InputError, match="64 × 48 pixels, but the tiles have 64 × 64"):
+        read_mean(sorted(tmp_path.glob("*.tif")), "dark", (64, 64))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_xradia_files_are_read_with_positions_and_scale(tmp_path, dtype):
+def test_xradia_files_are_read_with_their_scale(tmp_path, dtype):
     stack = image(dtype, (103, 64, 48))
     places = np.random.default_rng(1).normal(size=(103, 2)).astype("f4")
     write_ole(tmp_path / "m.txrm", xradia_streams(stack, 0.0625, places))
-    found = read_images(tmp_path / "m.txrm", "tiles")
+    found = images_of(tmp_path / "m.txrm")
     assert np.array_equal(found.images, stack)
-    assert found.positions_um == pytest.approx(places)
     assert found.pixel_size_um == 0.0625
     assert found.names[102] == "m.txrm[103]"
 
@@ -134,7 +139,7 @@ def test_malformed_xradia_files_are_named(tmp_path, change, words):
     streams = xradia_streams(image(shape=(2, 64, 48)), positions_um=np.zeros((2, 2))) | change
     write_ole(tmp_path / "m.txrm", {name: content for name, content in streams.items() if content is not None})
     with pytest.raises(InputError, match=words):
-        read_images(tmp_path, "tiles")
+        images_of(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 600, 9000])
@@ -142,4 +147,4 @@ def test_cut_off_xradia_files_are_named(tmp_path, keep):
     path = write_ole(tmp_path / "m.xrm", xradia_streams(image(shape=(1, 64, 48))))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=r"1 of 1 files .* m.xrm"):
-        read_images(tmp_path, "tiles")
+        images_of(tmp_path)

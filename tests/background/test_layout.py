@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.background.layout import positions_px, read_layout
+from workflow_scripts.background.apply.layout import positions_px, read_layout
 from workflow_scripts.workflow.errors import InputError
 
 HEAD = "# Define the number of dimensions we are working on\ndim = 2\n\n# Define the image coordinates\n"
@@ -57,5 +57,5 @@ def test_tiles_and_lines_must_match(tmp_path):
         positions_px(layout, ["a.tif", "b.tif", "c.tif"], tmp_path)
     with pytest.raises(InputError, match=r"names b.tif"):
         positions_px(layout, ["a.tif"], tmp_path)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_layout(tmp_path / "none.txt")

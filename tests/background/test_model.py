@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from tests.background import training
-from workflow_scripts.background.model import (
+from workflow_scripts.background.networks.model import (
     describe_network,
     load_network,
-    load_network_loosely,
     make_network,
     pad_to_multiple,
 )
@@ -104,7 +103,7 @@ def test_weights_that_do_not_match_stop_with_the_keys_that_differ(tmp_path):
 
 def test_the_recipe_loads_nothing_from_the_same_file_and_says_nothing(tmp_path, capsys):
     network = awake(5)
-    loaded, _ = load_network_loosely(saved(tmp_path, network), "corrected")
+    loaded, _ = load_network(saved(tmp_path, network), "corrected", loosely=True)
     fresh = make_network(SETTINGS, 7, 0).state_dict()
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in loaded.state_dict().items())
     assert not torch.equal(loaded.head.weight, network.head.weight)

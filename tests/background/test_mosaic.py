@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.background.mosaic import blended, tile_constants
+from workflow_scripts.background.apply.mosaic import blended, tile_constants
+from workflow_scripts.workflow.errors import InputError
 
 SIDE = 40
 
@@ -19,9 +20,9 @@ def test_constants_are_found_and_leave_no_seam():
     constants = np.array([0.5, -1.0, 2.0, 0.0])
     found = tile_constants(cut + constants[:, None, None], places)
     assert found == pytest.approx(constants.mean() - constants, abs=1e-9)
-    image, weight = blended(cut + constants[:, None, None], places)
+    image = blended(cut + constants[:, None, None], places)
     assert image.shape == (73, 70)
-    covered = weight > 0
+    covered = np.isfinite(image)
     assert image[covered] == pytest.approx(scene[:73, :70][covered] + constants.mean(), abs=1e-5)
     assert np.isnan(image[~covered]).all()
     assert (~covered).any()
@@ -29,21 +30,23 @@ def test_constants_are_found_and_leave_no_seam():
 
 def test_without_levelling_the_seams_stay():
     scene, cut, places = tiles()
-    image, weight = blended(cut + np.array([0, 1, 0, 0])[:, None, None], places, level=False)
-    assert np.std((image - scene[:73, :70])[weight > 0]) > 0.1
+    image = blended(cut + np.array([0, 1, 0, 0])[:, None, None], places, level=False)
+    assert np.std((image - scene[:73, :70])[np.isfinite(image)]) > 0.1
 
 
-def test_weights_fade_to_the_edges_and_missing_pixels_have_none():
+def test_missing_pixels_have_no_weight_and_a_vast_mosaic_is_refused():
     _, cut, places = tiles()
     cut = cut[:1].copy()
     cut[0, 7, 9] = np.nan
-    image, weight = blended(cut, places[:1])
-    assert np.isnan(image[7, 9]) and weight[7, 9] == 0
-    assert weight[20, 0] < weight[20, 10] < weight[20, 19]
-    with pytest.raises(ValueError):
-        blended(cut, np.array([[np.nan, 0]]))
-    with pytest.raises(ValueError):
+    image = blended(cut, places[:1])
+    assert np.isnan(image[7, 9]) and np.isnan(image).sum() == 1
+    with pytest.raises(InputError, match="check the positions"):
         blended(np.zeros((2, 8, 8)), np.array([[0, 0], [1e6, 1e6]]))
+
+
+def test_weights_fade_to_the_edges():
+    image = blended(np.stack([np.zeros((8, 8)), np.ones((8, 8))]), np.array([(0, 0), (0, 4)]), level=False)
+    assert (np.diff(image[4]) >= 0).all() and 0 < image[4, 4] < image[4, 7] < 1
 
 
 def test_groups_that_do_not_touch_are_levelled_apart():

@@ -6,17 +6,17 @@ import torch
 from torch import nn
 
 from tests.background.toy import toy_session, toy_specimens, toy_tiles
-from workflow_scripts.background.diffusion import signal_shares
 from workflow_scripts.background.estimators.network import (
     NetworkEstimator,
-    Sampling,
     any_partner,
     binned,
     session_flats,
     smooth,
     spread_out,
 )
-from workflow_scripts.background.sessions import nearest_in_order
+from workflow_scripts.background.networks.diffusion import signal_shares
+from workflow_scripts.background.settings import SamplerSettings
+from workflow_scripts.background.simulation.sessions import nearest_in_order
 
 CPU = torch.device("cpu")
 
@@ -34,8 +34,8 @@ class Keeps(nn.Module):
 
 
 def estimator(network=None, arm="unet", side_px=32, **changes):
-    settings = {"steps": 2, "samples": 3, "batch_size": 8, "seed": 0, "device": CPU, "precision": "float32"} | changes
-    return NetworkEstimator(network or Keeps(), arm, side_px, Sampling(**settings))
+    settings = {"steps": 2, "samples": 3, "batch_size": 8, "seed": 0, "curve_steps": (1, 2), "curve_tiles": 1} | changes
+    return NetworkEstimator(network or Keeps(), arm, side_px, SamplerSettings(**settings), CPU, "float32")
 
 
 def test_an_unsorted_partner_is_another_tile_and_seldom_a_neighbour():

@@ -6,15 +6,16 @@ import tifffile
 
 from tests.background import own_tiles, toy
 from tests.background.test_own_data import opened
+from workflow_scripts.background.apply.adapt import measured_flats, training_tiles
+from workflow_scripts.background.apply.correction import ABSOLUTE, UP_TO_CONSTANT, corrected, flats_of
+from workflow_scripts.background.apply.data import read_overlaps
+from workflow_scripts.background.apply.mosaic import groups, overlapping
+from workflow_scripts.background.apply.output import write_stack
+from workflow_scripts.background.apply.quality import quality
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.median import flats_of_sets
-from workflow_scripts.background.own_correction import ABSOLUTE, UP_TO_CONSTANT, corrected, flats_of, joined
-from workflow_scripts.background.own_data import read_overlaps
-from workflow_scripts.background.own_flats import own_bank, own_flats
-from workflow_scripts.background.own_output import write_stack
-from workflow_scripts.background.own_quality import quality
-from workflow_scripts.background.own_settings import Apply
-from workflow_scripts.background.splits import finetuning_split
-from workflow_scripts.background.variants import VARIANTS
+from workflow_scripts.background.networks.tasks import finetuning_split
+from workflow_scripts.background.networks.variants import VARIANTS
 from workflow_scripts.workflow.settings import check
 
 BEAM = {"open_beam_tile": "tile_1.tif", "open_beam_px": [0, 0, 16, 16]}
@@ -40,7 +41,7 @@ def answer(folder, **changes):
     own, report = opened(folder, **changes)
     entry = check(Apply, own_tiles.settings(folder, **changes))
     positions = None if report["positions_px"] is None else np.array(report["positions_px"])
-    return corrected(entry, own, true_flats(), np.zeros_like(own.logs), positions)
+    return corrected(entry, own, true_flats(), positions)
 
 
 def test_an_open_beam_region_makes_the_density_absolute_in_all_tiles(folder):
@@ -73,7 +74,7 @@ def test_a_tile_without_a_specimen_transmits_everything(tmp_path):
     own_tiles.write(tmp_path / "tiles", own_tiles.references(8))
     own, _ = opened(tmp_path, layout=None)
     entry = check(Apply, own_tiles.settings(tmp_path, layout=None))
-    found = corrected(entry, own, flats_of_sets(own.logs, 8), np.zeros_like(own.logs), None)
+    found = corrected(entry, own, flats_of_sets(own.logs, 8), None)
     noise = 1 / np.sqrt(own_tiles.DOSE * own_tiles.flat_field().min())
     transmission = np.exp(-(found.density - found.density.mean(axis=(1, 2), keepdims=True)))
     assert np.abs(transmission.mean() - 1) < 0.1 * noise
@@ -90,8 +91,7 @@ def test_pixels_without_light_are_nan(folder):
 
 def test_tiles_are_joined_through_others():
     positions = np.array([[0, 0], [0, 50], [0, 90], [0, 300]])
-    assert joined(positions, (64, 64), 0) == [0, 1, 2]
-    assert joined(positions, (64, 64), 3) == [3]
+    assert groups(4, overlapping(positions, (64, 64))).tolist() == [0, 0, 0, 1]
 
 
 class _Mean:
@@ -116,7 +116,7 @@ def test_each_tile_is_answered_from_itself_and_the_nearest(folder):
 def test_what_teaches_is_the_flat_field(folder, source):
     tifffile.imwrite(folder / "bare.tif", own_tiles.references(), photometric="minisblack")
     own, _ = opened(folder, references=str(folder / "bare.tif"))
-    flats = own_flats(own, source)
+    flats = measured_flats(own, source)
     assert flats.shape == (4, own_tiles.SIDE_PX, own_tiles.SIDE_PX)
     error = flats - true_flats()[0]
     assert np.std(error, axis=(1, 2)).max() < (0.03 if source == "references" else 0.15)
@@ -125,7 +125,9 @@ def test_what_teaches_is_the_flat_field(folder, source):
 @pytest.mark.parametrize("side_px", [32, 64, 96])
 def test_material_has_the_size_of_the_network_and_both_of_its_passes(folder, side_px):
     own, _ = opened(folder)
-    bank = own_bank(own_flats(own, "tiles"), side_px, toy.toy_bank(side_px=side_px), np.random.default_rng(0))
+    bank = training_tiles(
+        measured_flats(own, "tiles"), side_px, toy.toy_bank(side_px=side_px), np.random.default_rng(0)
+    )
     size = min(side_px, own_tiles.SIDE_PX)
     assert bank.log_flat.shape[2:] == (size, size) and bank.held_out.all()
     assert len(bank.log_flat) == (1 if side_px > own_tiles.SIDE_PX else 128)

@@ -1,23 +1,22 @@
 """The user's tiles: what is read of them, which of them teach and which judge, and every mistake in one sentence."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 
 from tests.background import own_tiles
-from workflow_scripts.background.own_data import Files, judging, place, read_overlaps, read_own, shown
-from workflow_scripts.background.own_settings import IMAGES, Apply
-from workflow_scripts.formats.folder import image_files
+from workflow_scripts.background.apply.data import place, read_overlaps, read_tiles, training_part, validation_overlaps
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 
 def opened(folder, **changes):
     entry = check(Apply, own_tiles.settings(folder, **changes))
-    named = (entry.tiles, "tiles"), (entry.dark, "dark"), (entry.references, "references")
-    files = [image_files(path, IMAGES, what) if path else [] for path, what in named]
-    files = Files(*files, folder / "TileConfiguration.txt" if entry.layout else None)
-    own, report = read_own(entry, files)
+    files = {name: [Path(path) for path in paths] for name, paths in entry.inputs().items()}
+    own, report = read_tiles(entry, files)
     return own, report | place(entry, files, own)
 
 
@@ -79,11 +78,11 @@ def test_a_grid_is_put_together_without_a_layout(folder):
 def test_tiles_that_teach_do_not_judge(folder):
     _, report = opened(folder)
     assert report["finetune"] == "tiles" and report["shown"] == list(report["tiles"][:4])
-    names = {report["tiles"][index] for one in judging(report) for index in (one.first, one.second)}
+    names = {report["tiles"][index] for one in validation_overlaps(report) for index in (one.first, one.second)}
     assert names and not names & set(report["shown"])
     _, report = opened(folder, finetune="none")
-    assert len(judging(report)) == len(report["overlaps"])
-    assert list(shown(6)) == list(range(6)) and list(shown(9)) == [0, 1, 2, 3]
+    assert len(validation_overlaps(report)) == len(report["overlaps"])
+    assert list(training_part(6)) == list(range(6)) and list(training_part(9)) == [0, 1, 2, 3]
 
 
 def test_what_teaches_by_itself(folder):

@@ -7,16 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.background.specimens import (
+from workflow_scripts.background.simulation.specimens import (
     _blurred,
     _ellipsoids,
     _fibres,
     _foams,
     _powders,
     _solids,
-    _uniform,
     log_transmission,
     propagated,
+    uniform,
 )
 
 KINDS = [_solids, _foams, _fibres, _powders]
@@ -91,7 +91,7 @@ def test_the_projection_of_a_sphere_has_its_volume():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thickness_is_never_negative_and_seldom_absent(kind):
-    thickness = kind(40, *grid(40), _uniform(generator()))
+    thickness = kind(40, *grid(40), uniform(generator()))
     assert thickness.shape == (40, 40, 40) and torch.isfinite(thickness).all()
     assert (thickness >= 0).all()
     assert (thickness.amax((1, 2)) > 0).float().mean() > 0.8

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.background.synthesis import small
-from workflow_scripts.background.datasets import make
-from workflow_scripts.background.tile_files import read_bank, read_tiles
+from workflow_scripts.background.simulation.datasets import make
+from workflow_scripts.background.simulation.tile_files import read_tiles, read_training_tiles
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 
@@ -23,7 +23,7 @@ def refusal(tmp_path, split, changed):
     path = tmp_path / "changed.npz"
     write_arrays(path, {name: value for name, value in changed.items() if value is not None})
     with pytest.raises(InputError) as refused:
-        read_bank([path]) if split == "train" else read_tiles(path)
+        read_training_tiles([path]) if split == "train" else read_tiles(path)
     message = str(refused.value)
     assert "changed.npz" in message and "\n" not in message
     return message
@@ -65,7 +65,7 @@ def test_axes_and_types_are_checked(tmp_path, arrays, split, name, wrong):
 def test_a_broken_file_is_named(tmp_path, content):
     path = tmp_path / "broken.npz"
     path.write_bytes(content)
-    for read in (read_tiles, lambda path: read_bank([path])):
+    for read in (read_tiles, lambda path: read_training_tiles([path])):
         with pytest.raises(InputError, match=r"broken\.npz"):
             read(path)
 
@@ -75,7 +75,7 @@ def test_banks_are_joined_in_order(tmp_path):
     paths = [tmp_path / f"{shard}.npz" for shard in (0, 1)]
     for path, part in zip(paths, parts, strict=True):
         write_arrays(path, part)
-    bank = read_bank(paths)
+    bank = read_training_tiles(paths)
     for name in ("log_transmission", "log_flat", "held_out"):
         assert np.array_equal(getattr(bank, name), np.concatenate([part[name] for part in parts])), name
 
@@ -86,4 +86,4 @@ def test_banks_that_do_not_fit_are_refused(tmp_path, arrays, changes):
     write_arrays(paths[0], arrays["train"])
     write_arrays(paths[1], make(small(**changes), "train", 1, CPU))
     with pytest.raises(InputError, match=r"second\.npz.*first\.npz"):
-        read_bank(paths)
+        read_training_tiles(paths)

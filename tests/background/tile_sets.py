@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.predictions import write_predictions
 
 DARK = 20.0

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 
-from workflow_scripts.background.tile_files import Bank, RawTiles
+from workflow_scripts.background.simulation.tile_files import RawTiles, TrainingTiles
 
 DOSE, DARK = (300.0, 3000.0), 100.0
 
@@ -61,12 +61,12 @@ def toy_session(rng: np.random.Generator, times: int, side_px: int, drift: float
 
 def toy_bank(
     specimens: int = 32, sessions: int = 8, times: int = 4, side_px: int = 32, seed: int = 0, held_out: int = 2
-) -> Bank:
+) -> TrainingTiles:
     """A bank whose last sessions are held out."""
     rng = np.random.default_rng(seed)
     flats = np.stack([toy_session(rng, times, side_px) for _ in range(sessions)])
     marks = np.arange(sessions) >= sessions - held_out
-    return Bank(toy_specimens(rng, specimens, 2 * side_px), flats, marks, DOSE, DARK)
+    return TrainingTiles(toy_specimens(rng, specimens, 2 * side_px), flats, marks, DOSE, DARK)
 
 
 def toy_tiles(

@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.fuzz.kinds import N, Planted, Reader, disc, segments
 from tests.fuzz.mutations import of_array
-from workflow_scripts.background.tile_files import read_bank, read_tiles
+from workflow_scripts.background.simulation.tile_files import read_tiles, read_training_tiles
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_probe, read_scan
 from workflow_scripts.formats.arrays import opened
 from workflow_scripts.formats.scan import find_disc, mean_pattern, scan_shape
@@ -242,7 +242,7 @@ def _of_own(path):
 
 
 def _of_bank(path):
-    found = read_bank([path])
+    found = read_training_tiles([path])
     return [found.log_transmission, found.log_flat, np.array([*found.dose, found.dark])]
 
 

@@ -20,7 +20,7 @@ from tests.fuzz.kinds import Planted
 from tests.fuzz.texts import CIF
 from tests.fuzz.texts import READERS as TEXTS
 from workflow_scripts.alignment.simulation.grids import read_mrc
-from workflow_scripts.background.image_files import read_images
+from workflow_scripts.background.apply.image_files import read_images
 from workflow_scripts.diffractive_imaging.datasets import read_probe
 from workflow_scripts.diffractive_imaging.photographs import read_grey
 from workflow_scripts.formats.arrays import opened, values

@@ -14,7 +14,7 @@ from snakemake.exceptions import WorkflowError
 
 from tests.fuzz.kinds import Planted, Reader
 from tests.fuzz.mutations import of_array
-from workflow_scripts.background.layout import read_layout
+from workflow_scripts.background.apply.layout import read_layout
 from workflow_scripts.formats.pdb import read_atoms
 from workflow_scripts.learning import checkpoints, weights
 from workflow_scripts.matching.crystals import read_crystal

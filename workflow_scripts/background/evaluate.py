@@ -2,10 +2,10 @@
 
 from itertools import chain
 
-from workflow_scripts.background import evaluation
-from workflow_scripts.background.examples import example_images
+from workflow_scripts.background.evaluation import scores
+from workflow_scripts.background.evaluation.examples import example_images
 from workflow_scripts.background.settings import Evaluate
-from workflow_scripts.background.tile_files import read_tiles
+from workflow_scripts.background.simulation.tile_files import read_tiles
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
@@ -18,10 +18,10 @@ def evaluate(job: Job[Evaluate]) -> None:
         InputError: predictions are broken, lack a headline, or are there twice.
     """
     tiles, paths = read_tiles(job.input("test")), job.inputs["predictions"]
-    answers = chain([evaluation.zeros(tiles)], *(evaluation.read_answers(path, tiles) for path in paths))
-    scores = evaluation.tile_metrics(answers, tiles)
-    evaluation.check_complete(scores)
-    write_metrics(evaluation.metric_rows(scores, job.arguments), job.outputs["metrics"])
+    predictions = chain([scores.zeros(tiles)], *(scores.predictions_of(path, tiles) for path in paths))
+    table = scores.tile_metrics(predictions, tiles)
+    scores.check_complete(table)
+    write_metrics(scores.metric_rows(table, job.arguments), job.outputs["metrics"])
     write_arrays(job.outputs["examples"], example_images(tiles, paths))
 
 

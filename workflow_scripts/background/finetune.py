@@ -1,15 +1,14 @@
-"""Show one arm's network flat fields of earlier sessions of the tested microscopes."""
+"""Finetune one arm's network on flat fields of earlier sessions of the tested microscopes."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.background.model import load_network, load_network_loosely
+from workflow_scripts.background.networks.model import load_network
+from workflow_scripts.background.networks.tasks import BackgroundTask, finetuning_split
+from workflow_scripts.background.networks.variants import ARMS
 from workflow_scripts.background.settings import Finetune
-from workflow_scripts.background.splits import finetuning_split
-from workflow_scripts.background.tasks import BackgroundTask
-from workflow_scripts.background.tile_files import read_bank
-from workflow_scripts.background.variants import ARMS
+from workflow_scripts.background.simulation.tile_files import read_training_tiles
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
@@ -26,17 +25,10 @@ def finetune(job: Job[Arguments]) -> None:
     """Write the adapted weights and the history."""
     arguments = job.arguments
     arm = arguments.variant
-    load = load_network_loosely if ARMS[arm].weights_load_loosely else load_network
     with training_device(job) as device:
-        network, about = load(job.input("pretrained"), arm)
-        task = BackgroundTask(
-            *finetuning_split(read_bank(job.inputs["shards"]), ARMS[arm]),
-            arm,
-            arguments.pairs,
-            arguments.validation_pairs,
-            about["largest_set"],
-            device,
-        )
+        network, about = load_network(job.input("pretrained"), arm, ARMS[arm].weights_load_loosely)
+        split = finetuning_split(read_training_tiles(job.inputs["shards"]), ARMS[arm])
+        task = BackgroundTask(split, arm, arguments, about["largest_set"], device)
         trained = train_for(job, network, task, device, f"finetuning {arm}")
     write_trained(job, trained.best, trained.history, about)
 

@@ -147,10 +147,7 @@ def _draw_by_tiles(axis: Axes, points: pd.DataFrame, registry: Registry) -> None
     axis.plot(medians["tiles"], medians["value"], color="0.8", linewidth=0.8, zorder=0)
     for name, line in shown.groupby("estimator", sort=False):
         _curve(axis, line.sort_values("tiles"), "tiles", name, registry)
-    axis.set_xscale("log", base=2)
-    ticks = sorted(shown["tiles"].unique())
-    axis.set_xticks(ticks, labels=[f"{number:g}" for number in ticks])
-    axis.minorticks_off()
+    _numbers_along(axis, shown["tiles"], base=2)
     _logarithmic(axis, "y")
     axis.set(xlabel="tiles that were seen", ylabel="RMSE up to a constant (1)")
     axis.set_title(_sessions(points["n"]), loc="left")
@@ -161,10 +158,7 @@ def _draw_by_steps(axis: Axes, points: pd.DataFrame, registry: Registry) -> None
     for name, line in points.groupby("estimator", sort=False):
         _curve(axis, line.sort_values("steps"), "steps", name, registry)
     if len(points):
-        axis.set_xscale("log")
-        ticks = sorted(points["steps"].unique())
-        axis.set_xticks(ticks, labels=[f"{number:g}" for number in ticks])
-        axis.minorticks_off()
+        _numbers_along(axis, points["steps"], base=10)
         axis.set_ylim(0, None)
     axis.set(xlabel="steps of the sampler", ylabel="RMSE up to a constant (1)")
     axis.set_title(_sessions(points["n"]), loc="left")
@@ -186,6 +180,14 @@ def _draw_spread(axis: Axes, points: pd.DataFrame) -> None:
         axis.set_title(f"±1 spread holds {share:.0%} (nominal {NOMINAL_COVERAGE:.0%})", loc="left")
     axis.set(xlabel="uncertainty of corrected (1)", ylabel="RMS error (1)")
     letter(axis, "f")
+
+
+def _numbers_along(axis: Axes, numbers: pd.Series, base: int) -> None:
+    """A logarithmic abscissa with a tick at every number."""
+    ticks = sorted(numbers.unique())
+    axis.set_xscale("log", base=base)
+    axis.set_xticks(ticks, labels=[f"{number:g}" for number in ticks])
+    axis.minorticks_off()
 
 
 def _curve(axis: Axes, line: pd.DataFrame, along: str, name: str, registry: Registry) -> None:
@@ -211,7 +213,7 @@ def _logarithmic(axis: Axes, which: str) -> None:
 
 
 def _sessions(counts: pd.Series) -> str:
-    """On how many sessions the points of a panel rest."""
+    """Number of sessions behind the points of a panel."""
     numbers = sorted({int(number) for number in counts.dropna()})
     return f"n = {' to '.join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))} sessions" if numbers else ""
 

@@ -1,7 +1,7 @@
 """The log flat field of the test tiles by one estimator."""
 
 from workflow_scripts.background.settings import SharedPredict
-from workflow_scripts.background.tile_files import read_tiles
+from workflow_scripts.background.simulation.tile_files import read_tiles
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute, EstimatorChoice
@@ -12,10 +12,10 @@ class Arguments(SharedPredict, Compute, EstimatorChoice):
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write what the function `predict(job, tiles)` of the estimator's module answers, `sessions.Answers`."""
-    answers = job.implementation.predict(job, read_tiles(job.input("test")))
+    """Write the result of the function `predict(job, tiles)` of the estimator's module, `sessions.Predictions`."""
+    predictions = job.implementation.predict(job, read_tiles(job.input("test")))
     arguments = job.arguments
-    write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, answers)
+    write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, predictions)
 
 
 if __name__ == "__main__":

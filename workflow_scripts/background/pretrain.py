@@ -1,15 +1,15 @@
-"""Train one arm's network on synthetic sessions; the published recipe trains on those that validate, too."""
+"""Train one arm's network on synthetic sessions; the published recipe also trains on the validation sessions."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.background.model import describe_network, make_network
+from workflow_scripts.background.networks.conditions import input_channels
+from workflow_scripts.background.networks.model import describe_network, make_network
+from workflow_scripts.background.networks.tasks import BackgroundTask, pretraining_split
+from workflow_scripts.background.networks.variants import ARMS
 from workflow_scripts.background.settings import Pretrain
-from workflow_scripts.background.splits import pretraining_split
-from workflow_scripts.background.tasks import Arm, BackgroundTask
-from workflow_scripts.background.tile_files import read_bank
-from workflow_scripts.background.variants import ARMS
+from workflow_scripts.background.simulation.tile_files import read_training_tiles
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
@@ -25,23 +25,15 @@ class Arguments(Pretrain, Compute):
 
 
 def pretrain(job: Job[Arguments]) -> None:
-    """Write the weights that validate best and the history."""
+    """Write the weights with the smallest validation loss, and the history."""
     arguments = job.arguments
-    arm, n_in = arguments.variant, Arm.of(arguments.variant).channels
+    arm, n_in = arguments.variant, input_channels(ARMS[arguments.variant])
     with training_device(job) as device:
-        bank = read_bank(job.inputs["shards"])
-        task = BackgroundTask(
-            *pretraining_split(bank, ARMS[arm]),
-            arm,
-            arguments.pairs,
-            arguments.validation_pairs,
-            arguments.largest_set,
-            device,
-        )
-        trained = train_for(
-            job, make_network(arguments.network, n_in, arguments.seed), task, device, f"pretraining {arm}"
-        )
-    side_px = max(bank.log_flat.shape[-2:])
+        tiles = read_training_tiles(job.inputs["shards"])
+        task = BackgroundTask(pretraining_split(tiles, ARMS[arm]), arm, arguments, arguments.largest_set, device)
+        network = make_network(arguments.network, n_in, arguments.seed)
+        trained = train_for(job, network, task, device, f"pretraining {arm}")
+    side_px = max(tiles.log_flat.shape[-2:])
     about = describe_network(arguments.network, n_in, arm, side_px, arguments.largest_set)
     write_trained(job, trained.best, trained.history, about)
 

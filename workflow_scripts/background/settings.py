@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from workflow_scripts.background.own_settings import Apply as Apply  # the settings of one entry of apply.background
+from workflow_scripts.background.apply.settings import Apply as Apply  # the settings of one entry of apply.background
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 

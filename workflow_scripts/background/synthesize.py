@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from workflow_scripts.background.datasets import make
 from workflow_scripts.background.settings import Split, Synthesize
+from workflow_scripts.background.simulation.datasets import make
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays

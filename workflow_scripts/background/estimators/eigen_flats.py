@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from workflow_scripts.background.sessions import Answers, session_logs
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.simulation.sessions import Predictions, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
@@ -17,10 +17,11 @@ _NOISE_SETS = 10  # random sets that a component is compared with
 _PARALLEL_PX = 128  # most pixels a side in that comparison
 _NEGLIGIBLE = 1e-10  # share of the variance below which a component is rounding
 _REWEIGHTINGS = 60
+_BIN_PX = 2  # side of the blocks over which the image is averaged: less noise in its total variation
 _SEED = 0  # of the random sets
 
 
-def predict(job: Job, tiles: RawTiles) -> Answers:
+def predict(job: Job, tiles: RawTiles) -> Predictions:
     """From references of the same session, and from those of an earlier one."""
     return {
         ("fitted", condition(references=name)): {"log_flat": _log_flats(tiles, references)}
@@ -56,18 +57,13 @@ class EigenFlats:
 
     @classmethod
     def of_references(cls, log_references: np.ndarray, generator: np.random.Generator) -> "EigenFlats":
-        """From log references (R, H, W).
+        """From log references (R, H, W), at least two.
 
         Args:
             generator: of the random sets in the parallel analysis.
-
-        Raises:
-            ValueError: fewer than two references.
         """
         references = np.asarray(log_references, dtype=np.float64)
-        if references.ndim != 3 or len(references) < 2:
-            raise ValueError(f"references of the shape {references.shape}, expected (R, H, W) with R ≥ 2")
-        # The constant of a reference is no shape.
+        # The constant of a reference is not part of the shape.
         references = references - references.mean(axis=(1, 2), keepdims=True)
         mean = references.mean(axis=0)
         deviations = (references - mean).reshape(len(references), -1)
@@ -80,19 +76,16 @@ class EigenFlats:
         components = (vectors[:, order].T @ deviations) / np.sqrt(values[order])[:, None]
         return cls(mean.astype(np.float32), components.reshape(count, *mean.shape).astype(np.float32))
 
-    def weights(self, log_tile: np.ndarray, bin_px: int = 2) -> np.ndarray:
+    def weights(self, log_tile: np.ndarray) -> np.ndarray:
         """Weights (k,) of the components for one log tile (H, W), the same whatever constant is added to it.
 
         The isotropic total variation Σ|∇(y − mean − Σ w e)| of the image averaged over blocks is made smallest by
         reweighted least squares.
-
-        Args:
-            bin_px: side of the blocks, pixels; larger ones suppress more noise.
         """
         if not len(self.components):
             return np.zeros(0)
-        target = _gradients(_binned(np.asarray(log_tile, dtype=np.float64) - self.mean, bin_px))
-        design = np.stack([_gradients(_binned(component.astype(np.float64), bin_px)) for component in self.components])
+        target = _gradients(_binned(np.asarray(log_tile, dtype=np.float64) - self.mean))
+        design = np.stack([_gradients(_binned(component.astype(np.float64))) for component in self.components])
         a, b = design.reshape(len(design), -1), target.ravel()  # (k, 2 P), (2 P)
         weights = np.linalg.lstsq(a.T, b, rcond=None)[0]
         for _ in range(_REWEIGHTINGS):
@@ -106,9 +99,9 @@ class EigenFlats:
                 break
         return weights
 
-    def log_flats(self, log_tiles: np.ndarray, bin_px: int = 2) -> np.ndarray:
+    def log_flats(self, log_tiles: np.ndarray) -> np.ndarray:
         """Log flat fields (N, H, W) of log tiles (N, H, W)."""
-        flats = [self.mean + np.tensordot(self.weights(tile, bin_px), self.components, axes=1) for tile in log_tiles]
+        flats = [self.mean + np.tensordot(self.weights(tile), self.components, axes=1) for tile in log_tiles]
         return np.stack(flats).astype(np.float32)
 
 
@@ -138,11 +131,9 @@ def significant_components(deviations: np.ndarray, generator: np.random.Generato
     return rank
 
 
-def _binned(image: np.ndarray, side: int) -> np.ndarray:
-    if side == 1:
-        return image
-    averaged = uniform_filter(image, side, mode="nearest")
-    return averaged[side // 2 :: side, side // 2 :: side]
+def _binned(image: np.ndarray) -> np.ndarray:
+    averaged = uniform_filter(image, _BIN_PX, mode="nearest")
+    return averaged[_BIN_PX // 2 :: _BIN_PX, _BIN_PX // 2 :: _BIN_PX]
 
 
 def _gradients(image: np.ndarray) -> np.ndarray:

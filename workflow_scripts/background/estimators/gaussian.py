@@ -3,15 +3,15 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.background.sessions import Answers, session_logs
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.simulation.sessions import Predictions, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
 SIGMA_SHARE = 0.08  # of the blur, sides of a tile; between 0.04 and 0.2 it hardly matters in training
 
 
-def predict(job: Job, tiles: RawTiles) -> Answers:
+def predict(job: Job, tiles: RawTiles) -> Predictions:
     """The blur of every tile alone."""
     flats = [gaussian_flats(session_logs(counts, tiles.dark)[0]) for counts in tiles.counts]
     return {("fitted", condition(tiles=1)): {"log_flat": np.stack(flats)}}

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from workflow_scripts.background.sessions import Answers, nearest_in_order, session_logs
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
@@ -12,7 +12,7 @@ from workflow_scripts.workflow.errors import InputError
 STATISTICS = {"median": np.median, "maximum": np.max}
 
 
-def predict(job: Job, tiles: RawTiles) -> Answers:
+def predict(job: Job, tiles: RawTiles) -> Predictions:
     """The flat fields by the statistic and the number of tiles that the estimator's name holds.
 
     Raises:

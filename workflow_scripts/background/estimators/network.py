@@ -1,20 +1,18 @@
 """A trained network as an estimator of the log flat field: the arms, and plain regression."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.background.conditions import centred, conditions, published_conditions, without_level
-from workflow_scripts.background.diffusion import sample, times_from_noise, times_of_the_recipe
-from workflow_scripts.background.model import load_network
-from workflow_scripts.background.sessions import Answers, nearest_in_order, session_logs
+from workflow_scripts.background.networks.conditions import centred, conditions, published_conditions, without_level
+from workflow_scripts.background.networks.diffusion import sample, times_from_noise, times_of_the_recipe
+from workflow_scripts.background.networks.model import load_network
+from workflow_scripts.background.networks.tasks import SCALE, reference, regress
+from workflow_scripts.background.networks.variants import ARMS
 from workflow_scripts.background.settings import SamplerSettings as Options
-from workflow_scripts.background.tasks import SCALE, Arm, reference, regress
-from workflow_scripts.background.tile_files import RawTiles
-from workflow_scripts.background.variants import ARMS, UNET
+from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.learning.devices import Precision, autocast, leased_device
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
@@ -25,7 +23,7 @@ _RECIPE_MEAN = 0.7
 _DARKEST = 1e-3  # of the recipe's flat field, so that its logarithm is finite
 
 
-def predict(job: Job, tiles: RawTiles) -> Answers:
+def predict(job: Job, tiles: RawTiles) -> Predictions:
     """Pairs by the pretrained and the finetuned network; larger sets, and the curve over steps, by the latter.
 
     The parts of the curve, `steps=…;tiles=2`, hold some tiles of every session: their numbers are in `tile_numbers`.
@@ -36,34 +34,36 @@ def predict(job: Job, tiles: RawTiles) -> Answers:
     job.require("pretrained", "finetuned")
     with leased_device(job.arguments.gpus) as device:
         job.device = str(device)
-        return _answers(job, tiles, device)
+        return _predictions(job, tiles, device)
 
 
-def _answers(job: Job, tiles: RawTiles, device: torch.device) -> Answers:
+def _predictions(job: Job, tiles: RawTiles, device: torch.device) -> Predictions:
     arguments, count = job.arguments, tiles.counts.shape[1]
-    options: Options = arguments.options
+    sampling: Options = arguments.options
     arm, variant = arguments.estimator, ARMS[arguments.estimator]
-    has_spread = not variant.one_sample and arm != UNET
-    answers = {}
+    has_spread = not variant.one_sample and not variant.regression
+    predictions = {}
     for stage in ("pretrained", "finetuned"):
         network, about = load_network(job.input(stage), arm)
-        sampling = Sampling(
-            options.steps, options.samples, options.batch_size, options.seed, device, arguments.precision
-        )
-        estimator = NetworkEstimator(network, arm, about["side_px"], sampling)
+        estimator = NetworkEstimator(network, arm, about["side_px"], sampling, device, arguments.precision)
         for size in SET_SIZES if stage == "finetuned" and not variant.partner_unsorted else SET_SIZES[:1]:
-            sets = any_partner(count, options.seed) if variant.partner_unsorted else nearest_in_order(count, size)
+            sets = any_partner(count, sampling.seed) if variant.partner_unsorted else nearest_in_order(count, size)
             flats, spreads = session_flats(estimator, tiles, sets)
-            answers[stage, condition(tiles=size)] = {"log_flat": flats} | ({"spread": spreads} if has_spread else {})
+            predictions[stage, condition(tiles=size)] = {"log_flat": flats} | (
+                {"spread": spreads} if has_spread else {}
+            )
     if has_spread:
         pairs = nearest_in_order(count, SET_SIZES[0])
-        numbers = np.linspace(0, count - 1, min(count, options.curve_tiles)).round().astype(int)
-        for steps in options.curve_steps:
-            estimator = NetworkEstimator(network, arm, about["side_px"], replace(sampling, steps=steps))
+        numbers = np.linspace(0, count - 1, min(count, sampling.curve_tiles)).round().astype(int)
+        for steps in sampling.curve_steps:
+            of_steps = sampling.model_copy(update={"steps": steps})
+            estimator = NetworkEstimator(network, arm, about["side_px"], of_steps, device, arguments.precision)
             flats, _ = session_flats(estimator, tiles, pairs[numbers])
-            about_steps = condition(steps=steps, tiles=SET_SIZES[0])
-            answers["finetuned", about_steps] = {"log_flat": flats, "tile_numbers": numbers}
-    return answers
+            predictions["finetuned", condition(steps=steps, tiles=SET_SIZES[0])] = {
+                "log_flat": flats,
+                "tile_numbers": numbers,
+            }
+    return predictions
 
 
 def any_partner(tiles: int, seed: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def session_flats(estimator: "NetworkEstimator", tiles: RawTiles, sets: np.ndarr
     """Log flat fields and spreads float32 (K, M, H, W) of M tiles of each of K sessions.
 
     Args:
-        estimator: sees nothing but counts and dark frame.
+        estimator: gets counts and dark frame alone.
         tiles: the sessions.
         sets: int (M, N), numbers of the tiles of each set, first the one whose flat field is estimated.
     """
@@ -88,32 +88,30 @@ def session_flats(estimator: "NetworkEstimator", tiles: RawTiles, sets: np.ndarr
     return flats, spreads
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How a network is sampled.
+class NetworkEstimator:
+    """Tiles of a session to the log flat field of the first of them, and its spread.
 
-    Attributes:
-        steps, samples: of the corrected arm's sampler; the recipe has 50 and 1, the regression neither.
-        batch_size: images that go through the network at once.
-        seed: of the noise.
-        device, precision: on what it runs, number format inside.
+    Args:
+        network: the network.
+        arm: name of its arm.
+        side_px: side of the images on which it was trained, px.
+        sampling: of the corrected arm; the recipe takes 50 steps and 1 sample, the regression neither.
+        device: on which it runs.
+        precision: number format inside the network.
     """
 
-    steps: int
-    samples: int
-    batch_size: int
-    seed: int
-    device: torch.device
-    precision: Precision
-
-
-class NetworkEstimator:
-    """Tiles of a session to the log flat field of the first of them, and its spread."""
-
-    def __init__(self, network: nn.Module, arm: str, side_px: int, sampling: Sampling) -> None:
-        """Args: the network; name of its arm; side of the images that it was trained on, px; its sampling."""
-        self._network = network.to(sampling.device).eval()
-        self._arm, self._side, self._sampling = Arm.of(arm), side_px, sampling
+    def __init__(
+        self,
+        network: nn.Module,
+        arm: str,
+        side_px: int,
+        sampling: Options,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self._network = network.to(device).eval()
+        self._arm, self._side, self._sampling = ARMS[arm], side_px, sampling
+        self._device, self._precision = device, precision
 
     def estimate(self, logs: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The log flat field of the first tile (H, W), mean 0, and the standard deviation of the samples (H, W).
@@ -132,7 +130,7 @@ class NetworkEstimator:
     @torch.no_grad()
     def estimate_sets(self, logs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same of many sets (K, N, H, W): log flat fields and spreads float32 (K, H, W)."""
-        device = self._sampling.device
+        device = self._device
         generator = torch.Generator(device).manual_seed(self._sampling.seed)
         rows = max(1, self._sampling.batch_size // self._draws)
         batches = []
@@ -145,17 +143,17 @@ class NetworkEstimator:
 
     @property
     def _draws(self) -> int:
-        return 1 if self._arm.regression or self._arm.published else self._sampling.samples
+        return 1 if self._arm.regression or self._arm.rescaled_to_mean else self._sampling.samples
 
     def _by_passes(self, logs: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of sets (B, N, H, W)."""
-        if self._arm.published:
+        if self._arm.rescaled_to_mean:
             return self._recipe(logs, valid, generator)
         flat, spread = torch.zeros_like(logs[:, :1]), torch.zeros_like(logs[:, :1])
         passes = self._bins(*logs.shape[-2:])
         for bins in passes:
             left, valid_bins = binned(without_level(logs - flat, valid), valid, bins)
-            correction, uncertainty = self._answer(*conditions(left, valid_bins), generator)
+            correction, uncertainty = self._estimate(*conditions(left, valid_bins), generator)
             if bins > 1:
                 correction, uncertainty = (
                     spread_out(image, bins, *logs.shape[-2:]) for image in (correction, uncertainty)
@@ -170,33 +168,33 @@ class NetworkEstimator:
         most = -(-max(height, width) // self._side)
         return [most, 1] if most > 1 else [1]
 
-    def _answer(self, seen: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _estimate(self, channels: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and valid pixels."""
         if self._arm.regression:
-            with self._autocast():
-                samples = regress(self._network, seen).float()[:, None]
+            with autocast(self._device, self._precision):
+                samples = regress(self._network, channels).float()[:, None]
         else:
-            samples = self._samples(seen, generator)
-        flats = centred(reference(seen)[:, None] + SCALE * samples, valid[:, None])
+            samples = self._samples(channels, generator)
+        flats = centred(reference(channels)[:, None] + SCALE * samples, valid[:, None])
         spread = flats.std(dim=1) if flats.shape[1] > 1 else torch.zeros_like(flats[:, 0])
         return flats.mean(dim=1), spread
 
-    def _samples(self, seen: Tensor, generator: torch.Generator) -> Tensor:
+    def _samples(self, channels: Tensor, generator: torch.Generator) -> Tensor:
         """Samples (B, D, 1, H, W)."""
-        sampling, (rows, _, *size) = self._sampling, seen.shape
-        x = torch.randn(rows, self._draws, 1, *size, generator=generator, device=seen.device).flatten(0, 1)
-        repeated = seen.repeat_interleave(self._draws, dim=0)
-        if self._arm.published:
+        sampling, (rows, _, *size) = self._sampling, channels.shape
+        x = torch.randn(rows, self._draws, 1, *size, generator=generator, device=channels.device).flatten(0, 1)
+        repeated = channels.repeat_interleave(self._draws, dim=0)
+        if self._arm.rescaled_to_mean:
             times, eta = times_of_the_recipe(RECIPE_STEPS), 1.0
         else:
             times, eta = times_from_noise(sampling.steps), 0.0
 
         def network(noisy: Tensor, time: Tensor) -> Tensor:
-            with self._autocast():
+            with autocast(self._device, self._precision):
                 parts = zip(*(t.split(sampling.batch_size) for t in (noisy, repeated, time)), strict=True)
                 return torch.cat([self._network(torch.cat([a, b], dim=1), t).float() for a, b, t in parts])
 
-        return sample(network, x, times, self._arm.answer, eta, generator).unflatten(0, (rows, self._draws))
+        return sample(network, x, times, self._arm.prediction_type, eta, generator).unflatten(0, (rows, self._draws))
 
     def _recipe(self, logs: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The recipe: the pair's intensities, one sample, rescaled to the mean 0.7; its logarithm."""
@@ -204,9 +202,6 @@ class NetworkEstimator:
         intensity = (self._samples(published_conditions(light), generator)[:, 0] + 1) / 2
         intensity = intensity * _RECIPE_MEAN / intensity.mean(dim=(-2, -1), keepdim=True).clamp(min=_DARKEST)
         return intensity.clamp(min=_DARKEST).log(), torch.zeros_like(intensity)
-
-    def _autocast(self):
-        return autocast(self._sampling.device, self._sampling.precision)
 
 
 def binned(logs: Tensor, valid: Tensor, bins: int) -> tuple[Tensor, Tensor]:

@@ -7,20 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.background.metrics import UNITS, TrueTile, compare, od_rmse_up_to_constant
+from workflow_scripts.background.evaluation.metrics import ERROR, METRICS, centred_error, compare, rms, true_tile
+from workflow_scripts.background.networks.variants import VARIANTS
 from workflow_scripts.background.settings import Evaluate
-from workflow_scripts.background.tile_files import RawTiles
-from workflow_scripts.background.variants import VARIANTS
+from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition, with_condition_columns
-from workflow_scripts.study.predictions import read_predictions
+from workflow_scripts.study.predictions import TRAINED_STAGES, read_predictions
 from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 
-# Stages of a trained estimator, as predictions name them and as conditions do, which leave out the last one
-STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
 HEADLINE_TILES = 2
-ERROR = "od_rmse_up_to_constant"
 # The error after so many steps as a share of that after the most; its headline is the most steps up to `FEW_STEPS`
 STEPS_RATIO = "steps_quality_ratio"
 FEW_STEPS = 10
@@ -28,7 +25,7 @@ _KEYS = ["estimator", "seed", "condition"]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """The log flat fields of one estimator under one condition.
 
     Attributes:
@@ -49,15 +46,15 @@ class Answer:
 
     @property
     def is_headline(self) -> bool:
-        """Two tiles by the last stage of a training; of an estimator that is not trained whatever it answers, but not
+        """Two tiles by the last stage of a training; for an estimator without training any prediction, but not
         from references of an earlier session. Where there are several, the first counts."""
         if self.seed is not None:
             return self.condition == condition(tiles=HEADLINE_TILES)
         return parse_condition(self.condition).get("references") != "earlier"
 
 
-def read_answers(path: Path, tiles: RawTiles) -> Iterator[Answer]:
-    """All answers in a file of the stage predict, one at a time in memory.
+def predictions_of(path: Path, tiles: RawTiles) -> Iterator[Prediction]:
+    """All predictions in a file of the stage predict, one at a time in memory.
 
     Raises:
         InputError: the file is broken or belongs to other tiles.
@@ -74,57 +71,49 @@ def read_answers(path: Path, tiles: RawTiles) -> Iterator[Answer]:
         shape = sessions, number if tile_numbers is None else len(tile_numbers), *size
         images = ["log_flat", *(name for name in ("spread",) if name in part.names)]
         arrays = part.read(*images, shapes=dict.fromkeys(images, shape))
-        is_last = part.stage == predictions.stages[-1]
-        yield Answer(
+        is_last, stage = part.stage == predictions.stages[-1], TRAINED_STAGES.get(part.stage, part.stage)
+        yield Prediction(
             estimator=predictions.estimator,
-            seed=predictions.seed if part.stage in STAGES else None,
-            condition=part.condition if is_last else condition(**part.values, stage=STAGES.get(part.stage, part.stage)),
+            seed=predictions.seed if part.stage in TRAINED_STAGES else None,
+            condition=part.condition if is_last else condition(**part.values, stage=stage),
             tile_numbers=tile_numbers,
             **arrays,
         )
 
 
-def zeros(tiles: RawTiles) -> Answer:
-    """The trivial answer: a flat field without contrast, so that nothing is corrected."""
-    return Answer("zeros", None, condition(tiles=1), np.broadcast_to(np.float32(0), tiles.log_flat.shape))
+def zeros(tiles: RawTiles) -> Prediction:
+    """The trivial prediction: a flat field without contrast, so that nothing is corrected."""
+    return Prediction("zeros", None, condition(tiles=1), np.broadcast_to(np.float32(0), tiles.log_flat.shape))
 
 
-def tile_metrics(answers: Iterable[Answer], tiles: RawTiles) -> pd.DataFrame:
-    """All metrics of every answer to every tile; of answers by number of steps the error alone.
+def tile_metrics(predictions: Iterable[Prediction], tiles: RawTiles) -> pd.DataFrame:
+    """All metrics of every prediction for every tile; of predictions by number of steps the error alone.
 
     Returns:
-        one row for each answer and tile: estimator, seed, condition, is_headline, session, tile, a column for each
+        one row for each prediction and tile: estimator, seed, condition, is_headline, session, tile, a column for each
         metric, and values of the condition: references, tiles, steps.
     """
     sessions, number = tiles.counts.shape[:2]
     truths = {place: true_tile(tiles, *place) for place in np.ndindex(sessions, number)}
     parts = []
-    for answer in answers:
-        numbers = range(number) if answer.tile_numbers is None else answer.tile_numbers.tolist()
-        by_steps = "steps" in parse_condition(answer.condition)
+    for prediction in predictions:
+        numbers = range(number) if prediction.tile_numbers is None else prediction.tile_numbers.tolist()
+        by_steps = "steps" in parse_condition(prediction.condition)
         rows = []
-        for session in range(sessions):
-            for index, tile in enumerate(numbers):
-                log_flat, truth = answer.log_flat[session, index], truths[session, tile]
-                spread = None if answer.spread is None else answer.spread[session, index]
-                metrics = (
-                    {ERROR: od_rmse_up_to_constant(log_flat, truth)} if by_steps else compare(log_flat, spread, truth)
-                )
-                rows.append({"session": session, "tile": tile} | metrics)
-        about = {name: getattr(answer, name) for name in (*_KEYS, "is_headline")}
-        parts.append(pd.DataFrame(rows, columns=["session", "tile", *UNITS]).assign(**about))
+        for session, index in np.ndindex(sessions, len(numbers)):
+            log_flat, truth = prediction.log_flat[session, index], truths[session, numbers[index]]
+            spread = None if prediction.spread is None else prediction.spread[session, index]
+            error = {ERROR: rms(centred_error(log_flat, truth)[truth.lit])}
+            metrics = error if by_steps else compare(log_flat, spread, truth)
+            rows.append({"session": session, "tile": numbers[index]} | metrics)
+        about = {name: getattr(prediction, name) for name in (*_KEYS, "is_headline")}
+        parts.append(pd.DataFrame(rows, columns=["session", "tile", *METRICS]).assign(**about))
     scores = pd.concat(parts, ignore_index=True)
     return with_condition_columns(scores, texts=("references",), numbers=("tiles", "steps"))
 
 
-def true_tile(tiles: RawTiles, session: int, tile: int) -> TrueTile:
-    """What lies behind one of the test tiles."""
-    at = session, tile
-    return TrueTile.of(tiles.log_transmission[at], tiles.log_flat[at], tiles.open_beam[at])
-
-
 def check_complete(scores: pd.DataFrame) -> None:
-    """Refuse an estimator without a headline, and answers that are there twice.
+    """Refuse an estimator without a headline, and predictions that are there twice.
 
     Raises:
         InputError: naming the estimator.
@@ -132,8 +121,8 @@ def check_complete(scores: pd.DataFrame) -> None:
     for estimator, group in scores.groupby("estimator"):
         if not group["is_headline"].any():
             trained = group["seed"].notna().any()
-            wanted = f"from {HEADLINE_TILES} tiles" if trained else "from references of the same session"
-            raise InputError(f"--predictions holds no answer of {estimator} {wanted} at its last stage; predict again")
+            source = f"from {HEADLINE_TILES} tiles" if trained else "from references of the same session"
+            raise InputError(f"--predictions lacks {estimator} {source} at its last stage; predict again")
     twice = scores.duplicated([*_KEYS, "session", "tile"])
     if twice.any():
         raise InputError(f"--predictions holds two files of {scores[twice]['estimator'].iloc[0]} and the same seed")
@@ -146,12 +135,12 @@ def metric_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
     """
     rows = []
     for (estimator, seed, text), group in scores.groupby(_KEYS, dropna=False, sort=False):
-        by_session = group.groupby("session")[list(UNITS)].mean()
-        for metric, unit in UNITS.items():
+        by_session = group.groupby("session")[list(METRICS)].mean()
+        for metric in METRICS:
             values = by_session[metric].dropna().to_numpy()
             if len(values):
                 interval = bootstrap(values, seed=settings.seed, resamples=settings.bootstrap_samples)
-                rows.append(metric_row(estimator, metric, unit, interval, condition=text, seed=_seed(seed)))
+                rows.append(metric_row(estimator, metric, "1", interval, condition=text, seed=_seed(seed)))
     headlines = scores[scores["is_headline"]].groupby("estimator")["condition"].first().to_dict()
     rows += _ratio_rows(scores, headlines, settings)
     rows = [row | {"headline": row["condition"] == headlines[row["estimator"]]} for row in rows]

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.background.mosaic import settled
-from workflow_scripts.background.overlaps import LEAST_OVERLAP_PX, register
+from workflow_scripts.background.apply.mosaic import groups, settled
+from workflow_scripts.background.apply.overlaps import LEAST_OVERLAP_PX, register
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import shortened
 
 _SETTING = re.compile(r"(\w+)\s*=\s*(\S+)")
 _TILE = re.compile(r"([^;]+);([^;]*);\s*\(([^()]*)\)")
 _LARGEST_PX = 1e7
 _LARGEST_BYTES = 10_000_000
+_REACH_SHARE = 0.08  # by which the overlap of neighbours in a grid may differ from the expected one, share of a tile
 
 
 def read_layout(path: Path) -> dict[str, tuple[float, float]]:
@@ -29,9 +31,6 @@ def read_layout(path: Path) -> dict[str, tuple[float, float]]:
         InputError: the file is absent, no text, or no layout in two dimensions; a line is malformed, names a tile
             twice, or has a position that is no number.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"layout: there is no file {path}; correct the path")
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise InputError(f"layout: {path} is larger than a layout can be; give the TileConfiguration.txt")
@@ -39,7 +38,7 @@ def read_layout(path: Path) -> dict[str, tuple[float, float]]:
     except UnicodeDecodeError:
         raise InputError(f"layout: {path} is no UTF-8 text; give the TileConfiguration.txt") from None
     except OSError as error:
-        raise InputError(f"layout: {path} cannot be read ({error.strerror}); correct its permissions") from None
+        raise InputError(f"layout: {path} cannot be read ({error.strerror}); correct path or permissions") from None
     places: dict[str, tuple[float, float]] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()
@@ -75,18 +74,16 @@ def positions_px(layout: dict[str, tuple[float, float]], names: Sequence[str], p
     """
     if missing := [name for name in names if name not in layout]:
         raise InputError(
-            f"layout: {path} has no line for {_listed(missing)}; add a line for each tile, or take the tile away"
+            f"layout: {path} has no line for {shortened(missing)}; add a line for each tile, or take the tile away"
         )
     if absent := [name for name in layout if name not in set(names)]:
         raise InputError(
-            f"layout: {path} names {_listed(absent)}, which is not among the tiles; add the file or delete its line"
+            f"layout: {path} names {shortened(absent)}, which is not among the tiles; add the file or delete its line"
         )
     return np.array([layout[name] for name in names], dtype=np.float64)
 
 
-def grid_positions_px(
-    log_tiles: np.ndarray, grid: tuple[int, int], overlap_share: float, reach_share: float = 0.08
-) -> np.ndarray:
+def grid_positions_px(log_tiles: np.ndarray, grid: tuple[int, int], overlap_share: float) -> np.ndarray:
     """Positions (N, 2) [y, x] of tiles taken row by row, left to right and top to bottom, by registration alone.
 
     Neighbours are searched around the expected overlap; the positions are those that fit all registered shifts best.
@@ -95,7 +92,6 @@ def grid_positions_px(
         log_tiles: (N, H, W), raw.
         grid: rows and columns.
         overlap_share: expected overlap, share of a tile's side.
-        reach_share: by how much the overlap may differ from it.
 
     Raises:
         InputError: the number of tiles does not fit the grid, or too few overlaps agree to join all tiles.
@@ -107,29 +103,19 @@ def grid_positions_px(
         )
     shape = np.array(log_tiles.shape[1:])
     nominal = np.array([(i, j) for i in range(rows) for j in range(columns)]) * shape * (1 - overlap_share)
-    if len(log_tiles) == 1:
-        return nominal
-    reach = max(4, round(reach_share * max(shape)))
+    reach = max(4, round(_REACH_SHARE * max(shape)))
     least = min(LEAST_OVERLAP_PX, max(4, round(overlap_share * min(shape) / 2)))
     overlaps = register(log_tiles, nominal, reach, least_px=least)
-    if loose := _loose(len(log_tiles), [(o.first, o.second) for o in overlaps]):
+    group = groups(len(log_tiles), overlaps)
+    loose = np.flatnonzero(group != np.bincount(group).argmax())
+    if len(loose):
         raise InputError(
-            f"grid: {len(overlaps)} overlaps agree, which leaves {_listed([f'tile {k + 1}' for k in loose])} without a"
-            f" place; expected tiles taken row by row, left to right and top to bottom, with an overlap near"
+            f"grid: {len(overlaps)} overlaps agree, which leaves {shortened([f'tile {k + 1}' for k in loose])} without"
+            f" a place; expected tiles taken row by row, left to right and top to bottom, with an overlap near"
             f" {overlap_share:g} of a tile; correct grid or overlap_share, rename the tiles, or give a layout"
         )
     positions = settled(nominal, overlaps)
     return positions - positions.min(axis=0)
-
-
-def _loose(n: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """Tiles that no chain of overlaps joins to the largest group."""
-    group = list(range(n))
-    for i, j in pairs:
-        old, new = group[j], group[i]
-        group = [new if g == old else g for g in group]
-    largest = max(set(group), key=lambda g: (group.count(g), -g))
-    return [k for k in range(n) if group[k] != largest]
 
 
 def _position(text: str, where: str) -> tuple[float, float]:
@@ -143,7 +129,3 @@ def _position(text: str, where: str) -> tuple[float, float]:
     if not (abs(x) <= _LARGEST_PX and abs(y) <= _LARGEST_PX):
         raise InputError(f"{where} has the position ({text[:60]}), expected two finite numbers in pixels")
     return x, y
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

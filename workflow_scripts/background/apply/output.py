@@ -8,71 +8,62 @@ import numpy as np
 import tifffile
 from matplotlib.axes import Axes
 
-from workflow_scripts.study.figures import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PAGE_MM,
-    PURPLE,
-    SKY,
-    YELLOW,
-    new_figure,
-    style,
-    without_ticks,
-)
+from workflow_scripts.background.apply.correction import Corrected
+from workflow_scripts.background.apply.data import UserTiles
+from workflow_scripts.study import figures
 
 _IMAGEJ_BYTES = 4 * 2**30 - 2**24
 _MOST_PX = 1200  # side of a mosaic in a picture
-_SHOWN = 3
 LEAVE_PAIR_OUT = "median_leave_pair_out"
 _NAMES = {"zeros": "raw", LEAVE_PAIR_OUT: "pair left out"}
 # Estimators from top to bottom
 _COLOURS = {
-    "zeros": GREY,
-    "gaussian": GREEN,
-    "maximum_2": YELLOW,
-    "median_2": SKY,
-    "median_4": ORANGE,
-    "median_16": BLACK,
-    "eigen_flats": GREY,
-    "unet": PURPLE,
-    "corrected": BLUE,
-    LEAVE_PAIR_OUT: BLACK,
+    "zeros": figures.GREY,
+    "gaussian": figures.GREEN,
+    "maximum_2": figures.YELLOW,
+    "median_2": figures.SKY,
+    "median_4": figures.ORANGE,
+    "median_16": figures.BLACK,
+    "eigen_flats": figures.GREY,
+    "corrected": figures.BLUE,
+    LEAVE_PAIR_OUT: figures.BLACK,
 }
 
 
-def write_stack(path: Path, images: np.ndarray, labels: Sequence[str], what: str, pixel_size_um: float | None) -> None:
+def write_stack(
+    path: Path, images: np.ndarray, labels: Sequence[str], quantity: str, pixel_size_um: float | None
+) -> None:
     """Images (N, H, W) as one float32 TIFF with one page an image, its name as the label.
 
     Args:
-        what: the quantity, as the file's metadata name it.
+        quantity: what the values are, for the metadata of the file.
         pixel_size_um: None where unknown.
     """
     images = np.ascontiguousarray(images, dtype=np.float32)
-    known = {} if pixel_size_um is None else {"resolution": (1 / pixel_size_um, 1 / pixel_size_um)}
+    scale = {} if pixel_size_um is None else {"resolution": (1 / pixel_size_um, 1 / pixel_size_um)}
+    about = {"axes": "ZYX", "Info": quantity, "Labels": list(labels)}
     if images.nbytes < _IMAGEJ_BYTES:
-        about = {"axes": "ZYX", "Info": what, "Labels": list(labels), "unit": "um" if known else "pixel"}
-        tifffile.imwrite(path, images, imagej=True, metadata=about, **known)
+        about["unit"] = "um" if scale else "pixel"
+        tifffile.imwrite(path, images, imagej=True, metadata=about, **scale)
     else:
-        about = {"axes": "ZYX", "Info": what, "Labels": list(labels)}
-        tifffile.imwrite(path, images, bigtiff=True, photometric="minisblack", metadata=about, **known)
+        tifffile.imwrite(path, images, bigtiff=True, photometric="minisblack", metadata=about, **scale)
 
 
-def write_tiles_picture(path: Path, logs: np.ndarray, corrected: Any, names: Sequence[str]) -> None:
+def write_tiles_picture(
+    path: Path, tiles: UserTiles, log_flats: np.ndarray, spreads: np.ndarray, corrected: Corrected
+) -> None:
     """The first, middle and last tile: recorded, background, corrected, uncertainty; .png without dates."""
-    some = sorted({0, len(logs) // 2, len(logs) - 1})[:_SHOWN]
-    with style():
-        figure = new_figure(PAGE_MM, 46.0 * len(some) + 4)
+    some = sorted({0, len(tiles.logs) // 2, len(tiles.logs) - 1})
+    with figures.style():
+        figure = figures.new_figure(figures.PAGE_MM, 46.0 * len(some) + 4)
         grid = figure.subplots(len(some), 4, squeeze=False)
-        without_ticks(grid.ravel())
+        figures.without_ticks(grid.ravel())
         for row, index in zip(grid, some, strict=True):
             panels = {
-                f"{names[index]}\nrecorded (ln)": logs[index],
-                "background (ln)": corrected.log_flats[index],
+                f"{tiles.names[index]}\nrecorded (ln)": tiles.logs[index],
+                "background (ln)": log_flats[index],
                 corrected.quantity.replace("_", " ").replace(" up", "\nup"): corrected.density[index],
-                "uncertainty": corrected.spreads[index],
+                "uncertainty": spreads[index],
             }
             for axis, (title, image) in zip(row, panels.items(), strict=True):
                 low, high = np.nanpercentile(image, [0.5, 99.5])
@@ -88,12 +79,12 @@ def write_mosaic_picture(
     """The mosaic (h, w) before and after, and beside it residual and contrast of all estimators; .png without dates."""
     step = max(1, -(-max(before.shape) // _MOST_PX))
     shape = before.shape[1] / before.shape[0]
-    height = min(120.0, 0.35 * PAGE_MM / max(shape, 0.2)) + 6
-    with style():
-        figure = new_figure(PAGE_MM, height)
+    height = min(120.0, 0.35 * figures.PAGE_MM / max(shape, 0.2)) + 6
+    with figures.style():
+        figure = figures.new_figure(figures.PAGE_MM, height)
         left, middle, right = figure.subplots(1, 3, width_ratios=(1.4, 1.4, 0.7))
         for axis, image, title in ((left, before, "recorded, −ln"), (middle, after, quantity.replace("_", " "))):
-            without_ticks([axis])
+            figures.without_ticks([axis])
             shown = image[::step, ::step]
             # Limits of its own: those of the recorded one would hide the specimen
             low, high = np.nanpercentile(shown, [0.5, 99.5])
@@ -108,14 +99,8 @@ def _bars(axis: Axes, quality: dict[str, Any]) -> None:
     measured = {name: about for name, about in quality.items() if about.get("overlap_residual") is not None}
     if not measured:
         axis.set_axis_off()
-        axis.text(
-            0.5,
-            0.5,
-            "no overlap of\nneighbours agrees:\nnot measured",
-            ha="center",
-            va="center",
-            transform=axis.transAxes,
-        )
+        text = "no overlap of\nneighbours agrees:\nnot measured"
+        axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes)
         return
     names = [name for name in _COLOURS if name in measured]
     places = np.arange(len(names))

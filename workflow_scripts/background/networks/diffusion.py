@@ -6,14 +6,13 @@ the next time of its own list; so the few lines stand here, and a test compares 
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 TIMES = 1000
+Network = Callable[[Tensor, Tensor], Tensor]  # x_t and times (B,) to the output
 _BETA = 1e-4, 2e-2
-Answer = Literal["noise", "velocity"]
 
 
 def signal_shares() -> Tensor:
@@ -27,16 +26,16 @@ def noised(image: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     return signal * image + sigma * noise
 
 
-def wanted(image: Tensor, noise: Tensor, times: Tensor, answer: Answer) -> Tensor:
-    """What the network shall predict from x_t: ε, or the velocity √ᾱ_t ε - √(1 - ᾱ_t) x_0."""
-    if answer == "noise":
+def target(image: Tensor, noise: Tensor, times: Tensor, prediction_type: str) -> Tensor:
+    """What the network is to predict from x_t: ε, or the velocity √ᾱ_t ε - √(1 - ᾱ_t) x_0."""
+    if prediction_type == "noise":
         return noise
     signal, sigma = _amplitudes(times, image)
     return signal * noise - sigma * image
 
 
 def ddim_step(
-    x: Tensor, output: Tensor, share: float, next_share: float, answer: Answer, eta: float, noise: Tensor | None
+    x: Tensor, output: Tensor, share: float, next_share: float, prediction_type: str, eta: float, noise: Tensor | None
 ) -> Tensor:
     """From x_t to x_s, eq. 12 and 16 of Song et al.
 
@@ -44,12 +43,12 @@ def ddim_step(
         x: x_t.
         output: of the network.
         share, next_share: ᾱ_t and ᾱ_s; 1 for the image itself.
-        answer: what the network predicts.
+        prediction_type: what the network predicts, `noise` or `velocity`.
         eta: 0 is deterministic, 1 as random as the diffusion itself.
         noise: white noise of unit variance; unused where eta is 0.
     """
     signal, sigma = share**0.5, (1 - share) ** 0.5
-    if answer == "noise":
+    if prediction_type == "noise":
         image, epsilon = (x - sigma * output) / signal, output
     else:
         image, epsilon = signal * x - sigma * output, sigma * x + signal * output
@@ -73,15 +72,15 @@ def times_of_the_recipe(steps: int) -> list[int]:
 
 @torch.no_grad()
 def sample(
-    network: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: list[int], answer: Answer, eta: float, generator
+    network: Network, x: Tensor, times: list[int], prediction_type: str, eta: float, generator: torch.Generator
 ) -> Tensor:
     """Images (B, 1, H, W) from white noise of the same shape.
 
     Args:
-        network: (x_t, times (B,)) → its output.
+        network: predicts noise or velocity.
         x: white noise of unit variance.
         times: falling; after the last comes the image.
-        answer, eta: of `ddim_step`.
+        prediction_type, eta: of `ddim_step`.
         generator: of the noise of every step, on the device of x; unused where eta is 0.
     """
     shares = signal_shares().tolist()
@@ -89,7 +88,8 @@ def sample(
         output = network(x, torch.full((len(x),), now, device=x.device))
         last = after is None
         noise = torch.randn(x.shape, generator=generator, device=x.device) if eta > 0 and not last else None
-        x = ddim_step(x, output, shares[now], 1.0 if last else shares[after], answer, 0.0 if last else eta, noise)
+        next_share, next_eta = (1.0, 0.0) if last else (shares[after], eta)
+        x = ddim_step(x, output, shares[now], next_share, prediction_type, next_eta, noise)
     return x
 
 

@@ -1,4 +1,4 @@
-"""How far a log flat field is from the one behind a tile, and what that does to the tile's optical density.
+"""Error of a log flat field against the true one behind a tile, and its effect on the optical density of the tile.
 
 The error is b̂ − b, b of that very tile: an optical density is b̂ − ln(tile), so it errs by as much. What photon noise
 adds to a corrected tile is left out: no background removes it. Only lit pixels count.
@@ -21,26 +21,25 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from workflow_scripts.background.simulation.tile_files import RawTiles
+
 OD_RANGE = 2.0
 # Where less of the light than this arrives, share of the median of the tile's flat field, nothing can be corrected
 LIT_SHARE = 0.05
 # A tile whose optical density varies less has no specimen that could be seen in the background
 SPECIMEN_STD = 0.01
-UNITS = {
-    "od_rmse_up_to_constant": "1",
-    "od_rmse_absolute": "1",
-    "ssim_fixed_range": "1",
-    "ghosting_correlation": "1",
-    "ghosting_slope": "1",
-    "spread_coverage": "1",
-}
+ERROR = "od_rmse_up_to_constant"
+METRICS = (
+    *(ERROR, "od_rmse_absolute", "ssim_fixed_range"),
+    *("ghosting_correlation", "ghosting_slope", "spread_coverage"),
+)
 # What float32 can hold of a log flat field: no contrast below it
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class TrueTile:
-    """What lies behind a tile: optical density and log flat field (H, W), lit pixels bool (H, W), and the open-beam
+    """The truth behind a tile: optical density and log flat field (H, W), lit pixels bool (H, W), and the open-beam
     region [top, left, bottom, right], px, or None."""
 
     optical_density: np.ndarray
@@ -48,16 +47,13 @@ class TrueTile:
     lit: np.ndarray
     open_beam: tuple[int, int, int, int] | None
 
-    @classmethod
-    def of(cls, log_transmission: np.ndarray, log_flat: np.ndarray, open_beam: np.ndarray) -> "TrueTile":
-        """Args: (H, W), (H, W), and the region (4,), zeros where there is none."""
-        region = tuple(int(edge) for edge in open_beam)
-        return cls(
-            -log_transmission.astype(np.float64),
-            log_flat.astype(np.float64),
-            lit(log_flat),
-            region if any(region) else None,
-        )
+
+def true_tile(tiles: RawTiles, session: int, tile: int) -> TrueTile:
+    """The truth behind one of the test tiles."""
+    at = session, tile
+    density, log_flat = -tiles.log_transmission[at].astype(np.float64), tiles.log_flat[at]
+    region = tuple(tiles.open_beam[at].tolist())
+    return TrueTile(density, log_flat.astype(np.float64), lit(log_flat), region if any(region) else None)
 
 
 def lit(log_flat: np.ndarray) -> np.ndarray:
@@ -75,7 +71,7 @@ def compare(log_flat: np.ndarray, spread: np.ndarray | None, truth: TrueTile) ->
     """All metrics of an estimate and, where there is one, its spread, (H, W) each; NaN where one does not apply."""
     error = centred_error(log_flat, truth)
     return {
-        "od_rmse_up_to_constant": rms(error[truth.lit]),
+        ERROR: rms(error[truth.lit]),
         "od_rmse_absolute": od_rmse_absolute(error, truth),
         "ssim_fixed_range": ssim_fixed_range(error, truth),
         **ghosting(error, truth),
@@ -83,13 +79,8 @@ def compare(log_flat: np.ndarray, spread: np.ndarray | None, truth: TrueTile) ->
     }
 
 
-def od_rmse_up_to_constant(log_flat: np.ndarray, truth: TrueTile) -> float:
-    """RMS error of the optical density that follows from a log flat field (H, W), less its mean, over lit pixels."""
-    return rms(centred_error(log_flat, truth)[truth.lit])
-
-
 def od_rmse_absolute(error: np.ndarray, truth: TrueTile) -> float:
-    """The same after the mean of the estimated optical density in the open-beam region is taken for its zero; NaN
+    """RMS error of the optical density whose zero is its mean in the open-beam region, over lit pixels; NaN
     without a region, or where nothing of it is lit. error: (H, W), up to a constant."""
     if truth.open_beam is None:
         return np.nan

@@ -1,6 +1,6 @@
 """The files of the stage synthesize.
 
-Training files (`read_bank`):
+Training files (`read_training_tiles`):
 
 | array | type, shape | meaning |
 |---|---|---|
@@ -34,8 +34,8 @@ from workflow_scripts.workflow.files import read_arrays
 
 
 @dataclass(frozen=True)
-class Bank:
-    """What training pairs are made of; shapes and units as in the file."""
+class TrainingTiles:
+    """What training tiles are composed of; shapes and units as in the file."""
 
     log_transmission: np.ndarray
     log_flat: np.ndarray
@@ -58,13 +58,13 @@ class RawTiles:
     dark: float
 
 
-def read_bank(paths: Sequence[Path]) -> Bank:
+def read_training_tiles(paths: Sequence[Path]) -> TrainingTiles:
     """The specimens and sessions of all training files in their order.
 
     Raises:
         InputError: a file is broken, holds what is not a finite number, or does not fit the first.
     """
-    parts = [_read(path, Bank, _BANK) for path in paths]
+    parts = [_read(path, TrainingTiles, _TRAIN) for path in paths]
     for path, arrays in zip(paths, parts, strict=True):
         for name in ("log_transmission", "log_flat"):
             if arrays[name].shape[1:] != parts[0][name].shape[1:]:
@@ -76,7 +76,7 @@ def read_bank(paths: Sequence[Path]) -> Bank:
         name: np.concatenate([arrays.pop(name) for arrays in parts])
         for name in ("log_transmission", "log_flat", "held_out")
     }
-    return Bank(**joined, dose=tuple(parts[0]["dose"].tolist()), dark=float(parts[0]["dark"]))
+    return TrainingTiles(**joined, dose=tuple(parts[0]["dose"].tolist()), dark=float(parts[0]["dark"]))
 
 
 def read_tiles(path: Path) -> RawTiles:
@@ -85,7 +85,7 @@ def read_tiles(path: Path) -> RawTiles:
     Raises:
         InputError: it is broken, or holds what is not a finite number.
     """
-    arrays = _read(path, RawTiles, _TILES)
+    arrays = _read(path, RawTiles, _TEST)
     return RawTiles(**arrays | {"dark": float(arrays["dark"])})
 
 
@@ -101,8 +101,8 @@ def _read(path: Path, kind: type, shapes) -> dict[str, np.ndarray]:
     return arrays
 
 
-_BANK = {"log_transmission": (3, "f"), "log_flat": (4, "f"), "held_out": (1, "b"), "dose": (1, "f"), "dark": (0, "f")}
-_TILES = {
+_TRAIN = {"log_transmission": (3, "f"), "log_flat": (4, "f"), "held_out": (1, "b"), "dose": (1, "f"), "dark": (0, "f")}
+_TEST = {
     **dict.fromkeys(("counts", "log_transmission", "log_flat", "references", "earlier_references"), (4, "f")),
     "open_beam": (3, "i"),
     "dose": (1, "f"),

@@ -3,8 +3,16 @@
 import torch
 from torch import Tensor
 
-CHANNELS = ("own", "mean", "median", "brightest", "darkest", "dead")
-PUBLISHED_CHANNELS = ("own", "partner")
+from workflow_scripts.background.networks.variants import Variant
+from workflow_scripts.background.simulation.composing import stretched
+
+CHANNELS = ("tile", "mean", "median", "brightest", "darkest", "dead")
+PUBLISHED_CHANNELS = ("tile", "partner")
+
+
+def input_channels(variant: Variant) -> int:
+    """Number of the input channels of a network: the noisy image and the conditions."""
+    return 1 + len(PUBLISHED_CHANNELS if variant.rescaled_to_mean else CHANNELS)
 
 
 def without_level(logs: Tensor, valid: Tensor) -> Tensor:
@@ -32,10 +40,9 @@ def conditions(logs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean = (logs * valid).sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
     logs = torch.where(valid, logs, mean)
-    own, number = logs[:, :1], logs.shape[1]
     ordered = _sorted(logs)
-    median = ordered[:, number // 2, None]
-    channels = [own, mean, median, ordered[:, -1:], ordered[:, :1], (~valid[:, :1]).to(logs.dtype)]
+    median = ordered[:, logs.shape[1] // 2, None]
+    channels = [logs[:, :1], mean, median, ordered[:, -1:], ordered[:, :1], (~valid[:, :1]).to(logs.dtype)]
     return torch.cat(channels, dim=1), valid[:, :1]
 
 
@@ -50,9 +57,3 @@ def _sorted(logs: Tensor) -> Tensor:
 def published_conditions(intensities: Tensor) -> Tensor:
     """The recipe's pair, each stretched by its own minimum and maximum to [-1, 1]: (B, 2, H, W) → the same."""
     return 2 * stretched(intensities) - 1
-
-
-def stretched(images: Tensor) -> Tensor:
-    """Each image by its own minimum and maximum to [0, 1], a constant one to 1: (..., H, W)."""
-    low, high = images.amin(dim=(-2, -1), keepdim=True), images.amax(dim=(-2, -1), keepdim=True)
-    return torch.where(high > low, (images - low) / (high - low).clamp(min=1e-12), torch.ones_like(images))

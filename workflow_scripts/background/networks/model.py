@@ -135,25 +135,23 @@ def describe_network(settings: NetworkSettings, n_in: int, arm: str, side_px: in
     return {"network": network, "n_in": n_in, "arm": arm, "side_px": side_px, "largest_set": largest_set}
 
 
-def load_network(path: Path, arm: str) -> tuple[nn.Module, dict]:
+def load_network(path: Path, arm: str, loosely: bool = False) -> tuple[nn.Module, dict]:
     """The network of a weights file in evaluation mode on the CPU, and its metadata.
+
+    Args:
+        loosely: as the recipe loads it: every name gets a prefix that no weight has, and nothing checks what loads.
 
     Raises:
         InputError: the file is missing or damaged, of another method or arm, or its keys are not those of the network.
     """
     about = read_about(path, arm)
-    network = _of(path, about)
-    load_weights(network, path)
+    network = make_network(check(NetworkSettings, about["network"], f"{path}: network"), about["n_in"], seed=0)
+    if loosely:
+        tensors, _ = read(path)
+        network.load_state_dict({f"module.{name}": tensor for name, tensor in tensors.items()}, strict=False)
+    else:
+        load_weights(network, path)
     return network.eval(), about
-
-
-def load_network_loosely(path: Path, arm: str) -> tuple[nn.Module, dict]:
-    """The same as the recipe loads it: every name gets a prefix that no weight has, and nothing checks what loads."""
-    about = read_about(path, arm)
-    network = _of(path, about)
-    tensors, _ = read(path)
-    network.load_state_dict({f"module.{name}": tensor for name, tensor in tensors.items()}, strict=False)
-    return network, about
 
 
 def read_about(path: Path, arm: str) -> dict:
@@ -168,8 +166,3 @@ def read_about(path: Path, arm: str) -> dict:
     if about["arm"] != arm:
         raise InputError(f"{path}: these weights are of the arm {about['arm']}, not {arm}; give those of {arm}")
     return about
-
-
-def _of(path: Path, about: dict) -> nn.Module:
-    settings = check(NetworkSettings, about["network"], f"{path}: network")
-    return make_network(settings, about["n_in"], seed=0)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from workflow_scripts.background.simulation.backgrounds import pixel_grid
+
 _BATCH = 64  # specimens that are drawn at once
 _BARE, _FOAMS, _FIBRES, _POWDERS = 0.2, 0.25, 0.2, 0.1  # shares of the specimens; the rest are particles and shells
 _SOLIDS, _THREADS, _GRAINS = 16, 6, 150  # in one specimen, at most
@@ -46,9 +48,8 @@ def propagated(transmission: Tensor, strength_px2: Tensor | float) -> Tensor:
 
 
 def _specimens(count: int, side_px: int, generator: torch.Generator) -> Tensor:
-    random = _uniform(generator)
-    line = (torch.arange(side_px, device=generator.device) + 0.5) / side_px
-    y, x = torch.meshgrid(line, line, indexing="ij")
+    random = uniform(generator)
+    y, x = pixel_grid(side_px, generator.device)
     thickness = torch.zeros(count, side_px, side_px, device=generator.device)
     place, reached = random(count), _BARE
     for share, draw in ((_FOAMS, _foams), (_FIBRES, _fibres), (_POWDERS, _powders), (1.0, _solids)):
@@ -138,9 +139,9 @@ def _powders(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
         for _ in range(2)
     )
     row, column = places
-    seen = (row >= 0) & (row < side_px) & (column >= 0) & (column < side_px)
+    inside = (row >= 0) & (row < side_px) & (column >= 0) & (column < side_px)
     grains = torch.zeros(count, side_px * side_px, device=y.device)
-    weight = seen * (random(count, _GRAINS) < number) * random(count, _GRAINS, low=0.3)
+    weight = inside * (random(count, _GRAINS) < number) * random(count, _GRAINS, low=0.3)
     grains.scatter_add_(1, (row * side_px + column).clamp(0, side_px**2 - 1), weight)
     # Sphere by sphere would take long: one kernel for all of a specimen
     radius_px = random(count, 1, 1, low=1.0, high=max(2.5, 0.03 * side_px))
@@ -161,7 +162,7 @@ def _blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
     return smooth[:, margin_px : margin_px + side_px, margin_px : margin_px + side_px].clamp(min=0)
 
 
-def _uniform(generator: torch.Generator) -> Callable[..., Tensor]:
+def uniform(generator: torch.Generator) -> Callable[..., Tensor]:
     """A function that draws uniform numbers of a shape between two bounds."""
 
     def draw(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:

@@ -3,12 +3,11 @@
 import numpy as np
 import tifffile
 
-from workflow_scripts.background.mosaic import blended
-from workflow_scripts.background.own_correction import UP_TO_CONSTANT
-from workflow_scripts.background.own_data import Files, read_own
-from workflow_scripts.background.own_output import write_mosaic_picture, write_stack
-from workflow_scripts.background.own_settings import Apply
-from workflow_scripts.background.prepare import BESIDE, TILES
+from workflow_scripts.background.apply.correction import UP_TO_CONSTANT
+from workflow_scripts.background.apply.data import OPTIONAL_FILES, TILE_FILES, read_tiles
+from workflow_scripts.background.apply.mosaic import blended
+from workflow_scripts.background.apply.output import write_mosaic_picture, write_stack
+from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_json
@@ -19,12 +18,12 @@ def assemble(job: Job[Apply]) -> None:
     quality = read_json(job.input("quality"))
     if quality["positions_px"] is None:
         raise InputError("the positions of the tiles are unknown, so they make no mosaic; give a layout, or grid")
-    own, _ = read_own(job.arguments, Files.of(job.inputs))
+    tiles, _ = read_tiles(job.arguments, job.inputs)
     positions = np.array(quality["positions_px"])
     density, quantity = tifffile.imread(job.input("corrected")), quality["quantity"]
-    after, _ = blended(density, positions, level=quantity == UP_TO_CONSTANT)
-    recorded = -own.logs - own.levels[:, None, None] + own.levels.mean()
-    before, _ = blended(np.where(own.valid, recorded, np.nan), positions, level=False)
+    after = blended(density, positions, level=quantity == UP_TO_CONSTANT)
+    recorded = -tiles.logs - tiles.levels[:, None, None] + tiles.levels.mean()
+    before = blended(np.where(tiles.valid, recorded, np.nan), positions, level=False)
     write_stack(job.outputs["mosaic"], after[None], ["mosaic"], quantity, quality["pixel_size_um"])
     write_mosaic_picture(job.outputs["png"], before, after, quality["quality"]["estimators"], quantity)
 
@@ -33,11 +32,11 @@ if __name__ == "__main__":
     Command(
         assemble,
         Apply,
-        inputs=TILES
+        inputs=TILE_FILES
         | {
             "corrected": "The corrected tiles (.tif).",
             "quality": "The report on their quality (.json).",
         },
         outputs={"mosaic": "The mosaic (.tif), NaN where no tile lies.", "png": "It before and after (.png)."},
-        optional_inputs=BESIDE,
+        optional_inputs=OPTIONAL_FILES,
     ).main()

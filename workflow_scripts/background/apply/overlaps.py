@@ -1,12 +1,13 @@
-"""Overlaps of neighbouring tiles: where they lie, how well corrected tiles agree there, and what became of contrast.
+"""Overlaps of neighbouring tiles: their positions, agreement of corrected tiles there, and the contrast that is left.
 
 Two tiles show the same specimen in their overlap at different places of the flat field, so the difference of their
-corrected logs there is error alone. A correction that blurs wins that too, so contrast and injected absorbers stand
-beside it.
+corrected logs there is error alone. A correction that blurs makes it small too, so contrast and injected absorbers
+are reported beside it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
@@ -16,10 +17,10 @@ Estimator = Callable[[np.ndarray], np.ndarray]  # log tiles (N, H, W) to log fla
 
 REACH_PX = 15
 HIGHPASS_PX = 8.0
-LEAST_CORRELATION = 0.3
+LEAST_CORRELATION = 0.3  # an overlap is kept above it
 LEAST_OVERLAP_PX = 13  # a thinner strip correlates by chance
 _GOLDEN = 0.6180339887498949
-DIAMETERS_PX = (4, 8, 16, 32, 64, 128)
+_OPTICAL_DENSITY = 0.1  # of injected discs
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,18 @@ def neighbours(positions_px: np.ndarray, shape: tuple[int, int], reach_px: int =
         shape: of a tile, (H, W).
         reach_px: by how much a position may err along each axis.
     """
-    sides = np.array(shape)
-    pairs = []
-    for i in range(len(positions_px)):
-        for j in range(i + 1, len(positions_px)):
-            distance = np.abs(positions_px[j] - positions_px[i])
-            if (distance < sides + reach_px).all() and (distance < sides / 2).any():
-                pairs.append((i, j))
+    sides, pairs = np.array(shape), []
+    for i, j in combinations(range(len(positions_px)), 2):
+        distance = np.abs(positions_px[j] - positions_px[i])
+        if (distance < sides + reach_px).all() and (distance < sides / 2).any():
+            pairs.append((i, j))
     return pairs
 
 
-def high_passed(log_tiles: np.ndarray, sigma_px: float = HIGHPASS_PX) -> np.ndarray:
+def high_passed(log_tiles: np.ndarray) -> np.ndarray:
     """Log tiles (N, H, W) less their pixelwise median, less a Gaussian blur of what that leaves."""
     left = log_tiles - np.median(log_tiles, axis=0)
-    return left - gaussian_filter(left, (0, sigma_px, sigma_px))
+    return left - gaussian_filter(left, (0, HIGHPASS_PX, HIGHPASS_PX))
 
 
 def correlations(first: np.ndarray, second: np.ndarray, least_px: int = LEAST_OVERLAP_PX) -> np.ndarray:
@@ -97,11 +96,7 @@ def correlations(first: np.ndarray, second: np.ndarray, least_px: int = LEAST_OV
 
 
 def register(
-    log_tiles: np.ndarray,
-    positions_px: np.ndarray,
-    reach_px: int = REACH_PX,
-    least_correlation: float = LEAST_CORRELATION,
-    least_px: int = LEAST_OVERLAP_PX,
+    log_tiles: np.ndarray, positions_px: np.ndarray, reach_px: int = REACH_PX, least_px: int = LEAST_OVERLAP_PX
 ) -> list[Overlap]:
     """Overlaps of neighbours by the layout whose high-passed tiles agree; the shift is the best within reach.
 
@@ -109,7 +104,6 @@ def register(
         log_tiles: (N, H, W), raw.
         positions_px: (N, 2) [y, x] by the layout.
         reach_px: by how much a shift may differ from the layout's along each axis.
-        least_correlation: an overlap is kept above it.
         least_px: thickness of the thinnest overlap.
     """
     shape = log_tiles.shape[1:]
@@ -126,47 +120,30 @@ def register(
         origin = size - 1 + start_j - start_i
         window = tuple(slice(a, b + 1) for a, b in zip(origin + low, origin + high, strict=True))
         values = correlations(*strips, least_px)[window]
-        if values.size and values.max() > least_correlation:
+        if values.size and values.max() > LEAST_CORRELATION:
             best = np.unravel_index(values.argmax(), values.shape)
             shift = (int(low[0] + best[0]), int(low[1] + best[1]))
             overlaps.append(Overlap(i, j, shift, float(values.max())))
     return overlaps
 
 
-def overlap_residuals(corrected: np.ndarray, overlaps: Sequence[Overlap]) -> np.ndarray:
-    """Standard deviation of the difference of corrected log tiles (N, H, W) in each overlap, (K,)."""
+def overlap_residual(corrected: np.ndarray, overlaps: Sequence[Overlap]) -> float:
+    """Standard deviation of the difference of corrected log tiles (N, H, W) in each overlap, mean over the overlaps."""
     residuals = []
     for overlap in overlaps:
         first, second = overlap.slices(corrected.shape[1:])
         residuals.append(np.std(corrected[overlap.first][first] - corrected[overlap.second][second], dtype=np.float64))
-    return np.array(residuals)
-
-
-def overlap_residual(corrected: np.ndarray, overlaps: Sequence[Overlap]) -> float:
-    """Mean of `overlap_residuals`.
-
-    Raises:
-        ValueError: there is no overlap.
-    """
-    if not overlaps:
-        raise ValueError("there is no registered overlap")
-    return float(overlap_residuals(corrected, overlaps).mean())
+    return float(np.mean(residuals))
 
 
 def leave_pair_out_residual(log_tiles: np.ndarray, overlaps: Sequence[Overlap]) -> float:
-    """Overlap residual where each pair is corrected by the median of all tiles but its own two.
-
-    Raises:
-        ValueError: there is no overlap, or no third tile.
-    """
-    if not overlaps or len(log_tiles) < 3:
-        raise ValueError("a pair and a third tile are needed")
+    """Overlap residual where each pair is corrected by the median of all other tiles, of which there must be one."""
     residuals = []
     for overlap in overlaps:
         pair = [overlap.first, overlap.second]
         flat = np.median(np.delete(log_tiles, pair, axis=0), axis=0)
         only = Overlap(0, 1, overlap.shift_px, overlap.correlation)
-        residuals.append(overlap_residuals(log_tiles[pair] - flat, [only])[0])
+        residuals.append(overlap_residual(log_tiles[pair] - flat, [only]))
     return float(np.mean(residuals))
 
 
@@ -222,28 +199,19 @@ def disc_rounds(
 
 
 def recovered_slopes(
-    estimator: Estimator,
-    log_tiles: np.ndarray,
-    overlaps: Sequence[Overlap],
-    diameters_px: Sequence[float] = DIAMETERS_PX,
-    optical_density: float = 0.1,
+    estimator: Estimator, log_tiles: np.ndarray, overlaps: Sequence[Overlap], diameters_px: Sequence[float]
 ) -> dict[float, float]:
     """Share of the optical density of injected discs that a correction leaves, by diameter; 1 is perfect.
 
-    A disc is multiplied into both tiles of an overlap at one place of the specimen. The estimator sees the tiles as
-    they are once, and then in the rounds of `disc_rounds`. The change of its corrected tiles is regressed on the
+    A disc is multiplied into both tiles of an overlap at one place of the specimen. The estimator corrects the tiles
+    once as they are, and then in the rounds of `disc_rounds`. The change of its corrected tiles is regressed on the
     injected density, with an intercept, in a square of twice the diameter around each disc, cut off at the edge of
     the tile; the mean over all discs is returned. An estimator that draws random numbers must draw the same every time.
 
     Args:
         estimator: log tiles (N, H, W) to log flat fields (N, H, W).
-        optical_density: of the discs.
-
-    Raises:
-        ValueError: there is no overlap.
+        diameters_px: of the discs.
     """
-    if not overlaps:
-        raise ValueError("there is no registered overlap to put discs in")
     shape = log_tiles.shape
     before = estimator(log_tiles)
     slopes = {}
@@ -253,7 +221,7 @@ def recovered_slopes(
             placed = [disc for pair in pairs for disc in pair]
             density = np.zeros(shape, dtype=np.float32)
             for disc in placed:
-                density[disc.tile] += optical_density * _disc(shape[1:], disc.centre, diameter_px)
+                density[disc.tile] += _OPTICAL_DENSITY * _disc(shape[1:], disc.centre, diameter_px)
             recovered = density + estimator(log_tiles - density) - before
             for disc in placed:
                 window = disc.window(shape[1:], diameter_px)

@@ -33,24 +33,24 @@ class Session:
 
 def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
     """ln of what belongs to the instrument, (side, side); severity multiplies every contrast, 1 in training."""
-    y, x = _grid(side_px, generator.device)
-    total = _between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
-    total += _between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
-    centre_y, centre_x = _between(generator, 0.2, 0.8), _between(generator, 0.2, 0.8)
+    y, x = pixel_grid(side_px, generator.device)
+    total = between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
+    total += between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
+    centre_y, centre_x = between(generator, 0.2, 0.8), between(generator, 0.2, 0.8)
     radius = torch.hypot(y - centre_y, x - centre_x)
-    phase, period = _between(generator, 0, 2 * math.pi), _between(generator, 0.04, 0.15)
-    total += _between(generator, 0.0, 0.015) * torch.cos(2 * math.pi * radius / period + phase)
-    for _ in range(int(_between(generator, 0, 5))):  # scratches
+    phase, period = between(generator, 0, 2 * math.pi), between(generator, 0.04, 0.15)
+    total += between(generator, 0.0, 0.015) * torch.cos(2 * math.pi * radius / period + phase)
+    for _ in range(int(between(generator, 0, 5))):  # scratches
         distance, along = _line(y, x, generator)
-        width = _between(generator, 0.4, 1.0) / side_px
-        ends = torch.sigmoid((_between(generator, 0.1, 0.6) - along.abs()) * 40)
-        total -= _between(generator, 0.02, 0.15) * ends * torch.exp(-0.5 * (distance / width) ** 2)
-    for _ in range(int(_between(generator, 0, 10))):  # dust
-        away = torch.hypot(y - _between(generator, 0, 1), x - _between(generator, 0, 1))
-        total -= _between(generator, 0.03, 0.3) * torch.sigmoid((_between(generator, 0.005, 0.03) - away) * 2 * side_px)
-    corner = (1 - y if _between(generator, 0, 1) < 0.5 else y) + (1 - x if _between(generator, 0, 1) < 0.5 else x)
-    dark = torch.sigmoid((_between(generator, -0.1, 0.12) - corner) * side_px)
-    return severity * (total - _between(generator, 0.3, 1.5) * dark)
+        width = between(generator, 0.4, 1.0) / side_px
+        ends = torch.sigmoid((between(generator, 0.1, 0.6) - along.abs()) * 40)
+        total -= between(generator, 0.02, 0.15) * ends * torch.exp(-0.5 * (distance / width) ** 2)
+    for _ in range(int(between(generator, 0, 10))):  # dust
+        away = torch.hypot(y - between(generator, 0, 1), x - between(generator, 0, 1))
+        total -= between(generator, 0.03, 0.3) * torch.sigmoid((between(generator, 0.005, 0.03) - away) * 2 * side_px)
+    corner = (1 - y if between(generator, 0, 1) < 0.5 else y) + (1 - x if between(generator, 0, 1) < 0.5 else x)
+    dark = torch.sigmoid((between(generator, -0.1, 0.12) - corner) * side_px)
+    return severity * (total - between(generator, 0.3, 1.5) * dark)
 
 
 def draw_session(log_detector: Tensor, generator: torch.Generator, severity: float = 1.0) -> Session:
@@ -58,27 +58,26 @@ def draw_session(log_detector: Tensor, generator: torch.Generator, severity: flo
     side_px = log_detector.shape[-1]
     margin_px = round(MARGIN * side_px)
     wide_px = side_px + 2 * margin_px
-    line = (torch.arange(wide_px, device=generator.device) - margin_px + 0.5) / side_px
-    y, x = torch.meshgrid(line, line, indexing="ij")
+    y, x = pixel_grid(side_px, generator.device, margin_px)
     shading = _shading(y, x, generator)
     streaks = torch.zeros_like(y)
-    strongest = math.exp(_between(generator, math.log(0.03), math.log(0.3)))
-    for _ in range(int(_between(generator, 2, 9))):  # capillary streaks
+    strongest = math.exp(between(generator, math.log(0.03), math.log(0.3)))
+    for _ in range(int(between(generator, 2, 9))):  # capillary streaks
         distance, along = _line(y, x, generator)
-        distance = distance - _between(generator, -0.3, 0.3) * along**2
-        width = math.exp(_between(generator, math.log(0.008), math.log(0.1)))
-        streaks += _between(generator, -0.5, 1.0) * strongest * torch.exp(-0.5 * (distance / width) ** 2)
+        distance = distance - between(generator, -0.3, 0.3) * along**2
+        width = math.exp(between(generator, math.log(0.008), math.log(0.1)))
+        streaks += between(generator, -0.5, 1.0) * strongest * torch.exp(-0.5 * (distance / width) ** 2)
     speckle = sum(
-        math.exp(_between(generator, math.log(0.004), math.log(0.05))) * _noise(wide_px, scale * side_px, generator)
+        math.exp(between(generator, math.log(0.004), math.log(0.05))) * _noise(wide_px, scale * side_px, generator)
         for scale in (0.02, 0.04, 0.08)
     )
     # Bright filaments where smooth noise changes its sign, as the capillary's walls and caustics draw them
-    ridges = torch.exp(-((_noise(wide_px, _between(generator, 0.04, 0.2) * side_px, generator) / 0.15) ** 2))
-    speckle = speckle + _between(generator, 0.0, 0.1) * ridges
-    if _between(generator, 0, 1) < EDGE_SHARE:
+    ridges = torch.exp(-((_noise(wide_px, between(generator, 0.04, 0.2) * side_px, generator) / 0.15) ** 2))
+    speckle = speckle + between(generator, 0.0, 0.1) * ridges
+    if between(generator, 0, 1) < EDGE_SHARE:
         speckle = speckle + _edge(y, x, generator)
-    log_change = _between(generator, 0.0, 0.1) * _shading(*_grid(side_px, generator.device), generator)
-    angle, way_px = _between(generator, 0, 2 * math.pi), _between(generator, 0.0, 1.5) * side_px / 64
+    log_change = between(generator, 0.0, 0.1) * _shading(*pixel_grid(side_px, generator.device), generator)
+    angle, way_px = between(generator, 0, 2 * math.pi), between(generator, 0.0, 1.5) * side_px / 64
     drift_px = way_px * torch.tensor([math.sin(angle), math.cos(angle)], device=generator.device)
     return Session(log_detector, severity * (shading + streaks + speckle), severity * log_change, drift_px)
 
@@ -108,10 +107,10 @@ def _interpolation(places: Tensor, size: int) -> Tensor:
 
 def _shading(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
     """Broad brightness like y, x: a tilt and a few wide spots."""
-    total = _between(generator, -0.35, 0.35) * (y - 0.5) + _between(generator, -0.35, 0.35) * (x - 0.5)
+    total = between(generator, -0.35, 0.35) * (y - 0.5) + between(generator, -0.35, 0.35) * (x - 0.5)
     for _ in range(4):
-        away2 = (y - _between(generator, -0.2, 1.2)) ** 2 + (x - _between(generator, -0.2, 1.2)) ** 2
-        total = total + _between(generator, -0.35, 0.35) * torch.exp(-0.5 * away2 / _between(generator, 0.15, 0.5) ** 2)
+        away2 = (y - between(generator, -0.2, 1.2)) ** 2 + (x - between(generator, -0.2, 1.2)) ** 2
+        total = total + between(generator, -0.35, 0.35) * torch.exp(-0.5 * away2 / between(generator, 0.15, 0.5) ** 2)
     return total
 
 
@@ -119,9 +118,9 @@ def _edge(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
     """The illuminated field ends softly near the border, with a faint halo beyond it."""
     total = torch.zeros_like(y)
     for away in (y, 1 - y, x, 1 - x):
-        if _between(generator, 0, 1) < 0.5:
-            lit = torch.sigmoid((away - _between(generator, 0.0, 0.15)) / _between(generator, 0.01, 0.05))
-            total = torch.minimum(total, torch.log(1 - _between(generator, 0.3, 0.85) * (1 - lit)))
+        if between(generator, 0, 1) < 0.5:
+            lit = torch.sigmoid((away - between(generator, 0.0, 0.15)) / between(generator, 0.01, 0.05))
+            total = torch.minimum(total, torch.log(1 - between(generator, 0.3, 0.85) * (1 - lit)))
     return total
 
 
@@ -136,17 +135,17 @@ def _noise(side_px: int, scale_px: float, generator: torch.Generator) -> Tensor:
 
 def _line(y: Tensor, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Distance from a random line through the field of view and position along it, in shares of the side."""
-    angle = _between(generator, 0, math.pi)
-    dy, dx = y - _between(generator, 0, 1), x - _between(generator, 0, 1)
+    angle = between(generator, 0, math.pi)
+    dy, dx = y - between(generator, 0, 1), x - between(generator, 0, 1)
     return math.cos(angle) * dy - math.sin(angle) * dx, math.cos(angle) * dx + math.sin(angle) * dy
 
 
-def _grid(side_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Positions y, x (side, side) of the pixels' centres in shares of the side."""
-    line = (torch.arange(side_px, device=device) + 0.5) / side_px
+def pixel_grid(side_px: int, device: torch.device, margin_px: int = 0) -> tuple[Tensor, Tensor]:
+    """Positions y, x of the centres of all pixels in units of the side, with a margin on each side."""
+    line = (torch.arange(side_px + 2 * margin_px, device=device) - margin_px + 0.5) / side_px
     return torch.meshgrid(line, line, indexing="ij")
 
 
-def _between(generator: torch.Generator, low: float, high: float) -> float:
+def between(generator: torch.Generator, low: float, high: float) -> float:
     """A uniform random number."""
     return low + (high - low) * torch.rand((), generator=generator, device=generator.device).item()

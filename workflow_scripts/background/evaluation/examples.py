@@ -1,24 +1,24 @@
-"""What the figure shows as pictures, and how the stated uncertainty compares with the error."""
+"""Example images for the figure, and how the estimated uncertainty compares with the error."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.background.evaluation import Answer, read_answers, true_tile
-from workflow_scripts.background.metrics import centred_error
-from workflow_scripts.background.tile_files import RawTiles
+from workflow_scripts.background.evaluation.metrics import centred_error, true_tile
+from workflow_scripts.background.evaluation.scores import Prediction, predictions_of
+from workflow_scripts.background.simulation.tile_files import RawTiles
 
 # Of each session shown the tile whose contrast of the optical density is at this quantile: something to see, no extreme
 CONTRAST_QUANTILE = 0.75
 SHOWN_SESSIONS = 3
 SPREAD_BINS = 10
-# Counts below which a logarithm says nothing
+# Counts below which a logarithm carries no information
 _FEWEST_COUNTS = 0.5
 
 
 def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarray]:
-    """One tile of the first, of the middle and of the last session, by every estimator's headline answer.
+    """One tile of the first, of the middle and of the last session, by every estimator's headline prediction.
 
     Args:
         paths: files of predictions; of each estimator the first is shown.
@@ -27,25 +27,26 @@ def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarr
         estimators (E,); names (X,); raw (X, H, W), counts without dark over their median; truth (X, H, W) and estimated
         (E, X, H, W), optical density, the estimated one less its mean difference from the truth, NaN without light;
         errors (E, X, H, W) of the log flat field less their mean; spread (X, H, W) of corrected, or zeros;
-        spread_bins and error_bins (B,), B 0 where nobody states an uncertainty: mean spread of corrected and RMS error
+        spread_bins and error_bins (B,), B 0 without an uncertainty: mean spread of corrected and RMS error
         in equal shares of all lit pixels, sorted by spread.
     """
-    places = [(session, _shown_tile(tiles, session)) for session in _shown_sessions(len(tiles.counts))]
+    sessions = np.unique(np.linspace(0, len(tiles.counts) - 1, SHOWN_SESSIONS).round().astype(int)).tolist()
+    places = [(session, _shown_tile(tiles.log_transmission[session])) for session in sessions]
     truths = [true_tile(tiles, *place) for place in places]
     shape = (len(places), *tiles.counts.shape[2:])
     raw = np.stack([tiles.counts[place] - tiles.dark for place in places])
     raw /= np.median(raw, axis=(1, 2), keepdims=True)
     errors, spread, bins = {}, np.zeros(shape), np.zeros((2, 0))
     for path in paths:
-        for answer in read_answers(path, tiles):
-            if not answer.is_headline or answer.estimator in errors:
+        for prediction in predictions_of(path, tiles):
+            if not prediction.is_headline or prediction.estimator in errors:
                 continue
-            errors[answer.estimator] = np.stack(
-                [centred_error(answer.log_flat[place], truth) for place, truth in zip(places, truths, strict=True)]
+            errors[prediction.estimator] = np.stack(
+                [centred_error(prediction.log_flat[place], truth) for place, truth in zip(places, truths, strict=True)]
             )
-            if answer.estimator == "corrected" and answer.spread is not None:
-                spread = np.stack([answer.spread[place] for place in places])
-                bins = spread_and_error(answer, tiles)
+            if prediction.estimator == "corrected" and prediction.spread is not None:
+                spread = np.stack([prediction.spread[place] for place in places])
+                bins = spread_and_error(prediction, tiles)
     density = np.stack([truth.optical_density for truth in truths])
     is_lit = np.stack([truth.lit for truth in truths])
     # Both see the same photon noise, which belongs to the tile and not to its background
@@ -66,22 +67,18 @@ def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarr
     }
 
 
-def spread_and_error(answer: Answer, tiles: RawTiles) -> np.ndarray:
+def spread_and_error(prediction: Prediction, tiles: RawTiles) -> np.ndarray:
     """Mean spread and RMS error up to a constant (2, B) of B equal shares of all lit pixels, sorted by spread."""
     spreads, errors = [], []
     for place in np.ndindex(tiles.counts.shape[:2]):
         truth = true_tile(tiles, *place)
-        spreads.append(answer.spread[place][truth.lit])
-        errors.append(centred_error(answer.log_flat[place], truth)[truth.lit])
+        spreads.append(prediction.spread[place][truth.lit])
+        errors.append(centred_error(prediction.log_flat[place], truth)[truth.lit])
     spread, error = np.concatenate(spreads), np.concatenate(errors)
     parts = np.array_split(np.argsort(spread, kind="stable"), SPREAD_BINS)
     return np.array([[spread[part].mean() for part in parts], [np.sqrt(np.mean(error[part] ** 2)) for part in parts]])
 
 
-def _shown_sessions(number: int) -> list[int]:
-    return np.unique(np.linspace(0, number - 1, SHOWN_SESSIONS).round().astype(int)).tolist()
-
-
-def _shown_tile(tiles: RawTiles, session: int) -> int:
-    contrast = tiles.log_transmission[session].std(axis=(1, 2))
+def _shown_tile(log_transmission: np.ndarray) -> int:
+    contrast = log_transmission.std(axis=(1, 2))
     return int(np.argsort(contrast, kind="stable")[round(CONTRAST_QUANTILE * (len(contrast) - 1))])

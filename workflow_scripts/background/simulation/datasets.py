@@ -1,4 +1,4 @@
-"""What the files of the stage synthesize hold, drawn from one seed."""
+"""The contents of the files of the stage synthesize, drawn from one seed."""
 
 import math
 from dataclasses import asdict
@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.background import backgrounds, specimens
-from workflow_scripts.background.counting import raw_counts
 from workflow_scripts.background.settings import Split, Synthesize
-from workflow_scripts.background.tile_files import Bank, RawTiles
+from workflow_scripts.background.simulation import backgrounds, specimens
+from workflow_scripts.background.simulation.sessions import raw_counts
+from workflow_scripts.background.simulation.tile_files import RawTiles, TrainingTiles
 from workflow_scripts.learning.seeds import derived_seed
 
 SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it
@@ -22,24 +22,19 @@ _TRAIN, _INSTRUMENT, _EARLIER, _LATER = range(4)  # purposes of random numbers
 
 def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -> dict[str, np.ndarray]:
     """The arrays of one file, see tile_files.py."""
-    parts = asdict(_bank(settings, shard, device) if split == "train" else _tiles(settings, device))
+    parts = asdict(_training_tiles(settings, shard, device) if split == "train" else _tiles(settings, device))
     return {name: np.asarray(value) for name, value in parts.items()}
 
 
-def _bank(settings: Synthesize, shard: int, device: torch.device) -> Bank:
+def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> TrainingTiles:
     """Specimens and sessions to train on; the first file has the earlier sessions of the tested microscopes too."""
     generator = _generator(settings, device, _TRAIN, shard)
     side_px = settings.side_px
     pieces = specimens.log_transmission(settings.specimens, round(SPECIMEN_SHARE * side_px), generator)
     times = torch.linspace(0, settings.drift, settings.times, device=device)
-    flats = [
-        backgrounds.log_flats(
-            backgrounds.draw_session(backgrounds.draw_instrument(side_px, generator), generator), times
-        )
-        for _ in range(settings.instruments)
-    ]
+    flats = [_flats(side_px, generator, generator, times) for _ in range(settings.instruments)]
     earlier = [] if shard else [_tested_flats(settings, k, _EARLIER, times) for k in range(settings.test_instruments)]
-    return Bank(
+    return TrainingTiles(
         log_transmission=pieces.cpu().numpy(),
         log_flat=torch.stack(flats + earlier).cpu().numpy(),
         held_out=np.arange(len(flats) + len(earlier)) >= len(flats),
@@ -54,7 +49,7 @@ def _tiles(settings: Synthesize, device: torch.device) -> RawTiles:
     for k in range(settings.test_instruments):
         generator = _generator(settings, device, _LATER, k, 1)
         n_tiles, side_px = settings.test_tiles, settings.side_px
-        dose = settings.dose_min * (settings.dose_max / settings.dose_min) ** _number(generator)
+        dose = settings.dose_min * (settings.dose_max / settings.dose_min) ** backgrounds.between(generator, 0, 1)
         flats = _tested_flats(settings, k, _LATER, torch.linspace(0, settings.drift, n_tiles, device=device))
         pieces = specimens.log_transmission(n_tiles, side_px, generator)
         open_beam = torch.stack([_cleared(piece, generator) for piece in pieces])
@@ -70,8 +65,8 @@ def _tiles(settings: Synthesize, device: torch.device) -> RawTiles:
                 "log_flat": flats,
                 "open_beam": open_beam,
                 **references,
+                "dose": torch.tensor(dose, dtype=torch.float64),
             }
-            | {"dose": torch.tensor(dose, dtype=torch.float64)}
         )
     arrays = {name: torch.stack([row[name] for row in rows]).cpu().numpy() for name in rows[0]}
     return RawTiles(**arrays, dark=settings.dark)
@@ -84,7 +79,7 @@ def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:
     """
     side_px = piece.shape[-1]
     open_px = round(OPEN_SHARE * side_px)
-    top, left = (int(_number(generator) * (side_px - open_px + 1)) for _ in range(2))
+    top, left = (int(backgrounds.between(generator, 0, 1) * (side_px - open_px + 1)) for _ in range(2))
     line = torch.arange(side_px, device=piece.device)
     outside = [(first - line).clamp(min=0) + (line - first - open_px + 1).clamp(min=0) for first in (top, left)]
     away_px = torch.hypot(outside[0][:, None].float(), outside[1][None].float())
@@ -94,16 +89,16 @@ def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:
 
 def _tested_flats(settings: Synthesize, instrument: int, purpose: int, times: Tensor) -> Tensor:
     """ln of the flat fields (J, H, W) of a tested microscope in its earlier or later session."""
-    device = times.device
-    at_home = _generator(settings, device, _INSTRUMENT, instrument)
-    detector = backgrounds.draw_instrument(settings.side_px, at_home, BEYOND_TRAINING)
-    session = backgrounds.draw_session(detector, _generator(settings, device, purpose, instrument), BEYOND_TRAINING)
-    return backgrounds.log_flats(session, times)
+    generators = (_generator(settings, times.device, kind, instrument) for kind in (_INSTRUMENT, purpose))
+    return _flats(settings.side_px, *generators, times, BEYOND_TRAINING)
+
+
+def _flats(
+    side_px: int, of_detector: torch.Generator, of_session: torch.Generator, times: Tensor, severity: float = 1.0
+) -> Tensor:
+    detector = backgrounds.draw_instrument(side_px, of_detector, severity)
+    return backgrounds.log_flats(backgrounds.draw_session(detector, of_session, severity), times)
 
 
 def _generator(settings: Synthesize, device: torch.device, *purpose: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(derived_seed(settings.seed, *purpose))
-
-
-def _number(generator: torch.Generator) -> float:
-    return torch.rand((), generator=generator, device=generator.device).item()

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from workflow_scripts.background.own_settings import IMAGES
-from workflow_scripts.formats.folder import image_files
 from workflow_scripts.formats.images import tiff_series
 from workflow_scripts.formats.xradia import XRADIA, XradiaError, read_xradia
 from workflow_scripts.workflow.arrays import reason
@@ -30,14 +28,12 @@ class ImageSet:
     Attributes:
         names: one an image: the file's name, with [page] (from 1) behind it where the file holds several.
         images: counts, float32 (N, H, W).
-        positions_um: stage positions (N, 2) [y, x], µm, as the files have them; None where one has none.
         pixel_size_um: None where the files do not say, or differ.
         remarks: what was odd and how it was read, one sentence each.
     """
 
     names: tuple[str, ...]
     images: np.ndarray
-    positions_um: np.ndarray | None
     pixel_size_um: float | None
     remarks: tuple[str, ...]
 
@@ -50,48 +46,55 @@ class _Unusable(Exception):
 class _File:
     name: str
     pages: np.ndarray
-    positions_um: np.ndarray | None
     pixel_size_um: float | None
     remarks: tuple[str, ...]
 
 
-def read_images(path: Path | Sequence[Path], what: str) -> ImageSet:
-    """The images of a folder, in the natural order of the names (2 before 10), or of one file.
+def read_images(
+    files: Sequence[Path], what: str, shape: tuple[int, int] | None = None, may_be_constant: bool = False
+) -> ImageSet:
+    """The images of files in their order.
 
     Args:
-        path: a folder of .tif, .tiff, .xrm and .txrm, or one such file, or several; each may hold several images.
-        what: the setting that names it, for the sentence.
+        files: .tif, .tiff, .xrm and .txrm; each may hold several images.
+        what: the setting that names them, for the sentence.
+        shape: of the tiles, which these images must have too.
+        may_be_constant: whether images of a single value are accepted, as of dark frames.
 
     Raises:
-        InputError: there is nothing to read, or files are broken, empty, coloured, constant, not finite or of another
-            size than most; all of them are named.
+        InputError: files are broken, empty, coloured, constant, not finite or of another size than most, and all of
+            them are named; or their size is not that of the tiles.
     """
-    path, files = _listed(path, what)
+    path = files[0] if len(files) == 1 else files[0].parent
     read: list[_File] = []
     bad: list[str] = []
     for file in files:
         try:
-            read.append(_read(file))
+            read.append(_read(file, may_be_constant))
         except _Unusable as reason:
             bad.append(f"{file.name} {reason}")
     if read:
         usual = Counter(file.pages.shape[1:] for file in read).most_common(1)[0][0]
         for file in read:
-            shape = file.pages.shape[1:]
-            if shape != usual:
-                bad.append(f"{file.name} has {shape[0]} × {shape[1]} pixels, others {usual[0]} × {usual[1]}")
+            height, width = file.pages.shape[1:]
+            if (height, width) != usual:
+                bad.append(f"{file.name} has {height} × {width} pixels, others {usual[0]} × {usual[1]}")
     if bad:
         more = f"; and {len(bad) - 8} more" if len(bad) > 8 else ""
         raise InputError(
             f"{what}: {len(bad)} of {len(files)} files of {path} cannot be used: {'; '.join(bad[:8])}{more}; "
             "repair them or take them away"
         )
+    if shape is not None and usual != tuple(shape):
+        raise InputError(
+            f"{what}: {path} holds images of {usual[0]} × {usual[1]} pixels, but the tiles have {shape[0]} ×"
+            f" {shape[1]}; give {what} of the same camera and binning"
+        )
     names = tuple(
         file.name if len(file.pages) == 1 else f"{file.name}[{page + 1}]"
         for file in read
         for page in range(len(file.pages))
     )
-    positions = [file.positions_um for file in read]
     sizes = {file.pixel_size_um for file in read}
     kinds = Counter(str(file.pages.dtype) for file in read)
     remarks = [remark for file in read for remark in file.remarks]
@@ -101,51 +104,26 @@ def read_images(path: Path | Sequence[Path], what: str) -> ImageSet:
     return ImageSet(
         names,
         np.concatenate([file.pages.astype(np.float32) for file in read]),
-        None if any(p is None for p in positions) else np.concatenate(positions),
         sizes.pop() if len(sizes) == 1 else None,
         tuple(remarks),
     )
 
 
-def read_mean(path: Path | Sequence[Path], what: str, shape: tuple[int, int]) -> np.ndarray:
-    """Mean of the dark frames in a folder or file, float32 (H, W); they may be constant.
-
-    Raises:
-        InputError: as `read_images`, or the frames have another size than the tiles.
-    """
-    _, files = _listed(path, what)
-    frames = []
-    for file in files:
-        try:
-            frames.append(_read(file, may_be_constant=True).pages.astype(np.float64))
-        except _Unusable as reason:
-            raise InputError(f"{what}: {file} {reason}; repair it or take it away") from None
-        if frames[-1].shape[1:] != tuple(shape):
-            height, width = frames[-1].shape[1:]
-            raise InputError(
-                f"{what}: {file} has {height} × {width} pixels, but the tiles {shape[0]} × {shape[1]}; give frames"
-                " of the same camera and binning"
-            )
-    return np.concatenate(frames).mean(axis=0).astype(np.float32)
+def read_mean(files: Sequence[Path], what: str, shape: tuple[int, int]) -> np.ndarray:
+    """Mean of the dark frames in files, float32 (H, W); raises as `read_images`."""
+    images = read_images(files, what, shape, may_be_constant=True).images
+    return images.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _listed(path: Path | Sequence[Path], what: str) -> tuple[Path, list[Path]]:
-    """The folder or file that a sentence names, and the files."""
-    if isinstance(path, (str, Path)):
-        return Path(path), image_files(path, IMAGES, what)
-    files = [Path(file) for file in path]
-    return (files[0] if len(files) == 1 else files[0].parent), files
-
-
-def _read(path: Path, may_be_constant: bool = False) -> _File:
+def _read(path: Path, may_be_constant: bool) -> _File:
     remarks = []
-    positions_um = pixel_size_um = None
+    pixel_size_um = None
     if path.suffix.lower() in XRADIA:
         try:
             recorded = read_xradia(path)
         except XradiaError as error:
             raise _Unusable(str(error)) from None
-        pages, positions_um, pixel_size_um = recorded.images, recorded.positions_um, recorded.pixel_size_um
+        pages, pixel_size_um = recorded.images, recorded.pixel_size_um
     else:
         pages, grey = _tiff(path)
         if grey:
@@ -166,7 +144,7 @@ def _read(path: Path, may_be_constant: bool = False) -> _File:
         remarks.append(
             f"{path.name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"
         )
-    return _File(path.name, pages, positions_um, pixel_size_um, tuple(remarks))
+    return _File(path.name, pages, pixel_size_um, tuple(remarks))
 
 
 def _tiff(path: Path) -> tuple[np.ndarray, bool]:

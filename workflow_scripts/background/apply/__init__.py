@@ -1,0 +1,1 @@
+"""Correction of the user's tiles, from their files to a mosaic."""

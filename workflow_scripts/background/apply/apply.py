@@ -1,0 +1,90 @@
+"""The user's tiles corrected by the corrected arm's network, with what can be measured without the truth."""
+
+import numpy as np
+from pydantic import Field
+
+from workflow_scripts.background.apply.correction import corrected, flats_of
+from workflow_scripts.background.apply.data import OPTIONAL_FILES, TILE_FILES, read_tiles, validation_overlaps
+from workflow_scripts.background.apply.output import write_stack, write_tiles_picture
+from workflow_scripts.background.apply.quality import chosen_overlaps, quality
+from workflow_scripts.background.apply.settings import Apply
+from workflow_scripts.background.estimators.network import NetworkEstimator
+from workflow_scripts.background.networks.model import load_network
+from workflow_scripts.background.networks.variants import RECOMMENDED
+from workflow_scripts.background.settings import SamplerSettings
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_json, write_json
+from workflow_scripts.workflow.settings import Compute
+
+_SAMPLES_OF_ABSORBERS = 2  # of a network for tiles with injected absorbers: their mean hardly depends on the number
+
+
+class Arguments(Compute):
+    """The entry of the configuration, and how the network is sampled."""
+
+    name: str = Field(description="Name of the tiles in the configuration.")
+    entry: Apply = Field(description="The entry of the configuration.")
+    sampling: SamplerSettings = Field(description="How the network is sampled.")
+
+
+def apply(job: Job[Arguments]) -> None:
+    """Write corrected tiles, backgrounds, uncertainties, a picture, and the report on their quality."""
+    arguments, report = job.arguments, read_json(job.input("report"))
+    entry, sampling = arguments.entry, arguments.sampling
+    tiles, _ = read_tiles(entry, job.inputs)
+    overlaps = validation_overlaps(report)
+    with leased_device(arguments.gpus) as device:
+        job.device = str(device)
+        network, about = load_network(job.input("weights"), RECOMMENDED)
+        full, quick = (
+            NetworkEstimator(network, RECOMMENDED, about["side_px"], settings, device, arguments.precision)
+            for settings in (sampling, sampling.model_copy(update={"samples": _SAMPLES_OF_ABSORBERS}))
+        )
+        flats, spreads = flats_of(full, tiles.logs, tiles.valid, entry.neighbours)
+        ends = sorted({index for overlap in chosen_overlaps(overlaps) for index in (overlap.first, overlap.second)})
+
+        def with_absorbers(logs: np.ndarray) -> np.ndarray:
+            return flats_of(quick, logs, tiles.valid, entry.neighbours, ends)[0]
+
+        estimators = quality(tiles, overlaps, {RECOMMENDED: (flats, with_absorbers)})
+    positions = None if report["positions_px"] is None else np.array(report["positions_px"])
+    result = corrected(entry, tiles, flats, positions)
+    for name, images, quantity in (
+        ("corrected", result.density, result.quantity),
+        ("background", np.exp(flats), "flat field, geometric mean 1"),
+        ("uncertainty", spreads, "standard deviation of the optical density's samples"),
+    ):
+        write_stack(job.outputs[name], images, tiles.names, quantity, report["pixel_size_um"])
+    write_tiles_picture(job.outputs["png"], tiles, flats, spreads, result)
+    compared = {report["tiles"][index] for overlap in overlaps for index in (overlap.first, overlap.second)}
+    about_quality = {
+        "estimators": estimators,
+        "judging_overlaps": len(overlaps),
+        "judged_tiles_were_shown": not compared.isdisjoint(report["shown"]),
+    }
+    scale = {"quantity": result.quantity, "scale_from": dict(zip(tiles.names, result.scale_from, strict=True))}
+    write_json(
+        job.outputs["quality"],
+        report | scale | {"name": arguments.name, "neighbours": entry.neighbours, "quality": about_quality},
+    )
+
+
+if __name__ == "__main__":
+    Command(
+        apply,
+        Arguments,
+        inputs=TILE_FILES
+        | {
+            "report": "The report on them (.json).",
+            "weights": "Weights of the corrected arm, adapted or not (.safetensors).",
+        },
+        outputs={
+            "corrected": "Optical density of every tile (.tif).",
+            "background": "Flat field of every tile (.tif).",
+            "uncertainty": "Spread of the samples of every tile (.tif).",
+            "png": "Some tiles before and after (.png).",
+            "quality": "The report on the files, and on the correction (.json).",
+        },
+        optional_inputs=OPTIONAL_FILES,
+    ).main()

@@ -1,0 +1,1 @@
+"""Metrics of log flat fields and optical densities, and what the figure shows."""

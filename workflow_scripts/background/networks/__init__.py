@@ -1,0 +1,1 @@
+"""The networks, the diffusion that they learn, and what trains them."""

@@ -1,0 +1,163 @@
+"""Training items of the networks in every arm: sets of tiles of one session and the log flat field of the first."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.background.networks.conditions import centred, conditions, published_conditions
+from workflow_scripts.background.networks.diffusion import TIMES, noised, target
+from workflow_scripts.background.networks.variants import ARMS, Variant
+from workflow_scripts.background.settings import Finetune, Pretrain
+from workflow_scripts.background.simulation.composing import DeviceTiles, counted_set, idealised_pair
+from workflow_scripts.background.simulation.tile_files import TrainingTiles
+from workflow_scripts.workflow.errors import InputError
+
+SCALE = 0.03  # natural logarithm; unit of the corrected network's output
+_DROPPED = 0.1  # share of items whose condition is dropped, in the recipe
+_BATCH = 16
+_ROUNDING = 1e-6  # keeps the root's slope finite where the error is 0
+_VALIDATION_SEED = 0
+_VALIDATION_INTERVAL = 4  # one session, specimen or moment of so many validates
+
+Items = Pretrain | Finetune  # settings with the numbers of training and validation items
+Split = tuple[TrainingTiles, TrainingTiles]  # that train, and that validate
+
+
+def pretraining_split(tiles: TrainingTiles, variant: Variant) -> Split:
+    """Training tiles and validation tiles.
+
+    Corrected: sessions of microscopes that are not tested; a quarter of them and of the specimens validates. The
+    recipe: everything trains, the tested microscopes' earlier sessions too, and validates as well.
+
+    Raises:
+        InputError: there are too few sessions to split.
+    """
+    if variant.sessions_shared:
+        return tiles, tiles
+    sessions = np.flatnonzero(~tiles.held_out)
+    if len(sessions) < 2:
+        raise InputError(
+            f"the training files hold {len(sessions)} sessions of microscopes that are not tested, but at least 2 are"
+            " needed, one to train and one to validate; raise synthesize.instruments"
+        )
+    return _split(tiles, tiles.log_flat[sessions], axis=0)
+
+
+def finetuning_split(tiles: TrainingTiles, variant: Variant) -> Split:
+    """Earlier sessions of the tested microscopes; of every one the last moments validate.
+
+    Raises:
+        InputError: the files hold no such session.
+    """
+    flats = tiles.log_flat[tiles.held_out]
+    if not len(flats):
+        raise InputError("the training files hold no session of a tested microscope to finetune on; synthesize again")
+    if variant.sessions_shared:
+        earlier = replace(tiles, log_flat=flats, held_out=np.ones(len(flats), bool))
+        return earlier, earlier
+    return _split(tiles, flats, axis=1)
+
+
+def _split(tiles: TrainingTiles, flats: np.ndarray, axis: int) -> Split:
+    """The last quarter along the axis of (K, J, H, W) and the last quarter of the specimens validate."""
+    specimens = tiles.log_transmission
+    parts = np.split(flats, [_training_count(flats.shape[axis])], axis=axis)
+    crops = np.split(specimens, [_training_count(len(specimens))])
+    return tuple(
+        replace(tiles, log_flat=flat, log_transmission=images, held_out=np.zeros(len(flat), bool))
+        for flat, images in zip(parts, crops, strict=True)
+    )
+
+
+def _training_count(number: int) -> int:
+    return number - max(1, number // _VALIDATION_INTERVAL)
+
+
+def reference(channels: Tensor) -> Tensor:
+    """The log flat field to which the output is added, the median of the set: (B, 6, H, W) → (B, 1, H, W)."""
+    return channels[:, 2:3]
+
+
+def network_target(channels: Tensor, log_flat: Tensor, valid: Tensor) -> Tensor:
+    """The image that is diffused, of unit variance about: (B, 1, H, W), 0 where pixels are dead."""
+    return centred(log_flat - reference(channels), valid) * valid / SCALE
+
+
+class BackgroundTask:
+    """The task of `learning.training.train`.
+
+    Args:
+        split: specimens and sessions to train on, and to choose the weights.
+        arm: name of the arm.
+        settings: numbers of items in an epoch and in the validation, `Items`.
+        largest_set: largest number of tiles in an item.
+        device: where items are composed.
+        turned: whether flat fields are flipped and transposed at random.
+    """
+
+    def __init__(
+        self, split: Split, arm: str, settings: Items, largest_set: int, device: torch.device, turned: bool = True
+    ) -> None:
+        self.n_samples = settings.pairs
+        self._variant, self._largest_set = ARMS[arm], largest_set
+        self._training_tiles, validation_tiles = (DeviceTiles.of(tiles, device, turned) for tiles in split)
+        generator = torch.Generator(device).manual_seed(_VALIDATION_SEED)
+        self._validation = [
+            self._compose(validation_tiles, min(_BATCH, settings.validation_pairs - start), generator)
+            for start in range(0, settings.validation_pairs, _BATCH)
+        ]
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Conditions (B, C, H, W), the image that is diffused (B, 1, H, W), valid pixels, noise, times (B,)."""
+        return self._compose(self._training_tiles, len(indices), generator)
+
+    def _compose(self, source: DeviceTiles, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        device, published = source.flats.device, self._variant.rescaled_to_mean
+        if published:
+            channels, image = self._recipe(source, rows, generator)
+            valid = torch.ones_like(image)
+        else:
+            share = float(torch.rand((), generator=generator, device=device))
+            tiles = min(self._largest_set, int(2 * ((self._largest_set + 1) / 2) ** share))
+            logs, valid, flats = counted_set(source, rows, tiles, tiles / self._largest_set, generator)
+            channels, valid = conditions(logs, valid)
+            image = network_target(channels, flats[:, :1], valid)
+        noise = torch.randn(image.shape, generator=generator, device=device)
+        # Spread evenly within a batch, which makes the loss less noisy
+        times = (torch.rand((), generator=generator, device=device) + torch.arange(rows, device=device) / rows) % 1
+        if not published:
+            times = 1 - (1 - times) ** 2  # a sampler of few steps decides early, where there is little but noise
+        return channels, image, valid.to(image.dtype), noise, (times * TIMES).long().clamp(max=TIMES - 1)
+
+    def _recipe(self, source: DeviceTiles, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        pair, flat = idealised_pair(source, rows, self._variant.mixed_normalisation, generator)
+        channels = published_conditions(pair)
+        if self._variant.dropped_without_guidance:
+            kept = torch.rand(rows, 1, 1, 1, generator=generator, device=channels.device) >= _DROPPED
+            channels = channels * kept
+        return channels, 2 * flat - 1
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        """The error over valid pixels, a mean over rows: the root mean square, in the recipe the mean square."""
+        channels, image, valid, noise, times = batch
+        if self._variant.regression:
+            output, truth = regress(model, channels), image
+        else:
+            output = model(torch.cat([noised(image, noise, times), channels], dim=1), times)
+            truth = target(image, noise, times, self._variant.prediction_type)
+        squared = ((output.float() - truth) * valid).square().mean(dim=(1, 2, 3))
+        # The metric is the root of every row; a few hopeless sets would dominate the mean of the squares
+        return squared.mean() if self._variant.rescaled_to_mean else (squared + _ROUNDING).sqrt().mean()
+
+    def validate(self, model: nn.Module) -> float:
+        """The loss of the validation items, which are the same every time."""
+        rows = sum(len(batch[0]) for batch in self._validation)
+        return sum(float(self.loss(model, batch)) * len(batch[0]) for batch in self._validation) / rows
+
+
+def regress(model: nn.Module, channels: Tensor) -> Tensor:
+    """The output of a network without a noisy image: (B, 6, H, W) → (B, 1, H, W)."""
+    times = torch.full((len(channels),), TIMES - 1, device=channels.device)
+    return model(torch.cat([torch.zeros_like(channels[:, :1]), channels], dim=1), times)

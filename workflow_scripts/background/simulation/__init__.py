@@ -1,0 +1,1 @@
+"""Specimens, flat fields, counts, and the data sets made of them."""

@@ -1,0 +1,115 @@
+"""Sets of training tiles composed on the fly: specimens in front of the drifting flat field of a session, counted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.background.simulation.sessions import log_tiles, raw_counts
+from workflow_scripts.background.simulation.specimens import uniform
+from workflow_scripts.background.simulation.tile_files import TrainingTiles
+
+_BARE, _DOUBLE = 0.1, 0.2  # shares of tiles without any specimen, and with the sum of two
+
+
+@dataclass(frozen=True)
+class DeviceTiles:
+    """Specimens and flat fields on a device.
+
+    Attributes:
+        specimens: ln of transmissions (S, P, P).
+        flats: ln of flat fields (K, J, H, W).
+        dose: smallest and largest of an open pixel, photons.
+        dark: mean of the dark frame, counts.
+        turned: whether flat fields are flipped and transposed at random; those of one known microscope are not.
+    """
+
+    specimens: Tensor
+    flats: Tensor
+    dose: tuple[float, float]
+    dark: float
+    turned: bool = True
+
+    @classmethod
+    def of(cls, tiles: TrainingTiles, device: torch.device, turned: bool = True) -> "DeviceTiles":
+        """The training tiles on a device."""
+        arrays = (np.ascontiguousarray(array) for array in (tiles.log_transmission, tiles.log_flat))
+        return cls(*(torch.as_tensor(array).float().to(device) for array in arrays), tiles.dose, tiles.dark, turned)
+
+
+def counted_set(source: DeviceTiles, rows: int, tiles: int, span: float, generator: torch.Generator):
+    """`rows` sets of tiles, every set of one session, with noise: ln of the tiles (B, N, H, W), valid pixels, and their
+    true log flat fields (B, N, H, W).
+
+    Args:
+        source: specimens and sessions.
+        rows, tiles: B and N.
+        span: share of a session during which the set is recorded.
+        generator: of everything that is drawn, on the device of the source.
+    """
+    flats = _flats(source, rows, tiles, span, generator)
+    specimens = _specimens(source, rows * tiles, generator).view(flats.shape)
+    low, high = source.dose
+    dose = low * (high / low) ** torch.rand(rows, 1, 1, 1, generator=generator, device=flats.device)
+    counts = raw_counts(specimens + flats, dose, source.dark, generator)
+    logs, dead = log_tiles(counts.flatten(0, 1), source.dark)
+    return logs.view(flats.shape), ~dead.view(flats.shape), flats
+
+
+def idealised_pair(source: DeviceTiles, rows: int, mixed_normalisation: bool, generator: torch.Generator):
+    """The recipe's pairs: two specimens in front of one flat field, without noise: intensities (B, 2, H, W) and the
+    flat field (B, 1, H, W).
+
+    mixed_normalisation: every specimen is stretched by its own minimum and maximum, a flat field is divided by the
+    largest value of all; otherwise both have their physical values.
+    """
+    flat = _flats(source, rows, 1, 0.0, generator).exp()
+    specimens = _specimens(source, 2 * rows, generator).exp().view(rows, 2, *flat.shape[-2:])
+    if mixed_normalisation:
+        specimens, flat = stretched(specimens), flat / source.flats.max().exp()
+    return specimens * flat, flat
+
+
+def stretched(images: Tensor) -> Tensor:
+    """Each image by its own minimum and maximum to [0, 1], a constant one to 1: (..., H, W)."""
+    low, high = images.amin(dim=(-2, -1), keepdim=True), images.amax(dim=(-2, -1), keepdim=True)
+    return torch.where(high > low, (images - low) / (high - low).clamp(min=1e-12), torch.ones_like(images))
+
+
+def _flats(source: DeviceTiles, rows: int, tiles: int, span: float, generator: torch.Generator) -> Tensor:
+    """Log flat fields (B, N, H, W) at moments of one session a set, flipped and transposed alike."""
+    flats, random = source.flats, uniform(generator)
+    sessions, times = flats.shape[:2]
+    session = torch.randint(sessions, (rows, 1), generator=generator, device=flats.device)
+    width = min(times, 1 if span == 0 else max(2, round(span * times)))
+    first = (random(rows, 1) * (times - width + 1)).long().clamp(max=times - width)
+    moment = first + (random(rows, tiles) * width).long().clamp(max=width - 1)
+    images = flats[session, moment]
+    if not source.turned:
+        return images
+    turns = (random(3, rows) < 0.5).view(3, rows, 1, 1, 1)
+    for axis, turn in zip((-1, -2), turns, strict=False):
+        images = torch.where(turn, images.flip(axis), images)
+    return torch.where(turns[2], images.mT, images) if flats.shape[-1] == flats.shape[-2] else images
+
+
+def _specimens(source: DeviceTiles, number: int, generator: torch.Generator) -> Tensor:
+    """Log transmissions (number, H, W): crops of the specimens, turned; often none, sometimes the sum of two."""
+    share = uniform(generator)(number, 1, 1)
+    crops = [_crops(source, number, generator) for _ in range(2)]
+    return crops[0] * (share >= _BARE) + crops[1] * (share >= 1 - _DOUBLE)
+
+
+def _crops(source: DeviceTiles, number: int, generator: torch.Generator) -> Tensor:
+    specimens, random, device = source.specimens, uniform(generator), source.specimens.device
+    image = torch.randint(len(specimens), (number,), generator=generator, device=device)
+    places = []
+    for size in source.flats.shape[-2:]:
+        margin = specimens.shape[-1] - size
+        start = (random(number, 1) * (margin + 1)).long().clamp(max=margin)
+        steps = torch.arange(size, device=device)
+        places.append(start + torch.where(random(number, 1) < 0.5, steps, size - 1 - steps))
+    turned = random(number, 1, 1) < 0.5
+    rows, columns = places[0][:, :, None], places[1][:, None, :]
+    return specimens[image[:, None, None], torch.where(turned, columns, rows), torch.where(turned, rows, columns)]
