@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 import torch
 
-from workflow_scripts.matching.crystals import Crystal, load
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.observed import ObservationRanges, counts, draw, expected
-from workflow_scripts.matching.orientations import gallery_directions, random_rotations
-from workflow_scripts.matching.polar import to_polar
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.networks.polar import to_polar
+from workflow_scripts.matching.simulation.crystals import Crystal, load
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.simulation.observed import ObservationRanges, counts, draw, expected
+from workflow_scripts.matching.simulation.orientations import gallery_directions, random_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 
 _FIELD_PER_A = 0.96  # from the middle to the rim
 _PEER = 500  # orientations of diffsims

@@ -25,18 +25,18 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.matching.crystals import load
-from workflow_scripts.matching.datasets import diffraction_of, ranges_of
 from workflow_scripts.matching.estimators.ncc import CrossCorrelation
 from workflow_scripts.matching.estimators.network import AngularEstimator
 from workflow_scripts.matching.estimators.polar_template import ANGLES, RINGS, PolarTemplates
-from workflow_scripts.matching.kinematic import Simulator
-from workflow_scripts.matching.model import load_matcher, make_matcher
-from workflow_scripts.matching.observed import counts, draw, expected
-from workflow_scripts.matching.orientations import from_direction, gallery_directions, random_rotations
-from workflow_scripts.matching.retrieval import Estimator, Gallery, answer
+from workflow_scripts.matching.networks.model import load_matcher, make_matcher
+from workflow_scripts.matching.networks.retrieval import Estimator, Gallery, answer
 from workflow_scripts.matching.settings import NetworkSettings, Synthesize
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.simulation.crystals import load
+from workflow_scripts.matching.simulation.datasets import diffraction_of, ranges_of
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.observed import counts, draw, expected
+from workflow_scripts.matching.simulation.orientations import from_direction, gallery_directions, random_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check

@@ -14,7 +14,7 @@ from workflow_scripts.background.tile_files import read_bank, read_tiles
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_probe, read_scan
 from workflow_scripts.formats.arrays import opened
 from workflow_scripts.formats.scan import find_disc, mean_pattern, scan_shape
-from workflow_scripts.matching.pattern_files import read_pairs, read_queries
+from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
 from workflow_scripts.potential.own_data import OwnImages
 from workflow_scripts.potential.own_files import read_archive
 from workflow_scripts.potential.samples import read_samples

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from tests.matching.training import seeded
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.orientations import random_rotations
-from workflow_scripts.matching.own_settings import Apply
+from workflow_scripts.matching.apply.settings import Apply
+from workflow_scripts.matching.simulation.crystals import crystal
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.simulation.orientations import random_rotations
 from workflow_scripts.workflow.settings import check
 
 CRYSTAL, CENTER, STOP_PX, PIXEL = "silicon", (29.5, 26.5), 3.0, 0.055

@@ -6,8 +6,8 @@ import pytest
 from ase.io import write
 from ase.neighborlist import neighbor_list
 
-from workflow_scripts.matching.crystals import BUILT_IN, crystal, load, read_crystal
-from workflow_scripts.matching.structure_factors import structure_factors
+from workflow_scripts.matching.simulation.crystals import BUILT_IN, crystal, load, read_crystal
+from workflow_scripts.matching.simulation.structure_factors import structure_factors
 from workflow_scripts.workflow.errors import InputError
 
 CELL = {"a": 4.0, "b": 4.0, "c": 4.0, "alpha": 90, "beta": 90, "gamma": 90}

@@ -4,17 +4,17 @@ import pytest
 import torch
 
 from tests.matching.training import CPU, NETWORK, SYNTHESIZE, pairs, queries, seeded
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.datasets import diffraction_of
-from workflow_scripts.matching.encoding import turned
 from workflow_scripts.matching.estimators.ncc import CrossCorrelation
 from workflow_scripts.matching.estimators.network import AngularEstimator, trained_estimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.kinematic import Simulator
-from workflow_scripts.matching.model import Matcher, make_matcher
-from workflow_scripts.matching.orientations import misorientation_deg, rotation_about_z
-from workflow_scripts.matching.retrieval import APART_DEG, Gallery, answer_queries, best_answers
+from workflow_scripts.matching.networks.encoding import turned
+from workflow_scripts.matching.networks.model import Matcher, make_matcher
+from workflow_scripts.matching.networks.retrieval import APART_DEG, Gallery, answer_queries, best_answers
 from workflow_scripts.matching.settings import SharedPredict
+from workflow_scripts.matching.simulation.crystals import crystal
+from workflow_scripts.matching.simulation.datasets import diffraction_of
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.orientations import misorientation_deg, rotation_about_z
 from workflow_scripts.matching.variants import VARIANTS
 
 GALLERY = torch.from_numpy(queries().gallery)

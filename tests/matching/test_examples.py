@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from tests.matching.answers import toy_queries
-from workflow_scripts.matching import examples
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.metrics import nearest_direction
-from workflow_scripts.matching.orientations import from_direction, random_rotations
+from workflow_scripts.matching.evaluation import examples
+from workflow_scripts.matching.evaluation.metrics import nearest_direction
+from workflow_scripts.matching.simulation.crystals import crystal
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.simulation.orientations import from_direction, random_rotations
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 17.0, 90.0, -160.0])

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from tests.matching.test_structure_factors import some_crystal
-from workflow_scripts.matching.crystals import BUILT_IN, crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator, render, shares
-from workflow_scripts.matching.orientations import (
+from workflow_scripts.matching.simulation.crystals import BUILT_IN, crystal
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator, render, shares
+from workflow_scripts.matching.simulation.orientations import (
     from_direction,
     random_rotations,
     rotation_about_z,
     rotation_from_vector,
 )
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.optics.kirkland import scattering_factor_a
 from workflow_scripts.optics.waves import wavelength_a
 

@@ -6,7 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from tests.matching.answers import directed
-from workflow_scripts.matching import metrics, orientations
+from workflow_scripts.matching.evaluation import metrics
+from workflow_scripts.matching.simulation import orientations
 
 GROUPS = ("C1", "C2", "D2", "D3", "D4", "D6", "T", "O")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.matching.test_kinematic import rotations, simulator
-from workflow_scripts.matching.observed import (
+from workflow_scripts.matching.simulation.observed import (
     ObservationRanges,
     counts,
     draw,

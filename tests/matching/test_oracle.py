@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.matching.crystals import BUILT_IN, crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.structure_factors import structure_factors
+from workflow_scripts.matching.simulation.crystals import BUILT_IN, crystal
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.simulation.structure_factors import structure_factors
 
 TOLERANCE = 1e-3  # of the largest; measured: 4e-7 for structure factors, 1.3e-4 for two beams
 

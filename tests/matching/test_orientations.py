@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from workflow_scripts.matching.orientations import (
+from workflow_scripts.matching.simulation.orientations import (
     chance_of_class,
     factor,
     fibonacci_sphere,

@@ -11,17 +11,18 @@ from skimage.io import imsave
 from tests.matching import own_patterns
 from tests.matching.training import CPU, NETWORK, SYNTHESIZE, pair_arrays, pairs
 from workflow_scripts.learning.weights import on_cpu, save_weights
-from workflow_scripts.matching import apply, prepare
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.datasets import ranges_of
-from workflow_scripts.matching.encoding import blurred
+from workflow_scripts.matching.apply import apply
+from workflow_scripts.matching.apply import check as patterns_check
+from workflow_scripts.matching.apply.data import Layout, batches, layout, on_grid, symmetric_center
+from workflow_scripts.matching.apply.settings import pattern_files
+from workflow_scripts.matching.apply.templates import background_score, templates
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.model import describe_network, make_matcher
-from workflow_scripts.matching.orientations import misorientation_deg
-from workflow_scripts.matching.own_data import Layout, batches, layout, on_grid, symmetric_center
-from workflow_scripts.matching.own_matching import background_score, templates
-from workflow_scripts.matching.own_settings import pattern_files
-from workflow_scripts.matching.retrieval import answer
+from workflow_scripts.matching.networks.encoding import blurred
+from workflow_scripts.matching.networks.model import describe_network, make_matcher
+from workflow_scripts.matching.networks.retrieval import answer
+from workflow_scripts.matching.simulation.crystals import crystal
+from workflow_scripts.matching.simulation.datasets import ranges_of
+from workflow_scripts.matching.simulation.orientations import misorientation_deg
 from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
@@ -160,7 +161,7 @@ def test_a_mistake_in_a_folder_names_the_image(tmp_path):
     read("b.png: cannot be read")
 
 
-def test_prepare_and_apply_write_everything(scan, tmp_path):
+def test_check_and_apply_write_everything(scan, tmp_path):
     weights = tmp_path / "weights.safetensors"
     matcher = make_matcher(NETWORK, VARIANTS["corrected"], 0)
     save_weights(on_cpu(matcher.state_dict()), weights, describe_network(NETWORK, "corrected"))
@@ -169,7 +170,7 @@ def test_prepare_and_apply_write_everything(scan, tmp_path):
     study = {"diffraction": SYNTHESIZE.diffraction.model_dump(mode="json")}
     report = tmp_path / "report.json"
     inputs = {"pattern_files": [scan]}
-    prepare.run(Job(check(prepare.Arguments, entry | study), inputs, {"report": report}, tmp_path))
+    patterns_check.run(Job(check(patterns_check.Arguments, entry | study), inputs, {"report": report}, tmp_path))
     told = json.loads(report.read_text())
     assert Layout.of(told["layout"]) == layout(own_patterns.settings(str(scan)), [scan])
     assert told["crystal"]["laue_rotations"] == 24

@@ -10,10 +10,10 @@ import torch
 from skimage.io import imsave
 
 from tests.matching import own_patterns
-from workflow_scripts.matching.orientations import factor, from_direction, misorientation_deg
-from workflow_scripts.matching.own_data import batches, hot_pixels, layout, symmetric_center
-from workflow_scripts.matching.own_output import write_table
-from workflow_scripts.matching.own_settings import pattern_files
+from workflow_scripts.matching.apply.data import batches, hot_pixels, layout, symmetric_center
+from workflow_scripts.matching.apply.output import write_table
+from workflow_scripts.matching.apply.settings import pattern_files
+from workflow_scripts.matching.simulation.orientations import factor, from_direction, misorientation_deg
 from workflow_scripts.workflow.errors import InputError
 
 HOT = ((3, 50), (41, 9), (42, 9))

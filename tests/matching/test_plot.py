@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.matching.answers import EVALUATE, toy_queries, write_predictions, write_queries
-from workflow_scripts.matching import drawing, evaluate, plot
+from workflow_scripts.matching import evaluate, plot
+from workflow_scripts.matching.evaluation import drawing
 from workflow_scripts.matching.settings import Plot
 from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.study.ledger import make_ledger, read_claims

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from workflow_scripts.matching.kinematic import render
-from workflow_scripts.matching.polar import ring_radii_px, to_polar
+from workflow_scripts.matching.networks.polar import ring_radii_px, to_polar
+from workflow_scripts.matching.simulation.kinematic import render
 
 
 def spots(turn_rad=0.0):

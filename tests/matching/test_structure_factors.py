@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.matching.test_crystals import as_atoms
-from workflow_scripts.matching.crystals import Crystal, crystal, read_crystal
-from workflow_scripts.matching.structure_factors import laue_rotations, structure_factors
+from workflow_scripts.matching.simulation.crystals import Crystal, crystal, read_crystal
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations, structure_factors
 from workflow_scripts.optics.kirkland import scattering_factor_a
 
 

@@ -9,10 +9,10 @@ import torch
 
 from tests.matching.training import CPU, LESSON, LOSS, NETWORK, pair_arrays, pairs, queries, seeded
 from workflow_scripts.matching import variants
-from workflow_scripts.matching.losses import angular_contrast, contrast, peak_target, queue_contrast
-from workflow_scripts.matching.model import make_matcher
-from workflow_scripts.matching.momentum import MomentumContrast, encoder_state
-from workflow_scripts.matching.tasks import FinetuneTask, Observer, PretrainTask, split_by_cells
+from workflow_scripts.matching.networks.losses import angular_contrast, contrast, peak_target, queue_contrast
+from workflow_scripts.matching.networks.model import make_matcher
+from workflow_scripts.matching.networks.momentum import MomentumContrast, encoder_state
+from workflow_scripts.matching.networks.tasks import FinetuneTask, Observer, PretrainTask, split_by_cells
 from workflow_scripts.matching.variants import ARMS, LOSSES, SHORT, VARIANTS, ablation_arms, base_of
 from workflow_scripts.study.estimators import FILE, read_registry
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from workflow_scripts.matching.wasserstein import (
+from workflow_scripts.matching.networks.wasserstein import (
     KINDS,
     circular,
     highest_direction,

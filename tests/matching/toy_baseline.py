@@ -2,7 +2,7 @@
 
 import torch
 
-from workflow_scripts.matching.retrieval import answer_queries
+from workflow_scripts.matching.networks.retrieval import answer_queries
 
 
 class ScalarProduct:

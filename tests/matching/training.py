@@ -5,8 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from workflow_scripts.matching.datasets import make
-from workflow_scripts.matching.pattern_files import Pairs, Queries
+from workflow_scripts.matching.networks.tasks import Lesson
 from workflow_scripts.matching.settings import (
     DiffractionSettings,
     LossSettings,
@@ -14,7 +13,8 @@ from workflow_scripts.matching.settings import (
     ObservationSettings,
     Synthesize,
 )
-from workflow_scripts.matching.tasks import Lesson
+from workflow_scripts.matching.simulation.datasets import make
+from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries
 from workflow_scripts.workflow.rows import Rows
 
 SYNTHESIZE = Synthesize(

@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from workflow_scripts.matching import cells, evaluation, examples
-from workflow_scripts.matching.orientations import nearest_direction
-from workflow_scripts.matching.pattern_files import Queries, read_queries
+from workflow_scripts.matching.evaluation import examples, statistics
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.simulation import cells
+from workflow_scripts.matching.simulation.orientations import nearest_direction
+from workflow_scripts.matching.simulation.pattern_files import Queries, read_queries
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
@@ -29,10 +30,10 @@ def evaluate(job: Job[Arguments]) -> None:
     settings = job.arguments
     queries = read_queries(job.input("test"))
     paths = [*job.inputs["predictions"], *job.inputs.get("ablated", [])]
-    answers = [answer for path in paths for answer in evaluation.read_answers(path, queries)]
-    table = evaluation.query_metrics(answers, queries, settings, cell_of(queries, settings.cells))
-    evaluation.check_complete(table, settings)
-    write_metrics(evaluation.metric_rows(table, queries, settings), job.outputs["metrics"])
+    answers = [answer for path in paths for answer in statistics.read_answers(path, queries)]
+    table = statistics.query_metrics(answers, queries, settings, cell_of(queries, settings.cells))
+    statistics.check_complete(table, settings)
+    write_metrics(statistics.metric_rows(table, queries, settings), job.outputs["metrics"])
     shown = examples.gathered(table, answers, queries, settings, settings.pixel_size_per_a)
     write_arrays(job.outputs["examples"], shown)
 

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.matching.model import load_matcher
-from workflow_scripts.matching.pattern_files import read_pairs
+from workflow_scripts.matching.networks.model import load_matcher
+from workflow_scripts.matching.networks.tasks import FinetuneTask, Lesson, Observer, split_by_cells
 from workflow_scripts.matching.settings import Finetune
-from workflow_scripts.matching.tasks import FinetuneTask, Lesson, Observer, split_by_cells
+from workflow_scripts.matching.simulation.pattern_files import read_pairs
 from workflow_scripts.matching.variants import ARMS, LOSSES, SHORT
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute

@@ -1,6 +1,6 @@
 """The figure of matching, drawn from the table and the examples of the stage evaluate."""
 
-from workflow_scripts.matching import drawing
+from workflow_scripts.matching.evaluation import drawing
 from workflow_scripts.matching.settings import Plot
 from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.figures import save_figure, style

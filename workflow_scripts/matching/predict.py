@@ -1,8 +1,8 @@
 """The best orientations of all test queries, by one estimator."""
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.matching.pattern_files import read_queries
 from workflow_scripts.matching.settings import SharedPredict
+from workflow_scripts.matching.simulation.pattern_files import read_queries
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute, EstimatorChoice

@@ -7,11 +7,11 @@ import torch
 from pydantic import Field
 
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
-from workflow_scripts.matching.model import describe_network, make_matcher
-from workflow_scripts.matching.momentum import encoder_state, momentum_contrast
-from workflow_scripts.matching.pattern_files import read_pairs, read_queries
+from workflow_scripts.matching.networks.model import describe_network, make_matcher
+from workflow_scripts.matching.networks.momentum import encoder_state, momentum_contrast
+from workflow_scripts.matching.networks.tasks import Lesson, Observer, PretrainTask, split_by_cells
 from workflow_scripts.matching.settings import Pretrain
-from workflow_scripts.matching.tasks import Lesson, Observer, PretrainTask, split_by_cells
+from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
 from workflow_scripts.matching.variants import ARMS, SHORT
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError

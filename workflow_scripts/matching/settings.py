@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
-from workflow_scripts.matching.own_settings import Apply as Apply  # the settings of one entry of apply.matching
+from workflow_scripts.matching.apply.settings import Apply as Apply  # the settings of one entry of apply.matching
 from workflow_scripts.matching.variants import Arm, ablation_arms
 from workflow_scripts.workflow.settings import Settings
 

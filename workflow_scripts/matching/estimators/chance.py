@@ -2,9 +2,9 @@
 
 import torch
 
-from workflow_scripts.matching.orientations import random_rotations
-from workflow_scripts.matching.pattern_files import Queries
-from workflow_scripts.matching.retrieval import Answers
+from workflow_scripts.matching.networks.retrieval import Answers
+from workflow_scripts.matching.simulation.orientations import random_rotations
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 
 

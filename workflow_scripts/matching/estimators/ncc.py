@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.matching.encoding import at_in_plane_angles, blurred
-from workflow_scripts.matching.pattern_files import Pairs, Queries, read_pairs
-from workflow_scripts.matching.retrieval import Answers, answer_queries
-from workflow_scripts.matching.tuning import GAMMAS, tuned
+from workflow_scripts.matching.networks.encoding import at_in_plane_angles, blurred
+from workflow_scripts.matching.networks.retrieval import Answers, answer_queries
+from workflow_scripts.matching.networks.tuning import GAMMAS, tuned
+from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries, read_pairs
 from workflow_scripts.workflow.command import Job
 
 _BINNED_PX = 32  # side of the patterns that are cross-correlated

@@ -4,10 +4,16 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.learning.devices import Precision, autocast
-from workflow_scripts.matching.encoding import at_in_plane_angles, normalised
-from workflow_scripts.matching.model import AngularNetwork, Matcher, correlations_of_spectra, load_matcher, spectra
-from workflow_scripts.matching.pattern_files import Queries
-from workflow_scripts.matching.retrieval import Answers, Estimator, answer_queries
+from workflow_scripts.matching.networks.encoding import at_in_plane_angles, normalised
+from workflow_scripts.matching.networks.model import (
+    AngularNetwork,
+    Matcher,
+    correlations_of_spectra,
+    load_matcher,
+    spectra,
+)
+from workflow_scripts.matching.networks.retrieval import Answers, Estimator, answer_queries
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.matching.variants import ARMS, Variant
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError

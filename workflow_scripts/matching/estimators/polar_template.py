@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.encoding import polar_patterns, stabilised
-from workflow_scripts.matching.model import correlations, correlations_of_spectra, spectra
-from workflow_scripts.matching.pattern_files import Pairs, Queries, read_pairs
-from workflow_scripts.matching.retrieval import Answers, answer_queries
-from workflow_scripts.matching.tuning import GAMMAS, tuned
+from workflow_scripts.matching.networks.encoding import polar_patterns, stabilised
+from workflow_scripts.matching.networks.model import correlations, correlations_of_spectra, spectra
+from workflow_scripts.matching.networks.retrieval import Answers, answer_queries
+from workflow_scripts.matching.networks.tuning import GAMMAS, tuned
+from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries, read_pairs
 from workflow_scripts.workflow.command import Job
 
 RINGS, ANGLES = 32, 120

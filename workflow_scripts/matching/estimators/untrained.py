@@ -3,10 +3,10 @@
 import torch
 
 from workflow_scripts.matching.estimators.network import AngularEstimator
-from workflow_scripts.matching.model import make_matcher
-from workflow_scripts.matching.pattern_files import Queries
-from workflow_scripts.matching.retrieval import Answers, answer_queries
+from workflow_scripts.matching.networks.model import make_matcher
+from workflow_scripts.matching.networks.retrieval import Answers, answer_queries
 from workflow_scripts.matching.settings import UntrainedSettings as Options
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.command import Job
 

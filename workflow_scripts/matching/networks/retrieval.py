@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.orientations import rotation_about_z
-from workflow_scripts.matching.pattern_files import Queries
 from workflow_scripts.matching.settings import SharedPredict
+from workflow_scripts.matching.simulation.orientations import rotation_about_z
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.progress import Progress
 
 APART_DEG = 3.0  # two answers to one pattern differ by more, symmetry included

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.crystals import Crystal
+from workflow_scripts.matching.simulation.crystals import Crystal
 from workflow_scripts.optics.kirkland import scattering_factor_a
 
 _MOST_REFLECTIONS = 2_000_000

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
-from workflow_scripts.matching.metrics import misorientation_deg
-from workflow_scripts.matching.orientation_colours import ColourKey
+from workflow_scripts.matching.evaluation.metrics import misorientation_deg
+from workflow_scripts.matching.evaluation.orientation_colours import ColourKey
 from workflow_scripts.study.figures import style, without_ticks
 from workflow_scripts.workflow.files import write_rows
 

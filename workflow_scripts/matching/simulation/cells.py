@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.orientations import (
+from workflow_scripts.matching.simulation.orientations import (
     from_direction,
     gallery_directions,
     nearest_direction,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.matching.polar import to_polar
+from workflow_scripts.matching.networks.polar import to_polar
 
 IN_PLANE = 72  # in-plane angles at which an estimator without equivariance sees every template
 _WIDTH = 0.8  # of the Gaussian, in rings

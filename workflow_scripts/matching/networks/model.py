@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workflow_scripts.learning.weights import load_weights, read_metadata
-from workflow_scripts.matching.encoding import polar_patterns, stabilised
+from workflow_scripts.matching.networks.encoding import polar_patterns, stabilised
 from workflow_scripts.matching.settings import NetworkSettings
 from workflow_scripts.matching.variants import ARMS, Variant
 from workflow_scripts.workflow.errors import InputError

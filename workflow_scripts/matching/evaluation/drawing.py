@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patheffects import withStroke
 
-from workflow_scripts.matching.orientation_colours import ColourKey
+from workflow_scripts.matching.evaluation.orientation_colours import ColourKey
 from workflow_scripts.matching.variants import SHORT, base_of
 from workflow_scripts.study.conditions import with_condition_columns
 from workflow_scripts.study.estimators import Registry

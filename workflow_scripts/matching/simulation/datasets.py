@@ -7,11 +7,17 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.learning.seeds import derived_seed
-from workflow_scripts.matching import cells, observed
-from workflow_scripts.matching.crystals import crystal, load
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.orientations import from_direction, gallery_directions, random_rotations, small_rotations
-from workflow_scripts.matching.pattern_files import (
+from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings, Split, Synthesize
+from workflow_scripts.matching.simulation import cells, observed
+from workflow_scripts.matching.simulation.crystals import crystal, load
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.simulation.orientations import (
+    from_direction,
+    gallery_directions,
+    random_rotations,
+    small_rotations,
+)
+from workflow_scripts.matching.simulation.pattern_files import (
     DYNAMICAL,
     MAP,
     NOT_CRYSTAL,
@@ -21,8 +27,7 @@ from workflow_scripts.matching.pattern_files import (
     UNSEEN,
     Queries,
 )
-from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings, Split, Synthesize
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 
 STRANGER = "silicon"  # half of the patterns that no orientation explains are of this crystal, half have no spots
 GRAINS = 12  # of the synthetic polycrystal

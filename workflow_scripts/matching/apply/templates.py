@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.crystals import Crystal
-from workflow_scripts.matching.datasets import diffraction_of
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.observed import ObservationRanges, counts, draw, expected
-from workflow_scripts.matching.orientations import from_direction, gallery_directions, misorientation_deg
-from workflow_scripts.matching.own_data import Layout, on_grid
-from workflow_scripts.matching.own_settings import Apply
-from workflow_scripts.matching.retrieval import Answers, Estimator, Gallery, answer
+from workflow_scripts.matching.apply.data import Layout, on_grid
+from workflow_scripts.matching.apply.settings import Apply
+from workflow_scripts.matching.networks.retrieval import Answers, Estimator, Gallery, answer
 from workflow_scripts.matching.settings import DiffractionSettings
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.simulation.crystals import Crystal
+from workflow_scripts.matching.simulation.datasets import diffraction_of
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator
+from workflow_scripts.matching.simulation.observed import ObservationRanges, counts, draw, expected
+from workflow_scripts.matching.simulation.orientations import from_direction, gallery_directions, misorientation_deg
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.workflow.errors import InputError
 
 _BACKGROUNDS, _BELOW = 200, 0.95

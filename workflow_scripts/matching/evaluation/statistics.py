@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.matching import metrics
-from workflow_scripts.matching.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
-from workflow_scripts.matching.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
+from workflow_scripts.matching.evaluation import metrics
+from workflow_scripts.matching.evaluation.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.matching.variants import VARIANTS, ablation_arms, base_of
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.conditions import condition

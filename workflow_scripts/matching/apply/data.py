@@ -17,8 +17,8 @@ from torch.nn import functional
 from workflow_scripts.formats.arrays import chunks, opened
 from workflow_scripts.formats.images import read_picture
 from workflow_scripts.formats.scan import mean_pattern, scan_shape
-from workflow_scripts.matching.encoding import blurred
-from workflow_scripts.matching.own_settings import ARRAYS, H5, Apply
+from workflow_scripts.matching.apply.settings import ARRAYS, H5, Apply
+from workflow_scripts.matching.networks.encoding import blurred
 from workflow_scripts.workflow.errors import InputError
 
 SMALLEST_PX = 16

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import map_coordinates
 
-from workflow_scripts.matching import metrics
-from workflow_scripts.matching.evaluation import CHANCE, Answer, best_template
-from workflow_scripts.matching.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
+from workflow_scripts.matching.evaluation import metrics
+from workflow_scripts.matching.evaluation.statistics import CHANCE, Answer, best_template
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.simulation.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
 from workflow_scripts.matching.variants import base_of
 
 SHOWN, ANSWERS = 4, 3

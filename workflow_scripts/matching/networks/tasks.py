@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.matching.encoding import blurred, normalised
-from workflow_scripts.matching.losses import angular_contrast, contrast, cosine_embedding
-from workflow_scripts.matching.model import correlations
-from workflow_scripts.matching.pattern_files import Pairs
+from workflow_scripts.matching.networks.encoding import blurred, normalised
+from workflow_scripts.matching.networks.losses import angular_contrast, contrast, cosine_embedding
+from workflow_scripts.matching.networks.model import correlations
+from workflow_scripts.matching.networks.wasserstein import wasserstein
 from workflow_scripts.matching.settings import LossSettings
+from workflow_scripts.matching.simulation.pattern_files import Pairs
 from workflow_scripts.matching.variants import Variant
-from workflow_scripts.matching.wasserstein import wasserstein
 
 _CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # of a view against the pattern as it was recorded
 _CELLS = 200  # of beam directions, whole ones of which validate

@@ -4,18 +4,18 @@ import torch
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.matching.crystals import load
-from workflow_scripts.matching.datasets import ranges_of
+from workflow_scripts.matching.apply.data import Layout, batches, chosen
+from workflow_scripts.matching.apply.output import example_rows, write_picture, write_table
+from workflow_scripts.matching.apply.settings import Apply
+from workflow_scripts.matching.apply.templates import background_score, quality, templates
 from workflow_scripts.matching.estimators.network import trained_estimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.model import load_matcher
-from workflow_scripts.matching.own_data import Layout, batches, chosen
-from workflow_scripts.matching.own_matching import background_score, quality, templates
-from workflow_scripts.matching.own_output import example_rows, write_picture, write_table
-from workflow_scripts.matching.own_settings import Apply
-from workflow_scripts.matching.pattern_files import read_pairs
-from workflow_scripts.matching.retrieval import answer
+from workflow_scripts.matching.networks.model import load_matcher
+from workflow_scripts.matching.networks.retrieval import answer
 from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.simulation.crystals import load
+from workflow_scripts.matching.simulation.datasets import ranges_of
+from workflow_scripts.matching.simulation.pattern_files import read_pairs
 from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_arrays, write_json

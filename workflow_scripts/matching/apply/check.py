@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from workflow_scripts.matching.crystals import load
-from workflow_scripts.matching.own_data import layout
-from workflow_scripts.matching.own_matching import templates
-from workflow_scripts.matching.own_settings import Apply
+from workflow_scripts.matching.apply.data import layout
+from workflow_scripts.matching.apply.settings import Apply
+from workflow_scripts.matching.apply.templates import templates
 from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_json
 

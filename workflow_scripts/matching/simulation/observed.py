@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.kinematic import Diffraction, Simulator, render, shares
-from workflow_scripts.matching.orientations import small_rotations
+from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator, render, shares
+from workflow_scripts.matching.simulation.orientations import small_rotations
 
 # The amorphous share of a specimen, in 1/Å: the decay of its halo, two diffuse rings and their widths. Chosen to cover
 # amorphous polymers, carbon and glasses, not measured on one.

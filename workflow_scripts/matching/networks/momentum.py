@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.matching.losses import queue_contrast
-from workflow_scripts.matching.model import AngularNetwork, correlations
+from workflow_scripts.matching.networks.losses import queue_contrast
+from workflow_scripts.matching.networks.model import AngularNetwork, correlations
 from workflow_scripts.matching.settings import Pretrain
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.pattern_files import Pairs
+from workflow_scripts.matching.simulation.pattern_files import Pairs
 
 GAMMAS = 0.25, 0.5, 1.0  # powers to which counts are raised
 _DOSES_E = 100.0, 1000.0  # electrons in the spots of a training pattern, and again in the background

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.crystals import Crystal
-from workflow_scripts.matching.structure_factors import structure_factors
+from workflow_scripts.matching.simulation.crystals import Crystal
+from workflow_scripts.matching.simulation.structure_factors import structure_factors
 from workflow_scripts.optics.waves import ELECTRON_REST_ENERGY_EV, wavelength_a
 
 _BATCH = 2**22  # orientations times reflections at once
