@@ -1,5 +1,5 @@
 # Nanodiffraction patterns to orientations: patterns → contrastive pretraining → pairs → best answers → figure.
-from workflow_scripts.matching.variants import ARMS as MATCHING_ARMS
+from workflow_scripts.matching.settings import ARMS as MATCHING_ARMS
 
 MATCHING = section("matching", "synthesize")
 MATCHING_TEST = f"{RESULTS}/matching/synthesize/test/shard0.npz"

@@ -15,7 +15,9 @@ def test_the_claims_are_valid_and_name_known_estimators_and_metrics():
     named = {claim.target.arm for claim in claims} | {claim.target.of for claim in claims}
     named |= {claim.baseline for claim in claims}
     assert named - {None} <= set(read_registry(CLAIMS.with_name(FILE)))
-    units = UNITS | statistics.UNITS_BESIDE
+    per_cent = (*statistics.OVER_TEMPLATE.values(), *statistics.OVER_FAIR.values(), *statistics.EXPECTED.values())
+    units = UNITS | dict.fromkeys((*per_cent, statistics.HALF_WIDTH), "%")
+    units |= {statistics.AUC: "1", statistics.NEIGHBOURS: "1"}
     assert all(units[claim.metric] == claim.unit for claim in claims if claim.outside is None)
     ledger = make_ledger(claims, {}, "laptop")
     assert len(ledger) == len(claims) > 0

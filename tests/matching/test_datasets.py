@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.matching.crystals import crystal
 from tests.matching.training import CPU, SYNTHESIZE, pair_arrays, pairs, queries
 from workflow_scripts.matching.simulation import cells
 from workflow_scripts.matching.simulation.cells import CAP_DEG, MARGIN_DEG, seen_rotations, unseen_rotations
-from workflow_scripts.matching.simulation.crystals import crystal
 from workflow_scripts.matching.simulation.datasets import make
 from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import (

@@ -7,8 +7,8 @@ import pytest
 
 from tests.matching.answers import KEPT, settings, toy_queries, write_predictions
 from workflow_scripts.matching.evaluation import metrics, statistics
+from workflow_scripts.matching.settings import base_of
 from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL
-from workflow_scripts.matching.variants import base_of
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.tables import HEADLINE, read_metrics, under, write_metrics
 from workflow_scripts.workflow.errors import InputError
@@ -31,8 +31,8 @@ AT = "dose_e=300;kind=plain;region=unseen"
 def judged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictions")
     files = [write_predictions(folder / f"{name}.npz", QUERIES, name, shares) for name, shares in FILES.items()]
-    answers = [answer for path in files for answer in statistics.read_answers(path, QUERIES)]
-    return statistics.query_metrics(answers, QUERIES, settings())
+    answers = [answer for path in files for answer in statistics.read_stages(path, QUERIES)]
+    return statistics.query_metrics(answers, QUERIES, settings(), np.arange(len(QUERIES)))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
             for name in ("counts", "rotation", "second_rotation", "kind", "region", "dose_e")
         },
     )
-    answer = statistics.Answer(
+    answer = statistics.Prediction(
         "ncc",
         None,
         None,
@@ -163,7 +163,8 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
         np.ones((len(queries), KEPT)),
         np.zeros((len(queries), KEPT), int),
     )
-    rows = statistics.metric_rows(statistics.query_metrics([answer], queries, settings()), queries, settings())
+    table = statistics.query_metrics([answer], queries, settings(), np.arange(len(queries)))
+    rows = statistics.metric_rows(table, queries, settings())
     assert metrics.AUC not in {one["metric"] for one in rows}
     first = [one["value"] for one in rows if one["estimator"] == "ncc" and one["metric"] == metrics.BY_CLASS[1]]
     assert first and set(first) == {100.0}
@@ -199,7 +200,7 @@ def test_answers_that_do_not_fit_are_refused(tmp_path, name, value, said):
     path = write_predictions(tmp_path / "p.npz", QUERIES, "ncc", {"fitted": 0.5})
     write_arrays(path, read_all_arrays(path) | {f"fitted//{name}": value})
     with pytest.raises(InputError, match=said) as raised:
-        statistics.read_answers(path, QUERIES)
+        statistics.read_stages(path, QUERIES)
     assert "\n" not in str(raised.value)
 
 

@@ -12,7 +12,7 @@ from workflow_scripts.matching.networks.model import (
     load_matcher,
     make_matcher,
 )
-from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.matching.settings import VARIANTS
 from workflow_scripts.workflow.errors import InputError
 
 

@@ -21,8 +21,8 @@ def predict(job: Job[Arguments]) -> None:
     queries = read_queries(job.input("test"))
     with leased_device(job.arguments.gpus) as device:
         job.device = str(device)
-        answers = job.implementation.predict(job, queries, device)
-    parts = {(stage, ""): vars(arrays) for stage, arrays in answers.items()}
+        predictions = job.implementation.predict(job, queries, device)
+    parts = {(stage, ""): vars(arrays) for stage, arrays in predictions.items()}
     write_predictions(job.outputs["predictions"], job.arguments.estimator, job.arguments.training_seed, parts)
 
 

@@ -1,1 +1,1 @@
-"""Orientations of the user's own patterns."""
+"""Orientations of the user's patterns."""

@@ -4,24 +4,22 @@ import torch
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.matching.apply.data import Layout, batches, chosen
-from workflow_scripts.matching.apply.output import example_rows, write_picture, write_table
+from workflow_scripts.matching.apply.data import Layout, UserPatterns
+from workflow_scripts.matching.apply.output import Orientations, example_rows, quality, write_picture, write_table
 from workflow_scripts.matching.apply.settings import Apply
-from workflow_scripts.matching.apply.templates import background_score, quality, templates
+from workflow_scripts.matching.apply.templates import Templates, background_score, templates
 from workflow_scripts.matching.estimators.network import trained_estimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
 from workflow_scripts.matching.networks.model import load_matcher
-from workflow_scripts.matching.networks.retrieval import answer
-from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.networks.retrieval import Estimator, predict_batches
+from workflow_scripts.matching.settings import VARIANTS, DiffractionSettings, ObservationSettings
 from workflow_scripts.matching.simulation.crystals import load
-from workflow_scripts.matching.simulation.datasets import ranges_of
 from workflow_scripts.matching.simulation.pattern_files import read_pairs
-from workflow_scripts.matching.variants import VARIANTS
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_arrays, write_json
 from workflow_scripts.workflow.settings import Compute
 
-FIRST, BESIDE = "corrected", "polar_template"
+RECOMMENDED, COMPARISON = "corrected", "polar_template"
 
 
 class Arguments(Apply, Compute):
@@ -36,35 +34,40 @@ class Arguments(Apply, Compute):
 
 def apply(job: Job[Arguments]) -> None:
     """Write table, rotations and picture, and a report on their quality."""
-    arguments, paths = job.arguments, job.inputs["pattern_files"]
+    arguments = job.arguments
     report = read_json(job.input("report"))
-    recorded = Layout.of(report["layout"])
-    own = arguments, paths, recorded, arguments.diffraction.side_px
+    layout = Layout.of(report["layout"])
+    patterns = UserPatterns(arguments, job.inputs["pattern_files"], layout, arguments.diffraction.side_px)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        made = templates(arguments, load(arguments.crystal), recorded, arguments.diffraction, device)
-        matcher, variant = load_matcher(job.input("weights")), VARIANTS[FIRST]
-        estimators = {
-            FIRST: trained_estimator(matcher, variant, True, made.patterns, device, arguments.precision),
-            BESIDE: PolarTemplates.tuned(made.patterns, read_pairs(job.inputs["shard"]), device),
-        }
-        answers = {}
-        for name, estimator in estimators.items():
-            patterns = (batch for part in batches(*own) for batch in part.split(arguments.batch_size))
-            answers[name] = answer(patterns, estimator, made.gallery(device), arguments.candidates)
-        null = made, ranges_of(arguments.observation), recorded.electrons, arguments.seed
-        below = {name: background_score(estimator, *null) for name, estimator in estimators.items()}
+        made = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
+        predictions, thresholds = {}, {}
+        for name, estimator in _estimators(job, made, device).items():
+            batches = (batch for part in patterns.batches() for batch in part.split(arguments.batch_size))
+            predictions[name] = predict_batches(batches, estimator, made.gallery(device), arguments.candidates)
+            thresholds[name] = background_score(
+                estimator, made, arguments.observation, layout.electrons, arguments.seed
+            )
     if arguments.not_indexed_below is not None:
-        below[FIRST] = arguments.not_indexed_below
-    rotation, score, symmetry = answers[FIRST].rotation.numpy(), answers[FIRST].score.numpy(), made.symmetry.numpy()
-    threshold, scan = below[FIRST], recorded.scan
-    write_table(job.outputs["table"], rotation, score, threshold, scan, symmetry)
+        thresholds[RECOMMENDED] = arguments.not_indexed_below
+    best = predictions[RECOMMENDED]
+    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), made.symmetry.numpy()
+    orientations = Orientations(rotation, score, thresholds[RECOMMENDED], layout.scan, symmetry)
+    write_table(job.outputs["table"], orientations)
     write_arrays(job.outputs["rotations"], {"rotation": rotation, "score": score, "symmetry": symmetry})
     shown = example_rows(score[:, 0])
     matches = made.simulator.patterns(torch.from_numpy(rotation[shown, 0]).double()).cpu().numpy()
-    pictures = chosen(*own, shown).numpy(), matches
-    write_picture(job.outputs["png"], *pictures, rotation[:, 0], score[:, 0], threshold, scan, symmetry)
-    write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": quality(answers, below, made)})
+    write_picture(job.outputs["png"], patterns.select(shown).numpy(), matches, orientations)
+    agreement = quality(predictions, thresholds, made.symmetry)
+    write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": agreement})
+
+
+def _estimators(job: Job[Arguments], made: Templates, device: torch.device) -> dict[str, Estimator]:
+    matcher, variant = load_matcher(job.input("weights")), VARIANTS[RECOMMENDED]
+    return {
+        RECOMMENDED: trained_estimator(matcher, variant, True, made.patterns, device, job.arguments.precision),
+        COMPARISON: PolarTemplates.tuned(made.patterns, read_pairs(job.inputs["shard"]), device),
+    }
 
 
 if __name__ == "__main__":
@@ -78,10 +81,10 @@ if __name__ == "__main__":
             "shard": "Training pairs, which tune the template matcher (.npz).",
         },
         outputs={
-            "table": "The orientations, one row an answer (.csv).",
+            "table": "The orientations, a row for each candidate (.csv).",
             "rotations": "The same as rotation matrices (.npz).",
             "png": "Patterns and their best matches; of a scan the map (.png).",
-            "quality": "The report on the patterns, and on the answers (.json).",
+            "quality": "The report on the patterns and on their orientations (.json).",
         },
         optional_inputs={"crystal_file": "The crystal (.cif), where one is named."},
     ).main()

@@ -1,35 +1,21 @@
-"""What the files of the stage synthesize hold, drawn from one seed."""
+"""The arrays of the stage synthesize: training pairs, or gallery and queries."""
 
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from workflow_scripts.learning.seeds import derived_seed
-from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings, Split, Synthesize
-from workflow_scripts.matching.simulation import cells, observed
-from workflow_scripts.matching.simulation.crystals import crystal, load
-from workflow_scripts.matching.simulation.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.simulation.orientations import (
-    from_direction,
-    gallery_directions,
-    random_rotations,
-    small_rotations,
-)
-from workflow_scripts.matching.simulation.pattern_files import (
-    DYNAMICAL,
-    MAP,
-    NOT_CRYSTAL,
-    PLAIN,
-    SEEN,
-    TWO_CRYSTALS,
-    UNSEEN,
-    Queries,
-)
+from workflow_scripts.matching.settings import Split, Synthesize
+from workflow_scripts.matching.simulation import cells, observed, orientations
+from workflow_scripts.matching.simulation import pattern_files as files
+from workflow_scripts.matching.simulation.crystals import load
+from workflow_scripts.matching.simulation.kinematic import Simulator
 from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 
-STRANGER = "silicon"  # half of the patterns that no orientation explains are of this crystal, half have no spots
+_FOREIGN_CRYSTAL = "silicon"  # of half of the patterns that no orientation explains; the others have no spots
 GRAINS = 12  # of the synthetic polycrystal
 _GRAIN_SPREAD_DEG = 0.3  # of the orientation inside a grain, about each axis
 _SECOND_SHARE = 0.4  # of the spots' intensity in the second crystal
@@ -43,7 +29,7 @@ def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -
         InputError: the crystal's file cannot be used.
     """
     specimen = load(settings.crystal)
-    simulator = Simulator(specimen, diffraction_of(settings.diffraction), device)
+    simulator = Simulator(specimen, settings.diffraction, device)
     symmetry = laue_rotations(specimen)
     middles = cells.tested_middles(settings.cells, symmetry)
     if split == "train":
@@ -51,77 +37,83 @@ def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -
     return asdict(_queries(settings, simulator, symmetry, middles))
 
 
-def diffraction_of(settings: DiffractionSettings) -> Diffraction:
-    """Illumination, camera and crystal size for the simulator."""
-    return Diffraction(**settings.model_dump())
-
-
-def ranges_of(settings: ObservationSettings) -> observed.ObservationRanges:
-    """From what observed patterns draw their distortions."""
-    return observed.ObservationRanges(**settings.model_dump())
-
-
 def _pairs(
     settings: Synthesize, shard: int, simulator: Simulator, symmetry: Tensor, middles: Tensor
 ) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, _TRAIN, shard))
     rotation = cells.seen_rotations(settings.train_patterns, middles, symmetry, generator)
-    seen = _expected(settings, simulator, rotation, generator)
+    observed_patterns = _expected(settings, simulator, rotation, generator)
     return {
         "calculated": simulator.patterns(rotation).cpu().numpy(),
-        "spots": seen.spots.cpu().numpy(),
-        "background": seen.background.cpu().numpy(),
+        "spots": observed_patterns.spots.cpu().numpy(),
+        "background": observed_patterns.background.cpu().numpy(),
         "rotation": rotation.numpy(),
     }
 
 
-def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor) -> Queries:
+class _Group(NamedTuple):
+    """Queries of one kind; rotation, second: (Q, 3, 3) of the crystal and of a second one, or zeros."""
+
+    kind: str
+    region: str
+    dose_e: float
+    rotation: Tensor
+    second: Tensor
+    patterns: observed.Expected
+
+    def counts(self, background_share: float, generator: torch.Generator) -> Tensor:
+        """Counted patterns (Q, n, n)."""
+        spots, background = self.patterns.spots.cpu(), self.patterns.background.cpu()
+        return observed.counts(spots, background, self.dose_e, background_share * self.dose_e, generator)
+
+
+def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor) -> files.Queries:
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, _TEST))
-    split = middles, symmetry, generator
+    groups = _groups(settings, simulator, symmetry, middles, generator)
+    gallery = orientations.from_direction(orientations.gallery_directions(settings.gallery, symmetry))
+    sizes = [len(group.rotation) for group in groups]
+    return files.Queries(
+        gallery=simulator.patterns(gallery).cpu().numpy(),
+        gallery_rotation=gallery.numpy(),
+        counts=torch.cat([group.counts(settings.background_share, generator) for group in groups]).numpy(),
+        rotation=torch.cat([group.rotation for group in groups]).numpy(),
+        second_rotation=torch.cat([group.second for group in groups]).numpy(),
+        kind=np.repeat([group.kind for group in groups], sizes),
+        region=np.repeat([group.region for group in groups], sizes),
+        dose_e=np.repeat([group.dose_e for group in groups], sizes).astype(np.float64),
+        symmetry=symmetry.numpy(),
+    )
+
+
+def _groups(
+    settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor, generator: torch.Generator
+) -> list[_Group]:
+    """files.Queries of all kinds, in the order of the test file."""
     number, first = settings.queries, settings.dose_e[0]
-    none = torch.zeros(number, 3, 3, dtype=torch.float64)
-    rows = []
+    groups = []
+
+    def unseen(count: int = number) -> Tensor:
+        return cells.unseen_rotations(count, middles, symmetry, generator)
 
     def add(
         kind: str, region: str, dose_e: float, rotation: Tensor, second: Tensor | None = None, two_beam: bool = False
     ) -> None:
         patterns = _expected(settings, simulator, rotation, generator, second, two_beam)
-        rows.append((kind, region, dose_e, rotation, none if second is None else second, patterns))
+        zeros = torch.zeros_like(rotation)
+        groups.append(_Group(kind, region, dose_e, rotation, zeros if second is None else second, patterns))
 
     for dose_e in settings.dose_e:
-        add(PLAIN, UNSEEN, dose_e, cells.unseen_rotations(number, *split))
-    add(PLAIN, SEEN, first, cells.seen_rotations(number, *split))
-    add(DYNAMICAL, UNSEEN, first, cells.unseen_rotations(number, *split), two_beam=True)
-    add(TWO_CRYSTALS, UNSEEN, first, *(cells.unseen_rotations(number, *split) for _ in range(2)))
-    stranger = Simulator(crystal(STRANGER), simulator.diffraction, simulator.device)
-    patterns = _expected(settings, stranger, random_rotations(number, generator), generator)
+        add(files.PLAIN, files.UNSEEN, dose_e, unseen())
+    add(files.PLAIN, files.SEEN, first, cells.seen_rotations(number, middles, symmetry, generator))
+    add(files.DYNAMICAL, files.UNSEEN, first, unseen(), two_beam=True)
+    add(files.TWO_CRYSTALS, files.UNSEEN, first, unseen(), unseen())
+    foreign = Simulator(load(_FOREIGN_CRYSTAL), simulator.diffraction, simulator.device)
+    patterns = _expected(settings, foreign, orientations.random_rotations(number, generator), generator)
     patterns.spots[::2] = patterns.background[::2]
-    rows.append((NOT_CRYSTAL, UNSEEN, first, none, none, patterns))
-    rotation = _polycrystal(settings.map_px, cells.unseen_rotations(GRAINS, *split), generator)
-    patterns = _expected(settings, simulator, rotation, generator)
-    rows.append((MAP, UNSEEN, first, rotation, torch.zeros_like(rotation), patterns))
-
-    directions = gallery_directions(settings.gallery, symmetry)
-    gallery = from_direction(directions)
-    count = [len(row[3]) for row in rows]
-    dose_e = np.repeat([row[2] for row in rows], count)
-    counts = [
-        observed.counts(
-            patterns.spots.cpu(), patterns.background.cpu(), dose, settings.background_share * dose, generator
-        )
-        for _, _, dose, _, _, patterns in rows
-    ]
-    return Queries(
-        gallery=simulator.patterns(gallery).cpu().numpy(),
-        gallery_rotation=gallery.numpy(),
-        counts=torch.cat(counts).numpy(),
-        rotation=torch.cat([row[3] for row in rows]).numpy(),
-        second_rotation=torch.cat([row[4] for row in rows]).numpy(),
-        kind=np.repeat([row[0] for row in rows], count),
-        region=np.repeat([row[1] for row in rows], count),
-        dose_e=dose_e.astype(np.float64),
-        symmetry=symmetry.numpy(),
-    )
+    zeros = torch.zeros(number, 3, 3, dtype=torch.float64)
+    groups.append(_Group(files.NOT_CRYSTAL, files.UNSEEN, first, zeros, zeros, patterns))
+    add(files.MAP, files.UNSEEN, first, _polycrystal(settings.map_px, unseen(GRAINS), generator))
+    return groups
 
 
 def _expected(
@@ -132,7 +124,7 @@ def _expected(
     second: Tensor | None = None,
     two_beam: bool = False,
 ) -> observed.Expected:
-    observation = observed.draw(ranges_of(settings.observation), simulator.diffraction, len(rotation), generator)
+    observation = observed.draw(settings.observation, simulator.diffraction, len(rotation), generator)
     return observed.expected(simulator, rotation, observation, two_beam, second, _SECOND_SHARE)
 
 
@@ -143,4 +135,4 @@ def _polycrystal(side_px: int, grains: Tensor, generator: torch.Generator) -> Te
     y, x = torch.meshgrid(line, line, indexing="ij")
     place = torch.stack([y, x], dim=-1).flatten(0, 1)
     grain = torch.cdist(place, seeds).argmin(dim=1)
-    return small_rotations((side_px**2,), _GRAIN_SPREAD_DEG, generator) @ grains[grain]
+    return orientations.small_rotations((side_px**2,), _GRAIN_SPREAD_DEG, generator) @ grains[grain]
