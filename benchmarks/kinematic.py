@@ -16,12 +16,13 @@ from collections.abc import Callable
 
 import torch
 
-from workflow_scripts.matching.crystals import Crystal, load
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.observed import ObservationRanges, counts, draw, expected
-from workflow_scripts.matching.orientations import gallery_directions, random_rotations
-from workflow_scripts.matching.polar import to_polar
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.networks.encoding import polar_patterns
+from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.simulation.crystals import Crystal, load
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.observed import counts, draw, expected
+from workflow_scripts.matching.simulation.orientations import gallery_directions, random_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 
 _FIELD_PER_A = 0.96  # from the middle to the rim
 _PEER = 500  # orientations of diffsims
@@ -47,11 +48,24 @@ def line(name: str, number: int, seconds: float) -> None:
 
 def measure(crystal: Crystal, side_px: int, number: int, repeats: int, device: torch.device) -> None:
     """Time every step at one size of pattern."""
-    light = Diffraction(_VOLTAGE_KV, side_px, 2 * _FIELD_PER_A / side_px, side_px / 64, _THICKNESS_NM)
+    light = DiffractionSettings(
+        voltage_kv=_VOLTAGE_KV,
+        side_px=side_px,
+        pixel_size_per_a=2 * _FIELD_PER_A / side_px,
+        spot_px=side_px / 64,
+        thickness_nm=_THICKNESS_NM,
+    )
     simulator = Simulator(crystal, light, device)
     generator = torch.Generator(device).manual_seed(0)
     rotations = random_rotations(number, generator)
-    ranges = ObservationRanges(1.0, side_px / 64, 0.03, 0.03, 3 * side_px / 64, 0.7)
+    ranges = ObservationSettings(
+        mosaic_deg=1.0,
+        centre_px=side_px / 64,
+        ellipticity=0.03,
+        camera_length=0.03,
+        beam_stop_px=3 * side_px / 64,
+        halo=0.7,
+    )
     observation = draw(ranges, light, number, generator)
     made = expected(simulator, rotations, observation)
     counted = counts(made.spots, made.background, _DOSE_E, _DOSE_E, generator)
@@ -64,7 +78,7 @@ def measure(crystal: Crystal, side_px: int, number: int, repeats: int, device: t
         "observed patterns, 4 domains": lambda: expected(simulator, rotations, observation),
         "observed patterns, 4 domains, two-beam": lambda: expected(simulator, rotations, observation, two_beam=True),
         "counts": lambda: counts(made.spots, made.background, _DOSE_E, _DOSE_E, generator),
-        "polar patterns": lambda: to_polar(counted, side_px // 2, 120, 0.05 * side_px, side_px / 2),
+        "polar patterns": lambda: polar_patterns(counted, side_px // 2, 120),
     }
     for name, make in steps.items():
         line(f"  {name}", number, timed(make, repeats, device))

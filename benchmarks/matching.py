@@ -25,19 +25,17 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.matching.crystals import load
-from workflow_scripts.matching.datasets import diffraction_of, ranges_of
 from workflow_scripts.matching.estimators.ncc import CrossCorrelation
 from workflow_scripts.matching.estimators.network import AngularEstimator
 from workflow_scripts.matching.estimators.polar_template import ANGLES, RINGS, PolarTemplates
-from workflow_scripts.matching.kinematic import Simulator
-from workflow_scripts.matching.model import load_matcher, make_matcher
-from workflow_scripts.matching.observed import counts, draw, expected
-from workflow_scripts.matching.orientations import from_direction, gallery_directions, random_rotations
-from workflow_scripts.matching.retrieval import Estimator, Gallery, answer
-from workflow_scripts.matching.settings import NetworkSettings, Synthesize
-from workflow_scripts.matching.structure_factors import laue_rotations
-from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.matching.networks.model import load_matcher, make_matcher
+from workflow_scripts.matching.networks.retrieval import Estimator, Gallery, predict_batches
+from workflow_scripts.matching.settings import VARIANTS, NetworkSettings, Synthesize
+from workflow_scripts.matching.simulation.crystals import load
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.observed import counts, draw, expected
+from workflow_scripts.matching.simulation.orientations import from_direction, gallery_directions, random_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check
 
@@ -68,10 +66,10 @@ def main() -> int:
     laptop = merged("laptop")["matching"]
     settings = check(Synthesize, laptop["synthesize"])
     crystal = load(settings.crystal)
-    simulator = Simulator(crystal, diffraction_of(settings.diffraction), device)
+    simulator = Simulator(crystal, settings.diffraction, device)
     symmetry = laue_rotations(crystal)
     generator = torch.Generator().manual_seed(0)
-    observation = draw(ranges_of(settings.observation), simulator.diffraction, options.queries, generator)
+    observation = draw(settings.observation, simulator.diffraction, options.queries, generator)
     seen = expected(simulator, random_rotations(options.queries, generator), observation)
     queries = counts(seen.spots.cpu(), seen.background.cpu(), _DOSE_E, _DOSE_E, generator).to(device)
     if options.weights:
@@ -95,7 +93,9 @@ def main() -> int:
         speed = {}
         with torch.inference_mode():
             for name, estimator in estimators.items():
-                seconds = timed(functools.partial(answer, queries.split(_BATCH), estimator, gallery, _CANDIDATES))
+                seconds = timed(
+                    functools.partial(predict_batches, queries.split(_BATCH), estimator, gallery, _CANDIDATES)
+                )
                 speed[name] = options.queries / seconds
         if importlib.util.find_spec("pyxem"):
             speed |= pyxem_rates(simulator, rotation, queries)

@@ -1,5 +1,5 @@
 # Nanodiffraction patterns to orientations: patterns → contrastive pretraining → pairs → best answers → figure.
-from workflow_scripts.matching.variants import ARMS as MATCHING_ARMS
+from workflow_scripts.matching.settings import ARMS as MATCHING_ARMS
 
 MATCHING = section("matching", "synthesize")
 MATCHING_TEST = f"{RESULTS}/matching/synthesize/test/shard0.npz"
@@ -81,7 +81,7 @@ use rule plot as matching_plot with:
 
 
 # The user's patterns and crystal: images or a scan → orientations, by the network of the corrected arm.
-use rule prepare as matching_apply_prepare with:
+use rule check as matching_apply_check with:
     wildcard_constraints:
         method="matching",
     params:
@@ -91,7 +91,7 @@ use rule prepare as matching_apply_prepare with:
 use rule apply as matching_apply_patterns with:
     input:
         unpack(user_files),
-        report=rules.matching_apply_prepare.output.report,
+        report=rules.matching_apply_check.output.report,
         shard="<results>/matching/synthesize/train/shard0.npz",
         weights=recommended_weights("matching", "finetune"),
     output:

@@ -14,7 +14,7 @@ from workflow_scripts.background.simulation.tile_files import read_tiles, read_t
 from workflow_scripts.diffractive_imaging.datasets import Illumination, read_probe, read_scan
 from workflow_scripts.formats.arrays import opened
 from workflow_scripts.formats.scan import find_disc, mean_pattern, scan_shape
-from workflow_scripts.matching.pattern_files import read_pairs, read_queries
+from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
 from workflow_scripts.potential.apply.data import UserImages
 from workflow_scripts.potential.apply.segment_files import read_archive
 from workflow_scripts.potential.simulation.samples import read_samples

@@ -22,7 +22,7 @@ from workflow_scripts.background.apply.image_files import read_mean
 from workflow_scripts.diffractive_imaging.photographs import read_grey
 from workflow_scripts.formats.mrc import StackWriter, open_stack
 from workflow_scripts.formats.scan import mean_pattern
-from workflow_scripts.matching.own_data import ImageFolder
+from workflow_scripts.matching.apply.data import ImageFolder
 
 # Images
 

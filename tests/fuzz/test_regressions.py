@@ -28,8 +28,8 @@ from workflow_scripts.formats.pdb import read_atoms
 from workflow_scripts.formats.scan import mean_pattern
 from workflow_scripts.formats.star import read_tables, write_tables
 from workflow_scripts.learning import checkpoints, weights
-from workflow_scripts.matching.crystals import read_crystal
-from workflow_scripts.matching.own_data import ImageFolder
+from workflow_scripts.matching.apply.data import ImageFolder
+from workflow_scripts.matching.simulation.crystals import read_crystal
 from workflow_scripts.workflow.closure import closure
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import array_names, read_arrays, read_json, write_json

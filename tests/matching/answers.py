@@ -3,9 +3,17 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from workflow_scripts.matching.metrics import nearest_direction
-from workflow_scripts.matching.pattern_files import DYNAMICAL, NOT_CRYSTAL, PLAIN, SEEN, TWO_CRYSTALS, UNSEEN, Queries
+from workflow_scripts.matching.evaluation.metrics import nearest_direction
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.simulation.pattern_files import (
+    DYNAMICAL,
+    NOT_CRYSTAL,
+    PLAIN,
+    SEEN,
+    TWO_CRYSTALS,
+    UNSEEN,
+    Queries,
+)
 from workflow_scripts.study.predictions import write_predictions as write_parts
 from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import check

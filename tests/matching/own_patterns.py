@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
+from tests.matching.crystals import crystal
 from tests.matching.training import seeded
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.orientations import random_rotations
-from workflow_scripts.matching.own_settings import Apply
+from workflow_scripts.matching.apply.settings import Apply
+from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.orientations import random_rotations
 from workflow_scripts.workflow.settings import check
 
 CRYSTAL, CENTER, STOP_PX, PIXEL = "silicon", (29.5, 26.5), 3.0, 0.055
@@ -20,7 +21,10 @@ def rotations() -> torch.Tensor:
 
 def counts(electrons: float = 20000.0) -> np.ndarray:
     """(3, 4, 56, 60) counts with a weak flat background."""
-    simulator = Simulator(crystal(CRYSTAL), Diffraction(200.0, 50, PIXEL, 1.1, 6.0))
+    light = DiffractionSettings.model_construct(
+        voltage_kv=200.0, side_px=50, pixel_size_per_a=PIXEL, spot_px=1.1, thickness_nm=6.0
+    )
+    simulator = Simulator(crystal(CRYSTAL), light)
     patterns = simulator.patterns(rotations())
     wide = torch.zeros(len(patterns), 56, 60)
     wide[:, 5:55, 2:52] = patterns  # the middle of 50 px lies at 24.5

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.matching.crystals import crystal
 from tests.matching.training import CPU, SYNTHESIZE, pair_arrays, pairs, queries
-from workflow_scripts.matching import cells
-from workflow_scripts.matching.cells import CAP_DEG, MARGIN_DEG, seen_rotations, unseen_rotations
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.datasets import make
-from workflow_scripts.matching.orientations import nearest_direction
-from workflow_scripts.matching.pattern_files import (
+from workflow_scripts.matching.simulation import cells
+from workflow_scripts.matching.simulation.cells import CAP_DEG, MARGIN_DEG, seen_rotations, unseen_rotations
+from workflow_scripts.matching.simulation.datasets import make
+from workflow_scripts.matching.simulation.orientations import nearest_direction
+from workflow_scripts.matching.simulation.pattern_files import (
     DYNAMICAL,
     MAP,
     NOT_CRYSTAL,
@@ -21,7 +21,7 @@ from workflow_scripts.matching.pattern_files import (
     read_pairs,
     read_queries,
 )
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 

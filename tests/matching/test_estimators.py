@@ -3,19 +3,17 @@
 import pytest
 import torch
 
+from tests.matching.crystals import crystal
 from tests.matching.training import CPU, NETWORK, SYNTHESIZE, pairs, queries, seeded
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.datasets import diffraction_of
-from workflow_scripts.matching.encoding import turned
 from workflow_scripts.matching.estimators.ncc import CrossCorrelation
 from workflow_scripts.matching.estimators.network import AngularEstimator, trained_estimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.kinematic import Simulator
-from workflow_scripts.matching.model import Matcher, make_matcher
-from workflow_scripts.matching.orientations import misorientation_deg, rotation_about_z
-from workflow_scripts.matching.retrieval import APART_DEG, Gallery, answer_queries, best_answers
-from workflow_scripts.matching.settings import SharedPredict
-from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.matching.networks.encoding import turned
+from workflow_scripts.matching.networks.model import Encoder, Matcher, make_matcher
+from workflow_scripts.matching.networks.retrieval import APART_DEG, Gallery, best_orientations, predict_queries
+from workflow_scripts.matching.settings import VARIANTS, SharedPredict
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.orientations import misorientation_deg, rotation_about_z
 
 GALLERY = torch.from_numpy(queries().gallery)
 ROTATION, SYMMETRY = (torch.from_numpy(part) for part in (queries().gallery_rotation, queries().symmetry))
@@ -34,17 +32,17 @@ ESTIMATORS = {
 def test_a_noiseless_pattern_of_the_gallery_is_recognised_with_its_angle(name):
     angle = torch.tensor([20.0, 97.5, 181.0, 300.0])
     truth = rotation_about_z(torch.deg2rad(angle).double()) @ ROTATION[10:14]
-    simulator = Simulator(crystal("polyethylene"), diffraction_of(SYNTHESIZE.diffraction))
+    simulator = Simulator(crystal("polyethylene"), SYNTHESIZE.diffraction)
     counts = 1e4 * simulator.patterns(truth)
     gallery = Gallery.of(queries().gallery_rotation, queries().symmetry, CPU)
-    best = best_answers(ESTIMATORS[name]().curves(counts), gallery, 3)
+    best = best_orientations(ESTIMATORS[name]().curves(counts), gallery, 3)
     away = misorientation_deg(best.rotation[:, 0].double(), truth, SYMMETRY)
     # At a gallery of 120 directions another may look as alike.
     assert (away < 3.5).sum() >= 3
     assert (best.score[:, :-1] >= best.score[:, 1:]).all()
 
 
-class Flat(torch.nn.Module):
+class Flat(Encoder):
     """An encoder whose embedding is the pattern itself."""
 
     def forward(self, patterns):
@@ -72,7 +70,7 @@ def test_answers_differ_from_each_other_and_the_angle_lies_between_the_samples()
     bump = torch.cos(2 * torch.pi * (torch.arange(angles) - true) / angles)
     curves = torch.full((1, len(ROTATION), angles), -1.0) + 0.01 * torch.rand(1, len(ROTATION), 1, generator=seeded())
     curves[0, 40] = bump
-    best = best_answers(curves, gallery, 5)
+    best = best_orientations(curves, gallery, 5)
     expected = rotation_about_z(torch.tensor([2 * torch.pi * true / angles], dtype=torch.float64)) @ ROTATION[40:41]
     assert float(misorientation_deg(best.rotation[:, 0].double(), expected, SYMMETRY)) < 0.3
     for first in range(5):
@@ -84,7 +82,7 @@ def test_answers_differ_from_each_other_and_the_angle_lies_between_the_samples()
 def test_every_query_is_answered_whatever_the_batch():
     estimator = ESTIMATORS["polar_template"]()
     large, small = (
-        answer_queries(estimator, queries(), SharedPredict(batch_size=size, candidates=15), CPU) for size in (50, 7)
+        predict_queries(estimator, queries(), SharedPredict(batch_size=size, candidates=15), CPU) for size in (50, 7)
     )
     assert large.rotation.shape == (len(queries()), 15, 3, 3)
     assert torch.allclose(small.score, large.score, atol=1e-5)

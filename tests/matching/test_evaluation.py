@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.matching.answers import KEPT, settings, toy_queries, write_predictions
-from workflow_scripts.matching import evaluation, metrics
-from workflow_scripts.matching.pattern_files import NOT_CRYSTAL
-from workflow_scripts.matching.variants import base_of
+from workflow_scripts.matching.evaluation import metrics, statistics
+from workflow_scripts.matching.settings import base_of
+from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.tables import HEADLINE, read_metrics, under, write_metrics
 from workflow_scripts.workflow.errors import InputError
@@ -31,14 +31,14 @@ AT = "dose_e=300;kind=plain;region=unseen"
 def judged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictions")
     files = [write_predictions(folder / f"{name}.npz", QUERIES, name, shares) for name, shares in FILES.items()]
-    answers = [answer for path in files for answer in evaluation.read_answers(path, QUERIES)]
-    return evaluation.query_metrics(answers, QUERIES, settings())
+    answers = [answer for path in files for answer in statistics.read_stages(path, QUERIES)]
+    return statistics.query_metrics(answers, QUERIES, settings(), np.arange(len(QUERIES)))
 
 
 @pytest.fixture(scope="module")
 def table(judged, tmp_path_factory):
     path = tmp_path_factory.mktemp("metrics") / "metrics.csv"
-    write_metrics(evaluation.metric_rows(judged, QUERIES, settings()), path)
+    write_metrics(statistics.metric_rows(judged, QUERIES, settings()), path)
     return read_metrics(path)
 
 
@@ -91,13 +91,13 @@ def test_a_baseline_has_no_seed_and_a_training_has_its(table):
 
 
 def test_gains_are_paired_with_the_best_template_matcher_and_say_their_lower_bound(table):
-    name = evaluation.OVER_TEMPLATE[metrics.BY_CLASS[5]]
+    name = statistics.OVER_TEMPLATE[metrics.BY_CLASS[5]]
     gain = row(table, "corrected", name)
     expected = [row(table, which, metrics.BY_CLASS[5])["value"] for which in ("corrected", "polar_template")]
     assert gain["value"] == pytest.approx(expected[0] - expected[1], abs=1e-3)
     assert row(table, "corrected", name, statistic="low")["value"] == pytest.approx(gain["low"])
     assert row(table, "published", name, f"{AT};stage=pretrain")["n"] == 24
-    worth = row(table, "published", evaluation.OVER_FAIR[metrics.BY_CLASS[5]])
+    worth = row(table, "published", statistics.OVER_FAIR[metrics.BY_CLASS[5]])
     expected = [
         row(table, "published", metrics.BY_CLASS[5], condition)["value"]
         for condition in (AT, f"arm=fair_pretraining;{AT}")
@@ -106,11 +106,11 @@ def test_gains_are_paired_with_the_best_template_matcher_and_say_their_lower_bou
 
 
 def test_chance_is_told_in_closed_form_at_the_tolerance(table):
-    found = row(table, "chance", evaluation.EXPECTED[5])
+    found = row(table, "chance", statistics.EXPECTED[5])
     assert found["value"] == pytest.approx(metrics.chance_percent(3.0, 4, 5), rel=1e-5)
-    pairs = row(table, "chance", evaluation.NEIGHBOURS, "symmetry=laue_and_half_turn")
-    assert pairs["value"] == pytest.approx(2 * row(table, "chance", evaluation.NEIGHBOURS)["value"], rel=1e-5)
-    assert row(table, "published", evaluation.HALF_WIDTH)["value"] <= 7.6
+    pairs = row(table, "chance", statistics.NEIGHBOURS, "symmetry=laue_and_half_turn")
+    assert pairs["value"] == pytest.approx(2 * row(table, "chance", statistics.NEIGHBOURS)["value"], rel=1e-5)
+    assert row(table, "published", statistics.HALF_WIDTH)["value"] <= 7.6
 
 
 def test_the_area_of_not_indexed_compares_with_patterns_of_no_crystal_at_the_same_dose(judged, table):
@@ -122,9 +122,9 @@ def test_the_area_of_not_indexed_compares_with_patterns_of_no_crystal_at_the_sam
 
 
 def test_an_interval_rests_on_cells_where_they_are_named(judged):
-    once = [one for one in evaluation.metric_rows(judged, QUERIES, settings()) if one["metric"] == metrics.MRR]
+    once = [one for one in statistics.metric_rows(judged, QUERIES, settings()) if one["metric"] == metrics.MRR]
     coarse = judged.assign(source=judged["source"] // 4)
-    twice = [one for one in evaluation.metric_rows(coarse, QUERIES, settings()) if one["metric"] == metrics.MRR]
+    twice = [one for one in statistics.metric_rows(coarse, QUERIES, settings()) if one["metric"] == metrics.MRR]
     assert {one["n"] for one in once} == {24} and {one["n"] for one in twice} == {6}
     assert [one["value"] for one in once] == pytest.approx([one["value"] for one in twice])
 
@@ -134,7 +134,7 @@ def test_intervals_are_those_of_the_bootstrap_over_sources(judged, metric, stati
     part = judged[(judged["estimator"] == "ncc") & (judged["dose_e"] == 300) & (judged["kind"] == "plain")]
     options = {"seed": 0, "resamples": 100}
     expected = bootstrap(part[metric].to_numpy(), statistic, **options)
-    found = evaluation._interval(part, metric, settings())
+    found = statistics._interval(part, metric, settings())
     assert (found.value, found.low, found.high, found.n) == pytest.approx(
         (expected.value, expected.low, expected.high, 48)
     )
@@ -142,7 +142,7 @@ def test_intervals_are_those_of_the_bootstrap_over_sources(judged, metric, stati
     groups = np.empty(7, dtype=object)
     groups[:] = [coarse.loc[coarse["source"] == name, metric].to_numpy() for name in range(7)]
     expected = bootstrap(groups, lambda drawn: float(statistic(np.concatenate(drawn))), **options)
-    found = evaluation._interval(coarse, metric, settings())
+    found = statistics._interval(coarse, metric, settings())
     assert (found.low, found.high, found.n) == pytest.approx((expected.low, expected.high, 7))
 
 
@@ -155,7 +155,7 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
             for name in ("counts", "rotation", "second_rotation", "kind", "region", "dose_e")
         },
     )
-    answer = evaluation.Answer(
+    answer = statistics.Prediction(
         "ncc",
         None,
         None,
@@ -163,7 +163,8 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
         np.ones((len(queries), KEPT)),
         np.zeros((len(queries), KEPT), int),
     )
-    rows = evaluation.metric_rows(evaluation.query_metrics([answer], queries, settings()), queries, settings())
+    table = statistics.query_metrics([answer], queries, settings(), np.arange(len(queries)))
+    rows = statistics.metric_rows(table, queries, settings())
     assert metrics.AUC not in {one["metric"] for one in rows}
     first = [one["value"] for one in rows if one["estimator"] == "ncc" and one["metric"] == metrics.BY_CLASS[1]]
     assert first and set(first) == {100.0}
@@ -178,13 +179,13 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
 )
 def test_what_is_missing_is_named_in_one_sentence(judged, changed, said):
     with pytest.raises(InputError, match=said) as raised:
-        evaluation.check_complete(judged, settings(**changed))
+        statistics.check_complete(judged, settings(**changed))
     assert "\n" not in str(raised.value)
 
 
 def test_what_is_complete_passes_and_arms_of_a_variant_that_is_not_run_are_not_asked_for(judged):
-    evaluation.check_complete(judged, settings(ablations=["fair_pretraining"]))
-    evaluation.check_complete(judged[judged["estimator"] != "corrected"], settings(ablations=["sliced"]))
+    statistics.check_complete(judged, settings(ablations=["fair_pretraining"]))
+    statistics.check_complete(judged[judged["estimator"] != "corrected"], settings(ablations=["sliced"]))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_answers_that_do_not_fit_are_refused(tmp_path, name, value, said):
     path = write_predictions(tmp_path / "p.npz", QUERIES, "ncc", {"fitted": 0.5})
     write_arrays(path, read_all_arrays(path) | {f"fitted//{name}": value})
     with pytest.raises(InputError, match=said) as raised:
-        evaluation.read_answers(path, QUERIES)
+        statistics.read_stages(path, QUERIES)
     assert "\n" not in str(raised.value)
 
 

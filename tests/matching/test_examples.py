@@ -5,16 +5,18 @@ import pytest
 import torch
 
 from tests.matching.answers import toy_queries
-from workflow_scripts.matching import examples
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.metrics import nearest_direction
-from workflow_scripts.matching.orientations import from_direction, random_rotations
+from tests.matching.crystals import crystal
+from workflow_scripts.matching.evaluation import examples
+from workflow_scripts.matching.evaluation.metrics import nearest_direction
+from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.orientations import from_direction, random_rotations
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 17.0, 90.0, -160.0])
 def test_a_turned_pattern_is_that_of_the_turned_crystal(angle_deg):
-    simulator = Simulator(crystal("polyethylene"), Diffraction(200.0, 64, 0.03, 1.2, 10.0))
+    light = DiffractionSettings(voltage_kv=200.0, side_px=64, pixel_size_per_a=0.03, spot_px=1.2, thickness_nm=10.0)
+    simulator = Simulator(crystal("polyethylene"), light)
     directions = random_rotations(6, torch.Generator().manual_seed(0))[:, 2]
     still, after = (simulator.patterns(from_direction(directions, angle)) for angle in (0.0, np.radians(angle_deg)))
     y, x = np.indices((64, 64)) - 31.5

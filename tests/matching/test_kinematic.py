@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from tests.matching.crystals import BUILT_IN, crystal
 from tests.matching.test_structure_factors import some_crystal
-from workflow_scripts.matching.crystals import BUILT_IN, crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator, render, shares
-from workflow_scripts.matching.orientations import (
+from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.matching.simulation.kinematic import Simulator, render, shares
+from workflow_scripts.matching.simulation.orientations import (
     from_direction,
     random_rotations,
     rotation_about_z,
     rotation_from_vector,
 )
-from workflow_scripts.matching.structure_factors import laue_rotations
+from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.optics.kirkland import scattering_factor_a
 from workflow_scripts.optics.waves import wavelength_a
 
@@ -23,7 +24,7 @@ LIGHT = {"voltage_kv": 200.0, "side_px": 64, "pixel_size_per_a": 0.03, "spot_px"
 
 
 def simulator(name="polyethylene", **changes):
-    return Simulator(crystal(name), Diffraction(**(LIGHT | changes)))
+    return Simulator(crystal(name), DiffractionSettings(**(LIGHT | changes)))
 
 
 def rotations(number, seed=0):
@@ -119,7 +120,9 @@ def test_equivalent_orientations_have_equal_patterns(name):
 
 def test_friedel_the_opposite_beam_sees_the_mirror_image():
     """Along −d: turned about y by 180°, x is mirrored, for any crystal."""
-    made = Simulator(some_crystal([6, 8, 14], [[0, 0, 0], [0.2, 0.31, 0.44], [0.63, 0.12, 0.77]]), Diffraction(**LIGHT))
+    made = Simulator(
+        some_crystal([6, 8, 14], [[0, 0, 0], [0.2, 0.31, 0.44], [0.63, 0.12, 0.77]]), DiffractionSettings(**LIGHT)
+    )
     turns = rotations(6)
     about_x = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
     mirrored = made.patterns(about_x @ turns)
@@ -165,24 +168,6 @@ def test_thickness_and_camera_length():
     assert float(mean) == pytest.approx(first, rel=0.02)
 
 
-def test_a_spread_of_thickness_is_the_mean_over_it():
-    """The closed form of the average over a Gaussian spread, kinematic and two-beam, against a sum."""
-    turns = rotations(1)
-    share, nodes = 0.15, torch.linspace(-5, 5, 401, dtype=torch.float64)
-    weight = torch.exp(-nodes.square() / 2)
-    for two_beam in (False, True):
-        smeared = simulator("sodium_chloride", thickness_spread=share).spots(turns, two_beam=two_beam)
-        each = simulator("sodium_chloride").spots(
-            turns.expand(401, 3, 3), 10.0 * (1 + share * nodes), two_beam=two_beam
-        )
-        strongest = smeared.intensity[0].topk(5).indices
-        for spot in strongest:
-            away = (each.position_per_a - smeared.position_per_a[0, spot]).norm(dim=-1)
-            single = torch.where(away < 1e-5, each.intensity, 0).sum(dim=1).double()
-            mean = float((single * weight).sum() / weight.sum())
-            assert float(smeared.intensity[0, spot]) == pytest.approx(mean, rel=0.02)
-
-
 def test_two_beam_is_kinematic_where_thin_and_bounded_where_thick():
     made, turns = simulator("silicon"), rotations(100)
     thin = torch.full((100,), 0.5)
@@ -194,7 +179,7 @@ def test_two_beam_is_kinematic_where_thin_and_bounded_where_thick():
     # ξ of silicon 220 at rest is 757 Å at 100 kV without Debye–Waller factor in most textbooks.
     hundred = simulator("silicon", voltage_kv=100.0)
     place = (hundred.hkl.abs().sort(dim=1).values == torch.tensor([0, 2, 2])).all(dim=1)
-    assert float(hundred.extinction_a[place].mean()) == pytest.approx(757, rel=0.05)
+    assert float(1 / hundred._inverse_extinction[place].mean()) == pytest.approx(757, rel=0.05)
 
 
 def test_domains_share_a_pattern():

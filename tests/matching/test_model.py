@@ -5,14 +5,14 @@ import torch
 
 from tests.matching.training import NETWORK, pair_arrays, seeded
 from workflow_scripts.learning.weights import on_cpu, save_weights
-from workflow_scripts.matching.encoding import polar_patterns, turned
-from workflow_scripts.matching.model import (
+from workflow_scripts.matching.networks.encoding import polar_patterns, turned
+from workflow_scripts.matching.networks.model import (
     correlations,
     describe_network,
     load_matcher,
     make_matcher,
 )
-from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.matching.settings import VARIANTS
 from workflow_scripts.workflow.errors import InputError
 
 

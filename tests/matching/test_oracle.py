@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.matching.crystals import BUILT_IN, crystal
-from workflow_scripts.matching.kinematic import Diffraction, Simulator
-from workflow_scripts.matching.structure_factors import structure_factors
+from tests.matching.crystals import BUILT_IN, crystal
+from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.structure_factors import structure_factors
 
 TOLERANCE = 1e-3  # of the largest; measured: 4e-7 for structure factors, 1.3e-4 for two beams
 
@@ -43,7 +44,7 @@ def test_structure_factors(oracle, name):
 
 def simulated(oracle, name, two_beam=False, **changes):
     options = {"side_px": 256, "pixel_size_per_a": 0.01, "spot_px": 1.0, "thickness_nm": float(oracle["thin_a"]) / 10}
-    light = Diffraction(float(oracle["voltage_kv"]), **(options | changes))
+    light = DiffractionSettings(voltage_kv=float(oracle["voltage_kv"]), **(options | changes))
     simulator = Simulator(crystal(name), light)
     return simulator, simulator.spots(oracle["rotation"][None], two_beam=two_beam)
 

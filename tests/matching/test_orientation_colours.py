@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from workflow_scripts.matching.orientation_colours import ColourKey, in_zone
+from workflow_scripts.matching.evaluation.orientation_colours import ColourKey, in_zone
 
 GROUPS = ("C1", "C2", "D2", "D3", "D4", "D6", "T", "O")
 

@@ -9,20 +9,20 @@ import torch
 from skimage.io import imsave
 
 from tests.matching import own_patterns
+from tests.matching.crystals import crystal
 from tests.matching.training import CPU, NETWORK, SYNTHESIZE, pair_arrays, pairs
 from workflow_scripts.learning.weights import on_cpu, save_weights
-from workflow_scripts.matching import apply, prepare
-from workflow_scripts.matching.crystals import crystal
-from workflow_scripts.matching.datasets import ranges_of
-from workflow_scripts.matching.encoding import blurred
+from workflow_scripts.matching.apply import apply
+from workflow_scripts.matching.apply import check as patterns_check
+from workflow_scripts.matching.apply.data import Layout, UserPatterns, layout, on_grid, symmetric_center
+from workflow_scripts.matching.apply.settings import pattern_files
+from workflow_scripts.matching.apply.templates import background_score, templates
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.model import describe_network, make_matcher
-from workflow_scripts.matching.orientations import misorientation_deg
-from workflow_scripts.matching.own_data import Layout, batches, layout, on_grid, symmetric_center
-from workflow_scripts.matching.own_matching import background_score, templates
-from workflow_scripts.matching.own_settings import pattern_files
-from workflow_scripts.matching.retrieval import answer
-from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.matching.networks.encoding import blurred
+from workflow_scripts.matching.networks.model import describe_network, make_matcher
+from workflow_scripts.matching.networks.retrieval import predict_batches
+from workflow_scripts.matching.settings import VARIANTS
+from workflow_scripts.matching.simulation.orientations import misorientation_deg
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
@@ -72,11 +72,12 @@ def test_a_crystal_that_nobody_trained_on_is_indexed(scan):
     made = templates(settings, crystal(own_patterns.CRYSTAL), found, SYNTHESIZE.diffraction, CPU)
     assert len(made.symmetry) == 24
     estimator = PolarTemplates.tuned(made.patterns, pairs(), CPU)
-    answers = answer(batches(settings, [scan], found, 32), estimator, made.gallery(CPU), 5)
-    away = misorientation_deg(answers.rotation.double(), own_patterns.rotations()[:, None], made.symmetry)
+    patterns = UserPatterns(settings, [scan], found, 32).batches()
+    predictions = predict_batches(patterns, estimator, made.gallery(CPU), 5)
+    away = misorientation_deg(predictions.rotation.double(), own_patterns.rotations()[:, None], made.symmetry)
     assert float((away.amin(dim=1) < 4).double().mean()) > 0.7
-    below = background_score(estimator, made, ranges_of(SYNTHESIZE.observation), found.electrons, 0)
-    assert (answers.score[:, 0] > below).double().mean() > 0.7
+    below = background_score(estimator, made, SYNTHESIZE.observation, found.electrons, 0)
+    assert (predictions.score[:, 0] > below).double().mean() > 0.7
 
 
 def test_images_of_eight_bits_give_the_same_patterns_as_the_scan(scan, tmp_path):
@@ -90,7 +91,7 @@ def test_images_of_eight_bits_give_the_same_patterns_as_the_scan(scan, tmp_path)
     paths = [tmp_path / name for name in files]
     found = layout(settings, paths)
     assert found.scan == own_patterns.SCAN
-    seen = torch.cat(list(batches(settings, paths, found, 32)))
+    seen = torch.cat(list(UserPatterns(settings, paths, found, 32).batches()))
     expected = on_grid(torch.from_numpy(np.minimum(counts, 255)).float(), found.center_px, found.radius_px, 3.0, 32)
     assert torch.allclose(seen, expected, atol=1e-3)
 
@@ -160,7 +161,7 @@ def test_a_mistake_in_a_folder_names_the_image(tmp_path):
     read("b.png: cannot be read")
 
 
-def test_prepare_and_apply_write_everything(scan, tmp_path):
+def test_check_and_apply_write_everything(scan, tmp_path):
     weights = tmp_path / "weights.safetensors"
     matcher = make_matcher(NETWORK, VARIANTS["corrected"], 0)
     save_weights(on_cpu(matcher.state_dict()), weights, describe_network(NETWORK, "corrected"))
@@ -169,7 +170,7 @@ def test_prepare_and_apply_write_everything(scan, tmp_path):
     study = {"diffraction": SYNTHESIZE.diffraction.model_dump(mode="json")}
     report = tmp_path / "report.json"
     inputs = {"pattern_files": [scan]}
-    prepare.run(Job(check(prepare.Arguments, entry | study), inputs, {"report": report}, tmp_path))
+    patterns_check.check(Job(check(patterns_check.Arguments, entry | study), inputs, {"report": report}, tmp_path))
     told = json.loads(report.read_text())
     assert Layout.of(told["layout"]) == layout(own_patterns.settings(str(scan)), [scan])
     assert told["crystal"]["laue_rotations"] == 24

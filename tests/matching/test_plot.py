@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.matching.answers import EVALUATE, toy_queries, write_predictions, write_queries
-from workflow_scripts.matching import drawing, evaluate, plot
+from workflow_scripts.matching import evaluate, plot
 from workflow_scripts.matching.settings import Plot
 from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.study.ledger import make_ledger, read_claims
@@ -65,10 +65,10 @@ def done(tmp_path_factory):
 
 def test_every_estimator_has_its_headline_and_the_figure_shows_it(done):
     metrics = read_metrics(done / "metrics.csv")
-    headline = headline_numbers(metrics).query("metric == @drawing.TOP5")
+    headline = headline_numbers(metrics).query("metric == @plot.TOP5")
     assert set(headline["estimator"]) == {*SHARES, "published", "corrected"}
     points = pd.read_csv(done / "matching.csv")
-    shown = points[(points["panel"] == "b") & (points["metric"] == drawing.TOP5) & (points["dose_e"] == 300)]
+    shown = points[(points["panel"] == "b") & (points["metric"] == plot.TOP5) & (points["dose_e"] == 300)]
     assert shown.set_index("estimator")["value"].to_dict() == pytest.approx(
         headline.set_index("estimator")["value"].to_dict(), rel=1e-5
     )
@@ -94,8 +94,8 @@ def test_every_panel_has_its_points_and_every_arm_its_line(done):
     ablation = points[points["panel"] == "e"]
     assert set(ablation["arm"].dropna()) == set(ARMS)
     assert (ablation.loc[ablation["arm"] == "fair_pretraining", "estimator"] == "published").all()
-    assert (ablation["metric"] == drawing.UNFAIR).sum() == 1
-    labels = [label for label, _ in drawing.ablation_lines(ablation, read_registry(REGISTRY))]
+    assert (ablation["metric"] == plot.UNFAIR).sum() == 1
+    labels = [label for label, _ in plot.ablation_lines(ablation, read_registry(REGISTRY))]
     assert labels[:3] == ["published", "pretraining without the test", "before finetuning"]
     assert labels[3:6] == ["corrected", "before finetuning", "without pretraining"]
     for kind in KINDS:
@@ -125,7 +125,7 @@ def test_a_figure_drawn_again_has_equal_bytes(done, tmp_path):
 
 def test_the_examples_are_the_first_queries_and_ours_beside_the_best_template(done):
     queries = toy_queries()
-    examples = drawing.read_examples(done / "examples.npz")
+    examples = read_arrays(done / "examples.npz", plot.EXAMPLES)
     assert examples["shown"].tolist() == ["corrected", "polar_template"]
     chosen = np.flatnonzero((queries.kind == "plain") & (queries.region == "unseen") & (queries.dose_e == 300))[:4]
     assert np.array_equal(examples["query"], queries.counts[chosen])

@@ -5,11 +5,12 @@ import pytest
 from pydantic import create_model
 
 from tests.matching import toy_baseline
-from tests.matching.training import LESSON, LOSS, NETWORK, TRAINING, pair_arrays, queries
+from tests.matching.training import AUGMENTATION, LOSS, NETWORK, TRAINING, pair_arrays, queries
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.matching import evaluation, finetune, metrics, predict, pretrain
+from workflow_scripts.matching import finetune, predict, pretrain
 from workflow_scripts.matching.estimators import chance, ncc, network, polar_template, untrained
-from workflow_scripts.matching.model import load_matcher
+from workflow_scripts.matching.evaluation import metrics, statistics
+from workflow_scripts.matching.networks.model import load_matcher
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
@@ -20,7 +21,7 @@ COMPUTE = {"gpus": 0, "precision": "float32"}
 PRETRAIN = TRAINING | {
     **{"network": NETWORK.model_dump(mode="json"), "patterns": 16, "validation_patterns": 16, "queue": 16},
     **{"key_momentum": 0.9, "temperature": 0.1, "dose_min_e": 100.0, "dose_max_e": 2000.0, "recipe_dose_e": 300.0},
-    **{"ablation_epochs": 1, "background_share": LESSON.background_share, "seed": 0},
+    **{"ablation_epochs": 1, "background_share": AUGMENTATION.background_share, "seed": 0},
 }
 FINETUNE = TRAINING | {
     **{"loss": LOSS.model_dump(mode="json"), "pairs": 16, "validation_pairs": 16, "ablation_epochs": 1, "seed": 0}
@@ -111,7 +112,7 @@ def test_baselines_answer_from_the_files_alone(files, tmp_path, name):
     assert part.stage == "fitted"
     assert arrays["rotation"].shape == (len(queries()), 15, 3, 3)
     assert (np.diff(arrays["score"], axis=1) <= 1e-6).all()
-    assert evaluation.read_answers(part.path, queries())[0].seed is None
+    assert statistics.read_stages(part.path, queries())[0].seed is None
     if name == "chance":
         plain = queries().kind == "plain"
         away = metrics.misorientation_deg(arrays["rotation"], queries().rotation, queries().symmetry)[plain, 0]

@@ -2,20 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from tests.matching.training import CPU, LESSON, LOSS, NETWORK, pair_arrays, pairs, queries, seeded
-from workflow_scripts.matching import variants
-from workflow_scripts.matching.losses import angular_contrast, contrast, peak_target, queue_contrast
-from workflow_scripts.matching.model import make_matcher
-from workflow_scripts.matching.momentum import MomentumContrast, encoder_state
-from workflow_scripts.matching.tasks import FinetuneTask, Observer, PretrainTask, split_by_cells
-from workflow_scripts.matching.variants import ARMS, LOSSES, SHORT, VARIANTS, ablation_arms, base_of
+from tests.matching.training import AUGMENTATION, CPU, LOSS, NETWORK, pair_arrays, pairs, queries, seeded
+from workflow_scripts.matching import settings
+from workflow_scripts.matching.networks.losses import angular_contrast, contrast, peak_target, queue_contrast
+from workflow_scripts.matching.networks.model import make_matcher
+from workflow_scripts.matching.networks.momentum import MomentumContrast, encoder_state
+from workflow_scripts.matching.networks.tasks import FinetuneTask, Observer, PretrainTask, split_by_cells
+from workflow_scripts.matching.settings import ARMS, LOSSES, SHORT, VARIANTS, Evaluate, base_of
 from workflow_scripts.study.estimators import FILE, read_registry
 
+# Of the contrast with momentum, beside the settings of the training
+CONTRAST = SimpleNamespace(queue=16, key_momentum=0.5, temperature=0.1)
 SPLIT = split_by_cells(torch.from_numpy(pairs().rotation), 16)
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]
 
@@ -25,25 +28,25 @@ def same(patterns):
 
 
 def observer(variant=CORRECTED):
-    return Observer(pairs(), variant, LESSON, CPU)
+    return Observer(pairs(), variant, AUGMENTATION, CPU)
 
 
 def finetuning(variant=CORRECTED, encode=same, **loss):
-    return FinetuneTask(observer(variant), variant, LOSS.model_copy(update=loss), encode, SPLIT, 16)
+    return FinetuneTask(observer(variant), LOSS.model_copy(update=loss), encode, SPLIT, 16)
 
 
-def test_counts_have_the_doses_of_the_lesson_and_fresh_noise():
+def test_counts_have_the_doses_of_the_augmentation_and_fresh_noise():
     rows = torch.arange(40)
     shares = observer().pairs(rows)[1]
     total = observer().counts(shares, seeded()).sum(dim=(1, 2))
-    share = 1 + LESSON.background_share
-    assert total.min() > 0.7 * LESSON.dose_min_e * share
-    assert total.max() < 1.3 * LESSON.dose_max_e * share
+    share = 1 + AUGMENTATION.background_share
+    assert total.min() > 0.7 * AUGMENTATION.dose_min_e * share
+    assert total.max() < 1.3 * AUGMENTATION.dose_max_e * share
     assert total.max() > 3 * total.min()
     assert not torch.equal(observer().counts(shares, seeded(1)), observer().counts(shares, seeded(2)))
     one = observer(PUBLISHED).counts(shares, seeded()).sum(dim=(1, 2))
-    assert float(one.mean()) == pytest.approx(LESSON.recipe_dose_e * share, rel=0.03)
-    assert float(one.std()) < 2 * (LESSON.recipe_dose_e * share) ** 0.5
+    assert float(one.mean()) == pytest.approx(AUGMENTATION.recipe_dose_e * share, rel=0.03)
+    assert float(one.std()) < 2 * (AUGMENTATION.recipe_dose_e * share) ** 0.5
 
 
 def test_cells_that_validate_are_not_trained_on():
@@ -58,7 +61,7 @@ def test_cells_that_validate_are_not_trained_on():
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_only_the_recipe_turns_its_views_apart(arm):
     variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False)
-    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), variant, same, SPLIT, 16)
+    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, SPLIT, 16)
     first, second = task.batch(torch.arange(48), seeded())
     spectra = [torch.fft.fft2(view - view.mean(dim=(1, 2), keepdim=True)) for view in (first, second)]
     height = torch.fft.ifft2(spectra[0] * spectra[1].conj()).real.amax(dim=(1, 2))
@@ -72,7 +75,7 @@ def test_only_the_recipe_s_pretraining_sees_the_test():
     for arm, extra in (("published", strange), ("corrected", torch.zeros(0, 32, 32))):
         variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False, turned_apart=False)
         assert variant.pretraining_sees_test == (arm == "published")
-        task = PretrainTask(observer(variant), extra, variant, same, SPLIT, 16)
+        task = PretrainTask(observer(variant), extra, same, SPLIT, 16)
         seen = (task.batch(torch.arange(64), seeded())[0] == 7.0).all(dim=(1, 2))
         assert bool(seen.any()) == (arm == "published")
         # What chooses the weights never does.
@@ -82,7 +85,7 @@ def test_only_the_recipe_s_pretraining_sees_the_test():
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_only_the_recipe_normalises_in_pretraining_and_not_in_finetuning(arm):
     variant = replace(VARIANTS[arm], turned_apart=False)
-    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), variant, same, SPLIT, 16)
+    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, SPLIT, 16)
     view = task.batch(torch.arange(8), seeded())[0]
     normal = torch.allclose(view.mean(dim=(1, 2)), torch.zeros(8), atol=1e-4)
     assert normal == (arm == "published")
@@ -146,7 +149,7 @@ def test_contrasts_are_cross_entropies():
 
 def test_the_queue_takes_keys_in_turn_and_the_slow_copy_follows():
     matcher = make_matcher(NETWORK, CORRECTED, 0)
-    model = MomentumContrast(matcher.observed, 16, 0.5, 0.1, (NETWORK.rings, NETWORK.angles), 0)
+    model = MomentumContrast(matcher.observed, CONTRAST, 0)
     view = matcher.observed.encode(torch.from_numpy(pair_arrays()["calculated"][:8]))
     before = model.queue.clone()
     model.train()(view, view)
@@ -164,7 +167,7 @@ def test_the_queue_takes_keys_in_turn_and_the_slow_copy_follows():
 
 
 def test_the_registry_and_the_arms_agree():
-    registry = read_registry(Path(variants.__file__).with_name(FILE))
+    registry = read_registry(Path(settings.__file__).with_name(FILE))
     assert set(registry.trained()) == set(ARMS)
     for arm in ARMS:
         assert registry[arm].kind == ("published" if base_of(arm) == "published" else "learned")
@@ -174,7 +177,8 @@ def test_the_registry_and_the_arms_agree():
 def test_arms_of_the_ablation_have_a_base():
     assert {base_of(arm) for arm in SHORT} == {"corrected"}
     assert base_of("fair_pretraining") == "published"
-    assert ablation_arms(list(ARMS)[2:], ["published"]) == ["fair_pretraining"]
+    evaluate = Evaluate.model_construct(ablations=tuple(ARMS)[2:])
+    assert evaluate.ablation_arms(["published"]) == ["fair_pretraining"]
     assert "fair_pretraining" not in SHORT  # its worth is read against an arm that is trained in full
 
 

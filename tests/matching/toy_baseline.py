@@ -2,7 +2,7 @@
 
 import torch
 
-from workflow_scripts.matching.retrieval import answer_queries
+from workflow_scripts.matching.networks.retrieval import predict_queries
 
 
 class ScalarProduct:
@@ -19,4 +19,4 @@ class ScalarProduct:
 def predict(job, queries, device):
     """The answers to all queries, by stage."""
     estimator = ScalarProduct(torch.from_numpy(queries.gallery).to(device))
-    return {"fitted": answer_queries(estimator, queries, job.arguments, device)}
+    return {"fitted": predict_queries(estimator, queries, job.arguments, device)}

@@ -5,8 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from workflow_scripts.matching.datasets import make
-from workflow_scripts.matching.pattern_files import Pairs, Queries
+from workflow_scripts.matching.networks.tasks import Augmentation
 from workflow_scripts.matching.settings import (
     DiffractionSettings,
     LossSettings,
@@ -14,7 +13,8 @@ from workflow_scripts.matching.settings import (
     ObservationSettings,
     Synthesize,
 )
-from workflow_scripts.matching.tasks import Lesson
+from workflow_scripts.matching.simulation.datasets import make
+from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries
 from workflow_scripts.workflow.rows import Rows
 
 SYNTHESIZE = Synthesize(
@@ -35,7 +35,7 @@ SYNTHESIZE = Synthesize(
 )
 NETWORK = NetworkSettings(rings=12, angles=48, width=8, layers=2, recipe="small", recipe_widths=(4, 8), embedding=8)
 LOSS = LossSettings(wasserstein="none", stage=0, wasserstein_weight=1.0, cosine_weight=0.0, projections=8)
-LESSON = Lesson(dose_min_e=100.0, dose_max_e=2000.0, recipe_dose_e=300.0, background_share=0.5)
+AUGMENTATION = Augmentation(dose_min_e=100.0, dose_max_e=2000.0, recipe_dose_e=300.0, background_share=0.5)
 TRAINING = {
     **{"epochs": 2, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.002, "weight_decay": 0.0},
     **{"momentum": 0.0, "schedule": "constant", "warmup_fraction": 0.0, "gradient_clip_norm": 1.0},

@@ -1,13 +1,14 @@
-"""Compare every estimator's answers with the truth, query by query."""
+"""Compare every estimator's predictions with the truth, query by query."""
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from workflow_scripts.matching import cells, evaluation, examples
-from workflow_scripts.matching.orientations import nearest_direction
-from workflow_scripts.matching.pattern_files import Queries, read_queries
+from workflow_scripts.matching.evaluation import examples, statistics
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.simulation import cells
+from workflow_scripts.matching.simulation.orientations import nearest_direction
+from workflow_scripts.matching.simulation.pattern_files import Queries, read_queries
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
@@ -29,11 +30,11 @@ def evaluate(job: Job[Arguments]) -> None:
     settings = job.arguments
     queries = read_queries(job.input("test"))
     paths = [*job.inputs["predictions"], *job.inputs.get("ablated", [])]
-    answers = [answer for path in paths for answer in evaluation.read_answers(path, queries)]
-    table = evaluation.query_metrics(answers, queries, settings, cell_of(queries, settings.cells))
-    evaluation.check_complete(table, settings)
-    write_metrics(evaluation.metric_rows(table, queries, settings), job.outputs["metrics"])
-    shown = examples.gathered(table, answers, queries, settings, settings.pixel_size_per_a)
+    predictions = [stage for path in paths for stage in statistics.read_stages(path, queries)]
+    table = statistics.query_metrics(predictions, queries, settings, cell_of(queries, settings.cells))
+    statistics.check_complete(table, settings)
+    write_metrics(statistics.metric_rows(table, queries, settings), job.outputs["metrics"])
+    shown = examples.gathered(table, predictions, queries, settings, settings.pixel_size_per_a)
     write_arrays(job.outputs["examples"], shown)
 
 
@@ -52,6 +53,6 @@ if __name__ == "__main__":
             "test": "Test file of the stage synthesize (.npz).",
             "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
         },
-        outputs={"metrics": "Metrics (.csv).", "examples": "What the figure shows besides them (.npz)."},
+        outputs={"metrics": "Metrics (.csv).", "examples": "Further arrays of the figure (.npz)."},
         optional_inputs={"ablated": "Files of the stage predict, of the arms of the ablation (.npz)."},
     ).main()

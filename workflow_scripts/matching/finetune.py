@@ -7,11 +7,10 @@ from pydantic import Field
 
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
-from workflow_scripts.matching.model import load_matcher
-from workflow_scripts.matching.pattern_files import read_pairs
-from workflow_scripts.matching.settings import Finetune
-from workflow_scripts.matching.tasks import FinetuneTask, Lesson, Observer, split_by_cells
-from workflow_scripts.matching.variants import ARMS, LOSSES, SHORT
+from workflow_scripts.matching.networks.model import load_matcher
+from workflow_scripts.matching.networks.tasks import Augmentation, FinetuneTask, Observer, split_by_cells
+from workflow_scripts.matching.settings import ARMS, LOSSES, SHORT, Finetune
+from workflow_scripts.matching.simulation.pattern_files import read_pairs
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 
@@ -34,11 +33,11 @@ def finetune(job: Job[Arguments]) -> None:
         matcher = load_matcher(job.input("pretrained"))
         pairs = read_pairs(job.inputs["shards"])
         split = split_by_cells(torch.from_numpy(pairs.rotation), arguments.validation_pairs)
-        observer = Observer(pairs, variant, Lesson(**about["lesson"]), device)
+        observer = Observer(pairs, variant, Augmentation(**about["lesson"]), device)
         trained = train_for(
             job,
             matcher,
-            FinetuneTask(observer, variant, losses, matcher.observed.encode, split, arguments.pairs),
+            FinetuneTask(observer, losses, matcher.observed.encode, split, arguments.pairs),
             device,
             f"finetuning {arguments.variant}",
             settings=arguments.model_copy(update={"epochs": epochs}),

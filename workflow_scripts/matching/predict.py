@@ -1,8 +1,8 @@
 """The best orientations of all test queries, by one estimator."""
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.matching.pattern_files import read_queries
 from workflow_scripts.matching.settings import SharedPredict
+from workflow_scripts.matching.simulation.pattern_files import read_queries
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute, EstimatorChoice
@@ -21,8 +21,8 @@ def predict(job: Job[Arguments]) -> None:
     queries = read_queries(job.input("test"))
     with leased_device(job.arguments.gpus) as device:
         job.device = str(device)
-        answers = job.implementation.predict(job, queries, device)
-    parts = {(stage, ""): vars(arrays) for stage, arrays in answers.items()}
+        predictions = job.implementation.predict(job, queries, device)
+    parts = {(stage, ""): vars(arrays) for stage, arrays in predictions.items()}
     write_predictions(job.outputs["predictions"], job.arguments.estimator, job.arguments.training_seed, parts)
 
 

@@ -7,12 +7,11 @@ import torch
 from pydantic import Field
 
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
-from workflow_scripts.matching.model import describe_network, make_matcher
-from workflow_scripts.matching.momentum import encoder_state, momentum_contrast
-from workflow_scripts.matching.pattern_files import read_pairs, read_queries
-from workflow_scripts.matching.settings import Pretrain
-from workflow_scripts.matching.tasks import Lesson, Observer, PretrainTask, split_by_cells
-from workflow_scripts.matching.variants import ARMS, SHORT
+from workflow_scripts.matching.networks.model import describe_network, make_matcher
+from workflow_scripts.matching.networks.momentum import MomentumContrast, encoder_state
+from workflow_scripts.matching.networks.tasks import Augmentation, Observer, PretrainTask, split_by_cells
+from workflow_scripts.matching.settings import ARMS, SHORT, Pretrain
+from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute
@@ -27,7 +26,7 @@ class Arguments(Pretrain, Compute):
 
 
 def pretrain(job: Job[Arguments]) -> None:
-    """Write both encoders with the pretrained weights and the history; one arm hands its first weights on.
+    """Write both encoders with the pretrained weights and the history; one arm keeps its initial weights.
 
     Raises:
         InputError: the arm's pretraining sees the test patterns, and they are not given.
@@ -36,7 +35,9 @@ def pretrain(job: Job[Arguments]) -> None:
     variant = ARMS[arguments.variant]
     if variant.pretraining_sees_test and "test" not in job.inputs:
         raise InputError(f"--variant {arguments.variant} needs --test, which is missing")
-    lesson = Lesson(arguments.dose_min_e, arguments.dose_max_e, arguments.recipe_dose_e, arguments.background_share)
+    augmentation = Augmentation(
+        arguments.dose_min_e, arguments.dose_max_e, arguments.recipe_dose_e, arguments.background_share
+    )
     matcher = make_matcher(arguments.network, variant, arguments.seed)
     history: list[dict[str, float]] = []
     if arguments.variant != "without_pretraining":
@@ -46,12 +47,12 @@ def pretrain(job: Job[Arguments]) -> None:
             extra = torch.zeros(0, *pairs.calculated.shape[1:])
             if variant.pretraining_sees_test:
                 extra = torch.from_numpy(read_queries(job.input("test")).counts)
-            observer = Observer(pairs, variant, lesson, device)
+            observer = Observer(pairs, variant, augmentation, device)
             epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
             trained = train_for(
                 job,
-                momentum_contrast(matcher.observed, arguments, arguments.seed),
-                PretrainTask(observer, extra.to(device), variant, matcher.observed.encode, split, arguments.patterns),
+                MomentumContrast(matcher.observed, arguments, arguments.seed),
+                PretrainTask(observer, extra.to(device), matcher.observed.encode, split, arguments.patterns),
                 device,
                 f"pretraining {arguments.variant}",
                 settings=arguments.model_copy(update={"epochs": epochs}),
@@ -59,7 +60,7 @@ def pretrain(job: Job[Arguments]) -> None:
         history = trained.history
         for encoder in (matcher.observed, matcher.calculated):
             encoder.cpu().load_state_dict(encoder_state(trained.best))
-    about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(lesson)}
+    about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}
     write_trained(job, matcher.state_dict(), history, about)
 
 

@@ -1,20 +1,76 @@
-"""Settings of the six stages of matching."""
+"""Settings of the six stages of matching, and the arms of the study: one code path, the recipe's faults as switches."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
-from workflow_scripts.matching.own_settings import Apply as Apply  # the settings of one entry of apply.matching
-from workflow_scripts.matching.variants import Arm, ablation_arms
+from workflow_scripts.matching.apply.settings import Apply as Apply  # the settings of one entry of apply.matching
 from workflow_scripts.workflow.settings import Settings
 
 Split = Literal["train", "test"]
 BUILT_IN = ("polyethylene",)
 Positive = Annotated[float, Field(gt=0)]
-Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which faults of the published recipe are present; docs/matching.md explains each.
+
+    Attributes:
+        not_equivariant: a convolutional network embeds the Cartesian pattern, instead of features that are correlated
+            over the angle.
+        stage_ignored: the Wasserstein term is taken of the embedding, whatever stage is asked for.
+        max_sliced_paired: max-sliced Wasserstein sorts an axis of length 1: a paired distance.
+        pretraining_sees_test: pretraining sees the observed patterns of the test.
+        turned_apart: pretraining turns and flips two views of a pattern apart, which erases the in-plane angle.
+        normalised_in_pretraining_only: patterns are normalised in pretraining and raw in finetuning.
+        one_dose: all training patterns have one dose, without the experiment's distortions drawn anew.
+    """
+
+    not_equivariant: bool
+    stage_ignored: bool
+    max_sliced_paired: bool
+    pretraining_sees_test: bool
+    turned_apart: bool
+    normalised_in_pretraining_only: bool
+    one_dose: bool
+
+
+VARIANTS = {"published": Variant(*[True] * 7), "corrected": Variant(*[False] * 7)}
+# Changes of the corrected arm's loss in the arms of the ablation
+LOSSES: dict[str, dict[str, str | int]] = {
+    "contrast_alone": {"wasserstein": "none", "cosine_weight": 0.0},
+    "sliced": {"wasserstein": "sliced"},
+    "generalised": {"wasserstein": "generalised"},
+    "max_sliced": {"wasserstein": "max_sliced"},
+    "distributional": {"wasserstein": "distributional"},
+    "sliced_stage0": {"wasserstein": "sliced", "stage": 0},
+}
+# Trained shortly: they are compared with each other. The others are trained as their base is.
+SHORT = (*LOSSES, "without_pretraining", "without_observation")
+ARMS = (
+    VARIANTS
+    | {
+        "fair_pretraining": replace(VARIANTS["published"], pretraining_sees_test=False),
+        "without_pretraining": VARIANTS["corrected"],
+        "without_observation": replace(VARIANTS["corrected"], one_dose=True),
+    }
+    | dict.fromkeys(LOSSES, VARIANTS["corrected"])
+)
+Arm = Literal[*(name for name in ARMS if name not in VARIANTS)]
+
+
+def base_of(estimator: str) -> str:
+    """The arm of which an arm of the ablation changes one thing; an estimator that is no arm is its own."""
+    if estimator not in ARMS:
+        return estimator
+    faults = vars(ARMS[estimator])
+    return min(VARIANTS, key=lambda name: sum(faults[key] != value for key, value in vars(VARIANTS[name]).items()))
 
 
 def is_file(crystal: str) -> bool:
@@ -30,6 +86,16 @@ class DiffractionSettings(Settings):
     pixel_size_per_a: float = Field(gt=0, le=1, description="Side of a detector pixel, 1/Å.")
     spot_px: float = Field(gt=0, le=8, description="Standard deviation of a spot, detector pixels.")
     thickness_nm: float = Field(gt=0, le=200, description="Thickness of the crystal along the beam, nm.")
+
+    @property
+    def centre_px(self) -> float:
+        """Position of the unscattered beam along y and x: the middle of the pattern."""
+        return (self.side_px - 1) / 2
+
+    @property
+    def largest_per_a(self) -> float:
+        """|g| at the corners of the detector, and a spot's tail beyond."""
+        return math.sqrt(2) * (self.side_px / 2 + 3 * self.spot_px) * self.pixel_size_per_a
 
 
 class ObservationSettings(Settings):
@@ -177,7 +243,7 @@ class Evaluate(Settings):
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
         """The arms of the ablation, of those whose base is among the variants."""
-        return ablation_arms(self.ablations, variants)
+        return [arm for arm in self.ablations if base_of(arm) in variants]
 
 
 class Plot(Settings):

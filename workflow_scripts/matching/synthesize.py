@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from workflow_scripts.learning.devices import leased_device
-from workflow_scripts.matching.datasets import make
 from workflow_scripts.matching.settings import Split, Synthesize
+from workflow_scripts.matching.simulation.datasets import make
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
 

@@ -1,1 +1,1 @@
-"""One module for each entry of estimators.yaml: `predict(job, queries, device)` returns `Answers` by stage."""
+"""One module for each entry of estimators.yaml: `predict(job, queries, device)` returns `Predictions` by stage."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.matching.encoding import at_in_plane_angles, blurred
-from workflow_scripts.matching.pattern_files import Pairs, Queries, read_pairs
-from workflow_scripts.matching.retrieval import Answers, answer_queries
-from workflow_scripts.matching.tuning import GAMMAS, tuned
+from workflow_scripts.matching.networks.encoding import at_in_plane_angles, blurred
+from workflow_scripts.matching.networks.retrieval import Predictions, predict_queries
+from workflow_scripts.matching.networks.tuning import GAMMAS, tuned
+from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries, read_pairs
 from workflow_scripts.workflow.command import Job
 
 _BINNED_PX = 32  # side of the patterns that are cross-correlated
@@ -46,16 +46,16 @@ class CrossCorrelation:
         return similarity.unflatten(1, self.templates.shape[:2])
 
 
-def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Answers]:
-    """The answers to all queries under the key `fitted`; raises InputError where the training pairs are missing."""
+def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predictions]:
+    """The predictions under the key `fitted`; raises InputError where the training pairs are missing."""
     job.require("shards")
     gallery = torch.from_numpy(queries.gallery).to(device)
     estimator = CrossCorrelation.tuned(gallery, read_pairs(job.inputs["shards"]), device)
-    return {"fitted": answer_queries(estimator, queries, job.arguments, device)}
+    return {"fitted": predict_queries(estimator, queries, job.arguments, device)}
 
 
 def _similarity(counts: Tensor, calculated: Tensor, gamma: float) -> Tensor:
-    """Of every first pattern (P, n, n) to every second (P, n, n) as they are: (P, P)."""
+    """Of all counts (P, n, n) with all calculated patterns (P, n, n) at their own in-plane angles: (P, P)."""
     return _normalised(counts, gamma) @ _normalised(calculated, gamma).T
 
 

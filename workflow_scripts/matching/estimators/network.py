@@ -1,22 +1,24 @@
 """The trained networks: similarity of patterns to a gallery's directions over the in-plane angle."""
 
+import functools
+
 import torch
 from torch import Tensor
 
 from workflow_scripts.learning.devices import Precision, autocast
-from workflow_scripts.matching.encoding import at_in_plane_angles, normalised
-from workflow_scripts.matching.model import AngularNetwork, Matcher, correlations_of_spectra, load_matcher, spectra
-from workflow_scripts.matching.pattern_files import Queries
-from workflow_scripts.matching.retrieval import Answers, Estimator, answer_queries
-from workflow_scripts.matching.variants import ARMS, Variant
+from workflow_scripts.matching.networks.encoding import at_in_plane_angles, normalised
+from workflow_scripts.matching.networks.model import Encoder, Matcher, correlations_of_spectra, load_matcher, spectra
+from workflow_scripts.matching.networks.retrieval import Estimator, Predictions, predict_queries
+from workflow_scripts.matching.settings import ARMS, Variant
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 _BATCH = 512  # templates that go through a network at once
 
 
-def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Answers]:
-    """The answers to all queries under the keys `pretrained` and `finetuned`.
+def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predictions]:
+    """The predictions for all queries under the keys `pretrained` and `finetuned`.
 
     Raises:
         InputError: weights are missing, or the estimator is not one of the study's arms.
@@ -26,12 +28,12 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Answe
     if arguments.estimator not in ARMS:
         raise InputError(f"--estimator is {arguments.estimator!r}, but a network must be one of {', '.join(ARMS)}")
     gallery = torch.from_numpy(queries.gallery).to(device)
-    answers = {}
+    predictions = {}
     for stage in ("pretrained", "finetuned"):
         matcher, variant = load_matcher(job.input(stage)), ARMS[arguments.estimator]
         estimator = trained_estimator(matcher, variant, stage == "finetuned", gallery, device, arguments.precision)
-        answers[stage] = answer_queries(estimator, queries, arguments, device)
-    return answers
+        predictions[stage] = predict_queries(estimator, queries, arguments, device)
+    return predictions
 
 
 def trained_estimator(
@@ -50,15 +52,26 @@ def trained_estimator(
     if not variant.not_equivariant:
         return AngularEstimator(matcher, gallery, device, precision)
     normalise = variant.normalised_in_pretraining_only and not finetuned
-    return EmbeddingEstimator(matcher, gallery, normalise, device, precision)
+    return EmbeddingEstimator(matcher, gallery, device, precision, normalise)
 
 
-class AngularEstimator:
+class _NetworkEstimator:
+    def __init__(self, matcher: Matcher, device: torch.device, precision: Precision, normalise: bool = False) -> None:
+        self._matcher, self._normalise = matcher.to(device).eval(), normalise
+        self._device, self._precision = device, precision
+
+    @torch.inference_mode()
+    def _features(self, network: Encoder, patterns: Tensor) -> Tensor:
+        with autocast(self._device, self._precision):
+            return network(network.encode(normalised(patterns) if self._normalise else patterns)).float()
+
+
+class AngularEstimator(_NetworkEstimator):
     """Features that are correlated over the angle: the gallery needs no turned copies."""
 
     def __init__(self, matcher: Matcher, gallery: Tensor, device: torch.device, precision: Precision) -> None:
-        """Args: the networks; calculated patterns (G, n, n), on the device; where and how precisely it runs."""
-        self._matcher, self._device, self._precision = matcher.to(device).eval(), device, precision
+        """Args: the networks; calculated patterns (G, n, n), on the device; device and precision of the networks."""
+        super().__init__(matcher, device, precision)
         self._angles = matcher.observed.angles
         self._gallery = spectra(torch.cat([self._features(matcher.calculated, part) for part in gallery.split(_BATCH)]))
 
@@ -68,34 +81,20 @@ class AngularEstimator:
         features = self._features(self._matcher.observed, counts)
         return correlations_of_spectra(spectra(features), self._gallery, self._angles)
 
-    @torch.inference_mode()
-    def _features(self, network: AngularNetwork, patterns: Tensor) -> Tensor:
-        with autocast(self._device, self._precision):
-            return network(network.encode(patterns)).float()
 
-
-class EmbeddingEstimator:
+class EmbeddingEstimator(_NetworkEstimator):
     """The published network: the cosine to the embedding of every template at every in-plane angle."""
 
     def __init__(
-        self, matcher: Matcher, gallery: Tensor, normalise: bool, device: torch.device, precision: Precision
+        self, matcher: Matcher, gallery: Tensor, device: torch.device, precision: Precision, normalise: bool
     ) -> None:
         """Args as above; normalise: patterns are given mean 0 and variance 1 first."""
-        self._matcher, self._normalise = matcher.to(device).eval(), normalise
-        self._device, self._precision = device, precision
-
-        def embed(patterns: Tensor) -> Tensor:
-            return self._embed(matcher.calculated, patterns)
-
+        super().__init__(matcher, device, precision, normalise)
+        embed = functools.partial(self._features, matcher.calculated)
         self._gallery = torch.cat([at_in_plane_angles(part, embed) for part in gallery.split(_BATCH)])  # (G, A, E)
 
     @torch.inference_mode()
     def curves(self, counts: Tensor) -> Tensor:
         """Similarity of patterns (B, n, n) to every template over the in-plane angle: (B, G, A)."""
-        similarity = self._embed(self._matcher.observed, counts) @ self._gallery.flatten(0, 1).T
+        similarity = self._features(self._matcher.observed, counts) @ self._gallery.flatten(0, 1).T
         return similarity.unflatten(1, self._gallery.shape[:2])
-
-    @torch.inference_mode()
-    def _embed(self, network: torch.nn.Module, patterns: Tensor) -> Tensor:
-        with autocast(self._device, self._precision):
-            return network(normalised(patterns) if self._normalise else patterns).float()

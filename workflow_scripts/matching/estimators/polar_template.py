@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.encoding import polar_patterns, stabilised
-from workflow_scripts.matching.model import correlations, correlations_of_spectra, spectra
-from workflow_scripts.matching.pattern_files import Pairs, Queries, read_pairs
-from workflow_scripts.matching.retrieval import Answers, answer_queries
-from workflow_scripts.matching.tuning import GAMMAS, tuned
+from workflow_scripts.matching.networks.encoding import polar_patterns, stabilised
+from workflow_scripts.matching.networks.model import correlations, correlations_of_spectra, spectra
+from workflow_scripts.matching.networks.retrieval import Predictions, predict_queries
+from workflow_scripts.matching.networks.tuning import GAMMAS, tuned
+from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries, read_pairs
 from workflow_scripts.workflow.command import Job
 
 RINGS, ANGLES = 32, 120
@@ -49,16 +49,16 @@ class PolarTemplates:
         return correlations_of_spectra(spectra(_features(counts, self.gamma, self.power)), self.gallery, ANGLES)
 
 
-def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Answers]:
-    """The answers to all queries under the key `fitted`; raises InputError where the training pairs are missing."""
+def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predictions]:
+    """The predictions under the key `fitted`; raises InputError where the training pairs are missing."""
     job.require("shards")
     gallery = torch.from_numpy(queries.gallery).to(device)
     estimator = PolarTemplates.tuned(gallery, read_pairs(job.inputs["shards"]), device)
-    return {"fitted": answer_queries(estimator, queries, job.arguments, device)}
+    return {"fitted": predict_queries(estimator, queries, job.arguments, device)}
 
 
 def _similarity(counts: Tensor, calculated: Tensor, gamma: float, power: float) -> Tensor:
-    """Of every first pattern (P, n, n) to every second (P, n, n) at the best angle: (P, P)."""
+    """Of all counts (P, n, n) with all calculated patterns (P, n, n) at the best angle: (P, P)."""
     return correlations(_features(counts, gamma, power), _features(calculated, gamma, power)).amax(dim=-1)
 
 

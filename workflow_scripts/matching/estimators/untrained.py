@@ -3,17 +3,17 @@
 import torch
 
 from workflow_scripts.matching.estimators.network import AngularEstimator
-from workflow_scripts.matching.model import make_matcher
-from workflow_scripts.matching.pattern_files import Queries
-from workflow_scripts.matching.retrieval import Answers, answer_queries
+from workflow_scripts.matching.networks.model import make_matcher
+from workflow_scripts.matching.networks.retrieval import Predictions, predict_queries
+from workflow_scripts.matching.settings import VARIANTS
 from workflow_scripts.matching.settings import UntrainedSettings as Options
-from workflow_scripts.matching.variants import VARIANTS
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 
 
-def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Answers]:
-    """The answers to all queries under the key `fitted`."""
+def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predictions]:
+    """The predictions for all queries under the key `fitted`."""
     options: Options = job.arguments.options
     matcher = make_matcher(options.network, VARIANTS["corrected"], seed=0)
     estimator = AngularEstimator(matcher, torch.from_numpy(queries.gallery).to(device), device, "float32")
-    return {"fitted": answer_queries(estimator, queries, job.arguments, device)}
+    return {"fitted": predict_queries(estimator, queries, job.arguments, device)}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.pattern_files import Pairs
+from workflow_scripts.matching.simulation.pattern_files import Pairs
 
 GAMMAS = 0.25, 0.5, 1.0  # powers to which counts are raised
 _DOSES_E = 100.0, 1000.0  # electrons in the spots of a training pattern, and again in the background
@@ -16,19 +16,19 @@ _PAIRS = 300
 def tuned(
     similarity: Callable[..., Tensor], choices: Iterable[tuple[float, ...]], pairs: Pairs, device: torch.device
 ) -> tuple[float, ...]:
-    """The choice with which most training patterns, counted at low doses, find their own calculated pattern.
+    """The choice with which most training patterns, counted at low doses, match their calculated pattern best.
 
     Args:
         similarity: of counts (P, n, n), calculated patterns (P, n, n) and the numbers of a choice to (P, P).
-        choices: the first of equally good ones is taken.
-        pairs: training pairs, of which the first 300 serve.
+        choices: of equally good ones the first is taken.
+        pairs: training pairs; the first 300 are used.
         device: where the patterns are compared.
     """
     counts, calculated = _training_patterns(pairs, device)
-    own = torch.arange(len(counts), device=device)
+    partner = torch.arange(len(counts), device=device)
 
     def share_right(choice: tuple[float, ...]) -> float:
-        return float((similarity(counts, calculated, *choice).argmax(dim=1) == own).float().mean())
+        return float((similarity(counts, calculated, *choice).argmax(dim=1) == partner).float().mean())
 
     return max(choices, key=share_right)
 

@@ -1,14 +1,14 @@
-"""Look at the user's patterns and crystal before anything is trained: what cannot be used ends here."""
+"""Check the user's patterns and crystal before anything is trained, and report what was found in them."""
 
 from dataclasses import asdict
 
 from pydantic import Field
 
-from workflow_scripts.matching.crystals import load
-from workflow_scripts.matching.own_data import layout
-from workflow_scripts.matching.own_matching import templates
-from workflow_scripts.matching.own_settings import Apply
+from workflow_scripts.matching.apply.data import layout
+from workflow_scripts.matching.apply.settings import Apply
+from workflow_scripts.matching.apply.templates import templates
 from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_json
 
@@ -19,7 +19,7 @@ class Arguments(Apply):
     diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
 
 
-def run(job: Job[Arguments]) -> None:
+def check(job: Job[Arguments]) -> None:
     """Write the report on the patterns."""
     arguments = job.arguments
     recorded = layout(arguments, job.inputs["pattern_files"])
@@ -40,7 +40,7 @@ def run(job: Job[Arguments]) -> None:
 
 if __name__ == "__main__":
     Command(
-        run,
+        check,
         Arguments,
         inputs={"pattern_files": "The scan (.npy, .h5), or the images in the order of their names."},
         outputs={"report": "The report on them (.json)."},

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.crystals import Crystal
+from workflow_scripts.matching.simulation.crystals import Crystal
 from workflow_scripts.optics.kirkland import scattering_factor_a
 
 _MOST_REFLECTIONS = 2_000_000
 _BATCH = 2**22  # atoms times reflections at once
+_COMPARED_PER_A = 1.2  # resolution up to which symmetry compares reflections; raised for small cells
+_TOLERANCE = 0.02  # largest difference between amplitudes that are the same, share of the largest
 _ABSENT = 1e-5  # of the largest amplitude: the precision of coordinates in a .cif
 
 
@@ -62,10 +64,8 @@ def structure_factors(crystal: Crystal, largest_per_a: float) -> Reflections:
         largest_per_a: the resolution |g| = 1/d in 1/Å, at most 12, where the scattering factors end.
 
     Raises:
-        ValueError: the resolution is not in (0, 12], or leaves no reflection or more than two millions.
+        ValueError: the resolution leaves no reflection or more than two millions.
     """
-    if not 0 < largest_per_a <= 12:
-        raise ValueError(f"largest_per_a must be in (0, 12], not {largest_per_a}")
     expected = 4 / 3 * math.pi * largest_per_a**3 * crystal.volume_a3
     if expected > _MOST_REFLECTIONS:
         raise ValueError(f"{expected:.2g} reflections up to {largest_per_a:g} 1/Å, at most {_MOST_REFLECTIONS}")
@@ -101,29 +101,25 @@ def _sum_over_atoms(crystal: Crystal, hkl: Tensor, squared: Tensor) -> Tensor:
     return total
 
 
-def laue_rotations(crystal: Crystal, largest_per_a: float = 1.2, tolerance: float = 0.02) -> Tensor:
-    """The proper rotations of the crystal's Laue group, found from |F_hkl| alone.
+def laue_rotations(crystal: Crystal) -> Tensor:
+    """The proper rotations of the crystal's Laue group, from |F_hkl| alone.
 
-    A kinematic pattern knows |F_g| = |F_−g| only, so two orientations R and R S give the same pattern where S maps
+    A kinematic pattern depends on |F_g| = |F_−g| only, so two orientations R and R S give the same pattern where S maps
     every reflection onto one of the same amplitude; of each pair S, −S that inversion joins the proper one counts.
     Candidates map three short reflections onto three of the same lengths, amplitudes and angles, so that neither the
     choice of cell (centred, a supercell) nor the space group of a file matters. The extra twofold axis that a pattern
     along a zone axis seems to have is approximate, by the Ewald sphere's curvature, and does not count.
 
-    Args:
-        crystal: the crystal.
-        largest_per_a: resolution up to which reflections are compared, 1/Å; raised for small cells.
-        tolerance: largest difference between amplitudes that are the same, share of the largest.
-
     Returns:
         float64 (S, 3, 3) in the crystal's cartesian frame, the identity first; a group.
     """
     # Small cells have few reflections: three shells at least.
-    resolution = min(12.0, max(largest_per_a, 4 / crystal.volume_a3 ** (1 / 3)))
+    resolution = min(12.0, max(_COMPARED_PER_A, 4 / crystal.volume_a3 ** (1 / 3)))
     while 4 / 3 * math.pi * resolution**3 * crystal.volume_a3 > 20_000:
         resolution *= 0.9
     reflections = structure_factors(crystal, resolution)
     amplitude = reflections.structure_factor_a.abs().numpy()
+    tolerance = _TOLERANCE
     while tolerance > 1e-6:
         rotations = _rotations(crystal, reflections, amplitude, tolerance)
         if _is_group(rotations):
@@ -181,7 +177,7 @@ def _keeps(
     whole = indices.round()
     on_lattice = np.abs(indices - whole).max(axis=1) < 0.05
     turned = reflections.amplitude_of(torch.from_numpy(whole.astype(np.int64))).numpy() * on_lattice
-    # What rounding pushes across the rim of the sphere is not in the list.
+    # Reflections that rounding pushes across the rim of the sphere are not in the list.
     length = np.linalg.norm(reflections.g_per_a.numpy(), axis=1)
     inside = length < 0.99 * length.max()
     return bool((np.abs(turned - amplitude)[inside] < tolerance * amplitude.max()).all())

@@ -5,7 +5,7 @@ travels along +z of the lab; the detector's axes [y, x] are the lab's y and x. T
 d = Rᵀ z. R = Rz(ψ) @ R0(d): R0 is the smallest rotation that brings d to z (about x where d = −z), and the in-plane
 angle ψ turns the pattern from +x to +y.
 
-Two orientations R and R S belong together where S is a proper rotation of the Laue group
+Two orientations R and R S are equivalent where S is a proper rotation of the Laue group
 (`structure_factors.laue_rotations`): their kinematic patterns are equal. A pattern along −d is the mirror image of that
 along d, which no turn of the detector makes: the fundamental zone of beam directions is that of the proper rotations.
 
@@ -59,13 +59,6 @@ def from_direction(direction: Tensor, in_plane_rad: Tensor | float = 0.0) -> Ten
     return rotation_about_z(angle) @ smallest
 
 
-def factor(rotation: Tensor) -> tuple[Tensor, Tensor]:
-    """Orientations (..., 3, 3) → beam directions d (..., 3) and in-plane angles ψ (...) in rad, −π to π."""
-    direction = rotation[..., 2, :]
-    in_plane = rotation @ from_direction(direction).mT
-    return direction, torch.atan2(in_plane[..., 1, 0], in_plane[..., 0, 0])
-
-
 def random_rotations(number: int, generator: torch.Generator) -> Tensor:
     """(number, 3, 3) uniformly distributed: of quaternions uniform on their sphere (doi:10.1145/377939.377946)."""
     normal = torch.randn(number, 4, generator=generator, dtype=torch.float64, device=generator.device)
@@ -95,7 +88,7 @@ def misorientation_deg(first: Tensor, second: Tensor, symmetry: Tensor) -> Tenso
     """The smallest angle of R1 S R2ᵀ over the symmetry's rotations S, degrees.
 
     Args:
-        first, second: orientations (..., 3, 3) that broadcast against each other; for K answers of Q queries
+        first, second: orientations (..., 3, 3) that broadcast against each other; for K predictions of Q queries
             (Q, 1, 3, 3) and (Q, K, 3, 3).
         symmetry: (S, 3, 3) proper rotations of the Laue group.
 
@@ -108,34 +101,6 @@ def misorientation_deg(first: Tensor, second: Tensor, symmetry: Tensor) -> Tenso
     return torch.rad2deg(torch.arccos(((trace - 1) / 2).clamp(-1, 1)))
 
 
-def is_same_class(first: Tensor, second: Tensor, symmetry: Tensor, tolerance_deg: float) -> Tensor:
-    """Whether the misorientation, in-plane angle included, is at most a tolerance; arguments as for it."""
-    return misorientation_deg(first, second, symmetry) <= tolerance_deg
-
-
-def chance_of_class(symmetry: Tensor, tolerance_deg: float, answers: int = 1) -> float:
-    """Probability that one of so many random orientations lies in the class of a given one.
-
-    The rotations within an angle ω are the share (ω − sin ω) / π of all; the symmetry's images of a class do not
-    overlap while 2ω is below the smallest angle of the symmetry.
-
-    Raises:
-        ValueError: the tolerance is not positive, or so large that images overlap.
-    """
-    if not 0 < tolerance_deg < smallest_angle_deg(symmetry) / 2:
-        raise ValueError(f"tolerance_deg must be in (0, {smallest_angle_deg(symmetry) / 2:g}), not {tolerance_deg}")
-    omega = math.radians(tolerance_deg)
-    share = len(symmetry) * (omega - math.sin(omega)) / math.pi
-    return 1 - (1 - share) ** answers
-
-
-def smallest_angle_deg(symmetry: Tensor) -> float:
-    """Smallest angle of its rotations but the identity, degrees; 360 where there is no other."""
-    trace = symmetry.double().diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    others = trace[trace < 3 - 1e-6]
-    return float(torch.rad2deg(torch.arccos(((others.max() - 1) / 2).clamp(-1, 1)))) if len(others) else 360.0
-
-
 def reduced(rotation: Tensor, symmetry: Tensor) -> Tensor:
     """The equivalent R S (..., 3, 3) of each orientation (..., 3, 3) whose beam direction lies in the zone."""
     images = rotation[..., None, :, :] @ symmetry.to(rotation)  # (..., S, 3, 3)
@@ -146,8 +111,8 @@ def reduced(rotation: Tensor, symmetry: Tensor) -> Tensor:
 def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
     """Whether beam directions (..., 3) lie in the fundamental zone of the proper rotations (S, 3, 3).
 
-    The zone is the 1/S of the sphere around its main axis, the one of the highest order (z where there is none): of all
-    equivalent directions that which is nearest to it and then nearest to a direction across.
+    The zone is the part 1/S of the sphere around the main axis, the one of the highest order (z where there is none):
+    of all equivalent directions the one nearest to it and then nearest to a direction across.
     """
     centre = _centre(symmetry).to(direction)
     images = symmetry.to(direction) @ centre  # dᵀ S c = (Sᵀ d)ᵀ c
@@ -177,16 +142,11 @@ def _centre(symmetry: Tensor) -> Tensor:
 
 
 def gallery_directions(number: int, symmetry: Tensor) -> Tensor:
-    """So many nearly uniform beam directions (number, 3) in the fundamental zone, the same at every call.
+    """Nearly uniform beam directions (number, 3) in the fundamental zone, the same at every call.
 
-    Those points of a Fibonacci lattice on the sphere (doi:10.1007/s11004-009-9257-x) that lie in the zone, the lattice
-    being the one nearest to number · S points of which exactly so many do.
-
-    Raises:
-        ValueError: the number is below one.
+    The points of a Fibonacci lattice on the sphere (doi:10.1007/s11004-009-9257-x) that lie in the zone, of the lattice
+    of nearly number · S points that has exactly this number there.
     """
-    if number < 1:
-        raise ValueError(f"number must be at least 1, not {number}")
     whole = number * len(symmetry)
     steps = [sign * step for step in range(_TRIED) for sign in (1, -1)]
     fewest = None
@@ -197,7 +157,7 @@ def gallery_directions(number: int, symmetry: Tensor) -> Tensor:
             return inside
         if len(inside) > number and (fewest is None or len(inside) < len(fewest)):
             fewest = inside
-    # No lattice fits exactly: leave some out, evenly.
+    # No lattice fits exactly: some points are left out, evenly.
     if fewest is None:
         points = fibonacci_sphere(whole + whole // 50 + 2 * len(symmetry) + 8)
         fewest = points[in_zone(points, symmetry)]
@@ -213,10 +173,10 @@ def fibonacci_sphere(number: int) -> Tensor:
 
 
 def nearest_direction(directions: Tensor, gallery: Tensor, symmetry: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each beam direction the nearest of a gallery, under the symmetry.
+    """The gallery's direction nearest to every beam direction, under the symmetry.
 
-    The angle is the floor of the misorientation that a perfect retriever with a free in-plane angle leaves: with any
-    in-plane angles, the smallest rotation between two orientations is by the angle between their beam directions.
+    The angle is the smallest misorientation that a choice from the gallery with a free in-plane angle can have: with
+    any in-plane angles, the smallest rotation between two orientations is by the angle between their beam directions.
 
     Args:
         directions: (Q, 3).
@@ -237,10 +197,3 @@ def nearest_direction(directions: Tensor, gallery: Tensor, symmetry: Tensor) -> 
         index.append(where)
         angle.append(torch.rad2deg(torch.arccos(best.clamp(-1, 1))))
     return torch.cat(index), torch.cat(angle)
-
-
-def gallery_floor_deg(gallery: Tensor, symmetry: Tensor, generator: torch.Generator, samples: int = 4000) -> Tensor:
-    """Angles (samples,) in degrees from random beam directions to the nearest of a gallery (G, 3)."""
-    random = torch.randn(samples, 3, generator=generator, dtype=torch.float64, device=generator.device)
-    random = random / random.norm(dim=1, keepdim=True)
-    return nearest_direction(random, gallery.to(random), symmetry)[1]

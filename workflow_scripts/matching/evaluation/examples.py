@@ -1,4 +1,4 @@
-"""What the figure shows besides the table: queries and answers, misorientations, curves of not indexed, a map."""
+"""Arrays of the figure besides the table: queries and predictions, misorientations, curves of not indexed, a map."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,25 +6,24 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import map_coordinates
 
-from workflow_scripts.matching import metrics
-from workflow_scripts.matching.evaluation import CHANCE, Answer, best_template
-from workflow_scripts.matching.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
-from workflow_scripts.matching.settings import Evaluate
-from workflow_scripts.matching.variants import base_of
+from workflow_scripts.matching.evaluation import metrics
+from workflow_scripts.matching.evaluation.statistics import CHANCE, Prediction, best_template
+from workflow_scripts.matching.settings import Evaluate, base_of
+from workflow_scripts.matching.simulation.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
 
-SHOWN, ANSWERS = 4, 3
+SHOWN, CANDIDATES = 4, 3
 EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 180.0, 96)])
 FALSE_SHARE = np.linspace(0, 1, 101)
 
 
 def gathered(
     table: pd.DataFrame,
-    answers: Sequence[Answer],
+    predictions: Sequence[Prediction],
     queries: Queries,
     settings: Evaluate,
     pixel_size_per_a: float,
 ) -> dict[str, np.ndarray]:
-    """All that the figure shows but the table, of each estimator's first seed and last stage at the headline's dose.
+    """All that the figure shows but the table, of every estimator's first seed and last stage at the headline's dose.
 
     Returns:
         shown (E,): the corrected arm (published where there is none) and the best template matcher; query (X, H, W)
@@ -33,7 +32,7 @@ def gathered(
         map_direction (1 + E, Y, X, 3), the truth first, beam directions in the crystal's frame, and map_deg (E, Y, X),
         both empty where there is no map; symmetry; pixel_size_per_a, headline_dose_e, tolerance_deg.
     """
-    last = _last(answers)
+    last = _last(predictions)
     at = table[(table["dose_e"] == settings.headline_dose_e) & table["stage"].isna()]
     plain = at[(at["kind"] == PLAIN) & (at["region"] == UNSEEN)]
     template = best_template(plain)
@@ -70,16 +69,16 @@ def drawn(rotation: np.ndarray, row: int, operation: np.ndarray, queries: Querie
     return turned(queries.gallery[row], in_plane_rad(rotation, queries.gallery_rotation[row] @ operation))
 
 
-def _last(answers: Sequence[Answer]) -> dict[str, Answer]:
-    last: dict[str, Answer] = {}
-    for answer in answers:
-        if answer.stage is None and base_of(answer.estimator) == answer.estimator:
-            last.setdefault(answer.estimator, answer)
+def _last(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
+    last: dict[str, Prediction] = {}
+    for prediction in predictions:
+        if prediction.stage is None and base_of(prediction.estimator) == prediction.estimator:
+            last.setdefault(prediction.estimator, prediction)
     return last
 
 
-def _pictures(shown: Sequence[Answer], queries: Queries, plain: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The first queries of the file, whatever their answers."""
+def _pictures(shown: Sequence[Prediction], queries: Queries, plain: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The first queries of the file, whatever was predicted for them."""
     rows = np.unique(plain["query"])[:SHOWN]
     true = queries.rotation[rows]
     _, nearest, operation = metrics.nearest_direction(true, queries.gallery_rotation, queries.symmetry)
@@ -87,8 +86,8 @@ def _pictures(shown: Sequence[Answer], queries: Queries, plain: pd.DataFrame) ->
     truth = [drawn(*nearest_row, queries) for nearest_row in zip(true, nearest, symmetry[operation], strict=True)]
     identity = np.eye(3)
     pictures, degrees = [], []
-    for answer in shown:
-        rotation, index = answer.rotation[rows, :ANSWERS], answer.gallery_index[rows, :ANSWERS]
+    for prediction in shown:
+        rotation, index = prediction.rotation[rows, :CANDIDATES], prediction.gallery_index[rows, :CANDIDATES]
         pictures.append(
             [
                 [drawn(orientation, int(row), identity, queries) for orientation, row in zip(*of_query, strict=True)]
@@ -104,7 +103,7 @@ def _pictures(shown: Sequence[Answer], queries: Queries, plain: pd.DataFrame) ->
     }
 
 
-def _histograms(last: Mapping[str, Answer], plain: pd.DataFrame) -> dict[str, np.ndarray]:
+def _histograms(last: Mapping[str, Prediction], plain: pd.DataFrame) -> dict[str, np.ndarray]:
     def counted(values: pd.Series) -> np.ndarray:
         return np.histogram(values, EDGES_DEG)[0]
 
@@ -118,8 +117,8 @@ def _histograms(last: Mapping[str, Answer], plain: pd.DataFrame) -> dict[str, np
     }
 
 
-def _curves(last: Mapping[str, Answer], at: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Plain queries of unseen directions against those without a crystal; chance needs no curve of its own."""
+def _curves(last: Mapping[str, Prediction], at: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Plain queries of unseen directions against those without a crystal; chance has no curve."""
     curves = {}
     for name in last:
         part = at[(at["estimator"] == name) & _seed(at, last[name])]
@@ -134,8 +133,8 @@ def _curves(last: Mapping[str, Answer], at: pd.DataFrame) -> dict[str, np.ndarra
     }
 
 
-def _map(shown: Sequence[Answer], queries: Queries, settings: Evaluate) -> dict[str, np.ndarray]:
-    """The raster at the headline's dose, or at the one that the file has."""
+def _map(shown: Sequence[Prediction], queries: Queries, settings: Evaluate) -> dict[str, np.ndarray]:
+    """The map at the headline's dose, or at the dose that the file has."""
     of_map = queries.kind == MAP
     doses = queries.dose_e[of_map]
     if (doses == settings.headline_dose_e).any():
@@ -145,7 +144,7 @@ def _map(shown: Sequence[Answer], queries: Queries, settings: Evaluate) -> dict[
     if not side or side * side != len(rows):
         return {"map_direction": np.zeros((0, 0, 0, 3)), "map_deg": np.zeros((0, 0, 0))}
     true = queries.rotation[rows]
-    first = [answer.rotation[rows, 0] for answer in shown]
+    first = [prediction.rotation[rows, 0] for prediction in shown]
     degrees = [metrics.misorientation_deg(rotation[:, None], true, queries.symmetry)[:, 0] for rotation in first]
     # The beam, z of the laboratory, in the crystal's frame is the last row
     directions = np.stack([true, *first])[:, :, 2]
@@ -155,5 +154,5 @@ def _map(shown: Sequence[Answer], queries: Queries, settings: Evaluate) -> dict[
     }
 
 
-def _seed(part: pd.DataFrame, answer: Answer) -> pd.Series:
-    return part["seed"].isna() if answer.seed is None else part["seed"] == answer.seed
+def _seed(part: pd.DataFrame, prediction: Prediction) -> pd.Series:
+    return part["seed"].isna() if prediction.seed is None else part["seed"] == prediction.seed

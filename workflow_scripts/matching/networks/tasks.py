@@ -1,37 +1,38 @@
-"""What the networks are trained on: views of a pattern without labels, then pairs of observed and calculated patterns.
+"""Training tasks: views of a pattern without labels, then pairs of observed and calculated patterns.
 
-Expected shares become counts at every step, so that no noise is seen twice. A view of the corrected arm has another
-dose, camera length and centre; the in-plane angle stays, since it is what is sought, and a joint turn of both views
-would change nothing that an equivariant network computes. Published: one dose, and two views that are turned, flipped,
-cropped, blurred and jittered apart.
+Expected shares become counts at every step, so that the noise never repeats. A view of the corrected arm has another
+dose, camera length and centre; the in-plane angle stays, since the network has to find it, and a joint turn of both
+views would change nothing that an equivariant network computes. Published: one dose, and two views that are turned,
+flipped, cropped, blurred and jittered independently.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.matching.encoding import blurred, normalised
-from workflow_scripts.matching.losses import angular_contrast, contrast, cosine_embedding
-from workflow_scripts.matching.model import correlations
-from workflow_scripts.matching.pattern_files import Pairs
-from workflow_scripts.matching.settings import LossSettings
-from workflow_scripts.matching.variants import Variant
-from workflow_scripts.matching.wasserstein import wasserstein
+from workflow_scripts.matching.networks.encoding import blurred, normalised
+from workflow_scripts.matching.networks.losses import angular_contrast, contrast, cosine_embedding, wasserstein
+from workflow_scripts.matching.networks.model import correlations
+from workflow_scripts.matching.settings import LossSettings, Variant
+from workflow_scripts.matching.simulation.pattern_files import Pairs
 
-_CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # of a view against the pattern as it was recorded
-_CELLS = 200  # of beam directions, whole ones of which validate
+_CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # how far a view deviates from the recorded pattern
+_CELLS = 200  # of beam directions; validation takes whole ones
+
+Encode = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """How electrons are counted in training; kept in the metadata of the weights for the finetuning.
+class Augmentation:
+    """Doses of the training patterns; the metadata of the weights keep them for the finetuning.
 
     Attributes:
-        dose_min_e, dose_max_e: range of the electrons in the spots, even on a logarithmic scale.
-        recipe_dose_e: the one dose where the variant has one.
+        dose_min_e, dose_max_e: range of the electrons in the spots, uniform on a logarithmic scale.
+        recipe_dose_e: the single dose where the variant has one.
         background_share: electrons of the background for each in the spots.
     """
 
@@ -46,34 +47,34 @@ class Observer:
 
     Args:
         pairs: expected shares.
-        variant: `one_dose` takes the recipe's dose; it is also without the experiment's distortions: background and
-            spots of the file stay as they are, and views do not differ in camera length and centre.
-        lesson: doses.
+        variant: `one_dose` takes the recipe's dose and leaves out the experiment's distortions: background and spots
+            of the file stay as they are, and views do not differ in camera length and centre.
+        augmentation: doses.
         device: where patterns are made.
     """
 
-    def __init__(self, pairs: Pairs, variant: Variant, lesson: Lesson, device: torch.device) -> None:
-        self._pairs, self._variant, self._lesson, self.device = pairs, variant, lesson, device
+    def __init__(self, pairs: Pairs, variant: Variant, augmentation: Augmentation, device: torch.device) -> None:
+        self._pairs, self.variant, self._augmentation, self.device = pairs, variant, augmentation, device
 
     def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of pairs (B,) the calculated patterns and the shares that are observed, background included: (B, n, n)."""
+        """Calculated patterns and expected observed shares, background included, of pairs (B,): (B, n, n) each."""
         index = rows.cpu().numpy()
         calculated, spots, background = (
             torch.from_numpy(part[index]).float().to(self.device)
             for part in (self._pairs.calculated, self._pairs.spots, self._pairs.background)
         )
-        return calculated, spots + self._lesson.background_share * background
+        return calculated, spots + self._augmentation.background_share * background
 
-    def counts(self, shares: Tensor, generator: torch.Generator, moved: bool = False) -> Tensor:
-        """Counts (B, n, n) of expected shares; `moved`: camera length and centre differ from the recorded ones."""
+    def counts(self, shares: Tensor, generator: torch.Generator, distorted: bool = False) -> Tensor:
+        """Counts (B, n, n) of expected shares; `distorted`: camera length and centre differ from the recorded ones."""
         share = torch.rand(len(shares), generator=generator, device=self.device)
-        low, high = self._lesson.dose_min_e, self._lesson.dose_max_e
-        if self._variant.one_dose:
-            low = high = self._lesson.recipe_dose_e
+        low, high = self._augmentation.dose_min_e, self._augmentation.dose_max_e
+        if self.variant.one_dose:
+            low = high = self._augmentation.recipe_dose_e
         dose = low * (high / low) ** share
         expected = dose[:, None, None] * shares
-        if moved and not self._variant.one_dose:
-            expected = _moved(expected, generator)
+        if distorted and not self.variant.one_dose:
+            expected = _distorted(expected, generator)
         return torch.poisson(expected, generator=generator)
 
 
@@ -82,42 +83,42 @@ class PretrainTask:
 
     Args:
         observer: the training files.
-        extra: further observed patterns (N, n, n) that join, counts: those of the test in the published arm, or none.
-        variant: which faults are present.
-        encode: what the network sees of patterns.
+        extra: counts (N, n, n) of further observed patterns: those of the test in the published arm, or none.
+        encode: makes the network's input of patterns.
         split: training rows, validation rows.
         patterns: in an epoch.
     """
 
     def __init__(
-        self, observer: Observer, extra: Tensor, variant: Variant, encode, split: tuple[Tensor, Tensor], patterns: int
+        self, observer: Observer, extra: Tensor, encode: Encode, split: tuple[Tensor, Tensor], patterns: int
     ) -> None:
         self.n_samples = patterns
-        self._observer, self._extra, self._variant, self._encode = observer, extra, variant, encode
+        self._observer, self._extra, self._encode = observer, extra, encode
         self._rows, self._validation = (rows.to(observer.device) for rows in split)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What the network sees of two views of patterns drawn anew: (B, …) each."""
+        """Two encoded views of patterns drawn anew: (B, …) each."""
         return self._draw(self._rows, len(indices), generator, self._extra)
 
     def _draw(self, rows: Tensor, count: int, generator: torch.Generator, extra: Tensor) -> tuple[Tensor, Tensor]:
-        device = rows.device
-        # Of the files' patterns half are observed and half calculated, as the recipe mixes them
+        variant = self._observer.variant
+        # Half of the files' patterns are observed and half calculated, as in the recipe
         total = 2 * len(rows) + len(extra)
-        drawn = torch.randint(total, (count,), generator=generator, device=device)
+        drawn = torch.randint(total, (count,), generator=generator, device=rows.device)
         row = rows[drawn % len(rows)]
         is_calculated = ((drawn >= len(rows)) & (drawn < 2 * len(rows)))[:, None, None]
         is_extra = drawn >= 2 * len(rows)
         calculated, shares = self._observer.pairs(row)
         views = []
         for _ in range(2):
-            view = self._observer.counts(shares, generator, moved=True)
-            view = torch.where(is_calculated, _as_counts(calculated, view), view)
+            view = self._observer.counts(shares, generator, distorted=True)
+            # Calculated patterns have as many electrons and no noise, like the gallery
+            view = torch.where(is_calculated, calculated * view.sum(dim=(1, 2), keepdim=True), view)
             if len(extra):
                 view = torch.where(is_extra[:, None, None], extra[(drawn - 2 * len(rows)).clamp_min(0)], view)
-            if self._variant.turned_apart:
-                view = _apart(view, generator)
-            views.append(self._encode(normalised(view) if self._variant.normalised_in_pretraining_only else view))
+            if variant.turned_apart:
+                view = _published_view(view, generator)
+            views.append(self._encode(normalised(view) if variant.normalised_in_pretraining_only else view))
         return views[0], views[1]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -125,10 +126,9 @@ class PretrainTask:
         return model(*batch)
 
     def validate(self, model: nn.Module) -> float:
-        """The same of patterns kept for it, drawn equally every time."""
+        """The same of the validation patterns, with the same draws every time."""
         generator = torch.Generator(self._validation.device).manual_seed(0)
-        none = self._extra[:0]
-        return float(model(*self._draw(self._validation, len(self._validation), generator, none)))
+        return float(model(*self._draw(self._validation, len(self._validation), generator, self._extra[:0])))
 
 
 class FinetuneTask:
@@ -136,31 +136,22 @@ class FinetuneTask:
 
     Args:
         observer: the training files.
-        variant: which faults are present.
-        loss: what is added to the contrast.
-        encode: what the network sees of patterns.
+        loss: terms beside the contrast.
+        encode: makes the network's input of patterns.
         split: training rows, validation rows.
         pairs: in an epoch.
-        seed: of the random directions.
     """
 
     def __init__(
-        self,
-        observer: Observer,
-        variant: Variant,
-        loss: LossSettings,
-        encode,
-        split: tuple[Tensor, Tensor],
-        pairs: int,
-        seed: int = 0,
+        self, observer: Observer, loss: LossSettings, encode: Encode, split: tuple[Tensor, Tensor], pairs: int
     ) -> None:
         self.n_samples = pairs
-        self._observer, self._variant, self._settings, self._encode = observer, variant, loss, encode
+        self._observer, self._settings, self._encode = observer, loss, encode
         self._rows, self._validation = (rows.to(observer.device) for rows in split)
-        self._directions = torch.Generator(self._rows.device).manual_seed(seed)
+        self._directions = torch.Generator(self._rows.device)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network sees of observed and calculated patterns (B, …), and a seed for every row (B,)."""
+        """Encoded observed and calculated patterns (B, …), and a seed for every row (B,)."""
         drawn = torch.randint(len(self._rows), (len(indices),), generator=generator, device=self._rows.device)
         return self._pairs(self._rows[drawn], generator)
 
@@ -171,30 +162,34 @@ class FinetuneTask:
         return observed, self._encode(calculated), seeds
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Contrast of the features, and at the asked stage the cosine and the Wasserstein term."""
+        """Contrast of the features, and at one stage of the network the cosine and the Wasserstein term."""
         observed, calculated, seeds = batch
         features, stages, expected, expected_stages, sharpness = model(observed, calculated)
         if features.ndim == 3:
             total = angular_contrast(sharpness * correlations(features, expected)).mean()
         else:
             total = contrast(sharpness * (features.float() @ expected.float().T)).mean()
-        settings = self._settings
+        settings, variant = self._settings, self._observer.variant
         stage = min(settings.stage, len(stages) - 1)
         if settings.cosine_weight > 0:
             total = total + settings.cosine_weight * cosine_embedding(stages[stage], expected_stages[stage]).mean()
         if settings.wasserstein != "none" and settings.wasserstein_weight > 0:
             sets = stages[stage], expected_stages[stage]
-            if self._variant.stage_ignored:
+            if variant.stage_ignored:
                 sets = features, expected
             self._directions.manual_seed(int(seeds[0]))
             distance = wasserstein(
-                settings.wasserstein, *sets, settings.projections, self._directions, self._variant.max_sliced_paired
+                settings.wasserstein,
+                *sets,
+                settings.projections,
+                self._directions,
+                variant.max_sliced_paired,
             )
             total = total + settings.wasserstein_weight * distance
         return total
 
     def validate(self, model: nn.Module) -> float:
-        """The loss of pairs of cells kept for it, with the same counts every time."""
+        """The loss of the validation pairs, with the same counts every time."""
         generator = torch.Generator(self._validation.device).manual_seed(0)
         return float(self.loss(model, self._pairs(self._validation, generator)))
 
@@ -202,7 +197,7 @@ class FinetuneTask:
 def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
     """Rows for training and about `validation` rows (at most a third) of whole cells of beam directions.
 
-    Directions are folded as all axes of a cube are, since equivalent ones must not be parted.
+    Directions are folded by the symmetry of a cube, since equivalent ones must stay in one part.
 
     Args: rotation: (P, 3, 3).
     """
@@ -210,14 +205,9 @@ def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
     centres = functional.normalize(torch.rand(_CELLS, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     cell = (folded.float() @ centres.sort(dim=1).values.T).argmax(dim=1)
     size = torch.bincount(cell, minlength=_CELLS)
-    wanted = min(validation, len(rotation) // 3)
-    chosen = (size.cumsum(0) - size < wanted)[cell]
-    return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0][:wanted]
-
-
-def _as_counts(calculated: Tensor, observed: Tensor) -> Tensor:
-    """Calculated patterns with as many electrons as the observed have; without noise, as the gallery is."""
-    return calculated * observed.sum(dim=(1, 2), keepdim=True)
+    most = min(validation, len(rotation) // 3)
+    validates = (size.cumsum(0) - size < most)[cell]
+    return (~validates).nonzero()[:, 0], validates.nonzero()[:, 0][:most]
 
 
 def _warped(patterns: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
@@ -229,16 +219,16 @@ def _warped(patterns: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
     return functional.grid_sample(patterns[:, None], 2 * read / (n - 1), align_corners=True)[:, 0]
 
 
-def _moved(expected: Tensor, generator: torch.Generator) -> Tensor:
-    """Another camera length and centre, before electrons are counted."""
+def _distorted(expected: Tensor, generator: torch.Generator) -> Tensor:
+    """Expected patterns with another camera length and centre."""
     rows, device = len(expected), expected.device
     scale = 1 + _CAMERA_LENGTH * (2 * torch.rand(rows, generator=generator, device=device) - 1)
     offset = _CENTRE_PX * torch.randn(rows, 2, generator=generator, device=device)
     return _warped(expected, scale[:, None, None] * torch.eye(2, device=device), offset).clamp_min(0)
 
 
-def _apart(patterns: Tensor, generator: torch.Generator) -> Tensor:
-    """The recipe's views: turn, flip, crop, blur and jitter, each drawn alone."""
+def _published_view(patterns: Tensor, generator: torch.Generator) -> Tensor:
+    """A view of the recipe: turned, flipped, cropped, blurred and jittered at random."""
     rows, device = len(patterns), patterns.device
 
     def uniform(low: float, high: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an experiment makes of a calculated pattern: distorted spots, a background, a beam stop, counts."""
+"""Observed patterns: distorted spots, a background, a beam stop, counted electrons."""
 
 import math
 from dataclasses import dataclass, fields
@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.kinematic import Diffraction, Simulator, render, shares
-from workflow_scripts.matching.orientations import small_rotations
+from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.simulation.kinematic import Simulator, render, shares
+from workflow_scripts.matching.simulation.orientations import small_rotations
 
 # The amorphous share of a specimen, in 1/Å: the decay of its halo, two diffuse rings and their widths. Chosen to cover
 # amorphous polymers, carbon and glasses, not measured on one.
@@ -17,35 +18,9 @@ _SECOND_OVER_FIRST = (1.7, 2.1)
 _RING_WIDTH_PER_A = (0.02, 0.05)
 _STOP_OFFSET = 0.15  # standard deviation of the beam stop's place, share of its radius
 _BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once: what a core's cache holds
+_THICKNESS = 0.3  # largest deviation of the thickness, share, to either side
+_DOMAINS = 4  # orientations over which a mosaic pattern is averaged
 _WIRE = 0.3  # half the width of the wire, share of the stop's radius
-
-
-@dataclass(frozen=True)
-class ObservationRanges:
-    """From what each observed pattern draws its own.
-
-    mosaic_deg: largest standard deviation of the orientation inside one pattern about each axis.
-    centre_px: standard deviation of the centre's offset along y and x.
-    ellipticity: largest elliptical distortion: radii grow by this share along one axis and shrink across.
-    camera_length: largest error of the camera length, share, to either side.
-    beam_stop_px: radius of the beam stop; its wire leads to the rim; 0: neither.
-    halo: largest share of the background in the amorphous halo and diffuse rings; at least half of it is drawn.
-    thickness: largest deviation of the thickness, share, to either side.
-    domains: orientations over which a mosaic pattern is averaged.
-    """
-
-    mosaic_deg: float
-    centre_px: float
-    ellipticity: float
-    camera_length: float
-    beam_stop_px: float
-    halo: float
-    thickness: float = 0.3
-    domains: int = 4
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.thickness < 1 or self.domains < 1:
-            raise ValueError("thickness must be in [0, 1) and domains at least 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,19 +69,19 @@ class Expected:
     """Expected shares of N observed patterns.
 
     spots, background: float32 (N, n, n), each of sum 1 over the visible pixels, or 0 where there is nothing.
-    visible: bool (N, n, n), False behind the beam stop and its wire.
     """
 
     spots: Tensor
     background: Tensor
-    visible: Tensor
 
 
-def draw(ranges: ObservationRanges, diffraction: Diffraction, number: int, generator: torch.Generator) -> Observation:
-    """So many observations, drawn independently.
+def draw(
+    ranges: ObservationSettings, diffraction: DiffractionSettings, number: int, generator: torch.Generator
+) -> Observation:
+    """Observations, drawn independently.
 
     Args:
-        ranges: largest distortions.
+        ranges: largest distortions; at least half of the largest halo is drawn.
         diffraction: the illumination, whose thickness is varied.
         number: N.
         generator: the only source of randomness; its device is that of the result.
@@ -121,11 +96,11 @@ def draw(ranges: ObservationRanges, diffraction: Diffraction, number: int, gener
     first = uniform(*_FIRST_RING_PER_A)
     return Observation(
         rotations_relative=small_rotations(
-            (number, ranges.domains), uniform(0, ranges.mosaic_deg)[:, None].double(), generator
+            (number, _DOMAINS), uniform(0, ranges.mosaic_deg)[:, None].double(), generator
         )
         if ranges.mosaic_deg > 0
         else torch.eye(3, dtype=torch.float64, device=generator.device).expand(number, 1, 3, 3),
-        thickness_nm=diffraction.thickness_nm * uniform(1 - ranges.thickness, 1 + ranges.thickness),
+        thickness_nm=diffraction.thickness_nm * uniform(1 - _THICKNESS, 1 + _THICKNESS),
         centre_px=normal(ranges.centre_px),
         ellipticity=uniform(0, ranges.ellipticity),
         ellipse_rad=uniform(0, math.pi),
@@ -162,14 +137,7 @@ def expected(
         two_beam: dynamical intensities.
         second: (N, 3, 3) orientations of a second crystal under the beam.
         second_share: its share of the spots' intensity.
-
-    Raises:
-        ValueError: the numbers of orientations and observations differ, or the share is not in [0, 1].
     """
-    if len(rotations) != len(observation):
-        raise ValueError(f"{len(rotations)} orientations, but {len(observation)} observations")
-    if not 0 <= second_share <= 1:
-        raise ValueError(f"second_share must be in [0, 1], not {second_share}")
     batch = _BATCH[simulator.device.type]
     parts = []
     for start in range(0, len(observation), batch):
@@ -181,52 +149,29 @@ def expected(
             other = _spots(simulator, second[rows], part, two_beam)
             spots = (1 - second_share) * spots + second_share * other
         background = _background(simulator.diffraction, part).to(simulator.device)
-        parts.append((shares(spots * visible), shares(background * visible), visible))
+        parts.append((shares(spots * visible), shares(background * visible)))
     side = simulator.diffraction.side_px
     empty = torch.zeros(0, side, side, device=simulator.device)
-    spots, background, visible = zip(*parts, strict=True) if parts else ((empty,), (empty,), (empty.bool(),))
-    return Expected(torch.cat(spots), torch.cat(background), torch.cat(visible))
+    spots, background = zip(*parts, strict=True) if parts else ((empty,), (empty,))
+    return Expected(torch.cat(spots), torch.cat(background))
 
 
-def counts(
-    spots: Tensor,
-    background: Tensor,
-    dose_e: Tensor | float,
-    background_e: Tensor | float,
-    generator: torch.Generator,
-) -> Tensor:
+def counts(spots: Tensor, background: Tensor, dose_e: float, background_e: float, generator: torch.Generator) -> Tensor:
     """Electrons counted in each pixel: Poisson(dose · spots + background_e · background).
 
     Args:
         spots, background: (N, n, n) expected shares.
-        dose_e: expected electrons in the spots, a number or (N,).
-        background_e: in the background, likewise.
+        dose_e: expected electrons in the spots.
+        background_e: in the background.
         generator: the only source of randomness, on the device of the patterns.
 
     Returns:
         float32 (N, n, n), whole numbers.
     """
-    dose_e, background_e = (
-        torch.as_tensor(dose, dtype=spots.dtype, device=spots.device)[..., None, None]
-        for dose in (dose_e, background_e)
-    )
     return torch.poisson(dose_e * spots + background_e * background, generator=generator)
 
 
-def quantised(patterns: Tensor, bits: int = 8) -> Tensor:
-    """Patterns (N, n, n) as images of so many bits: the brightest pixel of each becomes 2^bits − 1, all are rounded.
-
-    Raises:
-        ValueError: bits is not in 1 to 16.
-    """
-    if not 1 <= bits <= 16:
-        raise ValueError(f"bits must be in 1 to 16, not {bits}")
-    levels = 2**bits - 1
-    brightest = patterns.amax(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(patterns.dtype).tiny)
-    return (patterns / brightest * levels).round()
-
-
-def visible_pixels(diffraction: Diffraction, observation: Observation) -> Tensor:
+def visible_pixels(diffraction: DiffractionSettings, observation: Observation) -> Tensor:
     """bool (N, n, n): the pixels whose middle neither beam stop nor wire hides."""
     axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
     place = observation.centre_px + observation.stop_offset_px
@@ -257,7 +202,7 @@ def _spots(simulator: Simulator, rotations: Tensor, observation: Observation, tw
     return shares(render(position + diffraction.centre_px, spots.intensity, diffraction.side_px, diffraction.spot_px))
 
 
-def _background(diffraction: Diffraction, observation: Observation) -> Tensor:
+def _background(diffraction: DiffractionSettings, observation: Observation) -> Tensor:
     axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
     y, x = (axis - observation.centre_px[:, i, None] for i in (0, 1))  # (N, n)
     back = torch.linalg.inv(_stretch(observation))  # (N, 2, 2)

@@ -1,6 +1,7 @@
-"""Crystals: three built-in ones, and any from a .cif; what is wrong with a file is one sentence."""
+"""Crystals: two built-in ones, and any from a .cif; each mistake in a file raises a sentence that names it."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,14 +71,8 @@ _PUBLISHED = {
     "polyethylene": _Published(
         (7.40, 4.93, 2.534, 90, 90, 90),
         (
-            "x,y,z",
-            "-x,-y,z+1/2",
-            "x+1/2,-y+1/2,-z+1/2",
-            "-x+1/2,y+1/2,-z",
-            "-x,-y,-z",
-            "x,y,-z+1/2",
-            "-x+1/2,y+1/2,z+1/2",
-            "x+1/2,-y+1/2,z",
+            *("x,y,z", "-x,-y,z+1/2", "x+1/2,-y+1/2,-z+1/2", "-x+1/2,y+1/2,-z"),
+            *("-x,-y,-z", "x,y,-z+1/2", "-x+1/2,y+1/2,z+1/2", "x+1/2,-y+1/2,z"),
         ),
         (
             ("C", (0.038, 0.065, 0.25)),
@@ -88,51 +83,38 @@ _PUBLISHED = {
     ),
     # Lattice parameter: CODATA 2022 (doi:10.1103/RevModPhys.97.025002). B: the default.
     "silicon": _Published((5.43102, 5.43102, 5.43102, 90, 90, 90), 227, (("Si", (0.0, 0.0, 0.0)),), {}),
-    # Halite, a round 5.640 Å and B of 1.5 Å² for both ions: for tests.
-    "sodium_chloride": _Published(
-        (5.640, 5.640, 5.640, 90, 90, 90),
-        225,
-        (("Na", (0.0, 0.0, 0.0)), ("Cl", (0.5, 0.5, 0.5))),
-        {"Na": 1.5, "Cl": 1.5},
-    ),
 }
 BUILT_IN = tuple(_PUBLISHED)
 
 
-def crystal(name: str) -> Crystal:
-    """A built-in crystal.
-
-    Args:
-        name: one of BUILT_IN.
+def load(crystal: str) -> Crystal:
+    """The crystal that a setting names: a built-in one, or the path of a .cif.
 
     Raises:
-        ValueError: it is none of them.
+        InputError: it is neither, or the file cannot be used.
     """
-    if name not in _PUBLISHED:
-        raise ValueError(f"there is no crystal {name!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
+    if crystal in _PUBLISHED:
+        return _built_in(crystal)
+    if not crystal.lower().endswith(".cif"):
+        raise InputError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
+    return read_crystal(Path(crystal))
+
+
+def _built_in(name: str) -> Crystal:
     published = _PUBLISHED[name]
     lattice_a = cellpar_to_cell(published.cell)
     if isinstance(published.operations, int):
         operations = Spacegroup(published.operations).get_op()
     else:
         operations = parse_sitesym(list(published.operations))
-    symbols = [symbol for symbol, _ in published.sites]
-    sites = np.array([site for _, site in published.sites])
+    symbols, sites = zip(*published.sites, strict=True)
     factors = [published.debye_waller_a2.get(symbol, DEFAULT_DEBYE_WALLER_A2) for symbol in symbols]
-    return _expanded(name, lattice_a, symbols, sites, np.ones(len(sites)), np.array(factors), operations)
+    unit = Crystal(name, lattice_a, np.array(sites), _numbers(symbols), np.ones(len(sites)), np.array(factors))
+    return _expanded(unit, operations)
 
 
-def load(text: str) -> Crystal:
-    """The crystal that a setting names: a built-in one, or the path of a .cif.
-
-    Raises:
-        InputError: it is neither, or the file cannot be used.
-    """
-    if text in _PUBLISHED:
-        return crystal(text)
-    if not text.lower().endswith(".cif"):
-        raise InputError(f"there is no crystal {text!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
-    return read_crystal(Path(text))
+def _numbers(symbols: Iterable[str]) -> np.ndarray:
+    return np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64)
 
 
 def read_crystal(path: Path) -> Crystal:
@@ -140,8 +122,8 @@ def read_crystal(path: Path) -> Crystal:
 
     Choices: images of a site within 0.1 Å are one atom. A partial occupancy stays, as a weight of the atom's scattering
     factor: the mean over all cells, without the diffuse scattering of the disorder. Sites of one element at one place
-    are one, with the sum of their occupancies, at most 1; different elements share a place. A site that nothing
-    occupies is left out. Isotropic B (or U, B = 8π²U) is read; without it B is 4 Å² in crystals with carbon and
+    are one, with the sum of their occupancies, at most 1; different elements share a place. A site of
+    occupancy 0 is left out. Isotropic B (or U, B = 8π²U) is read; without it B is 4 Å² in crystals with carbon and
     hydrogen, else 0.5 Å². Of several data blocks the only one with atoms counts.
 
     Args:
@@ -190,46 +172,33 @@ def _of_file(content: bytes, path: Path) -> Crystal:
         )
     operations = cif.operations(block, lattice_a)
     cif.check_count(len(sites), len(operations[0]))
-    whole_cell = _expanded(path.stem, lattice_a, symbols, sites, occupancy, factors, operations)
+    unit = Crystal(path.stem, lattice_a, sites, _numbers(symbols), occupancy, factors)
+    whole_cell = _expanded(unit, operations)
     _check(whole_cell, path)
     return whole_cell
 
 
-def _expanded(
-    name: str,
-    lattice_a: np.ndarray,
-    symbols: list[str],
-    sites: np.ndarray,
-    occupancy: np.ndarray,
-    debye_waller_a2: np.ndarray,
-    operations: tuple[np.ndarray, np.ndarray],
-) -> Crystal:
-    """The whole cell from its sites (S, 3); sites of one element at one place become one."""
+def _expanded(unit: Crystal, operations: tuple[np.ndarray, np.ndarray]) -> Crystal:
+    """The whole cell from its asymmetric unit; sites of one element at one place become one."""
     rotations, translations = operations
     places: list[np.ndarray] = []
     atoms: list[tuple[int, float, float]] = []
-    for symbol, site, share, factor in zip(symbols, sites, occupancy, debye_waller_a2, strict=True):
+    columns = unit.fractional, unit.numbers, unit.occupancy, unit.debye_waller_a2
+    for site, number, share, factor in zip(*columns, strict=True):
         if share <= 0:
             continue
-        images = cif.distinct((rotations @ site + translations) % 1.0, lattice_a)
-        for image in images:
-            same = _close(np.array(places).reshape(-1, 3), image, lattice_a)
-            same = [atom for atom in same if atoms[atom][0] == atomic_numbers[symbol]]
+        for image in cif.distinct((rotations @ site + translations) % 1.0, unit.lattice_a):
+            same = _close(np.array(places).reshape(-1, 3), image, unit.lattice_a)
+            same = [atom for atom in same if atoms[atom][0] == number]
             if same:
-                number, before, b = atoms[same[0]]
+                _, before, b = atoms[same[0]]
                 atoms[same[0]] = (number, min(1.0, before + share), b)
             else:
                 places.append(image)
-                atoms.append((atomic_numbers[symbol], min(1.0, float(share)), float(factor)))
-    numbers, shares, factors = zip(*atoms, strict=True) if atoms else ((), (), ())
-    return Crystal(
-        name=name,
-        lattice_a=lattice_a,
-        fractional=np.array(places).reshape(-1, 3) % 1.0,
-        numbers=np.array(numbers, dtype=np.int64),
-        occupancy=np.array(shares),
-        debye_waller_a2=np.array(factors),
-    )
+                atoms.append((number, min(1.0, float(share)), float(factor)))
+    fractional = np.array(places).reshape(-1, 3) % 1.0
+    numbers, shares, factors = map(np.array, zip(*atoms, strict=True)) if atoms else np.zeros((3, 0))
+    return Crystal(unit.name, unit.lattice_a, fractional, numbers.astype(np.int64), shares, factors)
 
 
 def _close(places: np.ndarray, image: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:

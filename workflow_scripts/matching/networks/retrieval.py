@@ -1,8 +1,8 @@
 """From similarities to the best orientations of a pattern.
 
-An estimator computes how similar a pattern is to each of the gallery's directions turned by every in-plane angle:
-curves (Q, G, A) over the angle. What follows is the same for all: the in-plane angle between the samples, and answers
-that differ from each other.
+An estimator computes the similarity of a pattern to every direction of the gallery at every in-plane angle: curves
+(Q, G, A) over the angle. The rest is the same for all estimators: interpolation of the in-plane angle between the
+samples, and a choice of candidates that differ from each other.
 """
 
 import math
@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.orientations import rotation_about_z
-from workflow_scripts.matching.pattern_files import Queries
 from workflow_scripts.matching.settings import SharedPredict
+from workflow_scripts.matching.simulation.orientations import rotation_about_z
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.progress import Progress
 
-APART_DEG = 3.0  # two answers to one pattern differ by more, symmetry included
-_POOL = 12  # peaks looked at for every answer kept
+APART_DEG = 3.0  # two candidates for a pattern differ by more, symmetry included
+_POOL = 12  # peaks considered for every candidate kept
 
 
 class Estimator(Protocol):
@@ -48,7 +48,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """Best first: rotation float32 (Q, K, 3, 3), score float32 (Q, K), and index into the gallery int64 (Q, K)."""
 
     rotation: Tensor
@@ -56,7 +56,9 @@ class Answers:
     gallery_index: Tensor
 
 
-def answer_queries(estimator: Estimator, queries: Queries, settings: SharedPredict, device: torch.device) -> Answers:
+def predict_queries(
+    estimator: Estimator, queries: Queries, settings: SharedPredict, device: torch.device
+) -> Predictions:
     """The best orientations for every query, on the CPU."""
     gallery = Gallery.of(queries.gallery_rotation, queries.symmetry, device)
     with Progress(len(queries), "queries") as progress:
@@ -66,27 +68,27 @@ def answer_queries(estimator: Estimator, queries: Queries, settings: SharedPredi
                 yield counts
                 progress.advance(len(counts))
 
-        return answer(batches(), estimator, gallery, settings.candidates)
+        return predict_batches(batches(), estimator, gallery, settings.candidates)
 
 
-def answer(batches: Iterable[Tensor], estimator: Estimator, gallery: Gallery, candidates: int) -> Answers:
+def predict_batches(batches: Iterable[Tensor], estimator: Estimator, gallery: Gallery, candidates: int) -> Predictions:
     """The best orientations, on the CPU, of patterns that come in batches (B, n, n)."""
     device = gallery.rotation.device
-    best = (best_answers(estimator.curves(batch.to(device)), gallery, candidates) for batch in batches)
-    on_cpu = [[tensor.cpu() for tensor in vars(answers).values()] for answers in best]
-    return Answers(*(torch.cat(tensors) for tensors in zip(*on_cpu, strict=True)))
+    best = (best_orientations(estimator.curves(batch.to(device)), gallery, candidates) for batch in batches)
+    on_cpu = [[tensor.cpu() for tensor in vars(predictions).values()] for predictions in best]
+    return Predictions(*(torch.cat(tensors) for tensors in zip(*on_cpu, strict=True)))
 
 
-def best_answers(curves: Tensor, gallery: Gallery, candidates: int) -> Answers:
+def best_orientations(curves: Tensor, gallery: Gallery, candidates: int) -> Predictions:
     """The best orientations that differ by more than 3° from each other.
 
-    A direction may answer twice, once in each half turn: a pattern and its half turn are alike but for the curvature
-    of the Ewald sphere.
+    A direction may occur twice, once in each half turn: a pattern and its half turn are alike but for the curvature of
+    the Ewald sphere.
 
     Args:
         curves: (Q, G, A) similarities to direction g turned by a · 360°/A; A even.
         gallery: its directions.
-        candidates: K; where fewer differ, the rest follow in the order of their scores.
+        candidates: K; where fewer differ, further ones follow in the order of their scores.
     """
     angles = curves.shape[-1]
     halves = curves.unflatten(-1, (2, angles // 2))
@@ -94,7 +96,7 @@ def best_answers(curves: Tensor, gallery: Gallery, candidates: int) -> Answers:
     _, peak = height.flatten(1).topk(min(candidates * _POOL, 2 * len(gallery.rotation)), dim=1)  # (Q, M)
     index = peak // 2
     sample = place.flatten(1).gather(1, peak) + (peak % 2) * (angles // 2)
-    score, offset = _parabola(_around(curves, index, sample, 1))
+    score, offset = _parabola(_around(curves, index, sample))
     order = score.argsort(dim=1, descending=True, stable=True)
     score, index = score.gather(1, order), index.gather(1, order)
     angle = ((sample + offset) * (2 * math.pi / angles)).gather(1, order)
@@ -102,12 +104,12 @@ def best_answers(curves: Tensor, gallery: Gallery, candidates: int) -> Answers:
     kept = _distinct(rotation, gallery.symmetry, min(candidates, index.shape[1]))
     score, index = score.gather(1, kept), index.gather(1, kept)
     rotation = rotation.gather(1, kept[..., None, None].expand(-1, -1, 3, 3))
-    return Answers(rotation, score, index)
+    return Predictions(rotation, score, index)
 
 
-def _around(curves: Tensor, index: Tensor, sample: Tensor, reach: int) -> Tensor:
-    """Curves (Q, G, A) of the directions (Q, M) at the samples (Q, M) and `reach` to each side: (Q, M, 2 reach + 1)."""
-    steps = torch.arange(-reach, reach + 1, device=curves.device)
+def _around(curves: Tensor, index: Tensor, sample: Tensor) -> Tensor:
+    """Curves (Q, G, A) of the directions (Q, M) at the samples (Q, M) and those beside them: (Q, M, 3)."""
+    steps = torch.arange(-1, 2, device=curves.device)
     place = (sample[..., None] + steps) % curves.shape[-1]
     flat = (index[..., None] * curves.shape[-1] + place).flatten(1)
     return curves.flatten(1).gather(1, flat).view(place.shape)
@@ -122,9 +124,9 @@ def _parabola(three: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distinct(rotation: Tensor, symmetry: Tensor, count: int) -> Tensor:
-    """Which of the orientations (Q, M, 3, 3), best first, are kept (Q, count)."""
+    """Indices (Q, count) of the orientations (Q, M, 3, 3), best first, that are kept."""
     rows = torch.arange(len(rotation), device=rotation.device)
-    # 0 where a better answer is near, else larger the better; what is taken falls below what is near
+    # Larger the better; negative where a better one is near, −∞ where it is kept already
     rank = torch.arange(rotation.shape[1], 0, -1, device=rotation.device).repeat(len(rotation), 1).float()
     near_trace = 1 + 2 * math.cos(math.radians(APART_DEG))
     flat = rotation.flatten(2)

@@ -1,19 +1,19 @@
-"""How far answers are from the true orientation. Rotations (…, 3, 3) as in orientations.py: lab = R @ crystal.
+"""Predicted against true orientations. Rotations (…, 3, 3) as in simulation/orientations.py: lab = R @ crystal.
 
 | name | unit | meaning |
 |---|---|---|
-| top1, top5, top10, top15_percent_by_class | % | queries with a right answer among so many first ones |
+| top1, top5, top10, top15_percent_by_class | % | queries with a correct prediction among the first 1, 5, 10 or 15 |
 | …_percent_by_class_half_turn | % | the same where a pattern turned by 180° in its plane counts as equal |
-| mrr | 1 | mean of 1 / place of the first right answer; 0 where no answer that is kept is right |
-| misorientation_deg_median | deg | of the first answer, the smallest over the rotations of the Laue group |
+| mrr | 1 | mean of 1 / rank of the first correct prediction; 0 where none is correct |
+| misorientation_deg_median | deg | of the first prediction, the smallest over the rotations of the Laue group |
 | misorientation_deg_excess_median | deg | the same less the query's distance to the gallery's nearest beam direction |
-| floor_deg_median | deg | that distance: what the best choice in the gallery errs by, the in-plane angle being free |
-| crystals_found_top10_percent | % | share of a pattern's crystals that are among the first ten answers |
+| floor_deg_median | deg | that distance: the error of the best choice in the gallery with a free in-plane angle |
+| crystals_found_top10_percent | % | share of a pattern's crystals that are among the first ten predictions |
 | not_indexed_auc | 1 | probability that the score of a pattern is above that of one without a crystal |
 
-An answer is right when its misorientation is at most the tolerance, the in-plane angle included; of a pattern of two
-crystals that from the nearer one counts. The half turn is no symmetry of a pattern, for the Ewald sphere is curved; it
-is counted beside, not in.
+A prediction is correct when its misorientation is at most the tolerance, the in-plane angle included; in a pattern of
+two crystals the nearer one counts. The half turn is no symmetry of a pattern, since the Ewald sphere is curved; it has
+metrics of its own.
 """
 
 from collections.abc import Mapping
@@ -25,25 +25,23 @@ TOPS = (1, 5, 10, 15)
 BY_CLASS = {top: f"top{top}_percent_by_class" for top in TOPS}
 BY_HALF_TURN = {top: f"{name}_half_turn" for top, name in BY_CLASS.items()}
 CRYSTALS = "crystals_found_top10_percent"
-MRR, DEG, EXCESS, FLOOR, AUC = (
-    *("mrr", "misorientation_deg_median", "misorientation_deg_excess_median"),
-    *("floor_deg_median", "not_indexed_auc"),
-)
+MRR, AUC = "mrr", "not_indexed_auc"
+DEG, EXCESS, FLOOR = "misorientation_deg_median", "misorientation_deg_excess_median", "floor_deg_median"
 UNITS = {
     **dict.fromkeys((*BY_CLASS.values(), *BY_HALF_TURN.values(), CRYSTALS), "%"),
     **{MRR: "1", DEG: "deg", EXCESS: "deg", FLOOR: "deg"},
 }
 MEDIANS = (DEG, EXCESS, FLOOR)
-_HALF_TURN = np.diag([-1.0, -1.0, 1.0])
+HALF_TURN = np.diag([-1.0, -1.0, 1.0])  # in the plane of the detector
 
 
-def misorientation_deg(answers: np.ndarray, true: np.ndarray, symmetry: np.ndarray) -> np.ndarray:
-    """Smallest angle of the rotation between answers (Q, K, 3, 3) and true orientations (Q, 3, 3): (Q, K), degrees.
+def misorientation_deg(predicted: np.ndarray, true: np.ndarray, symmetry: np.ndarray) -> np.ndarray:
+    """Smallest angle of the rotation between predicted (Q, K, 3, 3) and true orientations (Q, 3, 3): (Q, K), degrees.
 
     symmetry: (S, 3, 3) proper rotations of the Laue group in the crystal's frame.
     """
     # angle(R1 S R2ᵀ) by the trace tr(S R2ᵀ R1) chooses S
-    between = true.swapaxes(-1, -2)[:, None] @ answers
+    between = true.swapaxes(-1, -2)[:, None] @ predicted
     flat = between.swapaxes(-1, -2).reshape(*between.shape[:2], 9)
     best = (flat @ symmetry.reshape(-1, 9).T).argmax(axis=-1)
     # |R − 1| / (2√2) is the sine of half the angle; unlike the trace it is exact for small ones
@@ -51,15 +49,10 @@ def misorientation_deg(answers: np.ndarray, true: np.ndarray, symmetry: np.ndarr
     return np.degrees(2 * np.arcsin(np.clip(distance / np.sqrt(8.0), 0, 1)))
 
 
-def half_turned(rotation: np.ndarray) -> np.ndarray:
-    """The orientations (…, 3, 3) after half a turn in the plane of the detector."""
-    return _HALF_TURN @ rotation
-
-
 def nearest_direction(
     rotation: np.ndarray, gallery: np.ndarray, symmetry: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gallery's beam direction that is nearest to that of every orientation (Q, 3, 3), by symmetry.
+    """The gallery's beam direction nearest to that of every orientation (Q, 3, 3), under the symmetry.
 
     Returns:
         the distance in degrees, the row of the gallery (G, 3, 3), the row of the symmetry (S, 3, 3), each (Q,):
@@ -79,25 +72,25 @@ def by_rank(
     symmetry: np.ndarray,
     tolerance_deg: float,
 ) -> dict[str, np.ndarray]:
-    """Metrics of every query but those that need the gallery or the score, (Q,) each.
+    """Metrics of every query (Q,) that need neither the gallery nor the score.
 
     Args:
-        rotation: (Q, K, 3, 3) answers, best first, K at least 15.
+        rotation: (Q, K, 3, 3) predictions, best first, K at least 15.
         true, second: (Q, 3, 3) orientations of its crystals; the second counts where `two` (Q,) is set.
     """
-    each_deg = np.full((2, *rotation.shape[:2]), np.inf)
-    each_turned_deg = each_deg.copy()
+    deg_by_crystal = np.full((2, *rotation.shape[:2]), np.inf)
+    turned_deg_by_crystal = deg_by_crystal.copy()
     for place, (truth, rows) in enumerate(((true, np.ones(len(true), bool)), (second, two))):
-        each_deg[place, rows] = misorientation_deg(rotation[rows], truth[rows], symmetry)
-        turned_deg = misorientation_deg(rotation[rows], half_turned(truth[rows]), symmetry)
-        each_turned_deg[place, rows] = np.minimum(each_deg[place, rows], turned_deg)
-    nearer_deg = each_deg.min(axis=0)
+        deg_by_crystal[place, rows] = misorientation_deg(rotation[rows], truth[rows], symmetry)
+        turned_deg = misorientation_deg(rotation[rows], HALF_TURN @ truth[rows], symmetry)
+        turned_deg_by_crystal[place, rows] = np.minimum(deg_by_crystal[place, rows], turned_deg)
+    nearer_deg = deg_by_crystal.min(axis=0)
     right = nearer_deg <= tolerance_deg
     first = np.where(right.any(axis=1), right.argmax(axis=1) + 1.0, np.inf)
-    has_first, has_second = ((degrees[:, :10] <= tolerance_deg).any(axis=1) for degrees in each_deg)
+    has_first, has_second = ((degrees[:, :10] <= tolerance_deg).any(axis=1) for degrees in deg_by_crystal)
     return {
         **_shares(right, BY_CLASS),
-        **_shares(each_turned_deg.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
+        **_shares(turned_deg_by_crystal.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
         CRYSTALS: 100.0 * (has_first + has_second * 1.0) / (1 + two),
         MRR: 1 / first,
         DEG: nearer_deg[:, 0],
@@ -105,15 +98,15 @@ def by_rank(
 
 
 def _shares(right: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray]:
-    """100 where one of so many first answers is right, else 0."""
+    """100 where one of the first predictions is correct, else 0."""
     return {name: 100.0 * right[:, :top].any(axis=1) for top, name in names.items()}
 
 
 def chance_percent(tolerance_deg: float, operations: int, top: int = 1) -> float:
     """Probability that one of `top` independent random orientations is right, %.
 
-    (ω − sin ω) / π of all rotations turn by less than ω; each operation of the Laue group has its own such ball, and
-    they do not meet while ω is below half the smallest angle of the group.
+    The share (ω − sin ω) / π of all rotations turns by less than ω; the balls around the operations of the Laue group
+    do not overlap while ω is below half the smallest angle of the group.
     """
     angle = np.radians(tolerance_deg)
     once = operations * (angle - np.sin(angle)) / np.pi
@@ -132,6 +125,6 @@ def auc(score: np.ndarray, of_crystal: np.ndarray) -> float:
 
 
 def roc(score: np.ndarray, of_crystal: np.ndarray, false_share: np.ndarray) -> np.ndarray:
-    """Share of the crystals' patterns above the threshold that so many of the others exceed."""
+    """Share of the crystals' patterns above the threshold that this share of the others exceeds."""
     thresholds = np.quantile(score[~of_crystal], 1 - false_share)
     return (score[of_crystal][None] > thresholds[:, None]).mean(axis=1)

@@ -1,5 +1,6 @@
-"""What the networks and the template matchers see of a pattern: counts on rings, or the pattern turned."""
+"""Inputs of the networks and the template matchers: patterns on a polar grid, turned, blurred or normalised."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -7,17 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.matching.polar import to_polar
-
-IN_PLANE = 72  # in-plane angles at which an estimator without equivariance sees every template
+IN_PLANE = 72  # in-plane angles of every template for an estimator without equivariance
 _WIDTH = 0.8  # of the Gaussian, in rings
+_BATCH = 128  # patterns resampled at once
 
 
 def polar_patterns(patterns: Tensor, rings: int, angles: int) -> Tensor:
-    """Patterns on rings, after a Gaussian nearly as wide as the rings are apart.
+    """Patterns on rings by bilinear interpolation, after a Gaussian nearly as wide as the rings are apart.
 
-    The sum over a spot is then read near its middle, as a matched filter does, and no electron falls between two cells.
-    A turn of the pattern from +x to +y by 360°/angles moves every row by one sample.
+    The sum over a spot is then read near its middle, as a matched filter does, and no electron falls between two
+    points. A turn of the pattern from +x to +y by 360°/angles moves every row by one sample. Linear in the patterns.
 
     Args:
         patterns: (N, n, n), counts or shares.
@@ -27,8 +27,30 @@ def polar_patterns(patterns: Tensor, rings: int, angles: int) -> Tensor:
     Returns:
         (N, rings, angles), in the unit of the patterns per pixel.
     """
-    outer_px = (patterns.shape[-1] - 1) / 2
-    return to_polar(blurred(patterns, max(_WIDTH * outer_px / rings, 0.5)), rings, angles, 0.0, outer_px, subsamples=1)
+    side_px = patterns.shape[-1]
+    outer_px = (side_px - 1) / 2
+    smooth = blurred(patterns, max(_WIDTH * outer_px / rings, 0.5))
+    weights = _polar_weights(side_px, rings, angles, patterns.dtype, patterns.device)
+    parts = [(weights @ part.flatten(1).T).T for part in smooth.split(_BATCH)]
+    return torch.cat(parts).reshape(len(patterns), rings, angles)
+
+
+@functools.lru_cache(maxsize=8)
+def _polar_weights(side_px: int, rings: int, angles: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Sparse (rings · angles, n²): the bilinear weight of each pixel at the points of the polar grid."""
+    middle = (side_px - 1) / 2
+    radius = ((torch.arange(rings) + 0.5) * middle / rings).double()[:, None]
+    angle = 2 * math.pi / angles * torch.arange(angles, dtype=torch.float64)
+    y, x = radius * angle.sin() + middle, radius * angle.cos() + middle  # (rings, angles)
+    point = torch.arange(rings * angles)
+    places, values = [], []
+    for row in (y.floor(), y.floor() + 1):
+        for column in (x.floor(), x.floor() + 1):
+            places.append(torch.stack([point, (row * side_px + column).long().flatten()]))
+            values.append(((1 - (y - row).abs()) * (1 - (x - column).abs())).flatten())
+    shape = (rings * angles, side_px**2)
+    matrix = torch.sparse_coo_tensor(torch.cat(places, dim=1), torch.cat(values), shape, check_invariants=True)
+    return matrix.coalesce().to(device, dtype)
 
 
 def blurred(patterns: Tensor, sigma_px: float) -> Tensor:
@@ -59,7 +81,7 @@ def turned(patterns: Tensor, angle_deg: Tensor) -> Tensor:
 
 
 def at_in_plane_angles(patterns: Tensor, describe: Callable[[Tensor], Tensor]) -> Tensor:
-    """What `describe` makes (N, D) of patterns (N, n, n), turned by a · 360°/A, A = 72, from +x to +y: (N, A, D)."""
+    """Descriptions (N, D) of patterns (N, n, n) turned by a · 360°/A, A = 72, from +x to +y: (N, A, D)."""
     angles_deg = torch.arange(IN_PLANE, device=patterns.device) * (360.0 / IN_PLANE)
     return torch.stack([describe(turned(patterns, angle.expand(len(patterns)))) for angle in angles_deg], dim=1)
 

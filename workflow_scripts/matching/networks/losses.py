@@ -1,15 +1,16 @@
-"""Wasserstein distances of two sets of features, each from distances in one dimension, which sorting gives exactly.
+"""Losses of a pair of patterns: contrast against the other patterns, and distances of intermediate features.
 
-W_p of two sets of N numbers is (mean |x₍ᵢ₎ − y₍ᵢ₎|^p)^(1/p) of the sorted ones. In more dimensions the sets are seen
-along many directions (Bonneel 2015, doi:10.1007/s10851-014-0506-3). All kinds here are the mean over the set and take
-the root last, so that a distance has the unit of the features and does not grow with the batch; the released code of
-the recipe sums over the set in one kind and leaves the root out in another.
+Wasserstein distances of two sets of features come from distances in one dimension, which sorting gives exactly:
+W_p of two sets of N numbers is (mean |x₍ᵢ₎ − y₍ᵢ₎|^p)^(1/p) of the sorted ones. In more dimensions the sets are
+projected on many directions (Bonneel 2015, doi:10.1007/s10851-014-0506-3). All kinds here are the mean over the set and
+take the root last, so that a distance has the unit of the features and does not grow with the batch; the released code
+of the recipe sums over the set in one kind and leaves the root out in another.
 
 - sliced: (E_θ W_p^p)^(1/p) over uniform directions θ.
-- generalised: the same, seen by the circular function |x − r θ| instead of the projection (Kolouri 2019,
+- generalised: the same, with the circular function |x − r θ| instead of the projection (Kolouri 2019,
   arXiv:1902.00434, eq. 14), r the root mean square norm of both sets.
 - max_sliced: the largest W_p over directions (Deshpande 2019, arXiv:1904.05877), by ascent on the sphere.
-- distributional: over directions of a distribution that is learned to see much and is kept from collapsing
+- distributional: over directions of a learned distribution that maximises the distance and is kept from collapsing
   (Nguyen 2021, arXiv:2002.07367), here a linear map of uniform directions.
 """
 
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-P = 2
+_PEAK_WIDTH = 0.6  # samples, of the target's peak along the angle
+_ORDER = 2  # p of W_p
 _ASCENT_STEPS = 20
 _ASCENT_RATE = 0.5  # of a unit vector, decaying to 0
 _MAP_STEPS = 10
@@ -25,7 +27,58 @@ _MAP_RATE = 0.1
 _COLLAPSE_WEIGHT = 1.0  # of the mean |cosine| between directions, beside the distance over the features' norm
 _TINY = 1e-14  # the root's slope is infinite at 0
 
-KINDS = ("sliced", "generalised", "max_sliced", "distributional")
+
+def contrast(similarity: Tensor) -> Tensor:
+    """Symmetric cross-entropy of scaled similarities (B, B), rows observed and columns calculated: (B,).
+
+    InfoNCE (arXiv:1807.03748) in both directions, as CLIP has it (arXiv:2103.00020).
+    """
+    target = torch.arange(len(similarity), device=similarity.device)
+    both_ways = similarity, similarity.T
+    forward, backward = (functional.cross_entropy(rows, target, reduction="none") for rows in both_ways)
+    return (forward + backward) / 2
+
+
+def angular_contrast(curves: Tensor) -> Tensor:
+    """The same over patterns and in-plane angles: the correct pattern at the correct angle against all others.
+
+    Args:
+        curves: (B, B, A), scaled similarities; pairs on the diagonal, turned by 0 samples against each other.
+
+    Returns:
+        (B,).
+    """
+    paired = curves.diagonal().T  # (B, A)
+    hit = (peak_target(curves.shape[-1], curves.device) * paired).sum(dim=-1)
+    forward, backward = (torch.logsumexp(rows.flatten(1), dim=1) for rows in (curves, curves.transpose(0, 1)))
+    return (forward + backward) / 2 - hit
+
+
+def queue_contrast(positive: Tensor, negative: Tensor) -> Tensor:
+    """Cross-entropy of the correct key among those of a queue (MoCo, arXiv:1911.05722).
+
+    Args:
+        positive: (B,) scaled similarity to the pattern's own key, or (B, A) over the angle, where 0 is correct.
+        negative: (B, K) to the queue's keys, or (B, K, A) over the angle.
+
+    Returns:
+        (B,).
+    """
+    hit = positive if positive.ndim == 1 else (peak_target(positive.shape[-1], positive.device) * positive).sum(dim=1)
+    similarities = torch.cat([positive.view(len(positive), -1), negative.flatten(1)], dim=1)
+    return torch.logsumexp(similarities, dim=1) - hit
+
+
+def cosine_embedding(first: Tensor, second: Tensor) -> Tensor:
+    """1 − cos of every row of (B, D) with its partner: (B,); the cosine embedding loss of matching pairs."""
+    return 1 - functional.cosine_similarity(first, second, dim=1)
+
+
+def peak_target(angles: int, device: torch.device) -> Tensor:
+    """A narrow peak at angle 0 over a whole turn: (A,), sum 1."""
+    place = torch.arange(angles, device=device)
+    distance = torch.minimum(place, angles - place)
+    return torch.softmax(-0.5 * (distance / _PEAK_WIDTH).square(), dim=0)
 
 
 def wasserstein(
@@ -34,19 +87,12 @@ def wasserstein(
     """W_2 of two sets, () ≥ 0.
 
     Args:
-        kind: one of `KINDS`.
+        kind: sliced, generalised, max_sliced or distributional.
         first, second: (N, D) each.
         projections: random directions.
         generator: of the directions, on the device of the sets.
         paired: the recipe's max-sliced, which sorts an axis of length 1: rows are compared in their order.
-
-    Raises:
-        ValueError: there is no such kind, or the sets differ in shape.
     """
-    if first.shape != second.shape or first.ndim != 2:
-        raise ValueError(
-            f"the sets have the shapes {tuple(first.shape)} and {tuple(second.shape)}; both must be (N, D)"
-        )
     first, second = first.float(), second.float()
     directions = uniform_directions(projections, first.shape[1], generator)
     if kind == "sliced":
@@ -57,21 +103,19 @@ def wasserstein(
         distance = paired_power if paired else power_1d
         direction = highest_direction(first.detach(), second.detach(), directions, distance)
         return _root(distance(first @ direction[:, None], second @ direction[:, None]).mean())
-    if kind == "distributional":
-        spread = spread_directions(first.detach(), second.detach(), directions)
-        return _root(power_1d(first @ spread.T, second @ spread.T).mean())
-    raise ValueError(f"there is no distance {kind!r}; take one of {', '.join(KINDS)}")
+    spread = spread_directions(first.detach(), second.detach(), directions)
+    return _root(power_1d(first @ spread.T, second @ spread.T).mean())
 
 
-def power_1d(first: Tensor, second: Tensor, p: float = P) -> Tensor:
+def power_1d(first: Tensor, second: Tensor) -> Tensor:
     """W_p^p of the columns of (N, L) and (N, L): (L,)."""
-    return (first.sort(dim=0).values - second.sort(dim=0).values).abs().pow(p).mean(dim=0)
+    return (first.sort(dim=0).values - second.sort(dim=0).values).abs().pow(_ORDER).mean(dim=0)
 
 
-def paired_power(first: Tensor, second: Tensor, p: float = P) -> Tensor:
+def paired_power(first: Tensor, second: Tensor) -> Tensor:
     """The recipe's: as if each row of (N, L) were a set of its own, sorted along an axis of length 1: (L,)."""
     first, second = first[:, None].sort(dim=1).values, second[:, None].sort(dim=1).values
-    return (first - second).abs().pow(p).mean(dim=(0, 1))
+    return (first - second).abs().pow(_ORDER).mean(dim=(0, 1))
 
 
 def uniform_directions(count: int, dimensions: int, generator: torch.Generator) -> Tensor:
@@ -112,7 +156,7 @@ def highest_direction(first: Tensor, second: Tensor, directions: Tensor, distanc
 
 @torch.enable_grad()
 def spread_directions(first: Tensor, second: Tensor, directions: Tensor) -> Tensor:
-    """Directions (L, D) of the distribution that sees most: uniform ones through a linear map found by ascent.
+    """Directions (L, D) along which the distance is large: uniform ones through a linear map found by ascent.
 
     Maximises the distance over the features' norm less the mean |cosine| between the directions.
     """
@@ -120,12 +164,12 @@ def spread_directions(first: Tensor, second: Tensor, directions: Tensor) -> Tens
     mapping = torch.eye(directions.shape[1], device=directions.device)
     for _ in range(_MAP_STEPS):
         mapping = mapping.detach().requires_grad_()
-        seen = functional.normalize(directions @ mapping, dim=1)
-        gain = (power_1d(first @ seen.T, second @ seen.T).mean() / scale + _TINY).sqrt()
-        (slope,) = torch.autograd.grad(gain - _COLLAPSE_WEIGHT * (seen @ seen.T).abs().mean(), mapping)
+        mapped = functional.normalize(directions @ mapping, dim=1)
+        gain = (power_1d(first @ mapped.T, second @ mapped.T).mean() / scale + _TINY).sqrt()
+        (slope,) = torch.autograd.grad(gain - _COLLAPSE_WEIGHT * (mapped @ mapped.T).abs().mean(), mapping)
         mapping = mapping + _MAP_RATE * slope / slope.norm().clamp_min(1e-12) * mapping.shape[0] ** 0.5
     return functional.normalize(directions @ mapping, dim=1).detach()
 
 
 def _root(power: Tensor) -> Tensor:
-    return power.clamp_min(_TINY) ** (1 / P)
+    return power.clamp_min(_TINY) ** (1 / _ORDER)

@@ -39,7 +39,7 @@ UNSEEN, SEEN = "unseen", "seen"
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of patterns; shapes and units as in the file. All of them may be larger than the memory."""
+    """Pairs of patterns; shapes and units as in the file. Together they may be larger than the memory."""
 
     calculated: Rows
     spots: Rows

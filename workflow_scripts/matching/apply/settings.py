@@ -1,4 +1,4 @@
-"""Settings of one entry of apply.matching: the user's own patterns and crystal."""
+"""Settings of an entry of apply.matching: the user's patterns and crystal."""
 
 from typing import Annotated
 

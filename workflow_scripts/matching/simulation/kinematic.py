@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.crystals import Crystal
-from workflow_scripts.matching.structure_factors import structure_factors
+from workflow_scripts.matching.settings import DiffractionSettings
+from workflow_scripts.matching.simulation.crystals import Crystal
+from workflow_scripts.matching.simulation.structure_factors import structure_factors
 from workflow_scripts.optics.waves import ELECTRON_REST_ENERGY_EV, wavelength_a
 
 _BATCH = 2**22  # orientations times reflections at once
@@ -17,39 +18,9 @@ _RENDERED = {"cpu": 32, "cuda": 2048}  # patterns at once: what a core's cache h
 _WEAKEST_ANYWHERE, _WEAKEST = 1e-6, 3e-4
 
 
-@dataclass(frozen=True)
-class Diffraction:
-    """Illumination, camera and crystal size.
-
-    voltage_kv: accelerating voltage.
-    side_px: pixels along each side of a pattern; the unscattered beam hits its middle, (side_px − 1) / 2.
-    pixel_size_per_a: side of a detector pixel, 1/Å.
-    spot_px: standard deviation of a spot, pixels.
-    thickness_nm: thickness of the crystal along the beam.
-    thickness_spread: standard deviation of the thickness under the beam, share of it.
-    """
-
-    voltage_kv: float
-    side_px: int
-    pixel_size_per_a: float
-    spot_px: float
-    thickness_nm: float
-    thickness_spread: float = 0.0
-
-    @property
-    def centre_px(self) -> float:
-        """Position of the unscattered beam along y and x."""
-        return (self.side_px - 1) / 2
-
-    @property
-    def largest_per_a(self) -> float:
-        """|g| at the corners of the detector, and a spot's tail beyond."""
-        return math.sqrt(2) * (self.side_px / 2 + 3 * self.spot_px) * self.pixel_size_per_a
-
-
 @dataclass(frozen=True, eq=False)
 class Spots:
-    """Spots of N patterns, K each; what a pattern has fewer is of intensity 0.
+    """Spots of N patterns, K each; patterns with fewer are filled up with intensity 0.
 
     position_per_a: float32 (N, K, 2), [y, x] of the transverse wave vector in 1/Å, 0 at the unscattered beam.
     intensity: float32 (N, K), shares of the incident beam.
@@ -57,9 +28,6 @@ class Spots:
 
     position_per_a: Tensor
     intensity: Tensor
-
-    def __len__(self) -> int:
-        return len(self.intensity)
 
 
 class Simulator:
@@ -71,15 +39,14 @@ class Simulator:
         I = (π t / ξ)² sinc²(s t),  ξ = π V / (λ γ |F|),  sinc(x) = sin(πx) / (πx),
 
     with the thickness t, the excitation error s and the extinction distance ξ; in the two-beam approximation s becomes
-    √(s² + 1/ξ²), so that no intensity exceeds the incident one. A Gaussian spread of the thickness averages sin² in
-    closed form. The excitation error is that along the beam to the Ewald sphere of radius 1/λ; a spot lies where the
-    transverse part of g meets the detector.
+    √(s² + 1/ξ²), so that no intensity exceeds the incident one. The excitation error is that along the beam to the
+    Ewald sphere of radius 1/λ; a spot lies where the transverse part of g meets the detector.
     """
 
-    def __init__(self, crystal: Crystal, diffraction: Diffraction, device: torch.device | str = "cpu") -> None:
+    def __init__(self, crystal: Crystal, diffraction: DiffractionSettings, device: torch.device | str = "cpu") -> None:
         """
         Raises:
-            ValueError: a detector pixel or the voltage is out of range, or the detector sees no reflection.
+            ValueError: a detector pixel or the voltage is out of range, or no reflection falls on the detector.
         """
         self.crystal = crystal
         self.diffraction = diffraction
@@ -91,15 +58,8 @@ class Simulator:
         self.hkl = reflections.hkl.to(self.device)
         self._g = reflections.g_per_a.to(self.device, torch.float32)  # (G, 3)
         self._squared = self._g.square().sum(dim=1)
-        # 1/ξ in 1/Å
-        self._inverse_extinction = (amplitude * self.wavelength_a * gamma / (math.pi * reflections.volume_a3)).to(
-            self.device, torch.float32
-        )
-
-    @property
-    def extinction_a(self) -> Tensor:
-        """(G,) extinction distances ξ in Å of the reflections `hkl` (G, 3)."""
-        return 1 / self._inverse_extinction
+        inverse_extinction = amplitude * self.wavelength_a * gamma / (math.pi * reflections.volume_a3)
+        self._inverse_extinction = inverse_extinction.to(self.device, torch.float32)  # 1/ξ, 1/Å
 
     def excitation_error_per_a(self, along_beam: Tensor, squared: Tensor) -> Tensor:
         """s in 1/Å of reflections with g_z = along_beam and |g|² = squared, positive inside the Ewald sphere.
@@ -143,7 +103,7 @@ class Simulator:
         number, domains = rotations.shape[:2]
         rotations = rotations.flatten(0, 1)
         along = rotations[:, 2] @ self._g.T  # (N D, G)
-        # Of all reflections the few near the sphere; s to first order is enough to tell.
+        # Of all reflections the few near the sphere; s to first order is enough to select them.
         strength = self._inverse_extinction / self._inverse_extinction.max()
         thinnest = thickness_a.min() if number else 1.0
         reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thinnest
@@ -151,7 +111,10 @@ class Simulator:
         s = self.excitation_error_per_a(along[orientation, reflection], self._squared[reflection])
         inverse = self._inverse_extinction[reflection]
         pattern = orientation.div(domains, rounding_mode="floor")
-        plate = self._plate(s, inverse if two_beam else None, thickness_a[pattern])
+        if two_beam:
+            s = (s.square() + inverse.square()).sqrt()
+        thickness = thickness_a[pattern]
+        plate = (math.pi * thickness * torch.sinc(s * thickness)).square()  # sin²(π s t) / s², Å²
         intensity = inverse.square() * plate / domains
         strongest = torch.zeros(number, device=self.device).scatter_reduce_(0, pattern, intensity, "amax")
         kept = intensity > _WEAKEST * strongest[pattern]
@@ -168,33 +131,13 @@ class Simulator:
         intensities[place] = intensity
         return Spots(positions.reshape(number, most, 2), intensities.reshape(number, most))
 
-    def _plate(self, s: Tensor, inverse_extinction: Tensor | None, thickness_a: Tensor) -> Tensor:
-        """⟨sin²(π s t)⟩ / s² in Å² over the thicknesses."""
-        if inverse_extinction is not None:
-            s = (s.square() + inverse_extinction.square()).sqrt()
-        spread = self.diffraction.thickness_spread
-        if spread == 0:
-            return (math.pi * thickness_a * torch.sinc(s * thickness_a)).square()
-        phase = math.pi * s * thickness_a
-        # (1 − e^(−2 p² σ²) cos 2p) / 2 = e^(…) sin² p + (1 − e^(…)) / 2; both parts over s² without cancelling.
-        narrowing = -2 * (phase * spread).square()
-        smeared = torch.where(
-            narrowing > -1e-6,
-            (math.pi * spread * thickness_a).square(),
-            -torch.expm1(narrowing) / (2 * s.square()).clamp_min(1e-20),
-        )
-        return narrowing.exp() * (math.pi * thickness_a * torch.sinc(s * thickness_a)).square() + smeared
-
-    def patterns(self, rotations: Tensor, thickness_nm: Tensor | None = None, two_beam: bool = False) -> Tensor:
-        """Calculated patterns, without the central beam.
-
-        Args:
-            rotations, thickness_nm, two_beam: as for `spots`.
+    def patterns(self, rotations: Tensor) -> Tensor:
+        """Calculated kinematic patterns of orientations (N, 3, 3), without the central beam.
 
         Returns:
             float32 (N, n, n): shares of the spots' intensity inside the detector, sum 1; 0 where no spot is.
         """
-        spots = self.spots(rotations, thickness_nm, two_beam)
+        spots = self.spots(rotations)
         position_px = spots.position_per_a / self.diffraction.pixel_size_per_a + self.diffraction.centre_px
         return shares(render(position_px, spots.intensity, self.diffraction.side_px, self.diffraction.spot_px))
 
@@ -228,5 +171,5 @@ def render(position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float)
 
 
 def shares(patterns: Tensor) -> Tensor:
-    """Patterns (..., n, n) over their sums; 0 where there is nothing."""
+    """Patterns (..., n, n) divided by their sums; 0 where there is nothing."""
     return patterns / patterns.sum(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(patterns.dtype).tiny)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.matching.losses import queue_contrast
-from workflow_scripts.matching.model import AngularNetwork, correlations
+from workflow_scripts.matching.networks.losses import queue_contrast
+from workflow_scripts.matching.networks.model import AngularNetwork, Encoder, correlations
 from workflow_scripts.matching.settings import Pretrain
 
 
@@ -16,27 +16,18 @@ class MomentumContrast(nn.Module):
 
     Args:
         encoder: patterns to features of norm 1, (E,) or (C, A).
-        queue: keys that it holds.
-        key_momentum: of the slow copy.
-        temperature: of the contrast.
-        feature_shape: of one pattern.
+        settings: length of the queue, momentum of the slow copy, temperature of the contrast.
         seed: of the first keys.
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        queue: int,
-        key_momentum: float,
-        temperature: float,
-        feature_shape: tuple[int, ...],
-        seed: int,
-    ) -> None:
+    def __init__(self, encoder: Encoder, settings: Pretrain, seed: int) -> None:
         super().__init__()
         self.encoder, self.key_encoder = encoder, copy.deepcopy(encoder).requires_grad_(False)
-        self._key_momentum, self._temperature = key_momentum, temperature
-        drawn = torch.randn(queue, *feature_shape, generator=torch.Generator().manual_seed(seed))
-        self.register_buffer("queue", functional.normalize(drawn.flatten(1), dim=1).view(drawn.shape))
+        self._key_momentum, self._temperature = settings.key_momentum, settings.temperature
+        is_angular = isinstance(encoder, AngularNetwork)
+        shape = (encoder.rings, encoder.angles) if is_angular else (settings.network.embedding,)
+        keys = torch.randn(settings.queue, *shape, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("queue", functional.normalize(keys.flatten(1), dim=1).view(keys.shape))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -47,9 +38,9 @@ class MomentumContrast(nn.Module):
                 self._follow()
             key = self.key_encoder(second).float()
         if query.ndim == 3:
-            # Only the own key, not every other of the batch: one channel-wise product
-            own = torch.fft.rfft(query) * torch.fft.rfft(key).conj()
-            positive = torch.fft.irfft(own.sum(dim=1), n=query.shape[-1])
+            # With its own key alone, not with all of the batch: a product of the channels
+            product = torch.fft.rfft(query) * torch.fft.rfft(key).conj()
+            positive = torch.fft.irfft(product.sum(dim=1), n=query.shape[-1])
             negative = correlations(query, self.queue.clone())
         else:
             positive, negative = (query * key).sum(dim=1), query @ self.queue.clone().T
@@ -67,14 +58,6 @@ class MomentumContrast(nn.Module):
         place = (self.place + torch.arange(len(key), device=key.device)) % len(self.queue)
         self.queue[place] = key
         self.place.copy_((self.place + len(key)) % len(self.queue))
-
-
-def momentum_contrast(encoder: nn.Module, settings: Pretrain, seed: int) -> MomentumContrast:
-    """The encoder with its slow copy and its queue."""
-    shape = (
-        (settings.network.embedding,) if not isinstance(encoder, AngularNetwork) else (encoder.rings, encoder.angles)
-    )
-    return MomentumContrast(encoder, settings.queue, settings.key_momentum, settings.temperature, shape, seed)
 
 
 def encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:

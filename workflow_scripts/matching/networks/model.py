@@ -1,4 +1,4 @@
-"""The networks of both arms: patterns to features whose similarity says how well two patterns match.
+"""The networks of both arms: patterns to features whose similarity measures how well two patterns match.
 
 Corrected: a polar pattern becomes features along the angle by convolutions that wrap around, with the rings as their
 channels, so that a turn of the pattern is a shift of its features. Two patterns are compared by the circular
@@ -15,18 +15,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workflow_scripts.learning.weights import load_weights, read_metadata
-from workflow_scripts.matching.encoding import polar_patterns, stabilised
-from workflow_scripts.matching.settings import NetworkSettings
-from workflow_scripts.matching.variants import ARMS, Variant
+from workflow_scripts.matching.networks.encoding import polar_patterns, stabilised
+from workflow_scripts.matching.settings import ARMS, NetworkSettings, Variant
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 _KERNEL = 5  # samples along the angle
-_SHARPNESS = 14.0  # how much a similarity weighs in the contrast at first: 1 / 0.07 as in CLIP, arXiv:2103.00020
+_SHARPNESS = 14.0  # initial scale of the similarities in the contrast: 1 / 0.07 as in CLIP, arXiv:2103.00020
 
 
-class AngularNetwork(nn.Module):
-    """Features along the angle of one pattern; `correlations` compares two."""
+class Encoder(nn.Module):
+    """Patterns to features or an embedding of norm 1; `with_stages` is the network's own."""
+
+    def encode(self, patterns: Tensor) -> Tensor:
+        """The network's input for patterns (N, n, n): the patterns themselves."""
+        return patterns
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        """The features of encoded patterns (N, …), of norm 1."""
+        return self.with_stages(encoded)[0]
+
+
+class AngularNetwork(Encoder):
+    """Features along the angle of a pattern; `correlations` compares two."""
 
     def __init__(self, rings: int, angles: int, width: int, layers: int) -> None:
         """Args: rings and angles of the polar pattern, channels of each layer, layers."""
@@ -36,25 +47,21 @@ class AngularNetwork(nn.Module):
         widths = [2 * rings + 1] + [width] * layers
         self.convolutions = nn.ModuleList(nn.Conv1d(before, after, _KERNEL) for before, after in pairwise(widths))
         self.head = nn.Conv1d(width, rings, 1)
-        # At first nothing but the polar pattern itself is compared
+        # Before training the polar patterns themselves are compared
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def encode(self, patterns: Tensor) -> Tensor:
-        """What the network sees of patterns (N, n, n), counts or shares: (N, R, angles), in the same unit."""
+        """Polar patterns (N, R, angles) of patterns (N, n, n), counts or shares, in the same unit."""
         return polar_patterns(patterns, self.rings, self.angles)
 
-    def forward(self, polar: Tensor) -> Tensor:
-        """(N, R, A) → features (N, R, A) of norm 1."""
-        return self.with_stages(polar)[0]
-
     def with_stages(self, polar: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The features, and of every layer its mean over the angle (N, width), which no turn changes."""
-        seen = stabilised(polar)
-        even = seen - seen.mean(dim=-1, keepdim=True)
-        # The number of electrons tells how much of a pattern is noise
+        """Features (N, R, A) of polar patterns (N, R, A), and of every layer its mean over the angle (N, width)."""
+        level = stabilised(polar)
+        even = level - level.mean(dim=-1, keepdim=True)
+        # The number of electrons sets how noisy a pattern is
         total = polar.sum(dim=(1, 2)).add(1e-3).log10()[:, None, None].expand(-1, 1, self.angles)
-        hidden = torch.cat([seen, even, 0.2 * total], dim=1)  # (N, 2R + 1, A)
+        hidden = torch.cat([level, even, 0.2 * total], dim=1)  # (N, 2R + 1, A)
         stages = []
         for number, convolution in enumerate(self.convolutions):
             around = functional.pad(hidden, (_KERNEL // 2, _KERNEL // 2), mode="circular")
@@ -89,7 +96,7 @@ def correlations_of_spectra(first: Tensor, second: Tensor, angles: int) -> Tenso
     return torch.fft.irfft(torch.bmm(first, second.mH).permute(1, 2, 0), n=angles)
 
 
-class RecipeNetwork(nn.Module):
+class RecipeNetwork(Encoder):
     """The published arm's small network: stages of 3 × 3 convolutions, each of half the resolution, to one vector."""
 
     def __init__(self, widths: tuple[int, ...], embedding: int) -> None:
@@ -103,16 +110,8 @@ class RecipeNetwork(nn.Module):
         )
         self.head = nn.Linear(widths[-1], embedding)
 
-    def encode(self, patterns: Tensor) -> Tensor:
-        """What the network sees of patterns (N, n, n): themselves."""
-        return patterns
-
-    def forward(self, patterns: Tensor) -> Tensor:
-        """(N, n, n) → embedding (N, E) of norm 1."""
-        return self.with_stages(patterns)[0]
-
     def with_stages(self, patterns: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The embedding, and the mean over the image after every stage (N, channels)."""
+        """The embedding (N, E), and the mean over the image after every stage (N, channels)."""
         hidden, means = patterns[:, None], []
         for stage in self.stages:
             hidden = stage(hidden)
@@ -120,7 +119,7 @@ class RecipeNetwork(nn.Module):
         return functional.normalize(self.head(means[-1]), dim=1), means
 
 
-class RecipeResNet(nn.Module):
+class RecipeResNet(Encoder):
     """The published network: ResNet-50 (arXiv:1512.03385) with one input channel."""
 
     def __init__(self, embedding: int) -> None:
@@ -130,16 +129,8 @@ class RecipeResNet(nn.Module):
 
         self.body = resnet50(spatial_dims=2, n_input_channels=1, num_classes=embedding)
 
-    def encode(self, patterns: Tensor) -> Tensor:
-        """What the network sees of patterns (N, n, n): themselves."""
-        return patterns
-
-    def forward(self, patterns: Tensor) -> Tensor:
-        """(N, n, n) → embedding (N, E) of norm 1."""
-        return self.with_stages(patterns)[0]
-
     def with_stages(self, patterns: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The embedding, and the mean over the image after each of the four stages (N, channels)."""
+        """The embedding (N, E), and the mean over the image after each of the four stages (N, channels)."""
         body = self.body
         hidden, means = body.maxpool(body.act(body.bn1(body.conv1(patterns[:, None])))), []
         for stage in (body.layer1, body.layer2, body.layer3, body.layer4):
@@ -151,7 +142,7 @@ class RecipeResNet(nn.Module):
 class Matcher(nn.Module):
     """Two encoders, of observed and of calculated patterns, and the scale of their similarities."""
 
-    def __init__(self, observed: nn.Module, calculated: nn.Module) -> None:
+    def __init__(self, observed: Encoder, calculated: Encoder) -> None:
         """Args: networks of the same shape."""
         super().__init__()
         self.observed, self.calculated = observed, calculated
@@ -168,8 +159,8 @@ class Matcher(nn.Module):
         )
 
 
-def make_encoder(settings: NetworkSettings, variant: Variant, seed: int) -> nn.Module:
-    """One encoder of an arm with random weights that follow from the seed."""
+def make_encoder(settings: NetworkSettings, variant: Variant, seed: int) -> Encoder:
+    """An encoder of the arm with random weights that follow from the seed."""
     torch.manual_seed(seed)
     if not variant.not_equivariant:
         return AngularNetwork(settings.rings, settings.angles, settings.width, settings.layers)
@@ -199,5 +190,5 @@ def load_matcher(path: Path) -> Matcher:
 
 
 def describe_network(settings: NetworkSettings, arm: str) -> dict:
-    """What `load_matcher` needs to know, as metadata of the weights."""
+    """The metadata of the weights, from which `load_matcher` makes the networks."""
     return {"method": "matching", "network": settings.model_dump(mode="json"), "arm": arm}

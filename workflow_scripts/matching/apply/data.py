@@ -17,26 +17,27 @@ from torch.nn import functional
 from workflow_scripts.formats.arrays import chunks, opened
 from workflow_scripts.formats.images import read_picture
 from workflow_scripts.formats.scan import mean_pattern, scan_shape
-from workflow_scripts.matching.encoding import blurred
-from workflow_scripts.matching.own_settings import ARRAYS, H5, Apply
+from workflow_scripts.matching.apply.settings import ARRAYS, H5, Apply
+from workflow_scripts.matching.networks.encoding import blurred
 from workflow_scripts.workflow.errors import InputError
 
 SMALLEST_PX = 16
-FEWEST = 10  # patterns whose mean is symmetric enough to tell the centre
-# A hot pixel has so many times what is around it, and so many electrons more in the whole scan
+FEWEST = 10  # patterns whose mean is symmetric enough to find the centre
+# A hot pixel exceeds its neighbourhood by this factor, and by this number of electrons in the whole scan
 _HOT, _HOT_E = 30.0, 50.0
-_HOT_TOGETHER = 3  # no more of them touch
+_HOT_TOGETHER = 3  # largest group of touching hot pixels
 _LARGEST_REACH_PER_A = 6.0  # planes 0.17 Å apart: no diffraction pattern goes so far
-_CENTRAL_SHARE, _CENTRAL_PX = 0.25, 0.03  # more of the electrons than that within so much of the side: the beam is seen
+# The unscattered beam is recorded where more than this share of the electrons lies within this share of the side
+_CENTRAL_SHARE, _CENTRAL_PX = 0.25, 0.03
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the patterns lie on the detector.
+    """Position of the patterns on the detector.
 
     number: patterns. scan: rows and columns, or None. side_px: smaller side of a pattern.
     center_px: [y, x] of the unscattered beam. radius_px: of the largest circle around it inside the pattern.
-    electrons: mean of a pattern, outside of what is left out.
+    electrons: mean of a pattern, outside of beam_stop_px.
     hot: [y, x] of hot pixels, which take the median of their neighbours.
     """
 
@@ -116,10 +117,11 @@ def opened_patterns(settings: Apply, paths: Sequence[Path]) -> Iterator[Any]:
 
 
 def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
-    """Where the patterns lie, from their mean.
+    """The layout of the patterns on the detector, from their mean.
 
     Raises:
-        InputError: a file is broken, patterns are too small, the centre lies outside, or the unscattered beam is seen.
+        InputError: a file is broken, patterns are too small, the centre lies outside, or the unscattered beam is
+            recorded.
     """
     where = f"patterns: {settings.patterns}"
     with opened_patterns(settings, paths) as stack:
@@ -129,16 +131,30 @@ def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
             raise InputError(f"{where}: patterns are {height} × {width} px, expected {SMALLEST_PX} a side or more")
         mean = (mean_pattern(stack, where) - settings.offset) / settings.counts_per_electron
         number = int(np.prod(stack.shape[:-2]))
-    if settings.center_px is None and np.ptp(mean) == 0:
+    if settings.center_px is None:
+        _check_symmetry(mean, number, where)
+    hot = hot_pixels(mean, number)
+    mean = without_hot(torch.from_numpy(mean)[None], hot)[0].numpy()
+    center = settings.center_px or symmetric_center(mean)
+    radius = _circle_px(settings, center, mean.shape)
+    electrons = _scattered_electrons(settings, mean, center, where)
+    return Layout(number, scan, min(height, width), tuple(map(float, center)), float(radius), electrons, hot)
+
+
+def _check_symmetry(mean: np.ndarray, number: int, where: str) -> None:
+    """Refuse the mean of a number of patterns if its centre cannot be found by symmetry."""
+    if np.ptp(mean) == 0:
         raise InputError(f"{where}: hold the same value everywhere; export them again")
-    if settings.center_px is None and number < FEWEST:
+    if number < FEWEST:
         raise InputError(
             f"center_px: {number} patterns are too few to find the unscattered beam by symmetry, expected {FEWEST} or"
             " more; set center_px"
         )
-    hot = hot_pixels(mean, number)
-    mean = without_hot(torch.from_numpy(mean)[None], hot)[0].numpy()
-    center = settings.center_px or symmetric_center(mean)
+
+
+def _circle_px(settings: Apply, center: tuple[float, float], shape: tuple[int, int]) -> float:
+    """Radius of the largest circle around the centre inside a pattern (H, W)."""
+    height, width = shape
     radius = min(center[0], center[1], height - 1 - center[0], width - 1 - center[1])
     if radius < SMALLEST_PX / 2:
         raise InputError(
@@ -150,27 +166,33 @@ def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
             f"pixel_size_per_a: with {settings.pixel_size_per_a:g} per Å the circle of {radius:.0f} px reaches"
             f" to {reach:.1f} per Å, where nothing scatters; it may be in 1/nm, which is ten times as much"
         )
-    away = np.hypot(*np.ogrid[-center[0] : height - center[0], -center[1] : width - center[1]])[:height, :width]
-    seen = np.where(away > settings.beam_stop_px, mean, 0.0)
     if settings.beam_stop_px >= radius:
         raise InputError(f"beam_stop_px: is {settings.beam_stop_px:g}, but the pattern's circle is {radius:.0f} px")
-    total = seen.sum()
+    return radius
+
+
+def _scattered_electrons(settings: Apply, mean: np.ndarray, center: tuple[float, float], where: str) -> float:
+    """Electrons of the mean pattern (H, W) outside of beam_stop_px; the unscattered beam is refused there."""
+    height, width = mean.shape
+    away = np.hypot(*np.ogrid[-center[0] : height - center[0], -center[1] : width - center[1]])[:height, :width]
+    scattered = np.where(away > settings.beam_stop_px, mean, 0.0)
+    total = scattered.sum()
     if total <= 0:
         raise InputError(f"{where}: hold no electrons outside of beam_stop_px; check offset and beam_stop_px")
-    central = seen[away <= max(2.0, _CENTRAL_PX * min(height, width))].sum()
+    central = scattered[away <= max(2.0, _CENTRAL_PX * min(height, width))].sum()
     if central > _CENTRAL_SHARE * total:
         raise InputError(
             f"beam_stop_px: {central / total:.0%} of the electrons lie around the centre [{center[0]:.1f},"
             f" {center[1]:.1f}]: the unscattered beam is seen; set beam_stop_px to the radius of its disc"
         )
-    return Layout(number, scan, min(height, width), tuple(map(float, center)), float(radius), float(total), hot)
+    return float(total)
 
 
 def hot_pixels(mean: np.ndarray, number: int) -> tuple[tuple[int, int], ...]:
-    """[y, x] of one to three pixels together that are far brighter than those around, in the mean (H, W) of patterns.
+    """[y, x] of groups of one to three pixels that are far brighter than their neighbours in the mean pattern (H, W).
 
-    A spot is never so sharp: even where its standard deviation is half a pixel, each of its pixels has at most 8 times
-    the median of its neighbours.
+    A spot is never that sharp: even with a standard deviation of half a pixel, its pixels have at most 8 times the
+    median of their neighbours.
     """
     neighbours = np.ones((3, 3), bool)
     neighbours[1, 1] = False
@@ -203,8 +225,8 @@ def without_hot(patterns: Tensor, hot: tuple[tuple[int, int], ...]) -> Tensor:
 def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
     """The point [y, x] about which a pattern (H, W) is most symmetric: half the place of its self-convolution's peak.
 
-    Friedel's law makes the mean of many orientations symmetric; a beam stop takes nothing from that. One orientation
-    alone need not be: its strong spots lie on one side.
+    Friedel's law makes the mean of many orientations symmetric, with a beam stop too. The pattern of a single
+    orientation need not be: its strong spots lie on one side.
     """
     level = np.sqrt(np.clip(mean - np.median(mean), 0, None))
     correlation = fftconvolve(level, level)
@@ -212,30 +234,43 @@ def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
     return row / 2, column / 2
 
 
-def batches(settings: Apply, paths: Sequence[Path], recorded: Layout, side_px: int) -> Iterator[Tensor]:
-    """Patterns on the network's grid: electrons float32 (B, side_px, side_px), the largest circle filling it.
+@dataclass(frozen=True)
+class UserPatterns:
+    """The user's patterns on the network's grid, in electrons: float32 (B, side_px, side_px).
 
-    The total of what lies inside is kept; what beam_stop_px hides is 0.
+    The largest circle around the centre fills the grid and keeps its total; what beam_stop_px hides is 0.
+
+    Attributes:
+        settings: the entry of the configuration.
+        paths: its files.
+        layout: of the patterns on the detector.
+        side_px: of the grid.
     """
-    where = f"patterns: {settings.patterns}"
-    with opened_patterns(settings, paths) as stack:
-        for _, part in chunks(stack, where):
-            yield _in_electrons(part.reshape(-1, *stack.shape[-2:]), settings, recorded, side_px)
 
+    settings: Apply
+    paths: Sequence[Path]
+    layout: Layout
+    side_px: int
 
-def chosen(settings: Apply, paths: Sequence[Path], recorded: Layout, side_px: int, numbers: Sequence[int]) -> Tensor:
-    """Some patterns, by their numbers in the order of `batches`, as it gives them."""
-    with opened_patterns(settings, paths) as stack:
-        in_a_row = int(np.prod(stack.shape[1:-2]))
-        rows = [divmod(int(number), in_a_row) for number in numbers]
-        part = [np.asarray(stack[row : row + 1]).reshape(-1, *stack.shape[-2:])[place] for row, place in rows]
-        return _in_electrons(np.stack(part), settings, recorded, side_px)
+    def batches(self) -> Iterator[Tensor]:
+        """All patterns in their order."""
+        with opened_patterns(self.settings, self.paths) as stack:
+            for _, part in chunks(stack, f"patterns: {self.settings.patterns}"):
+                yield self._on_grid(part.reshape(-1, *stack.shape[-2:]))
 
+    def select(self, numbers: Sequence[int]) -> Tensor:
+        """The patterns with these numbers in the order of `batches`."""
+        with opened_patterns(self.settings, self.paths) as stack:
+            in_a_row = int(np.prod(stack.shape[1:-2]))
+            places = [divmod(int(number), in_a_row) for number in numbers]
+            rows = (np.asarray(stack[row : row + 1]).reshape(-1, *stack.shape[-2:]) for row, _ in places)
+            return self._on_grid(np.stack([part[place] for part, (_, place) in zip(rows, places, strict=True)]))
 
-def _in_electrons(patterns: np.ndarray, settings: Apply, recorded: Layout, side_px: int) -> Tensor:
-    electrons = (torch.from_numpy(patterns.astype(np.float32)) - settings.offset) / settings.counts_per_electron
-    electrons = without_hot(electrons, recorded.hot).clamp_min(0)
-    return on_grid(electrons, recorded.center_px, recorded.radius_px, settings.beam_stop_px, side_px)
+    def _on_grid(self, patterns: np.ndarray) -> Tensor:
+        electrons = torch.from_numpy(patterns.astype(np.float32)) - self.settings.offset
+        electrons = without_hot(electrons / self.settings.counts_per_electron, self.layout.hot).clamp_min(0)
+        beam_stop_px = self.settings.beam_stop_px
+        return on_grid(electrons, self.layout.center_px, self.layout.radius_px, beam_stop_px, self.side_px)
 
 
 def on_grid(

@@ -1,0 +1,1 @@
+"""Orientations of the user's patterns."""

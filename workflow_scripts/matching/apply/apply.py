@@ -1,0 +1,90 @@
+"""Orientations of the user's patterns, by the corrected arm's network and by polar template matching beside it."""
+
+import torch
+from pydantic import Field
+
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.matching.apply.data import Layout, UserPatterns
+from workflow_scripts.matching.apply.output import Orientations, example_rows, quality, write_picture, write_table
+from workflow_scripts.matching.apply.settings import Apply
+from workflow_scripts.matching.apply.templates import Templates, background_score, templates
+from workflow_scripts.matching.estimators.network import trained_estimator
+from workflow_scripts.matching.estimators.polar_template import PolarTemplates
+from workflow_scripts.matching.networks.model import load_matcher
+from workflow_scripts.matching.networks.retrieval import Estimator, predict_batches
+from workflow_scripts.matching.settings import VARIANTS, DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.simulation.crystals import load
+from workflow_scripts.matching.simulation.pattern_files import read_pairs
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_json, write_arrays, write_json
+from workflow_scripts.workflow.settings import Compute
+
+RECOMMENDED, COMPARISON = "corrected", "polar_template"
+
+
+class Arguments(Apply, Compute):
+    """The entry of the configuration, the study's settings that it needs, and on what it runs."""
+
+    name: str = Field(description="Name of the patterns in the configuration.")
+    diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
+    observation: ObservationSettings = Field(description="The study's, for backgrounds without a crystal.")
+    batch_size: int = Field(ge=1, description="Patterns that are handled at once.")
+    seed: int = Field(ge=0, description="Seed of those backgrounds.")
+
+
+def apply(job: Job[Arguments]) -> None:
+    """Write table, rotations and picture, and a report on their quality."""
+    arguments = job.arguments
+    report = read_json(job.input("report"))
+    layout = Layout.of(report["layout"])
+    patterns = UserPatterns(arguments, job.inputs["pattern_files"], layout, arguments.diffraction.side_px)
+    with leased_device(arguments.gpus) as device:
+        job.device = str(device)
+        made = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
+        predictions, thresholds = {}, {}
+        for name, estimator in _estimators(job, made, device).items():
+            batches = (batch for part in patterns.batches() for batch in part.split(arguments.batch_size))
+            predictions[name] = predict_batches(batches, estimator, made.gallery(device), arguments.candidates)
+            thresholds[name] = background_score(
+                estimator, made, arguments.observation, layout.electrons, arguments.seed
+            )
+    if arguments.not_indexed_below is not None:
+        thresholds[RECOMMENDED] = arguments.not_indexed_below
+    best = predictions[RECOMMENDED]
+    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), made.symmetry.numpy()
+    orientations = Orientations(rotation, score, thresholds[RECOMMENDED], layout.scan, symmetry)
+    write_table(job.outputs["table"], orientations)
+    write_arrays(job.outputs["rotations"], {"rotation": rotation, "score": score, "symmetry": symmetry})
+    shown = example_rows(score[:, 0])
+    matches = made.simulator.patterns(torch.from_numpy(rotation[shown, 0]).double()).cpu().numpy()
+    write_picture(job.outputs["png"], patterns.select(shown).numpy(), matches, orientations)
+    agreement = quality(predictions, thresholds, made.symmetry)
+    write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": agreement})
+
+
+def _estimators(job: Job[Arguments], made: Templates, device: torch.device) -> dict[str, Estimator]:
+    matcher, variant = load_matcher(job.input("weights")), VARIANTS[RECOMMENDED]
+    return {
+        RECOMMENDED: trained_estimator(matcher, variant, True, made.patterns, device, job.arguments.precision),
+        COMPARISON: PolarTemplates.tuned(made.patterns, read_pairs(job.inputs["shard"]), device),
+    }
+
+
+if __name__ == "__main__":
+    Command(
+        apply,
+        Arguments,
+        inputs={
+            "pattern_files": "The scan (.npy, .h5), or the images in the order of their names.",
+            "report": "The report on them (.json).",
+            "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
+            "shard": "Training pairs, which tune the template matcher (.npz).",
+        },
+        outputs={
+            "table": "The orientations, a row for each candidate (.csv).",
+            "rotations": "The same as rotation matrices (.npz).",
+            "png": "Patterns and their best matches; of a scan the map (.png).",
+            "quality": "The report on the patterns and on their orientations (.json).",
+        },
+        optional_inputs={"crystal_file": "The crystal (.cif), where one is named."},
+    ).main()

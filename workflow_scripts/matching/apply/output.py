@@ -1,0 +1,132 @@
+"""The results of `apply`: a table, a picture with a map, and a report on their quality."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from workflow_scripts.matching.evaluation import metrics
+from workflow_scripts.matching.evaluation.orientation_colours import ColourKey
+from workflow_scripts.matching.networks.retrieval import Predictions
+from workflow_scripts.matching.simulation.orientations import misorientation_deg
+from workflow_scripts.study.figures import style, without_ticks
+from workflow_scripts.workflow.files import write_rows
+
+COLUMNS = (
+    *("pattern", "row", "column", "rank", "score", "indexed", "away_from_first_deg"),
+    *("beam_x", "beam_y", "beam_z", "euler_phi1_deg", "euler_phi_deg", "euler_phi2_deg"),
+    *(f"r{i}{j}" for i in range(3) for j in range(3)),
+)
+_EXAMPLES = 6
+_SAME_DEG = 3.0  # two estimators agree where their first orientations are no farther apart
+_DPI = 150
+
+
+@dataclass(frozen=True)
+class Orientations:
+    """Orientations lab = R @ crystal of N patterns, K candidates each, best first.
+
+    rotation, score: (N, K, 3, 3), (N, K). threshold: score below which a pattern is not indexed.
+    scan: rows and columns of the scan, or None. symmetry: (S, 3, 3), proper rotations of the Laue group.
+    """
+
+    rotation: np.ndarray
+    score: np.ndarray
+    threshold: float
+    scan: tuple[int, int] | None
+    symmetry: np.ndarray
+
+
+def write_table(path: Path, orientations: Orientations) -> None:
+    """A row for each candidate: its orientation, its beam direction in the crystal and Bunge's angles."""
+    write_rows(path, _rows(orientations), COLUMNS)
+
+
+def _rows(orientations: Orientations) -> Iterator[dict[str, str | int]]:
+    rotation, score, scan = orientations.rotation, orientations.score, orientations.scan
+    away = metrics.misorientation_deg(rotation, rotation[:, 0], orientations.symmetry).round(3)
+    # Bunge's g = Z(φ2) X(Φ) Z(φ1) turns the axes from sample to crystal: Rᵀ; as rotations R = Rz(φ1) Rx(Φ) Rz(φ2)
+    euler = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_euler("ZXZ", degrees=True) % 360
+    euler = euler.reshape(*score.shape, 3)
+    indexed = (score[:, 0] >= orientations.threshold).astype(int)
+    for index, rank in np.ndindex(score.shape):
+        place = ("", "") if scan is None else divmod(index, scan[1])
+        matrix = rotation[index, rank]
+        values = (
+            *(index, *place, rank + 1, score[index, rank], int(indexed[index]), away[index, rank]),
+            *(*matrix[2], *euler[index, rank], *matrix.ravel()),
+        )
+        text = [f"{value:.6g}" if isinstance(value, float | np.floating) else value for value in values]
+        yield dict(zip(COLUMNS, text, strict=True))
+
+
+def write_picture(path: Path, examples: np.ndarray, matches: np.ndarray, orientations: Orientations) -> None:
+    """Patterns above their best matches; of a scan also the map of beam directions, grey where not indexed.
+
+    Args:
+        examples, matches: (E, n, n), observed and calculated.
+    """
+    scan = orientations.scan
+    with style():
+        figure = Figure(figsize=(7.1, 2.6 if scan is None else 5.2), layout="constrained")
+        parts = figure.subfigures(1 if scan is None else 2, 1, squeeze=False)[:, 0]
+        axes = parts[0].subplots(2, len(examples), squeeze=False)
+        for line, pictures, label in zip(axes, (examples, matches), ("observed", "best match"), strict=True):
+            line[0].set_ylabel(label)
+            for axis, picture in zip(line, pictures, strict=True):
+                axis.imshow(np.sqrt(np.clip(picture, 0, None)))
+                axis.set(xticks=[], yticks=[])
+        if scan is not None:
+            _draw_map(parts[1], orientations)
+        figure.savefig(path, dpi=_DPI, metadata={"Software": None}, format="png")
+
+
+def _draw_map(figure: SubFigure, orientations: Orientations) -> None:
+    key = ColourKey.of(orientations.symmetry)
+    colours = key.colours(orientations.rotation[:, 0, 2].astype(float))
+    colours[orientations.score[:, 0] < orientations.threshold] = 0.6
+    left, right = figure.subplots(1, 2, width_ratios=[3, 1])
+    left.imshow(colours.reshape(*orientations.scan, 3))
+    left.set_title("beam in the crystal; grey: not indexed")
+    picture, places = key.picture()
+    right.imshow(picture)
+    for (y, x), name in zip(places, key.corner_names(), strict=True):
+        right.annotate(name, (x, y), ha="center", va="center", fontsize=7)
+    without_ticks([left, right])
+
+
+def example_rows(score: np.ndarray) -> np.ndarray:
+    """Indices of the patterns to show: evenly from the best score to the worst."""
+    order = np.argsort(-score, kind="stable")
+    return order[np.linspace(0, len(order) - 1, min(_EXAMPLES, len(order))).round().astype(int)]
+
+
+def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, float], symmetry: Tensor) -> dict:
+    """Quality without the truth: scores, the share indexed, agreement of candidates and estimators.
+
+    Args:
+        predictions: by estimator; the others are compared with the first.
+        thresholds: of each estimator the score below which a pattern is not indexed.
+        symmetry: (S, 3, 3).
+    """
+    report = {}
+    for name, best in predictions.items():
+        score, second = best.score.numpy(), min(1, best.score.shape[1] - 1)
+        first_two = (best.rotation[:, rank].double() for rank in (0, second))
+        report[name] = {
+            "score_median": float(np.median(score[:, 0])),
+            "not_indexed_below": thresholds[name],
+            "indexed_share": float((score[:, 0] >= thresholds[name]).mean()),
+            "margin_median": float(np.median(score[:, 0] - score[:, second])),
+            "second_answer_away_deg_median": float(misorientation_deg(*first_two, symmetry).median()),
+        }
+    first, *others = predictions
+    for other in others:
+        pair = (predictions[name].rotation[:, 0].double() for name in (first, other))
+        away = misorientation_deg(*pair, symmetry)
+        report[other]["agrees_with_" + first] = float((away <= _SAME_DEG).double().mean())
+    return report

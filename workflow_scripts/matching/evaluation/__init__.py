@@ -1,0 +1,1 @@
+"""Predicted orientations compared with the true ones."""

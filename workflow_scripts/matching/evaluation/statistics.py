@@ -1,0 +1,277 @@
+"""Predictions against the truth: metrics of every query, then statistics with intervals over cells of directions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.matching.evaluation import metrics
+from workflow_scripts.matching.evaluation.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
+from workflow_scripts.matching.settings import VARIANTS, Evaluate, base_of
+from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
+from workflow_scripts.study.bootstrap import Estimate
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.predictions import TRAINED_STAGES, Part, Predictions, read_predictions
+from workflow_scripts.study.tables import metric_row, with_headline
+from workflow_scripts.workflow.errors import InputError
+
+TEMPLATES = ("ncc", "polar_template")
+CHANCE = "chance"
+GAINS = (BY_CLASS[1], BY_CLASS[5])
+OVER_TEMPLATE = {name: f"{name}_gain_over_template" for name in GAINS}
+OVER_FAIR = {name: f"{name}_gain_of_unfair_pretraining" for name in GAINS}
+EXPECTED = {top: f"{name}_expected" for top, name in BY_CLASS.items()}
+HALF_WIDTH, NEIGHBOURS = "top5_half_width_of_168_queries", "pairs_within_10_deg_of_184"
+_PUBLISHED_QUERIES, _PUBLISHED_GALLERY, _NEAR_DEG = 168, 184, 10.0
+_TRAINING = ["estimator", "seed", "stage"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The orientations that one stage of an estimator predicts for all queries.
+
+    seed: of the training; None where nothing was trained.
+    stage: pretrain or finetune where that is not the estimator's last, else None.
+    rotation: (Q, K, 3, 3), best first.
+    score: (Q, K), higher is better.
+    gallery_index: (Q, K) the rows of the gallery that the predictions are turned from.
+    """
+
+    estimator: str
+    seed: int | None
+    stage: str | None
+    rotation: np.ndarray
+    score: np.ndarray
+    gallery_index: np.ndarray
+
+
+def read_stages(path: Path, queries: Queries) -> list[Prediction]:
+    """All stages in a file of the stage predict.
+
+    Raises:
+        InputError: the file is broken, holds what is not a finite number, or belongs to other queries.
+    """
+    predictions = read_predictions(path)
+    return [_prediction(part, predictions, queries) for part in predictions.parts]
+
+
+def _prediction(part: Part, predictions: Predictions, queries: Queries) -> Prediction:
+    kept = part.read("score", shapes={"score": (len(queries), -1)})["score"].shape[1]
+    shape = len(queries), kept
+    shapes = {"rotation": (*shape, 3, 3), "score": shape, "gallery_index": shape}
+    arrays = part.read(*shapes, shapes=shapes)
+    if kept < max(BY_CLASS):
+        raise InputError(f"{part.path}: holds {kept} answers to each query, fewer than {max(BY_CLASS)}; predict again")
+    if arrays["gallery_index"].min() < 0 or arrays["gallery_index"].max() >= len(queries.gallery):
+        raise InputError(f"{part.path}: gallery_index points outside the test file's gallery; predict again")
+    seed = predictions.seed if part.stage in TRAINED_STAGES else None
+    stage = None if part.stage == predictions.stages[-1] else TRAINED_STAGES.get(part.stage, part.stage)
+    arrays["rotation"] = arrays["rotation"].astype(float)
+    return Prediction(predictions.estimator, seed, stage, **arrays)
+
+
+def query_metrics(
+    predictions: Sequence[Prediction], queries: Queries, settings: Evaluate, source: np.ndarray
+) -> pd.DataFrame:
+    """All metrics of every query.
+
+    Args:
+        source: (Q,) what intervals resample: the cell of beam directions of each query.
+
+    Returns:
+        one row for each prediction and query: estimator, seed, stage; query, source, kind, region, dose_e, score; a
+        column for each of `UNITS`. Of patterns without a crystal only the score has a meaning.
+    """
+    floor, _, _ = metrics.nearest_direction(queries.rotation, queries.gallery_rotation, queries.symmetry)
+    columns = {name: getattr(queries, name) for name in ("kind", "region", "dose_e")}
+    about = pd.DataFrame({"query": np.arange(len(queries)), "source": source, **columns, FLOOR: floor})
+    truth = queries.rotation, queries.second_rotation, queries.kind == TWO_CRYSTALS, queries.symmetry
+    parts = []
+    for prediction in predictions:
+        by_query = metrics.by_rank(prediction.rotation, *truth, settings.tolerance_deg)
+        part = about.assign(**by_query, score=prediction.score[:, 0].astype(float))
+        part[EXCESS] = part[metrics.DEG] - floor
+        parts.append(part.assign(**{name: getattr(prediction, name) for name in _TRAINING}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def check_complete(table: pd.DataFrame, settings: Evaluate) -> None:
+    """Refuse a table that lacks an arm of the ablation or the headline.
+
+    Raises:
+        InputError: naming them.
+    """
+    estimators = set(table["estimator"])
+    absent = set(settings.ablation_arms(sorted(estimators))) - estimators
+    if absent:
+        raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
+    at = table[(table["kind"] == PLAIN) & (table["region"] == UNSEEN)]
+    if not (at["dose_e"] == settings.headline_dose_e).any():
+        doses = ", ".join(f"{dose:g}" for dose in sorted(set(at["dose_e"]))) or "none"
+        raise InputError(
+            f"matching.evaluate.headline_dose_e is {settings.headline_dose_e:g}, but the test file's plain queries of"
+            f" unseen directions have the doses {doses}; take one of matching.synthesize.dose_e"
+        )
+
+
+def where(dose_e: float, kind: str, region: str) -> dict[str, str | float]:
+    """Keys and values that every condition has."""
+    return {"dose_e": dose_e, "kind": kind, "region": region}
+
+
+def headline(settings: Evaluate) -> str:
+    """The condition of the numbers that the method's page quotes."""
+    return condition(**where(settings.headline_dose_e, PLAIN, UNSEEN))
+
+
+def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> list[dict]:
+    """All rows of metrics.csv, without the metrics that an estimator does not have at the headline.
+
+    Earlier stages and the arms of the ablation have rows of plain queries at the headline's dose alone.
+    """
+    rows = []
+    for training, group in table.groupby(_TRAINING, dropna=False, sort=False):
+        rows += _training_rows(*training, group, settings)
+    rows += _gain_rows(table, settings) + _published_rows(table, settings) + _chance_rows(queries, settings)
+    rows = with_headline(rows, headline(settings))
+    kept = {(row["estimator"], row["metric"], row["statistic"]) for row in rows if row["headline"]}
+    return [row for row in rows if (row["estimator"], row["metric"], row["statistic"]) in kept]
+
+
+def _training_rows(
+    estimator: str, seed: float, stage: str | None, group: pd.DataFrame, settings: Evaluate
+) -> list[dict]:
+    """Statistics of one stage of an estimator, by dose, kind and region."""
+    base, named = base_of(estimator), _stage_key(stage)
+    if base != estimator:
+        named["arm"] = estimator
+    if named:
+        group = group[(group["dose_e"] == settings.headline_dose_e) & group["kind"].isin((PLAIN, NOT_CRYSTAL))]
+    rows, keys = [], {"seed": None if pd.isna(seed) else int(seed)}
+    crystals = group[group["kind"] != NOT_CRYSTAL]
+    for (dose, kind, region), part in crystals.groupby(["dose_e", "kind", "region"], sort=False):
+        keys["condition"] = condition(**where(dose, kind, region), **named)
+        for metric, unit in UNITS.items():
+            if kind == TWO_CRYSTALS and metric in (EXCESS, FLOOR):
+                continue  # the floor is that of the first crystal
+            rows.append(metric_row(base, metric, unit, _interval(part, metric, settings), **keys))
+        others = group[(group["kind"] == NOT_CRYSTAL) & (group["dose_e"] == dose)]
+        if kind == PLAIN and len(others):
+            rows.append(metric_row(base, AUC, "1", _auc(part, others, settings), **keys))
+    return rows
+
+
+def _stage_key(stage: str | None) -> dict[str, str]:
+    """The key of an earlier stage in conditions; NaN or None: the last stage, which conditions do not name."""
+    return {"stage": stage} if isinstance(stage, str) else {}
+
+
+def best_template(table: pd.DataFrame, metric: str = BY_CLASS[5]) -> str | None:
+    """The template matcher that is most often correct in these rows; None where there is none."""
+    templates = table[table["estimator"].isin(TEMPLATES)]
+    means = templates.groupby("estimator", sort=True)[metric].mean()
+    return None if means.empty else str(means.idxmax())
+
+
+@lru_cache(maxsize=8)
+def _times(sources: int, seed: int, resamples: int) -> np.ndarray:
+    """How often each source is drawn, (resamples, sources): as `study.bootstrap` draws."""
+    draws = np.random.default_rng(seed).integers(sources, size=(resamples, sources))
+    return np.stack([np.bincount(draw, minlength=sources) for draw in draws]).astype(float)
+
+
+def _interval(part: pd.DataFrame, metric: str, settings: Evaluate) -> Estimate:
+    """Mean or median over the queries, whose sources are resampled; all resamples in one step."""
+    values = part[metric].to_numpy(float)
+    names, source = np.unique(part["source"].to_numpy(), return_inverse=True)
+    value = float(np.median(values) if metric in MEDIANS else values.mean())
+    if len(names) == 1:
+        return Estimate(value, float("nan"), float("nan"), 1)
+    times = _times(len(names), settings.seed, settings.bootstrap_samples)
+    if metric in MEDIANS:
+        order = np.argsort(values, kind="stable")
+        below = np.cumsum(times[:, source[order]], axis=1)
+        half = below[:, -1:] / 2
+        spread = (values[order][(below >= half).argmax(axis=1)] + values[order][(below > half).argmax(axis=1)]) / 2
+    else:
+        spread = (times @ np.bincount(source, values)) / (times @ np.bincount(source))
+    low, high = np.quantile(spread, [0.025, 0.975])
+    return Estimate(value, float(low), float(high), len(names))
+
+
+def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Estimate:
+    """The area under the curve; queries of both kinds are resampled together."""
+    score = np.concatenate([crystals["score"], others["score"]])
+    of_crystal = np.arange(len(score)) < len(crystals)
+    above = np.sign(np.subtract.outer(score[of_crystal], score[~of_crystal])) / 2 + 0.5
+    times = _times(len(score), settings.seed, settings.bootstrap_samples)
+    pairs = times[:, of_crystal].sum(axis=1) * times[:, ~of_crystal].sum(axis=1)
+    in_order = ((times[:, of_crystal] @ above) * times[:, ~of_crystal]).sum(axis=1)
+    low, high = np.quantile(in_order[pairs > 0] / pairs[pairs > 0], [0.025, 0.975])
+    return Estimate(metrics.auc(score, of_crystal), float(low), float(high), len(score))
+
+
+def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
+    """Gain of the arms over the best template matcher of that dose, paired by query, and its lower bound."""
+    is_last, at_headline = table["stage"].isna(), table["dose_e"] == settings.headline_dose_e
+    is_plain = table["kind"] == PLAIN
+    rows = []
+    for (dose, region), part in table[is_plain & (at_headline | is_last)].groupby(["dose_e", "region"], sort=False):
+        for metric, name in OVER_TEMPLATE.items():
+            template = best_template(part, metric)
+            if template is None:
+                continue
+            reference = part[part["estimator"] == template].set_index("query")[metric]
+            for arm in VARIANTS:
+                of_arm = part[part["estimator"] == arm]
+                rows += _paired(of_arm, reference, name, where(dose, PLAIN, region), settings)
+    part = table[is_plain & at_headline & is_last]
+    for (region, seed), fair in part[part["estimator"] == "fair_pretraining"].groupby(["region", "seed"], sort=False):
+        unfair = part[(part["estimator"] == "published") & (part["region"] == region) & (part["seed"] == seed)]
+        about = where(settings.headline_dose_e, PLAIN, region)
+        for metric, name in OVER_FAIR.items():
+            rows += _paired(unfair, fair.set_index("query")[metric], name, about, settings)
+    return rows
+
+
+def _paired(part: pd.DataFrame, reference: pd.Series, name: str, about: Mapping, settings: Evaluate) -> list[dict]:
+    """Mean gain over a reference, the metric of the same name by query, and the lower bound of its interval."""
+    rows = []
+    for (estimator, seed, stage), group in part.groupby(_TRAINING, dropna=False, sort=False):
+        gain = group.assign(gain=group[reference.name] - reference.reindex(group["query"]).to_numpy())
+        interval = _interval(gain, "gain", settings)
+        keys = {"condition": condition(**about, **_stage_key(stage)), "seed": int(seed)}
+        rows.append(metric_row(estimator, name, "%", interval, **keys))
+        if np.isfinite(interval.low):
+            rows.append(metric_row(estimator, name, "%", interval.low, statistic="low", n=interval.n, **keys))
+    return rows
+
+
+def _published_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
+    """Half of the 95 % interval that 168 queries give the published arm's accuracy, a binomial share."""
+    of_headline = (table["kind"] == PLAIN) & (table["region"] == UNSEEN) & (table["dose_e"] == settings.headline_dose_e)
+    of_arm = (table["estimator"] == "published") & table["stage"].isna()
+    rows = []
+    for seed, group in table[of_headline & of_arm].groupby("seed", sort=False):
+        share = group[BY_CLASS[5]].mean() / 100
+        width = 196 * np.sqrt(share * (1 - share) / _PUBLISHED_QUERIES)
+        keys = {"condition": headline(settings), "seed": int(seed), "n": len(group)}
+        rows.append(metric_row("published", HALF_WIDTH, "%", width, **keys))
+    return rows
+
+
+def _chance_rows(queries: Queries, settings: Evaluate) -> list[dict]:
+    """Closed forms for random orientations: the share correct, and the pairs of 184 that lie near each other."""
+    operations = len(queries.symmetry)
+    rows = []
+    for top, name in EXPECTED.items():
+        value = metrics.chance_percent(settings.tolerance_deg, operations, top)
+        rows.append(metric_row(CHANCE, name, "%", value, condition=headline(settings)))
+    pairs = _PUBLISHED_GALLERY * (_PUBLISHED_GALLERY - 1) / 2
+    for text, times in ((headline(settings), 1), (condition(symmetry="laue_and_half_turn"), 2)):
+        value = pairs * metrics.chance_percent(_NEAR_DEG, times * operations) / 100
+        rows.append(metric_row(CHANCE, NEIGHBOURS, "1", value, condition=text))
+    return rows

@@ -1,0 +1,1 @@
+"""Networks, their losses and training tasks, and how similarities become orientations."""

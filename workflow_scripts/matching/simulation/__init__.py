@@ -1,0 +1,1 @@
+"""Calculated and observed diffraction patterns of a crystal, and the files that hold them."""
