@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from workflow_scripts.workflow.closure import ROOT
-from workflow_scripts.workflow.configuration import _RENAMED, checked, scale_file
+from workflow_scripts.workflow.configuration import checked, scale_file
 from workflow_scripts.workflow.errors import InputError
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -63,11 +63,3 @@ def test_keys_that_contradict_each_other_are_named_without_all_the_section():
 
 def test_the_configuration_without_own_data_is_right():
     assert not checked(CONFIG).apply.alignment
-
-
-@pytest.mark.parametrize("old", _RENAMED)
-def test_a_renamed_key_is_refused_with_its_new_name(old):
-    method, stage, key = old.split(".")
-    changed = CONFIG[method] | {stage: CONFIG[method][stage] | {key: 1}}
-    with pytest.raises(InputError, match=f"{old}: this key is now {method}"):
-        checked(CONFIG | {method: changed})

@@ -16,8 +16,6 @@ from workflow_scripts.study.conditions import check_condition, parse_condition
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import array_names, read_arrays, write_arrays
 
-# Stages of a trained estimator as predictions name them, by their names in conditions of metrics.csv.
-TRAINED_STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
 _NAMED = ("estimator", "seed", "parts")
 
 
@@ -101,11 +99,7 @@ class Predictions:
 
 
 def write_predictions(
-    path: Path,
-    estimator: str,
-    seed: int,
-    answers: Mapping[tuple[str, str], Mapping[str, Any]],
-    **facts: Any,
+    path: Path, estimator: str, seed: int, answers: Mapping[tuple[str, str], Mapping[str, Any]], **facts: Any
 ) -> None:
     """Write the answers of an estimator; the same arrays give the same bytes.
 

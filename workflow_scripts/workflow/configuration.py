@@ -16,12 +16,10 @@ from pydantic import Field, StringConstraints, create_model
 from workflow_scripts.study.estimators import FILE, Registry, read_registry
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import Compute, Settings, check, flatten
-from workflow_scripts.workflow.stages import STAGES
+from workflow_scripts.workflow.settings import STAGES, Compute, Scale, Settings, check, flatten
 
-Scale = Literal["smoke", "laptop", "gpu", "paper"]
 Variant = Literal["published", "corrected"]
-# It names a folder and a rule's wildcard.
+# Names a folder, and is the value of a wildcard.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 
 
@@ -44,8 +42,7 @@ class Study(Settings):
         min_length=1, description="Methods to run; each has a folder, a rule file and a section here."
     )
     variants: tuple[Variant, ...] = Field(
-        min_length=1,
-        description="Arms of every method: published (the recipe with its faults) and corrected (ours).",
+        min_length=1, description="Arms of every method: published (the recipe with its faults) and corrected (ours)."
     )
     compute: ComputeSection = Field(description="On what the jobs run.")
 
@@ -83,10 +80,7 @@ def study_model() -> type[Settings]:
             for stage in STAGES
         }
         section = create_model(method, __base__=Settings, leave_out=_LEAVE_OUT, **stages)
-        sections[method] = (
-            section | None,
-            Field(default=None, description=f"Settings of the method {method}."),
-        )
+        sections[method] = (section | None, Field(default=None, description=f"Settings of the method {method}."))
     return create_model("Configuration", __base__=Study, **sections)
 
 
@@ -116,35 +110,6 @@ def scale_file(config: Mapping[str, Any]) -> str:
     return f"scales/{scale}.yaml"
 
 
-# Keys that were renamed, with their new names.
-_RENAMED = {
-    "alignment.predict.batch_size": "alignment.predict.network.batch_size",
-    "alignment.predict.rounds": "alignment.predict.network.rounds and alignment.predict.polar_joint.rounds",
-    "diffractive_imaging.predict.batch_size": "diffractive_imaging.predict.network.batch_size",
-    "potential.predict.batch_size": "potential.predict.network.batch_size",
-    "potential.predict.ridge_kernel_px": "potential.predict.ridge.kernel_px",
-    **{
-        f"background.predict.{key}": f"background.predict.network.{key}"
-        for key in ("batch_size", "steps", "samples", "curve_steps", "curve_tiles", "seed")
-    },
-    **{
-        f"{method}.evaluate.baselines": f"{method}.leave_out, which lists the baselines that are not run"
-        for method in ("alignment", "background", "diffractive_imaging", "matching", "potential")
-    },
-}
-
-
-def _check_names(config: Mapping[str, Any]) -> None:
-    """Refuse keys that were renamed, with the new name."""
-    for old, new in _RENAMED.items():
-        section: Any = config
-        *path, key = old.split(".")
-        for part in path:
-            section = section.get(part) if isinstance(section, Mapping) else None
-        if isinstance(section, Mapping) and key in section:
-            raise InputError(f"{old}: this key is now {new}")
-
-
 def checked(config: Mapping[str, Any]) -> Settings:
     """The merged configuration as a typed model.
 
@@ -152,7 +117,6 @@ def checked(config: Mapping[str, Any]) -> Settings:
         InputError: naming every key that is wrong, its value, and what would be right.
     """
     try:
-        _check_names(config)
         study = check(study_model(), config)
         _check_together(study)
     except InputError as error:
@@ -184,14 +148,14 @@ def _check_together(study: Settings) -> None:
 
 
 def check_targets(words: Sequence[str], study: Settings) -> None:
-    """Refuse targets on Snakemake's command line of which it would only say that no rule makes them.
+    """Refuse targets on Snakemake's command line for which it would only report that no rule makes them.
 
     Raises:
         InputError: a target belongs to another scale, or asks for the user's data where the settings have none.
     """
     for word in words:
-        folder, _, rest = word.removeprefix("./").partition("/")
-        scale = rest.split("/")[0]
+        folder, _, path = word.removeprefix("./").partition("/")
+        scale = path.split("/")[0]
         if folder == "results" and scale in get_args(Scale) and scale != study.scale:
             raise InputError(
                 f"{word} belongs to the scale {scale}, but this run is of the scale {study.scale}: "
