@@ -68,13 +68,6 @@ def test_an_image_that_is_not_there_is_a_mistake_of_the_caller(tmp_path, wrong):
         open_stack(saved(tmp_path, images())).read(wrong)
 
 
-def test_batches_cover_the_stack_once(tmp_path):
-    array = images()
-    parts = list(open_stack(saved(tmp_path, array)).batches(2))
-    assert [start for start, _ in parts] == [0, 2, 4]
-    assert np.array_equal(np.concatenate([part for _, part in parts]), array)
-
-
 def test_big_endian_is_read(tmp_path):
     array = images()
     path = saved(tmp_path, array)

@@ -67,7 +67,7 @@ def test_an_mmcif_counts_its_first_model_and_first_alternatives_and_no_water(tmp
         ("", "empty.pdb", "no atoms"),
         ("REMARK nothing\nEND\n", "none.pdb", "no atoms"),
         (pdb_line("O", 0, 0, 0, residue="HOH"), "water.pdb", "no atoms"),
-        (pdb_text(SOME)[:120], "cut.pdb", "no coordinates in columns 31 to 54 of line 2"),
+        (pdb_text(SOME)[:120], "cut.pdb", "no coordinates in line 2"),
         (pdb_text(SOME).replace("  12.250", "     nan"), "nan.pdb", "no number below"),
         (pdb_text(SOME).replace("  12.250", "99999.99"), "far.pdb", "no number below"),
         (pdb_text([("1", 0, 0, 0)]), "element.pdb", "element"),

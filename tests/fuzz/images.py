@@ -166,8 +166,8 @@ def _header_spoiled(make):
 
 def _of_stack(path):
     stack = open_stack(path)
-    for _, images in stack.batches(3):
-        yield images
+    for start in range(0, stack.n_images, 3):
+        yield stack.read(range(start, min(start + 3, stack.n_images)))
 
 
 def _of_volume(path):

@@ -293,13 +293,9 @@ def _of_layout(path):
 
 def _provenance(rng, folder):
     record = {
-        **{
-            "module": "workflow_scripts.matching.plot",
-            "settings": {"a.b": 1},
-            "inputs": {},
-            "environment_lock": "0" * 64,
-        },
+        **{"module": "workflow_scripts.matching.plot", "implementation": "", "settings": {"a.b": 1}, "inputs": {}},
         **{"outputs": {"results/smoke/a.npz": "0" * 64, "case.npz": "1"}, "code": {"config.yaml": "0" * 64}},
+        "environment_lock": "0" * 64,
     }
     return json_text(sealed(record)).encode()
 

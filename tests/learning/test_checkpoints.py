@@ -78,7 +78,7 @@ def test_those_of_another_training_do_not_push_out_the_new(tmp_path: Path) -> No
 
 
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
-    (tmp_path / ".step1-0123456789abcdef.safetensors.tmp").write_bytes(b"half")
+    (tmp_path / ".partial-step1-0123456789abcdef.safetensors").write_bytes(b"half")
     save(tmp_path, a_checkpoint(1))
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,77 +15,86 @@ from workflow_scripts.learning.devices import Gpu, autocast, lease, leased_devic
 from workflow_scripts.workflow.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-TWO = [Gpu("0", "uuid-a"), Gpu("1", "uuid-b")]
 
 HOLD_ONE = """
 import sys
-from pathlib import Path
-from workflow_scripts.learning.devices import Gpu, lease
-with lease(1, list_gpus=lambda: [Gpu("0", "uuid-a")], folder=Path(sys.argv[1])):
+from workflow_scripts.learning import devices
+devices.visible_gpus = lambda: [devices.Gpu("0", "uuid-a")]
+with devices.lease(1):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # restored after the test, which the lease does not do
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # holds the folder of the locks
     monkeypatch.setattr(devices, "_POLL_S", 0.01)
 
 
-def test_no_gpu_asked_for_is_the_cpu() -> None:
-    with leased_device(0, list_gpus=lambda: pytest.fail("looked for GPUs")) as device:
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "visible_gpus", lambda: [Gpu("0", "uuid-a"), Gpu("1", "uuid-b")])
+
+
+@pytest.fixture
+def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "visible_gpus", lambda: pytest.fail("looked for GPUs"))
+
+
+def test_no_gpu_asked_for_is_the_cpu(no_search: None) -> None:
+    with leased_device(0) as device:
         assert device == torch.device("cpu")
 
 
-def test_a_gpu_where_there_is_none_is_one_sentence(tmp_path: Path) -> None:
+def test_a_gpu_where_there_is_none_is_one_sentence() -> None:
     sentence = r"compute.gpus: 1 asked for, but this process sees 0 .*set compute.gpus to what the machine has"
-    with pytest.raises(InputError, match=sentence), leased_device(1, list_gpus=list, folder=tmp_path):
+    with pytest.raises(InputError, match=sentence), leased_device(1):
         pass
 
 
-def test_each_lease_is_another_gpu_and_is_freed(tmp_path: Path) -> None:
-    def one():
-        return leased_device(1, list_gpus=lambda: TWO, folder=tmp_path)
-
-    with one() as device:
+def test_each_lease_is_another_gpu_and_is_freed(two_gpus: None) -> None:
+    with leased_device(1) as device:
         assert device == torch.device("cuda", 0)
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-        with one():
+        with leased_device(1):
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
-    with lease(2, list_gpus=lambda: TWO, folder=tmp_path) as locks:
+    with lease(2) as locks:
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
         assert len(locks) == 2
 
 
-def test_too_few_free_holds_none(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_too_few_free_holds_none(two_gpus: None, capsys: pytest.CaptureFixture) -> None:
     """Two jobs that want both GPUs never hold one each: while the second waits, a third gets the free one."""
     got_both = threading.Event()
 
     def want_both() -> None:
-        with lease(2, list_gpus=lambda: TWO, folder=tmp_path):
+        with lease(2):
             got_both.set()
 
-    with lease(1, list_gpus=lambda: TWO, folder=tmp_path):
+    with lease(1):
         waiting = threading.Thread(target=want_both)
         waiting.start()
         while "waiting for 2 of 2 GPUs" not in capsys.readouterr().err:
             assert waiting.is_alive()
-        assert not (tmp_path / "uuid-b.lock").exists()  # not even tried: one is too few
-        with lease(1, list_gpus=lambda: TWO, folder=tmp_path):
+        assert not (devices.lock_folder() / "uuid-b.lock").exists()  # not even tried: one is too few
+        with lease(1):
             assert not got_both.is_set()
     waiting.join()
     assert got_both.is_set()
 
 
-def test_processes_take_turns_and_a_killed_one_lets_go(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLD_ONE, str(tmp_path)]
+def test_processes_take_turns_and_a_killed_one_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "visible_gpus", lambda: [Gpu("0", "uuid-a")])
+    command = [sys.executable, "-c", HOLD_ONE]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         order = []
 
         def wait_for_it() -> None:
-            with lease(1, list_gpus=lambda: TWO[:1], folder=tmp_path):
+            with lease(1):
                 order.append("leased")
 
         waiting = threading.Thread(target=wait_for_it)
@@ -124,21 +134,20 @@ def test_looking_for_gpus_does_not_start_cuda() -> None:
     assert not torch.cuda.is_initialized()
 
 
-def test_cuda_that_has_started_is_too_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cuda_that_has_started_is_too_late(monkeypatch: pytest.MonkeyPatch, two_gpus: None) -> None:
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    with (
-        pytest.raises(RuntimeError, match="before CUDA starts"),
-        lease(1, list_gpus=lambda: TWO, folder=tmp_path),
-    ):
+    with pytest.raises(RuntimeError, match="before CUDA starts"), lease(1):
         pass
 
 
-def test_a_process_of_torchrun_takes_the_gpu_of_its_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_torchrun_takes_the_gpu_of_its_local_rank(
+    monkeypatch: pytest.MonkeyPatch, no_search: None
+) -> None:
     chosen = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with leased_device(2, list_gpus=lambda: pytest.fail("leased twice")) as device:
+    with leased_device(2) as device:
         assert device == torch.device("cuda", 1)
     assert chosen == [device]
     monkeypatch.setenv("LOCAL_RANK", "2")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.learning.tiny_training import save_tiny, train_tiny
-from workflow_scripts.learning import distributed
-from workflow_scripts.learning.devices import Gpu
+from workflow_scripts.learning import devices, distributed
 from workflow_scripts.workflow.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -29,11 +29,11 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert ran.stderr.count("training: ") == 1  # one process shows the progress
     save_tiny(train_tiny(tmp_path / "one's", dropout=0.0), tmp_path / "one")
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two")]
-    for one, two in zip(*histories, strict=True):
-        assert two == pytest.approx(one, rel=1e-5)
-    one, two = (load_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-5)
+    for alone, shared in zip(*histories, strict=True):
+        assert shared == pytest.approx(alone, rel=1e-5)
+    alone, shared = (load_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
+    for name in alone:
+        torch.testing.assert_close(shared[name], alone[name], rtol=1e-4, atol=1e-5)
 
 
 def test_alone_without_torchrun() -> None:
@@ -84,15 +84,16 @@ def test_the_relaunch_keeps_the_arguments_and_the_lease(
         replaced["arguments"] = arguments
         replaced["visible"] = os.environ["CUDA_VISIBLE_DEVICES"]
         descriptors = list(Path("/dev/fd").iterdir())
-        held = [path for path in descriptors if path.exists() and path.resolve().suffix == ".lock"]
-        replaced["inherited"] = [os.get_inheritable(int(path.name)) for path in held]
+        locks = [path for path in descriptors if path.exists() and path.resolve().suffix == ".lock"]
+        replaced["inherited"] = [os.get_inheritable(int(path.name)) for path in locks]
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
     monkeypatch.setattr(sys, "argv", ["/a/script.py", "--epochs", "3"])
-    gpus = [Gpu("2", "uuid-a"), Gpu("3", "uuid-b")]
-    distributed.relaunch_under_torchrun(2, list_gpus=lambda: gpus, folder=tmp_path)
+    monkeypatch.setattr(devices, "visible_gpus", lambda: [devices.Gpu("2", "uuid-a"), devices.Gpu("3", "uuid-b")])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    distributed.relaunch_under_torchrun(2)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     assert replaced["arguments"] == [*torchrun, *program, "--epochs", "3"]
     assert replaced["visible"] == "2,3"

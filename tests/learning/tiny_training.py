@@ -18,6 +18,7 @@ from torch import nn
 from workflow_scripts.learning import devices, distributed, weights
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.training import Batch, Trained, train
+from workflow_scripts.workflow.files import partial_name
 
 N_SAMPLES, BATCH_SIZE, EPOCHS = 42, 8, 3  # 5 whole batches an epoch, 2 samples left over
 N_STEPS = EPOCHS * (N_SAMPLES // BATCH_SIZE)
@@ -101,8 +102,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--kill-in-save-of-step", type=int)
     args = parser.parse_args(arguments)
     if args.two_processes is not None:
-        gpus = [devices.Gpu("0", "uuid-a"), devices.Gpu("1", "uuid-b")]
-        distributed.relaunch_under_torchrun(2, list_gpus=lambda: gpus, folder=args.two_processes)
+        devices.visible_gpus = lambda: [devices.Gpu("0", "uuid-a"), devices.Gpu("1", "uuid-b")]
+        devices.lock_folder = lambda: args.two_processes
+        distributed.relaunch_under_torchrun(2)
         print(f"process {distributed.rank()} of {distributed.world_size()}")
         for lock in args.two_processes.glob("*.lock"):
             with lock.open("ab") as file, contextlib.suppress(BlockingIOError):
@@ -127,7 +129,7 @@ def _kill_in_save(step: int) -> None:
 
     def write_half(path: Path, content: bytes) -> None:
         if path.name.startswith(f"step{step}-"):
-            path.with_name(f".{path.name}.tmp").write_bytes(content[: len(content) // 2])
+            partial_name(path).write_bytes(content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         write(path, content)
 

@@ -8,9 +8,7 @@ from tests.workflow.running import copy_project, planned, snakemake
 
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
 ENTRY = {"patterns": "scan.npy", "crystal": "polyethylene", "pixel_size_per_a": 0.03}
-AFTER = dict.fromkeys(
-    ("matching_pretrain", "matching_finetune", "matching_apply_check", "matching_apply_patterns"), 1
-)
+AFTER = dict.fromkeys(("matching_pretrain", "matching_finetune", "matching_apply_check", "matching_apply_patterns"), 1)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from workflow_scripts.workflow.errors import InputError
 
 def digest(*paths):
     """As a new process computes it."""
-    digests._of_file.cache_clear()
+    digests._sha256.cache_clear()
     return digests.file_digest(map(str, paths))
 
 

@@ -1,4 +1,4 @@
-"""The user's arrays: .npy or a dataset of an .h5 file, read in parts; what is wrong with one is one sentence."""
+"""The user's arrays: .npy or a dataset of an .h5 file, read in parts; every mistake is reported in one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,25 +30,28 @@ def opened(path: Path, dataset: str | None, what: str) -> Iterator[Any]:
     if not path.is_file():
         raise InputError(f"{what}: there is no file {path}; correct the path")
     if dataset is None:
-        array = _npy(path, what)
+        try:
+            array = open_npy(path)
+        except ArrayError as error:
+            raise InputError(f"{what}: {path} is not a whole .npy file ({error}); save it with numpy.save") from None
         yield _real(array, f"{what}: {path}")
         return
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{what}: {path} is not a whole .h5 file ({reason(error)}); copy or export it again") from None
+        raise _damaged(path, what, error) from None
     with file:
         yield _dataset(file, path, dataset, what)
 
 
-def values(array: Any, where: str) -> np.ndarray:
-    """All values of an opened array, float64.
+def values(array: Any, where: str, rows: Any = ...) -> np.ndarray:
+    """The values of an opened array, or of some of its rows, float64.
 
     Raises:
         InputError: they cannot be read, since the file is damaged.
     """
     try:
-        return np.asarray(array[...], dtype=np.float64)
+        return np.asarray(array[rows], dtype=np.float64)
     except Exception as error:  # of the filters of .h5 as well
         raise InputError(f"{where} cannot be read ({reason(error)}); copy or export it again") from None
 
@@ -62,38 +65,31 @@ def chunks(array: Any, what: str) -> Iterator[tuple[slice, np.ndarray]]:
     row_bytes = max(1, 8 * int(np.prod(array.shape[1:])))
     step = max(1, _CHUNK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
-        part = slice(start, start + step)
-        try:
-            found = np.asarray(array[part], dtype=np.float64)
-        except Exception as error:  # of the filters of .h5 as well
-            raise InputError(f"{what}: cannot be read from row {start} on ({reason(error)}); copy it again") from None
-        yield part, found
+        rows = slice(start, start + step)
+        yield rows, values(array, f"{what}: a row from {start} on", rows)
 
 
-def _npy(path: Path, what: str) -> np.ndarray:
-    try:
-        return open_npy(path)
-    except ArrayError as error:
-        raise InputError(f"{what}: {path} is not a whole .npy file ({error}); save it with numpy.save") from None
+def _damaged(path: Path, what: str, error: Exception) -> InputError:
+    return InputError(f"{what}: {path} is not a whole .h5 file ({reason(error)}); copy or export it again")
 
 
 def _dataset(file: h5py.File, path: Path, name: str, what: str) -> h5py.Dataset:
     try:
-        found, names = file.get(name), []
-        if not isinstance(found, h5py.Dataset):
+        item, names = file.get(name), []
+        if not isinstance(item, h5py.Dataset):
             names = _dataset_names(file)
         # Values of a virtual or external dataset lie in other files; one without a shape has none.
-        elif found.size and not (found.is_virtual or found.external):
-            check_size(found.size * found.dtype.itemsize, found.id.get_storage_size())
+        elif item.size and not (item.is_virtual or item.external):
+            check_size(item.size * item.dtype.itemsize, item.id.get_storage_size())
     except ArrayError as error:
         raise InputError(
             f"{what}: {path}:{name} was not written to its end, or is damaged: it {error}; copy or export it again"
         ) from None
     except Exception as error:  # a damaged file fails in many ways
-        raise InputError(f"{what}: {path} is not a whole .h5 file ({reason(error)}); copy or export it again") from None
-    if not isinstance(found, h5py.Dataset):
+        raise _damaged(path, what, error) from None
+    if not isinstance(item, h5py.Dataset):
         raise InputError(f"{what}: {path} has no dataset {name!r}; it holds {shortened(names)}")
-    return _real(found, f"{what}: {path}:{name}")
+    return _real(item, f"{what}: {path}:{name}")
 
 
 def _real(array: Any, where: str) -> Any:

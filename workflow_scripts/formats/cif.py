@@ -1,4 +1,4 @@
-"""What a .cif says of one crystal: sites, cell, symmetry; what is wrong is one sentence, without the file's name.
+"""One crystal from a .cif: sites, cell and symmetry; a mistake is reported in one sentence, without the file's name.
 
 ase parses the file; here its tables are checked, and symmetry is applied as files of many programs mean it.
 """
@@ -26,11 +26,7 @@ SMALLEST_ATOM_A3 = 2.0
 CLOSEST_A = 0.3
 # Images of a site under symmetry that lie closer than this are one atom: the coordinates are rounded.
 ONE_SITE_A = 0.1
-_OPERATIONS = (
-    "_space_group_symop_operation_xyz",
-    "_space_group_symop.operation_xyz",
-    "_symmetry_equiv_pos_as_xyz",
-)
+_OPERATIONS = ("_space_group_symop_operation_xyz", "_space_group_symop.operation_xyz", "_symmetry_equiv_pos_as_xyz")
 
 
 class StructureError(ValueError):
@@ -89,7 +85,7 @@ def cell(block: CIFBlock) -> np.ndarray:
     """Rows a, b, c in Å: a along x, b in the plane of x and y.
 
     Raises:
-        StructureError: there is none, or none that can be.
+        StructureError: there is none, or it is impossible.
     """
     parameters = block.get_cellpar()
     if parameters is None:
@@ -173,7 +169,7 @@ def check_count(n_sites: int, n_operations: int) -> None:
 
 
 def distinct(images: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
-    """Of the images (n, 3) of a site, the middle of each group that rounding alone sets apart: on the very axis."""
+    """The distinct positions among the images (n, 3) of a site: images that differ by rounding become their mean."""
     apart = images[None] - images[:, None]  # (n, n, 3)
     apart -= apart.round()
     close = np.linalg.norm(apart @ lattice_a, axis=-1) < ONE_SITE_A
@@ -190,18 +186,18 @@ def column(block: CIFBlock, tag: str) -> list:
 def numbers(values: list, what: str) -> np.ndarray:
     """The values as float64; raises StructureError where one is no finite number."""
     try:
-        found = np.array(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
-        found = np.array([math.nan])
-    if not np.isfinite(found).all():
+        array = np.array([math.nan])
+    if not np.isfinite(array).all():
         raise StructureError(f"found {what} that are no finite numbers; complete the file")
-    return found
+    return array
 
 
 def _settings(group: str | int) -> list[Spacegroup]:
     """The settings in which a group of this name or number is known."""
-    found = []
+    groups = []
     for setting in (1, 2):
         with contextlib.suppress(SpacegroupError):
-            found.append(Spacegroup(group, setting))
-    return found
+            groups.append(Spacegroup(group, setting))
+    return groups

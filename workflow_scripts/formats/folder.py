@@ -1,9 +1,10 @@
-"""Image files that a setting names, and the order in which a person reads their names."""
+"""Image files in a folder that a setting names, in the natural order of their names."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.formats.endings import has_ending
 from workflow_scripts.workflow.errors import InputError
 
 
@@ -18,7 +19,7 @@ def image_files(path: Path | str, kinds: Sequence[str], what: str) -> list[Path]
 
     Args:
         path: a folder of images, or one of them.
-        kinds: how their names end, in small letters with the dot.
+        kinds: the endings of their names, as in `endings`.
         what: the setting that names it, for the sentence.
 
     Raises:
@@ -26,16 +27,12 @@ def image_files(path: Path | str, kinds: Sequence[str], what: str) -> list[Path]
     """
     path, named = Path(path), f"{', '.join(kinds[:-1])} or {kinds[-1]}"
     if path.is_file():
-        if path.suffix.lower() not in kinds:
+        if not has_ending(path, kinds):
             raise InputError(f"{what}: {path} is no {named}; convert it, or give a folder")
         return [path]
     if not path.is_dir():
         raise InputError(f"{what}: there is no folder or file {path}; correct the path")
-    found = [
-        file
-        for file in path.iterdir()
-        if file.is_file() and file.suffix.lower() in kinds and not file.name.startswith(".")
-    ]
-    if not found:
+    images = [file for file in path.glob("[!.]*") if file.is_file() and has_ending(file, kinds)]
+    if not images:
         raise InputError(f"{what}: the folder {path} holds no {named}; correct the path")
-    return sorted(found, key=lambda file: natural(file.name))
+    return sorted(images, key=lambda file: natural(file.name))

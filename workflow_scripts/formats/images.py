@@ -1,4 +1,4 @@
-"""Pictures that a user names, read only as what they say they are and never larger than their files can hold."""
+"""The user's pictures, read only in the announced format and never larger than their files can hold."""
 
 import os
 import struct
@@ -8,11 +8,11 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from workflow_scripts.formats.endings import TIFF, has_ending
 from workflow_scripts.workflow.arrays import ArrayError, check_size
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_TIFF = (".tif", ".tiff")
-# Others start programs (PostScript), or hold films.
+# The other formats of PIL start programs (PostScript) or hold films.
 _FORMATS = ("PNG", "JPEG")
 
 
@@ -20,10 +20,10 @@ def read_picture(path: Path) -> np.ndarray:
     """The array of a .png, .jpg or .tif file, as skimage reads it.
 
     Raises:
-        Exception: of whatever kind, since the readers of the many formats raise what they like; ArrayError where the
-            file announces more than it can hold.
+        Exception: of any type, which depends on the reader of the format; ArrayError where the file announces more
+            than it can hold.
     """
-    if path.suffix.lower() in _TIFF:
+    if has_ending(path, TIFF):
         with tifffile.TiffFile(path) as file:
             tiff_series(file, path)
     else:

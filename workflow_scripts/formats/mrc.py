@@ -5,7 +5,8 @@ that older programs left out do not matter as long as sizes and mode make sense.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +15,9 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode, machine_stamp_from_byte_order
 
+from workflow_scripts.formats.endings import MRC, has_ending
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import partial_name, sync
+from workflow_scripts.workflow.files import whole
 
 _HEADER_BYTES = 1024
 _BOX_PX = (8, 8192)
@@ -33,7 +35,7 @@ _KNOWN_MODES = (0, 1, 2, 6, 12)
 
 @dataclass(frozen=True)
 class Stack:
-    """An open stack: what its header says. Images are read when they are asked for.
+    """An open stack: its header, and a reader of its images.
 
     Attributes:
         path: the file.
@@ -42,7 +44,7 @@ class Stack:
         pixel_size_a: Å; None where the header does not say.
         dtype: numbers in the file, with their byte order.
         offset: bytes before the first image.
-        remarks: what was odd and how it was read, one sentence each.
+        remarks: a sentence on every oddity of the header and its interpretation.
     """
 
     path: Path
@@ -64,7 +66,7 @@ class Stack:
         if wanted.ndim != 1 or (wanted.size and not (wanted.min() >= 0 and wanted.max() < self.n_images)):
             raise ValueError(f"{self.path} has the images 0 to {self.n_images - 1}")
         images = np.empty((len(wanted), self.box_px, self.box_px), dtype=np.float32)
-        # Neighbours in the file are read at once.
+        # Images that are neighbours in the file are read together.
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         starts, stops = [0, *breaks], [*breaks, len(wanted)]
         try:
@@ -81,11 +83,6 @@ class Stack:
                 "numbers; leave the image out, or extract the particles again"
             )
         return images
-
-    def batches(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
-        """The first index and the images, float32 (≤ size, n, n), of one batch after the other."""
-        for start in range(0, self.n_images, size):
-            yield start, self.read(np.arange(start, min(start + size, self.n_images)))
 
     def _run(self, file, first: int, count: int) -> np.ndarray:
         pixels = self.box_px**2
@@ -126,15 +123,15 @@ def open_stack(path: Path) -> Stack:
     _check_shape(nx, ny, nz, header, path)
     dtype = dtype_from_mode(mode).newbyteorder(order)
     offset = _HEADER_BYTES + int(header["nsymbt"])
-    found = (size - offset) / (nx * ny * dtype.itemsize)
-    if found < nz:
+    present = (size - offset) / (nx * ny * dtype.itemsize)
+    if present < nz:
         raise InputError(
-            f"{path}: is cut off, with {max(0, math.floor(found))} whole images where its header announces {nz}; "
+            f"{path}: is cut off, with {max(0, math.floor(present))} whole images where its header announces {nz}; "
             "copy the file again"
         )
-    if found >= nz + 1:
+    if present >= nz + 1:
         raise InputError(
-            f"{path}: has room for {math.floor(found)} images of {nx} × {ny} pixels in mode {mode} where its header "
+            f"{path}: has room for {math.floor(present)} images of {nx} × {ny} pixels in mode {mode} where its header "
             f"announces {nz}; write the stack again"
         )
     pixel_size_a = _pixel_size_a(header)
@@ -165,7 +162,9 @@ class StackWriter:
         self._lowest, self._highest, self._sum, self._squares = math.inf, -math.inf, 0.0, 0.0
 
     def __enter__(self) -> "StackWriter":
-        self._file = partial_name(self.path).open("wb")
+        self._resources = ExitStack()
+        partial = self._resources.enter_context(whole(self.path))
+        self._file = self._resources.enter_context(partial.open("wb"))
         self._file.write(bytes(_HEADER_BYTES))
         return self
 
@@ -187,20 +186,13 @@ class StackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        partial = partial_name(self.path)
-        try:
-            if kind is None and not self.n_images:
+        with self._resources:
+            if error is not None:
+                raise error
+            if not self.n_images:
                 raise ValueError("a stack without images cannot be written")
-            if kind is None:
-                self._file.seek(0)
-                self._file.write(self._header())
-            self._file.close()
-            if kind is None:
-                sync(partial)
-                partial.replace(self.path)
-        finally:
-            self._file.close()
-            partial.unlink(missing_ok=True)
+            self._file.seek(0)
+            self._file.write(self._header())
 
     def _header(self) -> bytes:
         header = np.zeros((), dtype=HEADER_DTYPE.newbyteorder("<"))
@@ -271,7 +263,7 @@ def _check_shape(nx: int, ny: int, nz: int, header: np.ndarray, path: Path) -> N
     if says_volume and space_group >= _VOLUME_STACK:
         raise InputError(f"{path}: holds volumes (space group {space_group}), expected a stack of images; project them")
     # Programs that know no space group 0 write stacks as volumes, but seldom as many images as an image has rows.
-    if says_volume and (nx == ny == nz or path.suffix.lower() in (".mrc", ".map")):
+    if says_volume and (nx == ny == nz or has_ending(path, MRC)):
         raise InputError(
             f"{path}: is a volume of {nx} × {ny} × {nz} voxels by its header (space group {space_group}, "
             f"{sections} sections), expected a stack of images; give the stack, or, if it is one, set the header's "

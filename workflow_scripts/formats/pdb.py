@@ -1,17 +1,17 @@
-"""Atoms of a .pdb or .cif file of the Protein Data Bank; what is wrong with one is one sentence."""
+"""Atoms of a .pdb or .cif file of the Protein Data Bank; a mistake in one is reported in one sentence."""
 
 import gzip
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.formats.endings import MMCIF, PDB
 from workflow_scripts.workflow.errors import InputError
 
-_PDB = (".pdb", ".ent")
-_MMCIF = (".cif", ".mmcif")
 _LARGEST_FILE_BYTES = 512 * 2**20
 _LONGEST_LINE = 10_000
 _FARTHEST_A = 10_000.0
@@ -29,6 +29,18 @@ class Atoms:
     positions_a: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Record:
+    """One atom as text; coordinates: z, y, x; name: the same for all alternative positions of an atom."""
+
+    line_number: int
+    residue: str | None
+    is_alternative: bool
+    name: str | tuple
+    coordinates: list[str]
+    element: str
+
+
 def read_atoms(path: Path) -> Atoms:
     """The atoms of the first model, without water; of alternative positions the first.
 
@@ -40,10 +52,22 @@ def read_atoms(path: Path) -> Atoms:
     """
     path = Path(path)
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
-    if kind not in _PDB + _MMCIF:
+    if kind not in PDB + MMCIF:
         raise InputError(f"{path}: found the ending {path.suffix!r}, expected .pdb or .cif, or either with .gz")
     lines = _lines(path)
-    symbols, positions = _of_pdb(lines, path) if kind in _PDB else _of_mmcif(lines, path)
+    symbols, positions, read_already = [], [], set()
+    for record in _of_pdb(lines) if kind in PDB else _of_mmcif(lines, path):
+        if record.residue in _WATER or (record.is_alternative and record.name in read_already):
+            continue
+        if record.is_alternative:
+            read_already.add(record.name)
+        try:
+            positions.append([float(text) for text in record.coordinates])
+        except ValueError:
+            raise InputError(
+                f"{path}: found no coordinates in line {record.line_number}; download the file again"
+            ) from None
+        symbols.append(_symbol(record.element, path, record.line_number))
     if not symbols:
         raise InputError(f"{path}: found no atoms other than water, expected a molecule; download the file again")
     positions_a = np.array(positions, dtype=np.float64)
@@ -68,32 +92,20 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _of_pdb(lines: list[str], path: Path) -> tuple[list[str], list[list[float]]]:
+def _of_pdb(lines: list[str]) -> Iterator[_Record]:
     """ATOM and HETATM records, format 3.3 of the Protein Data Bank."""
-    symbols, positions, seen = [], [], set()
     for number, line in enumerate(lines, start=1):
         if line.startswith("ENDMDL"):
-            break
-        if not line.startswith(("ATOM  ", "HETATM")) or line[17:20].strip() in _WATER:
-            continue
-        # Everything that names the atom but its alternative position, column 17.
-        name = line[12:16] + line[17:27]
-        if line[16:17].strip():
-            if name in seen:
-                continue
-            seen.add(name)
-        try:
-            positions.append([float(line[start : start + 8]) for start in (46, 38, 30)])
-        except ValueError:
-            raise InputError(
-                f"{path}: found no coordinates in columns 31 to 54 of line {number}; download the file again"
-            ) from None
-        # Old files have no element; the name of an atom keeps its first column for elements of two letters.
-        symbols.append(_symbol(line[76:78].strip() or line[12:14].strip(" 0123456789"), path, number))
-    return symbols, positions
+            return
+        if line.startswith(("ATOM  ", "HETATM")):
+            coordinates = [line[start : start + 8] for start in (46, 38, 30)]
+            # Old files have no element; the name of an atom keeps its first column for elements of two letters.
+            element = line[76:78].strip() or line[12:14].strip(" 0123456789")
+            name = line[12:16] + line[17:27]  # without column 17, the alternative position
+            yield _Record(number, line[17:20].strip(), bool(line[16:17].strip()), name, coordinates, element)
 
 
-def _of_mmcif(lines: list[str], path: Path) -> tuple[list[str], list[list[float]]]:
+def _of_mmcif(lines: list[str], path: Path) -> Iterator[_Record]:
     """The loop _atom_site of a PDBx/mmCIF file."""
     start = next((index for index, line in enumerate(lines) if line.startswith("_atom_site.")), len(lines))
     columns: list[str] = []
@@ -105,33 +117,24 @@ def _of_mmcif(lines: list[str], path: Path) -> tuple[list[str], list[list[float]
         raise InputError(
             f"{path}: found no _atom_site.{missing[0]}, expected the atoms of a PDBx/mmCIF file; download it again"
         )
-    place = {name: columns.index(name) for name in columns}
     first_model = None
-    symbols, positions, seen = [], [], set()
     for number, line in enumerate(lines[start:], start=start + 1):
         if not line.strip() or line.startswith(("#", "loop_", "_", "data_")):
-            break
+            return
         row = _TOKEN.findall(line) if "'" in line or '"' in line else line.split()
         if len(row) != len(columns):
             raise InputError(
                 f"{path}: found {len(row)} values in line {number}, expected {len(columns)} for an atom; "
                 "download the file again"
             )
-        value = {name: row[index].strip("'\"") for name, index in place.items()}
-        first_model = first_model or value.get("pdbx_PDB_model_num", "1")
-        if value.get("pdbx_PDB_model_num", "1") != first_model or value.get("label_comp_id") in _WATER:
-            continue
-        if value.get("label_alt_id", ".") not in (".", "?"):
+        value = {name: text.strip("'\"") for name, text in zip(columns, row, strict=True)}
+        model = value.get("pdbx_PDB_model_num", "1")
+        first_model = first_model or model
+        if model == first_model:
+            coordinates = [value[column] for column in _COLUMNS[1:]]
+            is_alternative = value.get("label_alt_id", ".") not in (".", "?")
             name = tuple(value.get(column) for column in _ONE_ATOM)
-            if name in seen:
-                continue
-            seen.add(name)
-        try:
-            positions.append([float(value[column]) for column in _COLUMNS[1:]])
-        except ValueError:
-            raise InputError(f"{path}: found no coordinates in line {number}; download the file again") from None
-        symbols.append(_symbol(value["type_symbol"], path, number))
-    return symbols, positions
+            yield _Record(number, value.get("label_comp_id"), is_alternative, name, coordinates, value["type_symbol"])
 
 
 def _symbol(text: str, path: Path, number: int) -> str:

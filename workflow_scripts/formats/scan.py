@@ -55,42 +55,39 @@ def mean_pattern(stack: Any, where: str) -> np.ndarray:
     """The mean (H, W) of all patterns.
 
     Raises:
-        InputError: a pattern holds what is no count, or all are dark.
+        InputError: a pattern holds a value that is no count, or all are dark.
     """
-    total, seen = np.zeros(stack.shape[-2:]), 0
+    total, count = np.zeros(stack.shape[-2:]), 0
     for part in pattern_chunks(stack, where):
-        bad = ~np.isfinite(part).all(axis=(1, 2))
-        if bad.any():
-            raise InputError(f"{where}: pattern {seen + int(bad.argmax())} holds values that are not finite; repair it")
-        bad = (part < 0).any(axis=(1, 2))
-        if bad.any():
-            first = int(bad.argmax())
-            raise InputError(
-                f"{where}: pattern {seen + first} holds the negative count {part[first].min():g}; expected counts ≥ 0,"
-                " so subtract no background, or set what lies below 0 to 0"
-            )
-        bad = (part > _MOST_COUNTS).any(axis=(1, 2))
-        if bad.any():
-            first = int(bad.argmax())
-            raise InputError(
-                f"{where}: pattern {seen + first} holds the count {part[first].max():.3g}, expected counts of at most"
-                f" {_MOST_COUNTS:g}; repair it"
-            )
+        _check_counts(part, count, where)
         total += part.sum(axis=0)
-        seen += len(part)
+        count += len(part)
     if not total.any():
         raise InputError(f"{where}: all counts are 0")
-    return total / seen
+    return total / count
+
+
+def _check_counts(patterns: np.ndarray, first: int, where: str) -> None:
+    remedy = "expected counts ≥ 0, so subtract no background, or set what lies below 0 to 0"
+    for wrong, fault in (
+        (~np.isfinite(patterns), "values that are not finite; repair it"),
+        (patterns < 0, f"the negative count {{:g}}; {remedy}"),
+        (patterns > _MOST_COUNTS, f"the count {{:.3g}}, expected counts of at most {_MOST_COUNTS:g}; repair it"),
+    ):
+        if wrong.any():
+            index = int(wrong.any(axis=(1, 2)).argmax())
+            value = patterns[index][wrong[index]][0]
+            raise InputError(f"{where}: pattern {first + index} holds {fault.format(value)}")
 
 
 def find_disc(mean: np.ndarray, keys: str) -> Disc:
-    """The bright-field disc of a mean pattern (H, W): what is above half of its own mean.
+    """The bright-field disc of a mean pattern (H, W): the pixels above half of the mean over the disc.
 
     Args:
         keys: settings that the user can give in place of the search, for the sentence.
 
     Raises:
-        InputError: nothing stands out.
+        InputError: there is no bright disc.
     """
     level = mean.max() / 2
     for _ in range(50):

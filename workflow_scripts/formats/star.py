@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import partial_name, sync
+from workflow_scripts.workflow.files import whole
 
 Table = dict[str, list[str]]
 
@@ -58,24 +58,18 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, Sequence[Any]]], 
     Raises:
         ValueError: the columns of a block differ in length, or a value cannot be written as one word.
     """
-    partial = partial_name(Path(path))
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            if xmipp:
-                file.write("# XMIPP_STAR_1 * \n# \n")
-            for name, columns in tables.items():
-                if len({len(column) for column in columns.values()}) != 1:
-                    raise ValueError(f"the columns of {name!r} differ in length")
-                file.write(f"data_{name}\nloop_\n" if xmipp else f"\n# version 30001\n\ndata_{name}\n\nloop_ \n")
-                for number, label in enumerate(columns, start=1):
-                    file.write(f" _{label}\n" if xmipp else f"_{label} #{number} \n")
-                for row in zip(*columns.values(), strict=True):
-                    file.write(" ".join(_word(value) for value in row) + "\n")
-                file.write("" if xmipp else "\n")
-        sync(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(Path(path)) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        if xmipp:
+            file.write("# XMIPP_STAR_1 * \n# \n")
+        for name, columns in tables.items():
+            if len({len(column) for column in columns.values()}) != 1:
+                raise ValueError(f"the columns of {name!r} differ in length")
+            file.write(f"data_{name}\nloop_\n" if xmipp else f"\n# version 30001\n\ndata_{name}\n\nloop_ \n")
+            for number, label in enumerate(columns, start=1):
+                file.write(f" _{label}\n" if xmipp else f"_{label} #{number} \n")
+            for row in zip(*columns.values(), strict=True):
+                file.write(" ".join(_word(value) for value in row) + "\n")
+            file.write("" if xmipp else "\n")
 
 
 def numbers(
@@ -91,7 +85,7 @@ def numbers(
     """
     if label not in table:
         return None
-    found = []
+    values = []
     for row, text in zip(count(1) if rows is None else rows, table[label], strict=False):
         try:
             value = float(text)
@@ -102,8 +96,8 @@ def numbers(
                 f"{path}: row {row} has {text[:80]!r} as {label}, expected a number from {within[0]:g} to "
                 f"{within[1]:g}; correct the row"
             )
-        found.append(value)
-    return found
+        values.append(value)
+    return values
 
 
 def parse_image_name(text: str, path: Path, row: int) -> tuple[int | None, str]:
@@ -145,7 +139,7 @@ class _Parser:
         self.tables: dict[str, Table] = {}
         self.table: Table | None = None
         self.columns: list[list[str]] = []
-        # Where in a block we are: before anything, in single items, in the labels of a loop, in its rows.
+        # The place in a block: at its beginning, in single items, in the labels of a loop, or in its rows.
         self.state = "block"
 
     def parse(self, file: Any) -> dict[str, Table]:
@@ -200,10 +194,10 @@ class _Parser:
             column.append(word)
         self.state = "rows"
 
-    def _expect(self, holds: bool, line_number: int, found: str) -> None:
+    def _expect(self, holds: bool, line_number: int, fault: str) -> None:
         if not holds:
             raise InputError(
-                f"{self.path}: line {line_number} has {found}; the file is damaged or cut off, so export it again"
+                f"{self.path}: line {line_number} has {fault}; the file is damaged or cut off, so export it again"
             )
 
 
@@ -217,7 +211,7 @@ def _lines(file: Any, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _words(line: str) -> list[str] | None:
-    """The values in a line; None where a quotation is open at its end, or goes on behind its mark."""
+    """The values in a line; None where a quotation has no end, or text follows its end without a space."""
     if '"' not in line and "'" not in line and "#" not in line:
         return line.split()
     words = []

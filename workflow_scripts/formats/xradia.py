@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import olefile
 
+from workflow_scripts.formats.endings import XRADIA as XRADIA
 from workflow_scripts.workflow.arrays import reason
 
-XRADIA = (".xrm", ".txrm")
 _TYPES = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 _LARGEST_PX = 32768
 _MOST_IMAGES = 100_000
 
 
 class XradiaError(Exception):
-    """Why a file cannot be used; the words continue a sentence that begins with its name."""
+    """The reason why a file cannot be used; it completes a sentence that begins with the file's name."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read_xradia(path: Path) -> Recorded:
     """All images of a .xrm or .txrm.
 
     Raises:
-        XradiaError: the file is no OLE file, lacks a stream, or a stream is too short or holds what cannot be.
+        XradiaError: the file is no OLE file, lacks a stream, or a stream is too short or holds an impossible value.
     """
     try:
         if path.stat().st_size == 0:

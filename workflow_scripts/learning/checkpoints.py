@@ -1,6 +1,6 @@
 """Checkpoints of a training: one safetensors file each, named by its step and its own digest.
 
-No file is ever unpickled. Whatever is wrong with a checkpoint costs one line and an older start, not the run.
+No file is ever unpickled. A damaged checkpoint is reported in one line, and the training starts from an older one.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from workflow_scripts.learning import weights
+from workflow_scripts.workflow.files import partial_name
 
 _KEPT = 2  # the newest may be damaged
 _NAME = re.compile(r"step(\d+)-([0-9a-f]{16})\.safetensors")
@@ -22,9 +23,8 @@ _NAME = re.compile(r"step(\d+)-([0-9a-f]{16})\.safetensors")
 class Checkpoint:
     """The state of a training after `step` steps.
 
-    `run` tells one training from another (settings, seed, shapes of the network): a checkpoint of another
-    run is not used. `tensors` are on the CPU, flat; `facts` hold what is no tensor, as JSON can: its floats
-    return bit-equal.
+    `run` identifies the training (settings, seed, shapes of the network): a checkpoint of another one is not
+    used. `tensors` are on the CPU, flat; `facts` are values for JSON, whose floats return bit-equal.
     """
 
     step: int
@@ -36,38 +36,38 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into `folder` and remove all but the last two.
 
-    A disk that is full or read-only is reported and the training goes on: what is lost is only the resume.
+    A full or read-only disk is reported and the training goes on: only the possibility to resume is lost.
     """
     metadata = {"step": checkpoint.step, "run": checkpoint.run, "facts": checkpoint.facts}
     content = weights.to_bytes(checkpoint.tensors, metadata)
     try:
         weights.write_atomically(folder / f"step{checkpoint.step}-{_digest(content)}.safetensors", content)
-        for path in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        for path in folder.glob(partial_name(folder / "*").name):  # of a process that was killed while it wrote
             path.unlink()
-        # Those of later steps were passed over when this training started
+        # Checkpoints of later steps were skipped when this training started
         paths = _newest_first(folder)
         kept = [path for path in paths if _step(path) <= checkpoint.step][:_KEPT]
         for path in set(paths).difference(kept):
             path.unlink()
     except OSError as error:
-        _say(f"checkpoint at step {checkpoint.step} not written ({error}); the training goes on")
+        _warn(f"checkpoint at step {checkpoint.step} not written ({error}); the training goes on")
 
 
 def load_newest(folder: Path, run: dict) -> Checkpoint | None:
-    """The newest checkpoint of `run` that is whole, or None; each one passed over is reported in a line."""
+    """The newest checkpoint of `run` that is whole, or None; every skipped one is reported in a line."""
     for path in _newest_first(folder):
         try:
             whole = _NAME.fullmatch(path.name)[2] == _digest(path.read_bytes())
             tensors, metadata = weights.read(path) if whole else ({}, {})
         except (OSError, SafetensorError, ValueError) as error:
-            _say(f"{path}: this checkpoint cannot be read ({error}), passed over")
+            _warn(f"{path}: this checkpoint cannot be read ({error}); it is skipped")
             continue
         if not whole:
-            _say(f"{path}: this checkpoint is damaged (its digest is another), passed over")
+            _warn(f"{path}: this checkpoint is damaged (its digest is another); it is skipped")
         elif metadata.get("run") != run:
-            _say(f"{path}: this checkpoint is of another training, passed over")
+            _warn(f"{path}: this checkpoint is of another training; it is skipped")
         elif not {"step", "facts"} <= metadata.keys():
-            _say(f"{path}: this checkpoint does not say where the training was, passed over")
+            _warn(f"{path}: this checkpoint does not say where the training was; it is skipped")
         else:
             return Checkpoint(metadata["step"], run, tensors, metadata["facts"])
     return None
@@ -76,11 +76,7 @@ def load_newest(folder: Path, run: dict) -> Checkpoint | None:
 def _newest_first(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(filter(_is_checkpoint, folder.iterdir()), key=_step, reverse=True)
-
-
-def _is_checkpoint(path: Path) -> bool:
-    return _NAME.fullmatch(path.name) is not None
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), key=_step, reverse=True)
 
 
 def _step(path: Path) -> int:
@@ -91,5 +87,5 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _say(line: str) -> None:
+def _warn(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

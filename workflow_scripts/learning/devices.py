@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 _POLL_S = 1.0
 
-# Asked in a child process: CUDA fixes its devices when it starts, so it must not start in this one before
+# Run in a child process: CUDA fixes its devices when it starts, so it must not start in this process before
 # the lease. The child sees what this process would see: a scheduler's choice, cgroups, the order of CUDA.
 _LIST_UUIDS = """
 import torch
@@ -37,14 +37,14 @@ class Gpu:
 
 
 def visible_gpus() -> list[Gpu]:
-    """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), found without starting CUDA in it."""
+    """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), listed without starting CUDA in it."""
     if not torch.backends.cuda.is_built():
         return []
     answer = subprocess.run([sys.executable, "-c", _LIST_UUIDS], capture_output=True, text=True, check=False)
     uuids = answer.stdout.split()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(len(uuids))) if chosen is None else (name.strip() for name in chosen.split(","))
-    # CUDA ignores what stands behind a device that does not exist: there can be more names than GPUs
+    # CUDA ignores all names after that of a device that does not exist: there can be more names than GPUs
     return [Gpu(name, uuid) for name, uuid in zip(names, uuids, strict=False)]
 
 
@@ -56,16 +56,11 @@ def lock_folder() -> Path:
 
 
 @contextmanager
-def lease(
-    count: int,
-    *,
-    list_gpus: Callable[[], list[Gpu]] = visible_gpus,
-    folder: Path | None = None,
-) -> Iterator[list[IO[bytes]]]:
-    """Hold `count` GPUs, alone among the jobs of this user, and show CUDA nothing else.
+def lease(count: int) -> Iterator[list[IO[bytes]]]:
+    """Hold `count` GPUs, alone among the jobs of this user, and hide all others from CUDA.
 
     Waits while too few are free. Takes all or none, so that two jobs never wait for each other. The kernel
-    drops the locks when the process ends, however it ends. Yields the open lock files.
+    releases the locks when the process ends, however it ends. Yields the open lock files.
 
     Raises:
         InputError: the machine shows fewer than `count` GPUs.
@@ -73,55 +68,44 @@ def lease(
     """
     if torch.cuda.is_initialized():
         raise RuntimeError("a GPU is leased before CUDA starts, but it has started in this process")
-    gpus = list_gpus()
+    gpus = visible_gpus()
     if len(gpus) < count:
         raise InputError(
             f"compute.gpus: {count} asked for, but this process sees {len(gpus)} (torch {torch.__version__}, "
             f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}); "
             "set compute.gpus to what the machine has, 0 for the CPU"
         )
-    folder = folder or lock_folder()
     with ExitStack() as locks:
-        waiting = False
-        while not (held := _try_lease(gpus, count, folder, locks)):
-            if not waiting:
-                print(
-                    f"waiting for {count} of {len(gpus)} GPUs: other jobs hold them",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                waiting = True
+        if not (leased := _try_lease(gpus, count, locks)):
+            print(f"waiting for {count} of {len(gpus)} GPUs: other jobs hold them", file=sys.stderr, flush=True)
+        while not leased:
             time.sleep(_POLL_S)
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.name for gpu in held)
-        yield list(held.values())
+            leased = _try_lease(gpus, count, locks)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.name for gpu in leased)
+        yield list(leased.values())
 
 
-def _try_lease(gpus: list[Gpu], count: int, folder: Path, locks: ExitStack) -> dict[Gpu, IO[bytes]]:
-    """Lock `count` of the GPUs for as long as `locks` lives, or none, and return {}, if too few are free."""
-    held: dict[Gpu, IO[bytes]] = {}
+def _try_lease(gpus: list[Gpu], count: int, locks: ExitStack) -> dict[Gpu, IO[bytes]]:
+    """Lock `count` of the GPUs until `locks` is closed; where too few are free lock none, and return {}."""
+    leased: dict[Gpu, IO[bytes]] = {}
     with ExitStack() as attempt:
-        for left, gpu in zip(range(len(gpus), 0, -1), gpus, strict=True):
-            if len(held) + left < count:
+        for remaining, gpu in zip(range(len(gpus), 0, -1), gpus, strict=True):
+            if len(leased) + remaining < count:
                 return {}  # so of two jobs that want all, the later one stops at the first lock
-            file = attempt.enter_context((folder / f"{gpu.uuid}.lock").open("ab"))
+            file = attempt.enter_context((lock_folder() / f"{gpu.uuid}.lock").open("ab"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            held[gpu] = file
-            if len(held) == count:
+            leased[gpu] = file
+            if len(leased) == count:
                 locks.push(attempt.pop_all())
-                return held
+                return leased
     return {}
 
 
 @contextmanager
-def leased_device(
-    gpus: int,
-    *,
-    list_gpus: Callable[[], list[Gpu]] = visible_gpus,
-    folder: Path | None = None,
-) -> Iterator[torch.device]:
+def leased_device(gpus: int) -> Iterator[torch.device]:
     """The device this process works on: the CPU for `gpus` = 0, else one GPU, held until the block ends.
 
     Under torchrun the launcher holds the GPUs (`distributed.relaunch_under_torchrun`), and each process
@@ -143,7 +127,7 @@ def leased_device(
         torch.cuda.set_device(device)
         yield device
     else:
-        with lease(1, list_gpus=list_gpus, folder=folder):
+        with lease(1):
             yield torch.device("cuda", 0)
 
 

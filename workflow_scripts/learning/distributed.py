@@ -2,9 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
@@ -27,16 +26,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def relaunch_under_torchrun(
-    gpus: int,
-    *,
-    list_gpus: Callable[[], list[devices.Gpu]] = devices.visible_gpus,
-    folder: Path | None = None,
-) -> None:
+def relaunch_under_torchrun(gpus: int) -> None:
     """Replace this process by torchrun with `gpus` copies of it; return at once where one is enough.
 
-    The GPUs are leased here, all at once, and the lock files stay open in torchrun: were each copy to lease
-    its own, two jobs could each hold half of the machine and wait for ever.
+    The GPUs are leased here, all at once, and the lock files stay open in torchrun: if each copy leased its
+    own GPU, two jobs could each hold half of the machine and wait forever.
 
     Raises:
         InputError: there are fewer GPUs than asked for.
@@ -45,7 +39,7 @@ def relaunch_under_torchrun(
         return
     script = sys.modules["__main__"].__spec__  # None where a file was run and not `-m module`
     program = [sys.argv[0]] if script is None else ["-m", script.name]
-    with devices.lease(gpus, list_gpus=list_gpus, folder=folder) as locks:
+    with devices.lease(gpus) as locks:
         for lock in locks:
             os.set_inheritable(lock.fileno(), True)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
@@ -61,7 +55,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     on_gpu = device.type == "cuda"
     torch.distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     yield
-    # Not in a finally: a process that failed leaves at once, and torchrun ends the others, which wait for it.
+    # Not in a finally: a process that failed leaves at once, and torchrun ends the others, which are waiting for it.
     torch.distributed.destroy_process_group()
 
 

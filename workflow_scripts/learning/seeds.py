@@ -1,4 +1,4 @@
-"""Seeds that follow from other numbers; not in the training loop, whose changes must not synthesize again."""
+"""Seeds derived from other numbers; apart from the training loop, so that its changes do not rerun `synthesize`."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the stages that train do around the loop: take a device, train as the job says, write weights and history."""
+"""The steps of a training stage around the loop: lease a device, train with the job's settings, write the weights."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ def train_for(
     """Train with the job's seed and precision, from its newest checkpoint where there is one.
 
     Args:
-        label: what the progress is called.
+        label: of the progress.
         settings: of the loop, where they are not the job's own arguments.
         keep_epoch: as in `train`, which also says what it raises.
     """
@@ -60,12 +60,12 @@ def train_for(
 
 
 def write_trained(job: Job, state: State, history: list[dict[str, float]], about: Mapping[str, Any]) -> None:
-    """Write the job's weights, with what they are, and its history."""
+    """Write the job's weights with a description of their network, and its history."""
     save_weights(state, job.outputs["weights"], about)
     write_rows(job.outputs["history"], history, HISTORY)
 
 
 def copy_weights(job: Job) -> None:
-    """Of an arm whose recipe has no such stage: the pretrained weights as they are, and an empty history."""
+    """For an arm whose recipe lacks this stage: copy the pretrained weights, and write an empty history."""
     shutil.copyfile(job.input("pretrained"), job.outputs["weights"])
     write_rows(job.outputs["history"], [], HISTORY)

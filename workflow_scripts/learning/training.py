@@ -1,15 +1,16 @@
 """The training loop: the same one for every method and stage.
 
 What a network is trained on is a `Task`. Everything random is drawn from generators seeded by (seed, purpose,
-step) alone, so that a training that is resumed at any step, or shared by several processes, sees what the
-uninterrupted one would have seen.
+step) alone, so that a training that is resumed at any step, or shared by several processes, gets the same numbers
+as an uninterrupted one.
 """
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -46,7 +47,7 @@ class Task(Protocol):
     def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """The loss, a scalar: a mean over rows, so that the mean over equal shares is that of the batch.
 
-        A loss that looks at some of the rows takes their weights as one more tensor of the batch.
+        A loss over some of the rows takes their weights as one more tensor of the batch.
         """
 
     def validate(self, model: torch.nn.Module) -> float:
@@ -82,11 +83,11 @@ def train(
 ) -> Trained:
     """Train `model` in place, from the newest checkpoint in `checkpoint_folder` where there is one.
 
-    An epoch is a shuffle of the samples in whole batches; the few that do not fill one are left out of it.
+    An epoch is a shuffle of the samples in whole batches; the few samples that do not fill a batch are left out.
 
     Args:
         keep_epoch: the epoch (from 1) whose weights are returned as `kept`.
-        label: what the progress is called.
+        label: of the progress.
 
     Raises:
         InputError: the batch does not fit the samples or the processes, or a loss is not a finite number.
@@ -233,7 +234,7 @@ def _check_finite(loss: float, kind: str, epoch: int, settings: TrainingSettings
 def _describe(
     model: torch.nn.Module, task: Task, settings: TrainingSettings, seed: int, keep_epoch: int | None
 ) -> dict:
-    """What tells this training from another; a checkpoint may be written more or less often."""
+    """What identifies this training; how often checkpoints are written does not matter."""
     return {
         "settings": settings.model_dump(mode="json", exclude={"checkpoint_interval_s"}),
         "seed": seed,
@@ -245,30 +246,23 @@ def _describe(
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> State:
     """The tensors that the optimizer carries from step to step; its numbers follow from the settings."""
-    state = optimizer.state_dict()["state"]
-    return on_cpu(
-        {
-            f"{parameter}.{name}": value
-            for parameter, values in state.items()
-            for name, value in values.items()
-            if value is not None  # the momentum buffer of SGD without momentum
-        }
-    )
+    state = _join({str(parameter): values for parameter, values in optimizer.state_dict()["state"].items()})
+    # None is the momentum buffer of SGD without momentum.
+    return on_cpu({name: value for name, value in state.items() if value is not None})
 
 
 def _load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: State) -> None:
-    state: dict[int, State] = {}
-    for key, tensor in tensors.items():
-        parameter, name = key.split(".", 1)
-        state.setdefault(int(parameter), {})[name] = tensor
+    state = {int(parameter): values for parameter, values in _split(tensors).items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _join(parts: dict[str, State]) -> State:
-    return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+def _join(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One flat dictionary: `part.name` → value."""
+    return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
 
 def _split(tensors: State) -> dict[str, State]:
+    """The inverse of `_join`."""
     parts: dict[str, State] = {}
     for key, tensor in tensors.items():
         part, name = key.split(".", 1)

@@ -1,7 +1,6 @@
 """Weights of a network as safetensors: readable without unpickling, equal bytes for equal weights."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -9,13 +8,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import sync, whole
 
-# All metadata stand in this one entry: safetensors orders several by a random hash.
+# All metadata are in this one entry: safetensors writes several entries in a random order.
 _METADATA = "beamtime"
 
 
 def on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """An own, contiguous copy of each tensor in the memory of the CPU."""
+    """A contiguous copy of each tensor in the memory of the CPU."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
 
@@ -25,7 +25,7 @@ def to_bytes(tensors: dict[str, torch.Tensor], metadata: dict) -> bytes:
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors and the metadata of a safetensors file; a file not ours has the metadata {}.
+    """The tensors and the metadata of a safetensors file; {} as metadata where another program wrote the file.
 
     Raises:
         OSError: the file cannot be read.
@@ -45,20 +45,9 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is either whole under its name or not there, after a crash or power cut too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)  # the new name itself is an entry of the folder
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with whole(path) as partial:
+        partial.write_bytes(content)
+    sync(path.parent)  # the new name itself is an entry of the folder
 
 
 def save_weights(state: dict[str, torch.Tensor], path: Path, metadata: dict) -> None:
@@ -67,7 +56,7 @@ def save_weights(state: dict[str, torch.Tensor], path: Path, metadata: dict) -> 
 
 
 def read_metadata(path: Path) -> dict:
-    """What `save_weights` wrote beside the tensors.
+    """The metadata that `save_weights` wrote beside the tensors.
 
     Raises:
         InputError: the file is missing or damaged, or not of `save_weights`.
@@ -91,7 +80,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             "use the settings of the network that they were trained with"
         )
     if bad := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
-        raise InputError(f"{path}: the weights {_first_few(bad)} hold what is not a finite number; train again")
+        raise InputError(f"{path}: the weights {_first_few(bad)} hold a value that is not a finite number; train again")
     model.load_state_dict(tensors)
 
 
@@ -104,23 +93,25 @@ def _read_or_refuse(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         ) from error
 
 
-def _differences(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:
-    missing = [f"{name} {tuple(expected[name].shape)}" for name in expected if name not in found]
-    unknown = [f"{name} {tuple(found[name].shape)}" for name in found if name not in expected]
-    other_shape = [
-        f"{name} {tuple(found[name].shape)} where the network has {tuple(expected[name].shape)}"
-        for name in expected
-        if name in found and found[name].shape != expected[name].shape
-    ]
-    other_type = [
-        f"{name} {found[name].dtype} where the network has {expected[name].dtype}"
-        for name in expected
-        if name in found and found[name].dtype.is_floating_point != expected[name].dtype.is_floating_point
-    ]
-    kinds = {"missing": missing, "unknown": unknown, "of another shape": other_shape, "of another type": other_type}
-    return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in kinds.items() if names)
+def _differences(expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> str:
+    common = expected.keys() & tensors.keys()
+    pairs = {name: (tensors[name], expected[name]) for name in expected if name in common}
+    differences = {
+        "missing": [f"{name} {tuple(tensor.shape)}" for name, tensor in expected.items() if name not in common],
+        "unknown": [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items() if name not in common],
+        "of another shape": [
+            f"{name} {tuple(tensor.shape)} where the network has {tuple(wanted.shape)}"
+            for name, (tensor, wanted) in pairs.items()
+            if tensor.shape != wanted.shape
+        ],
+        "of another type": [
+            f"{name} {tensor.dtype} where the network has {wanted.dtype}"
+            for name, (tensor, wanted) in pairs.items()
+            if tensor.dtype.is_floating_point != wanted.dtype.is_floating_point
+        ],
+    }
+    return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in differences.items() if names)
 
 
 def _first_few(names: list[str]) -> str:
-    rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + rest
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,6 +1,6 @@
 """Intervals by the bootstrap over sources: photographs, materials, sessions; never over pixels or samples."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +18,6 @@ class Estimate:
     n: int
 
 
-def sum_by_source(rows: np.ndarray, sources: Sequence) -> np.ndarray:
-    """Sums (S, M) of the rows (N, M) of each source, in the order of the sorted source names (N,)."""
-    if len(rows) != len(sources):
-        raise InputError(f"There are {len(rows)} rows and {len(sources)} sources; expected one per row.")
-    names, index = np.unique(np.asarray(sources), return_inverse=True)
-    sums = np.zeros((len(names), *rows.shape[1:]))
-    np.add.at(sums, index, rows)
-    return sums
-
-
 def bootstrap(
     by_source: np.ndarray,
     statistic: Callable[[np.ndarray], float] = np.mean,
@@ -38,7 +28,7 @@ def bootstrap(
 ) -> Estimate:
     """The statistic of all sources, and its percentile interval under resampled sources.
 
-    by_source: (S, ...) what each source contributes; a statistic gets such an array back.
+    by_source: (S, ...) the contribution of every source; the statistic is called with resampled arrays of this form.
     With a single source there is nothing to resample: the interval is NaN.
     Efron, doi:10.1214/aos/1176344552.
     """
@@ -50,7 +40,7 @@ def bootstrap(
         return Estimate(value, float("nan"), float("nan"), 1)
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
     if statistic is np.mean and by_source.ndim == 1:
-        spread = by_source[draws].mean(axis=1)  # the same in one step
+        spread = by_source[draws].mean(axis=1)  # equal to the loop below
     else:
         spread = [statistic(by_source[draw]) for draw in draws]
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])

@@ -1,4 +1,4 @@
-"""Count the claims that hold, and say which held in the reference run and hold no more: the end of `make study`."""
+"""Count the claims that hold and list those that held in the reference run only: the end of `make study`."""
 
 import argparse
 import sys
@@ -7,30 +7,27 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.study.tables import read_text_table
 from workflow_scripts.workflow.errors import InputError
 
 _KEYS = ["method", "claim"]
 
 
 def stopped_holding(ledger: pd.DataFrame, reference: pd.DataFrame) -> Iterator[str]:
-    """A line for every claim that held in the reference and does not in this ledger; or one that says all hold."""
-    held = reference[reference["holds"] == "yes"]
-    now = {tuple(row[key] for key in _KEYS): row for row in ledger.to_dict("records")}
-    lost = 0
-    for row in held.to_dict("records"):
-        found = now.get(tuple(row[key] for key in _KEYS))
-        if found is None or found["holds"] != "yes":
-            lost += 1
-            verdict = "is no claim of this run" if found is None else found["verdict"]
-            yield f"{row['method']}: {row['claim']}: held in the reference ({row['verdict']}), now {verdict}"
-    if len(held) and not lost:
-        yield f"every claim that held in the reference holds: {len(held)} of {len(held)}"
-    elif not len(held):
+    """A line for every claim that holds in the reference but not in this ledger, or one line if there is none."""
+    holding = reference[reference["holds"] == "yes"]
+    both = holding.merge(ledger, how="left", on=_KEYS, suffixes=("_of_reference", ""))
+    lost = both[both["holds"] != "yes"]
+    for row in lost.fillna({"verdict": "is no claim of this run"}).itertuples():
+        yield f"{row.method}: {row.claim}: held in the reference ({row.verdict_of_reference}), now {row.verdict}"
+    if holding.empty:
         yield "no claim held in the reference"
+    elif lost.empty:
+        yield f"every claim that held in the reference holds: {len(holding)} of {len(holding)}"
 
 
 def counted(ledger: pd.DataFrame) -> Iterator[str]:
-    """How many numbers that somebody stated hold in this run, and a line for each that does not."""
+    """The number of claims that hold in this run, and a line for every claim that does not."""
     wrong = ledger[ledger["holds"] == "no"]
     hold = int((ledger["holds"] == "yes").sum())
     unmeasured = len(ledger) - hold - len(wrong)
@@ -41,10 +38,7 @@ def counted(ledger: pd.DataFrame) -> Iterator[str]:
 
 def read_ledger(path: Path) -> pd.DataFrame:
     """claims.csv as text; raises InputError where it is no ledger."""
-    try:
-        ledger = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a ledger of claims: {error}") from error
+    ledger = read_text_table(path, "a ledger of claims")
     missing = {*_KEYS, "holds", "verdict"} - set(ledger.columns)
     if missing:
         raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; make it again: snakemake claims")

@@ -1,4 +1,4 @@
-"""Conditions: under what a number was measured, as `key=value;…` with sorted keys and units in the keys."""
+"""Conditions of a measurement, as `key=value;…` with sorted keys and units in the keys."""
 
 import re
 from collections.abc import Sequence
@@ -41,9 +41,7 @@ def with_condition_columns(table: pd.DataFrame, texts: Sequence[str] = (), numbe
         texts: keys whose values are text; missing where a condition has no such key.
         numbers: keys whose values are numbers; NaN where a condition has no such key.
     """
-    values = [parse_condition(text) for text in table["condition"]]
-    columns = {key: [pairs.get(key) for pairs in values] for key in texts}
-    columns |= {key: [float(pairs.get(key, "nan")) for pairs in values] for key in numbers}
-    types = dict.fromkeys(texts, object) | dict.fromkeys(numbers, float)
-    parsed = pd.DataFrame(columns, columns=[*texts, *numbers]).astype(types)
-    return pd.concat([table.reset_index(drop=True), parsed], axis=1)
+    conditions = [parse_condition(text) for text in table["condition"]]
+    columns = {key: pd.Series([values.get(key) for values in conditions], dtype=object) for key in texts}
+    columns |= {key: pd.Series([values.get(key) for values in conditions], dtype=float) for key in numbers}
+    return table.reset_index(drop=True).assign(**columns)

@@ -1,4 +1,4 @@
-"""What a study cost: time, memory and devices as every job told its provenance, energy by assumption."""
+"""The cost of a study: time, memory and devices from the provenance of every job, energy by assumption."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ from workflow_scripts.study.documents import Section
 from workflow_scripts.study.rounding import three_digits
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_json
-from workflow_scripts.workflow.stages import STAGES
+from workflow_scripts.workflow.settings import STAGES
 
-# What the energy rests on: a core at work, with its share of memory and board, and a GPU of the H100's class at work.
+# For the energy: the power of a busy core, with its share of memory and board, and of a busy GPU of the H100's class.
 WATTS_PER_CORE, WATTS_PER_GPU = 10.0, 700.0
 ASSUMPTION = (
     f"Energy is an estimate, not a measurement: {WATTS_PER_CORE:g} W for every core while it computes (CPU time) and "
@@ -35,29 +35,22 @@ def read_cost(folder: Path, methods: Sequence[str]) -> pd.DataFrame:
     Raises:
         InputError: no job of a method has a provenance.
     """
-    rows = []
+    tables = []
     for method in methods:
         jobs = pd.DataFrame(_jobs(folder, method), columns=["stage", *_SUMMED, "peak_memory_mb"])
         if jobs.empty:
             raise InputError(f"{folder / method} holds no provenance of a job; run the study first")
-        for stage, group in jobs.groupby(pd.Categorical(jobs["stage"], STAGES), observed=True):
-            sums = group[list(_SUMMED)].sum(min_count=1)
-            rows.append(
-                {
-                    "method": method,
-                    "stage": stage,
-                    "jobs": len(group),
-                    **sums,
-                    "peak_memory_mb": group["peak_memory_mb"].max(),
-                }
-            )
-    table = pd.DataFrame(rows)
+        stages = jobs.groupby(pd.Categorical(jobs["stage"], STAGES), observed=True)
+        sums = stages[list(_SUMMED)].sum(min_count=1)
+        table = sums.assign(method=method, jobs=stages.size(), peak_memory_mb=stages["peak_memory_mb"].max())
+        tables.append(table.rename_axis("stage").reset_index())
+    table = pd.concat(tables, ignore_index=True).astype({"stage": str})
     table["energy_wh"] = table["cpu_s"] / 3600 * WATTS_PER_CORE + table["gpu_h"] * WATTS_PER_GPU
     return table[COLUMNS]
 
 
 def _jobs(folder: Path, method: str) -> Iterator[dict[str, str | float | None]]:
-    """What every job of a method told its provenance."""
+    """The cost of every job of a method, from its provenance."""
     paths = [*(folder / method).rglob("*provenance.json"), *(folder / "figures").glob(f"{method}.provenance.json")]
     for path in sorted(paths):
         record = read_json(path)

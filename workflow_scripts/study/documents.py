@@ -1,8 +1,9 @@
 """One table, three forms: Markdown, LaTeX and a page of HTML, from the same sections."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5em; color: #222; max-width: 100em; }
@@ -46,7 +47,7 @@ class Section:
         columns: heads of the columns, with their units.
         rows: cells as text, one for every column.
         note: sentences between heading and table.
-        texts: how many of the first columns hold words; the rest are numbers and stand to the right.
+        texts: number of columns of words, which come first; the columns of numbers are aligned to the right.
     """
 
     title: str
@@ -90,7 +91,7 @@ def latex(title: str, introduction: str, sections: Sequence[Section]) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text as LaTeX prints it."""
+    """Text with its special characters escaped for LaTeX."""
     return text.translate(_LATEX)
 
 
@@ -105,15 +106,20 @@ def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
     return whole_page(title, f"<p>{html.escape(introduction)}</p>\n" + "\n".join(parts))
 
 
+def write_documents(outputs: Mapping[str, Path], title: str, introduction: str, sections: Iterable[Section]) -> None:
+    """Write the sections to the outputs `md`, `tex` and `html`."""
+    sections = list(sections)
+    for name, form in (("md", markdown), ("tex", latex), ("html", page)):
+        outputs[name].write_text(form(title, introduction, sections), encoding="utf-8")
+
+
 def html_table(section: Section) -> str:
     """One table; a row whose first cell begins with "all" is a total."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in section.columns)
     rows = []
     for row in section.rows:
-        cells = (
-            f"<td>{html.escape(cell)}</td>" if place < section.texts else f'<td class="number">{html.escape(cell)}</td>'
-            for place, cell in enumerate(row)
-        )
+        kinds = [""] * section.texts + [' class="number"'] * (len(row) - section.texts)
+        cells = (f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
         kind = ' class="total"' if row[0].startswith("all ") else ""
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
     words = ' class="words"' if section.texts == len(section.columns) else ""

@@ -10,25 +10,18 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.study.cost import totals
 from workflow_scripts.study.estimators import Registry
-from workflow_scripts.study.figures import (
-    BLUE,
-    MM_PER_INCH,
-    PAGE_MM,
-    new_figure,
-    scale_bar,
-    without_ticks,
-)
+from workflow_scripts.study.figures import BLUE, MM_PER_INCH, PAGE_MM, new_figure, scale_bar, without_ticks
 from workflow_scripts.study.rounding import three_digits
 from workflow_scripts.study.summaries import Picture, Summary
 from workflow_scripts.study.tables import under
 
-# Places in a row, millimetres: its height, the upper edge of pictures and axes, pictures and what lies between them
+# Places in a row, millimetres: its height, the upper edge of pictures and axes, the pictures and the gaps between
 ROW_MM, TOP_MM, IMAGE_MM, GAP_MM = 46.5, 13.0, 23.0, 2.0
 LEFT_MM, SCORES_MM, COST_MM = 6.0, 100.0, 152.0
-# More estimators than this get smaller names
+# If there are more estimators, their names are smaller
 MANY = 8
 COLUMNS = ["panel", "method", "what", "name", "unit", "value", "low", "high", "n"]
-# Of the method's colour limits where its overview.yaml gives none: a few extreme pixels shall not decide them
+# Of the pixels, for colour limits that overview.yaml leaves out: a few extreme pixels must not determine them
 QUANTILES = (0.005, 0.995)
 LARGER = {"MB": ("GB", 1e3), "Wh": ("kWh", 1e3), "min": ("h", 60)}
 
@@ -64,19 +57,18 @@ def source_table(shown: Mapping[str, Shown], metrics: Mapping[str, pd.DataFrame]
     """
     together = totals(cost)
     rows = []
-    for place, (method, one) in enumerate(shown.items()):
-        score = one.summary.score
+    for place, (method, example) in enumerate(shown.items()):
+        score = example.summary.score
         table = metrics[method]
         chosen = under(table, score.condition)
         chosen = chosen[(chosen["metric"] == score.metric) & (chosen["statistic"] == score.statistic)]
         start = {"panel": chr(ord("a") + place), "method": method}
-        for name in one.registry.ordered(chosen["estimator"]):
+        for name in example.registry.ordered(chosen["estimator"]):
             part = chosen[chosen["estimator"] == name]
             numbers = part[["value", "low", "high"]].mean()
-            said = {"what": score.metric, "name": name, "unit": part["unit"].iloc[0], "n": int(part["n"].min())}
-            rows.append(start | said | numbers.to_dict())
-        own = cost[cost["method"] == method]
-        for stage in own.itertuples():
+            words = {"what": score.metric, "name": name, "unit": part["unit"].iloc[0], "n": int(part["n"].min())}
+            rows.append(start | words | numbers.to_dict())
+        for stage in cost[cost["method"] == method].itertuples():
             rows.append(start | {"what": "CPU time", "name": stage.stage, "unit": "min", "value": stage.cpu_s / 60})
         whole = together[together["method"] == method].iloc[0]
         for what, unit, value in (
@@ -92,8 +84,8 @@ def draw(table: pd.DataFrame, shown: Mapping[str, Shown]) -> Figure:
     """The figure: a row for every method."""
     figure = new_figure(PAGE_MM, ROW_MM * len(shown))
     figure.set_layout_engine("none")  # every row has the same places, whatever the words in it
-    for row, (method, one) in enumerate(shown.items()):
-        _draw_method(_Row(figure, row), method, one, table[table["method"] == method])
+    for row, (method, example) in enumerate(shown.items()):
+        _draw_method(_Row(figure, row), method, example, table[table["method"] == method])
     return figure
 
 
@@ -105,34 +97,44 @@ class _Row:
     number: int
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        figure_width, figure_height = (side * MM_PER_INCH for side in self.figure.get_size_inches())
-        bottom = figure_height - self.number * ROW_MM - top - height
-        sides = left / figure_width, bottom / figure_height, width / figure_width, height / figure_height
-        return self.figure.add_axes(sides)
+        x, y = self._place(left, top + height)
+        figure_width, figure_height = self._size
+        return self.figure.add_axes((x, y, width / figure_width, height / figure_height))
 
     def text(self, left: float, top: float, words: str, **looks) -> None:
-        figure_width, figure_height = (side * MM_PER_INCH for side in self.figure.get_size_inches())
-        y = 1 - (self.number * ROW_MM + top) / figure_height
-        self.figure.text(left / figure_width, y, words, va="top", **looks)
+        self.figure.text(*self._place(left, top), words, va="top", **looks)
+
+    @property
+    def _size(self) -> tuple[float, float]:
+        width, height = self.figure.get_size_inches()
+        return width * MM_PER_INCH, height * MM_PER_INCH
+
+    def _place(self, left: float, top: float) -> tuple[float, float]:
+        """Fractions of the figure, from its lower left corner."""
+        width, height = self._size
+        return left / width, 1 - (self.number * ROW_MM + top) / height
 
 
-def _draw_method(row: _Row, method: str, one: Shown, points: pd.DataFrame) -> None:
-    summary = one.summary
+def _draw_method(row: _Row, method: str, example: Shown, points: pd.DataFrame) -> None:
+    summary = example.summary
     row.text(1.5, 1.5, points["panel"].iloc[0], fontsize=9, fontweight="bold")
     row.text(LEFT_MM, 1.8, f"{method}: {summary.title}", fontsize=8, fontweight="bold")
     places = [LEFT_MM + place * (IMAGE_MM + GAP_MM) for place in range(3)]
     goes_in, comes_out, truth = (row.axes(left, TOP_MM, IMAGE_MM, IMAGE_MM) for left in places)
-    titles = ("goes in", f"comes out: {one.answered_by}" if one.answered_by else "comes out", "truth")
+    titles = ("goes in", f"comes out: {example.answered_by}" if example.answered_by else "comes out", "truth")
     for axis, title in zip((goes_in, comes_out, truth), titles, strict=True):
         axis.set_title(title, pad=3)
-    _draw_image(goes_in, one.goes_in, summary.goes_in, limits(summary.goes_in, one.goes_in))
+    _draw_image(goes_in, example.goes_in, summary.goes_in, limits(summary.goes_in, example.goes_in))
     goes_in.set_xlabel(summary.goes_in.label, labelpad=2, fontsize=6)
-    bounds = limits(summary.truth, one.truth)
+    bounds = limits(summary.truth, example.truth)
     same = summary.comes_out.label == summary.truth.label
     answer = _draw_image(
-        comes_out, one.comes_out, summary.comes_out, bounds if same else limits(summary.comes_out, one.comes_out)
+        comes_out,
+        example.comes_out,
+        summary.comes_out,
+        bounds if same else limits(summary.comes_out, example.comes_out),
     )
-    _draw_image(truth, one.truth, summary.truth, bounds)
+    _draw_image(truth, example.truth, summary.truth, bounds)
     if same:
         place = row.axes(places[1] + 4, TOP_MM + IMAGE_MM + 1.6, 2 * IMAGE_MM + GAP_MM - 8, 1.3)
         bar = row.figure.colorbar(answer, cax=place, orientation="horizontal")
@@ -145,12 +147,12 @@ def _draw_method(row: _Row, method: str, one: Shown, points: pd.DataFrame) -> No
             axis.set_xlabel(picture.label, labelpad=2, fontsize=6)
     without_ticks([goes_in, comes_out, truth])
     for axis, pixel, picture in (
-        (comes_out, one.pixel, summary.pixel),
-        (goes_in, one.input_pixel, summary.input_pixel),
+        (comes_out, example.pixel, summary.pixel),
+        (goes_in, example.input_pixel, summary.input_pixel),
     ):
         if pixel:
             scale_bar(axis, pixel, picture.label)
-    _draw_scores(row, points[points["what"] == summary.score.metric], one)
+    _draw_scores(row, points[points["what"] == summary.score.metric], example)
     _draw_cost(row, points)
 
 
@@ -164,18 +166,18 @@ def _draw_image(axis: Axes, image: np.ndarray, picture: Picture, bounds: tuple[f
     return axis.imshow(image, cmap=picture.colours, vmin=bounds[0], vmax=bounds[1])
 
 
-def _draw_scores(row: _Row, points: pd.DataFrame, one: Shown) -> None:
+def _draw_scores(row: _Row, points: pd.DataFrame, example: Shown) -> None:
     """Estimators one below the other with their intervals; bold: the best one and all whose interval overlaps its."""
-    score = one.summary.score
-    numbers = sorted({int(number) for number in points["n"]})
-    told = " to ".join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))
-    row.text(SCORES_MM - 16, 6.2, f"who wins: n = {told} {score.sources},\n{one.at}")
+    score = example.summary.score
+    fewest, most = int(points["n"].min()), int(points["n"].max())
+    n = str(most) if fewest == most else f"{fewest} to {most}"
+    row.text(SCORES_MM - 16, 6.2, f"who wins: n = {n} {score.sources},\n{example.at}")
     axis = row.axes(SCORES_MM, TOP_MM, 35, IMAGE_MM)
     lows, highs = points["low"].fillna(points["value"]), points["high"].fillna(points["value"])
     winner = points["value"].idxmax() if score.better == "higher" else points["value"].idxmin()
     tied = (lows <= highs[winner]) & (highs >= lows[winner])
     for place, (_, point) in enumerate(points.iterrows()):
-        entry = one.registry[point["name"]]
+        entry = example.registry[point["name"]]
         if np.isfinite(point["low"]):
             axis.plot([point["low"], point["high"]], [place, place], color=entry.looks["color"], linewidth=1.0)
         axis.plot(point["value"], place, linestyle="none", **entry.looks)

@@ -1,17 +1,15 @@
-"""The registry of estimators: estimators.yaml beside each method, in the order in which tables and figures show them.
+"""The registry of estimators: estimators.yaml beside the code of a method, in the order of its tables and figures.
 
-Rules, configuration, tables and figures read it. No stage but `plot` does, so a new entry reruns no other estimator.
+Rules, configuration, tables and figures read it. Of the stages only `plot` does: a new entry reruns no other estimator.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import Settings
+from workflow_scripts.workflow.settings import Settings, read_checked
 
 FILE = "estimators.yaml"
 # The palette of Okabe and Ito for colour-blind readers (https://jfly.uni-koeln.de/color), but a lighter grey: theirs is
@@ -71,7 +69,7 @@ class Registry(dict[str, Estimator]):
     """The estimators of one method by name, in the order of estimators.yaml."""
 
     def __missing__(self, name: str) -> Estimator:
-        """What figures show of an estimator that is not listed."""
+        """The defaults of the figures for an estimator that is not listed."""
         return Estimator(kind="classical", label=name)
 
     def named(self, *roles: str) -> list[str]:
@@ -102,17 +100,8 @@ def read_registry(path: Path) -> Registry:
     Raises:
         InputError: naming the estimator and the key that is wrong.
     """
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    try:
-        listed = TypeAdapter(dict[str, Estimator]).validate_python(entries)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{path}: {key}: {first['msg']}, found {first['input']!r}.") from error
-    return Registry({name: _with_defaults(name, entry) for name, entry in listed.items()})
+    entries = read_checked(path, dict[str, Estimator])
+    return Registry({name: _with_defaults(name, entry) for name, entry in entries.items()})
 
 
 def _with_defaults(name: str, entry: Estimator) -> Estimator:

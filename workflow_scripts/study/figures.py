@@ -1,4 +1,4 @@
-"""One style for all figures, and figures whose bytes depend on their table alone."""
+"""The style of all figures, and how they are written: equal tables give equal bytes."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -23,18 +23,10 @@ MM_PER_INCH = 25.4
 STYLE = {
     "backend": "agg",
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs everywhere
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6,
-    "ytick.labelsize": 6,
-    "legend.fontsize": 6,
-    "legend.frameon": False,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 7),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 6),
+    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right"), False),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
     "lines.linewidth": 1.2,
     "lines.markersize": 3.5,
     "image.cmap": "gray",
@@ -50,7 +42,7 @@ BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY, YELLOW = COLOURS.valu
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within it figures are made and saved in the one style, whatever the user's matplotlibrc says."""
+    """Make and save figures inside this context: it sets the style, whatever the user's matplotlibrc holds."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -117,7 +109,7 @@ def scale_bar(axis: Axes, pixel_size_a: float, unit: str = "Å") -> None:
     x, y = left + 0.06 * (right - left), top - 0.07 * (top - bottom)
     (bar,) = axis.plot([x, x + length_a / pixel_size_a], [y, y], color="white", linewidth=2, solid_capstyle="butt")
     words = axis.text(x, y - 0.03 * (top - bottom), label, color="white", va="bottom")
-    # White with a dark rim is seen on any image.
+    # White with a dark rim is visible on any image.
     bar.set_path_effects([withStroke(linewidth=3.2, foreground="black")])
     words.set_path_effects([withStroke(linewidth=1.2, foreground="black")])
 

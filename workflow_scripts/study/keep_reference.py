@@ -20,15 +20,15 @@ KEPT = (
     *("claims.csv", "*/evaluate/metrics.csv", "figures/*.csv", "figures/*.png", "figures/*.pdf"),
     *("tables/*.csv", "tables/*.md", "tables/*.tex", "**/*provenance.json"),
 )
-# Without these a run is not complete.
+# A complete run has these.
 NEEDED = ("claims.csv", "figures/overview.csv", "tables/cost.csv")
 
 
 def kept_files(folder: Path) -> Iterator[Path]:
-    """What of results/<scale> goes into the reference, relative to it, sorted."""
-    found = {path.relative_to(folder) for pattern in KEPT for path in folder.glob(pattern) if path.is_file()}
-    for path in sorted(found):
-        # A comparison with a reference is no part of one, and neither are the user's own data.
+    """The files of results/<scale> that belong in the reference, relative to it, sorted."""
+    files = {path.relative_to(folder) for pattern in KEPT for path in folder.glob(pattern) if path.is_file()}
+    for path in sorted(files):
+        # A reference holds neither its comparison with an older one nor the user's own data.
         if "apply" not in path.parts and not path.match("tables/compare*"):
             yield path
 

@@ -1,6 +1,6 @@
-"""The claims ledger: what somebody stated, beside what this study measured.
+"""The claims ledger: stated numbers beside what this study measured.
 
-Claims stand in claims.yaml beside each method. A claim holds only at its own scale and under its own
+The claims are in claims.yaml beside the code of every method. A claim holds only at its own scale and under its own
 condition; anything else, and any number that nobody measured, reads "not measured".
 """
 
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
-import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.summaries import canonical
 from workflow_scripts.study.tables import under
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import Settings
+from workflow_scripts.workflow.settings import Scale, Settings, first_mistake, read_yaml
 
 NOT_MEASURED = "not measured"
 LEDGER_COLUMNS = [
@@ -61,7 +60,7 @@ class Claim(Settings):
     unit: str = Field(min_length=1, description="unit in metrics.csv; '1' for none")
     stated: float | None = Field(default=None, description="number as stated, if there is one")
     condition: Annotated[str, AfterValidator(canonical)] = Field(description="condition in metrics.csv, or `headline`")
-    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="scale that the claim is about")
+    scale: Scale = Field(description="scale that the claim is about")
     baseline: str | None = Field(default=None, description="estimator to show beside the two variants")
     target: Target = Field(description="when the claim holds")
     computed: str = Field(min_length=1, description="how the number was or is computed")
@@ -75,10 +74,7 @@ class Claim(Settings):
 
 def read_claims(path: Path, method: str) -> list[Claim]:
     """The claims of one method from its claims.yaml; raises InputError naming the claim and the key."""
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    entries = read_yaml(path)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} is not a list of claims; expected entries that start with '- claim: …'.")
     claims = []
@@ -86,12 +82,8 @@ def read_claims(path: Path, method: str) -> list[Claim]:
         try:
             claims.append(Claim.model_validate({**entry, "method": method}))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "target"
-            raise InputError(
-                f"{path}, claim {place} ({entry.get('claim', 'without a name')}): {key}: {first['msg']}, "
-                f"found {first['input']!r}."
-            ) from error
+            name = entry.get("claim", "without a name")
+            raise InputError(f"{path}, claim {place} ({name}): {first_mistake(error)}") from error
     names = [claim.claim for claim in claims]
     for name in names:
         if names.count(name) > 1:
@@ -110,18 +102,13 @@ def make_ledger(claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.Data
         baseline = _measured(table, claim, claim.baseline) if claim.baseline else None
         rows.append(
             {
-                "method": claim.method,
-                "claim": claim.claim,
-                "metric": claim.metric,
-                "unit": claim.unit,
+                **claim.model_dump(include={"method", "claim", "metric", "unit", "computed", "source"}),
                 "stated": "" if claim.stated is None else number(claim.stated),
                 "published": _shown(_measured(table, claim, "published")),
                 "corrected": _shown(_measured(table, claim, "corrected")),
                 "baseline": f"{claim.baseline}: {_shown(baseline)}" if claim.baseline else "",
                 "target": f"{claim.target} ({claim.scale}; {claim.condition or 'any condition'})",
                 **dict(zip(("holds", "verdict"), judged(claim, table, scale), strict=True)),
-                "computed": claim.computed,
-                "source": claim.source,
             }
         )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
@@ -132,7 +119,7 @@ def _shown(value: float | None) -> str:
 
 
 def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float | None:
-    """The claim's metric under its condition, mean over seeds; None where nobody measured it."""
+    """The claim's metric under its condition, mean over seeds; None where it was not measured."""
     if table is None:
         return None
     rows = under(table, claim.condition)
@@ -167,7 +154,7 @@ def judged(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, s
     if reference is None:
         return NOT_MEASURED, f"not measured: this run has no such number of {target.of} to compare with"
     if target.of == "published":
-        # To beat what is worse than nothing is no merit: the ratio counts once published beats zeros.
+        # A ratio to a recipe that is worse than zeros says nothing about ours.
         zeros = _measured(table, claim, "zeros")
         better = COMPARISONS["<" if target.op.startswith("<") else ">"]
         if zeros is None or not better(reference, zeros):
@@ -181,17 +168,17 @@ def _in_words(verdict: str, claim: Claim, value: float, reference: float) -> str
     target, unit = claim.target, "" if claim.unit == "1" else f" {claim.unit}"
     goal = target.value * reference
     digits = 4
-    # Numbers that differ shall not read the same.
+    # Numbers that differ must not look the same.
     while digits < 12 and value != goal and f"{value:.{digits}g}" == f"{goal:.{digits}g}":
         digits += 1
-    found, wanted = (_plain(each, digits) for each in (value, goal))
+    measured, wanted = (_plain(quantity, digits) for quantity in (value, goal))
     sign = "" if target.op == "~" else f"{target.op} "
     tolerance = f" ± {number(target.tolerance)}" if target.tolerance else ""
     of = "" if target.of is None else f", {number(target.value)} × {target.of},"
-    return f"{verdict}: {found}{unit} where {sign}{wanted}{tolerance}{unit}{of} was set"
+    return f"{verdict}: {measured}{unit} where {sign}{wanted}{tolerance}{unit}{of} was set"
 
 
 def _plain(value: float, digits: int) -> str:
-    """So many significant digits, without an exponent where a person would write none."""
+    """A number with so many significant digits, without an exponent below 10⁷."""
     text = f"{value:.{digits}g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e7 else text

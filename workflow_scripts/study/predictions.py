@@ -101,11 +101,7 @@ class Predictions:
 
 
 def write_predictions(
-    path: Path,
-    estimator: str,
-    seed: int,
-    answers: Mapping[tuple[str, str], Mapping[str, Any]],
-    **facts: Any,
+    path: Path, estimator: str, seed: int, answers: Mapping[tuple[str, str], Mapping[str, Any]], **facts: Any
 ) -> None:
     """Write the answers of an estimator; the same arrays give the same bytes.
 

@@ -1,42 +1,27 @@
-"""Write the ledger of claims: what somebody stated, beside what this run measured, and whether it holds."""
+"""Write the ledger of claims: every stated number beside what this run measured, and whether it holds."""
 
 import html
-from typing import Literal
 
 import pandas as pd
-from pydantic import Field
 
 from workflow_scripts.study.documents import whole_page
 from workflow_scripts.study.ledger import make_ledger, read_claims
-from workflow_scripts.study.tables import read_metrics
+from workflow_scripts.study.tables import read_metrics_by_method
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.settings import Settings
+from workflow_scripts.workflow.settings import ScaleChoice
 
 HEADS = {
-    "claim": "claim",
-    "verdict": "verdict",
-    "stated": "stated",
-    "published": "published",
-    "corrected": "corrected",
-    "baseline": "baseline",
+    **{name: name for name in ("claim", "verdict", "stated", "published", "corrected", "baseline")},
     "target": "target (scale; condition)",
     "computed": "how it is computed",
     "source": "who says so",
 }
 
 
-class Arguments(Settings):
-    """Which study this is."""
-
-    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the metrics.")
-
-
-def publish(job: Job[Arguments]) -> None:
+def publish(job: Job[ScaleChoice]) -> None:
     """Write the ledger as CSV and as a page."""
     claims = [claim for path in job.inputs["claims"] for claim in read_claims(path, path.parent.name)]
-    # results/<scale>/<method>/evaluate/metrics.csv
-    metrics = {path.parent.parent.name: read_metrics(path) for path in job.inputs["metrics"]}
-    ledger = make_ledger(claims, metrics, job.arguments.scale)
+    ledger = make_ledger(claims, read_metrics_by_method(job.inputs["metrics"]), job.arguments.scale)
     ledger.to_csv(job.outputs["csv"], index=False, lineterminator="\n")
     job.outputs["html"].write_text(page(ledger, job.arguments.scale), encoding="utf-8")
 
@@ -78,10 +63,7 @@ def _cells(row: dict[str, str]) -> list[str]:
 if __name__ == "__main__":
     Command(
         publish,
-        Arguments,
-        inputs={
-            "claims": "claims.yaml of every method.",
-            "metrics": "metrics.csv of every method.",
-        },
+        ScaleChoice,
+        inputs={"claims": "claims.yaml of every method.", "metrics": "metrics.csv of every method."},
         outputs={"csv": "The ledger (.csv).", "html": "The ledger as a page (.html)."},
     ).main()

@@ -1,10 +1,8 @@
 """Draw the overview of the study: for every method what goes in, what comes out, who wins, and what it costs."""
 
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
-from pydantic import Field
 
 from workflow_scripts.study import drawing_overview
 from workflow_scripts.study.drawing_overview import Shown
@@ -12,30 +10,20 @@ from workflow_scripts.study.estimators import Registry, read_registry
 from workflow_scripts.study.figures import save_figure, style
 from workflow_scripts.study.result_table import headline_condition
 from workflow_scripts.study.summaries import pick, read_summary
-from workflow_scripts.study.tables import read_metrics
+from workflow_scripts.study.tables import read_metrics_by_method
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_all_arrays
-from workflow_scripts.workflow.settings import Settings
+from workflow_scripts.workflow.settings import ScaleChoice
 
 
-class Arguments(Settings):
-    """Which study this is."""
-
-    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the study.")
-
-
-def publish(job: Job[Arguments]) -> None:
+def publish(job: Job[ScaleChoice]) -> None:
     """Write the figure in three formats and the table of its points."""
-    # results/<scale>/<method>/evaluate/…, and <method>/overview.yaml
-    metrics = {path.parent.parent.name: path for path in job.inputs["metrics"]}
-    examples = {path.parent.parent.name: path for path in job.inputs["examples"]}
-    tables = {path.parent.name: read_metrics(metrics[path.parent.name]) for path in job.inputs["overviews"]}
+    tables = read_metrics_by_method(job.inputs["metrics"])
     registries = {path.parent.name: read_registry(path) for path in job.inputs["estimators"]}
+    examples = {path.parent.parent.name: path for path in job.inputs["examples"]}  # <method>/evaluate/…
+    overviews = {path.parent.name: path for path in job.inputs["overviews"]}  # <method>/overview.yaml
     shown = {
-        path.parent.name: _shown(
-            path, registries[path.parent.name], examples[path.parent.name], tables[path.parent.name]
-        )
-        for path in job.inputs["overviews"]
+        method: _shown(path, registries[method], examples[method], tables[method]) for method, path in overviews.items()
     }
     table = drawing_overview.source_table(shown, tables, pd.read_csv(job.input("cost")))
     with style():
@@ -46,7 +34,6 @@ def publish(job: Job[Arguments]) -> None:
 def _shown(overview: Path, registry: Registry, examples: Path, metrics: pd.DataFrame) -> Shown:
     summary, arrays = read_summary(overview), read_all_arrays(examples)
     images = {name: pick(arrays, getattr(summary, name), examples) for name in ("goes_in", "comes_out", "truth")}
-    answered = images["comes_out"][1]
     sides = {
         name: float(pick(arrays, getattr(summary, name), examples)[0]) if getattr(summary, name) else None
         for name in ("pixel", "input_pixel")
@@ -55,8 +42,8 @@ def _shown(overview: Path, registry: Registry, examples: Path, metrics: pd.DataF
         summary,
         registry,
         **{name: image for name, (image, _) in images.items()},
-        answered_by="".join(answered[:1]),
-        at=summary.score.said(headline_condition(metrics, summary.score.metric, summary.score.statistic)),
+        answered_by="".join(images["comes_out"][1][:1]),
+        at=summary.score.described(headline_condition(metrics, summary.score.metric, summary.score.statistic)),
         **sides,
     )
 
@@ -64,7 +51,7 @@ def _shown(overview: Path, registry: Registry, examples: Path, metrics: pd.DataF
 if __name__ == "__main__":
     Command(
         publish,
-        Arguments,
+        ScaleChoice,
         inputs={
             "overviews": "overview.yaml of every method that the figure shows, in its order.",
             "estimators": "estimators.yaml of these methods.",

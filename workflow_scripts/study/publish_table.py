@@ -1,26 +1,16 @@
 """Write the table of a method's results: all estimators under all conditions, with intervals, headline first."""
 
-from typing import Literal
-
-from pydantic import Field
-
-from workflow_scripts.study.documents import latex, markdown, page
+from workflow_scripts.study.documents import write_documents
 from workflow_scripts.study.estimators import read_registry
 from workflow_scripts.study.result_table import headline_condition, sections, tidy
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.summaries import read_summary
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.settings import Settings
+from workflow_scripts.workflow.settings import ScaleChoice
 
 
-class Arguments(Settings):
-    """Which study this is."""
-
-    scale: Literal["smoke", "laptop", "gpu", "paper"] = Field(description="Scale of the metrics.")
-
-
-def publish(job: Job[Arguments]) -> None:
+def publish(job: Job[ScaleChoice]) -> None:
     """Write the table as CSV, Markdown, LaTeX and a page."""
     metrics = read_metrics(job.input("metrics"))
     # results/<scale>/<method>/evaluate/metrics.csv
@@ -35,21 +25,17 @@ def publish(job: Job[Arguments]) -> None:
         f"Scale {job.arguments.scale}, {seeds} training seed{'' if seeds == 1 else 's'}. Values with their 95 % "
         "bootstrap interval over sources, of which there are n; seeds are averaged, value and bounds alike. Units "
         "stand in brackets, (1) for none; – was not measured."
-        + (
-            f" The headline: {score.said(headline_condition(metrics, score.metric, score.statistic))}."
-            if summary
-            else ""
-        )
     )
-    parts = list(sections(table))
-    for name, write in (("md", markdown), ("tex", latex), ("html", page)):
-        job.outputs[name].write_text(write(title, introduction, parts), encoding="utf-8")
+    if summary:
+        condition = headline_condition(metrics, score.metric, score.statistic)
+        introduction += f" The headline: {score.described(condition)}."
+    write_documents(job.outputs, title, introduction, sections(table))
 
 
 if __name__ == "__main__":
     Command(
         publish,
-        Arguments,
+        ScaleChoice,
         inputs={
             "metrics": "Metrics of the stage evaluate (.csv).",
             "estimators": "estimators.yaml of the method, whose order the table keeps.",

@@ -9,7 +9,7 @@ from workflow_scripts.study.documents import Section
 from workflow_scripts.study.rounding import shown
 from workflow_scripts.study.tables import headline_numbers
 
-# A page holds so many numbers with their intervals side by side
+# Numbers with their intervals that fit side by side on a page
 METRICS_ABREAST = 4
 KEYS = ["condition", "estimator", "metric", "statistic"]
 COLUMNS = [*KEYS, "unit", "value", "low", "high", "n", "seeds", "headline", "shown"]
@@ -23,15 +23,22 @@ def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> p
 
     Args:
         metrics: as `read_metrics` gives it.
-        order: estimators as they shall stand; others follow.
-        first: the metric that comes first; others follow as they come.
+        order: of the estimators; those that it lacks follow.
+        first: the metric that comes first; the others follow in alphabetical order.
     """
     groups = metrics.groupby(KEYS, sort=False)
-    table = groups[["value", "low", "high"]].mean()
-    table["unit"], table["n"] = groups["unit"].first(), groups["n"].min()
-    table["seeds"] = groups["seed"].nunique()
-    table["headline"] = groups["headline"].any()
-    table = table.reset_index()
+    table = groups.agg(
+        {
+            "value": "mean",
+            "low": "mean",
+            "high": "mean",
+            "unit": "first",
+            "n": "min",
+            "seed": "nunique",
+            "headline": "any",
+        }
+    )
+    table = table.rename(columns={"seed": "seeds"}).reset_index()
     table["shown"] = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
     keys = {
         "estimator": _places([*order, *sorted(set(table["estimator"]) - set(order))]),
@@ -74,17 +81,17 @@ def _by_estimator(table: pd.DataFrame) -> Iterator[Section]:
         yield Section(
             "Headline: what one estimator alone has",
             ["metric", "estimator", "value [95 % interval]", "n"],
-            [[_head(row), row.estimator, row.shown, str(row.n)] for row in alone.itertuples()],
+            [[metric_label(row), row.estimator, row.shown, str(row.n)] for row in alone.itertuples()],
             texts=2,
         )
 
 
 def _abreast(table: pd.DataFrame, by: list[str]) -> Iterator[list[tuple[str, str]]]:
     """Metrics in groups of a page's width; those of a group have the same values of `by`."""
-    found: dict[frozenset, list[tuple[str, str]]] = {}
+    alike: dict[frozenset, list[tuple[str, str]]] = {}
     for name, part in table.groupby(["metric", "statistic"], sort=False):
-        found.setdefault(frozenset(part[by].itertuples(index=False, name=None)), []).append(name)
-    for names in found.values():
+        alike.setdefault(frozenset(part[by].itertuples(index=False, name=None)), []).append(name)
+    for names in alike.values():
         for start in range(0, len(names), METRICS_ABREAST):
             yield names[start : start + METRICS_ABREAST]
 
@@ -92,7 +99,8 @@ def _abreast(table: pd.DataFrame, by: list[str]) -> Iterator[list[tuple[str, str
 def _section(title: str, table: pd.DataFrame, names: list[tuple[str, str]], by: list[str]) -> Section:
     chosen = table[pd.MultiIndex.from_frame(table[["metric", "statistic"]]).isin(names)]
     heads = {
-        (row.metric, row.statistic): _head(row) for row in chosen.drop_duplicates(["metric", "statistic"]).itertuples()
+        (row.metric, row.statistic): metric_label(row)
+        for row in chosen.drop_duplicates(["metric", "statistic"]).itertuples()
     }
     rows: dict[tuple, dict] = {}
     for row in chosen.itertuples():
@@ -114,7 +122,7 @@ def _titled(start: str, names: list[tuple[str, str]]) -> str:
     return f"{start}: {', '.join(dict.fromkeys(metric for metric, _ in names))}"
 
 
-def _head(row) -> str:
+def metric_label(row) -> str:
     """A metric with its statistic and unit."""
     return f"{row.metric}{'' if row.statistic == 'value' else f', {row.statistic}'} ({row.unit})"
 
@@ -124,7 +132,7 @@ def _places(names: Sequence[str]) -> dict[str, int]:
 
 
 def _rank(name: str, first: str) -> tuple:
-    """Metrics that the first one begins like stand behind it; differences and ratios of them behind all others."""
+    """Metrics whose names begin like the first one follow it; differences and ratios of metrics come last."""
     return ("_gain_" in name or "_over_" in name, not (first and name.startswith(first.split("_")[0])), name)
 
 

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: as many digits as the interval allows, and no more."""
+"""Numbers for readers: as many digits as the interval allows."""
 
 import math
 
@@ -9,7 +9,7 @@ def number(value: float) -> str:
 
 
 def decimals_for(half_width: float) -> int:
-    """Decimals after which an uncertainty says nothing more: one digit of it, two where it begins with 1, 2 or 3.
+    """Decimals that an uncertainty leaves significant: one digit of it, two where it begins with 1, 2 or 3.
 
     0.004 gives 3, 0.015 gives 3, 50 gives -1. Raises ValueError unless half_width is positive.
     """
@@ -32,11 +32,8 @@ def shown(value: float, low: float = math.nan, high: float = math.nan) -> str:
 
 def three_digits(value: float) -> str:
     """Three significant digits without an exponent: 0.00123, 1.23, 12300."""
-    return _plain(value, _decimals_of_three_digits(value))
-
-
-def _decimals_of_three_digits(value: float) -> int:
-    return 0 if value == 0 or not math.isfinite(value) else 2 - math.floor(math.log10(abs(value)))
+    ordinary = value != 0 and math.isfinite(value)
+    return _plain(value, 2 - math.floor(math.log10(abs(value))) if ordinary else 0)
 
 
 def _plain(value: float, decimals: int) -> str:

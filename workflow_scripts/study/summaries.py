@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from workflow_scripts.study.conditions import check_condition
 from workflow_scripts.study.tables import HEADLINE
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import Settings
+from workflow_scripts.workflow.settings import Settings, read_checked
 
 Place = int | tuple[str, str]
 
@@ -52,13 +51,13 @@ class Score(Settings):
     sources: str = Field(description="what n counts")
     at: str = Field(description="the condition in words; {key} stands for its value in the headline's condition")
 
-    def said(self, condition: Mapping[str, str]) -> str:
-        """The condition in words, with the values of this run; … where they are not certain."""
+    def described(self, condition: Mapping[str, str]) -> str:
+        """The condition in words, with the values of this run; … for a value that the estimators do not share."""
         return self.at.format_map(defaultdict(lambda: "…", condition))
 
 
 class Summary(Settings):
-    """One method for somebody who never heard of it."""
+    """A method, for readers who do not know it."""
 
     title: str = Field(description="from what to what, in a few words")
     question: str = Field(description="what is asked")
@@ -77,20 +76,11 @@ class Summary(Settings):
 
 def read_summary(path: Path) -> Summary:
     """The overview.yaml of one method; raises InputError naming the key that is wrong."""
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    try:
-        return Summary.model_validate(entries)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{path}: {key}: {first['msg']}, found {first['input']!r}.") from error
+    return read_checked(path, Summary)
 
 
 def pick(arrays: dict[str, np.ndarray], picture: Picture, path: Path) -> tuple[np.ndarray, list[str]]:
-    """The image, and the names that were found: where one is missing the published arm, or else the last there is.
+    """The image, and the names on the way to it; for a missing name the published arm, or else the last name.
 
     Raises:
         InputError: an array is missing or has too few dimensions.

@@ -1,18 +1,20 @@
-"""metrics.csv: what every method reports, in one schema.
+"""metrics.csv: the results of every method, in one schema.
 
 | column | meaning |
 |---|---|
-| estimator | who answered: published, corrected, or a baseline |
+| estimator | published, corrected, or a baseline |
 | condition | `key=value;…` sorted by key, units in the keys; empty where there is none |
-| seed | of the training; empty for deterministic baselines and for what is pooled over seeds |
+| seed | of the training; empty for deterministic baselines and for numbers pooled over seeds |
 | metric | its name, the gauge in it |
-| statistic | `value`, or what was taken of it over the sources: median, p90, … |
+| statistic | `value`, or a statistic over the sources: median, p90, … |
 | unit | rad, px, s, …; 1 for none |
 | value, low, high | the number and its 95 % interval over the sources; empty bounds where there is none |
-| n | sources that it rests on |
-| headline | `yes` in the rows, one for each seed, whose condition the pages quote; else empty |
+| n | number of sources |
+| headline | `yes` in the rows, one for each seed, whose condition the pages name; else empty |
 """
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,7 @@ def metric_row(
     statistic: str = "value",
     n: int = 1,
 ) -> dict:
-    """One row of metrics.csv; a bare number has no interval and rests on n sources."""
+    """One row of metrics.csv; a bare number has no interval, and n is its number of sources."""
     if not isinstance(estimate, Estimate):
         estimate = Estimate(float(estimate), float("nan"), float("nan"), n)
     return {
@@ -52,16 +54,13 @@ def metric_row(
         "metric": metric,
         "statistic": statistic,
         "unit": unit,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
+        **asdict(estimate),
         "headline": False,
     }
 
 
 def with_headline(rows: list[dict], headline: str) -> list[dict]:
-    """The rows, those that were measured under the headline condition marked."""
+    """The rows, with a mark in those that were measured under the headline condition."""
     return [row | {"headline": row["headline"] or row["condition"] == headline} for row in rows]
 
 
@@ -103,11 +102,20 @@ def write_metrics(rows: list[dict] | pd.DataFrame, path: Path) -> None:
 
 def read_metrics(path: Path) -> pd.DataFrame:
     """metrics.csv with checked columns: text, seed and n as nullable integers, numbers as float64."""
+    return _checked(read_text_table(path, "a table of metrics"), path)
+
+
+def read_text_table(path: Path, kind: str) -> pd.DataFrame:
+    """A .csv whose cells are all text; raises InputError, which names the kind, where it cannot be read."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a table of metrics: {error}") from error
-    return _checked(table, path)
+        raise InputError(f"{path} cannot be read as {kind}: {error}") from error
+
+
+def read_metrics_by_method(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
+    """Tables by the name of their method, from <method>/evaluate/metrics.csv."""
+    return {path.parent.parent.name: read_metrics(path) for path in paths}
 
 
 def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -143,7 +151,7 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _numbers(column: pd.Series, required: bool) -> tuple[pd.Series, pd.Series]:
-    """The column as float64, NaN where it is empty, and which of its cells are not what they must be."""
+    """The column as float64, NaN where it is empty, and which of its cells are wrong."""
     empty = column.isna() | (column.astype(str) == "")
     numbers = pd.to_numeric(column.where(~empty), errors="coerce").astype("float64")
     wrong = ~np.isfinite(numbers) & ~empty

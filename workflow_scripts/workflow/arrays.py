@@ -1,6 +1,6 @@
-"""Arrays in .npy and .npz files: never unpickled, and never larger than what a file of its size can hold.
+"""Arrays in .npy and .npz files: never unpickled, and never larger than a file of its size can hold.
 
-A header may announce any number of values, and memory for them would be asked for before the first is read.
+A header may announce any number of values, and memory for all of them would be reserved before the first is read.
 """
 
 import math
@@ -17,18 +17,18 @@ import numpy as np
 
 from workflow_scripts.workflow.rows import StoredRows, is_finite
 
-# Deflate ends at 1032 times the bytes that it read; what is smaller than the slack does no harm.
+# Deflate expands to at most 1032 times its input; an array smaller than the slack does no harm.
 _LARGEST_EXPANSION = 2000
 _SLACK_BYTES = 2**20
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _LONGEST_REASON = 160
 _CHUNK_BYTES = 2**24
-# In front of a member of an archive: 26 bytes of other things, then how long its name and its extra field are.
+# In front of a member of an archive: 26 bytes of other data, then the lengths of its name and of its extra field.
 _LOCAL_HEADER = struct.Struct("<26x2H")
 
 
 class ArrayError(ValueError):
-    """Why a file cannot be read, as part of a sentence."""
+    """The reason why a file cannot be read, as part of a sentence."""
 
 
 class Archive:
@@ -75,8 +75,8 @@ class Archive:
 
     @contextmanager
     def _checked(self, name: str) -> Iterator[tuple[zipfile.ZipInfo, "_Header"]]:
-        """An array's place and header; ends in ArrayError where it or what is done with it fails."""
-        try:
+        """The place and the header of an array; errors of the block become ArrayError, too."""
+        with _array_errors(f"{name[:80]}: "):
             member = self._file.getinfo(f"{name}.npy")
             check_size(member.file_size, member.compress_size)
             with self._file.open(member) as stream:
@@ -85,10 +85,6 @@ class Archive:
                 has = max(0, member.file_size - header.n_bytes)
                 raise ArrayError(f"{name[:80]}: announces {header.array_bytes} bytes, but has {has}")
             yield member, header
-        except ArrayError:
-            raise
-        except Exception as error:  # a damaged archive fails in many ways
-            raise ArrayError(f"{name[:80]}: {reason(error)}") from None
 
     def _values(self, member: zipfile.ZipInfo) -> np.ndarray:
         with self._file.open(member) as stream:
@@ -99,26 +95,24 @@ class Archive:
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Archive]:
-    """An .npz whose arrays are read when they are asked for.
+    """An .npz whose arrays are read on demand.
 
     Raises:
         ArrayError: it is no whole archive, or cannot be read.
     """
-    try:
+    with _array_errors():
         file = zipfile.ZipFile(path)
-    except Exception as error:  # a damaged archive fails in many ways
-        raise ArrayError(reason(error)) from None
     with file:
         yield Archive(file)
 
 
 def open_npy(path: Path) -> np.ndarray:
-    """A .npy, mapped into memory: values are read when they are asked for.
+    """A .npy, mapped into memory: values are read on demand.
 
     Raises:
         ArrayError: it is no whole .npy, is an archive of arrays, holds objects, or cannot be read.
     """
-    try:
+    with _array_errors():
         with path.open("rb") as file:
             if file.read(2) == b"PK":
                 raise ArrayError("an archive of arrays, expected one array")
@@ -128,10 +122,17 @@ def open_npy(path: Path) -> np.ndarray:
         if header.array_bytes > has:
             raise ArrayError(f"announces {header.array_bytes} bytes, but has {has}")
         return np.load(path, mmap_mode="r" if header.array_bytes else None, allow_pickle=False)
+
+
+@contextmanager
+def _array_errors(prefix: str = "") -> Iterator[None]:
+    """Turn every error into an ArrayError: a damaged file, or the parser of its header, fails in many ways."""
+    try:
+        yield
     except ArrayError:
         raise
-    except Exception as error:  # the parser of the header raises whatever it likes
-        raise ArrayError(reason(error)) from None
+    except Exception as error:
+        raise ArrayError(f"{prefix}{reason(error)}") from None
 
 
 def check_size(announced_bytes: int, stored_bytes: int) -> None:
@@ -141,7 +142,7 @@ def check_size(announced_bytes: int, stored_bytes: int) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What a library says of an error, in one line that is not long."""
+    """The message of a library's error in one short line."""
     words = " ".join(str(error).split()) if not isinstance(error, MemoryError) else "larger than the memory"
     words = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>", "…", words) or type(error).__name__
     return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]}…"
@@ -149,7 +150,7 @@ def reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class _Header:
-    """What the head of a .npy announces, and its own length in bytes."""
+    """The array that the header of a .npy announces, and the length of the header in bytes."""
 
     n_bytes: int
     shape: tuple[int, ...]
@@ -162,7 +163,7 @@ class _Header:
 
     @classmethod
     def read(cls, file: BinaryIO) -> "_Header":
-        """Leaves the file where the values begin; raises ArrayError where they are never read."""
+        """Read up to the first value; raises ArrayError for arrays that are never read."""
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:
             raise ArrayError(f"of version {version[0]}.{version[1]} of the format, expected 1.0 or 2.0")

@@ -23,16 +23,18 @@ def closure(*modules: str) -> tuple[str, ...]:
     Raises:
         ModuleNotFoundError: one of them or a project module that they import does not exist.
     """
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        for part in _with_parents(name) if name not in found else ():
-            if part not in found:
-                path = _path(part)
-                found[part] = path.relative_to(ROOT).as_posix()
+        for module in _with_parents(name) if name not in paths else ():
+            if module not in paths:
+                path = _path(module)
+                if path is None:
+                    raise ModuleNotFoundError(f"no module {module} in {ROOT}")
+                paths[module] = path.relative_to(ROOT).as_posix()
                 waiting += _imports(path)
-    return tuple(sorted(set(found.values())))
+    return tuple(sorted(set(paths.values())))
 
 
 def _with_parents(module: str) -> list[str]:
@@ -41,13 +43,12 @@ def _with_parents(module: str) -> list[str]:
 
 
 @cache
-def _path(module: str) -> Path:
+def _path(module: str) -> Path | None:
+    """The file of a module of the project, None where there is none."""
     stem = ROOT.joinpath(*module.split("."))
-    if all(part.isidentifier() for part in module.split(".")):  # else the name leads out of the project
-        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-            if path.is_file():
-                return path
-    raise ModuleNotFoundError(f"no module {module} in {ROOT}")
+    if not all(part.isidentifier() for part in module.split(".")):  # the name leads out of the project
+        return None
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
 @cache
@@ -59,7 +60,7 @@ def _imports(path: Path) -> tuple[str, ...]:
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             modules.append(node.module)
-            modules += [f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name)]
+            modules += [name for alias in node.names if _path(name := f"{node.module}.{alias.name}")]
     return tuple(module for module in modules if module.split(".")[0] == PACKAGE)
 
 
@@ -69,9 +70,3 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
         for child in getattr(node, block, ()):
             yield child
             yield from _statements(child)
-
-
-@cache
-def _is_module(package: str, name: str) -> bool:
-    stem = ROOT.joinpath(*package.split("."), name)
-    return stem.with_suffix(".py").is_file() or (stem / "__init__.py").is_file()

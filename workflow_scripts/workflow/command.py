@@ -2,28 +2,31 @@
 
 import argparse
 import datetime
+import hashlib
 import importlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic
+from typing import Generic
 
+from filelock import FileLock, Timeout
 from pydantic import Field, create_model
 
 from workflow_scripts.workflow.closure import ROOT, closure
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.exclusive import sole_writer
-from workflow_scripts.workflow.failures import leave_on_signals, of_memory, of_the_system, print_error, undisturbed
+from workflow_scripts.workflow.failures import explain, leave_on_signals, print_error, signals_postponed
 from workflow_scripts.workflow.files import partial_name, sha256, sync, write_json
 from workflow_scripts.workflow.provenance import check_whole, code_hashes, job_key, portable, record, sealed
 from workflow_scripts.workflow.settings import SettingsType, check, fields, flag, flatten, nest, parse_value
 
 CHECKPOINTS = ROOT / ".checkpoints"
+_POLL_S = 1.0
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Job(Generic[SettingsType]):
         checkpoint_folder: survives a killed job and goes when the outputs are in place; its name is a hash of
             settings, inputs and code.
         implementation: the module that `--module` names, where the command has a package of such modules.
-        device: what the provenance will say; a stage that uses a GPU sets it.
+        device: as the provenance will name it; a stage that uses a GPU sets it.
     """
 
     arguments: SettingsType
@@ -86,55 +89,40 @@ class Command(Generic[SettingsType]):
         leave_on_signals()
         try:
             self._run(sys.argv[1:])
-        except InputError as error:
-            if _rank() == 0:
-                print_error(str(error))
-            sys.exit(1)
-        except OSError as error:
-            print_error(of_the_system(error, self._folder()))
-            sys.exit(1)
-        except (MemoryError, RuntimeError) as error:
-            if not (sentence := of_memory(error)):
+        except (InputError, OSError, MemoryError, RuntimeError) as error:
+            sentence = explain(error, Path(_value_of(flag("provenance"), sys.argv[1:]) or "").parent)
+            if sentence is None:
                 raise
-            print_error(sentence)
+            # Every process of torchrun meets the same mistake of the user's.
+            if _rank() == 0 or not isinstance(error, InputError):
+                print_error(sentence)
             sys.exit(1)
-
-    def _folder(self) -> Path:
-        """Where the outputs go, for a sentence."""
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        parser.add_argument(flag("provenance"), type=Path, default=Path())
-        return parser.parse_known_args()[0].provenance.parent
 
     def _run(self, words: list[str]) -> None:
         module = sys.modules["__main__"].__spec__.name
         implementation = self._implementation(words) if self.implementations else None
-        options = getattr(implementation, "Options", None)
-        if options:
-            wanted = Field(description=f"Settings of {implementation.__name__}.")
-            model = create_model(self.arguments.__name__, __base__=self.arguments, options=(options, wanted))
-        else:
-            model = self.arguments
-        parser = self._parser(module, model)
-        found = vars(parser.parse_args(words))
-        arguments = self._check(found, model)
-        inputs = {
-            name: [Path(path) for path in found[name]]
-            for name in (*self.inputs, *self.optional_inputs)
-            if found[name] is not None
-        }
+        model = self._model(implementation)
+        values = vars(self._parser(module, model).parse_args(words))
+        arguments = check(model, nest({key: parse_value(field, values[key]) for key, field in fields(model)}))
+        names = (*self.inputs, *self.optional_inputs)
+        inputs = {name: [Path(path) for path in values[name]] for name in names if values[name] is not None}
         for name, paths in inputs.items():
             for path in paths:
                 if not path.is_file():
                     raise InputError(f"{flag(name)} names {path}, but there is no such file")
-        final = {name: Path(found[name]) for name in self.outputs}
-        provenance = Path(found["provenance"])
+        final = {name: Path(values[name]) for name in self.outputs}
+        provenance = Path(values["provenance"])
+        # Under torchrun only the first process leaves files behind.
+        with sole_writer(provenance, CHECKPOINTS) if _rank() == 0 else nullcontext():
+            self._write(module, implementation, arguments, inputs, final, provenance)
 
-        # Under torchrun the first process alone leaves files behind.
-        if _rank() > 0:
-            self._write(module, implementation, arguments, inputs, final, provenance)
-            return
-        with sole_writer(provenance, CHECKPOINTS):
-            self._write(module, implementation, arguments, inputs, final, provenance)
+    def _model(self, implementation: ModuleType | None) -> type[SettingsType]:
+        """The model of the arguments, with the section `options` where the implementation has settings of its own."""
+        options = getattr(implementation, "Options", None)
+        if options is None:
+            return self.arguments
+        section = Field(description=f"Settings of {implementation.__name__}.")
+        return create_model(self.arguments.__name__, __base__=self.arguments, options=(options, section))
 
     def _write(
         self,
@@ -148,14 +136,16 @@ class Command(Generic[SettingsType]):
         """Run the stage; its outputs and their provenance get their names together, when all are whole."""
         started, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.monotonic()
         settings = dict(flatten(arguments))
-        hashes = {portable(path): sha256(path) for paths in inputs.values() for path in paths}
-        check_whole({path: hashes[portable(path)] for paths in inputs.values() for path in paths})
+        checksums = {path: sha256(path) for paths in inputs.values() for path in paths}
+        check_whole(checksums)
+        hashes = {portable(path): checksum for path, checksum in checksums.items()}
         code = code_hashes(closure(module, *([implementation.__name__] if implementation else [])))
         rank = _rank()
         partial = {name: _rank_name(partial_name(path), rank) for name, path in final.items()}
         partial_record = partial_name(provenance)
-        for path in (*final.values(), provenance):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        folders = {path.parent for path in (*final.values(), provenance)}
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
         job = Job(arguments, inputs, partial, CHECKPOINTS / job_key(module, settings, hashes, code), implementation)
         try:
             self.stage(job)
@@ -175,14 +165,14 @@ class Command(Generic[SettingsType]):
             write_json(partial_record, sealed(content))
             for path in partial.values():
                 sync(path)
-            with undisturbed():
+            with signals_postponed():
                 for name, path in partial.items():
                     path.replace(final[name])
                 partial_record.replace(provenance)
         finally:
             for path in (*partial.values(), *([partial_record] if rank == 0 else [])):
                 path.unlink(missing_ok=True)
-        for folder in {path.parent for path in (*final.values(), provenance)}:
+        for folder in folders:
             sync(folder)
         shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
 
@@ -192,9 +182,7 @@ class Command(Generic[SettingsType]):
         Raises:
             InputError: there is no such module.
         """
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        parser.add_argument("--module")
-        name = parser.parse_known_args(words)[0].module
+        name = _value_of("--module", words)
         if name is None:
             return None
         folder = ROOT.joinpath(*self.implementations.split("."))
@@ -210,28 +198,55 @@ class Command(Generic[SettingsType]):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        for group, texts, required in (
-            ("inputs", self.inputs, True),
-            ("inputs that may be left out", self.optional_inputs, False),
+        outputs = {**self.outputs, "provenance": "where all this came from (.json)"}
+        settings = {key: model_field.description or "" for key, model_field in fields(model)}
+        for title, texts, options in (
+            ("inputs", self.inputs, {"required": True, "nargs": "+", "metavar": "FILE"}),
+            ("inputs that may be left out", self.optional_inputs, {"nargs": "+", "metavar": "FILE"}),
+            ("outputs", outputs, {"required": True, "metavar": "FILE"}),
+            ("settings", settings, {"required": True, "metavar": "VALUE"}),
         ):
-            if texts:
-                section = parser.add_argument_group(group)
-                for name, text in texts.items():
-                    section.add_argument(
-                        flag(name), dest=name, nargs="+", required=required, metavar="FILE", help=_help(text)
-                    )
-        section = parser.add_argument_group("outputs")
-        for name, text in {**self.outputs, "provenance": "where all this came from (.json)"}.items():
-            section.add_argument(flag(name), dest=name, required=True, metavar="FILE", help=_help(text))
-        section = parser.add_argument_group("settings")
-        for key, model_field in fields(model):
-            section.add_argument(
-                flag(key), dest=key, required=True, metavar="VALUE", help=_help(model_field.description or "")
-            )
+            group = parser.add_argument_group(title)
+            for name, text in texts.items():
+                group.add_argument(flag(name), dest=name, help=text.replace("%", "%%"), **options)
         return parser
 
-    def _check(self, found: Mapping[str, Any], model: type[SettingsType]) -> SettingsType:
-        return check(model, nest({key: parse_value(value, found[key]) for key, value in fields(model)}))
+
+@contextmanager
+def sole_writer(target: Path, folder: Path) -> Iterator[None]:
+    """Wait until no other process of this machine writes `target`, then keep others out until the block ends.
+
+    So a job that outlived its Snakemake and the one that was started after it do not mix their outputs. The kernel
+    releases the lock when the process ends, however it ends. Where the file system has no locks, or `folder` cannot be
+    written to, nobody waits.
+
+    Args:
+        target: what is written; the lock file is named after it.
+        folder: holds the lock files; the same for all processes that write `target`.
+    """
+    name = hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:16]
+    lock = FileLock(folder / f"{name}.lock", poll_interval=_POLL_S, fallback_to_soft=False)
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"waiting: another process still writes {target}", file=sys.stderr, flush=True)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            # Removed while it is locked: a process that waits for it notices and makes a new one.
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+
+def _value_of(name: str, words: list[str]) -> str | None:
+    """The value of one flag, before the whole command line is parsed."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(name, dest="value")
+    return parser.parse_known_args(words)[0].value
 
 
 def _rank() -> int:
@@ -241,7 +256,3 @@ def _rank() -> int:
 
 def _rank_name(path: Path, rank: int) -> Path:
     return path if rank == 0 else path.with_name(f"{path.name}.rank{rank}")
-
-
-def _help(text: str) -> str:
-    return text.replace("%", "%%")

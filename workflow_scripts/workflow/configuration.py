@@ -16,12 +16,10 @@ from pydantic import Field, StringConstraints, create_model
 from workflow_scripts.study.estimators import FILE, Registry, read_registry
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import Compute, Settings, check, flatten
-from workflow_scripts.workflow.stages import STAGES
+from workflow_scripts.workflow.settings import STAGES, Compute, Scale, Settings, check, flatten
 
-Scale = Literal["smoke", "laptop", "gpu", "paper"]
 Variant = Literal["published", "corrected"]
-# It names a folder and a rule's wildcard.
+# Names a folder, and is the value of a wildcard.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 
 
@@ -44,8 +42,7 @@ class Study(Settings):
         min_length=1, description="Methods to run; each has a folder, a rule file and a section here."
     )
     variants: tuple[Variant, ...] = Field(
-        min_length=1,
-        description="Arms of every method: published (the recipe with its faults) and corrected (ours).",
+        min_length=1, description="Arms of every method: published (the recipe with its faults) and corrected (ours)."
     )
     compute: ComputeSection = Field(description="On what the jobs run.")
 
@@ -83,10 +80,7 @@ def study_model() -> type[Settings]:
             for stage in STAGES
         }
         section = create_model(method, __base__=Settings, leave_out=_LEAVE_OUT, **stages)
-        sections[method] = (
-            section | None,
-            Field(default=None, description=f"Settings of the method {method}."),
-        )
+        sections[method] = (section | None, Field(default=None, description=f"Settings of the method {method}."))
     return create_model("Configuration", __base__=Study, **sections)
 
 
@@ -184,14 +178,14 @@ def _check_together(study: Settings) -> None:
 
 
 def check_targets(words: Sequence[str], study: Settings) -> None:
-    """Refuse targets on Snakemake's command line of which it would only say that no rule makes them.
+    """Refuse targets on Snakemake's command line for which it would only report that no rule makes them.
 
     Raises:
         InputError: a target belongs to another scale, or asks for the user's data where the settings have none.
     """
     for word in words:
-        folder, _, rest = word.removeprefix("./").partition("/")
-        scale = rest.split("/")[0]
+        folder, _, path = word.removeprefix("./").partition("/")
+        scale = path.split("/")[0]
         if folder == "results" and scale in get_args(Scale) and scale != study.scale:
             raise InputError(
                 f"{word} belongs to the scale {scale}, but this run is of the scale {study.scale}: "

@@ -16,6 +16,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import sha256
 
 _SKEW_S = 60.0  # between this clock and that of a file server
+_sha256 = cache(sha256)
 
 
 @cache
@@ -51,10 +52,5 @@ def file_digest(paths: Iterable[str]) -> str:
 
 
 def _digest(files: Iterable[tuple[str, Path]]) -> str:
-    text = "".join(f"{name} {_of_file(path)}\n" for name, path in files)
+    text = "".join(f"{name} {_sha256(path)}\n" for name, path in files)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def _of_file(path: Path) -> str:
-    return sha256(path)

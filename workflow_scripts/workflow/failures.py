@@ -1,4 +1,4 @@
-"""What ends a stage from outside, as one sentence: a full disk, too little memory, a signal."""
+"""Failures that are no bugs: a full disk, too little memory, a signal; each is reported in one sentence."""
 
 import errno
 import os
@@ -8,27 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from workflow_scripts.workflow.errors import InputError
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_VISIBLE_LINES = 15  # at the end of Snakemake's output
 
 
 def leave_on_signals() -> None:
-    """Let SIGTERM, SIGINT and SIGHUP end the process as an exception does, so that what is unfinished is removed."""
+    """Let SIGTERM, SIGINT and SIGHUP end the process as an exception does, so that unfinished files are removed."""
     for number in _ENDING:
-        # nohup, and a shell that starts something in the background, have asked for them to be ignored.
+        # nohup, and a shell that starts a job in the background, have asked for them to be ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda found, frame: sys.exit(128 + found))
+            signal.signal(number, lambda received, frame: sys.exit(128 + received))
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Put these signals off until the block ends: it must be short."""
+def signals_postponed() -> Iterator[None]:
+    """Postpone these signals until the end of the block, which must be short."""
     received: list[int] = []
     # Not a mask: it holds for one thread, and torch has others, to which the signal would go.
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, lambda found, frame: received.append(found))
+            signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield
     finally:
@@ -38,30 +41,30 @@ def undisturbed() -> Iterator[None]:
         os.kill(os.getpid(), number)
 
 
-def of_the_system(error: OSError, folder: Path) -> str:
-    """One sentence for what the system refused; the system's own names a file only where it was opened.
+def explain(error: Exception, folder: Path) -> str | None:
+    """One sentence for bad input, a refusal by the system or too little memory; None for other errors, which are bugs.
 
     Args:
-        folder: where the stage was writing.
+        folder: where the stage was writing; the system names a file only where it was being opened.
     """
-    sentence = f"{error.strerror or error}: {error.filename or folder}"
-    # numpy says of a full disk only how many bytes were written.
-    if error.errno in _FULL or "requested and" in str(error):
-        sentence += "; make room and run again: what was finished is kept, and nothing half-written was left"
-    return sentence
-
-
-def of_memory(error: BaseException) -> str | None:
-    """One sentence where an allocation failed, in Python, numpy or torch, on the CPU or a GPU; else None."""
-    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    if not (isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torchs)):
-        return None
-    what = str(error).splitlines()[0] if str(error) else "no more could be had"
-    return f"out of memory ({what}); lower batch_size or the size of the data, or give the job more memory"
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        sentence = f"{error.strerror or error}: {error.filename or folder}"
+        # numpy reports a full disk only by the number of bytes that were written.
+        if error.errno in _FULL or "requested and" in str(error):
+            sentence += "; make room and run again: finished files are kept, and none is left half-written"
+        return sentence
+    # torch reports failed allocations, on the CPU or a GPU, as RuntimeError.
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError) or of_torch:
+        reason = str(error).splitlines()[0] if str(error) else "no more is available"
+        return f"out of memory ({reason}); lower batch_size or the size of the data, or give the job more memory"
+    return None
 
 
 def print_error(sentence: str) -> None:
-    """Say it on stderr, which is the job's log, or on stdout where the disk of the log is full."""
+    """Print to stderr, which is the job's log, or to stdout where the disk of the log is full."""
     for stream in (sys.stderr, sys.stdout):
         try:
             print(f"error: {sentence}", file=stream, flush=True)
@@ -70,14 +73,14 @@ def print_error(sentence: str) -> None:
         return
 
 
-def hidden_errors(log: Path, in_sight: int = 15) -> list[str]:
-    """Sentences of jobs that failed, once each, from Snakemake's log, unless they stand in its last lines.
+def hidden_errors(log: Path) -> list[str]:
+    """The errors of failed jobs in Snakemake's log, without repetition, except those that its last lines show.
 
-    Other jobs go on after one has failed, and print what they do; the user looks at the end.
+    Other jobs go on after one has failed and print their own lines; the user looks at the end.
     """
     try:
         lines = log.read_text(errors="replace").splitlines()
     except OSError:
         return []
-    said = dict.fromkeys(line for line in lines if line.startswith("error: "))
-    return [sentence for sentence in said if sentence not in lines[-in_sight:]]
+    errors = dict.fromkeys(line for line in lines if line.startswith("error: "))
+    return [sentence for sentence in errors if sentence not in lines[-_VISIBLE_LINES:]]

@@ -4,13 +4,14 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
+from workflow_scripts.workflow.arrays import Archive, ArrayError, open_npz, reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.rows import StoredRows
 
@@ -31,15 +32,22 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys under a temporary name, then move it into place."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; after the block the file has the name `path`, after an exception there is none."""
     partial = partial_name(path)
     try:
-        partial.write_text(json_text(value), encoding="utf-8")
+        yield partial
         sync(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys; the file appears only when it is whole."""
+    with whole(path) as partial:
+        partial.write_text(json_text(value), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -71,14 +79,11 @@ def read_arrays(path: Path, names: Iterable[str], in_file: Sequence[str] = ()) -
         InputError: the file is truncated, is no .npz, lacks a name, or holds objects.
     """
     names = list(names)
-    try:
-        with open_npz(path) as archive:
-            missing = [name for name in names if name not in archive.names]
-            if missing:
-                raise InputError(f"{path} lacks {', '.join(missing)}; it holds {shortened(archive.names)}")
-            return {name: archive.rows(name) if name in in_file else archive.read(name) for name in names}
-    except ArrayError as error:
-        raise InputError(f"{path} is not a whole .npz file ({error}); make it again") from None
+    with _archive(path) as archive:
+        missing = [name for name in names if name not in archive.names]
+        if missing:
+            raise InputError(f"{path} lacks {', '.join(missing)}; it holds {shortened(archive.names)}")
+        return {name: archive.rows(name) if name in in_file else archive.read(name) for name in names}
 
 
 def array_names(path: Path) -> list[str]:
@@ -87,17 +92,23 @@ def array_names(path: Path) -> list[str]:
     Raises:
         InputError: it is no whole .npz.
     """
+    with _archive(path) as archive:
+        return archive.names
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[Archive]:
     try:
         with open_npz(path) as archive:
-            return archive.names
+            yield archive
     except ArrayError as error:
         raise InputError(f"{path} is not a whole .npz file ({error}); make it again") from None
 
 
 def shortened(names: Sequence[str]) -> str:
     """The first of some names, for a sentence."""
-    told = [name[:60] if name.isprintable() else ascii(name[:60]) for name in names[:20]]
-    return ", ".join(told) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
+    first = [name[:60] if name.isprintable() else ascii(name[:60]) for name in names[:20]]
+    return ", ".join(first) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
 
 
 def read_all_arrays(path: Path) -> dict[str, np.ndarray]:

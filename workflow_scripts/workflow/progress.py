@@ -1,16 +1,17 @@
 """Progress of long work: a bar on a terminal, a line every half minute in a log."""
 
+import datetime
 import shutil
 import sys
 import time
-from typing import Self, TextIO
+from typing import Self
 
 _REDRAW_S = 0.1  # on a terminal
 _LOG_LINE_S = 30.0  # in a log
 
 
 class Progress:
-    """Shows how far a loop of known length has come, on standard error.
+    """Shows the progress of a loop of known length on standard error.
 
     ::
 
@@ -21,23 +22,17 @@ class Progress:
 
     Args:
         total: number of steps of the whole work.
-        label: what the work is, a word or two.
-        done: steps done already, by an earlier run that this one continues.
-        silent: show nothing (every process but the first of several).
-        stream: where to write; standard error unless given.
+        label: the work in a word or two.
+        done: steps done by an earlier run that this one continues.
+        silent: show nothing, as in all processes of a training but the first.
     """
 
-    def __init__(
-        self, total: int, label: str, *, done: int = 0, silent: bool = False, stream: TextIO | None = None
-    ) -> None:
-        self.total = total
-        self.done = done
-        self._label = label
+    def __init__(self, total: int, label: str, *, done: int = 0, silent: bool = False) -> None:
+        self.total, self.done = total, done
+        self._label, self._note = label, ""
         self._first = done
-        self._note = ""
         self._silent = silent
-        self._stream = stream or sys.stderr
-        self._on_terminal = self._stream.isatty()
+        self._on_terminal = sys.stderr.isatty()
         self._pause_s = _REDRAW_S if self._on_terminal else _LOG_LINE_S
 
     def __enter__(self) -> Self:
@@ -55,8 +50,7 @@ class Progress:
     def __exit__(self, *failure: object) -> None:
         self._show(time.monotonic())
         if self._on_terminal and not self._silent:
-            self._stream.write("\n")  # what is written next must not land behind the bar
-            self._stream.flush()
+            print(file=sys.stderr, flush=True)  # the next output must not continue the line of the bar
 
     def _show(self, now: float) -> None:
         self._shown = now
@@ -70,17 +64,14 @@ class Progress:
             text += f", {_duration(left_s)} left"
         if self._note:
             text += f", {self._note}"
-        if self._on_terminal:
-            filled = int(20 * min(fraction, 1.0))
-            line = f"{self._label} [{'#' * filled}{'.' * (20 - filled)}] {text}"
-            columns = shutil.get_terminal_size().columns - 1  # a wrapped line could not be drawn over
-            self._stream.write(f"\r\x1b[K{line[:columns]}")
-        else:
-            self._stream.write(f"{self._label}: {text}\n")
-        self._stream.flush()
+        if not self._on_terminal:
+            print(f"{self._label}: {text}", file=sys.stderr, flush=True)
+            return
+        filled = int(20 * min(fraction, 1.0))
+        line = f"{self._label} [{'#' * filled}{'.' * (20 - filled)}] {text}"
+        columns = shutil.get_terminal_size().columns - 1  # a wrapped line could not be overwritten
+        print(f"\r\x1b[K{line[:columns]}", end="", file=sys.stderr, flush=True)
 
 
 def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return str(datetime.timedelta(seconds=round(seconds)))

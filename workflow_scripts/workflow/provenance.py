@@ -16,22 +16,12 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import json_text, read_json, sha256
 
 LOCK = "envs/lock.txt"
-_INDECISIVE = ("gpus", "checkpoint_interval_s")
-# What differs between two runs of one job on one machine.
+_WITHOUT_INFLUENCE = ("gpus", "checkpoint_interval_s")
+# Entries that differ between two runs of a job on the same machine.
 COST = ("started", "wall_time_s", "cpu_time_s", "peak_memory_mb")
 PACKAGES = (
-    *(
-        "numpy",
-        "scipy",
-        "pandas",
-        "matplotlib",
-        "torch",
-        "safetensors",
-        "scikit-image",
-        "scikit-learn",
-        "h5py",
-        "tifffile",
-    ),
+    *("numpy", "scipy", "pandas", "matplotlib", "torch", "safetensors"),
+    *("scikit-image", "scikit-learn", "h5py", "tifffile"),
 )
 
 
@@ -41,44 +31,28 @@ def code_hashes(files: Iterable[str]) -> dict[str, str]:
 
 
 def job_key(module: str, settings: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
-    """A hash of all that decides what a job computes; it names the job's checkpoint folder.
+    """A hash of everything that determines what a job computes; it names the job's checkpoint folder.
 
-    `inputs` and `code` map paths to SHA-256. What only decides where it runs and how often it
-    is saved is left out: a job resumes on what is free.
+    `inputs` and `code` map paths to SHA-256. The number of GPUs and the interval between checkpoints are left out: a
+    job may resume on other hardware.
     """
-    decisive = {name: value for name, value in settings.items() if name not in _INDECISIVE}
-    text = json.dumps([module, decisive, dict(inputs), dict(code)], sort_keys=True)
+    relevant = {name: value for name, value in settings.items() if name not in _WITHOUT_INFLUENCE}
+    text = json.dumps([module, relevant, dict(inputs), dict(code)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def record(
-    *,
-    module: str,
-    implementation: str,
-    settings: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    outputs: Mapping[str, str],
-    code: Mapping[str, str],
-    device: str,
-    started: str,
-    wall_time_s: float,
-) -> dict[str, Any]:
-    """The provenance of one job as plain JSON; only what `COST` names differs from run to run.
+def record(**job: Any) -> dict[str, Any]:
+    """The provenance of one job as plain JSON; only the entries named in `COST` differ from run to run.
 
     CPU time and peak memory are those of this process until now, with its imports.
+
+    Args:
+        job: module, implementation, settings, inputs, outputs and code (SHA-256 by path), device, started, wall_time_s.
     """
     return {
-        "module": module,
-        "implementation": implementation,
-        "settings": dict(settings),
-        "inputs": dict(inputs),
-        "outputs": dict(outputs),
-        "code": dict(code),
+        **job,
         "environment_lock": sha256(ROOT / LOCK),
-        "device": device,
         "versions": {"python": platform.python_version(), **_versions()},
-        "started": started,
-        "wall_time_s": wall_time_s,
         "cpu_time_s": round(_cpu_time_s(), 1),
         "peak_memory_mb": round(_peak_memory_mb()),
     }
@@ -94,7 +68,7 @@ def _peak_memory_mb() -> float:
     """The most memory that this process has held at one time, in 10⁶ bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # getrusage would count what the parent held when it started this process.
+        # getrusage would count the memory of the parent at the time when it started this process.
         (kib,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(kib) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -102,14 +76,14 @@ def _peak_memory_mb() -> float:
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with a checksum of all of it, so that a byte that flips in the provenance itself is found."""
+    """The content with a checksum of all of it, so that a flipped byte in the provenance itself is noticed."""
     return {**content, "seal": _seal(content)}
 
 
 def is_sealed(text: str, content: Mapping[str, Any]) -> bool:
-    """Whether a provenance file of this text and content is as it was written."""
-    rest = {key: value for key, value in content.items() if key != "seal"}
-    return content["seal"] == _seal(rest) and text == json_text(content)
+    """Whether a provenance file with this text and content is unchanged since it was written."""
+    unsealed = {key: value for key, value in content.items() if key != "seal"}
+    return content["seal"] == _seal(unsealed) and text == json_text(content)
 
 
 def _seal(content: Mapping[str, Any]) -> str:
@@ -117,13 +91,13 @@ def _seal(content: Mapping[str, Any]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # figures are drawn without torch
             continue
-    return found
+    return versions
 
 
 def portable(path: Path) -> str:
@@ -134,9 +108,9 @@ def portable(path: Path) -> str:
 
 
 def check_whole(hashes: Mapping[Path, str]) -> None:
-    """Compare files with the provenance beside them; what no job made has none, and passes.
+    """Compare files with the provenance beside them; a file that no job made has none, and passes.
 
-    Not every format carries a checksum of its own: a byte that flipped in an image would become a result.
+    Not every format has checksums: a flipped byte in an image would become part of a result.
 
     Args:
         hashes: SHA-256 by path.
@@ -145,8 +119,8 @@ def check_whole(hashes: Mapping[Path, str]) -> None:
         InputError: a file is not what its job wrote.
     """
     recorded = {folder: _recorded(folder) for folder in {path.parent for path in hashes}}
-    for path, found in hashes.items():
-        if recorded[path.parent].get(path.name, found) != found:
+    for path, checksum in hashes.items():
+        if recorded[path.parent].get(path.name, checksum) != checksum:
             raise InputError(
                 f"{path} is not what its job wrote (the provenance beside it has another checksum); "
                 f"make it again: the same snakemake command with --forcerun {path}"
@@ -155,9 +129,9 @@ def check_whole(hashes: Mapping[Path, str]) -> None:
 
 def _recorded(folder: Path) -> dict[str, str]:
     """SHA-256 by name of the outputs that lie in a folder together with their provenance."""
-    found = {}
+    recorded = {}
     for path in folder.glob("*provenance.json"):
         content = read_json(path)
         outputs = content.get("outputs", {}) if isinstance(content, dict) else {}
-        found |= {Path(name).name: value for name, value in outputs.items() if Path(name).parent.name == folder.name}
-    return found
+        recorded |= {Path(name).name: value for name, value in outputs.items() if Path(name).parent.name == folder.name}
+    return recorded

@@ -7,21 +7,14 @@ environment.
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-import annotated_types
+import pandas as pd
 import yaml
+from snakemake.utils import update_config
 
 from workflow_scripts.study.summaries import read_summary
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
-from workflow_scripts.workflow.configuration import (
-    Scale,
-    Study,
-    appliable_methods,
-    known_methods,
-    schema,
-    study_model,
-)
-from workflow_scripts.workflow.settings import Settings, fields
-from workflow_scripts.workflow.stages import STAGES
+from workflow_scripts.workflow.configuration import Scale, Study, appliable_methods, known_methods, schema, study_model
+from workflow_scripts.workflow.settings import STAGES, Settings, fields
 
 REPORT = "docs/report/study.rst"
 _METHODS = ".. The methods, by `python -m workflow_scripts.workflow.reference` from overview.yaml beside each.\n"
@@ -31,19 +24,11 @@ PYTHON = "3.11"  # of the conda environment and the container: the oldest that t
 
 def merged(scale: str) -> dict[str, Any]:
     """config.yaml with the overlay of a scale, merged as Snakemake merges them."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    overlay = yaml.safe_load((ROOT / "scales" / f"{scale}.yaml").read_text(encoding="utf-8"))
-    return _merge(config, overlay)
-
-
-def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    together = dict(base)
-    for key, value in overlay.items():
-        if isinstance(value, Mapping) and isinstance(together.get(key), Mapping):
-            together[key] = _merge(together[key], value)
-        else:
-            together[key] = value
-    return together
+    config, overlay = (
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", f"scales/{scale}.yaml")
+    )
+    update_config(config, overlay)
+    return config
 
 
 def documents() -> dict[str, str]:
@@ -69,7 +54,8 @@ def _reference() -> Iterator[str]:
     laptop = merged("laptop")
     yield from _table("All methods", fields(Study), laptop)
     for method in known_methods():
-        sections = _section_of(study_model().model_fields[method].annotation).model_fields
+        section, _ = get_args(study_model().model_fields[method].annotation)  # or None
+        sections = section.model_fields
         shared = [(key, field) for key, field in sections.items() if key not in STAGES]
         yield from _table(method, iter(shared), {key: field.default for key, field in shared} | laptop[method])
         for stage in STAGES:
@@ -78,38 +64,29 @@ def _reference() -> Iterator[str]:
         yield from _own_data_table(method, model)
 
 
-def _section_of(annotation: Any) -> type[Settings]:
-    return next(part for part in get_args(annotation) if part is not type(None))
-
-
 def _table(title: str, described: Iterator[tuple[str, Any]], values: Mapping[str, Any]) -> Iterator[str]:
-    rows = list(described)
-    yield ""
-    yield f"## {title}"
-    yield ""
-    if not rows:
-        yield "This stage has no settings."
-        return
-    yield "| key | laptop | range | meaning |"
-    yield "|---|---|---|---|"
-    for key, field in rows:
-        yield f"| `{key}` | `{_text(_value(values, key))}` | {_range(field)} | {_words(field)} |"
+    rows = [(key, f"`{_text(_value(values, key))}`", field) for key, field in described]
+    yield from _rows(title, "laptop", rows)
 
 
 def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
-    yield ""
-    yield f"## apply: {method}: your name"
-    yield ""
-    yield "| key | if left out | range | meaning |"
-    yield "|---|---|---|---|"
-    for key, field in fields(model):
-        default = "must be given" if field.is_required() else f"`{_text(field.default)}`"
-        yield f"| `{key}` | {default} | {_range(field)} | {_words(field)} |"
+    rows = [
+        (key, "must be given" if field.is_required() else f"`{_text(field.default)}`", field)
+        for key, field in fields(model)
+    ]
+    yield from _rows(f"apply: {method}: your name", "if left out", rows)
 
 
-def _words(field: Any) -> str:
-    """The description, where <…> is no tag."""
-    return field.description.replace("<", "&lt;")
+def _rows(title: str, head: str, rows: list[tuple[str, str, Any]]) -> Iterator[str]:
+    yield from ("", f"## {title}", "")
+    if not rows:
+        yield "This stage has no settings."
+        return
+    yield from (f"| key | {head} | range | meaning |", "|---|---|---|---|")
+    for key, value, field in rows:
+        # In Markdown <…> would be a tag.
+        meaning = field.description.replace("<", "&lt;")
+        yield f"| `{key}` | {value} | {_range(field)} | {meaning} |"
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
@@ -123,21 +100,20 @@ def _text(value: Any) -> str:
 
 
 def _range(field: Any) -> str:
-    signs = {annotated_types.Gt: ("> ", "gt"), annotated_types.Ge: ("≥ ", "ge")}
-    signs |= {annotated_types.Lt: ("< ", "lt"), annotated_types.Le: ("≤ ", "le")}
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     bounds = [
-        f"{sign}{getattr(rule, attribute)}"
+        f"{sign} {getattr(rule, name)}"
         for rule in field.metadata
-        for kind, (sign, attribute) in signs.items()
-        if isinstance(rule, kind)
+        for name, sign in signs.items()
+        if hasattr(rule, name)
     ]
-    choices = [repr(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
-    return ", ".join(bounds) or " or ".join(f"`{choice[1:-1]}`" for choice in choices) or "–"
+    choices = [f"`{choice}`" for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return ", ".join(bounds) or " or ".join(choices) or "–"
 
 
 def _sizes() -> Iterator[str]:
     scales = get_args(Scale)
-    flat = {scale: dict(_leaves(merged(scale))) for scale in scales}
+    flat = {scale: pd.json_normalize(merged(scale)).astype(object).to_dict("records")[0] for scale in scales}
     keys = [key for key in flat["laptop"] if len({repr(flat[scale].get(key)) for scale in scales}) > 1]
     yield "# The four sizes"
     yield ""
@@ -164,14 +140,6 @@ def _conda_environment() -> Iterator[str]:
     for line in (ROOT / "envs" / "lock.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             yield f"      - {line}"
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _with_methods(page: str) -> str:

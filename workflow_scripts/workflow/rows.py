@@ -1,7 +1,7 @@
 """Rows of arrays that are larger than the memory: they stay in their files until they are asked for.
 
-They are read with plain reads: of a mapped file every page that was seen counts as memory of the job, and a file that
-is cut short meanwhile would kill it.
+They are read with plain reads: of a mapped file every page that was read counts as memory of the job, and if
+the file became shorter meanwhile, the job would be killed.
 """
 
 import math
@@ -20,7 +20,7 @@ class StoredRows:
 
     Attributes:
         offset: bytes before the first value.
-        finite: whether it has no NaN and no infinity, as found when the file was checked.
+        finite: whether it has no NaN and no infinity, by the check of the file.
     """
 
     path: Path
@@ -44,14 +44,14 @@ class StoredRows:
             InputError: the file is shorter by now.
             OSError: it cannot be read.
         """
-        found = np.empty((len(index), *self.shape[1:]), self.dtype)
+        rows = np.empty((len(index), *self.shape[1:]), self.dtype)
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         with self.path.open("rb", buffering=0) as file:
-            for row, number in zip(found.reshape(len(index), -1).view(np.uint8), index.tolist(), strict=True):
+            for row, number in zip(rows.reshape(len(index), -1).view(np.uint8), index.tolist(), strict=True):
                 file.seek(self.offset + number * row_bytes)
                 if file.readinto(row) != row_bytes:
                     raise InputError(f"{self.path} became shorter while it was read; make it again")
-        return found
+        return rows
 
 
 class Rows:
@@ -73,17 +73,17 @@ class Rows:
         """Rows (B, …) by their numbers (B,), or by a mask (N,); raises as `StoredRows` does."""
         if index.dtype == bool:
             index = np.flatnonzero(index)
-        found = np.empty((len(index), *self.shape[1:]), np.result_type(*{part.dtype for part in self._parts}))
+        rows = np.empty((len(index), *self.shape[1:]), np.result_type(*{part.dtype for part in self._parts}))
         of_part = np.searchsorted(self._ends, index, side="right")
         for number in np.unique(of_part):
-            here = of_part == number
+            inside = of_part == number
             part = self._parts[number]
-            found[here] = part[index[here] - (self._ends[number] - len(part))]
-        return found
+            rows[inside] = part[index[inside] - (self._ends[number] - len(part))]
+        return rows
 
 
 def is_finite(array: np.ndarray | StoredRows) -> bool:
-    """Whether an array has no NaN and no infinity; what holds no floats has none."""
+    """Whether an array has no NaN and no infinity; an array of integers has none."""
     if isinstance(array, StoredRows):
         return array.finite
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())

@@ -3,11 +3,17 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from workflow_scripts.workflow.errors import InputError
+
+# The stages of every method, in the order in which they run.
+STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
+Scale = Literal["smoke", "laptop", "gpu", "paper"]
 
 
 class Settings(BaseModel):
@@ -28,7 +34,7 @@ SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
 class Compute(Settings):
-    """On what a stage runs; part of every command line that trains or predicts."""
+    """The devices of a stage; part of every command line that trains or predicts."""
 
     gpus: int = Field(ge=0, description="GPUs that each training and prediction job asks for; 0 runs on the CPU.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -36,8 +42,14 @@ class Compute(Settings):
     )
 
 
+class ScaleChoice(Settings):
+    """The scale; part of every command line that works on the results of all methods."""
+
+    scale: Scale = Field(description="Scale of the study.")
+
+
 class EstimatorChoice(Settings):
-    """Who answers; part of every command line that predicts."""
+    """The estimator; part of every command line that predicts."""
 
     estimator: str = Field(min_length=1, description="Name of the estimator, as estimators.yaml lists it.")
     module: str = Field(min_length=1, description="Its module in the folder estimators/ of the method.")
@@ -52,29 +64,53 @@ def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "")
     Raises:
         InputError: naming every key that is wrong, its value, and what would be right.
     """
-    _look_through(values, where)
+    _check_plain(values, where)
     try:
         return model.model_validate_json(json.dumps(values), strict=True)
     # TypeError: a date, a set; ValueError: a list inside itself, an integer of thousands of digits.
     except (TypeError, ValueError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"the settings {where or 'given'} hold a value that is not plain YAML: {error}") from None
-        told = list(_sentences(error, where, model))
-        more = f"; and {len(told) - _MOST_SENTENCES} more mistakes" if len(told) > _MOST_SENTENCES else ""
-        raise InputError("; ".join(told[:_MOST_SENTENCES]) + more) from None
+        sentences = list(_sentences(error, where, model))
+        left_out = len(sentences) - _MOST_SENTENCES
+        more = f"; and {left_out} more mistakes" if left_out > 0 else ""
+        raise InputError("; ".join(sentences[:_MOST_SENTENCES]) + more) from None
 
 
-def _look_through(values: Any, where: str) -> None:
-    """Refuse what no setting can be, before anything is made of it.
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file; raises InputError where it cannot be read."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
-    YAML's anchors turn a few lines into values by the million, or into a list inside itself. Texts name files and
-    folders: what no name can hold would end in an error of the system's.
+
+def read_checked(path: Path, kind: Any) -> Any:
+    """A YAML file as a value of a type that pydantic knows; raises InputError naming the first mistake."""
+    try:
+        return TypeAdapter(kind).validate_python(read_yaml(path))
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_mistake(error)}") from error
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake as the end of a sentence: key, reason, value."""
+    mistake = error.errors()[0]
+    key = ".".join(map(str, mistake["loc"])) or "the whole"
+    return f"{key}: {mistake['msg']}, found {mistake['input']!r}."
+
+
+def _check_plain(values: Any, where: str) -> None:
+    """Refuse values that no setting can have, before they are converted.
+
+    YAML's anchors turn a few lines into millions of values, or into a list inside itself. Texts name files and folders:
+    one that cannot be a name would end in an error of the system.
     """
-    waiting, seen = [(values, where, 0)], 0
+    waiting, n_values = [(values, where, 0)], 0
     while waiting:
         value, path, depth = waiting.pop()
-        seen += 1
-        if seen > _MOST_VALUES or depth > _DEEPEST:
+        n_values += 1
+        if n_values > _MOST_VALUES or depth > _DEEPEST:
             raise InputError(
                 f"the settings {where or 'given'} hold more than {_MOST_VALUES} values, or lists inside of lists more"
                 f" than {_DEEPEST} deep; remove the anchor (&) that repeats them"
@@ -85,11 +121,11 @@ def _look_through(values: Any, where: str) -> None:
         elif isinstance(value, (list, tuple)):
             waiting += [(inside, f"{path}.{number}", depth + 1) for number, inside in enumerate(value)]
         elif isinstance(value, str) and (fault := _fault(value)):
-            raise InputError(f"{path}: is {_told(value)}, {fault}")
+            raise InputError(f"{path}: is {_quoted(value)}, {fault}")
 
 
 def _fault(text: str) -> str | None:
-    """Why no file can have this name."""
+    """Why a text can be no name of a file, None where it can."""
     try:
         parts = text.encode().split(b"/")
     except UnicodeEncodeError:
@@ -105,10 +141,10 @@ def _fault(text: str) -> str | None:
 
 def _key(key: Any) -> str:
     text = str(key)
-    return text if len(text) <= _LONGEST_VALUE and text.isprintable() else _told(key)
+    return text if len(text) <= _LONGEST_VALUE and text.isprintable() else _quoted(key)
 
 
-def _told(value: Any) -> str:
+def _quoted(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
@@ -123,7 +159,7 @@ def _sentences(error: ValidationError, where: str, model: type[Settings]) -> Ite
         path = ".".join(map(_key, keys))
         match mistake["type"]:
             case "extra_forbidden":
-                alike = get_close_matches(keys[-1], _beside(model, mistake["loc"]), n=1)
+                alike = get_close_matches(keys[-1], _known_keys(model, mistake["loc"]), n=1)
                 meant = f"; did you mean {alike[0]}?" if alike else ""
                 yield f"{path}: there is no such key{meant} (docs/configuration.md lists them all)"
             case "missing":
@@ -132,36 +168,33 @@ def _sentences(error: ValidationError, where: str, model: type[Settings]) -> Ite
                 yield f"{path.removesuffix('.[key]')}: a name may hold letters, digits, - and _, nothing else"
             case "model_type":
                 yield (
-                    f"{path or 'the settings'}: is {_told(mistake['input'])}, but should be a section with keys of its"
-                    " own; below apply come a method, a name of yours, and the keys (docs/own-data.md)"
+                    f"{path or 'the settings'}: is {_quoted(mistake['input'])}, but should be a section with keys of "
+                    "its own; below apply come a method, a name of yours, and the keys (docs/own-data.md)"
                 )
             case "value_error" if isinstance(mistake["input"], Mapping):  # of several keys, which the sentence names
                 yield f"{path or 'the settings'}: {_expectation(mistake)}"
             case _:
-                yield f"{path or 'the settings'}: is {_told(mistake['input'])}, but {_expectation(mistake)}"
+                yield f"{path or 'the settings'}: is {_quoted(mistake['input'])}, but {_expectation(mistake)}"
 
 
-def _beside(kind: Any, location: Sequence[int | str]) -> list[str]:
-    """The keys that are known where the last one of the location stands."""
+def _known_keys(kind: Any, location: Sequence[int | str]) -> list[str]:
+    """The known keys of the section in which the last key of the location stands."""
     for part in location[:-1]:
         kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[part].annotation
         if get_origin(kind) is not dict:
-            sections = [one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, Settings)]
-            if not sections:
+            alternatives = (kind, *get_args(kind))
+            kind = next((part for part in alternatives if isinstance(part, type) and issubclass(part, Settings)), None)
+            if kind is None:
                 return []
-            kind = sections[0]
     return list(kind.model_fields) if isinstance(kind, type) else []
 
 
 def _expectation(mistake: Mapping[str, Any]) -> str:
     text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if mistake["type"] == "tuple_type" and isinstance(mistake["input"], (str, int, float)):
-        return f"should be a list: [{_told(mistake['input'])}]"
-    if isinstance(mistake["input"], str) and mistake["type"] in ("float_type", "int_type"):
-        try:
-            float(mistake["input"])
-        except ValueError:
-            return text
+        return f"should be a list: [{_quoted(mistake['input'])}]"
+    is_text = isinstance(mistake["input"], str) and mistake["type"] in ("float_type", "int_type")
+    if is_text and _is_number(mistake["input"]):
         if isinstance(mistake["loc"][-1], int):  # in a list
             return f"{text}; --config reads the numbers of a list as text, so give it with --configfile"
         return f"{text}; it was read as text: YAML wants 1.0e-3, not 1e-3, and no quotes"

@@ -1,7 +1,7 @@
 """Check a results folder against the provenance inside it, the present code and the present configuration.
 
-Needs nothing but the folder: a copy on another machine is checked the same way. Finds a changed byte, a
-missing file, a file that no job accounts for, a changed input, a changed module, a changed setting.
+Needs nothing but the folder: a copy on another machine is checked the same way. It reports changed
+bytes, missing files, files that no job accounts for, changed inputs, changed modules and changed settings.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ _KINDS = dict.fromkeys(("module", "implementation", "environment_lock", "seal"),
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that does not agree.
+    """One difference between a file and its provenance.
 
-    sentence: what it is.
-    damaged: the file under the name that Snakemake knows it by, where its job must run again; else None.
+    sentence: the difference.
+    damaged: the file, by the name that Snakemake knows, where its job must run again; else None.
     """
 
     sentence: str
@@ -38,7 +39,7 @@ class Finding:
 
 
 def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield everything in a results folder that does not agree with its provenance.
+    """Yield every difference between a results folder and its provenance.
 
     Args:
         folder: ``results/<scale>`` or a copy of it.
@@ -57,47 +58,38 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
             records[path] = _read_record(path)
         except InputError as error:
             complaints[path] = str(error)
-    known = _known_names(folder, records)
+    snakemake_name = _naming(folder, records)
     for path, complaint in complaints.items():
-        yield Finding(complaint, known(path))
-    checksums: dict[Path, str] = {}
-    code: dict[tuple[str, ...], dict[str, str]] = {}
-    lock = sha256(ROOT / LOCK)
-    accounted = set(paths)
+        yield Finding(complaint, snakemake_name(path))
+    checksum, present_code = cache(sha256), cache(_present_code)
     for path, record in records.items():
-        for kind in ("outputs", "inputs"):
-            for name, recorded in record[kind].items():
-                file = located(name, folder)
-                damaged = name if kind == "outputs" else None
-                if kind == "outputs":
-                    accounted.add(file)
-                if not is_there(file):
-                    yield Finding(f"{file}: is missing, though {path} names it among its {kind}", damaged)
-                    continue
-                if file not in checksums:
-                    checksums[file] = sha256(file)
-                if checksums[file] != recorded:
-                    yield Finding(f"{file}: is not what {path} recorded among its {kind}", damaged)
-        yield from _changed_code(path, record, code)
-        if record["environment_lock"] != lock:
-            yield Finding(f"{path}: was made with another {LOCK}")
-        # The networks of the user's own data have settings of their own beside those of the stage.
-        own = "apply" in path.relative_to(folder).parts
-        names = record["module"], f"{record['module']} {record['settings'].get('estimator')}"
-        present = {} if own else settings.get(names[0], {}) | settings.get(names[1], {})
-        for key, value in present.items():
-            if record["settings"].get(key) != value:
-                yield Finding(f"{path}: was made with {key} = {record['settings'].get(key)!r}; it is {value!r} now")
+        yield from _changed_files(path, record, folder, checksum)
+        yield from _changed_code(path, record, present_code)
+        yield from _changed_settings(path, record, folder, settings)
+    accounted = {located(name, folder) for record in records.values() for name in record["outputs"]}.union(paths)
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file not in accounted and not _made_by_snakemake(file.relative_to(folder)):
             yield Finding(
-                f"{file}: no provenance accounts for it; delete it, or, where it is its provenance that was lost, "
-                f"make both again with --forcerun {known(file)}"
+                f"{file}: no provenance accounts for it; delete it, or, where its provenance was lost, make both "
+                f"again with --forcerun {snakemake_name(file)}"
             )
 
 
+def _changed_files(
+    path: Path, record: Mapping[str, Any], folder: Path, checksum: Callable[[Path], str]
+) -> Iterator[Finding]:
+    for kind in ("outputs", "inputs"):
+        for name, recorded in record[kind].items():
+            file = located(name, folder)
+            damaged = name if kind == "outputs" else None
+            if not is_there(file):
+                yield Finding(f"{file}: is missing, though {path} names it among its {kind}", damaged)
+            elif checksum(file) != recorded:
+                yield Finding(f"{file}: is not what {path} recorded among its {kind}", damaged)
+
+
 def is_there(file: Path) -> bool:
-    """Whether it is a file; a name that no system can have is none."""
+    """Whether there is such a file; False for a name that no system allows."""
     try:
         return file.is_file()
     except (OSError, ValueError):
@@ -119,8 +111,8 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _known_names(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Callable[[Path], str]:
-    """How a file of the folder is called by Snakemake: as its neighbours are in their provenance."""
+def _naming(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Callable[[Path], str]:
+    """Snakemake's name of a file of the folder: the folder may be a copy, the provenance has the original names."""
     names = (Path(name) for record in records.values() for name in record["outputs"])
     heads = [Path(*name.parts[:2]) for name in names if name.parts[:1] == ("results",) and len(name.parts) > 2]
     head = heads[0] if heads else folder
@@ -130,22 +122,39 @@ def _known_names(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Cal
 def located(name: str, folder: Path) -> Path:
     """Where a recorded path lies: ``results/<scale>/…`` inside `folder`, else in the project or where it was."""
     parts = Path(name).parts
-    own = parts[:1] == ("results",) and len(parts) > 2 and parts[1] != "reference"
-    return folder.joinpath(*parts[2:]) if own else ROOT / name
+    in_folder = parts[:1] == ("results",) and len(parts) > 2 and parts[1] != "reference"
+    return folder.joinpath(*parts[2:]) if in_folder else ROOT / name
 
 
 def _changed_code(
-    path: Path, record: Mapping[str, Any], code: dict[tuple[str, ...], dict[str, str]]
+    path: Path, record: Mapping[str, Any], present_code: Callable[..., dict[str, str]]
 ) -> Iterator[Finding]:
-    modules = tuple(name for name in (record["module"], record["implementation"]) if name)
-    if modules not in code:
-        try:
-            code[modules] = code_hashes(closure(*modules))
-        except (ModuleNotFoundError, OSError):  # a name that no system can have is no module
-            code[modules] = {}
-    for name in sorted(code[modules].keys() | record["code"].keys()):
-        if code[modules].get(name) != record["code"].get(name):
+    present = present_code(*(name for name in (record["module"], record["implementation"]) if name))
+    for name in sorted(present.keys() | record["code"].keys()):
+        if present.get(name) != record["code"].get(name):
             yield Finding(f"{path}: was made with another {name}")
+    if record["environment_lock"] != sha256(ROOT / LOCK):
+        yield Finding(f"{path}: was made with another {LOCK}")
+
+
+def _present_code(*modules: str) -> dict[str, str]:
+    try:
+        return code_hashes(closure(*modules))
+    except (ModuleNotFoundError, OSError):  # a name that no file can have is no module
+        return {}
+
+
+def _changed_settings(
+    path: Path, record: Mapping[str, Any], folder: Path, settings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Finding]:
+    # The networks for the user's own data have other settings than those of the stage.
+    if "apply" in path.relative_to(folder).parts:
+        return
+    recorded, module = record["settings"], record["module"]
+    present = settings.get(module, {}) | settings.get(f"{module} {recorded.get('estimator')}", {})
+    for key, value in present.items():
+        if recorded.get(key) != value:
+            yield Finding(f"{path}: was made with {key} = {recorded.get(key)!r}; it is {value!r} now")
 
 
 def _made_by_snakemake(relative: Path) -> bool:
@@ -163,18 +172,18 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     try:
-        found = list(findings(arguments.folder, json.loads(arguments.settings)))
+        differences = list(findings(arguments.folder, json.loads(arguments.settings)))
     except InputError as error:
         sys.exit(f"error: {error}")
-    for finding in found:
+    for finding in differences:
         print(finding.sentence)
-    damaged = sorted({finding.damaged for finding in found if finding.damaged})
+    damaged = sorted({finding.damaged for finding in differences if finding.damaged})
     if damaged:
         print(f"to repair: the same snakemake command with --forcerun {shlex.join(damaged)} --")
-    if any(" was made with " in finding.sentence for finding in found):
+    if any(" was made with " in finding.sentence for finding in differences):
         print("what was made with other settings or modules: the same snakemake command makes it again")
-    if found:
-        sys.exit(f"error: {len(found)} differences in {arguments.folder}")
+    if differences:
+        sys.exit(f"error: {len(differences)} differences in {arguments.folder}")
     print(f"{arguments.folder}: everything is as its provenance says")
 
 
