@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from workflow_scripts.diffractive_imaging import forward, objects
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.orientation import Orientation
-from workflow_scripts.diffractive_imaging.own_data import raster_px
+from workflow_scripts.diffractive_imaging.apply.data import raster_px
+from workflow_scripts.diffractive_imaging.apply.orientation import Orientation
+from workflow_scripts.diffractive_imaging.simulation import forward, objects
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 
 N, RADIUS_PX, BINNING, DOSE_E = 32, 8.0, 2, 20000.0

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned
-from workflow_scripts.diffractive_imaging import datasets, forward
 from workflow_scripts.diffractive_imaging.estimators import dpc
-from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
+from workflow_scripts.diffractive_imaging.evaluation.transfer import beside_truth
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.diffractive_imaging.layout import lay_out
-from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares
+from workflow_scripts.diffractive_imaging.networks.layout import lay_out
+from workflow_scripts.diffractive_imaging.networks.stitching import damped_average, least_squares
 from workflow_scripts.workflow.errors import InputError
 
 

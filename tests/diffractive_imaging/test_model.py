@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from workflow_scripts.diffractive_imaging.model import DenseNetwork, ResidualUnet
+from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, ResidualUnet
 
 N = 16
 NETWORKS = {

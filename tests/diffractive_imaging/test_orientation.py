@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import own_scan
-from workflow_scripts.diffractive_imaging.orientation import Orientation, curl_by_angle, search
-from workflow_scripts.diffractive_imaging.own_data import prepare
+from workflow_scripts.diffractive_imaging.apply.data import prepare
+from workflow_scripts.diffractive_imaging.apply.orientation import Orientation, curl_by_angle, search
 from workflow_scripts.diffractive_imaging.settings import Apply
 from workflow_scripts.workflow.settings import check
 

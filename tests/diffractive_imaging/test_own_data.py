@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.diffractive_imaging import own_scan
-from workflow_scripts.diffractive_imaging.datasets import read_scan
-from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN, Window, prepare
+from workflow_scripts.diffractive_imaging.apply.data import OWN_SCAN, Window, prepare
 from workflow_scripts.diffractive_imaging.settings import Apply
+from workflow_scripts.diffractive_imaging.simulation.datasets import read_scan
 from workflow_scripts.optics.diffraction import far_field
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays

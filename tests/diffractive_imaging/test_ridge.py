@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.diffractive_imaging import forward, objects
 from workflow_scripts.diffractive_imaging.estimators import ridge
+from workflow_scripts.diffractive_imaging.simulation import forward, objects
 from workflow_scripts.optics.probe import make_probe
 
 N = 8

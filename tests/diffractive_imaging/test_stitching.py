@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from benchmarks.stitching import illumination
 from benchmarks.stitching import main as benchmark
-from workflow_scripts.diffractive_imaging.forward import window_at
-from workflow_scripts.diffractive_imaging.layout import lay_out
-from workflow_scripts.diffractive_imaging.objects import refine
-from workflow_scripts.diffractive_imaging.perfect_patches import (
+from workflow_scripts.diffractive_imaging.evaluation.transfer import (
     beside_truth,
     transfer_by_period,
     white_noise_scan,
 )
-from workflow_scripts.diffractive_imaging.stitching import (
+from workflow_scripts.diffractive_imaging.networks.layout import lay_out
+from workflow_scripts.diffractive_imaging.networks.stitching import (
     NormalOperator,
     damped_average,
     least_squares,
     residual_variance,
     to_object_pixels,
 )
+from workflow_scripts.diffractive_imaging.simulation.forward import window_at
+from workflow_scripts.diffractive_imaging.simulation.objects import refine
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_what_the_fine_grid_rounds_off_is_made_up_for(perfect, monkeypatch):
     object_fine, positions, patches = perfect
     error = {}
     for passes in (0, 2):
-        monkeypatch.setattr("workflow_scripts.diffractive_imaging.stitching.SUBPIXEL_PASSES", passes)
+        monkeypatch.setattr("workflow_scripts.diffractive_imaging.networks.stitching.SUBPIXEL_PASSES", passes)
         image, truth = beside_truth(least_squares(patches, positions, illumination()), object_fine)
         error[passes] = np.nanstd(image - truth)
     assert error[2] < 0.5 * error[0]

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import coverage, datasets, evaluation, forward, uncertainty
-from workflow_scripts.diffractive_imaging.imaging import answers
-from workflow_scripts.diffractive_imaging.perfect_patches import white_noise_scan
-from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares, to_object_pixels
+from workflow_scripts.diffractive_imaging.evaluation import coverage, metrics
+from workflow_scripts.diffractive_imaging.evaluation.transfer import white_noise_scan
+from workflow_scripts.diffractive_imaging.networks import uncertainty
+from workflow_scripts.diffractive_imaging.networks.imaging import answers
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched, least_squares, to_object_pixels
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.files import read_all_arrays
@@ -100,8 +102,8 @@ def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
     errors = {names[0]: 0.6, datasets.STEP_EDGE: 0.15, datasets.CALIBRATION: 0.3}
     truths = [(torch.from_numpy(arrays[f"{name}.phase_rad"]).double(), errors[name]) for name in names]
     write_predictions(tmp_path / "ridge.npz", "ridge", 0, answers(KnownObject(truths), "fitted", test))
-    truth = evaluation.read_truth(test)
-    predictions = list(evaluation.predictions_of(tmp_path / "ridge.npz", truth))
+    truth = metrics.read_truth(test)
+    predictions = list(metrics.predictions_of(tmp_path / "ridge.npz", truth))
     rows = coverage.coverage_rows(truth, predictions, settings.evaluate())
     values = {(row["metric"], row["condition"]): row["value"] for row in rows}
     where = "dose_e=27882;object={};phase_std_rad=0.5"
@@ -109,10 +111,10 @@ def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
     assert shares == pytest.approx([0.383, 0.954], abs=0.05)
     assert values["calibration_factor", where.format("calibration")] > 1
     assert not any("calibration" in condition for metric, condition in values if metric == "coverage_68")
-    errors = evaluation.metric_rows(truth, predictions, [], settings.evaluate())
+    errors = metrics.metric_rows(truth, predictions, [], settings.evaluate())
     assert not any("calibration" in row["condition"] for row in errors)
 
 
 def test_an_estimator_without_spread_has_no_coverage(tmp_path):
-    truth = evaluation.read_truth(scanned.write_test_file(tmp_path / "test.npz", points=16))
-    assert not list(coverage.coverage_rows(truth, [evaluation.predict_zeros(truth)], settings.evaluate()))
+    truth = metrics.read_truth(scanned.write_test_file(tmp_path / "test.npz", points=16))
+    assert not list(coverage.coverage_rows(truth, [metrics.predict_zeros(truth)], settings.evaluate()))

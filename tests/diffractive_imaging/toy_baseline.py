@@ -2,8 +2,8 @@
 
 import torch
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, answers
+from workflow_scripts.diffractive_imaging.networks.imaging import Answers, PatchEstimator, answers
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.workflow.command import Job
 
 

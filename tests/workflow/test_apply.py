@@ -101,7 +101,7 @@ def test_a_scan_that_cannot_be_used_leaves_one_sentence_and_nothing_else(project
     outputs = [f"--{name}={tmp_path}/out/{name}.json" for name in ("scan", "report", "provenance")]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "workflow_scripts.diffractive_imaging.prepare", *words),
+            *(sys.executable, "-m", "workflow_scripts.diffractive_imaging.apply.check", *words),
             *("--patterns-file", str(tmp_path / "bad.npy"), *outputs),
         ],
         cwd=project,

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.model import DenseNetwork, make_network
-from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
+from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, make_network
+from workflow_scripts.diffractive_imaging.networks.pattern_task import PatternTask, read_examples
 from workflow_scripts.diffractive_imaging.settings import Pretrain
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS
 from workflow_scripts.learning.stages import train_for, training_device, write_trained

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from workflow_scripts.diffractive_imaging import sources
+from workflow_scripts.diffractive_imaging.simulation import sources
 from workflow_scripts.diffractive_imaging.variants import TrainingFault, ablation_arms
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.errors import InputError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging import datasets, photographs, sources
 from workflow_scripts.diffractive_imaging.settings import Split, Synthesize
+from workflow_scripts.diffractive_imaging.simulation import datasets, photographs, sources
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
 

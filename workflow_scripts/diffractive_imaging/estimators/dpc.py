@@ -13,10 +13,10 @@ from scipy.sparse import coo_array, csc_array, diags_array, eye_array, kron, vst
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.imaging import Answers, ImageEstimator, answers
-from workflow_scripts.diffractive_imaging.splines import TAPS, as_stitched, spline_slopes, spline_weights, taps
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.networks.imaging import Answers, ImageEstimator, answers
+from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_slopes, spline_weights, taps
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.command import Job
 

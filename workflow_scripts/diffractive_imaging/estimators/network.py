@@ -4,10 +4,10 @@ from functools import partial
 
 import torch
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, answers
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.imaging import Answers, PatchEstimator, answers
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
 from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.diffractive_imaging.variants import VARIANTS, arm_named
 from workflow_scripts.workflow.command import Job
 

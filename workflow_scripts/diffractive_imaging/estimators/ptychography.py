@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.imaging import Answers, ImageEstimator, answers
+from workflow_scripts.diffractive_imaging.networks.imaging import Answers, ImageEstimator, answers
+from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_weights, taps
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings as Options
-from workflow_scripts.diffractive_imaging.splines import TAPS, as_stitched, spline_weights, taps
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.workflow.command import Job
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.forward import network_input, patch_mask, remove_mask_mean
-from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, answers
-from workflow_scripts.diffractive_imaging.pattern_task import Examples, read_examples
+from workflow_scripts.diffractive_imaging.networks.imaging import Answers, PatchEstimator, answers
+from workflow_scripts.diffractive_imaging.networks.pattern_task import Examples, read_examples
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.forward import network_input, patch_mask, remove_mask_mean
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
 from workflow_scripts.optics.noise import poisson_counts
 from workflow_scripts.workflow.command import Job

@@ -7,10 +7,10 @@ from functools import partial
 
 import torch
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, full_dose_photographs, read_scan
-from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, image_arrays, patch_answers
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.imaging import Answers, PatchEstimator, image_arrays, patch_answers
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
 from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, full_dose_photographs, read_scan
 from workflow_scripts.diffractive_imaging.variants import ABLATIONS, IMAGE_FAULTS, NO_FAULT, arm_named, with_fault
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job

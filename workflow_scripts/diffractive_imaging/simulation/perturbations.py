@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging import forward
+from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.optics.diffraction import far_field, near_field
 from workflow_scripts.optics.probe import aberration_phase
 from workflow_scripts.optics.waves import wavelength_a

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.diffractive_imaging.phase_image import PhaseImage
+from workflow_scripts.diffractive_imaging.apply.phase_image import PhaseImage
 from workflow_scripts.study.figures import PAGE_MM, new_figure, scale_bar, style
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination
 from workflow_scripts.diffractive_imaging.settings import Pretrain
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.diffractive_imaging.variants import Variant
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.noise import poisson_counts

@@ -3,10 +3,9 @@
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
-from workflow_scripts.diffractive_imaging.estimators import ptychography
-from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN
-from workflow_scripts.diffractive_imaging.phase_image import (
+from workflow_scripts.diffractive_imaging.apply.data import OWN_SCAN
+from workflow_scripts.diffractive_imaging.apply.output import write_preview
+from workflow_scripts.diffractive_imaging.apply.phase_image import (
     PhaseImage,
     correlation,
     phase_image,
@@ -14,9 +13,10 @@ from workflow_scripts.diffractive_imaging.phase_image import (
     write_h5,
     write_tiff,
 )
-from workflow_scripts.diffractive_imaging.preview import write_preview
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.estimators import ptychography
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
 from workflow_scripts.diffractive_imaging.settings import Predict
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan
 from workflow_scripts.diffractive_imaging.variants import VARIANTS
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job

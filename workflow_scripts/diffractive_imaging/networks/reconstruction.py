@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.model import DenseNetwork, ResidualUnet, make_network
+from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, ResidualUnet, make_network
 from workflow_scripts.diffractive_imaging.settings import NetworkSettings
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.diffractive_imaging.variants import Variant
 from workflow_scripts.learning.devices import Precision, autocast
 from workflow_scripts.learning.weights import load_weights, read_metadata

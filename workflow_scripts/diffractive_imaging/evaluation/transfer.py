@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import raster
-from workflow_scripts.diffractive_imaging.objects import refine
-from workflow_scripts.diffractive_imaging.stitching import Stitched, to_object_pixels
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched, to_object_pixels
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import raster
+from workflow_scripts.diffractive_imaging.simulation.objects import refine
 from workflow_scripts.study.transfer import transfer_at_period, transfer_in_band
 
 BANDS_PX = ((4, 6), (10, 15), (25, 50))

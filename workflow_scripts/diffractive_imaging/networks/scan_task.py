@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 

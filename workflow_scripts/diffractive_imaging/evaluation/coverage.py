@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from workflow_scripts.diffractive_imaging.datasets import CALIBRATION
-from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth
+from workflow_scripts.diffractive_imaging.evaluation.metrics import Prediction, Truth
+from workflow_scripts.diffractive_imaging.networks.uncertainty import calibration_factor, covered_share, relative_error
 from workflow_scripts.diffractive_imaging.settings import Evaluate
-from workflow_scripts.diffractive_imaging.uncertainty import calibration_factor, covered_share, relative_error
+from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.tables import metric_row

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 from workflow_scripts.workflow.errors import InputError

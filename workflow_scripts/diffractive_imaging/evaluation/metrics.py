@@ -9,16 +9,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import CALIBRATION, PHOTOGRAPH, Illumination, ScanSet, scan_sets
-from workflow_scripts.diffractive_imaging.perfect_patches import (
+from workflow_scripts.diffractive_imaging.evaluation.transfer import (
     beside_truth,
     cut_like,
     transfer_by_period,
     white_noise_scan,
 )
+from workflow_scripts.diffractive_imaging.networks.stitching import damped_average, least_squares, to_object_pixels
 from workflow_scripts.diffractive_imaging.settings import Evaluate
-from workflow_scripts.diffractive_imaging.stitching import damped_average, least_squares, to_object_pixels
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import (
+    CALIBRATION,
+    PHOTOGRAPH,
+    Illumination,
+    ScanSet,
+    scan_sets,
+)
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import crystals, forward, objects, perturbations, photographs
-from workflow_scripts.diffractive_imaging.perturbations import PERTURBATIONS
 from workflow_scripts.diffractive_imaging.settings import CrystalName, ProbeSettings, Synthesize
+from workflow_scripts.diffractive_imaging.simulation import crystals, forward, objects, perturbations, photographs
+from workflow_scripts.diffractive_imaging.simulation.perturbations import PERTURBATIONS
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.arrays import ArrayError, open_npy
 from workflow_scripts.workflow.errors import InputError

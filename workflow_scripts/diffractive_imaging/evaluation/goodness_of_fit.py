@@ -13,10 +13,10 @@ import torch
 from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import CALIBRATION, Illumination, read_scan
-from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth
+from workflow_scripts.diffractive_imaging.evaluation.metrics import Prediction, Truth
 from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, Illumination, read_scan
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.conditions import condition

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import (
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched, damped_average, least_squares
+from workflow_scripts.diffractive_imaging.networks.uncertainty import standard_error
+from workflow_scripts.diffractive_imaging.simulation.datasets import (
     CALIBRATION,
     Illumination,
     Scan,
@@ -18,8 +20,6 @@ from workflow_scripts.diffractive_imaging.datasets import (
     read_scan,
     scan_sets,
 )
-from workflow_scripts.diffractive_imaging.stitching import Stitched, damped_average, least_squares
-from workflow_scripts.diffractive_imaging.uncertainty import standard_error
 from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.files import read_arrays

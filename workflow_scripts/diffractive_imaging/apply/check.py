@@ -1,6 +1,6 @@
 """Read the user's 4D-STEM scan: crop, bin, orient, and say what was found; a scan that cannot be used ends here."""
 
-from workflow_scripts.diffractive_imaging.own_data import prepare
+from workflow_scripts.diffractive_imaging.apply.data import prepare
 from workflow_scripts.diffractive_imaging.settings import Apply
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays, write_json

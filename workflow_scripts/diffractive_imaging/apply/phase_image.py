@@ -10,10 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan
-from workflow_scripts.diffractive_imaging.forward import window_at
-from workflow_scripts.diffractive_imaging.layout import lay_out
-from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares, residual_variance, to_object_pixels
+from workflow_scripts.diffractive_imaging.networks.layout import lay_out
+from workflow_scripts.diffractive_imaging.networks.stitching import (
+    Stitched,
+    least_squares,
+    residual_variance,
+    to_object_pixels,
+)
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
+from workflow_scripts.diffractive_imaging.simulation.forward import window_at
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
 _BATCH = 256

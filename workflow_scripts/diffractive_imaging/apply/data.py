@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, read_probe
-from workflow_scripts.diffractive_imaging.forward import MASK_THRESHOLD
-from workflow_scripts.diffractive_imaging.orientation import Orientation, search
+from workflow_scripts.diffractive_imaging.apply.orientation import Orientation, search
 from workflow_scripts.diffractive_imaging.settings import Apply, OwnProbe
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan, read_probe
+from workflow_scripts.diffractive_imaging.simulation.forward import MASK_THRESHOLD
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.diffraction import near_field

@@ -24,7 +24,7 @@ import torch
 from scipy.sparse import csgraph, csr_matrix
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging.layout import Layout, lay_out
+from workflow_scripts.diffractive_imaging.networks.layout import Layout, lay_out
 from workflow_scripts.workflow.errors import InputError
 
 # On perfect patches of white noise two passes raise the spectral SNR of periods of 100 px from below 1 to some

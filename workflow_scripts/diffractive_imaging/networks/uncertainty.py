@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.stitching import Stitched, residual_variance, to_object_pixels
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched, residual_variance, to_object_pixels
 
 ONE_SIGMA = 0.6827  # share of a normal distribution within one standard deviation
 # Patches' worth of weight: what a single patch says is contradicted by none.
