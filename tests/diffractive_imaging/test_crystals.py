@@ -8,7 +8,7 @@ import torch
 from ase.neighborlist import neighbor_list
 
 from tests.diffractive_imaging import settings
-from workflow_scripts.diffractive_imaging.evaluation import metrics
+from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
 from workflow_scripts.diffractive_imaging.networks.stitching import to_object_pixels
 from workflow_scripts.diffractive_imaging.simulation import crystals, datasets, forward
 from workflow_scripts.diffractive_imaging.simulation.sources import photographs
@@ -183,8 +183,8 @@ def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_pa
     assert arrays["hbn.counts"].shape == (1, 256, 32, 32)
 
     write_arrays(tmp_path / "test.npz", arrays)
-    truth = metrics.read_truth(tmp_path / "test.npz")
-    rows = metrics.metric_rows(truth, [metrics.predict_zeros(truth)], [], settings.evaluate())
+    truth = comparison.read_truth(tmp_path / "test.npz")
+    rows = metrics.metric_rows(truth, [comparison.predict_zeros(truth)], [], settings.evaluate())
     errors = {row["condition"]: float(row["value"]) for row in rows if row["metric"] == "phase_rmse_rad_meanfree"}
     assert errors["dose_e=27882;object=hbn"] == pytest.approx(0.037, abs=0.002)
     assert errors["dose_e=27882;object=hbn_twisted"] > 1.2 * errors["dose_e=27882;object=hbn"]

@@ -64,13 +64,6 @@ def test_r2_of_truth_zeros_and_twice_the_truth():
     assert ridge.patch_r2(2 * truth, truth) == pytest.approx(0)
 
 
-def test_wrong_use_is_refused():
-    with pytest.raises(ValueError, match="feature"):
-        ridge.features(torch.zeros(1, N, N), 1.0, "phase")
-    with pytest.raises(ValueError, match="two samples"):
-        ridge.NormalEquations(MASK, "amplitude").solve()
-
-
 @pytest.mark.parametrize(("phase_std_rad", "anchor"), [(0.2, 0.947), (0.5, 0.921)])
 def test_is_no_straw_man_on_one_over_f_objects(phase_std_rad, anchor):
     """Published-size anchors at 27,882 electrons; 4,000 samples lose at most 0.03 of them."""

@@ -1,7 +1,7 @@
 """How well an image explains the recorded counts: reduced χ² of patterns that are simulated from it, without truth.
 
-For the truth it is 1 but for what object pixels lose. It says whether an image is compatible with the data, not that
-it is right: an error that the patterns do not see, as the longest periods are hardly seen, costs nothing.
+For the truth it is 1 but for what object pixels lose. It tells whether an image is compatible with the data, not that
+it is right: an error that hardly changes the patterns, as that of the longest periods, costs nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ import torch
 from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.evaluation.metrics import Prediction, Truth
+from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, Illumination, read_scan
