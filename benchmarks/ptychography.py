@@ -20,14 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.diffractive_imaging import datasets, forward, objects
 from workflow_scripts.diffractive_imaging.estimators import ptychography
-from workflow_scripts.diffractive_imaging.model import make_network
-from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
-from workflow_scripts.diffractive_imaging.settings import NetworkSettings, Predict, Synthesize
-from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.evaluation.transfer import beside_truth
+from workflow_scripts.diffractive_imaging.networks.model import make_network
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched, least_squares
+from workflow_scripts.diffractive_imaging.settings import VARIANTS, NetworkSettings, Predict, Synthesize
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward, objects
 from workflow_scripts.study.metrics import phase_rmse_rad_meanfree
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check

@@ -15,13 +15,13 @@ import time
 import numpy as np
 import torch
 
-from workflow_scripts.diffractive_imaging.perfect_patches import (
+from workflow_scripts.diffractive_imaging.evaluation.transfer import (
     PerfectScan,
     beside_truth,
     transfer_by_period,
     white_noise_scan,
 )
-from workflow_scripts.diffractive_imaging.stitching import Stitched, damped_average, least_squares
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched, damped_average, least_squares
 
 PATCH = 32
 TARGET = 0.95

@@ -58,10 +58,10 @@ use rule plot as diffractive_imaging_plot with:
         method="diffractive_imaging",
 
 
-# The user's 4D-STEM scans: prepared scan → a network for its probe → adapted to its patterns → phase image.
-use rule prepare as diffractive_imaging_apply_prepare with:
+# The user's 4D-STEM scans: checked scan → a network for its probe → adapted to its patterns → phase image.
+use rule check as diffractive_imaging_apply_check with:
     output:
-        **artifacts("apply/{name}/prepare", "scan.npz", "report.json"),
+        **artifacts("apply/{name}/check", "scan.npz", "report.json"),
     wildcard_constraints:
         method="diffractive_imaging",
 
@@ -69,7 +69,7 @@ use rule prepare as diffractive_imaging_apply_prepare with:
 use rule diffractive_imaging_synthesize as diffractive_imaging_apply_synthesize with:
     input:
         unpack(lambda wildcards: PHASE.inputs(wildcards)),
-        illumination=rules.diffractive_imaging_apply_prepare.output.scan,
+        illumination=rules.diffractive_imaging_apply_check.output.scan,
     output:
         **shard_artifacts("apply/{name}/synthesize/shard{shard}", arrays=".npz"),
     log:
@@ -93,7 +93,7 @@ use rule diffractive_imaging_pretrain as diffractive_imaging_apply_pretrain with
 use rule diffractive_imaging_finetune as diffractive_imaging_apply_finetune with:
     input:
         pretrained=rules.diffractive_imaging_apply_pretrain.output.weights,
-        measured=rules.diffractive_imaging_apply_prepare.output.scan,
+        measured=rules.diffractive_imaging_apply_check.output.scan,
     output:
         **artifacts("apply/{name}/finetune", "weights.safetensors", "history.csv"),
     log:
@@ -104,8 +104,8 @@ use rule diffractive_imaging_finetune as diffractive_imaging_apply_finetune with
 
 use rule apply as diffractive_imaging_apply_image with:
     input:
-        scan=rules.diffractive_imaging_apply_prepare.output.scan,
-        report=rules.diffractive_imaging_apply_prepare.output.report,
+        scan=rules.diffractive_imaging_apply_check.output.scan,
+        report=rules.diffractive_imaging_apply_check.output.report,
         pretrained=rules.diffractive_imaging_apply_pretrain.output.weights,
         finetuned=rules.diffractive_imaging_apply_finetune.output.weights,
     output:

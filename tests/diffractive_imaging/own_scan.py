@@ -3,10 +3,9 @@
 import numpy as np
 import torch
 
-from workflow_scripts.diffractive_imaging import forward, objects
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.orientation import Orientation
-from workflow_scripts.diffractive_imaging.own_data import raster_px
+from workflow_scripts.diffractive_imaging.apply.data import raster_px
+from workflow_scripts.diffractive_imaging.simulation import forward, objects
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 
 N, RADIUS_PX, BINNING, DOSE_E = 32, 8.0, 2, 20000.0
@@ -45,7 +44,7 @@ def light() -> Illumination:
 def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Object (H, W) rad on the grid of 4 per pixel, positions (N, 2), counts (N, n, n) along the object's axes."""
     rng = np.random.default_rng(5)
-    positions = Orientation(ROTATION_DEG, True).turned(raster_px(POINTS, 2.0))
+    positions = forward.turned(raster_px(POINTS, 2.0), ROTATION_DEG)
     positions = positions - positions.amin(dim=0) + N // 2 + 2
     side = int(positions.max()) + N // 2 + 4
     fine = torch.from_numpy(objects.refine(0.4 * objects.power_law_noise(1, side, rng, exponent=2.0)[0], 4))

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from tests.diffractive_imaging import settings
-from workflow_scripts.diffractive_imaging import datasets, forward, objects
-from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
-from workflow_scripts.diffractive_imaging.photographs import large_enough
-from workflow_scripts.diffractive_imaging.sources import photographs
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.evaluation.transfer import beside_truth
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward, objects
+from workflow_scripts.diffractive_imaging.simulation.photographs import large_enough
+from workflow_scripts.diffractive_imaging.simulation.sources import photographs
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.metrics import phase_rmse_rad_meanfree
 from workflow_scripts.workflow.command import Job

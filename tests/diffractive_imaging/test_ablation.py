@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import datasets, evaluation
 from workflow_scripts.diffractive_imaging.estimators import single_fault
-from workflow_scripts.diffractive_imaging.model import make_network
-from workflow_scripts.diffractive_imaging.sources import photographs
-from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS, IMAGE_FAULTS, VARIANTS, with_fault
+from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
+from workflow_scripts.diffractive_imaging.networks.model import make_network
+from workflow_scripts.diffractive_imaging.settings import ABLATIONS, ARMS, IMAGE_FAULTS, VARIANTS, with_fault
+from workflow_scripts.diffractive_imaging.simulation import datasets
+from workflow_scripts.diffractive_imaging.simulation.sources import photographs
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.study.tables import headline_numbers, read_metrics, write_metrics
 from workflow_scripts.workflow.files import write_arrays
@@ -82,26 +83,26 @@ def test_an_input_without_normalisation_depends_on_the_dose(folder):
 
 
 def test_the_truth_scores_perfectly_and_every_row_names_its_fault(folder, tmp_path):
-    truth = evaluation.read_truth(folder / "test.npz")
+    truth = comparison.read_truth(folder / "test.npz")
     true = truth.patches_rad[0] - truth.patches_rad[0].mean(axis=1, keepdims=True)
     (image, *_) = truth.images_rad["photograph"]
     named = "fault=target_keeps_mean"
     low, full = (f"dose_e={dose};{named};phase_std_rad=0.5" for dose in (279, 27882))
     scan = f"dose_e=27882;{named};object=photograph;phase_std_rad=0.5"
-    perfect = evaluation.Prediction(
+    perfect = comparison.Prediction(
         "corrected",
         3,
         None,
         {low: true, full: np.zeros_like(true)},
-        {scan: evaluation.Images(image[None, 5:20, 4:], [(5, 4)])},
+        {scan: comparison.Images(image[None, 5:20, 4:], [(5, 4)])},
     )
-    rows = evaluation.metric_rows(truth, [perfect], [], settings.evaluate())
+    rows = metrics.metric_rows(truth, [perfect], [], settings.evaluate())
     values = {(row["metric"], row["condition"]): row["value"] for row in rows if "fault" in row["condition"]}
     expected = {("patch_r2", low): 1.0, ("patch_r2", full): 0.0, ("phase_rmse_rad_meanfree", scan): 0.0}
     assert values == pytest.approx(expected, abs=1e-6)
     # They stand beside the corrected arm's own rows; its headlines stay what they are.
-    own = replace(evaluation.predict_zeros(truth), estimator="corrected", seed=3)
-    everything = evaluation.metric_rows(truth, [own, perfect], [], settings.evaluate())
-    write_metrics(evaluation.with_headlines(everything, truth), tmp_path / "metrics.csv")
+    own = replace(comparison.predict_zeros(truth), estimator="corrected", seed=3)
+    everything = metrics.metric_rows(truth, [own, perfect], [], settings.evaluate())
+    write_metrics(metrics.with_headlines(everything, truth), tmp_path / "metrics.csv")
     headline = headline_numbers(read_metrics(tmp_path / "metrics.csv"))
     assert headline.set_index(["estimator", "metric"])["value"]["corrected", "patch_r2"] == 0

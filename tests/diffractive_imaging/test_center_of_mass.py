@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned
-from workflow_scripts.diffractive_imaging import datasets, forward
 from workflow_scripts.diffractive_imaging.estimators import dpc
-from workflow_scripts.diffractive_imaging.perfect_patches import beside_truth
+from workflow_scripts.diffractive_imaging.evaluation.transfer import beside_truth
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
 
@@ -24,7 +24,7 @@ def test_a_phase_ramp_moves_the_pattern_by_its_gradient(scan):
 
 
 def test_an_empty_pattern_has_no_center():
-    assert dpc.center_of_mass(torch.zeros(1, 8, 8)).tolist() == [[0.0, 0.0]]
+    assert dpc.center_of_mass(torch.zeros(1, 8, 8), 4).tolist() == [[0.0, 0.0]]
 
 
 def test_the_image_is_the_object_blurred_by_the_probe(scan):

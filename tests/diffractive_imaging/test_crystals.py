@@ -8,9 +8,10 @@ import torch
 from ase.neighborlist import neighbor_list
 
 from tests.diffractive_imaging import settings
-from workflow_scripts.diffractive_imaging import crystals, datasets, evaluation, forward
-from workflow_scripts.diffractive_imaging.sources import photographs
-from workflow_scripts.diffractive_imaging.stitching import to_object_pixels
+from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
+from workflow_scripts.diffractive_imaging.networks.stitching import to_object_pixels
+from workflow_scripts.diffractive_imaging.simulation import crystals, datasets, forward
+from workflow_scripts.diffractive_imaging.simulation.sources import photographs
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.files import write_arrays
 
@@ -182,8 +183,8 @@ def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_pa
     assert arrays["hbn.counts"].shape == (1, 256, 32, 32)
 
     write_arrays(tmp_path / "test.npz", arrays)
-    truth = evaluation.read_truth(tmp_path / "test.npz")
-    rows = evaluation.metric_rows(truth, [evaluation.predict_zeros(truth)], [], settings.evaluate())
+    truth = comparison.read_truth(tmp_path / "test.npz")
+    rows = metrics.metric_rows(truth, [comparison.predict_zeros(truth)], [], settings.evaluate())
     errors = {row["condition"]: float(row["value"]) for row in rows if row["metric"] == "phase_rmse_rad_meanfree"}
     assert errors["dose_e=27882;object=hbn"] == pytest.approx(0.037, abs=0.002)
     assert errors["dose_e=27882;object=hbn_twisted"] > 1.2 * errors["dose_e=27882;object=hbn"]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.diffractive_imaging import settings
-from workflow_scripts.diffractive_imaging import datasets, forward
-from workflow_scripts.diffractive_imaging.sources import photographs
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward
+from workflow_scripts.diffractive_imaging.simulation.sources import photographs
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays

@@ -10,8 +10,10 @@ import torch
 
 import workflow_scripts.diffractive_imaging
 from tests.diffractive_imaging import scanned, settings, toy_baseline
-from workflow_scripts.diffractive_imaging import datasets, drawing, drawing_scans, evaluation
+from workflow_scripts.diffractive_imaging import plot
+from workflow_scripts.diffractive_imaging.evaluation import comparison, examples, metrics
 from workflow_scripts.diffractive_imaging.settings import Predict
+from workflow_scripts.diffractive_imaging.simulation import datasets
 from workflow_scripts.study.estimators import FILE, Estimator, read_registry
 from workflow_scripts.study.figures import style
 from workflow_scripts.study.predictions import write_predictions
@@ -53,23 +55,25 @@ def test_a_new_baseline_is_in_every_panel_of_all_estimators(tmp_path):
     test = scanned.write_test_file(tmp_path / "test.npz", points=24)
     answers = toy_baseline.predict(scanned.job(test), CPU)
     write_predictions(tmp_path / "toy.npz", "toy_baseline", 0, answers)
-    truth = evaluation.read_truth(test)
-    predictions = [evaluation.predict_zeros(truth), *evaluation.predictions_of(tmp_path / "toy.npz", truth)]
-    rows = evaluation.with_headlines(evaluation.metric_rows(truth, predictions, [], settings.evaluate()), truth)
+    truth = comparison.read_truth(test)
+    predictions = [comparison.predict_zeros(truth), *comparison.predictions_of(tmp_path / "toy.npz", truth)]
+    rows = metrics.with_headlines(metrics.metric_rows(truth, predictions, [], settings.evaluate()), truth)
     write_metrics(rows, tmp_path / "metrics.csv")
-    metrics = read_metrics(tmp_path / "metrics.csv")
-    r2 = metrics[metrics["metric"] == "patch_r2"].set_index("estimator")["value"]
+    table_of_metrics = read_metrics(tmp_path / "metrics.csv")
+    r2 = table_of_metrics[table_of_metrics["metric"] == "patch_r2"].set_index("estimator")["value"]
     assert r2["toy_baseline"] == r2["zeros"] == 0
 
-    np.savez(tmp_path / "examples.npz", **evaluation.example_images(test, truth, predictions[1:]))
+    np.savez(tmp_path / "examples.npz", **examples.example_images(test, truth, predictions[1:]))
     registry = type(REGISTRY)({"toy_baseline": Estimator(kind="classical", label="toy"), **REGISTRY})
     transfer = pd.DataFrame({"estimator": ["corrected"], "scan": "default", "period_px": 5.0, "transfer": 1.0})
-    table = drawing.source_table(metrics, transfer)
+    table = plot.patch_table(table_of_metrics, transfer)
     with style():
         figures = [
-            drawing.draw(table, drawing.read_images(tmp_path / "examples.npz"), registry),
-            drawing_scans.draw(
-                drawing_scans.source_table(metrics), drawing_scans.read_images(tmp_path / "examples.npz"), registry
+            plot.draw_patches(table, plot.patch_images(tmp_path / "examples.npz"), registry),
+            plot.draw_scans(
+                plot.scan_table(table_of_metrics),
+                plot.scan_images(tmp_path / "examples.npz"),
+                registry,
             ),
         ]
     named = SimpleNamespace(titles=0, legends=0)
@@ -81,12 +85,12 @@ def test_a_new_baseline_is_in_every_panel_of_all_estimators(tmp_path):
 
 def test_answers_of_another_test_file_are_refused(tmp_path):
     test = scanned.write_test_file(tmp_path / "test.npz", points=16)
-    truth = evaluation.read_truth(test)
+    truth = comparison.read_truth(test)
     where = "dose_e=27882;phase_std_rad=0.5"
     wrong = {
         "holds nothing under dose_e=3": {"dose_e=3;phase_std_rad=0.5": {"patches_rad": np.zeros((16, 145))}},
         "asks for": {where: {"patches_rad": np.zeros((16, 1))}},
-        "does not hold 1 images": {
+        "image_rad is": {
             f"{where.split(';')[0]};object=step_edge;phase_std_rad=0.5": {
                 "image_rad": np.zeros((2, 4, 4)),
                 "origin_px": np.zeros((1, 2), int),
@@ -96,5 +100,5 @@ def test_answers_of_another_test_file_are_refused(tmp_path):
     for message, parts in wrong.items():
         write_predictions(tmp_path / "p.npz", "ridge", 0, {("fitted", key): value for key, value in parts.items()})
         with pytest.raises(InputError, match=message):
-            list(evaluation.predictions_of(tmp_path / "p.npz", truth))
+            list(comparison.predictions_of(tmp_path / "p.npz", truth))
     assert datasets.CALIBRATION in truth.images_rad

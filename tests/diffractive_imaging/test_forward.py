@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.diffractive_imaging import forward
+from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.optics.probe import make_probe
 
 N = 32

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import evaluation, forward, goodness_of_fit
-from workflow_scripts.diffractive_imaging.stitching import to_object_pixels
+from workflow_scripts.diffractive_imaging.evaluation import comparison, goodness_of_fit
+from workflow_scripts.diffractive_imaging.networks.stitching import to_object_pixels
+from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.optics.noise import poisson_counts
 from workflow_scripts.study.conditions import parse_condition
 
@@ -63,8 +64,8 @@ def test_inner_patterns_keep_a_window_from_the_rim_and_are_the_same_again():
 
 def test_rows_name_object_and_dose_and_leave_out_what_has_too_few_electrons(tmp_path):
     test = scanned.write_test_file(tmp_path / "test.npz", points=48, test_dose_e=[DOSE_E, 279.0])
-    truth = evaluation.read_truth(test)
-    zeros = evaluation.predict_zeros(truth)
+    truth = comparison.read_truth(test)
+    zeros = comparison.predict_zeros(truth)
     perfect = {
         where: replace(images, image_rad=np.array(truth.images_rad[parse_condition(where)["object"]]))
         for where, images in zeros.images.items()

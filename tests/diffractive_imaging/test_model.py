@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from workflow_scripts.diffractive_imaging.model import DenseNetwork, ResidualUnet
+from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, ResidualUnet
+from workflow_scripts.workflow.errors import InputError
 
 N = 16
 NETWORKS = {
@@ -62,7 +63,7 @@ def test_warm_start_solves_a_linear_problem():
 
 
 def test_wrong_sizes_are_refused():
-    with pytest.raises(ValueError, match="halved"):
+    with pytest.raises(InputError, match="halved"):
         ResidualUnet(20, (8, 16, 32, 64), dropout=0)
-    with pytest.raises(ValueError, match="more than 9"):
+    with pytest.raises(InputError, match="more than 9"):
         DenseNetwork(N, components=20, width=8, blocks=1).warm_start(normal(0, 9, N, N), normal(0, 9, N, N))

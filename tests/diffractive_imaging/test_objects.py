@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.diffractive_imaging import objects
+from workflow_scripts.diffractive_imaging.simulation import objects
 
 N = 32
 PHOTOGRAPHS = [np.random.default_rng(k).random((80 + 30 * k, 120)).astype(np.float32) for k in range(3)]

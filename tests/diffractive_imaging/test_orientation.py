@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import own_scan
-from workflow_scripts.diffractive_imaging.orientation import Orientation, curl_by_angle, search
-from workflow_scripts.diffractive_imaging.own_data import prepare
-from workflow_scripts.diffractive_imaging.settings import Apply
+from workflow_scripts.diffractive_imaging.apply.data import checked_scan
+from workflow_scripts.diffractive_imaging.apply.orientation import curl_by_angle, search
+from workflow_scripts.diffractive_imaging.apply.settings import Apply
+from workflow_scripts.diffractive_imaging.simulation.forward import turned
 from workflow_scripts.workflow.settings import check
 
 
@@ -16,7 +17,7 @@ def test_a_gradient_has_the_least_curl_along_its_own_axes(transposed):
     y, x = np.mgrid[:24, :24] / 24
     potential = np.sin(7 * x + 3 * y**2) + np.cos(9 * y * x)
     gradient = torch.from_numpy(np.stack(np.gradient(potential), axis=-1).reshape(-1, 2))
-    seen = Orientation(50.0, transposed).turned(gradient).numpy().reshape(24, 24, 2)
+    seen = turned(gradient, 50.0).numpy().reshape(24, 24, 2)
     if transposed:
         seen = seen[..., ::-1]
     curls = {flipped: curl_by_angle(seen, flipped) for flipped in (False, True)}
@@ -50,7 +51,7 @@ def test_the_search_finds_the_orientation_of_a_real_scan(real_data):
         probe={"voltage_kv": 300.0, "semiangle_mrad": 1.03, "defocus_a": 135000.0, "amplitude": "mean_pattern"},
         dose_max_e=200000.0,
     )
-    report = prepare(check(Apply, entry), real_data / "rotavirus_24x24.h5", None, None).report
+    report = checked_scan(check(Apply, entry), real_data / "rotavirus_24x24.h5", None, None).report
     assert report["disc"]["radius_px"] == pytest.approx(62.9, abs=2)
     assert report["disc"]["center_px"] == pytest.approx((127.4, 126.5), abs=1)
     assert report["orientation"]["detector_transposed"]

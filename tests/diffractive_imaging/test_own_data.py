@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.diffractive_imaging import own_scan
-from workflow_scripts.diffractive_imaging.datasets import read_scan
-from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN, Window, prepare
-from workflow_scripts.diffractive_imaging.settings import Apply
+from workflow_scripts.diffractive_imaging.apply.data import SCAN_NAME, Window, checked_scan
+from workflow_scripts.diffractive_imaging.apply.settings import Apply
+from workflow_scripts.diffractive_imaging.simulation.datasets import read_scan
 from workflow_scripts.optics.diffraction import far_field
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
@@ -29,13 +29,13 @@ def stack(scene):
 
 def prepared(folder, stack, positions_file=None, probe_file=None, **changes):
     np.save(folder / "scan.npy", stack)
-    return prepare(check(Apply, own_scan.settings(**changes)), folder / "scan.npy", positions_file, probe_file)
+    return checked_scan(check(Apply, own_scan.settings(**changes)), folder / "scan.npy", positions_file, probe_file)
 
 
 def test_what_was_recorded_comes_back(tmp_path, scene, stack):
     found = prepared(tmp_path, stack)
     write_arrays(tmp_path / "scan.npz", found.arrays())
-    scan = read_scan(tmp_path / "scan.npz", OWN_SCAN, found.light.dose_e).along_object()
+    scan = read_scan(tmp_path / "scan.npz", SCAN_NAME, found.light.dose_e).along_object()
     assert torch.equal(scan.counts, scene[2])
     shift = scene[1][0] - scan.positions_px[0]
     assert torch.allclose(scan.positions_px + shift, scene[1])
@@ -56,7 +56,7 @@ def test_other_forms_of_the_same_scan_give_the_same(tmp_path, stack, kind):
             with h5py.File(tmp_path / "scan.h5", "w") as file:
                 file["entry/data"] = stack
             entry = own_scan.settings(patterns="scan.h5", dataset="entry/data")
-            found = prepare(check(Apply, entry), tmp_path / "scan.h5", None, None)
+            found = checked_scan(check(Apply, entry), tmp_path / "scan.h5", None, None)
         case "positions" | "positions in Å":
             unit = "angstrom" if kind.endswith("Å") else "px"
             np.save(tmp_path / "positions.npy", table * (own_scan.PIXEL_A if unit == "angstrom" else 1.0))
@@ -152,7 +152,7 @@ def test_a_truncated_h5_file_is_refused(tmp_path, stack, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
     with pytest.raises(InputError, match=r"scan\.h5") as error:
-        prepare(check(Apply, own_scan.settings(patterns="scan.h5", dataset="entry/data")), path, None, None)
+        checked_scan(check(Apply, own_scan.settings(patterns="scan.h5", dataset="entry/data")), path, None, None)
     assert "\n" not in str(error.value)
 
 
@@ -161,17 +161,17 @@ def test_a_wrong_dataset_path_is_refused_with_those_that_exist(tmp_path, stack):
     for wrong in ("data", "entry"):
         with pytest.raises(InputError, match=r"has no dataset .*; it holds entry/data, other"):
             entry = check(Apply, own_scan.settings(patterns="scan.h5", dataset=wrong))
-            prepare(entry, tmp_path / "scan.h5", None, None)
+            checked_scan(entry, tmp_path / "scan.h5", None, None)
 
 
 def test_a_file_that_is_absent_or_no_array_is_refused(tmp_path):
     entry = check(Apply, own_scan.settings())
     with pytest.raises(InputError, match=r"there is no file .*absent\.npy"):
-        prepare(entry, tmp_path / "absent.npy", None, None)
+        checked_scan(entry, tmp_path / "absent.npy", None, None)
     for content in (b"", b"not an array", b"\x93NUMPY"):
         (tmp_path / "scan.npy").write_bytes(content)
         with pytest.raises(InputError, match=r"not a whole \.npy file"):
-            prepare(entry, tmp_path / "scan.npy", None, None)
+            checked_scan(entry, tmp_path / "scan.npy", None, None)
 
 
 POSITIONS = {

@@ -9,11 +9,11 @@ import tifffile
 import torch
 
 from tests.diffractive_imaging import own_scan
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Scan
-from workflow_scripts.diffractive_imaging.phase_image import phase_image, reduced_chi2, write_h5, write_tiff
-from workflow_scripts.diffractive_imaging.preview import write_preview
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.apply.output import write_h5, write_preview, write_tiff
+from workflow_scripts.diffractive_imaging.apply.phase_image import phase_image, reduced_chi2
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Scan
 
 
 @pytest.fixture(scope="module")

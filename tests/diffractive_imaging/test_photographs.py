@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import io
 
-from workflow_scripts.diffractive_imaging.photographs import large_enough, read_grey
+from workflow_scripts.diffractive_imaging.simulation.photographs import large_enough, read_grey
 from workflow_scripts.workflow.errors import InputError
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.diffractive_imaging import settings
 from tests.workflow.running import ENVIRONMENT, copy_project
-from workflow_scripts.diffractive_imaging import datasets
-from workflow_scripts.diffractive_imaging.sources import photographs
+from workflow_scripts.diffractive_imaging.simulation import datasets
+from workflow_scripts.diffractive_imaging.simulation.sources import photographs
 from workflow_scripts.workflow.files import write_arrays
 from workflow_scripts.workflow.settings import as_arguments
 

@@ -5,8 +5,8 @@ import torch
 
 from tests.diffractive_imaging import scanned
 from workflow_scripts.diffractive_imaging.estimators import ptychography
+from workflow_scripts.diffractive_imaging.networks.splines import refined
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings
-from workflow_scripts.diffractive_imaging.splines import refined
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
 CPU = torch.device("cpu")

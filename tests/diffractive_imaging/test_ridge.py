@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.diffractive_imaging import forward, objects
 from workflow_scripts.diffractive_imaging.estimators import ridge
+from workflow_scripts.diffractive_imaging.simulation import forward, objects
 from workflow_scripts.optics.probe import make_probe
 
 N = 8
@@ -62,13 +62,6 @@ def test_r2_of_truth_zeros_and_twice_the_truth():
     assert ridge.patch_r2(truth, truth) == 1
     assert ridge.patch_r2(torch.zeros_like(truth), truth) == 0
     assert ridge.patch_r2(2 * truth, truth) == pytest.approx(0)
-
-
-def test_wrong_use_is_refused():
-    with pytest.raises(ValueError, match="feature"):
-        ridge.features(torch.zeros(1, N, N), 1.0, "phase")
-    with pytest.raises(ValueError, match="two samples"):
-        ridge.NormalEquations(MASK, "amplitude").solve()
 
 
 @pytest.mark.parametrize(("phase_std_rad", "anchor"), [(0.2, 0.947), (0.5, 0.921)])

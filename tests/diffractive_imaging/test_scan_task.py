@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from tests.diffractive_imaging import settings
-from workflow_scripts.diffractive_imaging import datasets, forward
-from workflow_scripts.diffractive_imaging.scan_task import ScanTask
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.networks.scan_task import ScanTask
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import evaluation, imaging, perturbations
-from workflow_scripts.diffractive_imaging.perturbations import PERTURBATIONS
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
+from workflow_scripts.diffractive_imaging.networks import imaging
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation import perturbations
+from workflow_scripts.diffractive_imaging.simulation.perturbations import PERTURBATIONS
 from workflow_scripts.optics.probe import make_probe
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.files import read_all_arrays
@@ -63,7 +65,7 @@ def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
     assert all(np.array_equal(made[False][key], made[True][key]) for key in made[False] if key != "perturbations")
     # What finetuning reads holds none of them.
     assert not set(PERTURBATIONS) & set(made[True]["scans"].tolist())
-    truth = evaluation.read_truth(paths[True])
+    truth = comparison.read_truth(paths[True])
     calls = []
 
     def reconstruct(counts, positions_px, dose_e):
@@ -73,13 +75,13 @@ def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
         image = torch.from_numpy(fine) if len(calls) == 1 else torch.zeros(fine.shape).index_fill(0, torch.arange(4), 1)
         return Stitched(image, torch.ones_like(image), (0, 0), 4, 1, 0.0)
 
-    answers = imaging.answers(imaging.ImageEstimator(reconstruct), "fitted", paths[True])
+    answers = imaging.predict_test_file(imaging.ImageEstimator(reconstruct), "fitted", paths[True])
     assert len(calls) == 2 + len(PERTURBATIONS)
-    unasked = imaging.ImageEstimator(reconstruct, sees_perturbed=False)
-    assert not any("perturbation" in where for _, where in imaging.answers(unasked, "fitted", paths[True]))
+    unasked = imaging.ImageEstimator(reconstruct, takes_perturbed=False)
+    assert not any("perturbation" in where for _, where in imaging.predict_test_file(unasked, "fitted", paths[True]))
     write_predictions(tmp_path / "p.npz", "ptychography", 0, answers)
-    (prediction,) = evaluation.predictions_of(tmp_path / "p.npz", truth)
-    rows = evaluation.metric_rows(truth, [prediction], [], settings.evaluate())
+    (prediction,) = comparison.predictions_of(tmp_path / "p.npz", truth)
+    rows = metrics.metric_rows(truth, [prediction], [], settings.evaluate())
     errors = {row["condition"]: row["value"] for row in rows if "perturbation" in row["condition"]}
     where = "dose_e=27882;object=photograph;perturbation={};phase_std_rad=0.5"
     assert set(errors) == {where.format(name) for name in ("none", *PERTURBATIONS)}

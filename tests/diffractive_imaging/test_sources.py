@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage import io
 
-from workflow_scripts.diffractive_imaging.photographs import read_grey
-from workflow_scripts.diffractive_imaging.sources import SPLITS, photographs, shipped
+from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
+from workflow_scripts.diffractive_imaging.simulation.sources import SPLITS, photographs, shipped
 from workflow_scripts.workflow.errors import InputError
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
 from tests.diffractive_imaging import scanned
-from workflow_scripts.diffractive_imaging import forward, splines
-from workflow_scripts.diffractive_imaging.stitching import least_squares
+from workflow_scripts.diffractive_imaging.networks import splines
+from workflow_scripts.diffractive_imaging.networks.stitching import least_squares
+from workflow_scripts.diffractive_imaging.simulation import forward
 
 fractions = st.floats(0, 1, exclude_max=True).map(lambda x: torch.tensor(x, dtype=torch.float64))
 

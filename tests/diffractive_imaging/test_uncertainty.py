@@ -7,11 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging import coverage, datasets, evaluation, forward, uncertainty
-from workflow_scripts.diffractive_imaging.imaging import answers
-from workflow_scripts.diffractive_imaging.perfect_patches import white_noise_scan
-from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares, to_object_pixels
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
+from workflow_scripts.diffractive_imaging.evaluation.transfer import white_noise_scan
+from workflow_scripts.diffractive_imaging.networks.imaging import predict_test_file
+from workflow_scripts.diffractive_imaging.networks.stitching import (
+    Stitched,
+    least_squares,
+    standard_error,
+    to_object_pixels,
+)
+from workflow_scripts.diffractive_imaging.settings import VARIANTS
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.files import read_all_arrays
 
@@ -28,7 +34,7 @@ def noisy_image(light, noise_rad):
     noise = torch.randn(perfect.patches_rad.shape, generator=torch.Generator().manual_seed(0))
     patches = noise_rad * noise
     image = least_squares(patches, perfect.positions_px, light.patch_weights())
-    spread = uncertainty.standard_error(image, patches, perfect.positions_px, light.patch_weights())
+    spread = standard_error(image, patches, perfect.positions_px, light.patch_weights())
     return image, spread.numpy()
 
 
@@ -46,7 +52,7 @@ def test_a_single_patch_has_no_spread(light):
     patch = torch.randn(1, light.n, light.n, generator=torch.Generator().manual_seed(0))
     at = torch.zeros(1, 2, dtype=torch.float64)
     image = least_squares(patch, at, light.patch_weights())
-    assert uncertainty.standard_error(image, patch, at, light.patch_weights()).isnan().all()
+    assert standard_error(image, patch, at, light.patch_weights()).isnan().all()
 
 
 @given(st.floats(0.1, 10), st.integers(0, 100))
@@ -55,11 +61,10 @@ def test_normal_errors_are_calibrated_by_their_own_scale(scale, seed):
     spread = rng.uniform(0.5, 2, (200, 200))
     calibrating, testing = (scale * spread * rng.standard_normal(spread.shape) for _ in range(2))
     zero = np.zeros_like(spread)
-    factor = uncertainty.calibration_factor(uncertainty.relative_error(calibrating, zero, spread))
+    factor = metrics.calibration_factor(metrics.relative_error(calibrating, zero, spread))
     assert factor == pytest.approx(scale, rel=0.03)
     shares = [
-        uncertainty.covered_share(uncertainty.relative_error(times * testing, zero, spread), factor)
-        for times in (0.5, 1, 2)
+        metrics.covered_share(metrics.relative_error(times * testing, zero, spread), factor) for times in (0.5, 1, 2)
     ]
     assert shares == pytest.approx([0.954, 0.683, 0.383], abs=0.015)
 
@@ -70,14 +75,14 @@ def test_the_gauge_and_pixels_without_spread_do_not_count():
     truth = np.arange(16.0).reshape(4, 4)
     image = truth + 5
     image[0, 0] = 1e6
-    relative = uncertainty.relative_error(image, truth, spread)
+    relative = metrics.relative_error(image, truth, spread)
     assert relative.shape == (15,) and np.allclose(relative, 0)
 
 
 class KnownObject:
     """An estimator that knows the objects and errs by white noise of a given size."""
 
-    has_spread, sees_perturbed, chooses_iteration, variant = True, False, False, VARIANTS["corrected"]
+    has_spread, takes_perturbed, chooses_iteration, variant = True, False, False, VARIANTS["corrected"]
 
     def __init__(self, truths):
         self._truths, self._rng = iter(truths), np.random.default_rng(0)
@@ -99,20 +104,20 @@ def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
     names = [*arrays["scans"].tolist(), datasets.CALIBRATION]
     errors = {names[0]: 0.6, datasets.STEP_EDGE: 0.15, datasets.CALIBRATION: 0.3}
     truths = [(torch.from_numpy(arrays[f"{name}.phase_rad"]).double(), errors[name]) for name in names]
-    write_predictions(tmp_path / "ridge.npz", "ridge", 0, answers(KnownObject(truths), "fitted", test))
-    truth = evaluation.read_truth(test)
-    predictions = list(evaluation.predictions_of(tmp_path / "ridge.npz", truth))
-    rows = coverage.coverage_rows(truth, predictions, settings.evaluate())
+    write_predictions(tmp_path / "ridge.npz", "ridge", 0, predict_test_file(KnownObject(truths), "fitted", test))
+    truth = comparison.read_truth(test)
+    predictions = list(comparison.predictions_of(tmp_path / "ridge.npz", truth))
+    rows = metrics.coverage_rows(truth, predictions, settings.evaluate())
     values = {(row["metric"], row["condition"]): row["value"] for row in rows}
     where = "dose_e=27882;object={};phase_std_rad=0.5"
     shares = [values["coverage_68", where.format(name)] for name in ("photograph", "step_edge")]
     assert shares == pytest.approx([0.383, 0.954], abs=0.05)
     assert values["calibration_factor", where.format("calibration")] > 1
     assert not any("calibration" in condition for metric, condition in values if metric == "coverage_68")
-    errors = evaluation.metric_rows(truth, predictions, [], settings.evaluate())
+    errors = metrics.metric_rows(truth, predictions, [], settings.evaluate())
     assert not any("calibration" in row["condition"] for row in errors)
 
 
 def test_an_estimator_without_spread_has_no_coverage(tmp_path):
-    truth = evaluation.read_truth(scanned.write_test_file(tmp_path / "test.npz", points=16))
-    assert not list(coverage.coverage_rows(truth, [evaluation.predict_zeros(truth)], settings.evaluate()))
+    truth = comparison.read_truth(scanned.write_test_file(tmp_path / "test.npz", points=16))
+    assert not list(metrics.coverage_rows(truth, [comparison.predict_zeros(truth)], settings.evaluate()))

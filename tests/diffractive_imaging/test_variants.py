@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from tests.diffractive_imaging import settings
-from workflow_scripts.diffractive_imaging import datasets, forward, imaging
-from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
-from workflow_scripts.diffractive_imaging.sources import photographs
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.networks import imaging
+from workflow_scripts.diffractive_imaging.networks.pattern_task import PatternTask, read_examples
+from workflow_scripts.diffractive_imaging.settings import VARIANTS
+from workflow_scripts.diffractive_imaging.simulation import datasets, forward
+from workflow_scripts.diffractive_imaging.simulation.sources import photographs
 from workflow_scripts.workflow.files import write_arrays
 
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]

@@ -11,7 +11,7 @@ import numpy as np
 from tests.fuzz.kinds import N, Planted, Reader, disc, segments
 from tests.fuzz.mutations import of_array
 from workflow_scripts.background.simulation.tile_files import read_tiles, read_training_tiles
-from workflow_scripts.diffractive_imaging.datasets import Illumination, read_probe, read_scan
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_probe, read_scan
 from workflow_scripts.formats.arrays import opened
 from workflow_scripts.formats.scan import find_disc, mean_pattern, scan_shape
 from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries

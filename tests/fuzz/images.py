@@ -19,7 +19,7 @@ from workflow_scripts.alignment.simulation.pose_files import write_star, write_x
 from workflow_scripts.alignment.simulation.sources import read_centre
 from workflow_scripts.background.apply.image_files import read_images as read_tiles_of
 from workflow_scripts.background.apply.image_files import read_mean
-from workflow_scripts.diffractive_imaging.photographs import read_grey
+from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
 from workflow_scripts.formats.mrc import StackWriter, open_stack
 from workflow_scripts.formats.scan import mean_pattern
 from workflow_scripts.matching.apply.data import ImageFolder

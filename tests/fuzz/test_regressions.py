@@ -21,8 +21,8 @@ from tests.fuzz.texts import CIF
 from tests.fuzz.texts import READERS as TEXTS
 from workflow_scripts.alignment.simulation.grids import read_mrc
 from workflow_scripts.background.apply.image_files import read_images
-from workflow_scripts.diffractive_imaging.datasets import read_probe
-from workflow_scripts.diffractive_imaging.photographs import read_grey
+from workflow_scripts.diffractive_imaging.simulation.datasets import read_probe
+from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.pdb import read_atoms
 from workflow_scripts.formats.scan import mean_pattern

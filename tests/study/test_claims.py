@@ -1,16 +1,15 @@
 """The claims of every method are valid, name known estimators and metrics, and read "not measured" without a run."""
 
 import pytest
-import workflow_scripts.alignment.average_quality as averages
-import workflow_scripts.background.metrics
-import workflow_scripts.matching.metrics
-import workflow_scripts.potential.metrics
 
-import workflow_scripts.alignment.evaluation as alignment
-import workflow_scripts.background.evaluation as background
-import workflow_scripts.matching.evaluation as matching
-import workflow_scripts.potential.evaluation as potential
+import workflow_scripts.alignment.evaluation.metrics as alignment
+import workflow_scripts.background.evaluation.scores as background
+import workflow_scripts.matching.evaluation.metrics
+import workflow_scripts.matching.evaluation.statistics as matching
+import workflow_scripts.potential.evaluation.comparison as potential
+import workflow_scripts.potential.evaluation.metrics
 from tests.background.tile_sets import toy_tiles, write
+from workflow_scripts.background.evaluation.metrics import METRICS
 from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.study.ledger import NOT_MEASURED, make_ledger, read_claims
@@ -20,13 +19,16 @@ from workflow_scripts.workflow.closure import ROOT
 FOLDERS = {path.parent.name: path.parent for path in sorted((ROOT / "workflow_scripts").glob("*/claims.yaml"))}
 POTENTIAL_BASELINES = read_registry(FOLDERS["potential"] / FILE).named("baseline")
 # The units of the metrics of a method; diffractive_imaging has no such table.
+PER_CENT = (*matching.OVER_TEMPLATE.values(), *matching.OVER_FAIR.values(), *matching.EXPECTED.values())
 UNITS = {
-    "alignment": alignment.UNITS | averages.UNITS_OF_AVERAGES,
-    "background": workflow_scripts.background.metrics.UNITS
+    "alignment": alignment.UNITS,
+    "background": dict.fromkeys(METRICS, "1")
     | {f"{background.ERROR}_over_{name}": "1" for name in ("median_2", "eigen_flats_same", "eigen_flats_earlier")}
     | {background.STEPS_RATIO: "1"},
-    "matching": workflow_scripts.matching.metrics.UNITS | matching.UNITS_BESIDE,
-    "potential": workflow_scripts.potential.metrics.UNITS
+    "matching": workflow_scripts.matching.evaluation.metrics.UNITS
+    | dict.fromkeys((*PER_CENT, matching.HALF_WIDTH), "%")
+    | {matching.AUC: "1", matching.NEIGHBOURS: "1"},
+    "potential": workflow_scripts.potential.evaluation.metrics.UNITS
     | {f"{metric}_gain_over_{name}": "1" for metric in potential.GAINS for name in POTENTIAL_BASELINES},
 }
 
@@ -51,8 +53,8 @@ def test_measured_claims_are_judged_at_their_own_scale(tmp_path):
         write(tmp_path, "median_2", tiles, {"fitted/tiles=2": 0.04}, **plain),
         write(tmp_path, "corrected", tiles, {"finetuned/tiles=2": 0.05}),
     ]
-    answers = [answer for path in files for answer in background.read_answers(path, tiles)]
-    scores = background.tile_metrics(answers, tiles)
+    predictions = [prediction for path in files for prediction in background.predictions_of(path, tiles)]
+    scores = background.tile_metrics(predictions, tiles)
     write_metrics(background.metric_rows(scores, Evaluate(bootstrap_samples=100, seed=0)), tmp_path / "metrics.csv")
     table = {"background": read_metrics(tmp_path / "metrics.csv")}
     claims = read_claims(FOLDERS["background"] / "claims.yaml", "background")

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from workflow_scripts.diffractive_imaging import evaluation
-from workflow_scripts.diffractive_imaging.coverage import coverage_rows
-from workflow_scripts.diffractive_imaging.goodness_of_fit import chi_square_rows
+from workflow_scripts.diffractive_imaging.evaluation import metrics
+from workflow_scripts.diffractive_imaging.evaluation.comparison import predict_zeros, predictions_of, read_truth
+from workflow_scripts.diffractive_imaging.evaluation.examples import example_images
+from workflow_scripts.diffractive_imaging.evaluation.goodness_of_fit import chi_square_rows
+from workflow_scripts.diffractive_imaging.evaluation.transfer import stitch_perfect_patches
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.study.conditions import parse_condition
 from workflow_scripts.study.rounding import number
@@ -27,9 +29,9 @@ def evaluate(job: Job[Arguments]) -> None:
         InputError: the predictions of a recipe with a single fault are missing.
     """
     test, settings = job.input("test"), job.arguments
-    truth = evaluation.read_truth(test)
+    truth = read_truth(test)
     predictions, ablated = (
-        [prediction for path in job.inputs.get(name, []) for prediction in evaluation.predictions_of(path, truth)]
+        [prediction for path in job.inputs.get(name, []) for prediction in predictions_of(path, truth)]
         for name in ("predictions", "ablated")
     )
     faults = {parse_condition(where).get("fault") for prediction in ablated for where in prediction.images}
@@ -38,17 +40,17 @@ def evaluate(job: Job[Arguments]) -> None:
         raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
     # Their conditions name the fault.
     ablated = [replace(prediction, estimator="corrected") for prediction in ablated]
-    predictions = [evaluation.predict_zeros(truth), *predictions]
-    transfers = list(evaluation.stitch_perfect_patches(truth.light, settings))
+    predictions = [predict_zeros(truth), *predictions]
+    transfers = list(stitch_perfect_patches(truth.light, settings))
     rows = [
-        *evaluation.metric_rows(truth, [*predictions, *ablated], transfers, settings),
-        *coverage_rows(truth, predictions, settings),
+        *metrics.metric_rows(truth, [*predictions, *ablated], transfers, settings),
+        *metrics.coverage_rows(truth, predictions, settings),
         *chi_square_rows(test, truth, predictions, settings),
     ]
-    write_metrics(evaluation.with_headlines(rows, truth), job.outputs["metrics"])
+    write_metrics(metrics.with_headlines(rows, truth), job.outputs["metrics"])
     table = pd.concat([transfer.table() for transfer in transfers])
     table.to_csv(job.outputs["transfer"], index=False, lineterminator="\n", float_format=number)
-    write_arrays(job.outputs["examples"], evaluation.example_images(test, truth, predictions[1:]))
+    write_arrays(job.outputs["examples"], example_images(test, truth, predictions[1:]))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ The published recipe has no such stage: its arm hands the pretrained weights on.
 
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan, scan_names
-from workflow_scripts.diffractive_imaging.imaging import oriented, stitch
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
-from workflow_scripts.diffractive_imaging.scan_task import ScanTask
-from workflow_scripts.diffractive_imaging.settings import Finetune, VariantName
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.networks.imaging import oriented, stitch
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.scan_task import ScanTask
+from workflow_scripts.diffractive_imaging.settings import VARIANTS, Finetune, VariantName
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan, scan_names
 from workflow_scripts.learning.stages import copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job

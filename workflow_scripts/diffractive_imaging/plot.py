@@ -1,13 +1,49 @@
-"""The figures of diffractive imaging, drawn from the tables and images of the stage evaluate."""
+"""The figures of diffractive imaging, drawn from the tables and images of the stage evaluate.
 
+The first shows patches, a stitched photograph, the transfer of both stitchings and R²; the second the scans by every
+estimator, error against dose, coverage, and each fault alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.diffractive_imaging import drawing, drawing_scans
-from workflow_scripts.diffractive_imaging.settings import Plot
-from workflow_scripts.study.estimators import read_registry
-from workflow_scripts.study.figures import save_figure, style
+from workflow_scripts.diffractive_imaging.settings import NO_FAULT, Plot
+from workflow_scripts.study.conditions import with_condition_columns
+from workflow_scripts.study.estimators import Registry, read_registry
+from workflow_scripts.study.figures import (
+    BLUE,
+    GREEN,
+    PAGE_MM,
+    PURPLE,
+    VERMILLION,
+    letter,
+    log_ordinate,
+    new_figure,
+    save_figure,
+    scale_bar,
+    style,
+    without_ticks,
+)
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.files import read_arrays
+
+IMAGES = ("patch_estimators", "estimators", "counts", "true_patches_rad", "patches_rad", "pixel_size_a")
+
+OBJECTS = {
+    "photograph": "photographs",
+    "step_edge": "step edge",
+    "hbn": "hBN, one layer",
+    "hbn_twisted": "hBN, twisted bilayer",
+}
+_COLUMNS = ["panel", "object", "estimator", "dose_e", "phase_std_rad", "fault", "value", "low", "high", "n"]
+_METRICS = {"b": "phase_rmse_rad_meanfree", "c": "coverage_68", "d": "patch_r2"}
 
 
 class Arguments(Plot):
@@ -18,14 +54,247 @@ def plot(job: Job[Arguments]) -> None:
     """Write both figures in three formats and the tables of their curves."""
     metrics, registry = read_metrics(job.input("metrics")), read_registry(job.input("estimators"))
     examples = job.input("examples")
-    patches = drawing.source_table(metrics, pd.read_csv(job.input("transfer")))
-    scans = drawing_scans.source_table(metrics)
+    patches = patch_table(metrics, pd.read_csv(job.input("transfer")))
+    scans = scan_table(metrics)
     with style():
         # The four files of a figure share their stem.
-        figure = drawing.draw(patches, drawing.read_images(examples), registry)
+        figure = draw_patches(patches, patch_images(examples), registry)
         save_figure(figure, patches, job.outputs["svg"].with_suffix(""))
-        figure = drawing_scans.draw(scans, drawing_scans.read_images(examples), registry)
+        figure = draw_scans(scans, scan_images(examples), registry)
         save_figure(figure, scans, job.outputs["scans_svg"].with_suffix(""))
+
+
+def patch_images(path: Path) -> dict[str, np.ndarray]:
+    """What panels a and b show: `IMAGES`, and of the first scan, a photograph, true_scan_rad and scan_rad."""
+    shown = str(read_arrays(path, ["scans"])["scans"][0])
+    images = read_arrays(path, [*IMAGES, f"true.{shown}_rad", f"{shown}_rad"])
+    return images | {"true_scan_rad": images[f"true.{shown}_rad"], "scan_rad": images[f"{shown}_rad"]}
+
+
+def patch_table(metrics: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
+    """All points of panels c and d.
+
+    Returns:
+        columns panel, estimator, period_px, phase_std_rad, dose_e, value, low, high, n; seeds averaged.
+    """
+    curves = transfer[transfer["scan"] == "default"].rename(columns={"transfer": "value"}).assign(panel="c")
+    patches = with_condition_columns(
+        metrics[metrics["metric"] == "patch_r2"], texts=("stage", "fault"), numbers=("phase_std_rad", "dose_e")
+    )
+    patches = patches[patches["stage"].isna() & patches["fault"].isna()]
+    columns = ["panel", "estimator", "period_px", "phase_std_rad", "dose_e", "value", "low", "high", "n"]
+    points = mean_over_seeds(patches, ["estimator", "phase_std_rad", "dose_e"]).assign(panel="d")
+    return pd.concat([curves, points]).reindex(columns=columns).reset_index(drop=True)
+
+
+def mean_over_seeds(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Value, low, high and n of rows of metrics.csv, averaged over those that agree in the columns `keys`."""
+    numbers = rows[["value", "low", "high", "n"]].astype(float)
+    return numbers.groupby([rows[key] for key in keys], sort=False, dropna=False).mean().reset_index()
+
+
+def draw_patches(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: Registry) -> Figure:
+    """The figure: a patches, b a stitched photograph, c transfer of the stitchings, d R² of all estimators."""
+    figure = new_figure(PAGE_MM, 190.0)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.5, 0.75, 1.15])
+    _draw_patches(top, images, registry)
+    _draw_scan(middle, images, registry)
+    n_doses = table["dose_e"].nunique()
+    transfer, *by_dose = bottom.subplots(1, 1 + n_doses, width_ratios=[1.7, *[1.0] * n_doses])
+    _draw_transfer(transfer, table[table["panel"] == "c"], registry)
+    _draw_r2(by_dose, table[table["panel"] == "d"], registry)
+    return figure
+
+
+def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray], registry: Registry) -> None:
+    by_name = dict(zip(images["patch_estimators"].tolist(), images["patches_rad"], strict=True))
+    by_name = {"truth": images["true_patches_rad"]} | {name: by_name[name] for name in registry.ordered(by_name)}
+    axes = figure.subplots(len(images["counts"]), 1 + len(by_name))
+    for row, counts in enumerate(images["counts"]):
+        axes[row, 0].imshow(np.sqrt(counts), cmap="magma")
+        limit = np.nanmax(np.abs(images["true_patches_rad"][row]))
+        for axis, patches in zip(axes[row, 1:], by_name.values(), strict=True):
+            shown = axis.imshow(patches[row], vmin=-limit, vmax=limit, cmap="RdBu_r")
+        figure.colorbar(shown, ax=axes[row, -1], label="phase (rad)")
+    for axis, name in zip(axes[0], ["√counts", *by_name], strict=True):
+        axis.set_title(name)
+    without_ticks(axes)
+    letter(axes[0, 0], "a")
+
+
+def _draw_scan(figure: SubFigure, images: Mapping[str, np.ndarray], registry: Registry) -> None:
+    truth = images["true_scan_rad"]
+    limit = np.nanpercentile(np.abs(truth), 99)
+    by_name = dict(zip(images["estimators"].tolist(), images["scan_rad"], strict=True))
+    by_name = {"truth": truth} | {name: by_name[name] for name in registry.ordered(by_name)}
+    axes = figure.subplots(1, len(by_name), squeeze=False)[0]
+    for axis, (name, picture) in zip(axes, by_name.items(), strict=True):
+        rmse = np.nanstd(picture - truth)
+        axis.set_title(name if name == "truth" else f"{name}\nRMSE {rmse:.3f} rad")
+    _draw_row(figure, axes, by_name.values(), limit, images["pixel_size_a"], shrink=0.75)
+    without_ticks(axes)
+    letter(axes[0], "b")
+
+
+def _draw_transfer(axis: Axes, curves: pd.DataFrame, registry: Registry) -> None:
+    labels = {"corrected": "least squares", "published": "damped average"}
+    for estimator, curve in curves.groupby("estimator"):
+        looks = {**registry[estimator].looks, "marker": ""}
+        axis.plot(curve["period_px"], curve["value"], label=labels[estimator], **looks)
+    axis.axhline(0.95, color="0.6", linewidth=0.6, linestyle=":")
+    axis.set_xscale("log")
+    axis.set_xticks([2, 5, 10, 20, 50, 100], labels=["2", "5", "10", "20", "50", "100"])
+    axis.minorticks_off()
+    axis.set(xlabel="period of the detail (object pixels)", ylabel="transfer T", ylim=(-0.03, 1.06))
+    axis.legend(loc="lower left")
+    letter(axis, "c")
+
+
+def _draw_r2(axes: list[Axes], points: pd.DataFrame, registry: Registry) -> None:
+    """One panel for each dose; what falls below the panel, most at small phases, has its value written on the left."""
+    doses = sorted(points["dose_e"].unique(), reverse=True)
+    for axis, dose in zip(axes, doses, strict=True):
+        of_dose = points[points["dose_e"] == dose]
+        for place, estimator in enumerate(registry.ordered(of_dose["estimator"])):
+            line = of_dose[of_dose["estimator"] == estimator].sort_values("phase_std_rad")
+            _draw_line(axis, line, "phase_std_rad", label=estimator, **registry[estimator].looks)
+            if (line["value"] < -0.55).any():
+                axis.text(
+                    *(0.03, 0.04 + 0.08 * place, f"{estimator}: down to {line['value'].min():.3g}"),
+                    color=registry[estimator].looks["color"],
+                    fontsize=6,
+                    transform=axis.transAxes,
+                )
+        axis.set(title=f"{dose:,.0f} e⁻ per pattern", xlabel="phase std (rad)", ylim=(-0.55, 1.03))
+        if axis is not axes[0]:
+            axis.set_yticklabels([])
+    axes[0].set_ylabel("patch R²")
+    axes[0].legend(loc="lower left")
+    letter(axes[0], "d")
+
+
+def scan_images(path: Path) -> dict[str, np.ndarray]:
+    """What panel a shows: estimators, scans, pixel_size_a, and true.<scan>_rad and <scan>_rad of each."""
+    scans = [name for name in OBJECTS if name in read_arrays(path, ["scans"])["scans"].tolist()]
+    names = [f"{prefix}{scan}_rad" for scan in scans for prefix in ("true.", "")]
+    return read_arrays(path, ["estimators", "pixel_size_a", *names]) | {"scans": np.array(scans)}
+
+
+def scan_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """All points of panels b to d, seeds averaged: the columns of `_COLUMNS`."""
+    texts, numbers = ("object", "fault", "stage", "perturbation"), ("dose_e", "phase_std_rad")
+    table = with_condition_columns(metrics, texts, numbers)
+    usual = table[table["stage"].isna() & table["perturbation"].isna()]
+    keys = ["estimator", "object", "fault", "dose_e", "phase_std_rad"]
+    points = []
+    for panel, metric in _METRICS.items():
+        # Rows of a single fault are in panel d and in no other.
+        rows = usual[(usual["metric"] == metric) & (usual["fault"].notna() == (panel == "d"))]
+        points.append(mean_over_seeds(rows, keys).assign(panel=panel))
+    return pd.concat(points)[_COLUMNS].reset_index(drop=True)
+
+
+def draw_scans(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: Registry) -> Figure:
+    """The figure: a scans by every estimator, b error against dose, c coverage, d each fault alone."""
+    figure = new_figure(PAGE_MM, 215.0)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.75, 1.05, 1.0])
+    _draw_scan_images(top, images, registry)
+    errors = table[table["panel"] == "b"]
+    objects = [name for name in OBJECTS if name in set(errors["object"])]
+    axes = middle.subplots(1, len(objects), squeeze=False)[0]
+    for axis, name in zip(axes, objects, strict=True):
+        _draw_lines(axis, errors[errors["object"] == name], OBJECTS[name], registry)
+        log_ordinate(axis)
+    axes[0].set_ylabel("RMSE, mean-free (rad)")
+    middle.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    letter(axes[0], "b")
+    coverage, faults = bottom.subplots(1, 2, width_ratios=[1, 1.3])
+    _draw_coverage(coverage, table[table["panel"] == "c"])
+    _draw_faults(faults, table[table["panel"] == "d"])
+    return figure
+
+
+def _draw_scan_images(figure: SubFigure, images: Mapping[str, np.ndarray], registry: Registry) -> None:
+    scans, names = images["scans"].tolist(), images["estimators"].tolist()
+    estimators = registry.ordered(names)
+    axes = figure.subplots(len(scans), 1 + len(estimators), squeeze=False)
+    for row, scan in zip(axes, scans, strict=True):
+        truth = images[f"true.{scan}_rad"]
+        limit = np.nanpercentile(np.abs(truth), 99.5)
+        pictures = [truth, *(images[f"{scan}_rad"][names.index(name)] for name in estimators)]
+        _draw_row(figure, row, pictures, limit, images["pixel_size_a"])
+        row[0].set_ylabel(OBJECTS[scan])
+    for axis, name in zip(axes[0], ["truth", *estimators], strict=True):
+        axis.set_title(name)
+    without_ticks(axes)
+    letter(axes[0, 0], "a")
+
+
+def _draw_lines(axis: Axes, points: pd.DataFrame, title: str, registry: Registry) -> None:
+    for estimator in registry.ordered(points["estimator"]):
+        line = points[points["estimator"] == estimator].sort_values("dose_e")
+        _draw_line(axis, line, "dose_e", label=estimator, **registry[estimator].looks)
+    axis.set_xscale("log")
+    axis.set(title=title, xlabel="electrons per pattern")
+
+
+def _draw_coverage(axis: Axes, points: pd.DataFrame) -> None:
+    points = points[points["estimator"] == "corrected"]
+    for name, marker, colour in zip(OBJECTS, "osD^", (BLUE, VERMILLION, GREEN, PURPLE), strict=True):
+        line = points[points["object"] == name].sort_values("dose_e")
+        if len(line):
+            axis.plot(line["dose_e"], line["value"], marker=marker, color=colour, label=OBJECTS[name])
+    axis.axhline(0.6827, color="0.6", linewidth=0.6, linestyle=":")
+    axis.set_xscale("log")
+    axis.set(xlabel="electrons per pattern", ylabel="share of pixels inside ± σ", ylim=(0, 1))
+    if len(points):
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    letter(axis, "c")
+
+
+def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
+    """One row a fault, one marker a dose; what lies left of the panel is drawn on its edge, its value beside it."""
+    edge = -0.6
+    points = points[points["phase_std_rad"] == 0.5]
+    faults = list(dict.fromkeys(points["fault"]))[::-1]
+    doses = sorted(points["dose_e"].unique(), reverse=True)
+    for dose, marker, colour in zip(doses, "osD", (BLUE, VERMILLION, GREEN), strict=False):
+        of_dose = points[points["dose_e"] == dose].set_index("fault").reindex(faults)
+        values = of_dose["value"].to_numpy(float)
+        reach = [np.nan_to_num(values - of_dose["low"]), np.nan_to_num(of_dose["high"] - values)]
+        axis.errorbar(
+            np.clip(values, edge, None),
+            range(len(faults)),
+            xerr=reach,
+            fmt=marker,
+            color=colour,
+            label=f"{dose:,.0f} e⁻",
+        )
+        for row, value in enumerate(values):
+            if value < edge:
+                axis.text(edge + 0.02, row + 0.12, f"{value:.1f}", color=colour, fontsize=6)
+    names = ["no fault" if fault == NO_FAULT else str(fault).replace("_", " ") for fault in faults]
+    axis.set_yticks(range(len(faults)), names)
+    axis.set(xlabel="patch R² at 0.5 rad, all trained for ablation_epochs", xlim=(edge, 1.02))
+    if faults:
+        axis.legend(loc="lower center")
+    letter(axis, "d")
+
+
+def _draw_row(
+    figure: SubFigure, axes: np.ndarray, pictures: Iterable[np.ndarray], limit: float, pixel_size_a: Any, **bar: float
+) -> None:
+    """Images (H, W) with phases up to ± `limit` rad, a scale bar on the first, a colour bar beside the last."""
+    for axis, picture in zip(axes, pictures, strict=True):
+        shown = axis.imshow(picture, vmin=-limit, vmax=limit)
+    scale_bar(axes[0], float(pixel_size_a))
+    figure.colorbar(shown, ax=axes[-1], label="phase (rad)", **bar)
+
+
+def _draw_line(axis: Axes, line: pd.DataFrame, x: str, **looks: Any) -> None:
+    """Values against the column `x`, with their intervals."""
+    reach = [(line["value"] - line["low"]).fillna(0), (line["high"] - line["value"]).fillna(0)]
+    axis.errorbar(line[x], line["value"], yerr=reach, capsize=1.5, **looks)
 
 
 if __name__ == "__main__":

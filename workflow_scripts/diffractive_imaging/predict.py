@@ -1,22 +1,21 @@
 """Phase patches of the test set and images of the scans, by one estimator."""
 
-from workflow_scripts.diffractive_imaging.settings import SharedPredict
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute, EstimatorChoice
 
 
-class Arguments(SharedPredict, Compute, EstimatorChoice):
+class Arguments(Compute, EstimatorChoice):
     """The estimator, and on what it runs."""
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write the answers of the estimator's module."""
+    """Write the predictions of the estimator's module."""
     with leased_device(job.arguments.gpus) as device:
         job.device = str(device)
-        answers = job.implementation.predict(job, device)
-    write_predictions(job.outputs["predictions"], job.arguments.estimator, job.arguments.training_seed, answers)
+        predictions = job.implementation.predict(job, device)
+    write_predictions(job.outputs["predictions"], job.arguments.estimator, job.arguments.training_seed, predictions)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.model import DenseNetwork, make_network
-from workflow_scripts.diffractive_imaging.pattern_task import PatternTask, read_examples
-from workflow_scripts.diffractive_imaging.settings import Pretrain
-from workflow_scripts.diffractive_imaging.variants import ABLATIONS, ARMS
+from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, make_network
+from workflow_scripts.diffractive_imaging.networks.pattern_task import PatternTask, read_examples
+from workflow_scripts.diffractive_imaging.settings import ABLATIONS, ARMS, Pretrain
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute
 
 
@@ -32,10 +30,7 @@ def pretrain(job: Job[Arguments]) -> None:
         task = PatternTask(examples, validation, light, variant, arguments, device)
         network = make_network(light.n, arguments.network, arguments.seed)
         if isinstance(network, DenseNetwork):
-            try:
-                network.warm_start(*task.first_look())
-            except ValueError as error:
-                raise InputError(f"pretrain.network.dense.components: {error}; lower it, or synthesize more") from None
+            network.warm_start(*task.first_patterns())
         trained = train_for(
             job,
             network,

@@ -1,16 +1,82 @@
-"""Settings of the six stages of diffractive imaging."""
+"""Settings of the six stages of diffractive imaging, and the arms that they train."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from workflow_scripts.diffractive_imaging import sources
-from workflow_scripts.diffractive_imaging.variants import TrainingFault, ablation_arms
+from workflow_scripts.diffractive_imaging.apply.settings import Apply as Apply  # one entry of apply.diffractive_imaging
+from workflow_scripts.diffractive_imaging.simulation import sources
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
+
+Entry = TypeVar("Entry")  # of a table of arms
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which faults of the published recipe are present; docs/diffractive_imaging.md explains each.
+
+    Attributes:
+        loss_on_first_sample: one sample of every batch trains and validates.
+        target_keeps_mean: the target includes the mean phase, which a pattern cannot determine.
+        noise_drawn_once: one dose and one draw of Poisson noise for all epochs, no normalisation by dose.
+        validation_split_by_sample: crops of one photograph lie on both sides of the split.
+        epoch_by_hand: the weights of an epoch chosen beforehand, not those that validate best.
+        axes_exchanged: the scan's x and y are exchanged, right only where the detector's are too.
+        damped_stitching: patches are averaged with a damping that lets no long period through.
+        without_finetune: the network is never adapted to the measured patterns.
+    """
+
+    loss_on_first_sample: bool
+    target_keeps_mean: bool
+    noise_drawn_once: bool
+    validation_split_by_sample: bool
+    epoch_by_hand: bool
+    axes_exchanged: bool
+    damped_stitching: bool
+    without_finetune: bool
+
+
+VARIANTS = {
+    "published": Variant(True, True, True, True, True, True, True, True),
+    "corrected": Variant(False, False, False, False, False, False, False, False),
+}
+
+# Faults that need a training of their own; those of IMAGE_FAULTS need none, only other images from the same weights.
+TrainingFault = Literal["loss_on_first_sample", "target_keeps_mean", "noise_drawn_once", "validation_split_by_sample"]
+IMAGE_FAULTS = ("damped_stitching", "axes_exchanged")
+NO_FAULT = "none"
+
+
+def with_fault(fault: str) -> Variant:
+    """The corrected recipe with one fault, or with `NO_FAULT`."""
+    return VARIANTS["corrected"] if fault == NO_FAULT else replace(VARIANTS["corrected"], **{fault: True})
+
+
+def arm_named(name: str, arms: Mapping[str, Entry]) -> Entry:
+    """The entry of an estimator among some arms; raises InputError where it is none of them."""
+    if name not in arms:
+        raise InputError(f"--estimator is {name}, but its module knows {', '.join(arms)}")
+    return arms[name]
+
+
+def ablation_arm(fault: str) -> str:
+    """What the arm with this one fault is called, in the names of files too."""
+    return f"only_{fault}"
+
+
+def ablation_arms(faults: Sequence[str], variants: Sequence[str]) -> list[str]:
+    """The arms with a single fault, and the one without any; none where no fault, or no corrected arm, is asked for."""
+    return [ablation_arm(fault) for fault in (NO_FAULT, *faults)] if faults and "corrected" in variants else []
+
+
+# By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
+ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(TrainingFault))}
+ARMS = VARIANTS | {arm: with_fault(fault) for arm, fault in ABLATIONS.items()}
 
 VariantName = Literal["published", "corrected"]
 Split = Literal["train", "test"]
@@ -248,11 +314,7 @@ class InferenceSettings(Settings):
     batch_size: int = Field(ge=1, description="Patterns that go through a network at once.")
 
 
-class SharedPredict(Settings):
-    """What all estimators share: nothing."""
-
-
-class Predict(SharedPredict):
+class Predict(Settings):
     """Patches and stitched images, by a section for each estimator that has settings."""
 
     network: InferenceSettings = Field(description="The trained networks.")
@@ -282,113 +344,3 @@ class Evaluate(Settings):
 
 class Plot(Settings):
     """The figure."""
-
-
-class OwnProbe(Settings):
-    """The probe of the user's scan: from parameters, or the wave in a file."""
-
-    file: str | None = Field(
-        default=None,
-        description="Path of a .npy file with the complex probe wave in real space, (detector_px, detector_px),"
-        " centred, axes as the patterns were recorded; null makes it from the parameters below. The voltage, the"
-        " semiangle and the radius give the pixel size in any case.",
-    )
-    voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
-    semiangle_mrad: float = Field(gt=0, le=200, description="Convergence semiangle, mrad.")
-    defocus_a: float = Field(default=0.0, description="Defocus, Å; positive is underfocus.")
-    cs_mm: float = Field(default=0.0, description="Spherical aberration, mm.")
-    aperture_radius_px: float | None = Field(
-        default=None,
-        gt=0,
-        description="Radius of the bright-field disc, pixels as recorded; null finds it in the mean pattern.",
-    )
-    amplitude: Literal["aperture", "mean_pattern"] = Field(
-        default="aperture",
-        description="Amplitude in the aperture: even up to its rim, or the root of the mean pattern, halo included.",
-    )
-
-
-class Apply(Settings):
-    """A 4D-STEM scan of the user's, from its file to a phase image."""
-
-    patterns: str = Field(
-        description="Path of the patterns, .npy or .h5: counts (N, H, W) or (Ry, Rx, H, W), of any type of number."
-    )
-    dataset: str | None = Field(default=None, description="Path of the patterns inside the .h5 file.")
-    counts_per_electron: float = Field(
-        default=1.0, gt=0, description="What the detector counts for one electron; 1 for a counting detector."
-    )
-    binning: int = Field(
-        default=1, ge=1, le=64, description="Recorded pixels along each side that are summed into one."
-    )
-    detector_px: int = Field(
-        ge=16,
-        le=1024,
-        multiple_of=16,
-        description="Pixels along each side of a pattern after cropping around the bright-field disc and binning.",
-    )
-    center_px: tuple[float, float] | None = Field(
-        default=None,
-        description="Centre [y, x] of the bright-field disc, pixels as recorded; null finds it in the mean pattern.",
-    )
-    upsampling: Literal[1, 2, 4] = Field(
-        default=4,
-        description="Fine pixels per object pixel in a patch, which spans detector_px / upsampling object pixels and"
-        " should hold the probe: 4 for a focused one, 1 for a defocused one that fills the window.",
-    )
-    positions: str | None = Field(
-        default=None,
-        description="Path of the scan positions, .npy or .h5, (N, 2) as [y, x]; null takes a raster of step_a.",
-    )
-    positions_dataset: str | None = Field(default=None, description="Path of the positions inside the .h5 file.")
-    positions_unit: Literal["px", "angstrom"] = Field(
-        default="px", description="Unit of the positions: object px or Å."
-    )
-    step_a: float | None = Field(default=None, gt=0, description="Step of the raster along both axes, Å.")
-    scan_shape: tuple[int, int] | None = Field(
-        default=None, description="Scan points [rows, columns] of the raster; null takes them from (Ry, Rx, H, W)."
-    )
-    rotation: float | Literal["search"] = Field(
-        default=0.0,
-        description="Angle in degrees by which the scan's axes are turned from +x to +y to lie along the detector's;"
-        " search finds it, and whether the detector is transposed, from the patterns alone.",
-    )
-    detector_transposed: bool = Field(
-        default=False, description="Whether the recorded patterns have x and y exchanged; a search answers it itself."
-    )
-    probe: OwnProbe = Field(description="The probe.")
-    dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise, electrons per pattern.")
-    dose_max_e: float = Field(gt=0, description="Largest; the scan's own dose must lie between the two.")
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> "Apply":
-        for name, path, inside in (
-            ("patterns", self.patterns, self.dataset),
-            ("positions", self.positions, self.positions_dataset),
-        ):
-            if path is not None and path.endswith((".h5", ".hdf5")) != (inside is not None):
-                raise ValueError(f"{name}: a .h5 file needs the path of the dataset inside it, a .npy file has none")
-        if (self.positions is None) == (self.step_a is None):
-            raise ValueError("give either positions or step_a")
-        if self.rotation == "search" and self.positions is not None:
-            raise ValueError("rotation: search needs a raster (step_a), not a file of positions")
-        if self.dose_min_e > self.dose_max_e:
-            raise ValueError("dose_min_e must not exceed dose_max_e")
-        return self
-
-    def files(self) -> dict[str, str]:
-        """The files that it names, by key."""
-        named = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
-        return {key: path for key, path in named.items() if path is not None}
-
-    def results(self) -> list[str]:
-        """Files that ask for everything that is made of the entry."""
-        return ["phase.h5"]
-
-    def inputs(self, where: str = "") -> dict[str, list[str]]:
-        """The files to read, by the input of the rules.
-
-        where: path of this entry in the configuration with a dot behind it, for messages.
-        """
-        named = {"patterns_file": self.patterns, "positions_file": self.positions, "probe_file": self.probe.file}
-        return {key: [path] if path else [] for key, path in named.items()}

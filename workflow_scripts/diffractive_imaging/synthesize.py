@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging import datasets, photographs, sources
 from workflow_scripts.diffractive_imaging.settings import Split, Synthesize
+from workflow_scripts.diffractive_imaging.simulation import datasets, photographs, sources
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
 
@@ -53,7 +53,7 @@ if __name__ == "__main__":
         outputs={"arrays": "The objects and their patterns (.npz)."},
         optional_inputs={
             "probe": "The probe wave (.npy); from the settings where none is named.",
-            "illumination": "A prepared scan (.npz), whose probe and dose take the place of those in the settings.",
+            "illumination": "A checked scan (.npz), whose probe and dose take the place of those in the settings.",
             "train": "Photographs to train on; those that ship where none is named.",
             "validation": "Photographs to validate on.",
             "test": "Photographs to test on.",

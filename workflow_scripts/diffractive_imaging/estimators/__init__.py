@@ -1,1 +1,1 @@
-"""One module an estimator; each answers the test data by its function `predict`."""
+"""One module an estimator; its function `predict` makes the predictions for the test file."""

@@ -13,10 +13,10 @@ from scipy.sparse import coo_array, csc_array, diags_array, eye_array, kron, vst
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.imaging import Answers, ImageEstimator, answers
-from workflow_scripts.diffractive_imaging.splines import TAPS, as_stitched, spline_slopes, spline_weights, taps
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.networks.imaging import ImageEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_slopes, spline_weights, taps
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.command import Job
 
@@ -27,23 +27,23 @@ SMOOTHNESS = 0.1
 _RIDGE = 1e-9
 
 
-def predict(job: Job, device: torch.device) -> Answers:
+def predict(job: Job, device: torch.device) -> Predictions:
     """Images alone. It assumes neither a dose nor a shape of the probe, so it gets no perturbed scans."""
     light = Illumination.read(job.input("test"))
     estimator = ImageEstimator(
-        lambda counts, positions_px, dose_e: reconstruct(counts, positions_px, light), sees_perturbed=False
+        lambda counts, positions_px, dose_e: reconstruct(counts, positions_px, light), takes_perturbed=False
     )
-    return answers(estimator, "fitted", job.input("test"))
+    return predict_test_file(estimator, "fitted", job.input("test"))
 
 
-def center_of_mass(patterns: Tensor) -> Tensor:
-    """Centre of mass [y, x] of patterns (N, n, n) relative to the axis at [n//2, n//2], detector pixels, (N, 2).
+def center_of_mass(patterns: Tensor, origin_px: int) -> Tensor:
+    """Centre of mass [y, x] of patterns (N, n, n), (N, 2) detector pixels from pixel [origin_px, origin_px].
 
-    An empty pattern says nothing: 0.
+    That of an empty pattern is 0.
     """
     n = patterns.shape[-1]
-    axis = torch.arange(n, dtype=torch.float64, device=patterns.device) - n // 2
-    rows, columns = patterns.sum(dim=2).double(), patterns.sum(dim=1).double()  # (N, n) each
+    axis = torch.arange(n, dtype=torch.float64, device=patterns.device) - origin_px
+    rows, columns = (patterns.sum(dim=dim, dtype=torch.float64) for dim in (2, 1))  # (N, n) each
     total = rows.sum(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
     return torch.stack([rows @ axis, columns @ axis], dim=1) / total[:, None]
 
@@ -51,7 +51,7 @@ def center_of_mass(patterns: Tensor) -> Tensor:
 def phase_gradient(counts: Tensor, light: Illumination) -> Tensor:
     """Phase gradient [y, x] under the probe in rad per object pixel, (N, 2), from patterns (N, n, n)."""
     alone = diffraction_pattern(light.probe, torch.zeros(light.n, light.n, dtype=torch.float64))
-    shift = center_of_mass(counts) - center_of_mass(alone[None]).to(counts.device)
+    shift = center_of_mass(counts, light.n // 2) - center_of_mass(alone[None], light.n // 2).to(counts.device)
     return 2 * math.pi / light.n * shift
 
 

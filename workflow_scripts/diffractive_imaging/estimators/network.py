@@ -4,16 +4,16 @@ from functools import partial
 
 import torch
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, answers
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.settings import VARIANTS, arm_named
 from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
-from workflow_scripts.diffractive_imaging.variants import VARIANTS, arm_named
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.workflow.command import Job
 
 
-def predict(job: Job, device: torch.device) -> Answers:
-    """Answers of the pretrained weights and, where the recipe has such, of the finetuned ones.
+def predict(job: Job, device: torch.device) -> Predictions:
+    """Predictions of the pretrained weights and, where the recipe has such, of the finetuned ones.
 
     Raises:
         InputError: weights are missing, or no arm has the estimator's name.
@@ -23,7 +23,7 @@ def predict(job: Job, device: torch.device) -> Answers:
     options: Options = arguments.options
     variant = arm_named(arguments.estimator, VARIANTS)
     light = Illumination.read(test)
-    result: Answers = {}
+    result: Predictions = {}
     # Without finetuning the two weights are the same.
     for stage in ("pretrained",) if variant.without_finetune else ("pretrained", "finetuned"):
         estimate = partial(
@@ -36,14 +36,14 @@ def predict(job: Job, device: torch.device) -> Answers:
             batch_size=options.batch_size,
         )
         # The published arm, known to be wrong, gets no perturbed scans; nor do finetuned weights, adapted to others.
-        sees_perturbed = variant == VARIANTS["corrected"] and stage == "pretrained"
+        takes_perturbed = variant == VARIANTS["corrected"] and stage == "pretrained"
         estimator = PatchEstimator(
             estimate,
             light,
             variant,
             arguments.training_seed,
             has_spread=not variant.damped_stitching,
-            sees_perturbed=sees_perturbed,
+            takes_perturbed=takes_perturbed,
         )
-        result |= answers(estimator, stage, test)
+        result |= predict_test_file(estimator, stage, test)
     return result

@@ -1,4 +1,4 @@
-"""Iterative ptychography of a pure phase object with a known probe: the classical answer to a scan.
+"""Iterative ptychography of a pure phase object with a known probe: the classical estimator for a scan.
 
 The object is cubic B-splines on object pixels, the forward model that of the simulation. Gradient steps with
 momentum over shuffled batches, as in ePIE (doi:10.1016/j.ultramic.2009.05.012), on the Poisson likelihood
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.imaging import Answers, ImageEstimator, answers
+from workflow_scripts.diffractive_imaging.networks.imaging import ImageEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_weights, taps
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings as Options
-from workflow_scripts.diffractive_imaging.splines import TAPS, as_stitched, spline_weights, taps
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.workflow.command import Job
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted
 STEP, MOMENTUM = 0.25, 0.8
-CURVATURE_FLOOR = 1e-3  # of the largest: frequencies that are hardly seen move slowly, not wildly
+CURVATURE_FLOOR = 1e-3  # of the largest: frequencies that hardly change the patterns move slowly
 # Electrons per pixel that are added to what is counted and to what is expected: the likelihood of an electron where
 # none is expected stays finite, and on average the gradient still vanishes for the truth.
 BACKGROUND_E = 1e-3
@@ -31,7 +31,7 @@ BACKGROUND_E = 1e-3
 _CHUNK = {"cpu": 256, "cuda": 16384}
 
 
-def predict(job: Job, device: torch.device) -> Answers:
+def predict(job: Job, device: torch.device) -> Predictions:
     """Images alone, each of its best iteration; the log holds the losses of all."""
     light = Illumination.read(job.input("test"))
 
@@ -43,7 +43,7 @@ def predict(job: Job, device: torch.device) -> Answers:
             print(f"iteration {number}: loss {loss:.5f}, held out {held_out:.5f}{best}", file=sys.stderr)
         return fit.image
 
-    return answers(ImageEstimator(image, chooses_iteration=True), "fitted", job.input("test"))
+    return predict_test_file(ImageEstimator(image, chooses_iteration=True), "fitted", job.input("test"))
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.forward import network_input, patch_mask, remove_mask_mean
-from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, answers
-from workflow_scripts.diffractive_imaging.pattern_task import Examples, read_examples
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.pattern_task import Examples, read_examples
+from workflow_scripts.diffractive_imaging.settings import VARIANTS
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.forward import network_input, patch_mask, remove_mask_mean
 from workflow_scripts.optics.noise import poisson_counts
 from workflow_scripts.workflow.command import Job
 
@@ -24,7 +24,7 @@ FEATURES = ("amplitude", "intensity")  # √I or I, both normalised by the dose
 PENALTIES = tuple(10.0**k for k in range(-5, 3))  # in units of the mean variance of a feature
 
 
-def predict(job: Job, device: torch.device) -> Answers:
+def predict(job: Job, device: torch.device) -> Predictions:
     """Patches, and the images stitched from them.
 
     Raises:
@@ -33,7 +33,7 @@ def predict(job: Job, device: torch.device) -> Answers:
     job.require("shards")
     light = Illumination.read(job.input("test"))
     estimator = PatchEstimator(RidgeByDose(job.inputs["shards"], light), light, has_spread=True)
-    return answers(estimator, "fitted", job.input("test"))
+    return predict_test_file(estimator, "fitted", job.input("test"))
 
 
 class RidgeByDose:
@@ -101,13 +101,7 @@ class NormalEquations:
         self._xy.addmm_(x.T, y)
 
     def solve(self, penalties: Iterable[float] = PENALTIES) -> list[Ridge]:
-        """min ‖y − Xw − b‖² + λ ‖w‖² for each λ = penalty × mean eigenvalue, one decomposition for all.
-
-        Raises:
-            ValueError: fewer than two samples were added.
-        """
-        if self.count < 2:
-            raise ValueError("ridge needs at least two samples")
+        """min ‖y − Xw − b‖² + λ ‖w‖² for each λ = penalty × mean eigenvalue, one decomposition for all."""
         mean_x, mean_y = self._sum_x / self.count, self._sum_y / self.count
         gram = self._xx - self.count * torch.outer(mean_x, mean_x)
         values, vectors = torch.linalg.eigh(gram)
@@ -120,13 +114,7 @@ class NormalEquations:
 
 
 def features(counts: Tensor, dose_e: Tensor | float, feature: str) -> Tensor:
-    """float64 (B, n²) from counts (B, n, n): √(counts/dose) · n, or its square.
-
-    Raises:
-        ValueError: ``feature`` is not one of ``FEATURES``.
-    """
-    if feature not in FEATURES:
-        raise ValueError(f"feature must be one of {FEATURES}, not {feature!r}")
+    """float64 (B, n²) from counts (B, n, n): √(counts/dose) · n, or for ``intensity`` its square."""
     amplitude = network_input(counts.double(), dose_e).flatten(1)
     return amplitude if feature == "amplitude" else amplitude.square()
 

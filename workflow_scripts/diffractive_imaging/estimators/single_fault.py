@@ -1,22 +1,27 @@
 """The corrected arm trained shortly, with one fault of the published recipe or without any.
 
-A fault that only changes how an image is made needs no training: the weights without any fault answer for it too.
+A fault that only changes how an image is made needs no training: the weights without any fault serve for it too.
 """
 
 from functools import partial
 
 import torch
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, full_dose_photographs, read_scan
-from workflow_scripts.diffractive_imaging.imaging import Answers, PatchEstimator, image_arrays, patch_answers
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.imaging import (
+    PatchEstimator,
+    Predictions,
+    image_arrays,
+    predict_patches,
+)
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.settings import ABLATIONS, IMAGE_FAULTS, NO_FAULT, arm_named, with_fault
 from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
-from workflow_scripts.diffractive_imaging.variants import ABLATIONS, IMAGE_FAULTS, NO_FAULT, arm_named, with_fault
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, full_dose_photographs, read_scan
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
 
-def predict(job: Job, device: torch.device) -> Answers:
+def predict(job: Job, device: torch.device) -> Predictions:
     """Patches of the test set and images of the photographs at full dose, under conditions that name the fault.
 
     Raises:
@@ -36,7 +41,7 @@ def predict(job: Job, device: torch.device) -> Answers:
         precision=arguments.precision,
         batch_size=options.batch_size,
     )
-    result = patch_answers(estimate, "pretrained", test, fault=trained_fault)
+    result = predict_patches(estimate, "pretrained", test, fault=trained_fault)
     photographs = full_dose_photographs(test)
     measured = [read_scan(test, name, light.dose_e) for name in photographs.scans]
     for fault in (NO_FAULT, *IMAGE_FAULTS) if trained_fault == NO_FAULT else (trained_fault,):

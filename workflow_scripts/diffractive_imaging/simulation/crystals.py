@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.forward import UPSAMPLING
 from workflow_scripts.diffractive_imaging.settings import CrystalName
+from workflow_scripts.diffractive_imaging.simulation.forward import UPSAMPLING
 from workflow_scripts.optics.diffraction import far_field
 from workflow_scripts.optics.multislice import multislice, transmission
 from workflow_scripts.optics.noise import poisson_counts

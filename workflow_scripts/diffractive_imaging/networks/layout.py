@@ -26,7 +26,6 @@ class Layout:
 
     rows, columns: (K,) of these pixels in the patch.
     weights: (K,) float64.
-    confidence: (N,) float64, > 0.
     corners: (N,) flat index in the image of the first row and column of each patch's K pixels.
     offsets: (K,) flat index of each pixel from that corner.
     remainders: (N, 2) [y, x] float64, how far each patch lies from where it was rounded to, in fine pixels, ≤ ½.
@@ -38,7 +37,6 @@ class Layout:
     rows: torch.Tensor
     columns: torch.Tensor
     weights: torch.Tensor
-    confidence: torch.Tensor
     corners: torch.Tensor
     offsets: torch.Tensor
     remainders: torch.Tensor
@@ -66,31 +64,15 @@ class Layout:
 
 
 def lay_out(
-    patches: torch.Tensor,
-    positions: torch.Tensor,
-    weights: torch.Tensor,
-    upsampling: int,
-    confidence: torch.Tensor | None = None,
+    patches: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor, upsampling: int
 ) -> tuple[Layout, torch.Tensor]:
-    """Where the patches of confidence > 0 lie, and their values (N, K) float64 where the weights are > 0.
+    """Where patches (N, n, n) lie, and their values (N, K) float64 where the weights (n, n) are > 0.
 
-    Raises InputError for shapes that do not fit, NaN, and positions that span too much.
+    Raises:
+        InputError: a patch holds NaN under the weights, or the positions (N, 2) span too much.
     """
-    patches = torch.as_tensor(patches)
-    if patches.ndim != 3 or patches.shape[1] != patches.shape[2] or patches.numel() == 0:
-        raise InputError(
-            f"The patches have the shape {tuple(patches.shape)}; expected (N, n, n) with at least one patch."
-        )
-    if upsampling < 1 or upsampling != int(upsampling):
-        raise InputError(f"The upsampling is {upsampling}; expected a whole number of fine pixels ≥ 1.")
-    positions = _checked_positions(positions, len(patches))
-    weights = _checked_weights(weights, patches)
-    confidence = _checked_confidence(confidence, patches)
-    used = torch.nonzero(confidence > 0)[:, 0]
-    if len(used) < len(patches):
-        patches, positions, confidence = patches[used], positions[used.cpu().numpy()], confidence[used]
-
     n = patches.shape[-1]
+    positions = positions.cpu().numpy().astype(np.float64)
     span = np.ptp(positions, axis=0)
     if np.prod(span * upsampling + n) > MAX_FINE_PIXELS or np.abs(positions).max() > MAX_FINE_PIXELS:
         raise InputError(
@@ -103,11 +85,12 @@ def lay_out(
     if not finite.all():
         raise InputError(
             f"{int((~finite).sum())} of {len(patches)} patches hold NaN or infinity inside the mask, "
-            f"the first is number {int(used[~finite][0])}; expected phases in rad: leave those out."
+            f"the first is number {int(torch.nonzero(~finite)[0])}; expected phases in rad: leave those out."
         )
     top, left = int(rows.min()), int(columns.min())
     box = np.array([int(rows.max()) - top + 1, int(columns.max()) - left + 1])
-    corners = _fine_corners(positions, n, upsampling) + np.array([top, left])  # (N, 2)
+    nearest = np.rint(positions * upsampling)
+    corners = nearest.astype(np.int64) - n // 2 + np.array([top, left])  # (N, 2)
     origin = np.floor_divide(corners.min(0), upsampling)
     corners -= origin * upsampling
     extent = -(-(corners.max(0) + box) // upsampling) * upsampling
@@ -116,57 +99,11 @@ def lay_out(
         rows=rows,
         columns=columns,
         weights=weights[rows, columns].to(torch.float64),
-        confidence=confidence,
         corners=torch.from_numpy(corners[:, 0] * shape[1] + corners[:, 1]).to(patches.device),
         offsets=(rows - top) * shape[1] + (columns - left),
-        remainders=torch.from_numpy(positions * upsampling - np.rint(positions * upsampling)).to(patches.device),
+        remainders=torch.from_numpy(positions * upsampling - nearest).to(patches.device),
         shape=shape,
         extent=(int(extent[0]), int(extent[1])),
         origin=(int(origin[0]), int(origin[1])),
     )
     return layout, pixels
-
-
-def _fine_corners(positions: np.ndarray, n: int, upsampling: int) -> np.ndarray:
-    """Fine index (N, 2) of pixel [0, 0] of each patch (n, n)."""
-    return np.rint(positions * upsampling).astype(np.int64) - n // 2
-
-
-def _checked_positions(positions, n_patches: int) -> np.ndarray:
-    positions = np.asarray(torch.as_tensor(positions).cpu(), dtype=np.float64)
-    if positions.shape != (n_patches, 2):
-        raise InputError(
-            f"The positions have the shape {positions.shape} for {n_patches} patches; "
-            f"expected ({n_patches}, 2), one [y, x] in object pixels per patch."
-        )
-    finite = np.isfinite(positions).all(1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise InputError(f"The position of patch {row} is {positions[row]}; expected finite [y, x] in object pixels.")
-    return positions
-
-
-def _checked_weights(weights, patches: torch.Tensor) -> torch.Tensor:
-    weights = torch.as_tensor(weights, device=patches.device)
-    if weights.shape != patches.shape[1:]:
-        raise InputError(
-            f"The weights of a patch have the shape {tuple(weights.shape)}; "
-            f"expected that of the patches, {tuple(patches.shape[1:])}."
-        )
-    if not torch.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
-        raise InputError("The weights of a patch must be finite and ≥ 0, and > 0 at one pixel; check the probe.")
-    return weights
-
-
-def _checked_confidence(confidence, patches: torch.Tensor) -> torch.Tensor:
-    if confidence is None:
-        return torch.ones(len(patches), dtype=torch.float64, device=patches.device)
-    confidence = torch.as_tensor(confidence, device=patches.device).to(torch.float64)
-    if confidence.shape != (len(patches),):
-        raise InputError(
-            f"The confidence has the shape {tuple(confidence.shape)}; "
-            f"expected one number for each of the {len(patches)} patches."
-        )
-    if not torch.isfinite(confidence).all() or (confidence < 0).any() or not (confidence > 0).any():
-        raise InputError("The confidence must be finite and ≥ 0, and > 0 for at least one patch.")
-    return confidence

@@ -3,11 +3,11 @@
 A diffraction pattern does not determine the mean of its patch, so every patch b_j carries one unknown
 offset c_j. Least squares minimises
 
-    Σ_j λ_j Σ_p w_p (b_jp − a(x_j + p) + c_j)²
+    Σ_j Σ_p w_p (b_jp − a(x_j + p) + c_j)²
 
-over the image a and the offsets. Eliminating c_j leaves A a = Σ_j λ_j w (b_j − ⟨b_j⟩_w) with
+over the image a and the offsets. Eliminating c_j leaves A a = Σ_j w (b_j − ⟨b_j⟩_w) with
 
-    A a = (w ⊛ N)·a − w ⊛ (N/Σw · (w ⋆ a)),      N = Σ_j λ_j δ(x_j),
+    A a = (w ⊛ N)·a − w ⊛ (N/Σw · (w ⋆ a)),      N = Σ_j δ(x_j),
 
 because all patches share the illumination w: two small convolutions, whatever the number of patches.
 A has the symbol of a Laplacian beyond the size of a patch, so plain conjugate gradients would leave the
@@ -24,13 +24,17 @@ import torch
 from scipy.sparse import csgraph, csr_matrix
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging.layout import Layout, lay_out
-from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.diffractive_imaging.networks.layout import Layout, lay_out
+from workflow_scripts.diffractive_imaging.simulation.forward import UPSAMPLING
 
+# On `Stitched.relative_residual`; 1e-5 takes about ten iterations.
+TOLERANCE, MAX_ITERATIONS = 1e-5, 200
 # On perfect patches of white noise two passes raise the spectral SNR of periods of 100 px from below 1 to some
 # hundreds, and more add nothing. A pass needs a few digits of its correction alone.
 SUBPIXEL_PASSES = 2
 SUBPIXEL_TOLERANCE = 1e-3
+LEAST_PATCHES = 2  # patches' worth of weight that a standard error needs
+DAMPED_PASSES, DAMPED_STEP = 3, 0.1  # as published
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Stitched:
 
     phase: (H, W) rad, NaN where no patch lies. Its gauge: mean zero over the covered region; after
         `least_squares` over each part of it, where patches that share no pixel fall into several.
-    coverage: (H, W) Σ_j λ_j w, the weight that every pixel received.
+    coverage: (H, W) Σ_j w, the weight that every pixel received.
     origin: (y, x) of pixel [0, 0] in object pixels, whole numbers: object pixel o lies at fine index
         upsampling · (o − origin).
     upsampling: fine pixels per object pixel.
@@ -87,75 +91,77 @@ def least_squares(
     patches: torch.Tensor,
     positions: torch.Tensor,
     weights: torch.Tensor,
-    *,
-    upsampling: int = 4,
-    confidence: torch.Tensor | None = None,
-    tolerance: float = 1e-5,
-    max_iterations: int = 200,
+    upsampling: int = UPSAMPLING,
 ) -> Stitched:
     """The image that explains all patches best, each with an offset of its own.
 
     patches: (N, n, n) phase in rad on the fine grid; pixel [n//2, n//2] lies on the position.
     positions: (N, 2) [y, x] in object pixels; what the fine grid rounds off is made up for to second order.
     weights: (n, n) illumination inside the mask, zero outside; its scale does not matter.
-    confidence: (N,) λ_j ≥ 0, and 0 leaves the patch out; None means 1 for each.
-    tolerance: on `Stitched.relative_residual`; 1e-5 takes about ten iterations.
     Parts of the scan that share no pixel have no common phase: each part gets mean zero.
-    Raises InputError for shapes that do not fit, NaN inside the mask, and positions that span too much.
+    Raises InputError for NaN inside the mask, and for positions that span too much.
     """
-    layout, pixels = lay_out(patches, positions, weights, upsampling, confidence)  # pixels: (N, K)
+    layout, pixels = lay_out(patches, positions, weights, upsampling)  # pixels: (N, K)
     _subtract_means(pixels, layout)
-    right_side = layout.scatter(pixels.mul_(layout.weights).mul_(layout.confidence[:, None]))
+    right_side = layout.scatter(pixels.mul_(layout.weights))
     operator = NormalOperator(layout)
-    rounded, iterations, relative = _conjugate_gradients(operator, right_side, tolerance, max_iterations)
+    rounded, iterations, relative = _conjugate_gradients(operator, right_side, TOLERANCE)
     image = rounded
     for _ in range(SUBPIXEL_PASSES):
         right_side = _moved_back(image, layout, operator.covered)
-        change, more, _ = _conjugate_gradients(operator, right_side, SUBPIXEL_TOLERANCE, max_iterations)
+        change, more, _ = _conjugate_gradients(operator, right_side, SUBPIXEL_TOLERANCE)
         image, iterations = rounded + change, iterations + more
-    if relative > tolerance:
+    if relative > TOLERANCE:
         warnings.warn(
             f"Stitching stopped after {iterations} iterations with a relative residual of {relative:.1e}, "
-            f"not {tolerance:.1e}: the longest periods may be wrong.",
+            f"not {TOLERANCE:.1e}: the longest periods may be wrong.",
             stacklevel=2,
         )
     image = torch.where(operator.covered, image - _part_means(image, _parts(layout)), torch.nan)
     return Stitched(
-        phase=layout.crop(image).to(torch.as_tensor(patches).dtype),
+        phase=layout.crop(image).to(patches.dtype),
         coverage=layout.crop(operator.coverage),
         origin=layout.origin,
-        upsampling=int(upsampling),
+        upsampling=upsampling,
         iterations=iterations,
         relative_residual=relative,
     )
 
 
 def residual_variance(
-    stitched: Stitched,
-    patches: torch.Tensor,
-    positions: torch.Tensor,
-    weights: torch.Tensor,
-    *,
-    confidence: torch.Tensor | None = None,
+    stitched: Stitched, patches: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """How much the patches disagree with the image: Σ_j λ_j w (b_j − a + c_j)² / Σ_j λ_j w, (H, W) in rad².
+    """How much the patches disagree with the image: Σ_j w (b_j − a + c_j)² / Σ_j w, (H, W) in rad².
 
-    Arguments as given to `least_squares`. NaN where no patch lies; zero where a single one does, so read it
-    beside `Stitched.coverage`. Raises InputError as `least_squares` does, and where the image is of others.
+    Arguments as given to `least_squares`, which made the image. NaN where no patch lies; zero where a single one
+    does, so read it beside `Stitched.coverage`.
     """
-    layout, misfit = lay_out(patches, positions, weights, stitched.upsampling, confidence)  # misfit: (N, K)
-    if tuple(stitched.phase.shape) != layout.extent or stitched.origin != layout.origin:
-        raise InputError(
-            f"The stitched image is {tuple(stitched.phase.shape)} from {stitched.origin}, these patches "
-            f"make one of {layout.extent} from {layout.origin}; give those that it was made from."
-        )
+    layout, misfit = lay_out(patches, positions, weights, stitched.upsampling)  # misfit: (N, K)
     image = torch.zeros(layout.shape, dtype=torch.float64, device=misfit.device)
     layout.crop(image).copy_(stitched.phase)
     for chunk, index in layout.indices():
         misfit[chunk] -= image.flatten()[index]
     _subtract_means(misfit, layout)
-    total = layout.scatter(misfit.square_().mul_(layout.weights).mul_(layout.confidence[:, None]))
+    total = layout.scatter(misfit.square_().mul_(layout.weights))
     return torch.where(stitched.phase.isnan(), torch.nan, layout.crop(total) / stitched.coverage)
+
+
+def standard_error(
+    stitched: Stitched, patches: torch.Tensor, positions_px: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """The uncalibrated standard error of each object pixel, (h, w) rad, as `Stitched.to_object_pixels` lies.
+
+    The errors of the fine pixels in an object pixel go together, so their variances are averaged, not divided.
+    NaN where fewer than `LEAST_PATCHES` lie: a single patch is contradicted by no other. `evaluation.coverage` explains
+    what it means.
+
+    Args:
+        stitched, patches, positions_px, weights: the image by `least_squares` and what it was made from.
+    """
+    patches_there = stitched.coverage / weights.max()
+    variance = residual_variance(stitched, patches, positions_px, weights) / patches_there
+    variance = torch.where(patches_there >= LEAST_PATCHES, variance, torch.nan)
+    return to_object_pixels(variance, stitched.upsampling).sqrt()
 
 
 def damped_average(
@@ -163,12 +169,10 @@ def damped_average(
     positions: torch.Tensor,
     mask: torch.Tensor,
     *,
-    upsampling: int = 4,
-    passes: int = 3,
-    step: float = 0.1,
+    upsampling: int = UPSAMPLING,
     generator: torch.Generator,
 ) -> Stitched:
-    """The published stitch: a ← a + step (b − a + mean(a)) in the mask, patch by patch, shuffled each pass.
+    """The published stitch: a ← a + ⅒ (b − a + mean(a)) in the mask, patch by patch, shuffled each pass.
 
     Chang et al., doi:10.1103/PhysRevLett.130.016101, and their released code; only the shuffle is seeded
     here. Each patch b loses its own mean in the mask, and mean(a) is that of the image under the mask. A
@@ -177,21 +181,20 @@ def damped_average(
     patches: (N, n, n) rad; positions: (N, 2) [y, x] in object pixels; mask: (n, n), where > 0.
     Raises InputError as `least_squares` does.
     """
-    inside = torch.as_tensor(mask) > 0
-    layout, pixels = lay_out(patches, positions, inside.to(torch.float64), upsampling)
+    layout, pixels = lay_out(patches, positions, (mask > 0).to(torch.float64), upsampling)
     coverage = layout.scatter(torch.ones_like(pixels))
     _subtract_means(pixels, layout)
     rows, columns = layout.rows - layout.rows.min(), layout.columns - layout.columns.min()
     height, width = int(rows.max()) + 1, int(columns.max()) + 1
     boxes = torch.zeros((len(pixels), height, width), dtype=torch.float64)
-    boxes[:, rows, columns] = step * pixels.cpu()
+    boxes[:, rows, columns] = DAMPED_STEP * pixels.cpu()
     in_box = torch.zeros((height, width), dtype=torch.float64)
     in_box[rows, columns] = 1.0
 
     boxes, in_box, image = boxes.numpy(), in_box.numpy(), np.zeros(layout.shape)
-    average, damping = in_box / in_box.sum(), step * in_box
+    average, damping = in_box / in_box.sum(), DAMPED_STEP * in_box
     tops, lefts = (part.tolist() for part in np.divmod(layout.corners.cpu().numpy(), layout.shape[1]))
-    for _ in range(passes):
+    for _ in range(DAMPED_PASSES):
         for j in torch.randperm(len(boxes), generator=generator).tolist():
             view = image[tops[j] : tops[j] + height, lefts[j] : lefts[j] + width]
             view += boxes[j] + damping * ((average * view).sum() - view)
@@ -199,11 +202,11 @@ def damped_average(
     image = torch.from_numpy(image).to(pixels.device)
     image = torch.where(coverage > 0, image - image[coverage > 0].mean(), torch.nan)
     return Stitched(
-        phase=layout.crop(image).to(torch.as_tensor(patches).dtype),
+        phase=layout.crop(image).to(patches.dtype),
         coverage=layout.crop(coverage),
         origin=layout.origin,
-        upsampling=int(upsampling),
-        iterations=passes,
+        upsampling=upsampling,
+        iterations=DAMPED_PASSES,
         relative_residual=math.nan,
     )
 
@@ -220,7 +223,7 @@ class NormalOperator:
         w, size = layout.weights, math.prod(layout.shape)
         kernel = torch.zeros(size, dtype=torch.float64, device=w.device)
         kernel[layout.offsets] = w
-        count = torch.zeros_like(kernel).index_add_(0, layout.corners, layout.confidence)
+        count = torch.zeros_like(kernel).index_add_(0, layout.corners, kernel.new_ones(len(layout.corners)))
         kernel, count = kernel.reshape(layout.shape), count.reshape(layout.shape)
         # No patch reaches over the far edges, so the circular convolutions never wrap into the image.
         self.kernel = torch.fft.rfft2(kernel)
@@ -275,7 +278,7 @@ def _subtract_means(pixels: torch.Tensor, layout: Layout) -> None:
 
 
 def _conjugate_gradients(
-    operator: NormalOperator, right_side: torch.Tensor, tolerance: float, max_iterations: int
+    operator: NormalOperator, right_side: torch.Tensor, tolerance: float
 ) -> tuple[torch.Tensor, int, float]:
     """Solve A a = right_side from a = 0; the image, the iterations and the relative residual that is left.
 
@@ -284,7 +287,7 @@ def _conjugate_gradients(
     """
     image, residual = torch.zeros_like(right_side), right_side.clone()
     direction, last_energy, first_energy, first_long = 0.0, 1.0, 0.0, 0.0
-    for iteration in range(max_iterations + 1):
+    for iteration in range(MAX_ITERATIONS + 1):
         long = operator.long_periods(residual)
         step = operator.inverse_coverage * residual + long
         energy, long_norm = float((residual * step).sum()), float(long.norm())
@@ -293,7 +296,7 @@ def _conjugate_gradients(
         if energy <= 0:  # nothing left, or patches without contrast
             return image, iteration, 0.0
         relative = max(math.sqrt(energy / first_energy), long_norm / (first_long or 1.0))
-        if relative <= tolerance or iteration == max_iterations:
+        if relative <= tolerance or iteration == MAX_ITERATIONS:
             return image, iteration, relative
         direction = step + (energy / last_energy) * direction
         applied = operator(direction)
@@ -321,7 +324,7 @@ def _moved_back(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> t
         for factor, term in zip(factors[chunk].T, terms, strict=True):
             lacking.addcmul_(factor[:, None], term[index], value=-1)
         _subtract_means(lacking, layout)
-        lacking.mul_(layout.weights).mul_(layout.confidence[chunk, None])
+        lacking.mul_(layout.weights)
         moved.index_add_(0, index.flatten(), lacking.flatten())
     return moved.reshape(image.shape)
 

@@ -1,7 +1,7 @@
-"""Finetuning on the measured patterns of a scan: the forward model says what the network should have said.
+"""Finetuning on the measured patterns of a scan: predicted patches must reproduce the recorded counts.
 
-No truth is used. The stitched image of the pretrained network is the surroundings of every patch; the
-network's own patch replaces it under the probe, the pattern is simulated, and compared with the counts.
+No truth is used. The stitched image of the pretrained network is the surroundings of every patch; the patch that the
+network predicts replaces it under the probe, the pattern is simulated, and compared with the counts.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfit
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 
 _BATCH = 256
-# Patterns nearer to the rim of a scan, in object pixels, are left out: half of what they see is unknown.
+# Patterns nearer to the rim of a scan, in object pixels, are left out: half of the object under them is unknown.
 _RIM_PX = 4.0
 
 
@@ -84,29 +85,25 @@ class ScanTask:
             self._upsampling,
             self._upsampling,
         )
-        seen = forward.network_input(counts, self._dose_e)
-        return seen, counts, surroundings, step.expand(len(rows), 2)
+        patterns = forward.network_input(counts, self._dose_e)
+        return patterns, counts, surroundings, step.expand(len(rows), 2)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        """Squared misfit of the amplitudes per detector pixel, 1 for shot noise alone.
-
-        The root of a Poisson count has variance ¼ whatever its mean (Anscombe, doi:10.1093/biomet/35.3-4.246),
-        so 4 (√expected − √counts)² is about χ² of one degree of freedom where counts are not few.
-        """
-        seen, counts, surroundings, steps = batch
-        n, (row, column) = seen.shape[-1], steps[0].tolist()
-        patch = forward.remove_mask_mean(model(seen).float(), self._mask)
+        """Misfit of the amplitudes per detector pixel, 1 for shot noise alone."""
+        patterns, counts, surroundings, steps = batch
+        n, (row, column) = patterns.shape[-1], steps[0].tolist()
+        patch = forward.remove_mask_mean(model(patterns).float(), self._mask)
         # The fine pixels of the patch that object pixels fall on, when the grid is moved by (row, column).
         coarse, lit = (image[..., row :: self._upsampling, column :: self._upsampling] for image in (patch, self._mask))
         rim = (n - coarse.shape[-1]) // 2
         patch, lit = (functional.pad(image, [rim] * 4) for image in (coarse, lit))
         level = (surroundings * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
-        own_level = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
-        phase = torch.where(lit, patch - own_level + level, surroundings)
+        patch_level = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
+        phase = torch.where(lit, patch - patch_level + level, surroundings)
         shift = -steps[0].double() / self._upsampling
         probe = shift_probe(self._probe, shift).to(torch.complex64)
         expected = self._dose_e * diffraction_pattern(probe, phase)
-        return 4 * ((expected + 0.375).sqrt() - (counts + 0.375).sqrt()).square().mean()
+        return amplitude_misfit(expected, counts)
 
     def validate(self, model: nn.Module) -> float:
         """The loss over the patterns that were kept back."""

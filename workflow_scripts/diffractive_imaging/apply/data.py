@@ -1,4 +1,4 @@
-"""The user's 4D-STEM scan as this method wants it: patterns cropped and binned, probe, positions in object pixels."""
+"""The user's 4D-STEM scan, ready for the stages: patterns cropped and binned, probe, positions in object pixels."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan, read_probe
-from workflow_scripts.diffractive_imaging.forward import MASK_THRESHOLD
-from workflow_scripts.diffractive_imaging.orientation import Orientation, search
-from workflow_scripts.diffractive_imaging.settings import Apply, OwnProbe
+from workflow_scripts.diffractive_imaging.apply.orientation import Orientation, search
+from workflow_scripts.diffractive_imaging.apply.settings import Apply, UserProbe
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan, read_probe
+from workflow_scripts.diffractive_imaging.simulation.forward import MASK_THRESHOLD, turned
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.diffraction import near_field
 from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
 
-OWN_SCAN = "scan"  # its name in the file that the stages hand on
+SCAN_NAME = "scan"  # in the file that the stages hand on
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A scan that is ready for the stages, and how it became so.
+class CheckedScan:
+    """A scan that is ready for the stages, and the report on it.
 
     scan: counts in electrons, as the detector recorded them; positions along the object's axes.
     light: the probe along the object's axes, and the mean dose.
@@ -58,16 +58,16 @@ class Prepared:
     def arrays(self) -> dict[str, np.ndarray]:
         """As a test file of the stage synthesize holds a scan, without a truth."""
         return {
-            "scans": np.array([OWN_SCAN]),
+            "scans": np.array([SCAN_NAME]),
             "test_dose_e": np.array([self.light.dose_e]),
-            f"{OWN_SCAN}.counts": self.scan.counts.numpy()[None],  # one dose
-            f"{OWN_SCAN}.positions_px": self.scan.positions_px.numpy(),
+            f"{SCAN_NAME}.counts": self.scan.counts.numpy()[None],  # one dose
+            f"{SCAN_NAME}.positions_px": self.scan.positions_px.numpy(),
             "detector_transposed": np.bool_(self.scan.detector_transposed),
             **self.light.arrays(),
         }
 
 
-def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path | None) -> Prepared:
+def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe: Path | None) -> CheckedScan:
     """Read, check, crop, bin and orient a scan.
 
     Raises:
@@ -77,10 +77,10 @@ def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path
         stack = files.enter_context(opened(patterns, settings.dataset, "patterns"))
         where = f"patterns: {patterns}" + (f":{settings.dataset}" if settings.dataset else "")
         shape = _scan_shape(stack.shape, settings, where)
-        given = None
+        table = None
         if positions is not None:
-            table = files.enter_context(opened(positions, settings.positions_dataset, "positions"))
-            given = _positions(table, int(np.prod(stack.shape[:-2])), positions)
+            array = files.enter_context(opened(positions, settings.positions_dataset, "positions"))
+            table = _positions(array, int(np.prod(stack.shape[:-2])), positions)
         mean = mean_pattern(stack, where)
         disc = _disc(settings, mean)
         window = _window(settings, disc, mean.shape)
@@ -97,18 +97,18 @@ def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path
     wave = _probe(settings.probe, window, radius, counts.mean(axis=0, dtype=np.float64), probe)
     light = Illumination(wave, size, dose_e, settings.upsampling)
     measured = torch.from_numpy(counts)
-    if given is None:
-        raster = raster_px(shape, settings.step_a / size)
+    if table is None:
+        positions_px = raster_px(shape, settings.step_a / size)
     else:
-        raster = torch.from_numpy(given / (size if settings.positions_unit == "angstrom" else 1.0))
-    _check_step(raster, window, size, "step_a" if given is None else "positions")
+        positions_px = torch.from_numpy(table / (size if settings.positions_unit == "angstrom" else 1.0))
+    _check_step(positions_px, window, size, "step_a" if table is None else "positions")
     if settings.rotation == "search":
-        orientation = search(measured, raster, shape, light)
+        orientation = search(measured, positions_px, shape, light)
     else:
         orientation = Orientation(settings.rotation, settings.detector_transposed)
     if orientation.transposed:
         light = replace(light, probe=light.probe.T.contiguous())
-    scan = Scan(measured, orientation.turned(raster), orientation.transposed)
+    scan = Scan(measured, turned(positions_px, orientation.rotation_deg), orientation.transposed)
     report = {
         "disc": {"center_px": list(disc.center_px), "radius_px": disc.radius_px},
         "window": {"first_px": list(window.first), "binning": window.binning, "detector_px": window.n},
@@ -118,7 +118,7 @@ def prepare(settings: Apply, patterns: Path, positions: Path | None, probe: Path
         "share_of_dose_in_mask": float((light.probe.abs().square() * _object_mask(light)).sum()),
         "orientation": orientation.report(),
     }
-    return Prepared(scan, light, report)
+    return CheckedScan(scan, light, report)
 
 
 def _check_step(positions_px: Tensor, window: Window, pixel_a: float, key: str) -> None:
@@ -153,12 +153,12 @@ def _scan_shape(shape: tuple[int, ...], settings: Apply, where: str) -> tuple[in
     return rows_columns
 
 
-def _positions(table: Any, patterns: int, path: Path) -> np.ndarray:
-    if table.ndim != 2 or table.shape[1] != 2:
-        raise InputError(f"positions: {path} has the shape {tuple(table.shape)}, expected (N, 2) as [y, x]")
-    if len(table) != patterns:
-        raise InputError(f"positions: {path} holds {len(table)} positions for {patterns} patterns; give one for each")
-    positions = values(table, f"positions: {path}")
+def _positions(array: Any, patterns: int, path: Path) -> np.ndarray:
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise InputError(f"positions: {path} has the shape {tuple(array.shape)}, expected (N, 2) as [y, x]")
+    if len(array) != patterns:
+        raise InputError(f"positions: {path} holds {len(array)} positions for {patterns} patterns; give one for each")
+    positions = values(array, f"positions: {path}")
     if not np.isfinite(positions).all():
         raise InputError(f"positions: {path} holds values that are not finite; repair or leave out those patterns")
     return positions
@@ -196,7 +196,7 @@ def _window(settings: Apply, disc: Disc, shape: tuple[int, ...]) -> Window:
     return Window(first, binning, n, offset)
 
 
-def _probe(settings: OwnProbe, window: Window, radius_px: float, mean: np.ndarray, file: Path | None) -> Tensor:
+def _probe(settings: UserProbe, window: Window, radius_px: float, mean: np.ndarray, file: Path | None) -> Tensor:
     """The probe wave complex128 (n, n) along the axes of the recorded patterns, ∑|P|² = 1."""
     if file is not None:
         return read_probe(file, window.n)

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
+from workflow_scripts.diffractive_imaging.estimators.dpc import center_of_mass
+from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfit
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.forward import turned
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 from workflow_scripts.workflow.errors import InputError
@@ -31,23 +34,17 @@ _LEARNING_RATE = 0.01  # rad; Adam's steps are of this size
 class Orientation:
     """Rotation of the scan's axes against the detector's, from +x to +y, and whether the detector is transposed.
 
-    searched: what a search saw, as plain JSON; empty where the user named the orientation.
+    search: what a search tried, as plain JSON; empty where the user named the orientation.
     """
 
     rotation_deg: float
     transposed: bool
-    searched: dict[str, Any] = field(default_factory=dict)
-
-    def turned(self, positions: Tensor) -> Tensor:
-        """Positions (N, 2) [y, x] along the scan's axes → along the axes of the (oriented) patterns."""
-        angle = np.deg2rad(self.rotation_deg)
-        y, x = positions.T
-        return torch.stack([np.sin(angle) * x + np.cos(angle) * y, np.cos(angle) * x - np.sin(angle) * y], dim=-1)
+    search: dict[str, Any] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """Plain JSON."""
         orientation = {"rotation_deg": self.rotation_deg, "detector_transposed": self.transposed}
-        return orientation | ({"search": self.searched} if self.searched else {})
+        return orientation | ({"search": self.search} if self.search else {})
 
 
 def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumination) -> Orientation:
@@ -65,16 +62,17 @@ def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumi
     if min(shape) < 4:
         raise InputError(f"rotation: search needs a raster of at least 4 × 4 points, not {shape[0]} × {shape[1]}")
     block = _central_block(shape)
-    field_px = center_of_mass(counts).reshape(*shape, 2)
+    centers_px = center_of_mass(counts, origin_px=0)
+    field_px = (centers_px - centers_px.mean(dim=0)).numpy().reshape(*shape, 2)
     tried: dict[tuple[bool, float], float] = {}
 
     def misfit(transposed: bool, angle: float) -> float:
         angle %= 360
         if (transposed, angle) not in tried:
-            positions = Orientation(angle, transposed).turned(raster[block])
+            positions = turned(raster[block], angle)
             wave = light.probe.T if transposed else light.probe
-            seen = counts[block].transpose(1, 2) if transposed else counts[block]
-            tried[transposed, angle] = descent_misfit(seen, positions, wave, light.dose_e)
+            patterns = counts[block].transpose(1, 2) if transposed else counts[block]
+            tried[transposed, angle] = descent_misfit(patterns, positions, wave, light.dose_e)
         return tried[transposed, angle]
 
     curls = {transposed: curl_by_angle(field_px, transposed) for transposed in (False, True)}
@@ -106,15 +104,6 @@ def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumi
     )
 
 
-def center_of_mass(counts: Tensor) -> np.ndarray:
-    """Centres of mass (N, 2) [y, x] of patterns (N, n, n) in detector pixels, less their mean."""
-    axis = torch.arange(counts.shape[-1], dtype=torch.float64)
-    counts = counts.double()
-    total = counts.sum(dim=(1, 2)).clamp_min(1e-12)
-    moments = torch.stack([counts.sum(dim=2) @ axis, counts.sum(dim=1) @ axis], dim=-1) / total[:, None]
-    return (moments - moments.mean(dim=0)).numpy()
-
-
 def curl_by_angle(field_px: np.ndarray, transposed: bool) -> np.ndarray:
     """Mean squared curl, at each angle of ``_ANGLES_DEG``, of a field (rows, columns, 2) [y, x] as recorded."""
     y, x = np.moveaxis(field_px[..., ::-1] if transposed else field_px, -1, 0)
@@ -127,7 +116,7 @@ def curl_by_angle(field_px: np.ndarray, transposed: bool) -> np.ndarray:
 
 
 def descent_misfit(counts: Tensor, positions: Tensor, probe: Tensor, dose_e: float) -> float:
-    """What is left of 4 (√expected − √counts)² per pixel after a few steps of Adam from a flat phase.
+    """`amplitude_misfit` after a few steps of Adam from a flat phase.
 
     Args:
         counts: (N, n, n) along the object's axes.
@@ -143,14 +132,13 @@ def descent_misfit(counts: Tensor, positions: Tensor, probe: Tensor, dose_e: flo
     optimizer = torch.optim.Adam([phase], lr=_LEARNING_RATE)
     generator = torch.Generator().manual_seed(0)
     axis = torch.arange(n)
-    measured = (counts + 0.375).sqrt()
     last = 0.0
     for _ in range(_STEPS):
         last = 0.0
         for index in torch.randperm(len(counts), generator=generator).split(_BATCH):
             rows, columns = corner[index, :1] + axis, corner[index, 1:] + axis  # (B, n) each
             expected = dose_e * diffraction_pattern(probes[index], phase[rows[:, :, None], columns[:, None, :]])
-            loss = 4 * ((expected + 0.375).sqrt() - measured[index]).square().mean()
+            loss = amplitude_misfit(expected, counts[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -7,9 +7,9 @@ Along each axis the value at y is Σ_t b_t(f) c[⌊y⌋ − 1 + t] with f = y �
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.layout import lay_out
-from workflow_scripts.diffractive_imaging.stitching import Stitched
+from workflow_scripts.diffractive_imaging.networks.layout import lay_out
+from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 
 TAPS = 4
 

@@ -1,4 +1,4 @@
-"""What the network is trained on: simulated patterns and the phase patches behind them, in either arm."""
+"""Pretraining: from simulated patterns to the patches of phase behind them, in either arm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.settings import Pretrain
-from workflow_scripts.diffractive_imaging.variants import Variant
+from workflow_scripts.diffractive_imaging.networks.losses import weighted_absolute_error
+from workflow_scripts.diffractive_imaging.settings import Pretrain, Variant
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.noise import poisson_counts
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 _BATCH = 512
-_FIRST_LOOK = 8192
+_FIRST_PATTERNS = 8192
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ class PatternTask:
         """Network inputs (B, n, n), target patches (B, n, n), and the weight of each row (B,), 1 on average."""
         return self._make(self._train.rows(indices), generator)
 
-    def first_look(self) -> tuple[Tensor, Tensor]:
+    def first_patterns(self) -> tuple[Tensor, Tensor]:
         """Network inputs and targets (N, n, n) for a start in closed form, on the CPU."""
         generator = torch.Generator(self._device).manual_seed(0)
-        rows = torch.arange(min(_FIRST_LOOK, self.n_samples), device=self._device)
-        seen, target, _ = self._make(self._train.rows(rows), generator)
-        return seen.cpu(), target.cpu()
+        rows = torch.arange(min(_FIRST_PATTERNS, self.n_samples), device=self._device)
+        patterns, target, _ = self._make(self._train.rows(rows), generator)
+        return patterns.cpu(), target.cpu()
 
     def _make(self, examples: Examples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = len(examples)
@@ -126,22 +126,21 @@ class PatternTask:
             weight = weight.new_zeros(rows)
             weight[0] = rows
         if self._variant.noise_drawn_once:
-            seen = forward.network_input(examples.counts, None)
+            patterns = forward.network_input(examples.counts, None)
         else:
             share = torch.rand(rows, 1, 1, generator=generator, device=self._device)
             dose = self._settings.dose_max_e * (self._settings.dose_min_e / self._settings.dose_max_e) ** share
             counts = poisson_counts(examples.pattern, dose, generator)
-            seen = forward.network_input(counts, dose)
+            patterns = forward.network_input(counts, dose)
         target = examples.patch_rad
         if not self._variant.target_keeps_mean:
             target = forward.remove_mask_mean(target, self._mask)
-        return seen, target, weight
+        return patterns, target, weight
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Mean absolute error in the mask, rad."""
-        seen, target, weight = batch
-        error = (model(seen).float() - target)[:, self._mask].abs().mean(dim=1)  # (B,)
-        return (weight * error).mean()
+        patterns, target, weight = batch
+        return weighted_absolute_error(model(patterns).float(), target, self._mask, weight)
 
     def validate(self, model: nn.Module) -> float:
         """The loss over the validation examples, with the same noise every time."""

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.datasets import (
+from workflow_scripts.diffractive_imaging.networks.stitching import (
+    Stitched,
+    damped_average,
+    least_squares,
+    standard_error,
+)
+from workflow_scripts.diffractive_imaging.settings import VARIANTS, Variant
+from workflow_scripts.diffractive_imaging.simulation.datasets import (
     CALIBRATION,
     Illumination,
     Scan,
@@ -18,14 +25,11 @@ from workflow_scripts.diffractive_imaging.datasets import (
     read_scan,
     scan_sets,
 )
-from workflow_scripts.diffractive_imaging.stitching import Stitched, damped_average, least_squares
-from workflow_scripts.diffractive_imaging.uncertainty import standard_error
-from workflow_scripts.diffractive_imaging.variants import VARIANTS, Variant
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.files import read_arrays
 
 # Arrays by name, by stage and condition: what `study.predictions.write_predictions` takes.
-Answers = dict[tuple[str, str], dict[str, np.ndarray]]
+Predictions = dict[tuple[str, str], dict[str, np.ndarray]]
 # Patterns (N, n, n) and their dose, electrons per pattern → patches float32 (N, n, n) rad on the fine grid, zero
 # outside the mask, mean-free inside.
 EstimatePatches = Callable[[Tensor, float], Tensor]
@@ -33,17 +37,17 @@ EstimatePatches = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class ImageEstimator:
-    """Answers with images alone.
+    """Predictions with images alone.
 
     Attributes:
         reconstruct: patterns (N, n, n) along the object's axes, positions (N, 2) [y, x] in object pixels and the dose
             in electrons per pattern → image.
-        sees_perturbed: whether it also gets the perturbed scans, whose experiment is not what it assumes.
+        takes_perturbed: whether it also gets the perturbed scans, whose experiment is not what it assumes.
         chooses_iteration: whether the number of its iterations is a result.
     """
 
     reconstruct: Callable[[Tensor, Tensor, float], Stitched]
-    sees_perturbed: bool = True
+    takes_perturbed: bool = True
     chooses_iteration: bool = False
     has_spread: bool = field(default=False, init=False)
     variant: Variant = field(default=VARIANTS["corrected"], init=False)
@@ -55,7 +59,7 @@ class ImageEstimator:
 
 @dataclass(frozen=True)
 class PatchEstimator:
-    """Answers with patches, which are stitched to images.
+    """Predictions with patches, which are stitched to images.
 
     Attributes:
         estimate: from patterns to patches.
@@ -63,7 +67,7 @@ class PatchEstimator:
         variant: how patterns are oriented and patches stitched; baselines are treated as the corrected arm is.
         seed: of the shuffles of the published stitching.
         has_spread: whether images come with the uncalibrated standard error of their pixels.
-        sees_perturbed: as of `ImageEstimator`.
+        takes_perturbed: as of `ImageEstimator`.
     """
 
     estimate: EstimatePatches
@@ -71,7 +75,7 @@ class PatchEstimator:
     variant: Variant = VARIANTS["corrected"]
     seed: int = 0
     has_spread: bool = False
-    sees_perturbed: bool = True
+    takes_perturbed: bool = True
     chooses_iteration: bool = field(default=False, init=False)
 
     def image(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, Tensor | None]:
@@ -83,23 +87,23 @@ class PatchEstimator:
         return image, standard_error(image, patches, positions_px, self.light.patch_weights())
 
 
-def answers(estimator: ImageEstimator | PatchEstimator, stage: str, test: Path) -> Answers:
-    """What one stage of an estimator answers of a whole test file, under the conditions of metrics.csv.
+def predict_test_file(estimator: ImageEstimator | PatchEstimator, stage: str, test: Path) -> Predictions:
+    """What one stage of an estimator predicts for a whole test file, under the conditions of metrics.csv.
 
     Returns:
         patches_rad of the test set from a `PatchEstimator`; the arrays of `image_arrays` of the scans of every object,
-        of the scan `CALIBRATION` only with a spread; and, if it `sees_perturbed`, images of the perturbed scans.
+        of the scan `CALIBRATION` only with a spread; and, if it `takes_perturbed`, images of the perturbed scans.
     """
-    result: Answers = {}
+    result: Predictions = {}
     if isinstance(estimator, PatchEstimator):
-        result |= patch_answers(estimator.estimate, stage, test)
+        result |= predict_patches(estimator.estimate, stage, test)
     for scans in scan_sets(test):
         if scans.where["object"] != CALIBRATION or estimator.has_spread:
             where = condition(**scans.where)
             print(f"{stage} {where}", file=sys.stderr, flush=True)
             measured = [read_scan(test, name, scans.dose_e) for name in scans.scans]
             result[stage, where] = image_arrays(estimator, measured, scans.dose_e)
-    if estimator.sees_perturbed:
+    if estimator.takes_perturbed:
         photographs = full_dose_photographs(test)
         for name, scan in read_perturbed(test).items():
             where = condition(**photographs.where, perturbation=name)
@@ -108,7 +112,7 @@ def answers(estimator: ImageEstimator | PatchEstimator, stage: str, test: Path) 
     return result
 
 
-def patch_answers(estimate: EstimatePatches, stage: str, test: Path, **where: str) -> Answers:
+def predict_patches(estimate: EstimatePatches, stage: str, test: Path, **where: str) -> Predictions:
     """The patches of the test set: patches_rad (M, K) in the K pixels of the mask, for each phase and dose.
 
     Args:
@@ -116,7 +120,7 @@ def patch_answers(estimate: EstimatePatches, stage: str, test: Path, **where: st
     """
     arrays = read_arrays(test, ["counts", "phase_std_rad", "test_dose_e"])  # counts (S, D, M, n, n)
     mask = Illumination.read(test).mask()
-    result: Answers = {}
+    result: Predictions = {}
     for std, by_dose in zip(arrays["phase_std_rad"].tolist(), arrays["counts"], strict=True):
         for dose, counts in zip(arrays["test_dose_e"].tolist(), by_dose, strict=True):
             patches = estimate(torch.from_numpy(counts), dose)[:, mask].numpy()

@@ -1,9 +1,11 @@
-"""The forward model of the method: from a phase to counts, to what a network sees and is asked for.
+"""The forward model of the method: from a phase to counts, to the input and the target of a network.
 
 Grids: an object has (n, n) pixels with the probe at [n//2, n//2]; the fine grid is ``upsampling`` times
 finer: ``UPSAMPLING`` for a focused probe, less for one that fills more of the window. A patch is (n, n) on
 the fine grid, its pixel [n//2, n//2] at the probe centre, so it spans the central n / upsampling object pixels.
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -84,7 +86,7 @@ def patch_illumination(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
 
 
 def patch_mask(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
-    """Where a patch is illuminated enough to be asked for: bool (n, n) on the fine grid.
+    """Where a patch is illuminated enough to be predicted: bool (n, n) on the fine grid.
 
     Args:
         probe: complex (n, n), centred at [n//2, n//2].
@@ -117,7 +119,7 @@ def measure(probe: Tensor, phase: Tensor, dose_e: Tensor | float, generator: tor
 
 
 def network_input(counts: Tensor, dose_e: Tensor | float | None) -> Tensor:
-    """What a network sees: n √(counts / dose), of order 1 whatever the dose; √counts if none is given.
+    """The input of a network: n √(counts / dose), of order 1 whatever the dose; √counts if none is given.
 
     Args:
         counts: (..., n, n).
@@ -163,6 +165,12 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, u
     block = fine_object[rows[:, :, None], columns[:, None, :]]  # (N, 4 n, 4 n)
     block = block.reshape(-1, n, 4, n, 4)
     return torch.einsum("pyaxb,pa,pb->pyx", block, weight_y, weight_x)
+
+
+def turned(positions: Tensor, angle_deg: float) -> Tensor:
+    """Positions float64 (N, 2) [y, x], turned from +x to +y about (0, 0)."""
+    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    return positions @ torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float64).T
 
 
 def simulate_scan(

@@ -77,13 +77,13 @@ def _listed(folder: Path) -> list[Path]:
 def _distinct(files: list[Path]) -> list[Path]:
     """The files without copies; only files of the same size are read."""
     sizes = Counter(path.stat().st_size for path in files)
-    seen: set[str] = set()
+    digests: set[str] = set()
     kept = []
     for path in files:
         if sizes[path.stat().st_size] > 1:
             digest = sha256(path)
-            if digest in seen:
+            if digest in digests:
                 continue
-            seen.add(digest)
+            digests.add(digest)
         kept.append(path)
     return kept

@@ -1,4 +1,4 @@
-"""Photographs as grey images: what can go wrong with a file is said in one sentence."""
+"""Photographs as grey images; every mistake in a file is reported in one sentence."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,7 @@
 """How well an image explains the recorded counts: reduced χ² of patterns that are simulated from it, without truth.
 
-For the truth it is 1 but for what object pixels lose. It says whether an image is compatible with the data, not that
-it is right: an error that the patterns do not see, as the longest periods are hardly seen, costs nothing.
+For the truth it is 1 but for what object pixels lose. It tells whether an image is compatible with the data, not that
+it is right: an error that hardly changes the patterns, as that of the longest periods, costs nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ import torch
 from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import CALIBRATION, Illumination, read_scan
-from workflow_scripts.diffractive_imaging.evaluation import Prediction, Truth
+from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
 from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, Illumination, read_scan
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.conditions import condition

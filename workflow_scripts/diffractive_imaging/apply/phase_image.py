@@ -1,19 +1,21 @@
-"""From the patches of a measured scan to its phase image, with what can be said about it without a truth."""
+"""From the patches of a measured scan to its phase image, with measures of its quality that need no truth."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import h5py
 import numpy as np
-import tifffile
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, Scan
-from workflow_scripts.diffractive_imaging.forward import window_at
-from workflow_scripts.diffractive_imaging.layout import lay_out
-from workflow_scripts.diffractive_imaging.stitching import Stitched, least_squares, residual_variance, to_object_pixels
+from workflow_scripts.diffractive_imaging.networks.layout import lay_out
+from workflow_scripts.diffractive_imaging.networks.stitching import (
+    Stitched,
+    least_squares,
+    residual_variance,
+    to_object_pixels,
+)
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
+from workflow_scripts.diffractive_imaging.simulation.forward import window_at
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
 _BATCH = 256
@@ -21,7 +23,7 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class PhaseImage:
-    """What is handed to the user; images are float32 (H, W) on object pixels, NaN where no patch lies.
+    """The result for the user; images are float32 (H, W) on object pixels, NaN where no patch lies.
 
     phase_rad: mean zero over the covered region.
     uncertainty_rad: how far single patches spread around the image; an error that all patches share is not in it.
@@ -98,31 +100,3 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Pearson's r of two images (H, W) over the pixels that both cover."""
     both = np.isfinite(first) & np.isfinite(second)
     return float(np.corrcoef(first[both], second[both])[0, 1])
-
-
-def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, about: dict[str, str | float | bool]) -> None:
-    """All of the image as datasets with their units; the same image gives the same bytes.
-
-    ptychography_rad: (H, W), the phase that iterative ptychography of the same patterns gives.
-    """
-    units = {"phase_rad": "rad", "uncertainty_rad": "rad", "chi2": "1", "chi2_per_pattern": "1", "positions_px": "px"}
-    with h5py.File(path, "w") as file:
-        for name, unit in units.items():
-            file.create_dataset(name, data=getattr(image, name)).attrs["unit"] = unit
-        file.create_dataset("ptychography_rad", data=ptychography_rad).attrs["unit"] = "rad"
-        file.attrs["pixel_size_a"] = image.pixel_size_a
-        file.attrs["origin_px"] = image.origin_px
-        for key, value in about.items():
-            file.attrs[key] = value
-
-
-def write_tiff(path: Path, image: PhaseImage) -> None:
-    """The phase as float32 TIFF that ImageJ opens with its scale; rad, Å per pixel in the tags."""
-    per_a = 1 / image.pixel_size_a
-    tifffile.imwrite(
-        path,
-        image.phase_rad,
-        imagej=True,
-        resolution=(per_a, per_a),
-        metadata={"axes": "YX", "unit": "angstrom", "Info": "phase in rad"},
-    )

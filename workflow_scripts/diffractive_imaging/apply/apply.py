@@ -1,23 +1,20 @@
-"""The phase image of the user's own scan, by the network that was trained for its probe and adapted to it."""
+"""The phase image of the user's scan, by the network that was trained for its probe and adapted to it."""
 
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.datasets import Illumination, read_scan
-from workflow_scripts.diffractive_imaging.estimators import ptychography
-from workflow_scripts.diffractive_imaging.own_data import OWN_SCAN
-from workflow_scripts.diffractive_imaging.phase_image import (
+from workflow_scripts.diffractive_imaging.apply.data import SCAN_NAME
+from workflow_scripts.diffractive_imaging.apply.output import write_h5, write_preview, write_tiff
+from workflow_scripts.diffractive_imaging.apply.phase_image import (
     PhaseImage,
     correlation,
     phase_image,
     reduced_chi2,
-    write_h5,
-    write_tiff,
 )
-from workflow_scripts.diffractive_imaging.preview import write_preview
-from workflow_scripts.diffractive_imaging.reconstruction import estimate_patches, load_network
-from workflow_scripts.diffractive_imaging.settings import Predict
-from workflow_scripts.diffractive_imaging.variants import VARIANTS
+from workflow_scripts.diffractive_imaging.estimators import ptychography
+from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.settings import VARIANTS, Predict
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_json
@@ -34,7 +31,7 @@ def apply(job: Job[Arguments]) -> None:
     """Write the image in three formats, and how well it explains the patterns before and after finetuning."""
     arguments, report = job.arguments, read_json(job.input("report"))
     light = Illumination.read(job.input("scan"))
-    scan = read_scan(job.input("scan"), OWN_SCAN, light.dose_e).along_object()
+    scan = read_scan(job.input("scan"), SCAN_NAME, light.dose_e).along_object()
     images: dict[str, PhaseImage] = {}
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
@@ -54,12 +51,12 @@ def apply(job: Job[Arguments]) -> None:
             scan.counts, scan.positions_px, light, light.dose_e, arguments.ptychography, seed=0, device=device
         ).image
     image = images["finetuned"]
-    beside = classical.to_object_pixels().numpy().astype(np.float32)
+    ptychography_rad = classical.to_object_pixels().numpy().astype(np.float32)
     orientation = report["orientation"]
     write_h5(
         job.outputs["h5"],
         image,
-        beside,
+        ptychography_rad,
         {
             "name": arguments.name,
             "axes": "y, x along the detector's, after its transposition where it is transposed",
@@ -68,12 +65,12 @@ def apply(job: Job[Arguments]) -> None:
         },
     )
     write_tiff(job.outputs["tiff"], image)
-    write_preview(job.outputs["png"], image, beside)
+    write_preview(job.outputs["png"], image, ptychography_rad)
     quality = {
         "chi2_without_object": image.chi2_without_object,
         **{f"chi2_{stage}": float(stitched.chi2_per_pattern.mean()) for stage, stitched in images.items()},
         "chi2_ptychography": float(reduced_chi2(classical, scan, light).mean()),
-        "correlation_with_ptychography": correlation(image.phase_rad, beside),
+        "correlation_with_ptychography": correlation(image.phase_rad, ptychography_rad),
         "phase_std_rad": float(np.nanstd(image.phase_rad)),
         "uncertainty_median_rad": float(np.nanmedian(image.uncertainty_rad)),
     }
@@ -85,7 +82,7 @@ if __name__ == "__main__":
         apply,
         Arguments,
         inputs={
-            "scan": "The prepared scan (.npz).",
+            "scan": "The checked scan (.npz).",
             "report": "The report on it (.json).",
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "finetuned": "Weights of the stage finetune (.safetensors).",

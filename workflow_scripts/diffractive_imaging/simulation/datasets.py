@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging import crystals, forward, objects, perturbations, photographs
-from workflow_scripts.diffractive_imaging.perturbations import PERTURBATIONS
 from workflow_scripts.diffractive_imaging.settings import CrystalName, ProbeSettings, Synthesize
+from workflow_scripts.diffractive_imaging.simulation import crystals, forward, objects, perturbations, photographs
+from workflow_scripts.diffractive_imaging.simulation.perturbations import PERTURBATIONS
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.arrays import ArrayError, open_npy
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 PHOTOGRAPH, STEP_EDGE = "photograph", "step_edge"
-# A patch that sees fewer of the electrons says little about the pattern; a probe that is not centred sees none.
+# A patch with fewer of the electrons explains little of the pattern; a probe that is not centred leaves it dark.
 LEAST_LIT_SHARE = 0.5
 _WEAKEST = 1e-100  # amplitude whose square is still a number
 CALIBRATION = "calibration"  # a 1/f object, scanned to calibrate uncertainties; none of the tests
@@ -48,7 +48,7 @@ class Illumination:
         return self.probe.shape[-1]
 
     def mask(self) -> Tensor:
-        """Where a patch is asked for: bool (n, n) on the fine grid."""
+        """Where a patch is predicted: bool (n, n) on the fine grid."""
         return forward.patch_mask(self.probe, self.upsampling)
 
     def patch_weights(self) -> Tensor:
@@ -335,17 +335,17 @@ def test_set(
             crystal.phase_rad,
             crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng)),
         )
-    # Draws of its own, so that the tests are the same with it and without.
-    own, perturbed = rng.spawn(2)
-    shape = objects.power_law_noise(1, side, own)[0]
+    # Separate generators, so that the other arrays are the same with these scans and without.
+    calibration_rng, perturbation_rng = rng.spawn(2)
+    shape = objects.power_law_noise(1, side, calibration_rng)[0]
     fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
-    scanned[CALIBRATION] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(own))
+    scanned[CALIBRATION] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(calibration_rng))
     first = next(iter(shapes))
     names = PERTURBATIONS if scan.perturbed else ()
     arrays["perturbations"] = np.array(names, dtype=str)
     for name in names:
         assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, scanned[first][0], positions, light.dose_e
-        counted = perturbations.simulate(name, *assumed, _generator(perturbed))
+        counted = perturbations.simulate(name, *assumed, _generator(perturbation_rng))
         counted = counted.transpose(-2, -1) if scan.detector_transposed else counted
         arrays[f"perturbed.{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
     for name, (fine, counted) in scanned.items():

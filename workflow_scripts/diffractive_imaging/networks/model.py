@@ -46,11 +46,13 @@ class ResidualUnet(nn.Module):
             dropout: probability of dropping a channel at the bottom and after each merge.
 
         Raises:
-            ValueError: ``n`` cannot be halved often enough.
+            InputError: ``n`` cannot be halved often enough.
         """
         super().__init__()
         if n % 2 ** (len(widths) - 1):
-            raise ValueError(f"{n} px cannot be halved {len(widths) - 1} times: use fewer widths")
+            raise InputError(
+                f"pretrain.network.unet.widths: {n} px cannot be halved {len(widths) - 1} times: use fewer widths"
+            )
         self.stem = nn.Conv2d(1, widths[0], 3, padding=1)
         self.first = ResidualBlock(widths[0], widths[0])
         self.down = nn.ModuleList(ResidualBlock(wide, wider, stride=2) for wide, wider in pairwise(widths))
@@ -76,12 +78,12 @@ class DenseNetwork(nn.Module):
     """The reduced network: principal components of the pattern, then dense residual layers.
 
     A pattern and its patch live in spaces that are Fourier transforms of each other, so that neighbours in
-    one say nothing about neighbours in the other; without a GPU the dense layers learn several times more
+    one tell nothing about neighbours in the other; without a GPU the dense layers learn several times more
     from the same minutes than convolutions do.
     """
 
     def __init__(self, n: int, components: int, width: int, blocks: int) -> None:
-        """A network that answers zero until :meth:`warm_start`.
+        """A network that predicts zero until :meth:`warm_start`.
 
         Args:
             n: pixels along each side of a pattern and a patch.
@@ -108,11 +110,14 @@ class DenseNetwork(nn.Module):
             patches: targets (N, n, n).
 
         Raises:
-            ValueError: there are too few patterns.
+            InputError: there are too few patterns.
         """
         components = self.project.out_features
         if len(patterns) <= components:
-            raise ValueError(f"{components} components need more than {len(patterns)} patterns")
+            raise InputError(
+                f"pretrain.network.dense.components: {components} components need more than {len(patterns)} patterns;"
+                " lower it, or synthesize more"
+            )
         x, y = patterns.flatten(1).double(), patches.flatten(1).double()
         mean = x.mean(dim=0)
         variances, axes = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
@@ -145,10 +150,7 @@ def make_network(n: int, settings: NetworkSettings, seed: int) -> ResidualUnet |
     torch.manual_seed(seed)
     if settings.kind == "dense":
         return DenseNetwork(n, settings.dense.components, settings.dense.width, settings.dense.blocks)
-    try:
-        return ResidualUnet(n, settings.unet.widths, settings.unet.dropout)
-    except ValueError as error:
-        raise InputError(f"pretrain.network.unet.widths: {error}") from None
+    return ResidualUnet(n, settings.unet.widths, settings.unet.dropout)
 
 
 def _groups(channels: int) -> int:

@@ -5,18 +5,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.diffractive_imaging import forward
-from workflow_scripts.diffractive_imaging.datasets import Illumination
-from workflow_scripts.diffractive_imaging.model import DenseNetwork, ResidualUnet, make_network
-from workflow_scripts.diffractive_imaging.settings import NetworkSettings
-from workflow_scripts.diffractive_imaging.variants import Variant
+from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, ResidualUnet, make_network
+from workflow_scripts.diffractive_imaging.settings import NetworkSettings, Variant
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.learning.devices import Precision, autocast
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.settings import check
 
 
 def load_network(path: Path) -> ResidualUnet | DenseNetwork:
-    """The network of a weights file, which says its own architecture.
+    """The network of a weights file; the file's metadata hold its architecture.
 
     Raises:
         InputError: the file is broken, or its tensors are not those of its architecture.
@@ -50,8 +49,8 @@ def estimate_patches(
     dose = None if variant.noise_drawn_once else dose_e
     patches = []
     for part in counts.float().split(batch_size):
-        seen = forward.network_input(part.to(device), dose)
+        patterns = forward.network_input(part.to(device), dose)
         with autocast(device, precision):
-            predicted = network(seen)
+            predicted = network(patterns)
         patches.append(forward.remove_mask_mean(predicted.float(), mask).cpu())
     return torch.cat(patches)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.diffractive_imaging import forward
+from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.optics.diffraction import far_field, near_field
 from workflow_scripts.optics.probe import aberration_phase
 from workflow_scripts.optics.waves import wavelength_a
@@ -47,7 +47,7 @@ def simulate(
     if name == "defocus_20a":
         probe = defocused(probe, DEFOCUS_A, pixel_size_a, voltage_kv)
     if name == "rotation_3deg":
-        positions_px = centre + (positions_px - centre) @ _turn(ROTATION_DEG).T
+        positions_px = centre + forward.turned(positions_px - centre, ROTATION_DEG)
     # Poisson counts of shifted probes add up to the Poisson counts of their sum.
     nodes = _NODES if name == "source_0.5px" else ((0.0, 1.0),)
     counts = torch.zeros(())
@@ -65,9 +65,3 @@ def defocused(probe: Tensor, defocus_a: float, pixel_size_a: float, voltage_kv: 
     angle_rad = torch.hypot(axis[:, None], axis) * (wavelength_a(voltage_kv) / (n * pixel_size_a))
     chi = aberration_phase(angle_rad, voltage_kv, defocus_a, 0.0)
     return near_field(far_field(probe) * torch.polar(torch.ones_like(chi), -chi))
-
-
-def _turn(angle_deg: float) -> Tensor:
-    """The matrix (2, 2) that turns [y, x] from +x to +y."""
-    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
-    return torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float64)

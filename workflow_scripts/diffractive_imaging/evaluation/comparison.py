@@ -1,0 +1,166 @@
+"""Truth and predictions of the test file, read and laid side by side."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workflow_scripts.diffractive_imaging.networks.stitching import to_object_pixels
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, ScanSet, scan_sets
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.predictions import TRAINED_STAGES, Part, read_predictions
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import read_arrays
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth of a test file, which no estimator reads.
+
+    patches_rad: (S, M, K) in the K pixels of the mask for the S phases, their means not removed.
+    phase_std_rad, dose_e: (S,), (D,) of the test set.
+    scan_sets: the scans by object and dose.
+    images_rad: by object as conditions name it, of each of its scans (H, W) in object pixels from [0, 0].
+    scan_phase_std_rad: standard deviation of the phase of photographs and step edge.
+    """
+
+    light: Illumination
+    patches_rad: np.ndarray
+    phase_std_rad: list[float]
+    dose_e: list[float]
+    scan_sets: list[ScanSet]
+    images_rad: Mapping[str, Sequence[np.ndarray]]
+    scan_phase_std_rad: float
+
+    def patches_by_condition(self) -> dict[str, np.ndarray]:
+        """The true patches (M, K) behind the patterns of each dose and phase."""
+        return {
+            condition(dose_e=dose, phase_std_rad=std): patches
+            for std, patches in zip(self.phase_std_rad, self.patches_rad, strict=True)
+            for dose in self.dose_e
+        }
+
+
+def read_truth(path: Path) -> Truth:
+    """The truth of a test file of the stage synthesize."""
+    light = Illumination.read(path)
+    arrays = read_arrays(path, ["unit_phase", "phase_std_rad", "test_dose_e", "scan_phase_std_rad"])
+    mask = forward.patch_mask(light.probe)
+    unit = forward.true_patch(torch.from_numpy(arrays["unit_phase"]).double())[:, mask].numpy()
+    sets = scan_sets(path)
+    images = {}
+    for name, scans in {scans.where["object"]: scans.scans for scans in sets}.items():
+        phases = read_arrays(path, [f"{scan}.phase_rad" for scan in scans])
+        images[name] = [
+            to_object_pixels(torch.from_numpy(phase), forward.UPSAMPLING).numpy() for phase in phases.values()
+        ]
+    return Truth(
+        light,
+        arrays["phase_std_rad"][:, None, None] * unit,
+        arrays["phase_std_rad"].tolist(),
+        arrays["test_dose_e"].tolist(),
+        sets,
+        images,
+        float(arrays["scan_phase_std_rad"]),
+    )
+
+
+@dataclass(frozen=True)
+class Images:
+    """An estimator's images of the C scans of one object, or of the first of them, under one condition.
+
+    image_rad: (C, h, w) in object pixels, NaN where no patch lies; image i begins at pixel origins_px[i], [y, x].
+    spread_rad: (C, h, w), NaN where it is unknown; None of an estimator without uncertainty.
+    iterations: (C,) that the estimator chose; None where it chooses none.
+    """
+
+    image_rad: np.ndarray
+    origins_px: list[tuple[int, int]]
+    spread_rad: np.ndarray | None = None
+    iterations: np.ndarray | None = None
+
+    def beside(self, truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each image (h, w) and the same part of its truth, of truths (H, W)."""
+        return [
+            (image, cut_like(truth, image, origin))
+            for image, origin, truth in zip(self.image_rad, self.origins_px, truths, strict=False)
+        ]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The predictions of one estimator at one stage.
+
+    seed: training seed; None where nothing is trained.
+    stage: pretrain or finetune; None where there is but one.
+    patches_rad: by condition, (M, K) as in `Truth.patches_rad`, mean-free; {} of an estimator of images alone.
+    images: by condition.
+    """
+
+    estimator: str
+    seed: int | None
+    stage: str | None
+    patches_rad: Mapping[str, np.ndarray]
+    images: Mapping[str, Images]
+
+    def labels(self, stage: str) -> dict[str, str]:
+        """The stage as part of a condition; {} unless it is the one named."""
+        return {"stage": stage} if self.stage == stage else {}
+
+
+def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:
+    """Every stage of a file of the stage predict.
+
+    Raises:
+        InputError: the file is broken, or holds predictions for another test file.
+    """
+    predictions = read_predictions(path)
+    n_scans = {condition(**scans.where): len(scans.scans) for scans in truth.scan_sets}
+    n_scans |= dict.fromkeys(truth.patches_by_condition(), 0)
+    for stage in predictions.stages:
+        patches, images = {}, {}
+        for part in predictions.parts:
+            values = part.values
+            usual = condition(**{key: value for key, value in values.items() if key not in ("fault", "perturbation")})
+            if usual not in n_scans:
+                raise InputError(f"{path}: the test file holds nothing under {usual}; predict again")
+            if part.stage == stage and "patches_rad" in part.names:
+                shape = truth.patches_rad.shape[1:]
+                patches[part.condition] = part.read("patches_rad", shapes={"patches_rad": shape})["patches_rad"]
+            elif part.stage == stage:
+                images[part.condition] = _read_images(part, 1 if "perturbation" in values else n_scans[usual])
+        yield Prediction(
+            estimator=predictions.estimator,
+            seed=predictions.seed if stage in TRAINED_STAGES else None,
+            stage=TRAINED_STAGES[stage] if len(predictions.stages) > 1 else None,
+            patches_rad=patches,
+            images=images,
+        )
+
+
+def _read_images(part: Part, n: int) -> Images:
+    origins = part.read("origin_px", shapes={"origin_px": (n, 2)})["origin_px"].tolist()
+    names = [name for name in ("image_rad", "spread_rad", "iterations") if name == "image_rad" or name in part.names]
+    images = ("image_rad", "spread_rad")
+    shapes = {name: (n, -1, -1) if name in images else (n,) for name in names}
+    arrays = part.read(*names, shapes=shapes, finite=False)  # NaN marks what no patch covers
+    return Images(origins_px=[tuple(origin) for origin in origins], **arrays)
+
+
+def predict_zeros(truth: Truth) -> Prediction:
+    """The trivial predictor: no phase anywhere."""
+    patches = {where: np.zeros(true.shape) for where, true in truth.patches_by_condition().items()}
+    images = {}
+    for scans in truth.scan_sets:
+        flat = np.zeros_like(truth.images_rad[scans.where["object"]])
+        images[condition(**scans.where)] = Images(flat, [(0, 0)] * len(flat))
+    return Prediction("zeros", None, None, patches, images)
+
+
+def cut_like(truth: np.ndarray, image: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
+    """The part of a true image (H, W) that an image (h, w) with this origin shows, NaN where it shows nothing."""
+    rows, columns = (slice(start, start + side) for start, side in zip(origin, image.shape, strict=True))
+    return np.where(np.isfinite(image), truth[rows, columns], np.nan)

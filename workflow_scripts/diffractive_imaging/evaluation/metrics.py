@@ -1,0 +1,184 @@
+"""The rows of metrics.csv: patches, images, their uncertainty, and the task of the published recipe.
+
+The standard error follows from how much overlapping patches disagree. Where m patches lie on a pixel and their
+residuals have the variance v, their mean has the standard error √(v / m) if their errors are independent. Errors of
+neighbours are not, because neighbouring probes see the same object: one factor, measured on a scan of a known object,
+brings 68.27 % of the errors within one standard error. With it the errors are calibrated for objects like that one
+and for no others, so `coverage_68` is reported.
+
+What the spread cannot see: an error that overlapping patches share, such as a wrong probe, a wrong scan or a wrong
+prior of the network; and long periods, which the image gets from the patches' slopes alone, so that small errors
+that never contradict each other add up over many patches. Such errors make a coverage too small.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
+from workflow_scripts.diffractive_imaging.evaluation.transfer import Transfer, transfer_rows
+from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.diffractive_imaging.simulation import forward
+from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, PHOTOGRAPH
+from workflow_scripts.study.bootstrap import bootstrap
+from workflow_scripts.study.conditions import condition, parse_condition
+from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
+from workflow_scripts.study.tables import metric_row, with_headline
+
+ONE_SIGMA = 0.6827  # share of a normal distribution within one standard deviation
+
+
+def metric_rows(
+    truth: Truth, predictions: Sequence[Prediction], transfers: Sequence[Transfer], settings: Evaluate
+) -> list[dict]:
+    """The rows of patches, images and stitchings.
+
+    A row of a network without a stage is of the weights that a user would take: for the patches of the 1/f
+    set the pretrained ones (the finetuned ones are adapted to other objects, the scans), for the images of
+    the scans the finetuned ones. The other weights have rows that name their stage.
+    """
+    rows = []
+    for prediction in predictions:
+        rows += _patch_rows(truth, prediction, settings)
+        rows += _image_rows(truth, prediction, settings)
+        rows += _sensitivity_rows(truth, prediction)
+    for transfer in transfers:
+        rows += transfer_rows(transfer)
+    return rows + _recipe_rows(truth)
+
+
+def with_headlines(rows: list[dict], truth: Truth) -> list[dict]:
+    """The rows, those marked that the pages quote: at full dose and the phase of the scans, or with perfect patches."""
+    full = {"dose_e": truth.light.dose_e, "phase_std_rad": truth.scan_phase_std_rad}
+    for headline in (
+        condition(**full),
+        *(condition(object=name, **full) for name in (PHOTOGRAPH, CALIBRATION)),
+        condition(object="white_noise", patches="perfect"),
+        condition(target="patch"),
+    ):
+        rows = with_headline(rows, headline)
+    return rows
+
+
+def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
+    """Patch R² for every phase and dose, of estimators that predict patches."""
+    true = truth.patches_by_condition()
+    rows = []
+    for where, predicted in prediction.patches_rad.items():
+        values = parse_condition(where)
+        usual = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
+        misfit = patch_misfit(predicted, true[usual])  # (M, 2); every 1/f object is a source
+        interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
+        named = {"condition": condition(**values, **prediction.labels("finetune")), "seed": prediction.seed}
+        rows.append(metric_row(prediction.estimator, "patch_r2", "1", interval, **named))
+    return rows
+
+
+def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
+    """RMSE of the scans at every dose: the photographs, of which every one is a source, the step edge and the crystals.
+
+    Where the estimator chooses an iteration, also the median over the same scans.
+    """
+    rows = []
+    for where, images in prediction.images.items():
+        values = parse_condition(where)
+        if values["object"] == CALIBRATION or "perturbation" in values:
+            continue
+        errors = [phase_rmse_rad_meanfree(*pair) for pair in images.beside(truth.images_rad[values["object"]])]
+        interval = bootstrap(
+            np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
+        )
+        named = {"condition": condition(**values, **prediction.labels("pretrain")), "seed": prediction.seed}
+        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval, **named))
+        if images.iterations is not None:
+            chosen = float(np.median(images.iterations))
+            rows.append(metric_row(prediction.estimator, "best_iteration", "1", chosen, n=len(errors), **named))
+    return rows
+
+
+def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
+    """RMSE of the first photograph under each perturbation, and under `none` that of its ordinary scan.
+
+    It is the cost of an experiment that is not what the estimator assumes. These rows of a network are of the
+    pretrained weights.
+    """
+    perturbed = {}
+    for where, images in prediction.images.items():
+        values = parse_condition(where)
+        if "perturbation" in values:
+            usual = {key: value for key, value in values.items() if key != "perturbation"}
+            perturbed[condition(**usual, perturbation="none")] = prediction.images[condition(**usual)]
+            perturbed[where] = images
+    rows = []
+    for where, images in perturbed.items():
+        error = phase_rmse_rad_meanfree(*images.beside(truth.images_rad[PHOTOGRAPH])[0])
+        named = {"condition": where, "seed": prediction.seed}
+        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", error, **named))
+    return rows
+
+
+def _recipe_rows(truth: Truth) -> list[dict]:
+    """The task of the recipe's network: how much of the dose falls into the mask, how much of the target is mean."""
+    share = forward.lit_share(truth.light.probe, truth.light.upsampling)
+    mean_share = float((truth.patches_rad.mean(axis=2) ** 2).sum() / (truth.patches_rad**2).mean(axis=2).sum())
+    where = condition(target="patch")
+    return [
+        metric_row("published", "mask_dose_fraction", "1", share, condition=where),
+        metric_row(
+            "published", "target_mean_variance_fraction", "1", mean_share, condition=where, n=truth.patches_rad.shape[1]
+        ),
+    ]
+
+
+def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Evaluate) -> Iterator[dict]:
+    """`coverage_68` of every object and `calibration_factor` of every dose, of the estimators that give a spread.
+
+    The factor comes from the scan `CALIBRATION` at the same dose and from nothing else. Rows of a network without a
+    stage are of the finetuned weights, as those of its images are.
+    """
+    for prediction in predictions:
+        relative = {}  # by condition, of each scan
+        for where, images in prediction.images.items():
+            if images.spread_rad is not None:
+                pairs = images.beside(truth.images_rad[parse_condition(where)["object"]])
+                relative[where] = [
+                    relative_error(*pair, spread) for pair, spread in zip(pairs, images.spread_rad, strict=True)
+                ]
+        for where, errors in relative.items():
+            values = parse_condition(where)
+            calibration = {"object": CALIBRATION, "phase_std_rad": truth.scan_phase_std_rad}
+            (calibrating,) = relative[condition(dose_e=values["dose_e"], **calibration)]
+            factor = calibration_factor(calibrating)
+            named = {"condition": condition(**values, **prediction.labels("pretrain")), "seed": prediction.seed}
+            if values["object"] == CALIBRATION:
+                yield metric_row(prediction.estimator, "calibration_factor", "1", factor, **named)
+            else:
+                shares = np.array([covered_share(scan, factor) for scan in errors])
+                interval = bootstrap(shares, seed=settings.seed, resamples=settings.bootstrap_samples)
+                yield metric_row(prediction.estimator, "coverage_68", "1", interval, **named)
+
+
+def relative_error(image_rad: np.ndarray, truth_rad: np.ndarray, spread_rad: np.ndarray) -> np.ndarray:
+    """|error| / spread of the pixels that have a spread, (K,); the error is mean-free over them.
+
+    Args:
+        image_rad, truth_rad, spread_rad: (h, w) rad.
+    """
+    known = np.isfinite(image_rad) & np.isfinite(spread_rad)
+    error = (image_rad - truth_rad).astype(np.float64)[known]
+    # A spread of zero beside an error is infinitely wrong.
+    return np.abs(error - error.mean()) / np.maximum(spread_rad[known], np.finfo(np.float64).tiny)
+
+
+def calibration_factor(relative: np.ndarray) -> float:
+    """What the spread is multiplied by, so that `ONE_SIGMA` of the errors lie within it.
+
+    Args:
+        relative: (K,) of `relative_error`, of a scan made for it.
+    """
+    return float(np.quantile(relative, ONE_SIGMA))
+
+
+def covered_share(relative: np.ndarray, factor: float) -> float:
+    """Share of the errors (K,) of `relative_error` within `factor` spreads."""
+    return float((relative <= factor).mean())

@@ -1,0 +1,18 @@
+"""The losses of both trainings: patches against the truth, expected patterns against counts."""
+
+from torch import Tensor
+
+
+def weighted_absolute_error(predicted: Tensor, target: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute error of patches (B, n, n) in the mask (n, n), rad; each row with its weight (B,)."""
+    error = (predicted - target)[:, mask].abs().mean(dim=1)  # (B,)
+    return (weight * error).mean()
+
+
+def amplitude_misfit(expected: Tensor, counts: Tensor) -> Tensor:
+    """Mean of 4 (√expected − √counts)² over detector pixels (B, n, n): 1 for shot noise alone.
+
+    The root of a Poisson count has variance ¼ whatever its mean (Anscombe, doi:10.1093/biomet/35.3-4.246), so this is
+    about χ² of one degree of freedom where counts are not few.
+    """
+    return 4 * ((expected + 0.375).sqrt() - (counts + 0.375).sqrt()).square().mean()
