@@ -23,8 +23,7 @@ from workflow_scripts.background.apply.correction import flats_of
 from workflow_scripts.background.estimators.network import RECIPE_STEPS, NetworkEstimator
 from workflow_scripts.background.networks.conditions import input_channels
 from workflow_scripts.background.networks.model import make_network
-from workflow_scripts.background.networks.variants import ARMS
-from workflow_scripts.background.settings import NetworkSettings, SamplerSettings
+from workflow_scripts.background.settings import ARMS, NetworkSettings, SamplerSettings
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import check
 

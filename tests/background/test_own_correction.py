@@ -15,7 +15,7 @@ from workflow_scripts.background.apply.quality import quality
 from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.median import flats_of_sets
 from workflow_scripts.background.networks.tasks import finetuning_split
-from workflow_scripts.background.networks.variants import VARIANTS
+from workflow_scripts.background.settings import VARIANTS
 from workflow_scripts.workflow.settings import check
 
 BEAM = {"open_beam_tile": "tile_1.tif", "open_beam_px": [0, 0, 16, 16]}

@@ -12,7 +12,7 @@ from tests.background.toy import toy_bank, toy_tiles
 from workflow_scripts.background import finetune, predict, pretrain
 from workflow_scripts.background.estimators import eigen_flats, gaussian, median, network
 from workflow_scripts.background.networks import model
-from workflow_scripts.background.networks.variants import ARMS
+from workflow_scripts.background.settings import ARMS
 from workflow_scripts.learning.weights import read, read_metadata
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.workflow.command import Job

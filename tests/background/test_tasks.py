@@ -18,7 +18,7 @@ from workflow_scripts.background.networks.tasks import (
     network_target,
     pretraining_split,
 )
-from workflow_scripts.background.networks.variants import ARMS, VARIANTS
+from workflow_scripts.background.settings import ARMS, VARIANTS
 from workflow_scripts.background.simulation.composing import DeviceTiles, counted_set, idealised_pair
 from workflow_scripts.workflow.errors import InputError
 

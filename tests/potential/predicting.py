@@ -10,7 +10,7 @@ from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.potential import estimators, predict
 from workflow_scripts.potential.networks.encoding import input_channels, output_channels
 from workflow_scripts.potential.networks.model import describe_network, make_network
-from workflow_scripts.potential.networks.variants import ARMS
+from workflow_scripts.potential.settings import ARMS
 from workflow_scripts.potential.simulation.estimation import Estimator
 from workflow_scripts.study.estimators import FILE, read_registry
 from workflow_scripts.workflow.command import Job

@@ -11,8 +11,7 @@ from tests.potential.training import CPU, high_pass, pearson
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import Probe
 from workflow_scripts.potential.networks import encoding
-from workflow_scripts.potential.networks.variants import ARMS, VARIANTS
-from workflow_scripts.potential.settings import MultisliceSettings
+from workflow_scripts.potential.settings import ARMS, VARIANTS, MultisliceSettings
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING
 from workflow_scripts.potential.simulation.specimens import View, compute
 from workflow_scripts.potential.simulation.structures import crystal

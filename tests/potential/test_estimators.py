@@ -14,8 +14,8 @@ from tests.potential.toy import toy_samples
 from workflow_scripts.potential.estimators.network import TrainedNetwork
 from workflow_scripts.potential.evaluation.metrics import TrueImage, compare
 from workflow_scripts.potential.networks.model import load_network
-from workflow_scripts.potential.networks.variants import VARIANTS
 from workflow_scripts.potential.predict import with_shuffled_metadata
+from workflow_scripts.potential.settings import VARIANTS
 from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.simulation.estimation import TrainingFiles
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING

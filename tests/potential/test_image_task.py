@@ -12,7 +12,7 @@ from tests.potential.training import AUGMENTATION, CPU
 from workflow_scripts.potential.networks.encoding import encode_potential, input_channels, network_inputs, scenes_of
 from workflow_scripts.potential.networks.splits import pretraining_split
 from workflow_scripts.potential.networks.training import ImageTask, disturb_as_the_recipe
-from workflow_scripts.potential.networks.variants import ARMS, VARIANTS
+from workflow_scripts.potential.settings import ARMS, VARIANTS
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING, read_samples
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays

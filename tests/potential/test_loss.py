@@ -15,7 +15,7 @@ from workflow_scripts.potential.networks.losses import (
     loss_by_row,
     weighted_terms,
 )
-from workflow_scripts.potential.networks.variants import VARIANTS
+from workflow_scripts.potential.settings import VARIANTS
 
 PERIOD_PX = 16
 # Half a period of shift costs these at least what the mean of the image does

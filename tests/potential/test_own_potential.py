@@ -20,8 +20,7 @@ from workflow_scripts.potential.apply.reconstruction import TrainingRange, quali
 from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.potential.networks.encoding import POTENTIAL_PER_NM, input_channels, output_channels
 from workflow_scripts.potential.networks.model import describe_network, make_network
-from workflow_scripts.potential.networks.variants import VARIANTS
-from workflow_scripts.potential.settings import NetworkSettings
+from workflow_scripts.potential.settings import VARIANTS, NetworkSettings
 from workflow_scripts.potential.simulation.samples import PATCH
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.errors import InputError

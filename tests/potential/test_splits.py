@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.potential.toy import toy_samples
 from workflow_scripts.potential.networks.splits import finetuning_split, pretraining_split
-from workflow_scripts.potential.networks.variants import VARIANTS
+from workflow_scripts.potential.settings import VARIANTS
 from workflow_scripts.potential.simulation.samples import FILLED, PATCH
 from workflow_scripts.workflow.errors import InputError
 

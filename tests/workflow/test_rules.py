@@ -100,4 +100,6 @@ def test_nothing_private_of_snakemake_is_touched():
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\bworkflow\.|\w\._\w|set_params", text.replace("workflow_scripts.workflow.", "")), path
     for path in (ROOT / "workflow_scripts").rglob("*.py"):
-        assert not re.search(r"^\s*(import|from) snakemake(?!\.utils\b)", path.read_text(encoding="utf-8"), flags=re.MULTILINE), path
+        assert not re.search(
+            r"^\s*(import|from) snakemake(?!\.utils\b)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+        ), path

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from workflow_scripts.background.networks.model import load_network
 from workflow_scripts.background.networks.tasks import BackgroundTask, finetuning_split
-from workflow_scripts.background.networks.variants import ARMS
-from workflow_scripts.background.settings import Finetune
+from workflow_scripts.background.settings import ARMS, Finetune
 from workflow_scripts.background.simulation.tile_files import read_training_tiles
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job

@@ -7,8 +7,7 @@ from pydantic import Field
 from workflow_scripts.background.networks.conditions import input_channels
 from workflow_scripts.background.networks.model import describe_network, make_network
 from workflow_scripts.background.networks.tasks import BackgroundTask, pretraining_split
-from workflow_scripts.background.networks.variants import ARMS
-from workflow_scripts.background.settings import Pretrain
+from workflow_scripts.background.settings import ARMS, Pretrain
 from workflow_scripts.background.simulation.tile_files import read_training_tiles
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job

@@ -11,8 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.potential.networks.variants import ARMS
-from workflow_scripts.potential.settings import Plot
+from workflow_scripts.potential.settings import ARMS, Plot
 from workflow_scripts.study import figures
 from workflow_scripts.study.conditions import parse_condition, with_condition_columns
 from workflow_scripts.study.estimators import Registry, read_registry

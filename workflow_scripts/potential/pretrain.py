@@ -10,8 +10,7 @@ from workflow_scripts.potential.networks.encoding import input_channels, output_
 from workflow_scripts.potential.networks.model import describe_network, make_network
 from workflow_scripts.potential.networks.splits import pretraining_split
 from workflow_scripts.potential.networks.training import Augmentation, ImageTask
-from workflow_scripts.potential.networks.variants import ABLATIONS, ARMS, PLAIN_UNET
-from workflow_scripts.potential.settings import Pretrain
+from workflow_scripts.potential.settings import ABLATIONS, ARMS, PLAIN_UNET, Pretrain
 from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute

@@ -11,8 +11,7 @@ from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.network import binned, smooth
 from workflow_scripts.background.networks.model import load_network
 from workflow_scripts.background.networks.tasks import BackgroundTask, finetuning_split
-from workflow_scripts.background.networks.variants import ARMS, RECOMMENDED
-from workflow_scripts.background.settings import Finetune
+from workflow_scripts.background.settings import ARMS, RECOMMENDED, Finetune
 from workflow_scripts.background.simulation.tile_files import TrainingTiles, read_training_tiles
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job

@@ -10,8 +10,7 @@ from workflow_scripts.background.apply.quality import chosen_overlaps, quality
 from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.network import NetworkEstimator
 from workflow_scripts.background.networks.model import load_network
-from workflow_scripts.background.networks.variants import RECOMMENDED
-from workflow_scripts.background.settings import SamplerSettings
+from workflow_scripts.background.settings import RECOMMENDED, SamplerSettings
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_json

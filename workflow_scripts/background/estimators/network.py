@@ -9,7 +9,7 @@ from workflow_scripts.background.networks.conditions import centred, conditions,
 from workflow_scripts.background.networks.diffusion import sample, times_from_noise, times_of_the_recipe
 from workflow_scripts.background.networks.model import load_network
 from workflow_scripts.background.networks.tasks import SCALE, reference, regress
-from workflow_scripts.background.networks.variants import ARMS
+from workflow_scripts.background.settings import ARMS
 from workflow_scripts.background.settings import SamplerSettings as Options
 from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
 from workflow_scripts.background.simulation.tile_files import RawTiles

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.background.evaluation.metrics import ERROR, METRICS, centred_error, compare, rms, true_tile
-from workflow_scripts.background.networks.variants import VARIANTS
-from workflow_scripts.background.settings import Evaluate
+from workflow_scripts.background.settings import VARIANTS, Evaluate
 from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition, with_condition_columns

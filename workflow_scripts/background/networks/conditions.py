@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from workflow_scripts.background.networks.variants import Variant
+from workflow_scripts.background.settings import Variant
 from workflow_scripts.background.simulation.composing import stretched
 
 CHANNELS = ("tile", "mean", "median", "brightest", "darkest", "dead")

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.background.networks.conditions import centred, conditions, published_conditions
 from workflow_scripts.background.networks.diffusion import TIMES, noised, target
-from workflow_scripts.background.networks.variants import ARMS, Variant
-from workflow_scripts.background.settings import Finetune, Pretrain
+from workflow_scripts.background.settings import ARMS, Finetune, Pretrain, Variant
 from workflow_scripts.background.simulation.composing import DeviceTiles, counted_set, idealised_pair
 from workflow_scripts.background.simulation.tile_files import TrainingTiles
 from workflow_scripts.workflow.errors import InputError

@@ -14,7 +14,7 @@ from workflow_scripts.potential.apply.data import UserImages
 from workflow_scripts.potential.apply.tiles import estimate_image
 from workflow_scripts.potential.networks.encoding import make_scenes
 from workflow_scripts.potential.networks.model import infer
-from workflow_scripts.potential.networks.variants import VARIANTS
+from workflow_scripts.potential.settings import VARIANTS
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, Microscope, Samples
 from workflow_scripts.workflow.errors import InputError
 

@@ -9,7 +9,7 @@ from torch import nn
 from workflow_scripts.learning.devices import Precision
 from workflow_scripts.potential.networks.encoding import scenes_of
 from workflow_scripts.potential.networks.model import infer, load_network
-from workflow_scripts.potential.networks.variants import ABLATIONS, ARMS, Variant
+from workflow_scripts.potential.settings import ABLATIONS, ARMS, Variant
 from workflow_scripts.potential.settings import InferenceSettings as Options
 from workflow_scripts.potential.simulation.estimation import Estimator
 from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples

@@ -8,8 +8,7 @@ import pandas as pd
 
 from workflow_scripts.optics.waves import wavelength_a
 from workflow_scripts.potential.evaluation.metrics import UNITS, TrueImage, compare
-from workflow_scripts.potential.networks.variants import ABLATIONS, VARIANTS
-from workflow_scripts.potential.settings import Evaluate
+from workflow_scripts.potential.settings import ABLATIONS, VARIANTS, Evaluate
 from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.simulation.samples import FILLED, PATCH, RING, Samples
 from workflow_scripts.study.bootstrap import Estimate, bootstrap

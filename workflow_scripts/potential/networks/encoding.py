@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.optics.noise import poisson_counts
-from workflow_scripts.potential.networks.variants import Variant
+from workflow_scripts.potential.settings import Variant
 from workflow_scripts.potential.simulation.samples import MATCHED, RING, Microscope, Samples
 
 RECIPE_RANGE_V_A = 600_000.0  # the recipe's target is a share of this

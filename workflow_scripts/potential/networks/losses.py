@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from workflow_scripts.potential.networks.variants import Variant
+from workflow_scripts.potential.settings import Variant
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:

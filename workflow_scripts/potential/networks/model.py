@@ -10,8 +10,7 @@ from torch.nn import functional
 from workflow_scripts.learning.devices import Precision, autocast
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.potential.networks.encoding import Scenes, decode_potential, network_inputs
-from workflow_scripts.potential.networks.variants import Variant
-from workflow_scripts.potential.settings import NetworkSettings
+from workflow_scripts.potential.settings import NetworkSettings, Variant
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from workflow_scripts.potential.networks.variants import Variant
-from workflow_scripts.potential.settings import material_name
+from workflow_scripts.potential.settings import Variant, material_name
 from workflow_scripts.potential.simulation.samples import FILLED, PATCH, Samples
 from workflow_scripts.workflow.errors import InputError
 

@@ -14,8 +14,7 @@ from workflow_scripts.potential.networks.encoding import (
     turn_rows,
 )
 from workflow_scripts.potential.networks.losses import loss_by_row, weighted_terms
-from workflow_scripts.potential.networks.variants import Variant
-from workflow_scripts.potential.settings import Pretrain
+from workflow_scripts.potential.settings import Pretrain, Variant
 from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 
 _BATCH = 16
