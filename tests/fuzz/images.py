@@ -91,8 +91,7 @@ def _folder_of_one(path):
 
 
 def _tiles_of_one(path):
-    found = read_tiles_of([path], "tiles")
-    return [found.images, *([] if found.positions_um is None else [found.positions_um])]
+    return [read_tiles_of([path], "tiles").images]
 
 
 def _dark_of_one(path):
