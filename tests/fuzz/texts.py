@@ -280,6 +280,7 @@ def _of_overlay(path):
 def _config_beside(folder):
     (folder / "own.mrcs").touch()  # only that it is there
     (folder / "folder").mkdir(exist_ok=True)
+    (folder / "folder" / "image.tif").touch()
 
 
 def _layout(rng, folder):
