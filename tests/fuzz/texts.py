@@ -296,6 +296,7 @@ def _provenance(rng, folder):
     record = {
         **{
             "module": "workflow_scripts.matching.plot",
+            "implementation": "",
             "settings": {"a.b": 1},
             "inputs": {},
             "environment_lock": "0" * 64,
