@@ -79,6 +79,7 @@ use rule plot as alignment_plot with:
         **figure("alignment", "from noisy particles to poses"),
     wildcard_constraints:
         method="alignment",
+    localrule: True
 
 
 # The user's particles: stack or list → poses, aligned stack, average, by the network of the corrected arm.

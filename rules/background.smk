@@ -43,6 +43,7 @@ use rule plot as background_plot with:
         **figure("background", "tiles without their flat field"),
     wildcard_constraints:
         method="background",
+    localrule: True
 
 
 # The user's tiles: report on the files → network adapted to the microscope → corrected tiles → mosaic.

@@ -56,6 +56,7 @@ use rule plot as diffractive_imaging_plot with:
         **figure("diffractive_imaging", "scans, doses and faults", "scans"),
     wildcard_constraints:
         method="diffractive_imaging",
+    localrule: True
 
 
 # The user's 4D-STEM scans: checked scan → a network for its probe → adapted to its patterns → phase image.

@@ -78,6 +78,7 @@ use rule plot as matching_plot with:
         **figure("matching", "from diffraction patterns to orientations"),
     wildcard_constraints:
         method="matching",
+    localrule: True
 
 
 # The user's patterns and crystal: images or a scan → orientations, by the network of the corrected arm.

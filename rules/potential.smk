@@ -76,6 +76,7 @@ use rule plot as potential_plot with:
         ),
     wildcard_constraints:
         method="potential",
+    localrule: True
 
 
 # The user's segmented images: counts → shares of the beam → potential, by the network of the corrected arm.

@@ -1,6 +1,7 @@
 # Templates: the rules that all methods share, with the files that they have in common. A method's rule file inherits them
 # under its own name, with its inputs and with what is special. Inheritance merges `params` by keyword and replaces every
-# other directive as a whole. The wildcard `method` matches nothing here: a template makes no file of its own.
+# other directive as a whole, and a rule that runs where Snakemake runs must say `localrule` itself. The wildcard `method`
+# matches nothing here: a template makes no file of its own.
 
 
 rule synthesize:
@@ -82,7 +83,6 @@ use rule synthesize as evaluate with:
         **tracked("evaluate"),
 
 
-# Figures and tables are made where Snakemake runs.
 use rule synthesize as plot with:
     input:
         metrics="<results>/{method}/evaluate/metrics.csv",
@@ -92,7 +92,6 @@ use rule synthesize as plot with:
         **artifacts("plot"),
     log:
         "<results>/logs/{method}/plot.log",
-    localrule: True
     resources:
         mem_mb=2000,
         runtime=10,

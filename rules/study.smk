@@ -42,6 +42,7 @@ use rule publish as ledger with:
         provenance="<results>/claims.provenance.json",
     log:
         "<results>/logs/study/ledger.log",
+    localrule: True
     params:
         **tracked_study("publish_ledger", data=beside_code("claims.yaml")),
 
@@ -60,6 +61,7 @@ use rule publish as results_table with:
         ),
     log:
         "<results>/logs/study/table_{method}.log",
+    localrule: True
     params:
         **tracked_study("publish_table"),
         beside=lambda wildcards: file_digest(
@@ -81,6 +83,7 @@ use rule publish as cost with:
         ),
     log:
         "<results>/logs/study/cost.log",
+    localrule: True
     params:
         **tracked_study("publish_cost", folder=RESULTS),
 
@@ -102,6 +105,7 @@ use rule publish as overview with:
         provenance="<results>/figures/overview.provenance.json",
     log:
         "<results>/logs/study/overview.log",
+    localrule: True
     params:
         **tracked_study(
             "publish_overview",
@@ -120,6 +124,7 @@ use rule publish as comparison with:
         provenance="<results>/tables/compare.provenance.json",
     log:
         "<results>/logs/study/comparison.log",
+    localrule: True
     params:
         **tracked_study(
             "publish_comparison",

@@ -90,7 +90,7 @@ def test_answers_of_another_test_file_are_refused(tmp_path):
     wrong = {
         "holds nothing under dose_e=3": {"dose_e=3;phase_std_rad=0.5": {"patches_rad": np.zeros((16, 145))}},
         "asks for": {where: {"patches_rad": np.zeros((16, 1))}},
-        "image_rad is": {
+        r"image_rad is \(2, 4, 4\), but the test file asks for": {
             f"{where.split(';')[0]};object=step_edge;phase_std_rad=0.5": {
                 "image_rad": np.zeros((2, 4, 4)),
                 "origin_px": np.zeros((1, 2), int),

@@ -76,6 +76,15 @@ def test_every_rule_that_runs_something_names_what_it_takes(rules):
             assert {"mem_mb", "runtime"} <= set(rule["resources"]), name
 
 
+def test_figures_and_tables_are_made_where_snakemake_runs():
+    """Snakemake does not inherit `localrule`, and a dry run without a cluster does not show it."""
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
+    blocks = dict(re.findall(r"^use rule (?:plot|publish) as (\w+) with:\n(.*?)\n\n\n", texts + "\n\n\n", re.M | re.S))
+    assert blocks.keys() >= {f"{method}_plot" for method in known_methods()} | {"ledger", "cost", "overview"}
+    for name, block in blocks.items():
+        assert "    localrule: True" in block, name
+
+
 def test_every_method_has_a_rule_for_every_stage(rules):
     for method in known_methods():
         for stage in ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot"):
