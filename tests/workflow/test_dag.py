@@ -104,7 +104,7 @@ def test_one_run_makes_every_artifact_with_its_provenance(finished):
     assert set(ledger["holds"]) == {"not measured"}
     record = json.loads((results / METHOD / "pretrain/corrected/seed0/provenance.json").read_text())
     assert record["settings"]["seed"] == 0
-    assert f"workflow_scripts/{METHOD}/model.py" in record["code"]
+    assert f"workflow_scripts/{METHOD}/networks/model.py" in record["code"]
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -196,29 +196,29 @@ def test_faults_alone_join_the_corrected_arm_and_nothing_else(changed):
 
 MODULES = {
     f"{METHOD}/plot.py": of_stages("plot", **AFTER_FIGURE),
-    f"{METHOD}/evaluation.py": of_stages("evaluate", "plot", **AFTER_NUMBERS),
+    f"{METHOD}/evaluation/comparison.py": of_stages("evaluate", "plot", **AFTER_NUMBERS),
     f"{METHOD}/estimators/ridge.py": of_stages("predict", "evaluate", "plot", **AFTER_NUMBERS),
     f"{METHOD}/estimators/dpc.py": {},
     f"{OTHER}/estimators/ridge.py": of_stages("predict", "evaluate", "plot", method=OTHER, **AFTER_NUMBERS),
     f"{THIRD}/estimators/polar_pairwise.py": of_stages("predict", "evaluate", "plot", method=THIRD, **AFTER_NUMBERS),
     f"{FOURTH}/estimators/median.py": of_stages("predict", "evaluate", "plot", method=FOURTH, **AFTER_NUMBERS),
     f"{FIFTH}/estimators/polar_template.py": of_stages("predict", "evaluate", "plot", method=FIFTH, **AFTER_NUMBERS),
-    f"{METHOD}/scan_task.py": of_stages(*AFTER_TRAINING, **AFTER_NUMBERS),
-    f"{METHOD}/objects.py": everything(),
-    f"{OTHER}/drawing.py": of_stages("plot", method=OTHER, **AFTER_FIGURE),
-    f"{OTHER}/metrics.py": of_stages("evaluate", "plot", method=OTHER, **AFTER_NUMBERS),
-    f"{OTHER}/loss.py": of_stages("pretrain", *AFTER_TRAINING, method=OTHER, **AFTER_NUMBERS),
-    f"{THIRD}/drawing.py": of_stages("plot", method=THIRD, **AFTER_FIGURE),
-    f"{THIRD}/average_quality.py": of_stages("evaluate", "plot", method=THIRD, **AFTER_NUMBERS),
-    f"{THIRD}/datasets.py": everything(THIRD),
+    f"{METHOD}/networks/scan_task.py": of_stages(*AFTER_TRAINING, **AFTER_NUMBERS),
+    f"{METHOD}/simulation/objects.py": everything(),
+    f"{OTHER}/plot.py": of_stages("plot", method=OTHER, **AFTER_FIGURE),
+    f"{OTHER}/evaluation/metrics.py": of_stages("evaluate", "plot", method=OTHER, **AFTER_NUMBERS),
+    f"{OTHER}/networks/losses.py": of_stages("pretrain", *AFTER_TRAINING, method=OTHER, **AFTER_NUMBERS),
+    f"{THIRD}/plot.py": of_stages("plot", method=THIRD, **AFTER_FIGURE),
+    f"{THIRD}/evaluation/average_quality.py": of_stages("evaluate", "plot", method=THIRD, **AFTER_NUMBERS),
+    f"{THIRD}/simulation/datasets.py": everything(THIRD),
     f"{FOURTH}/plot.py": of_stages("plot", method=FOURTH, **AFTER_FIGURE),
-    f"{FOURTH}/examples.py": of_stages("evaluate", "plot", method=FOURTH, **AFTER_NUMBERS),
-    f"{FOURTH}/tasks.py": of_stages("pretrain", *AFTER_TRAINING, method=FOURTH, **AFTER_NUMBERS),
-    f"{FOURTH}/backgrounds.py": everything(FOURTH),
-    f"{FIFTH}/drawing.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
-    f"{FIFTH}/orientation_colours.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
-    f"{FIFTH}/metrics.py": of_stages("evaluate", "plot", method=FIFTH, **AFTER_NUMBERS),
-    f"{FIFTH}/kinematic.py": everything(FIFTH),
+    f"{FOURTH}/evaluation/examples.py": of_stages("evaluate", "plot", method=FOURTH, **AFTER_NUMBERS),
+    f"{FOURTH}/networks/tasks.py": of_stages("pretrain", *AFTER_TRAINING, method=FOURTH, **AFTER_NUMBERS),
+    f"{FOURTH}/simulation/backgrounds.py": everything(FOURTH),
+    f"{FIFTH}/plot.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
+    f"{FIFTH}/evaluation/orientation_colours.py": of_stages("plot", method=FIFTH, **AFTER_FIGURE),
+    f"{FIFTH}/evaluation/metrics.py": of_stages("evaluate", "plot", method=FIFTH, **AFTER_NUMBERS),
+    f"{FIFTH}/simulation/kinematic.py": everything(FIFTH),
     "learning/training.py": AFTER_NUMBERS
     | {"results_table": len(METHODS)}
     | {f"{method}_{stage}": 1 for method in METHODS for stage in ("pretrain", *AFTER_TRAINING)},
@@ -410,7 +410,7 @@ def test_a_damaged_intermediate_is_named_and_the_command_that_verify_says_repair
 
 
 def test_a_changed_module_that_carries_an_old_date_is_seen(changed):
-    path = changed / "workflow_scripts" / THIRD / "drawing.py"
+    path = changed / "workflow_scripts" / THIRD / "plot.py"
     with path.open("a") as file:
         file.write("# a change\n")
     os.utime(path, (0, 0))
@@ -420,12 +420,12 @@ def test_a_changed_module_that_carries_an_old_date_is_seen(changed):
 def test_verify_finds_a_changed_module_and_setting_in_a_copied_project(changed, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(changed, copy, ignore=shutil.ignore_patterns(".snakemake"))
-    with (copy / "workflow_scripts" / FIFTH / "metrics.py").open("a") as file:
+    with (copy / "workflow_scripts" / FIFTH / "evaluation" / "metrics.py").open("a") as file:
         file.write("# a change\n")
     overlay = yaml.safe_load((copy / "my.yaml").read_text()) | {OTHER: {"pretrain": {"learning_rate": 0.0123}}}
     (copy / "my.yaml").write_text(yaml.safe_dump(overlay))
     done = snakemake(copy, *STUDY, "verify")
     assert done.returncode != 0
-    assert f"{FIFTH}/evaluate/provenance.json: was made with another workflow_scripts/{FIFTH}/metrics.py" in done.stdout
+    assert f"{FIFTH}/evaluate/provenance.json: was made with another workflow_scripts/{FIFTH}/evaluation/metrics.py" in done.stdout
     assert f"{OTHER}/pretrain/corrected/seed0/provenance.json: was made with learning_rate = " in done.stdout
     assert "the same snakemake command makes it again" in done.stdout
