@@ -30,7 +30,7 @@ def prepared(path, **changes):
 def poses(path, **changes):
     """Angles (N,) and shifts (N, 2) in the file's pixels."""
     own, way, _ = prepared(path, **changes)
-    found = align_streamed(own, way).poses
+    found, *_ = align_streamed(own, way)
     return found.angle_deg.double().numpy(), found.shift_px.double().numpy() * own.scale
 
 

@@ -126,7 +126,7 @@ def test_a_changed_setting_of_an_estimator_is_found_in_its_predictions(copy, pre
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_changed_module_is_found_in_the_jobs_that_ran_it(copy, present, method, monkeypatch):
-    changed = f"workflow_scripts/{method}/evaluation.py"
+    changed = f"workflow_scripts/{method}/evaluation/metrics.py"
 
     def hashes(files):
         return {name: "other" if name == changed else value for name, value in code_hashes(files).items()}
