@@ -426,6 +426,7 @@ def test_verify_finds_a_changed_module_and_setting_in_a_copied_project(changed, 
     (copy / "my.yaml").write_text(yaml.safe_dump(overlay))
     done = snakemake(copy, *STUDY, "verify")
     assert done.returncode != 0
-    assert f"{FIFTH}/evaluate/provenance.json: was made with another workflow_scripts/{FIFTH}/evaluation/metrics.py" in done.stdout
+    metrics = f"workflow_scripts/{FIFTH}/evaluation/metrics.py"
+    assert f"{FIFTH}/evaluate/provenance.json: was made with another {metrics}" in done.stdout
     assert f"{OTHER}/pretrain/corrected/seed0/provenance.json: was made with learning_rate = " in done.stdout
     assert "the same snakemake command makes it again" in done.stdout
