@@ -1,5 +1,6 @@
 # The checked configuration, and the functions that turn it into inputs, outputs and parameters; every rule file uses them.
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -153,7 +154,7 @@ def tracked_apply(script, prefix=""):
         return name + entry + precision(script)
 
     def files(wildcards):
-        return user_digest(wildcards.method, wildcards.name)
+        return file_digest(sum(user_files(wildcards).values(), []))
 
     return tracked(script) | {"settings": settings, "files": files}
 
@@ -201,9 +202,10 @@ def entry_of(method, name):
     return entries[name]
 
 
-def user_digest(method, name):
-    """A digest of the files that one entry of `apply` names."""
-    return file_digest(sum(entry_of(method, name).inputs().values(), []))
+@cache
+def files_of_entry(method, name):
+    """The files that one entry of `apply` names, by input."""
+    return entry_of(method, name).inputs()
 
 
 # ---- the rest of the command line: not tracked, since inputs and outputs are
@@ -250,10 +252,14 @@ def recommended_weights(method, stage):
     return weights(method, stage, "corrected", STUDY.seeds[0])
 
 
-def pretrained(wildcards):
+def pretrained_weights(method, arm, seed):
     """The pretrained weights of an arm, its own or those that it shares."""
-    method, arm = wildcards.method, REGISTRIES[wildcards.method][wildcards.variant]
-    return weights(method, "pretrain", arm.pretrained_as, wildcards.seed)
+    return weights(method, "pretrain", REGISTRIES[method][arm].pretrained_as, seed)
+
+
+def pretrained(wildcards):
+    """The pretrained weights that an arm is finetuned from."""
+    return pretrained_weights(wildcards.method, wildcards.variant, wildcards.seed)
 
 
 def needed(wildcards):
@@ -263,13 +269,12 @@ def needed(wildcards):
         wildcards.estimator,
         wildcards.training_seed,
     )
-    entry = REGISTRIES[method][name]
     known = {
-        "pretrained": weights(method, "pretrain", entry.pretrained_as, seed),
+        "pretrained": pretrained_weights(method, name, seed),
         "finetuned": weights(method, "finetune", name, seed),
         "shards": shards(method),
     }
-    return {key: known[key] for key in entry.needs}
+    return {key: known[key] for key in REGISTRIES[method][name].needs}
 
 
 def predictions(method, names=None):
@@ -306,7 +311,7 @@ def evaluated(method, *more):
 
 def user_files(wildcards):
     """The files that an entry of `apply` names, for `unpack`."""
-    return entry_of(wildcards.method, wildcards.name).inputs()
+    return files_of_entry(wildcards.method, wildcards.name)
 
 
 def of_all_methods(pattern):

@@ -10,24 +10,7 @@ localrules:
 METRICS = of_all_methods("<results>/{method}/evaluate/metrics.csv")
 
 
-rule publish:
-    log:
-        "<results>/logs/study/none.log",
-    localrule: True
-    conda:
-        "../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        more=[],
-        arguments=arguments,
-    shell:
-        COMMAND
-
-
-use rule publish as ledger with:
+use rule plot as ledger with:
     input:
         claims=beside_code("claims.yaml"),
         metrics=METRICS,
@@ -47,7 +30,7 @@ use rule publish as ledger with:
         **tracked_study("publish_ledger", data=beside_code("claims.yaml")),
 
 
-use rule publish as results_table with:
+use rule plot as results_table with:
     input:
         metrics="<results>/{method}/evaluate/metrics.csv",
         estimators=lambda wildcards: beside_code(REGISTRY_FILE, [wildcards.method]),
@@ -61,6 +44,8 @@ use rule publish as results_table with:
         ),
     log:
         "<results>/logs/study/table_{method}.log",
+    wildcard_constraints:
+        method=alternatives(STUDY.methods),
     localrule: True
     params:
         **tracked_study("publish_table"),
@@ -70,7 +55,7 @@ use rule publish as results_table with:
         ),
 
 
-use rule publish as cost with:
+use rule plot as cost with:
     input:
         metrics=METRICS,
         figures=of_all_methods("<results>/figures/{method}.csv"),
@@ -88,7 +73,7 @@ use rule publish as cost with:
         **tracked_study("publish_cost", folder=RESULTS),
 
 
-use rule publish as overview with:
+use rule plot as overview with:
     input:
         **overview_inputs(),
         cost=rules.cost.output.csv,
@@ -113,7 +98,7 @@ use rule publish as overview with:
         ),
 
 
-use rule publish as comparison with:
+use rule plot as comparison with:
     input:
         metrics=METRICS,
         reference=reference_metrics(),

@@ -53,8 +53,7 @@ def test_every_stage_carries_its_code_and_settings(rules):
     running = {name: rule for name, rule in rules.items() if "arguments" in rule["params"]}
     assert len(running) > 40
     for name, rule in running.items():
-        if name != "publish":
-            assert {"module", "code", "settings", "more"} <= set(rule["params"]), name
+        assert {"module", "code", "settings", "more"} <= set(rule["params"]), name
         if name.endswith("_apply_check"):
             assert "files" in rule["params"], name
     for method in ("diffractive_imaging", "alignment", "matching", "potential"):
@@ -79,7 +78,7 @@ def test_every_rule_that_runs_something_names_what_it_takes(rules):
 def test_figures_and_tables_are_made_where_snakemake_runs():
     """Snakemake does not inherit `localrule`, and a dry run without a cluster does not show it."""
     texts = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
-    blocks = dict(re.findall(r"^use rule (?:plot|publish) as (\w+) with:\n(.*?)\n\n\n", texts + "\n\n\n", re.M | re.S))
+    blocks = dict(re.findall(r"^use rule plot as (\w+) with:\n(.*?)\n\n\n", texts + "\n\n\n", re.M | re.S))
     assert blocks.keys() >= {f"{method}_plot" for method in known_methods()} | {"ledger", "cost", "overview"}
     for name, block in blocks.items():
         assert "    localrule: True" in block, name
