@@ -55,15 +55,21 @@ def save_weights(state: dict[str, torch.Tensor], path: Path, metadata: dict) -> 
     write_atomically(path, to_bytes(on_cpu(state), metadata))
 
 
-def read_metadata(path: Path) -> dict:
+def read_metadata(path: Path, method: str | None = None) -> dict:
     """The metadata that `save_weights` wrote beside the tensors.
 
+    Args:
+        path: the file.
+        method: whose weights these must be; None for any.
+
     Raises:
-        InputError: the file is missing or damaged, or not of `save_weights`.
+        InputError: the file is missing or damaged, not of `save_weights`, or of another method.
     """
     _, metadata = _read_or_refuse(path)
     if not metadata:
         raise InputError(f"{path}: these weights do not say which network they are for; make the file again")
+    if method is not None and metadata.get("method") != method:
+        raise InputError(f"{path}: these weights are of another method; give those of {method}")
     return metadata
 
 

@@ -17,7 +17,6 @@ from workflow_scripts.alignment.networks.polar_alignment import standardised
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings, Variant
 from workflow_scripts.alignment.simulation.geometry import polar_power_spectra
 from workflow_scripts.learning.weights import load_weights, read_metadata
-from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 ANGLES = 180  # samples of half a turn
@@ -153,9 +152,7 @@ def load_network(path: Path) -> tuple[nn.Module, str]:
     Raises:
         InputError: the file is missing or damaged, or not of this method.
     """
-    about = read_metadata(path)
-    if about.get("method") != "alignment":
-        raise InputError(f"{path}: these weights are of another method; give those of alignment")
+    about = read_metadata(path, "alignment")
     settings = check(NetworkSettings, about["network"], f"{path}: network")
     network = make_network(settings, VARIANTS[about["arm"]], seed=0)
     load_weights(network, path)

@@ -17,7 +17,6 @@ from torch.nn import functional
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.matching.networks.encoding import polar_patterns, stabilised
 from workflow_scripts.matching.settings import ARMS, NetworkSettings, Variant
-from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 _KERNEL = 5  # samples along the angle
@@ -180,9 +179,7 @@ def load_matcher(path: Path) -> Matcher:
     Raises:
         InputError: the file is missing or damaged, or not of this method.
     """
-    about = read_metadata(path)
-    if about.get("method") != "matching":
-        raise InputError(f"{path}: these weights are of another method; give those of matching")
+    about = read_metadata(path, "matching")
     settings = check(NetworkSettings, about["network"], f"{path}: network")
     matcher = make_matcher(settings, ARMS[about["arm"]], seed=0)
     load_weights(matcher, path)
