@@ -1,7 +1,7 @@
 """The style of all figures, and how they are written: equal tables give equal bytes."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,6 +112,26 @@ def scale_bar(axis: Axes, pixel_size_a: float, unit: str = "Å") -> None:
     # White with a dark rim is visible on any image.
     bar.set_path_effects([withStroke(linewidth=3.2, foreground="black")])
     words.set_path_effects([withStroke(linewidth=1.2, foreground="black")])
+
+
+def save_panels(path: Path, panels: Mapping[str, np.ndarray], pixel_size_a: float) -> None:
+    """Write images (H, W) side by side with colour bars and scale bars as a PNG without dates: equal bytes.
+
+    Args:
+        path: the file.
+        panels: images by their titles; NaN is left empty. Limits are the 0.5th and the 99.5th percentile.
+        pixel_size_a: side of a pixel, Å.
+    """
+    with style():
+        figure = new_figure(PAGE_MM, 50.0)
+        for axis, (title, image) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            low, high = np.nanpercentile(image, [0.5, 99.5])
+            drawn = axis.imshow(image, vmin=low, vmax=high)
+            axis.set_title(title)
+            axis.set_axis_off()
+            figure.colorbar(drawn, ax=axis, shrink=0.8)
+            scale_bar(axis, pixel_size_a)
+        figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def log_ordinate(axis: Axes) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import tifffile
 
 from workflow_scripts.diffractive_imaging.apply.phase_image import PhaseImage
-from workflow_scripts.study.figures import PAGE_MM, new_figure, scale_bar, style
+from workflow_scripts.study.figures import save_panels
 
 
 def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, about: dict[str, str | float | bool]) -> None:
@@ -46,13 +46,4 @@ def write_preview(path: Path, image: PhaseImage, ptychography_rad: np.ndarray) -
         "spread of the patches (rad)": image.uncertainty_rad,
         "reduced χ²": image.chi2,
     }
-    with style():
-        figure = new_figure(PAGE_MM, 50.0)
-        for axis, (title, shown) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-            low, high = np.nanpercentile(shown, [0.5, 99.5])
-            drawn = axis.imshow(shown, vmin=low, vmax=high)
-            axis.set_title(title)
-            axis.set_axis_off()
-            figure.colorbar(drawn, ax=axis, shrink=0.8)
-            scale_bar(axis, image.pixel_size_a)
-        figure.savefig(path, format="png", metadata={"Software": None})
+    save_panels(path, panels, image.pixel_size_a)

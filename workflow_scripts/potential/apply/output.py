@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import tifffile
 
-from workflow_scripts.study.figures import PAGE_MM, new_figure, scale_bar, style
+from workflow_scripts.study.figures import save_panels
 
 
 def write_h5(
@@ -67,13 +67,4 @@ def write_preview(path: Path, shares: np.ndarray, potential: np.ndarray, pixel_s
         "potential\n(V Å)": potential[0],
         "band-limited at 2α/λ\n(V Å)": potential[1],
     }
-    with style():
-        figure = new_figure(PAGE_MM, 50.0)
-        for axis, (title, shown) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-            low, high = np.percentile(shown, [0.5, 99.5])
-            drawn = axis.imshow(shown, vmin=low, vmax=high)
-            axis.set_title(title)
-            axis.set_axis_off()
-            figure.colorbar(drawn, ax=axis, shrink=0.8)
-            scale_bar(axis, pixel_size_a)
-        figure.savefig(path, format="png", metadata={"Software": None})
+    save_panels(path, panels, pixel_size_a)
