@@ -24,7 +24,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$",
 
 
 class ComputeSection(Compute):
-    """The key `compute`: what the stages are told, and what Snakemake reserves for them."""
+    """The key `compute`: the devices that the stages use, and what Snakemake reserves for them."""
 
     threads: int = Field(ge=1, description="CPU threads of each training and prediction job.")
 
