@@ -108,7 +108,7 @@ def test_sessions_of_one_instrument_share_the_detector_and_nothing_else():
     assert torch.equal(first.log_detector, other.log_detector)
     for name in ("log_illumination", "log_change", "drift_px"):
         assert not torch.allclose(getattr(first, name), getattr(other, name)), name
-    flats = [log_flats(replace(each, log_detector=0 * detector), torch.zeros(1))[0] for each in (first, other)]
+    flats = [log_flats(replace(session, log_detector=0 * detector), torch.zeros(1))[0] for session in (first, other)]
     assert abs(np.corrcoef(flats[0].ravel(), flats[1].ravel())[0, 1]) < 0.8
 
 
@@ -153,7 +153,7 @@ def test_noise_has_unit_variance_and_its_scale(scale_px):
 def population():
     """Log flat fields (40, 64, 64) of as many instruments at the beginning of a session, and at its end."""
     sessions = [draw_session(draw_instrument(64, generator(k)), generator(1000 + k)) for k in range(40)]
-    return np.stack([log_flats(each, torch.tensor([0.0, 1.0])).numpy() for each in sessions])
+    return np.stack([log_flats(session, torch.tensor([0.0, 1.0])).numpy() for session in sessions])
 
 
 def test_there_is_light_everywhere(population):

@@ -62,8 +62,8 @@ def test_eigen_flats_are_exact_on_references_without_noise():
     made, _ = references()
     flats = EigenFlats.of_references(made, np.random.default_rng(0))
     assert len(flats.components) == 3
-    found = flats.log_flats(made[:3])
-    for image, truth in zip(found, made, strict=False):
+    estimated = flats.log_flats(made[:3])
+    for image, truth in zip(estimated, made, strict=False):
         assert meanfree(image) == pytest.approx(meanfree(truth), abs=1e-4)
 
 
@@ -72,13 +72,13 @@ def test_weights_are_recovered_beneath_a_specimen_and_ignore_a_constant():
     flats = EigenFlats.of_references(made, np.random.default_rng(0))
     truth = mean + np.tensordot([0.2, -0.1, 0.15], modes(), axes=1)
     tile = truth - specimen()
-    found = flats.log_flats(np.stack([tile, tile + 3]))
-    assert meanfree(found[0]) == pytest.approx(meanfree(truth), abs=2e-3)
-    assert found[1] == pytest.approx(found[0], abs=1e-4)
+    estimated = flats.log_flats(np.stack([tile, tile + 3]))
+    assert meanfree(estimated[0]) == pytest.approx(meanfree(truth), abs=2e-3)
+    assert estimated[1] == pytest.approx(estimated[0], abs=1e-4)
     # Least squares alone is misled by the specimen.
     basis = flats.components.reshape(3, -1)
     naive = mean + ((tile - mean).ravel() @ basis.T @ basis).reshape(SIDE, SIDE)
-    assert np.std(naive - truth) > 10 * np.std(found[0] - truth)
+    assert np.std(naive - truth) > 10 * np.std(estimated[0] - truth)
 
 
 def test_parallel_analysis_finds_as_many_components_as_there_are():

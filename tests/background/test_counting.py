@@ -55,7 +55,7 @@ def test_a_log_tile_is_the_logarithm_that_was_counted():
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 99), factor=st.floats(0.5, 20), dark=st.floats(0, 300))
-def test_dose_and_dark_say_nothing(seed, factor, dark):
+def test_dose_and_dark_have_no_effect(seed, factor, dark):
     light = 100 + 900 * torch.rand(2, 9, 11, generator=generator(seed), dtype=torch.float64)
     tiles, dead = log_tiles(light, 0.0)
     others, other_dead = log_tiles(factor * light + dark, dark)
@@ -73,7 +73,7 @@ def test_a_dark_frame_is_subtracted_pixel_by_pixel():
     assert torch.allclose(log_tiles(light + frame, frame)[0], log_tiles(light, 0.0)[0], atol=1e-4)
 
 
-def test_dead_pixels_are_named_and_get_the_faintest_living_value():
+def test_dead_pixels_are_marked_and_get_the_faintest_valid_value():
     counts = torch.full((1, 9, 9), 1100.0)
     counts[0, 0, :4] = torch.tensor([0.0, 100.0, 149.0, 151.0])  # less than the dark frame, as much, just dead, valid
     tiles, dead = log_tiles(counts, 100.0)

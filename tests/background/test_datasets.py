@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def bank():
+def training():
     return make(small(), "train", 0, CPU)
 
 
@@ -30,36 +30,38 @@ def digests(arrays):
     return {name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for name, array in arrays.items()}
 
 
-def test_the_files_can_be_read_back(tmp_path, bank, tiles):
-    for name, arrays in (("bank", bank), ("tiles", tiles)):
+def test_the_files_can_be_read_back(tmp_path, training, tiles):
+    for name, arrays in (("training", training), ("tiles", tiles)):
         write_arrays(tmp_path / f"{name}.npz", arrays)
-    read = read_training_tiles([tmp_path / "bank.npz"])
-    assert np.array_equal(read.log_flat, bank["log_flat"]) and read.dose == (500.0, 5000.0) and read.dark == 80.0
+    read = read_training_tiles([tmp_path / "training.npz"])
+    assert np.array_equal(read.log_flat, training["log_flat"]) and read.dose == (500.0, 5000.0) and read.dark == 80.0
     assert np.array_equal(read_tiles(tmp_path / "tiles.npz").counts, tiles["counts"])
 
 
-def test_sizes(bank, tiles):
+def test_sizes(training, tiles):
     side_px = round(32 * SPECIMEN_SHARE)
-    assert bank["log_transmission"].shape == (20, side_px, side_px)
-    assert bank["log_flat"].shape == (4 + 2, 3, 32, 32) and bank["held_out"].tolist() == [False] * 4 + [True] * 2
+    assert training["log_transmission"].shape == (20, side_px, side_px)
+    assert (
+        training["log_flat"].shape == (4 + 2, 3, 32, 32) and training["held_out"].tolist() == [False] * 4 + [True] * 2
+    )
     assert tiles["counts"].shape == tiles["log_flat"].shape == (2, 16, 32, 32)
     assert tiles["references"].shape == tiles["earlier_references"].shape == (2, 6, 32, 32)
     assert all(array.dtype == np.float32 for name, array in tiles.items() if array.ndim == 4)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_the_same_seed_gives_the_same_bytes(split, bank, tiles):
-    arrays = bank if split == "train" else tiles
+def test_the_same_seed_gives_the_same_bytes(split, training, tiles):
+    arrays = training if split == "train" else tiles
     assert digests(make(small(), split, 0, CPU)) == digests(arrays)
     other = digests(make(small(seed=1), split, 0, CPU))
     assert all(other[name] != digest for name, digest in digests(arrays).items() if name.startswith("log"))
 
 
-def test_every_shard_has_specimens_and_microscopes_of_its_own(bank):
+def test_every_shard_has_specimens_and_microscopes_of_its_own(training):
     second = make(small(), "train", 1, CPU)
     assert not second["held_out"].any() and len(second["log_flat"]) == 4
     for name in ("log_transmission", "log_flat"):
-        rows = np.concatenate([bank[name][:4], second[name][:4]]).reshape(8, -1)
+        rows = np.concatenate([training[name][:4], second[name][:4]]).reshape(8, -1)
         assert len(np.unique(rows[rows.any(1)], axis=0)) == rows.any(1).sum()
 
 
@@ -101,14 +103,14 @@ def centred(image):
     return image - image.mean()
 
 
-def test_the_earlier_session_shares_the_detector_and_nothing_else(bank, tiles):
+def test_the_earlier_session_shares_the_detector_and_nothing_else(training, tiles):
     settings, zero = small(), torch.zeros(1)
     for k in range(2):
-        at_home = datasets._generator(settings, CPU, datasets._INSTRUMENT, k)
-        detector = draw_instrument(32, at_home, datasets.BEYOND_TRAINING).numpy()
-        earlier, later = bank["log_flat"][bank["held_out"]][k, 0], tiles["log_flat"][k, 0]
+        generator = datasets._generator(settings, CPU, datasets._INSTRUMENT, k)
+        detector = draw_instrument(32, generator, datasets.BEYOND_TRAINING).numpy()
+        earlier, later = training["log_flat"][training["held_out"]][k, 0], tiles["log_flat"][k, 0]
         assert np.allclose(earlier, datasets._tested_flats(settings, k, datasets._EARLIER, zero)[0], atol=1e-6)
-        # What is left without the detector is another illumination, but each of them is smoother than the detector
+        # Without the detector only the illumination remains, which differs between sessions and is smoother
         for flat in (earlier, later):
             rough, smooth = (np.abs(np.diff(f, 2)).mean() for f in (flat, flat - centred(detector)))
             assert smooth < rough
@@ -116,10 +118,10 @@ def test_the_earlier_session_shares_the_detector_and_nothing_else(bank, tiles):
         assert np.abs(first - other).max() > 0.05
 
 
-def test_no_tested_session_is_trained_on(bank, tiles):
-    shown = bank["log_flat"].reshape(-1, 32 * 32)
+def test_no_tested_session_is_trained_on(training, tiles):
+    training_flats = training["log_flat"].reshape(-1, 32 * 32)
     for flat in tiles["log_flat"].reshape(-1, 32 * 32):
-        assert np.corrcoef(np.vstack([shown, flat]))[-1, :-1].max() < 0.99
+        assert np.corrcoef(np.vstack([training_flats, flat]))[-1, :-1].max() < 0.99
 
 
 @pytest.mark.parametrize("drift", [0.0, 2.0])

@@ -64,13 +64,13 @@ def value(table, estimator, metric=ERROR, condition=None, seed=None):
     return row
 
 
-def test_the_headline_is_two_tiles_of_an_arm_and_the_own_answer_of_a_baseline(table):
+def test_the_headline_is_two_tiles_of_an_arm_and_the_only_prediction_of_a_baseline(table):
     expected = {"gaussian": 0.2, "median_4": 0.1, "eigen_flats": 0.02, "published": 0.4, "unet": 0.1, "corrected": 0.05}
     for estimator, noise in expected.items():
-        found = value(table, estimator)
-        assert found["value"] == pytest.approx(noise, rel=0.05), estimator
-        assert found["n"] == 4
-        assert found["low"] <= found["value"] <= found["high"]
+        row = value(table, estimator)
+        assert row["value"] == pytest.approx(noise, rel=0.05), estimator
+        assert row["n"] == 4
+        assert row["low"] <= row["value"] <= row["high"]
     assert value(table, "zeros")["value"] == pytest.approx(TILES.log_flat.std(axis=(2, 3)).mean(), rel=1e-5)
 
 
@@ -91,8 +91,8 @@ def test_stages_numbers_of_tiles_and_references_have_conditions_of_their_own(tab
 def test_an_interval_rests_on_sessions_not_on_tiles(scores):
     """Tiles that count twice narrow nothing."""
     zeros = scores[scores["estimator"] == "zeros"]
-    found = [evaluation.metric_rows(part, SETTINGS) for part in (zeros, pd.concat([zeros, zeros]))]
-    for once, twice in zip(*found, strict=True):
+    tables = [evaluation.metric_rows(part, SETTINGS) for part in (zeros, pd.concat([zeros, zeros]))]
+    for once, twice in zip(*tables, strict=True):
         assert once["n"] == twice["n"] <= 4
         assert (once["low"], once["high"]) == pytest.approx((twice["low"], twice["high"]))
 
@@ -106,19 +106,19 @@ def test_every_metric_of_an_estimate_with_a_spread_is_there(table):
 
 
 def test_an_absolute_error_needs_a_region():
-    without = toy_tiles(4, 16)
-    without = dataclasses.replace(without, open_beam=np.zeros_like(without.open_beam))
-    found = evaluation.tile_metrics([evaluation.zeros(without)], without)
-    rows = evaluation.metric_rows(found, SETTINGS)
+    tiles = toy_tiles(4, 16)
+    tiles = dataclasses.replace(tiles, open_beam=np.zeros_like(tiles.open_beam))
+    scores = evaluation.tile_metrics([evaluation.zeros(tiles)], tiles)
+    rows = evaluation.metric_rows(scores, SETTINGS)
     assert "od_rmse_absolute" not in {row["metric"] for row in rows}
     assert ERROR in {row["metric"] for row in rows}
 
 
 def test_a_ratio_compares_the_same_sessions_and_seeds(table):
     for other, expected in (("gaussian", 0.25), ("eigen_flats_same", 2.5), ("eigen_flats_earlier", 1 / 6)):
-        found = value(table, "corrected", f"{ERROR}_over_{other}")
-        assert found["value"] == pytest.approx(expected, rel=0.05)
-        assert found["low"] <= found["value"] <= found["high"]
+        row = value(table, "corrected", f"{ERROR}_over_{other}")
+        assert row["value"] == pytest.approx(expected, rel=0.05)
+        assert row["low"] <= row["value"] <= row["high"]
     # unet has the seed 0 alone; before finetuning it is compared with what it was then
     name = f"{ERROR}_over_unet"
     assert value(table, "corrected", name, "tiles=2")["seed"] == 0
@@ -129,10 +129,10 @@ def test_a_ratio_compares_the_same_sessions_and_seeds(table):
 def test_the_curve_over_steps_has_its_own_headline(table):
     assert value(table, "corrected", condition="steps=1;tiles=2", seed=1)["value"] == pytest.approx(0.1, rel=0.05)
     assert value(table, "corrected", "steps_quality_ratio", "steps=50;tiles=2", seed=0)["value"] == pytest.approx(1)
-    found = value(table, "corrected", "steps_quality_ratio")
-    assert found["value"] == pytest.approx(0.055 / 0.051, rel=1e-4)
-    assert (found["low"], found["high"]) == pytest.approx((0.055 / 0.051,) * 2, rel=1e-4)
-    assert found["n"] == 4
+    row = value(table, "corrected", "steps_quality_ratio")
+    assert row["value"] == pytest.approx(0.055 / 0.051, rel=1e-4)
+    assert (row["low"], row["high"]) == pytest.approx((0.055 / 0.051,) * 2, rel=1e-4)
+    assert row["n"] == 4
 
 
 def test_of_many_steps_alone_the_fewest_are_the_headline(scores):
@@ -141,26 +141,26 @@ def test_of_many_steps_alone_the_fewest_are_the_headline(scores):
     assert row["headline"] and row["condition"] == "steps=50;tiles=2" and row["value"] == 1
 
 
-def dropped(scores, estimator, **where):
+def without(scores, estimator, **where):
     chosen = scores["estimator"] == estimator
-    for key, wanted in where.items():
-        chosen &= scores[key] == wanted
+    for key, value_of_key in where.items():
+        chosen &= scores[key] == value_of_key
     return scores[~chosen]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "sentence"),
     [
-        (lambda scores: dropped(scores, "unet", tiles=2, is_headline=True), "lacks unet from 2 tiles"),
+        (lambda scores: without(scores, "unet", tiles=2, is_headline=True), "lacks unet from 2 tiles"),
         (
-            lambda scores: dropped(scores, "eigen_flats", references="same"),
+            lambda scores: without(scores, "eigen_flats", references="same"),
             "lacks eigen_flats from references",
         ),
         (lambda scores: pd.concat([scores, scores[scores["estimator"] == "gaussian"]]), "two files of gaussian"),
     ],
 )
-def test_what_is_missing_is_named_in_one_sentence(scores, change, said):
-    with pytest.raises(InputError, match=said) as raised:
+def test_what_is_missing_is_named_in_one_sentence(scores, change, sentence):
+    with pytest.raises(InputError, match=sentence) as raised:
         evaluation.check_complete(change(scores))
     assert "\n" not in str(raised.value)
 
@@ -202,21 +202,21 @@ def test_predictions_of_other_tiles_or_broken_ones_are_refused(files, tmp_path, 
 
 
 def test_examples_show_the_headline_of_every_estimator_with_the_photon_noise(files):
-    found = example_images(TILES, files)
-    assert found["estimators"].tolist() == ["gaussian", "median_4", "eigen_flats", "published", "unet", "corrected"]
-    assert [name.split(",")[0] for name in found["names"].tolist()] == ["session 1", "session 3", "session 4"]
-    assert found["estimated"].shape == (6, 3, 32, 32) and found["spread"].max() == pytest.approx(0.05)
-    # What stays between an estimate and the truth is its error and the counts' noise
-    noise = [found["estimated"][k] - found["truth"] - found["errors"][k] for k in range(6)]
+    examples = example_images(TILES, files)
+    assert examples["estimators"].tolist() == ["gaussian", "median_4", "eigen_flats", "published", "unet", "corrected"]
+    assert [name.split(",")[0] for name in examples["names"].tolist()] == ["session 1", "session 3", "session 4"]
+    assert examples["estimated"].shape == (6, 3, 32, 32) and examples["spread"].max() == pytest.approx(0.05)
+    # An estimate differs from the truth by its error and the noise of the counts
+    noise = [examples["estimated"][k] - examples["truth"] - examples["errors"][k] for k in range(6)]
     assert noise[0] == pytest.approx(noise[5], abs=1e-5) and 0.005 < np.nanstd(noise[0]) < 0.05
-    assert np.nanstd(found["errors"][5]) == pytest.approx(0.05, rel=0.1)
-    assert found["truth"].std(axis=(1, 2)).min() > 0.02
+    assert np.nanstd(examples["errors"][5]) == pytest.approx(0.05, rel=0.1)
+    assert examples["truth"].std(axis=(1, 2)).min() > 0.02
 
 
 def test_examples_of_files_without_a_spread_have_no_bins(files):
-    found = example_images(TILES, files[:1])
-    assert found["spread_bins"].shape == found["error_bins"].shape == (0,)
-    assert not found["spread"].any()
+    examples = example_images(TILES, files[:1])
+    assert examples["spread_bins"].shape == examples["error_bins"].shape == (0,)
+    assert not examples["spread"].any()
 
 
 def test_the_bins_of_a_right_spread_lie_on_the_diagonal():

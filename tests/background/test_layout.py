@@ -46,7 +46,7 @@ def test_fijis_variants_are_read_with_y_first(tmp_path, text):
         (b"a.tif; ; (1, \xff\xfe2)", "UTF-8"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path, text, words):
+def test_mistakes_are_named(tmp_path, text, words):
     with pytest.raises(InputError, match=words):
         read_layout(written(tmp_path, text))
 

@@ -1,4 +1,4 @@
-"""Metrics of a log flat field: what nobody can know changes none, known errors give known numbers."""
+"""Metrics of a log flat field: an unknown constant changes none, known errors give known numbers."""
 
 from types import SimpleNamespace
 
@@ -41,12 +41,12 @@ def with_region(region):
 
 
 def test_a_perfect_estimate_is_perfect():
-    found = compare(LOG_FLAT, np.full_like(LOG_FLAT, 1e-9), TRUTH)
-    assert set(found) == set(METRICS)
-    assert found["od_rmse_up_to_constant"] == found["od_rmse_absolute"] == pytest.approx(0, abs=1e-12)
-    assert found["ssim_fixed_range"] == pytest.approx(1)
-    assert found["ghosting_correlation"] == found["ghosting_slope"] == pytest.approx(0, abs=1e-12)
-    assert found["spread_coverage"] == 1
+    metrics = compare(LOG_FLAT, np.full_like(LOG_FLAT, 1e-9), TRUTH)
+    assert set(metrics) == set(METRICS)
+    assert metrics["od_rmse_up_to_constant"] == metrics["od_rmse_absolute"] == pytest.approx(0, abs=1e-12)
+    assert metrics["ssim_fixed_range"] == pytest.approx(1)
+    assert metrics["ghosting_correlation"] == metrics["ghosting_slope"] == pytest.approx(0, abs=1e-12)
+    assert metrics["spread_coverage"] == 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -59,47 +59,47 @@ def test_a_constant_of_the_estimate_or_of_the_flat_field_changes_nothing(constan
 
 
 def test_no_correction_errs_by_the_contrast_of_the_flat_field():
-    found = compare(np.zeros_like(LOG_FLAT), None, TRUTH)
-    assert found["od_rmse_up_to_constant"] == pytest.approx(LOG_FLAT.std())
-    assert np.isnan(found["spread_coverage"])
+    metrics = compare(np.zeros_like(LOG_FLAT), None, TRUTH)
+    assert metrics["od_rmse_up_to_constant"] == pytest.approx(LOG_FLAT.std())
+    assert np.isnan(metrics["spread_coverage"])
 
 
 def test_white_noise_errs_by_its_size_everywhere_and_is_no_ghost():
-    found = compare(LOG_FLAT + 0.1 * NOISE, np.full_like(NOISE, 0.1), TRUTH)
-    assert found["od_rmse_up_to_constant"] == pytest.approx(0.1, rel=0.05)
-    assert found["spread_coverage"] == pytest.approx(0.683, abs=0.03)
-    assert abs(found["ghosting_correlation"]) < 0.05 and abs(found["ghosting_slope"]) < 0.03
+    metrics = compare(LOG_FLAT + 0.1 * NOISE, np.full_like(NOISE, 0.1), TRUTH)
+    assert metrics["od_rmse_up_to_constant"] == pytest.approx(0.1, rel=0.05)
+    assert metrics["spread_coverage"] == pytest.approx(0.683, abs=0.03)
+    assert abs(metrics["ghosting_correlation"]) < 0.05 and abs(metrics["ghosting_slope"]) < 0.03
 
 
-def test_a_spread_of_eight_perfect_samples_covers_what_the_page_says():
+def test_a_spread_of_eight_perfect_samples_covers_its_documented_share():
     draws = np.random.default_rng(0).standard_normal((9, 400, 400))
     flat = truth_of(np.zeros((400, 400)), draws[8], np.zeros(4))
     lit_everywhere = TrueTile(flat.optical_density, flat.log_flat, np.ones_like(flat.lit), None)
-    found = compare(draws[:8].mean(0), draws[:8].std(0, ddof=1), lit_everywhere)
-    assert found["spread_coverage"] == pytest.approx(0.623, abs=0.005)
+    metrics = compare(draws[:8].mean(0), draws[:8].std(0, ddof=1), lit_everywhere)
+    assert metrics["spread_coverage"] == pytest.approx(0.623, abs=0.005)
 
 
 @pytest.mark.parametrize("share", [-0.5, 0.25])
 def test_a_share_of_the_specimen_in_the_background_is_the_slope(share):
-    found = compare(LOG_FLAT + share * DENSITY + 0.001 * NOISE, None, TRUTH)
-    assert found["ghosting_slope"] == pytest.approx(share, abs=1e-3)
-    assert found["ghosting_correlation"] == pytest.approx(np.sign(share), abs=1e-3)
-    assert found["od_rmse_up_to_constant"] == pytest.approx(abs(share) * DENSITY.std(), rel=1e-3)
+    metrics = compare(LOG_FLAT + share * DENSITY + 0.001 * NOISE, None, TRUTH)
+    assert metrics["ghosting_slope"] == pytest.approx(share, abs=1e-3)
+    assert metrics["ghosting_correlation"] == pytest.approx(np.sign(share), abs=1e-3)
+    assert metrics["od_rmse_up_to_constant"] == pytest.approx(abs(share) * DENSITY.std(), rel=1e-3)
 
 
 def test_a_bare_tile_has_no_ghost():
     bare = truth_of(np.zeros((SIDE, SIDE)), LOG_FLAT, np.zeros(4))
-    found = compare(LOG_FLAT + 0.1 * NOISE, None, bare)
-    assert np.isnan(found["ghosting_correlation"]) and np.isnan(found["ghosting_slope"])
-    assert np.isnan(found["od_rmse_absolute"])
+    metrics = compare(LOG_FLAT + 0.1 * NOISE, None, bare)
+    assert np.isnan(metrics["ghosting_correlation"]) and np.isnan(metrics["ghosting_slope"])
+    assert np.isnan(metrics["od_rmse_absolute"])
 
 
 def test_the_absolute_error_counts_from_the_open_beam():
     """A ramp that is zero in the region: up to a constant it loses its mean, absolutely it does not."""
     ramp = np.maximum(X - 8 / SIDE, 0)
-    found = compare(LOG_FLAT + ramp, None, TRUTH)
-    assert found["od_rmse_absolute"] == pytest.approx(np.sqrt(np.mean(ramp**2)))
-    assert found["od_rmse_up_to_constant"] == pytest.approx(ramp.std())
+    metrics = compare(LOG_FLAT + ramp, None, TRUTH)
+    assert metrics["od_rmse_absolute"] == pytest.approx(np.sqrt(np.mean(ramp**2)))
+    assert metrics["od_rmse_up_to_constant"] == pytest.approx(ramp.std())
 
 
 def test_what_stands_in_the_region_is_an_error():
@@ -121,8 +121,8 @@ def test_dark_corners_do_not_count():
 def test_the_similarity_has_a_fixed_range():
     """Halving specimen and error together changes it: nothing is stretched by an image's own extremes."""
     wrong = gaussian_filter(NOISE, 2)
-    found = [
+    metrics = [
         compare(LOG_FLAT + scale * wrong, None, truth_of(-scale * DENSITY, LOG_FLAT, np.zeros(4)))["ssim_fixed_range"]
         for scale in (1.0, 0.5)
     ]
-    assert found[1] > found[0] + 0.01
+    assert metrics[1] > metrics[0] + 0.01

@@ -18,8 +18,8 @@ def tiles():
 def test_constants_are_found_and_leave_no_seam():
     scene, cut, places = tiles()
     constants = np.array([0.5, -1.0, 2.0, 0.0])
-    found = tile_constants(cut + constants[:, None, None], places)
-    assert found == pytest.approx(constants.mean() - constants, abs=1e-9)
+    levels = tile_constants(cut + constants[:, None, None], places)
+    assert levels == pytest.approx(constants.mean() - constants, abs=1e-9)
     image = blended(cut + constants[:, None, None], places)
     assert image.shape == (73, 70)
     covered = np.isfinite(image)
@@ -51,5 +51,5 @@ def test_weights_fade_to_the_edges():
 
 def test_groups_that_do_not_touch_are_levelled_apart():
     flat = np.arange(4.0)[:, None, None] * np.ones((4, 8, 8))
-    found = tile_constants(flat, np.array([(0, 0), (0, 4), (100, 0), (100, 4)]))
-    assert found == pytest.approx([0.5, -0.5, 0.5, -0.5])
+    levels = tile_constants(flat, np.array([(0, 0), (0, 4), (100, 0), (100, 4)]))
+    assert levels == pytest.approx([0.5, -0.5, 0.5, -0.5])

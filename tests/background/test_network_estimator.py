@@ -1,4 +1,4 @@
-"""Networks as estimators: gauge, sets of tiles, tiles larger than those of the training, the recipe's own way."""
+"""Networks as estimators: gauge, sets of tiles, tiles larger than those of the training, the recipe's sampler."""
 
 import numpy as np
 import pytest
@@ -15,27 +15,28 @@ from workflow_scripts.background.estimators.network import (
     spread_out,
 )
 from workflow_scripts.background.networks.diffusion import signal_shares
-from workflow_scripts.background.settings import SamplerSettings
+from workflow_scripts.background.settings import ARMS, SamplerSettings
 from workflow_scripts.background.simulation.sessions import nearest_in_order
 
 CPU = torch.device("cpu")
 
 
-class Keeps(nn.Module):
-    """Says nothing, so that the median of the set remains; remembers the sizes that it saw."""
-
-    def __init__(self):
-        super().__init__()
-        self.sizes = []
+class NoOutput(nn.Module):
+    """Zeros, so that the median of the set remains."""
 
     def forward(self, x, times):
-        self.sizes.append(tuple(x.shape[-2:]))
         return torch.zeros_like(x[:, :1])
 
 
 def estimator(network=None, arm="unet", side_px=32, **changes):
     settings = {"steps": 2, "samples": 3, "batch_size": 8, "seed": 0, "curve_steps": (1, 2), "curve_tiles": 1} | changes
-    return NetworkEstimator(network or Keeps(), arm, side_px, SamplerSettings(**settings), CPU, "float32")
+    return NetworkEstimator(network or NoOutput(), ARMS[arm], side_px, SamplerSettings(**settings), CPU, "float32")
+
+
+def estimate(estimator, logs):
+    """Flat field and spread of the first tile of a single set (N, H, W) without dead pixels."""
+    flats, spreads = estimator.estimate_sets(logs[None], np.ones((1, *logs.shape), bool))
+    return flats[0], spreads[0]
 
 
 def test_an_unsorted_partner_is_another_tile_and_seldom_a_neighbour():
@@ -48,34 +49,34 @@ def test_an_unsorted_partner_is_another_tile_and_seldom_a_neighbour():
 @pytest.mark.parametrize("shape", [(2, 32, 32), (3, 20, 33), (2, 70, 45)])
 def test_any_number_of_tiles_and_any_size(arm, shape):
     logs = np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
-    flat, spread = estimator(arm=arm).estimate(logs)
+    flat, spread = estimate(estimator(arm=arm), logs)
     assert flat.shape == spread.shape == shape[1:]
     assert np.isfinite(flat).all() and (spread >= 0).all()
-    again = estimator(arm=arm).estimate(logs)
+    again = estimate(estimator(arm=arm), logs)
     assert np.array_equal(flat, again[0])
 
 
-def test_what_a_tiles_brightness_was_does_not_matter():
+def test_the_brightness_of_the_tiles_does_not_matter():
     tiles = toy_tiles(sessions=1)
     logs = (tiles.log_flat + tiles.log_transmission)[0, :3]
-    found, brighter = (estimator().estimate(part)[0] for part in (logs, logs + np.float32([[[1]], [[-2]], [[0.5]]])))
-    assert abs(found - brighter).max() < 1e-5
-    assert abs(found.mean()) < 1e-5
+    flat, brighter = (estimate(estimator(), part)[0] for part in (logs, logs + np.float32([[[1]], [[-2]], [[0.5]]])))
+    assert abs(flat - brighter).max() < 1e-5
+    assert abs(flat.mean()) < 1e-5
 
 
 def test_an_absent_flat_field_is_left_alone():
-    """Two tiles without specimen and without flat field: nothing to answer, whatever the size."""
+    """Two tiles without specimen and without flat field give zeros, whatever the size."""
     for side in (32, 96):
-        flat, _ = estimator().estimate(np.full((2, side, side), 4.2, np.float32))
+        flat, _ = estimate(estimator(), np.full((2, side, side), 4.2, np.float32))
         assert abs(flat).max() < 1e-5
 
 
 def test_the_spread_is_that_of_the_samples():
     logs = np.zeros((2, 32, 32), np.float32)
-    spread = estimator(arm="corrected", samples=64, steps=1, batch_size=64).estimate(logs)[1]
-    # A network that says no velocity returns √ᾱ of the noise that it began with: nothing, from pure noise
+    spread = estimate(estimator(arm="corrected", samples=64, steps=1, batch_size=64), logs)[1]
+    # A network whose velocity is 0 returns √ᾱ of the noise that it began with: nothing, from pure noise
     assert 0 < spread.mean() < 1e-3
-    assert not estimator(arm="unet").estimate(logs)[1].any()
+    assert not estimate(estimator(arm="unet"), logs)[1].any()
 
 
 def test_samples_do_not_depend_on_the_number_of_images_at_once():
@@ -84,11 +85,11 @@ def test_samples_do_not_depend_on_the_number_of_images_at_once():
     torch.manual_seed(0)
     network = nn.Conv2d(7, 1, 3, padding=1)
     network.forward = lambda x, times, inner=network.forward: inner(x)
-    found = [estimator(network, "corrected", batch_size=n).estimate_sets(logs, valid)[0] for n in (1, 6, 64)]
-    assert abs(found[0] - found[1]).max() < 1e-5 and abs(found[0] - found[2]).max() < 1e-5
+    flat = [estimator(network, "corrected", batch_size=n).estimate_sets(logs, valid)[0] for n in (1, 6, 64)]
+    assert abs(flat[0] - flat[1]).max() < 1e-5 and abs(flat[0] - flat[2]).max() < 1e-5
 
 
-def test_whole_sessions_are_answered_tile_by_tile():
+def test_whole_sessions_are_estimated_tile_by_tile():
     tiles = toy_tiles()
     near = nearest_in_order(16, 4)
     flats, spreads = session_flats(estimator(), tiles, near)
@@ -99,7 +100,7 @@ def test_whole_sessions_are_answered_tile_by_tile():
     assert error.std(axis=(-2, -1)).mean() < 0.7 * tiles.log_transmission.std(axis=(-2, -1)).mean()
 
 
-def test_the_recipes_answer_has_its_mean():
+def test_the_flat_field_of_the_recipe_has_its_mean():
     logs = np.log(np.random.default_rng(0).uniform(0.5, 1, (2, 32, 32))).astype(np.float32)
 
     class Perfect(nn.Module):
@@ -109,20 +110,20 @@ def test_the_recipes_answer_has_its_mean():
             share = signal_shares()[times].view(-1, 1, 1, 1).float()
             return (x[:, :1] - share.sqrt() * 0.2) / (1 - share).sqrt()
 
-    flat, spread = estimator(Perfect(), arm="published").estimate(logs)
+    flat, spread = estimate(estimator(Perfect(), arm="published"), logs)
     assert np.exp(flat).mean() == pytest.approx(0.7, abs=0.02) and not spread.any()
 
 
-class LooksAtWindows(nn.Module):
-    """Knows the truth but only what is shorter than 32 px: a network trained on windows of 32 px, as it would be.
+class TrainedOnWindows(nn.Module):
+    """Knows only the part of the truth that is shorter than 32 px, as a network trained on windows of 32 px would.
 
-    The flat field is in the brightest tile; what is longer than a window the network cannot tell from a specimen.
+    The flat field is in the brightest tile; anything longer than a window the network cannot tell from a specimen.
     """
 
     def forward(self, x, times):
         brightest, median = x[:, 4:5], x[:, 3:4]
-        kept = brightest - smooth(brightest, 64) if max(x.shape[-2:]) > 32 else brightest
-        return (kept - median) / 0.05
+        visible = brightest - smooth(brightest, 64) if max(x.shape[-2:]) > 32 else brightest
+        return (visible - median) / 0.05
 
 
 def test_two_passes_are_better_than_either_alone():
@@ -130,23 +131,23 @@ def test_two_passes_are_better_than_either_alone():
     y, x = np.mgrid[:256, :256]
     truth = 0.3 * np.cos(2 * np.pi * y / 256) + 0.1 * np.cos(2 * np.pi * (x + y) / 12)
     logs = np.stack([truth, truth]).astype(np.float32)
-    both = estimator(LooksAtWindows())
+    both = estimator(TrainedOnWindows())
     errors = {}
     for name, bins in {"both": [8, 1], "coarse": [8], "fine": [1]}.items():
         both._bins = lambda height, width, bins=bins: bins
-        errors[name] = float((both.estimate(logs)[0] - truth).std())
+        errors[name] = float((estimate(both, logs)[0] - truth).std())
     assert errors["both"] < 0.3 * min(errors["coarse"], errors["fine"])
 
 
-def test_bins_forget_dead_pixels_and_come_back_smoothly():
+def test_bins_ignore_dead_pixels_and_are_interpolated_smoothly():
     y, x = np.mgrid[:50, :40]
     image = torch.as_tensor(np.cos(2 * np.pi * y / 100) + 0.01 * x).float()[None, None]
     valid = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)) > 0.2
     valid[..., 8:12, 8:12] = False
-    small, living = binned(torch.where(valid, image, -99.0), valid, 4)
-    assert small.shape == (1, 1, 13, 10) and not living[0, 0, 2, 2] and living.sum() == 129
+    small, with_light = binned(torch.where(valid, image, -99.0), valid, 4)
+    assert small.shape == (1, 1, 13, 10) and not with_light[0, 0, 2, 2] and with_light.sum() == 129
     whole, _ = binned(image, torch.ones_like(valid), 4)
-    assert float((small - whole)[living].abs().max()) < 0.1
+    assert float((small - whole)[with_light].abs().max()) < 0.1
     inner = (spread_out(whole, 4, 50, 40) - image)[..., 4:-4, 4:-4]
     assert float(inner.abs().max()) < 0.02
     assert smooth(torch.full((1, 1, 9, 20), 2.0), 64).sub(2).abs().max() < 1e-5

@@ -8,15 +8,12 @@ from scipy.ndimage import gaussian_filter
 from tests.background.test_image_files import images_of
 from workflow_scripts.background.apply.layout import grid_positions_px, positions_px, read_layout
 from workflow_scripts.background.apply.mosaic import settled
-from workflow_scripts.background.apply.overlaps import (
-    Overlap,
+from workflow_scripts.background.apply.overlaps import Overlap, correlations, neighbours, register
+from workflow_scripts.background.apply.quality import (
     contrast_retained,
-    correlations,
     leave_pair_out_residual,
-    neighbours,
     overlap_residual,
     recovered_slopes,
-    register,
 )
 from workflow_scripts.background.estimators.gaussian import gaussian_flats
 from workflow_scripts.background.estimators.median import flats_of_sets
@@ -41,11 +38,11 @@ def test_correlations_are_those_of_the_overlap():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 20, 24))
     a += np.arange(24)
-    found = correlations(a, b, least_px=4)
+    values = correlations(a, b, least_px=4)
     for dy, dx in [(0, 0), (5, -7), (-16, 20), (3, 11)]:
         first, second = Overlap(0, 1, (dy, dx), 0.0).slices((20, 24))
-        assert found[19 + dy, 23 + dx] == pytest.approx(np.corrcoef(a[first].ravel(), b[second].ravel())[0, 1])
-    assert found[0, 0] == -1
+        assert values[19 + dy, 23 + dx] == pytest.approx(np.corrcoef(a[first].ravel(), b[second].ravel())[0, 1])
+    assert values[0, 0] == -1
 
 
 def test_neighbours_share_an_edge_not_a_corner():
@@ -72,8 +69,8 @@ def test_unrelated_tiles_are_not_registered():
 
 def test_a_grid_without_a_layout_is_placed_and_another_order_is_refused():
     tiles, places, _ = cut()
-    found = grid_positions_px(tiles, (3, 3), 0.25)
-    assert found == pytest.approx(places - places.min(axis=0), abs=0.6)
+    values = grid_positions_px(tiles, (3, 3), 0.25)
+    assert values == pytest.approx(places - places.min(axis=0), abs=0.6)
     with pytest.raises(InputError, match="row by row"):
         grid_positions_px(tiles[[4, 8, 0, 5, 6, 2, 7, 3, 1]], (3, 3), 0.25)
     with pytest.raises(InputError, match="6 places"):
@@ -83,10 +80,10 @@ def test_a_grid_without_a_layout_is_placed_and_another_order_is_refused():
 def test_slopes_are_one_without_correction_and_small_where_the_tile_is_its_own_flat():
     tiles, places, _ = cut()
     overlaps = register(tiles, places)
-    nothing = recovered_slopes(np.zeros_like, tiles, overlaps, (4, 16))
-    assert list(nothing.values()) == pytest.approx([1, 1], abs=1e-5)
-    own = recovered_slopes(lambda logs: logs, tiles, overlaps, (4, 16))
-    assert list(own.values()) == pytest.approx([0, 0], abs=1e-5)
+    no_correction = recovered_slopes(np.zeros_like, tiles, overlaps, (4, 16))
+    assert list(no_correction.values()) == pytest.approx([1, 1], abs=1e-5)
+    tile_itself = recovered_slopes(lambda logs: logs, tiles, overlaps, (4, 16))
+    assert list(tile_itself.values()) == pytest.approx([0, 0], abs=1e-5)
     half = recovered_slopes(lambda logs: flats_of_sets(logs, 2), tiles, overlaps, (16,))
     assert half[16] == pytest.approx(0.5, abs=1e-4)
     blur = recovered_slopes(lambda logs: gaussian_flats(logs, 8), tiles, overlaps, (4, 32))

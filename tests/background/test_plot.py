@@ -45,7 +45,7 @@ def run(folder, tiles, files, registry=REGISTRY):
 def done(tmp_path_factory):
     """The folder of all outputs: metrics, examples and the figure."""
     folder = tmp_path_factory.mktemp("stages")
-    files = [write(folder, name, TILES, answers, **PLAIN) for name, answers in BASELINES.items()]
+    files = [write(folder, name, TILES, noise_of_parts, **PLAIN) for name, noise_of_parts in BASELINES.items()]
     files.append(write(folder, "published", TILES, {"pretrained/tiles=2": 0.5, "finetuned/tiles=2": 0.4}, **PLAIN))
     files.append(write(folder, "unet", TILES, ARM, **PLAIN))
     files += [write(folder, "corrected", TILES, ARM, seed=seed) for seed in (0, 1)]
@@ -66,11 +66,11 @@ def test_the_figure_comes_in_three_formats_with_its_table(done):
 def test_the_figure_shows_the_headline_of_every_estimator(done, points, panel, metric):
     metrics = read_metrics(done / "metrics.csv")
     headline = headline_numbers(metrics).query("metric == @metric").set_index("estimator")
-    shown = points[(points["panel"] == panel) & points["references"].isna()].set_index("estimator")
-    assert list(shown.index) == list(read_registry(REGISTRY))
-    for name in shown.index:
-        assert shown.loc[name, "value"] == pytest.approx(headline.loc[name, "value"], abs=1e-5)
-        assert shown.loc[name, "n"] == 4
+    rows = points[(points["panel"] == panel) & points["references"].isna()].set_index("estimator")
+    assert list(rows.index) == list(read_registry(REGISTRY))
+    for name in rows.index:
+        assert rows.loc[name, "value"] == pytest.approx(headline.loc[name, "value"], abs=1e-5)
+        assert rows.loc[name, "n"] == 4
     earlier = points[(points["panel"] == panel) & (points["references"] == "earlier")]
     assert earlier["estimator"].tolist() == ["eigen_flats"]
 
@@ -84,11 +84,11 @@ def test_curves_hold_every_number_of_tiles_and_of_steps_once(points):
     assert "eigen_flats" not in tiles.index
 
 
-def test_the_uncertainty_stands_beside_the_error_and_its_coverage(points):
-    shown = points[points["panel"] == "f"]
-    assert shown["spread"].notna().sum() == 10
-    assert shown.loc[shown["spread"].notna(), "value"].to_numpy() == pytest.approx(np.full(10, 0.05), rel=0.05)
-    coverage = shown[shown["metric"] == plot.COVERAGE].set_index("tiles")["value"]
+def test_the_figure_compares_the_uncertainty_with_the_error_and_shows_its_coverage(points):
+    rows = points[points["panel"] == "f"]
+    assert rows["spread"].notna().sum() == 10
+    assert rows.loc[rows["spread"].notna(), "value"].to_numpy() == pytest.approx(np.full(10, 0.05), rel=0.05)
+    coverage = rows[rows["metric"] == plot.COVERAGE].set_index("tiles")["value"]
     assert coverage[2] == pytest.approx(0.683, abs=0.02)
 
 
@@ -99,9 +99,9 @@ def test_one_session_and_one_baseline_are_enough(tmp_path):
         write(tmp_path, "corrected", tiles, ARM),
     ]
     folder = run(tmp_path, tiles, files)
-    found = pd.read_csv(folder / "background.csv")
-    assert set(found["estimator"]) == {"zeros", "median_2", "corrected"}
-    assert found["low"].isna().all()
+    table = pd.read_csv(folder / "background.csv")
+    assert set(table["estimator"]) == {"zeros", "median_2", "corrected"}
+    assert table["low"].isna().all()
 
 
 def test_a_baseline_that_is_new_in_the_registry_is_in_every_panel_of_all_estimators(tmp_path):

@@ -1,4 +1,4 @@
-"""The stage scripts of training and prediction: what they hand on, what they refuse, how the loop resumes."""
+"""The stage scripts of training and prediction: their outputs, and the inputs that they refuse."""
 
 import csv
 from dataclasses import asdict
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.background import toy_baseline, training
-from tests.background.toy import toy_bank, toy_tiles
+from tests.background.toy import toy_tiles, toy_training_tiles
 from workflow_scripts.background import finetune, predict, pretrain
 from workflow_scripts.background.estimators import eigen_flats, gaussian, median, network
 from workflow_scripts.background.networks import model
@@ -27,8 +27,8 @@ SAMPLER = {"batch_size": 64, "steps": 2, "samples": 2, "curve_steps": [1, 3], "c
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    for name, made in (("shard0", toy_bank()), ("test", toy_tiles())):
-        write_arrays(folder / f"{name}.npz", {key: np.asarray(value) for key, value in asdict(made).items()})
+    for name, tiles in (("shard0", toy_training_tiles()), ("test", toy_tiles())):
+        write_arrays(folder / f"{name}.npz", {key: np.asarray(value) for key, value in asdict(tiles).items()})
     return folder
 
 
@@ -51,8 +51,8 @@ def run_predict(folder, files, estimator, implementation, **inputs):
     options = {"options": check(implementation.Options, SAMPLER)} if hasattr(implementation, "Options") else {}
     arguments = SimpleNamespace(estimator=estimator, module="network", training_seed=0, **COMPUTE, **options)
     path = folder / f"{estimator}.npz"
-    given = {"test": [files / "test.npz"]} | {name: [value] for name, value in inputs.items()}
-    predict.predict(Job(arguments, given, {"predictions": path}, folder / "none", implementation))
+    inputs_of_job = {"test": [files / "test.npz"]} | {name: [value] for name, value in inputs.items()}
+    predict.predict(Job(arguments, inputs_of_job, {"predictions": path}, folder / "none", implementation))
     return read_predictions(path)
 
 
@@ -110,7 +110,7 @@ def test_the_module_median_refuses_other_names(tmp_path, files, estimator):
         run_predict(tmp_path, files, estimator, median)
 
 
-def test_predict_says_what_it_lacks(tmp_path, files):
+def test_predict_names_the_missing_input(tmp_path, files):
     with pytest.raises(InputError, match="--module network needs --pretrained"):
         run_predict(tmp_path, files, "corrected", network)
 
@@ -121,10 +121,10 @@ def test_weights_of_another_arm_are_not_finetuned(tmp_path, files):
 
 
 def test_both_arms_train_the_same_network(tmp_path, files, monkeypatch):
-    made = []
+    networks = []
     real = model.make_network
-    monkeypatch.setattr(pretrain, "make_network", lambda *given: made.append(given) or real(*given))
+    monkeypatch.setattr(pretrain, "make_network", lambda *arguments: networks.append(arguments) or real(*arguments))
     for arm in ARMS:
         run_pretrain(tmp_path, files, arm)
-    assert [n_in for _, n_in, _ in made] == [3, 7, 7]
-    assert len({str(settings) for settings, *_ in made}) == 1
+    assert [n_in for _, n_in, _ in networks] == [3, 7, 7]
+    assert len({str(settings) for settings, *_ in networks}) == 1

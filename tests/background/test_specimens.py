@@ -75,14 +75,15 @@ def test_every_specimen_has_a_strength_of_its_own():
 
 def test_the_projection_of_a_sphere_has_its_volume():
     y, x = grid(200)
-    one = torch.tensor([[1.0]])
-    centre, radius = 0.5 * one, 0.3 * one
+    unit = torch.tensor([[1.0]])
+    centre, radius = 0.5 * unit, 0.3 * unit
 
     def upright(*shape, low=0.0, high=1.0):  # aspect 1, angle 0
         return torch.full(shape, high if low else 0.0)
 
     solid, shell = (
-        _ellipsoids(y, x, centre, centre, radius, one, hollow * one, upright).sum() / 200**2 * 2 for hollow in (0, 0.8)
+        _ellipsoids((y, x), (centre, centre), radius, unit, hollow * unit, upright).sum() / 200**2 * 2
+        for hollow in (0, 0.8)
     )
     volume = 4 / 3 * math.pi * 0.3**3
     assert solid == pytest.approx(volume, rel=2e-3)
@@ -100,12 +101,12 @@ def test_a_thickness_is_never_negative_and_seldom_absent(kind):
 def test_an_ellipsoid_is_flat_across_its_axis():
     """Aspect 1/2: half as wide across, nowhere wider, as thick in its middle."""
     y, x = grid(100)
-    one = torch.tensor([[1.0]])
+    unit = torch.tensor([[1.0]])
 
     def along_x(*shape, low=0.0, high=1.0):  # aspect 1/2, angle 0
         return torch.full(shape, low)
 
-    flat = _ellipsoids(y, x, 0.5 * one, 0.5 * one, 0.4 * one, one, -one, along_x)[0]
+    flat = _ellipsoids((y, x), (0.5 * unit, 0.5 * unit), 0.4 * unit, unit, -unit, along_x)[0]
     assert (flat > 0).any(0).sum() == 80 and (flat > 0).any(1).sum() == 40
     assert flat.max() == pytest.approx(0.4, rel=0.01)
 
@@ -117,9 +118,13 @@ def test_projections_of_several_add_up():
     def upright(*shape, low=0.0, high=1.0):
         return torch.full(shape, high if low else 0.0)
 
-    places = centre_y, centre_x, radius, weight, torch.full((1, 5), 0.5)
-    parts = [_ellipsoids(y, x, *(value[:, k : k + 1] for value in places), upright) for k in range(5)]
-    assert torch.allclose(_ellipsoids(y, x, *places, upright), sum(parts), atol=1e-6)
+    hollow = torch.full((1, 5), 0.5)
+
+    def projection(rows):
+        centres = centre_y[:, rows], centre_x[:, rows]
+        return _ellipsoids((y, x), centres, radius[:, rows], weight[:, rows], hollow[:, rows], upright)
+
+    assert torch.allclose(projection(slice(None)), sum(projection([k]) for k in range(5)), atol=1e-6)
 
 
 def test_a_blur_keeps_what_is_flat_and_spreads_a_point():

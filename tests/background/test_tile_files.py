@@ -70,18 +70,18 @@ def test_a_broken_file_is_named(tmp_path, content):
             read(path)
 
 
-def test_banks_are_joined_in_order(tmp_path):
+def test_training_files_are_joined_in_order(tmp_path):
     parts = [make(small(), "train", shard, CPU) for shard in (0, 1)]
     paths = [tmp_path / f"{shard}.npz" for shard in (0, 1)]
     for path, part in zip(paths, parts, strict=True):
         write_arrays(path, part)
-    bank = read_training_tiles(paths)
+    training = read_training_tiles(paths)
     for name in ("log_transmission", "log_flat", "held_out"):
-        assert np.array_equal(getattr(bank, name), np.concatenate([part[name] for part in parts])), name
+        assert np.array_equal(getattr(training, name), np.concatenate([part[name] for part in parts])), name
 
 
 @pytest.mark.parametrize("changes", [{"side_px": 48}, {"times": 4}, {"dark": 10.0}, {"dose_max": 900.0}])
-def test_banks_that_do_not_fit_are_refused(tmp_path, arrays, changes):
+def test_training_files_that_do_not_fit_are_refused(tmp_path, arrays, changes):
     paths = [tmp_path / "first.npz", tmp_path / "second.npz"]
     write_arrays(paths[0], arrays["train"])
     write_arrays(paths[1], make(small(**changes), "train", 1, CPU))

@@ -42,18 +42,18 @@ def toy_tiles(sessions: int = 3, tiles: int = 16, side_px: int = 32, seed: int =
     )
 
 
-def write(folder, estimator, tiles: RawTiles, answers: dict[str, float], *, seed=0, spread=True, curve=True):
-    """A file as the stage predict writes it: the truth with white noise of a standard deviation for every answer.
+def write(folder, estimator, tiles: RawTiles, noise_of_parts: dict[str, float], *, seed=0, spread=True, curve=True):
+    """A file as the stage predict writes it: the truth with white noise of a standard deviation for every part.
 
-    answers: by stage and condition, `finetuned/tiles=2` and so on.
+    noise_of_parts: by stage and condition, `finetuned/tiles=2` and so on.
     """
     rng = np.random.default_rng(seed)
     parts = {}
-    for name, noise in answers.items():
-        wrong = tiles.log_flat + noise * rng.standard_normal(tiles.log_flat.shape)
-        arrays = {"log_flat": wrong.astype(np.float32)}
+    for name, noise in noise_of_parts.items():
+        flats_with_noise = tiles.log_flat + noise * rng.standard_normal(tiles.log_flat.shape)
+        arrays = {"log_flat": flats_with_noise.astype(np.float32)}
         if spread:
-            arrays["spread"] = np.full(wrong.shape, noise, np.float32)
+            arrays["spread"] = np.full(flats_with_noise.shape, noise, np.float32)
         parts[tuple(name.split("/"))] = arrays
     if curve:
         numbers = np.array([0, len(tiles.counts[0]) - 1])

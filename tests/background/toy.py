@@ -59,10 +59,10 @@ def toy_session(rng: np.random.Generator, times: int, side_px: int, drift: float
     return (fields - fields[0].mean()).astype(np.float32)
 
 
-def toy_bank(
+def toy_training_tiles(
     specimens: int = 32, sessions: int = 8, times: int = 4, side_px: int = 32, seed: int = 0, held_out: int = 2
 ) -> TrainingTiles:
-    """A bank whose last sessions are held out."""
+    """Training tiles whose last sessions are those of tested microscopes."""
     rng = np.random.default_rng(seed)
     flats = np.stack([toy_session(rng, times, side_px) for _ in range(sessions)])
     marks = np.arange(sessions) >= sessions - held_out

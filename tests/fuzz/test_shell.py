@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tests.alignment.own_particles import write_list, write_stack
-from tests.background import own_tiles
+from tests.background import user_tiles
 from tests.workflow.running import ENVIRONMENT, copy_project, snakemake
 from workflow_scripts.workflow.configuration import Name
 
@@ -28,7 +28,7 @@ def project(tmp_path_factory):
     write_list(folder / HOSTILE / f"{HOSTILE}.star", 20, stack_name="$(touch pwned); touch pwned.mrcs")
     tiles = folder / HOSTILE / "tiles"
     tiles.mkdir()
-    for k, image in enumerate(own_tiles.tiles()[:4]):
+    for k, image in enumerate(user_tiles.tiles()[:4]):
         tifffile.imwrite(tiles / f"{HOSTILE} {k}.tif", image)
     overlay = {
         "apply": {

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import yaml
 
-from tests.background import own_tiles
+from tests.background import user_tiles
 from tests.workflow.running import ENVIRONMENT, copy_project, planned, snakemake
 
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
@@ -19,12 +19,12 @@ FOLDER = "results/smoke/background/apply/mine"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("apply"))
-    own_tiles.write(folder / "tiles")
+    user_tiles.write(folder / "tiles")
     return folder
 
 
 def configure(project, **changes):
-    entries = {"mine": own_tiles.settings(**changes)}
+    entries = {"mine": user_tiles.settings(**changes)}
     (project / "my.yaml").write_text(yaml.safe_dump({"apply": {"background": entries}}))
 
 
@@ -37,12 +37,12 @@ def test_tiles_from_their_folder_to_a_mosaic(project):
         assert (folder / name).stat().st_size > 200, name
     for name in ("corrected", "background", "uncertainty"):
         stack = tifffile.imread(folder / f"{name}.tif")
-        assert stack.dtype == np.float32 and stack.shape == own_tiles.tiles().shape and np.isfinite(stack).all()
+        assert stack.dtype == np.float32 and stack.shape == user_tiles.tiles().shape and np.isfinite(stack).all()
     with tifffile.TiffFile(folder / "corrected.tif") as file:
         assert file.imagej_metadata["Info"] == "optical_density"
         assert file.imagej_metadata["Labels"][0] == "tile_1.tif"
     mosaic = tifffile.imread(folder / "mosaic.tif")
-    assert mosaic.shape == own_tiles.specimen().shape and np.isfinite(mosaic).all()
+    assert mosaic.shape == user_tiles.specimen().shape and np.isfinite(mosaic).all()
     quality = json.loads((folder / "quality.json").read_text())
     assert quality["quantity"] == "optical_density" and quality["finetune"] == "tiles"
     measured = quality["quality"]["estimators"]
@@ -66,7 +66,7 @@ def test_a_changed_tile_remakes_what_came_from_it_and_no_pretraining(project):
     path = project / "tiles" / "tile_3.tif"
     before = path.read_bytes()
     try:
-        tifffile.imwrite(path, own_tiles.tiles(seed=1)[2])
+        tifffile.imwrite(path, user_tiles.tiles(seed=1)[2])
         jobs = planned(project, *WORDS, "background_apply")
     finally:
         path.write_bytes(before)

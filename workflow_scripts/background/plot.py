@@ -15,10 +15,7 @@ from workflow_scripts.study.tables import headline_numbers, read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
-EXAMPLES = (
-    *("estimators", "names", "raw", "truth", "estimated", "errors", "spread"),
-    *("spread_bins", "error_bins"),
-)
+EXAMPLES = ("estimators", "names", "raw", "truth", "estimated", "errors", "spread", "spread_bins", "error_bins")
 # What stands beside the truth as pictures
 PICTURED = ("gaussian", "median_2", "unet", "published", "corrected")
 ERROR, GHOST, COVERAGE = "od_rmse_up_to_constant", "ghosting_correlation", "spread_coverage"
@@ -46,17 +43,15 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
         those of the same session; d errors by number of tiles; e by number of steps; f error by spread, and coverage.
     """
     table = with_condition_columns(metrics, texts=("stage", "references"), numbers=("tiles", "steps"))
-    headline = headline_numbers(metrics)
-    last = table["stage"].isna() & table["steps"].isna()
-    earlier = table[last & (table["references"] == "earlier")]
-    of_curve = (table["metric"] == ERROR) & table["steps"].notna()
-    by_tiles = last & (table["metric"] == ERROR) & table["tiles"].notna()
+    of_curve = table[(table["metric"] == ERROR) & table["steps"].notna()]
+    table = table[table["stage"].isna() & table["steps"].isna()]
+    scores = pd.concat([headline_numbers(metrics), table[table["references"] == "earlier"]])
     parts = {
-        "b": pd.concat([part[part["metric"] == ERROR] for part in (headline, earlier)]),
-        "c": pd.concat([part[part["metric"] == GHOST] for part in (headline, earlier)]),
-        "d": table[by_tiles],
-        "e": table[of_curve],
-        "f": table[last & (table["metric"] == COVERAGE)],
+        "b": scores[scores["metric"] == ERROR],
+        "c": scores[scores["metric"] == GHOST],
+        "d": table[(table["metric"] == ERROR) & table["tiles"].notna()],
+        "e": of_curve,
+        "f": table[table["metric"] == COVERAGE],
     }
     keys = ["estimator", "metric", "references", "tiles", "steps"]
     tables = []
@@ -78,16 +73,17 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[14.0 + 21.0 * rows, 48.0, 46.0])
     _draw_examples(top, examples)
     errors, ghosts = middle.subplots(1, 2, sharey=True, width_ratios=[1.2, 1.0])
-    _draw_scores(errors, table[table["panel"] == "b"], registry, "RMSE of the optical density\nup to a constant (1)")
-    letter(errors, "b")
-    label = "correlation of the background's error\nwith the specimen (1)"
-    _draw_scores(ghosts, table[table["panel"] == "c"], registry, label)
-    ghosts.axvline(0, color="0.7", linewidth=0.6, zorder=0)
-    letter(ghosts, "c")
     by_tiles, by_steps, spread = bottom.subplots(1, 3)
-    _draw_by_tiles(by_tiles, table[table["panel"] == "d"], registry)
-    _draw_by_steps(by_steps, table[table["panel"] == "e"], registry)
-    _draw_spread(spread, table[table["panel"] == "f"])
+    points = {panel: table[table["panel"] == panel] for panel in "bcdef"}
+    _draw_scores(errors, points["b"], registry, "RMSE of the optical density\nup to a constant (1)")
+    _draw_scores(ghosts, points["c"], registry, "correlation of the background's error\nwith the specimen (1)")
+    ghosts.axvline(0, color="0.7", linewidth=0.6, zorder=0)
+    _draw_by_tiles(by_tiles, points["d"], registry)
+    _draw_curves(by_steps, points["e"], "steps", 10, registry)
+    by_steps.set(xlabel="steps of the sampler", ylim=(0, None))
+    _draw_spread(spread, points["f"])
+    for axis, text in zip((errors, ghosts, by_tiles, by_steps, spread), points, strict=True):
+        letter(axis, text)
     return figure
 
 
@@ -145,24 +141,24 @@ def _draw_by_tiles(axis: Axes, points: pd.DataFrame, registry: Registry) -> None
     shown = points[points["estimator"] != "zeros"]
     medians = shown[shown["estimator"].isin(MEDIANS)].sort_values("tiles")
     axis.plot(medians["tiles"], medians["value"], color="0.8", linewidth=0.8, zorder=0)
-    for name, line in shown.groupby("estimator", sort=False):
-        _curve(axis, line.sort_values("tiles"), "tiles", name, registry)
-    _numbers_along(axis, shown["tiles"], base=2)
+    _draw_curves(axis, shown, "tiles", 2, registry)
     _logarithmic(axis, "y")
-    axis.set(xlabel="tiles that were seen", ylabel="RMSE up to a constant (1)")
-    axis.set_title(_sessions(points["n"]), loc="left")
-    letter(axis, "d")
+    axis.set_xlabel("tiles of the set")
 
 
-def _draw_by_steps(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
+def _draw_curves(axis: Axes, points: pd.DataFrame, along: str, base: int, registry: Registry) -> None:
+    """The error of every estimator along a logarithmic abscissa that has a tick at every number of the points."""
     for name, line in points.groupby("estimator", sort=False):
-        _curve(axis, line.sort_values("steps"), "steps", name, registry)
+        line = line.sort_values(along)
+        reach = np.array([line["value"] - line["low"], line["high"] - line["value"]])
+        axis.errorbar(line[along], line["value"], yerr=reach, capsize=1.5, **registry[name].looks)
     if len(points):
-        _numbers_along(axis, points["steps"], base=10)
-        axis.set_ylim(0, None)
-    axis.set(xlabel="steps of the sampler", ylabel="RMSE up to a constant (1)")
+        ticks = sorted(points[along].unique())
+        axis.set_xscale("log", base=base)
+        axis.set_xticks(ticks, labels=[f"{number:g}" for number in ticks])
+        axis.minorticks_off()
+    axis.set_ylabel("RMSE up to a constant (1)")
     axis.set_title(_sessions(points["n"]), loc="left")
-    letter(axis, "e")
 
 
 def _draw_spread(axis: Axes, points: pd.DataFrame) -> None:
@@ -179,20 +175,6 @@ def _draw_spread(axis: Axes, points: pd.DataFrame) -> None:
         share = coverage["value"].iloc[0]
         axis.set_title(f"±1 spread holds {share:.0%} (nominal {NOMINAL_COVERAGE:.0%})", loc="left")
     axis.set(xlabel="uncertainty of corrected (1)", ylabel="RMS error (1)")
-    letter(axis, "f")
-
-
-def _numbers_along(axis: Axes, numbers: pd.Series, base: int) -> None:
-    """A logarithmic abscissa with a tick at every number."""
-    ticks = sorted(numbers.unique())
-    axis.set_xscale("log", base=base)
-    axis.set_xticks(ticks, labels=[f"{number:g}" for number in ticks])
-    axis.minorticks_off()
-
-
-def _curve(axis: Axes, line: pd.DataFrame, along: str, name: str, registry: Registry) -> None:
-    reach = np.array([line["value"] - line["low"], line["high"] - line["value"]])
-    axis.errorbar(line[along], line["value"], yerr=reach, label=name, capsize=1.5, **registry[name].looks)
 
 
 def _logarithmic(axis: Axes, which: str) -> None:

@@ -1,14 +1,13 @@
 """The log flat field of the test tiles by one estimator."""
 
-from workflow_scripts.background.settings import SharedPredict
 from workflow_scripts.background.simulation.tile_files import read_tiles
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute, EstimatorChoice
 
 
-class Arguments(SharedPredict, Compute, EstimatorChoice):
-    """The settings of the stage, the estimator, and on what it runs."""
+class Arguments(Compute, EstimatorChoice):
+    """The estimator, and on what it runs."""
 
 
 def predict(job: Job[Arguments]) -> None:

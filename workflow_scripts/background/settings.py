@@ -112,11 +112,7 @@ class SamplerSettings(Settings):
         return steps
 
 
-class SharedPredict(Settings):
-    """What all estimators share: nothing."""
-
-
-class Predict(SharedPredict):
+class Predict(Settings):
     """The log flat field of the test tiles by every estimator."""
 
     network: SamplerSettings = Field(description="Estimators with trained weights: the arms and unet.")

@@ -75,7 +75,10 @@ def training_tiles(
     size = min(side_px, *flats.shape[1:])
     bins = -(-max(flats.shape[1:]) // side_px)
     logs = torch.as_tensor(flats)[:, None]
-    coarse = _padded(binned(logs, torch.ones_like(logs, dtype=torch.bool), bins)[0][:, 0].numpy(), size)
+    coarse = binned(logs, torch.ones_like(logs, dtype=torch.bool), bins)[0][:, 0].numpy()
+    # The binned tile is cropped, or continued by its mirror image, to the size of a window
+    missing = [(0, max(0, size - length)) for length in coarse.shape[1:]]
+    coarse = np.pad(coarse, [(0, 0), *missing], mode="symmetric")[:, :size, :size]
     sessions = [coarse]
     if bins > 1:
         fine = (logs - smooth(logs, side_px))[:, 0].numpy()
@@ -85,13 +88,6 @@ def training_tiles(
             sessions.append(fine[:, top : top + size, left : left + size])
     log_flat = np.stack(sessions).astype(np.float32)
     return replace(synthetic, log_flat=log_flat, held_out=np.ones(len(log_flat), bool))
-
-
-def _padded(images: np.ndarray, side_px: int) -> np.ndarray:
-    """Images (J, h, w) cropped, or continued by their mirror image, to (J, side, side)."""
-    missing = [max(0, side_px - size) for size in images.shape[1:]]
-    images = np.pad(images, ((0, 0), (0, missing[0]), (0, missing[1])), mode="symmetric")
-    return images[:, :side_px, :side_px]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from workflow_scripts.background.apply.output import write_stack, write_tiles_pi
 from workflow_scripts.background.apply.quality import chosen_overlaps, quality
 from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.background.estimators.network import NetworkEstimator
-from workflow_scripts.background.networks.model import load_network
 from workflow_scripts.background.settings import RECOMMENDED, SamplerSettings
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
@@ -29,24 +28,21 @@ class Arguments(Compute):
 
 def apply(job: Job[Arguments]) -> None:
     """Write corrected tiles, backgrounds, uncertainties, a picture, and the report on their quality."""
-    arguments, report = job.arguments, read_json(job.input("report"))
-    entry, sampling = arguments.entry, arguments.sampling
+    arguments, entry, report = job.arguments, job.arguments.entry, read_json(job.input("report"))
     tiles, _ = read_tiles(entry, job.inputs)
     overlaps = validation_overlaps(report)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        network, about = load_network(job.input("weights"), RECOMMENDED)
-        full, quick = (
-            NetworkEstimator(network, RECOMMENDED, about["side_px"], settings, device, arguments.precision)
-            for settings in (sampling, sampling.model_copy(update={"samples": _SAMPLES_OF_ABSORBERS}))
-        )
-        flats, spreads = flats_of(full, tiles.logs, tiles.valid, entry.neighbours)
+        weights, sampling = job.input("weights"), arguments.sampling
+        estimator = NetworkEstimator.load(weights, RECOMMENDED, sampling, device, arguments.precision)
+        flats, spreads = flats_of(estimator, tiles.logs, tiles.valid, entry.neighbours)
+        quick = estimator.with_sampling(samples=_SAMPLES_OF_ABSORBERS)
         ends = sorted({index for overlap in chosen_overlaps(overlaps) for index in (overlap.first, overlap.second)})
 
         def with_absorbers(logs: np.ndarray) -> np.ndarray:
             return flats_of(quick, logs, tiles.valid, entry.neighbours, ends)[0]
 
-        estimators = quality(tiles, overlaps, {RECOMMENDED: (flats, with_absorbers)})
+        estimators = quality(tiles, overlaps, flats, with_absorbers)
     positions = None if report["positions_px"] is None else np.array(report["positions_px"])
     result = corrected(entry, tiles, flats, positions)
     for name, images, quantity in (

@@ -35,8 +35,10 @@ def flats_of(
     """Log flat fields and spreads (N, H, W) of tiles from the nearest in their order; zeros of those not chosen."""
     flats, spreads = np.zeros_like(logs), np.zeros_like(logs)
     sets = nearest_in_order(len(logs), neighbours)
+    # One by one: the samples of a tile then do not depend on the tiles before it
     for index in range(len(logs)) if chosen is None else chosen:
-        flats[index], spreads[index] = estimator.estimate(logs[sets[index]], valid[sets[index]])
+        tiles = sets[[index]]
+        flats[[index]], spreads[[index]] = estimator.estimate_sets(logs[tiles], valid[tiles])
     return flats, spreads
 
 

@@ -103,21 +103,11 @@ def place(settings: Apply, files: Mapping[str, Sequence[Path]], tiles: UserTiles
     else:
         return {"positions_px": None, "overlaps": [], "remarks": []}
     overlaps = register(tiles.logs, nominal)
-    remarks = []
     if not overlaps:
-        remarks.append(
-            "no overlap of neighbours agrees: positions are those of the layout, and the correction cannot be validated"
-        )
-    return {
-        "positions_px": (settled(nominal, overlaps) if overlaps else nominal).tolist(),
-        "overlaps": [[overlap.first, overlap.second, *overlap.shift_px, overlap.correlation] for overlap in overlaps],
-        "remarks": remarks,
-    }
-
-
-def read_overlaps(report: dict[str, Any]) -> list[Overlap]:
-    """The overlaps of a report."""
-    return [Overlap(first, second, (dy, dx), correlation) for first, second, dy, dx, correlation in report["overlaps"]]
+        remark = "no overlap of neighbours agrees: positions are nominal, and the correction cannot be validated"
+        return {"positions_px": nominal.tolist(), "overlaps": [], "remarks": [remark]}
+    rows = [[overlap.first, overlap.second, *overlap.shift_px, overlap.correlation] for overlap in overlaps]
+    return {"positions_px": settled(nominal, overlaps).tolist(), "overlaps": rows, "remarks": []}
 
 
 def training_part(count: int) -> range:
@@ -128,7 +118,7 @@ def training_part(count: int) -> range:
 def validation_overlaps(report: dict[str, Any]) -> list[Overlap]:
     """The overlaps of tiles that have not trained a network, or all where there are no such overlaps."""
     held_out = {index for index, name in enumerate(report["tiles"]) if name not in report["shown"]}
-    overlaps = read_overlaps(report)
+    overlaps = [Overlap(first, second, (dy, dx), value) for first, second, dy, dx, value in report["overlaps"]]
     return [overlap for overlap in overlaps if {overlap.first, overlap.second} <= held_out] or overlaps
 
 

@@ -66,10 +66,8 @@ def write_tiles_picture(
                 "uncertainty": spreads[index],
             }
             for axis, (title, image) in zip(row, panels.items(), strict=True):
-                low, high = np.nanpercentile(image, [0.5, 99.5])
-                drawn = axis.imshow(image, vmin=low, vmax=max(high, low + 1e-6))
-                axis.set_title("\n".join(line if len(line) < 28 else "…" + line[-26:] for line in title.split("\n")))
-                figure.colorbar(drawn, ax=axis, shrink=0.75)
+                lines = [line if len(line) < 28 else "…" + line[-26:] for line in title.split("\n")]
+                _draw_image(axis, image, "\n".join(lines), shrink=0.75)
         figure.savefig(path, format="png", metadata={"Software": None})
 
 
@@ -83,16 +81,19 @@ def write_mosaic_picture(
     with figures.style():
         figure = figures.new_figure(figures.PAGE_MM, height)
         left, middle, right = figure.subplots(1, 3, width_ratios=(1.4, 1.4, 0.7))
+        figures.without_ticks([left, middle])
         for axis, image, title in ((left, before, "recorded, −ln"), (middle, after, quantity.replace("_", " "))):
-            figures.without_ticks([axis])
-            shown = image[::step, ::step]
-            # Limits of its own: those of the recorded one would hide the specimen
-            low, high = np.nanpercentile(shown, [0.5, 99.5])
-            drawn = axis.imshow(shown, vmin=low, vmax=high)
-            axis.set_title(title)
-            figure.colorbar(drawn, ax=axis, shrink=0.5, pad=0.01, aspect=30)
+            _draw_image(axis, image[::step, ::step], title, shrink=0.5, pad=0.01, aspect=30)
         _bars(right, quality)
         figure.savefig(path, format="png", dpi=180, metadata={"Software": None})
+
+
+def _draw_image(axis: Axes, image: np.ndarray, title: str, **colour_bar: float) -> None:
+    """An image with limits of its own: those of a recorded one would hide the specimen in a corrected one."""
+    low, high = np.nanpercentile(image, [0.5, 99.5])
+    drawn = axis.imshow(image, vmin=low, vmax=max(high, low + 1e-6))
+    axis.set_title(title)
+    axis.figure.colorbar(drawn, ax=axis, **colour_bar)
 
 
 def _bars(axis: Axes, quality: dict[str, Any]) -> None:
@@ -103,11 +104,10 @@ def _bars(axis: Axes, quality: dict[str, Any]) -> None:
         axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes)
         return
     names = [name for name in _COLOURS if name in measured]
-    places = np.arange(len(names))
-    for place, name in zip(places, names, strict=True):
+    for place, name in enumerate(names):
         about, colour = measured[name], _COLOURS[name]
         axis.barh(place - 0.2, about["overlap_residual"], 0.36, color=colour)
         axis.barh(place + 0.2, about.get("contrast", np.nan), 0.36, color=colour, alpha=0.35)
-    axis.set_yticks(places, [_NAMES.get(name, name.replace("_", " ")) for name in names])
+    axis.set_yticks(range(len(names)), [_NAMES.get(name, name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
     axis.set(title="residual (full),\ncontrast (pale)", xlabel="σ of ln")

@@ -1,6 +1,12 @@
-"""How well corrected tiles agree where neighbours overlap, and the contrast that the correction leaves."""
+"""How well corrected tiles agree where neighbours overlap, and the contrast that the correction leaves.
 
-from collections.abc import Mapping, Sequence
+Two tiles show the same specimen in their overlap at different places of the flat field, so the difference of their
+corrected logs there is error alone. A correction that blurs makes it small too, so contrast and injected absorbers
+are reported beside it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -8,21 +14,37 @@ import numpy as np
 
 from workflow_scripts.background.apply.data import UserTiles
 from workflow_scripts.background.apply.output import LEAVE_PAIR_OUT
-from workflow_scripts.background.apply.overlaps import (
-    Estimator,
-    Overlap,
-    contrast_retained,
-    leave_pair_out_residual,
-    overlap_residual,
-    recovered_slopes,
-)
+from workflow_scripts.background.apply.overlaps import Overlap
 from workflow_scripts.background.estimators.eigen_flats import EigenFlats
 from workflow_scripts.background.estimators.gaussian import gaussian_flats
 from workflow_scripts.background.estimators.median import flats_of_sets
+from workflow_scripts.background.settings import RECOMMENDED
+
+Estimator = Callable[[np.ndarray], np.ndarray]  # log tiles (N, H, W) to log flat fields (N, H, W)
 
 DIAMETERS_PX = 4, 16, 64
 MOST_ABSORBERS = 2  # overlaps with injected discs: a network corrects their tiles anew, round by round
+_OPTICAL_DENSITY = 0.1  # of injected discs
+_GOLDEN = 0.6180339887498949
 _SEED = 0
+
+
+def quality(
+    tiles: UserTiles, overlaps: Sequence[Overlap], flats: np.ndarray, with_absorbers: Estimator
+) -> dict[str, Any]:
+    """All estimators side by side, by name: those without a network, and the recommended arm.
+
+    Args:
+        overlaps: that are compared.
+        flats: log flat fields (N, H, W) of the recommended arm.
+        with_absorbers: the recommended arm, for tiles with absorbers.
+    """
+    results = {}
+    for name, estimator in classical_estimators(tiles).items():
+        results[name] = measured(tiles.logs, estimator(tiles.logs), estimator, overlaps)
+    if overlaps and len(tiles.logs) > 2:
+        results[LEAVE_PAIR_OUT] = {"overlap_residual": leave_pair_out_residual(tiles.logs, overlaps)}
+    return results | {RECOMMENDED: measured(tiles.logs, flats, with_absorbers, overlaps)}
 
 
 def classical_estimators(tiles: UserTiles) -> dict[str, Estimator]:
@@ -63,17 +85,113 @@ def measured(
     return results
 
 
-def quality(
-    tiles: UserTiles, overlaps: Sequence[Overlap], networks: Mapping[str, tuple[np.ndarray, Estimator]]
-) -> dict[str, Any]:
-    """All estimators side by side, by name.
+def overlap_residual(corrected: np.ndarray, overlaps: Sequence[Overlap]) -> float:
+    """Standard deviation of the difference of corrected log tiles (N, H, W) in each overlap, mean over the overlaps."""
+    residuals = [_residual(corrected[overlap.first], corrected[overlap.second], overlap) for overlap in overlaps]
+    return float(np.mean(residuals))
+
+
+def leave_pair_out_residual(log_tiles: np.ndarray, overlaps: Sequence[Overlap]) -> float:
+    """Overlap residual where each pair is corrected by the median of all other tiles, of which there must be one."""
+    residuals = []
+    for overlap in overlaps:
+        pair = [overlap.first, overlap.second]
+        flat = np.median(np.delete(log_tiles, pair, axis=0), axis=0)
+        residuals.append(_residual(*(log_tiles[pair] - flat), overlap))
+    return float(np.mean(residuals))
+
+
+def _residual(first: np.ndarray, second: np.ndarray, overlap: Overlap) -> np.floating:
+    """Standard deviation of the difference of two tiles (H, W) in their overlap."""
+    part_of_first, part_of_second = overlap.slices(first.shape)
+    return np.std(first[part_of_first] - second[part_of_second], dtype=np.float64)
+
+
+def contrast_retained(corrected: np.ndarray) -> float:
+    """Standard deviation of the corrected log tiles (N, H, W), mean over the tiles."""
+    return float(np.std(corrected, axis=(1, 2), dtype=np.float64).mean())
+
+
+@dataclass(frozen=True)
+class _Disc:
+    """One disc of the specimen as a tile shows it: the tile's number and the centre [y, x], pixels."""
+
+    tile: int
+    centre: tuple[float, float]
+
+    def window(self, shape: tuple[int, int], diameter_px: float) -> tuple[slice, slice]:
+        """A square of twice the diameter around it, within the tile."""
+        low = [max(0, round(c - diameter_px)) for c in self.centre]
+        high = [min(n, round(c + diameter_px) + 1) for c, n in zip(self.centre, shape, strict=True)]
+        return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def disc_rounds(
+    overlaps: Sequence[Overlap], shape: tuple[int, int], diameter_px: float
+) -> list[list[tuple[_Disc, _Disc]]]:
+    """One disc an overlap, in both of its tiles, in rounds of discs that share no pixel of the detector.
+
+    A disc at the same pixels of several tiles would look like background. Discs lie in the middle of the thin side and
+    at different places of the long one.
+    """
+    rounds: list[tuple[list[tuple[_Disc, _Disc]], np.ndarray]] = []
+    for number, overlap in enumerate(overlaps):
+        parts = overlap.slices(shape)
+        lengths = [axis.stop - axis.start for axis in parts[0]]
+        along = int(np.argmax(lengths))
+        shares = [0.5, 0.5]
+        shares[along] = 0.2 + 0.6 * ((0.5 + number * _GOLDEN) % 1)
+        pair = tuple(
+            _Disc(tile, tuple(axis.start + q * (n - 1) for axis, q, n in zip(part, shares, lengths, strict=True)))
+            for tile, part in zip((overlap.first, overlap.second), parts, strict=True)
+        )
+        needed = np.zeros(shape, dtype=bool)
+        for disc in pair:
+            needed[disc.window(shape, diameter_px)] = True
+        for members, taken in rounds:
+            if not (taken & needed).any():
+                members.append(pair)
+                taken |= needed
+                break
+        else:
+            rounds.append(([pair], needed))
+    return [members for members, _ in rounds]
+
+
+def recovered_slopes(
+    estimator: Estimator, log_tiles: np.ndarray, overlaps: Sequence[Overlap], diameters_px: Sequence[float]
+) -> dict[float, float]:
+    """Share of the optical density of injected discs that a correction leaves, by diameter; 1 is perfect.
+
+    A disc is multiplied into both tiles of an overlap at one place of the specimen. The estimator corrects the tiles
+    once as they are, and then in the rounds of `disc_rounds`. The change of its corrected tiles is regressed on the
+    injected density, with an intercept, in a square of twice the diameter around each disc, cut off at the edge of
+    the tile; the mean over all discs is returned. An estimator that draws random numbers must draw the same every time.
 
     Args:
-        overlaps: that are compared.
-        networks: log flat fields (N, H, W) by name, and the estimator for tiles with absorbers.
+        estimator: log tiles (N, H, W) to log flat fields (N, H, W).
+        diameters_px: of the discs.
     """
-    estimates = {name: (estimator(tiles.logs), estimator) for name, estimator in classical_estimators(tiles).items()}
-    results = {name: measured(tiles.logs, *pair, overlaps) for name, pair in estimates.items()}
-    if overlaps and len(tiles.logs) > 2:
-        results[LEAVE_PAIR_OUT] = {"overlap_residual": leave_pair_out_residual(tiles.logs, overlaps)}
-    return results | {name: measured(tiles.logs, *pair, overlaps) for name, pair in networks.items()}
+    shape = log_tiles.shape
+    before = estimator(log_tiles)
+    slopes = {}
+    for diameter_px in diameters_px:
+        shares = []
+        for pairs in disc_rounds(overlaps, shape[1:], diameter_px):
+            placed = [disc for pair in pairs for disc in pair]
+            density = np.zeros(shape, dtype=np.float32)
+            for disc in placed:
+                density[disc.tile] += _OPTICAL_DENSITY * _disc(shape[1:], disc.centre, diameter_px)
+            recovered = density + estimator(log_tiles - density) - before
+            for disc in placed:
+                window = disc.window(shape[1:], diameter_px)
+                known = density[disc.tile][window].astype(np.float64)
+                known -= known.mean()
+                shares.append((known * recovered[disc.tile][window]).sum() / (known**2).sum())
+        slopes[diameter_px] = float(np.mean(shares))
+    return slopes
+
+
+def _disc(shape: tuple[int, int], centre: tuple[float, float], diameter_px: float) -> np.ndarray:
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return np.clip(diameter_px / 2 + 0.5 - np.hypot(y - centre[0], x - centre[1]), 0, 1)

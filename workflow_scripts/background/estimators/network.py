@@ -1,5 +1,9 @@
 """A trained network as an estimator of the log flat field: the arms, and plain regression."""
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,7 +13,7 @@ from workflow_scripts.background.networks.conditions import centred, conditions,
 from workflow_scripts.background.networks.diffusion import sample, times_from_noise, times_of_the_recipe
 from workflow_scripts.background.networks.model import load_network
 from workflow_scripts.background.networks.tasks import SCALE, reference, regress
-from workflow_scripts.background.settings import ARMS
+from workflow_scripts.background.settings import ARMS, Variant
 from workflow_scripts.background.settings import SamplerSettings as Options
 from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
 from workflow_scripts.background.simulation.tile_files import RawTiles
@@ -44,25 +48,19 @@ def _predictions(job: Job, tiles: RawTiles, device: torch.device) -> Predictions
     has_spread = not variant.one_sample and not variant.regression
     predictions = {}
     for stage in ("pretrained", "finetuned"):
-        network, about = load_network(job.input(stage), arm)
-        estimator = NetworkEstimator(network, arm, about["side_px"], sampling, device, arguments.precision)
+        estimator = NetworkEstimator.load(job.input(stage), arm, sampling, device, arguments.precision)
         for size in SET_SIZES if stage == "finetuned" and not variant.partner_unsorted else SET_SIZES[:1]:
             sets = any_partner(count, sampling.seed) if variant.partner_unsorted else nearest_in_order(count, size)
             flats, spreads = session_flats(estimator, tiles, sets)
-            predictions[stage, condition(tiles=size)] = {"log_flat": flats} | (
-                {"spread": spreads} if has_spread else {}
-            )
+            arrays = {"log_flat": flats, "spread": spreads} if has_spread else {"log_flat": flats}
+            predictions[stage, condition(tiles=size)] = arrays
     if has_spread:
         pairs = nearest_in_order(count, SET_SIZES[0])
         numbers = np.linspace(0, count - 1, min(count, sampling.curve_tiles)).round().astype(int)
         for steps in sampling.curve_steps:
-            of_steps = sampling.model_copy(update={"steps": steps})
-            estimator = NetworkEstimator(network, arm, about["side_px"], of_steps, device, arguments.precision)
-            flats, _ = session_flats(estimator, tiles, pairs[numbers])
-            predictions["finetuned", condition(steps=steps, tiles=SET_SIZES[0])] = {
-                "log_flat": flats,
-                "tile_numbers": numbers,
-            }
+            flats, _ = session_flats(estimator.with_sampling(steps=steps), tiles, pairs[numbers])
+            arrays = {"log_flat": flats, "tile_numbers": numbers}
+            predictions["finetuned", condition(steps=steps, tiles=SET_SIZES[0])] = arrays
     return predictions
 
 
@@ -88,91 +86,92 @@ def session_flats(estimator: "NetworkEstimator", tiles: RawTiles, sets: np.ndarr
     return flats, spreads
 
 
+@dataclass
 class NetworkEstimator:
-    """Tiles of a session to the log flat field of the first of them, and its spread.
+    """Sets of tiles of a session to the log flat field of the first tile of each set, and its spread.
 
-    Args:
-        network: the network.
-        arm: name of its arm.
+    Attributes:
+        network: in evaluation mode, on the device.
+        variant: its arm.
         side_px: side of the images on which it was trained, px.
         sampling: of the corrected arm; the recipe takes 50 steps and 1 sample, the regression neither.
         device: on which it runs.
         precision: number format inside the network.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        arm: str,
-        side_px: int,
-        sampling: Options,
-        device: torch.device,
-        precision: Precision,
-    ) -> None:
-        self._network = network.to(device).eval()
-        self._arm, self._side, self._sampling = ARMS[arm], side_px, sampling
-        self._device, self._precision = device, precision
+    network: nn.Module
+    variant: Variant
+    side_px: int
+    sampling: Options
+    device: torch.device
+    precision: Precision
 
-    def estimate(self, logs: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The log flat field of the first tile (H, W), mean 0, and the standard deviation of the samples (H, W).
+    @classmethod
+    def load(cls, path: Path, arm: str, sampling: Options, device: torch.device, precision: Precision) -> Self:
+        """The estimator of a weights file; raises as `load_network`."""
+        network, about = load_network(path, arm)
+        return cls(network.to(device), ARMS[arm], about["side_px"], sampling, device, precision)
 
-        A tile larger than those of the training is first estimated binned, as a whole, then at full resolution: that
-        pass sees what the coarse one left, and leaves to it what is longer than a window of the training.
-
-        Args:
-            logs: ln of N ≥ 2 tiles of one session (N, H, W), of any height and width.
-            valid: bool (N, H, W), where there was light; None for everywhere.
-        """
-        valid = np.ones(logs.shape, bool) if valid is None else valid
-        flat, spread = self.estimate_sets(logs[None], valid[None])
-        return flat[0], spread[0]
+    def with_sampling(self, **changes: int) -> Self:
+        """The same network with other settings of the sampler."""
+        return replace(self, sampling=self.sampling.model_copy(update=changes))
 
     @torch.no_grad()
     def estimate_sets(self, logs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same of many sets (K, N, H, W): log flat fields and spreads float32 (K, H, W)."""
-        device = self._device
-        generator = torch.Generator(device).manual_seed(self._sampling.seed)
-        rows = max(1, self._sampling.batch_size // self._draws)
+        """Log flat fields of the first tile of every set, mean 0, and the standard deviations of their samples.
+
+        A tile larger than those of the training is first estimated binned, as a whole, then at full resolution: that
+        pass sees the residual of the coarse one, and leaves to it what is longer than a window of the training.
+
+        Args:
+            logs: ln of K sets of N ≥ 2 tiles of one session (K, N, H, W), of any height and width.
+            valid: bool (K, N, H, W), where there was light.
+
+        Returns:
+            float32 (K, H, W) each.
+        """
+        generator = torch.Generator(self.device).manual_seed(self.sampling.seed)
+        rows = max(1, self.sampling.batch_size // self._samples_per_set)
         batches = []
         for start in range(0, len(logs), rows):
-            batch = torch.as_tensor(logs[start : start + rows]).float().to(device)
-            valid_batch = torch.as_tensor(valid[start : start + rows]).to(device)
+            batch = torch.as_tensor(logs[start : start + rows]).float().to(self.device)
+            valid_batch = torch.as_tensor(valid[start : start + rows]).to(self.device)
             batches.append([images[:, 0].cpu().numpy() for images in self._by_passes(batch, valid_batch, generator)])
         flats, spreads = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
         return flats, spreads
 
     @property
-    def _draws(self) -> int:
-        return 1 if self._arm.regression or self._arm.rescaled_to_mean else self._sampling.samples
+    def _samples_per_set(self) -> int:
+        return 1 if self.variant.regression or self.variant.rescaled_to_mean else self.sampling.samples
 
     def _by_passes(self, logs: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of sets (B, N, H, W)."""
-        if self._arm.rescaled_to_mean:
+        if self.variant.rescaled_to_mean:
             return self._recipe(logs, valid, generator)
         flat, spread = torch.zeros_like(logs[:, :1]), torch.zeros_like(logs[:, :1])
         passes = self._bins(*logs.shape[-2:])
         for bins in passes:
-            left, valid_bins = binned(without_level(logs - flat, valid), valid, bins)
-            correction, uncertainty = self._estimate(*conditions(left, valid_bins), generator)
+            residual, valid_bins = binned(without_level(logs - flat, valid), valid, bins)
+            correction, uncertainty = self._estimate(*conditions(residual, valid_bins), generator)
             if bins > 1:
                 correction, uncertainty = (
                     spread_out(image, bins, *logs.shape[-2:]) for image in (correction, uncertainty)
                 )
             elif len(passes) > 1:
-                correction = correction - smooth(correction, self._side)
+                correction = correction - smooth(correction, self.side_px)
             flat = flat + correction
             spread = (spread.square() + uncertainty.square()).sqrt()
         return centred(flat, valid[:, :1]), spread
 
     def _bins(self, height: int, width: int) -> list[int]:
-        most = -(-max(height, width) // self._side)
+        most = -(-max(height, width) // self.side_px)
         return [most, 1] if most > 1 else [1]
 
     def _estimate(self, channels: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and valid pixels."""
-        if self._arm.regression:
-            with autocast(self._device, self._precision):
-                samples = regress(self._network, channels).float()[:, None]
+        if self.variant.regression:
+            with autocast(self.device, self.precision):
+                samples = regress(self.network, channels).float()[:, None]
         else:
             samples = self._samples(channels, generator)
         flats = centred(reference(channels)[:, None] + SCALE * samples, valid[:, None])
@@ -181,20 +180,22 @@ class NetworkEstimator:
 
     def _samples(self, channels: Tensor, generator: torch.Generator) -> Tensor:
         """Samples (B, D, 1, H, W)."""
-        sampling, (rows, _, *size) = self._sampling, channels.shape
-        x = torch.randn(rows, self._draws, 1, *size, generator=generator, device=channels.device).flatten(0, 1)
-        repeated = channels.repeat_interleave(self._draws, dim=0)
-        if self._arm.rescaled_to_mean:
+        sampling, (rows, _, *size) = self.sampling, channels.shape
+        samples = self._samples_per_set
+        x = torch.randn(rows, samples, 1, *size, generator=generator, device=channels.device).flatten(0, 1)
+        repeated = channels.repeat_interleave(samples, dim=0)
+        if self.variant.rescaled_to_mean:
             times, eta = times_of_the_recipe(RECIPE_STEPS), 1.0
         else:
             times, eta = times_from_noise(sampling.steps), 0.0
 
         def network(noisy: Tensor, time: Tensor) -> Tensor:
-            with autocast(self._device, self._precision):
+            with autocast(self.device, self.precision):
                 parts = zip(*(t.split(sampling.batch_size) for t in (noisy, repeated, time)), strict=True)
-                return torch.cat([self._network(torch.cat([a, b], dim=1), t).float() for a, b, t in parts])
+                outputs = [self.network(torch.cat([images, conds], dim=1), t).float() for images, conds, t in parts]
+                return torch.cat(outputs)
 
-        return sample(network, x, times, self._arm.prediction_type, eta, generator).unflatten(0, (rows, self._draws))
+        return sample(network, x, times, self.variant.prediction_type, eta, generator).unflatten(0, (rows, samples))
 
     def _recipe(self, logs: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The recipe: the pair's intensities, one sample, rescaled to the mean 0.7; its logarithm."""

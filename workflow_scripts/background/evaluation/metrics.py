@@ -29,10 +29,8 @@ LIT_SHARE = 0.05
 # A tile whose optical density varies less has no specimen that could be seen in the background
 SPECIMEN_STD = 0.01
 ERROR = "od_rmse_up_to_constant"
-METRICS = (
-    *(ERROR, "od_rmse_absolute", "ssim_fixed_range"),
-    *("ghosting_correlation", "ghosting_slope", "spread_coverage"),
-)
+GHOSTING = ("ghosting_correlation", "ghosting_slope")
+METRICS = (ERROR, "od_rmse_absolute", "ssim_fixed_range", *GHOSTING, "spread_coverage")
 # What float32 can hold of a log flat field: no contrast below it
 _ROUNDING = 1e-6
 
@@ -113,13 +111,11 @@ def ghosting(error: np.ndarray, truth: TrueTile) -> dict[str, float]:
     density = truth.optical_density[truth.lit]
     density = density - density.mean()
     if rms(density) < SPECIMEN_STD:
-        return {"ghosting_correlation": np.nan, "ghosting_slope": np.nan}
-    wrong = error[truth.lit] - error[truth.lit].mean()
-    together, size = float(np.mean(wrong * density)), rms(wrong)
-    return {
-        "ghosting_correlation": together / (size * rms(density)) if size > _ROUNDING else 0.0,
-        "ghosting_slope": together / rms(density) ** 2,
-    }
+        return dict.fromkeys(GHOSTING, np.nan)
+    error = error[truth.lit] - error[truth.lit].mean()
+    covariance, size = float(np.mean(error * density)), rms(error)
+    correlation = covariance / (size * rms(density)) if size > _ROUNDING else 0.0
+    return dict(zip(GHOSTING, (correlation, covariance / rms(density) ** 2), strict=True))
 
 
 def rms(values: np.ndarray) -> float:

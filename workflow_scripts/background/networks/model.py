@@ -144,7 +144,12 @@ def load_network(path: Path, arm: str, loosely: bool = False) -> tuple[nn.Module
     Raises:
         InputError: the file is missing or damaged, of another method or arm, or its keys are not those of the network.
     """
-    about = read_about(path, arm)
+    about = read_metadata(path)
+    # Metadata of these weights do not name the method
+    if not {"network", "n_in", "arm", "side_px", "largest_set"} <= about.keys():
+        raise InputError(f"{path}: these weights are of another method; give those of background")
+    if about["arm"] != arm:
+        raise InputError(f"{path}: these weights are of the arm {about['arm']}, not {arm}; give those of {arm}")
     network = make_network(check(NetworkSettings, about["network"], f"{path}: network"), about["n_in"], seed=0)
     if loosely:
         tensors, _ = read(path)
@@ -152,17 +157,3 @@ def load_network(path: Path, arm: str, loosely: bool = False) -> tuple[nn.Module
     else:
         load_weights(network, path)
     return network.eval(), about
-
-
-def read_about(path: Path, arm: str) -> dict:
-    """The metadata of a weights file.
-
-    Raises:
-        InputError: it is missing or damaged, of another method, or of another arm.
-    """
-    about = read_metadata(path)
-    if not {"network", "n_in", "arm", "side_px", "largest_set"} <= about.keys():
-        raise InputError(f"{path}: these weights are of another method; give those of background")
-    if about["arm"] != arm:
-        raise InputError(f"{path}: these weights are of the arm {about['arm']}, not {arm}; give those of {arm}")
-    return about

@@ -1,7 +1,6 @@
 """The contents of the files of the stage synthesize, drawn from one seed."""
 
 import math
-from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor
 from workflow_scripts.background.settings import Split, Synthesize
 from workflow_scripts.background.simulation import backgrounds, specimens
 from workflow_scripts.background.simulation.sessions import raw_counts
-from workflow_scripts.background.simulation.tile_files import RawTiles, TrainingTiles
 from workflow_scripts.learning.seeds import derived_seed
 
 SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it
@@ -22,11 +20,10 @@ _TRAIN, _INSTRUMENT, _EARLIER, _LATER = range(4)  # purposes of random numbers
 
 def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -> dict[str, np.ndarray]:
     """The arrays of one file, see tile_files.py."""
-    parts = asdict(_training_tiles(settings, shard, device) if split == "train" else _tiles(settings, device))
-    return {name: np.asarray(value) for name, value in parts.items()}
+    return _training_tiles(settings, shard, device) if split == "train" else _test_tiles(settings, device)
 
 
-def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> TrainingTiles:
+def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> dict[str, np.ndarray]:
     """Specimens and sessions to train on; the first file has the earlier sessions of the tested microscopes too."""
     generator = _generator(settings, device, _TRAIN, shard)
     side_px = settings.side_px
@@ -34,16 +31,16 @@ def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> T
     times = torch.linspace(0, settings.drift, settings.times, device=device)
     flats = [_flats(side_px, generator, generator, times) for _ in range(settings.instruments)]
     earlier = [] if shard else [_tested_flats(settings, k, _EARLIER, times) for k in range(settings.test_instruments)]
-    return TrainingTiles(
-        log_transmission=pieces.cpu().numpy(),
-        log_flat=torch.stack(flats + earlier).cpu().numpy(),
-        held_out=np.arange(len(flats) + len(earlier)) >= len(flats),
-        dose=np.array([settings.dose_min, settings.dose_max]),
-        dark=settings.dark,
-    )
+    return {
+        "log_transmission": pieces.cpu().numpy(),
+        "log_flat": torch.stack(flats + earlier).cpu().numpy(),
+        "held_out": np.arange(len(flats) + len(earlier)) >= len(flats),
+        "dose": np.array([settings.dose_min, settings.dose_max]),
+        "dark": np.array(settings.dark),
+    }
 
 
-def _tiles(settings: Synthesize, device: torch.device) -> RawTiles:
+def _test_tiles(settings: Synthesize, device: torch.device) -> dict[str, np.ndarray]:
     """A later session of every tested microscope, with tiles that drift and references from between them."""
     rows = []
     for k in range(settings.test_instruments):
@@ -54,22 +51,22 @@ def _tiles(settings: Synthesize, device: torch.device) -> RawTiles:
         pieces = specimens.log_transmission(n_tiles, side_px, generator)
         open_beam = torch.stack([_cleared(piece, generator) for piece in pieces])
         moments = torch.linspace(0, settings.drift, settings.references, device=device)
-        references = {
-            name: raw_counts(_tested_flats(settings, k, purpose, moments), dose, settings.dark, generator)
-            for name, purpose in (("references", _LATER), ("earlier_references", _EARLIER))
-        }
-        rows.append(
-            {
-                "counts": raw_counts(pieces + flats, dose, settings.dark, generator),
-                "log_transmission": pieces,
-                "log_flat": flats,
-                "open_beam": open_beam,
-                **references,
-                "dose": torch.tensor(dose, dtype=torch.float64),
-            }
+        references, earlier_references = (
+            raw_counts(_tested_flats(settings, k, purpose, moments), dose, settings.dark, generator)
+            for purpose in (_LATER, _EARLIER)
         )
+        row = {
+            "counts": raw_counts(pieces + flats, dose, settings.dark, generator),
+            "log_transmission": pieces,
+            "log_flat": flats,
+            "open_beam": open_beam,
+            "references": references,
+            "earlier_references": earlier_references,
+            "dose": torch.tensor(dose, dtype=torch.float64),
+        }
+        rows.append(row)
     arrays = {name: torch.stack([row[name] for row in rows]).cpu().numpy() for name in rows[0]}
-    return RawTiles(**arrays, dark=settings.dark)
+    return arrays | {"dark": np.array(settings.dark)}
 
 
 def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,8 @@ _BARE, _FOAMS, _FIBRES, _POWDERS = 0.2, 0.25, 0.2, 0.1  # shares of the specimen
 _SOLIDS, _THREADS, _GRAINS = 16, 6, 150  # in one specimen, at most
 _FAINTEST = 0.5  # of its own Beer–Lambert value keeps a pixel beside an edge, where the transport of intensity fails
 
+Pair = tuple[Tensor, Tensor]  # along y and along x
+
 
 def log_transmission(count: int, side_px: int, generator: torch.Generator) -> Tensor:
     """ln of the transmission of random specimens, behind a little free-space propagation.
@@ -73,38 +75,29 @@ def _solids(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
     shape = count, _SOLIDS
     radius = torch.exp(random(*shape, low=math.log(1 / len(y)), high=0.0))
     # Often in sight, whatever the size; small ones are denser in some specimens
-    centre_y, centre_x = (0.5 + random(*shape, low=-1.0) * (0.5 + 0.7 * radius) for _ in range(2))
+    centres = tuple(0.5 + random(*shape, low=-1.0) * (0.5 + 0.7 * radius) for _ in range(2))
     present = random(*shape) < random(count, 1, low=0.1)
     weight = present * random(*shape, low=0.2) * radius ** -random(count, 1)
     hollow = random(*shape, low=-1.0, high=0.95)
-    return _ellipsoids(y, x, centre_y, centre_x, radius, weight, hollow, random)
+    return _ellipsoids((y, x), centres, radius, weight, hollow, random)
 
 
 def _foams(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
     """Projected thickness (N, H, W), in shares of the side, of thin shells that gather around one point."""
     shape = count, _SOLIDS
     spread = random(count, 1, low=0.2, high=1.3)
-    centre_y, centre_x = (random(count, 1) + spread * random(*shape, low=-0.5, high=0.5) for _ in range(2))
+    centres = tuple(random(count, 1) + spread * random(*shape, low=-0.5, high=0.5) for _ in range(2))
     radius = random(count, 1, low=0.06, high=0.35) * random(*shape, low=0.4)
     hollow = random(count, 1, low=0.3, high=0.95).expand(shape)
-    return _ellipsoids(y, x, centre_y, centre_x, radius, random(*shape, low=0.3), hollow, random)
+    return _ellipsoids((y, x), centres, radius, random(*shape, low=0.3), hollow, random)
 
 
-def _ellipsoids(
-    y: Tensor,
-    x: Tensor,
-    centre_y: Tensor,
-    centre_x: Tensor,
-    radius: Tensor,
-    weight: Tensor,
-    hollow: Tensor,
-    random: Callable,
-) -> Tensor:
+def _ellipsoids(grid: Pair, centres: Pair, radius: Tensor, weight: Tensor, hollow: Tensor, random: Callable) -> Tensor:
     """Sum of the chords (N, H, W) through K ellipsoids each; a share `hollow` of the radius is empty, all (N, K)."""
     aspect, angle = random(*radius.shape, low=0.5), random(*radius.shape, high=math.pi)
-    total = torch.zeros(len(radius), *y.shape, device=y.device)
+    total = torch.zeros(len(radius), *grid[0].shape, device=radius.device)
     for k in range(radius.shape[1]):
-        dy, dx = y - centre_y[:, k, None, None], x - centre_x[:, k, None, None]
+        dy, dx = (place - centre[:, k, None, None] for place, centre in zip(grid, centres, strict=True))
         cos, sin = torch.cos(angle[:, k, None, None]), torch.sin(angle[:, k, None, None])
         along, across = cos * dx + sin * dy, (cos * dy - sin * dx) / aspect[:, k, None, None]
         distance2 = (along**2 + across**2) / radius[:, k, None, None] ** 2
@@ -134,11 +127,8 @@ def _powders(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
     """Projected thickness (N, H, W), in px, of equal small spheres, in a heap or everywhere."""
     side_px = len(y)
     spread, number = random(count, 1, low=0.1, high=1.5), random(count, 1, low=0.03)
-    places = (
-        ((random(count, 1) + spread * random(count, _GRAINS, low=-0.5, high=0.5)) * side_px).floor().long()
-        for _ in range(2)
-    )
-    row, column = places
+    centres = [random(count, 1) + spread * random(count, _GRAINS, low=-0.5, high=0.5) for _ in range(2)]
+    row, column = ((centre * side_px).floor().long() for centre in centres)
     inside = (row >= 0) & (row < side_px) & (column >= 0) & (column < side_px)
     grains = torch.zeros(count, side_px * side_px, device=y.device)
     weight = inside * (random(count, _GRAINS) < number) * random(count, _GRAINS, low=0.3)

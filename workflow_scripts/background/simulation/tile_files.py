@@ -23,7 +23,7 @@ Test file (`read_tiles`), one row a tested session:
 | dark | float64 () | mean of the dark frame, counts |
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +62,9 @@ def read_training_tiles(paths: Sequence[Path]) -> TrainingTiles:
     """The specimens and sessions of all training files in their order.
 
     Raises:
-        InputError: a file is broken, holds what is not a finite number, or does not fit the first.
+        InputError: a file is broken, holds a value that is not a finite number, or does not fit the first.
     """
-    parts = [_read(path, TrainingTiles, _TRAIN) for path in paths]
+    parts = [_read(path, _TRAIN) for path in paths]
     for path, arrays in zip(paths, parts, strict=True):
         for name in ("log_transmission", "log_flat"):
             if arrays[name].shape[1:] != parts[0][name].shape[1:]:
@@ -83,21 +83,24 @@ def read_tiles(path: Path) -> RawTiles:
     """The test file.
 
     Raises:
-        InputError: it is broken, or holds what is not a finite number.
+        InputError: it is broken, or holds a value that is not a finite number.
     """
-    arrays = _read(path, RawTiles, _TEST)
+    arrays = _read(path, _TEST)
     return RawTiles(**arrays | {"dark": float(arrays["dark"])})
 
 
-def _read(path: Path, kind: type, shapes) -> dict[str, np.ndarray]:
-    arrays = read_arrays(path, tuple(kind.__dataclass_fields__))
-    for name, (dims, dtype) in shapes.items():
-        if arrays[name].ndim != dims or 0 in arrays[name].shape or arrays[name].dtype.kind not in dtype:
+def _read(path: Path, expected: Mapping[str, tuple[int, str]]) -> dict[str, np.ndarray]:
+    """The arrays of a file, checked; expected: number of axes and kind of the type by name."""
+    arrays = read_arrays(path, tuple(expected))
+    for name, array in arrays.items():
+        axes, kind = expected[name]
+        if array.ndim != axes or array.size == 0 or array.dtype.kind != kind:
             raise InputError(
-                f"{path}: {name} is {arrays[name].dtype} {arrays[name].shape}, expected {dims} axes; synthesize again"
+                f"{path}: {name} is {array.dtype} {array.shape}, expected {axes} axes and a type of the kind {kind};"
+                " synthesize again"
             )
-        if not np.isfinite(arrays[name]).all():
-            raise InputError(f"{path}: {name} holds what is not a finite number; synthesize again")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds a value that is not a finite number; synthesize again")
     return arrays
 
 

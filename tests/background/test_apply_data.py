@@ -1,4 +1,4 @@
-"""The user's tiles: what is read of them, which of them teach and which judge, and every mistake in one sentence."""
+"""The user's tiles: contents of their files, which train and which validate, and every mistake in one sentence."""
 
 from pathlib import Path
 
@@ -6,46 +6,46 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.background import own_tiles
-from workflow_scripts.background.apply.data import place, read_overlaps, read_tiles, training_part, validation_overlaps
+from tests.background import user_tiles
+from workflow_scripts.background.apply.data import place, read_tiles, training_part, validation_overlaps
 from workflow_scripts.background.apply.settings import Apply
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 
 def opened(folder, **changes):
-    entry = check(Apply, own_tiles.settings(folder, **changes))
+    entry = check(Apply, user_tiles.settings(folder, **changes))
     files = {name: [Path(path) for path in paths] for name, paths in entry.inputs().items()}
-    own, report = read_tiles(entry, files)
-    return own, report | place(entry, files, own)
+    tiles, report = read_tiles(entry, files)
+    return tiles, report | place(entry, files, tiles)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    own_tiles.write(tmp_path / "tiles")
+    user_tiles.write(tmp_path / "tiles")
     return tmp_path
 
 
 def test_tiles_become_logarithms_in_the_order_of_their_names(folder):
-    own, report = opened(folder)
-    light = own_tiles.tiles() - own_tiles.DARK
-    levels = np.sort(light.reshape(8, -1))[:, (own_tiles.SIDE_PX**2 - 1) // 2]
-    assert np.allclose(np.exp(own.levels), levels)
-    assert np.allclose(own.logs, np.log(light / levels[:, None, None]), atol=1e-5)
-    assert own.valid.all() and own.names[1] == "tile_2.tif"
-    assert report["size_px"] == [own_tiles.SIDE_PX] * 2 and report["dead_share"] == [0.0] * 8
+    tiles, report = opened(folder)
+    light = user_tiles.tiles() - user_tiles.DARK
+    levels = np.sort(light.reshape(8, -1))[:, (user_tiles.SIDE_PX**2 - 1) // 2]
+    assert np.allclose(np.exp(tiles.levels), levels)
+    assert np.allclose(tiles.logs, np.log(light / levels[:, None, None]), atol=1e-5)
+    assert tiles.valid.all() and tiles.names[1] == "tile_2.tif"
+    assert report["size_px"] == [user_tiles.SIDE_PX] * 2 and report["dead_share"] == [0.0] * 8
 
 
 @pytest.mark.parametrize("form", ["stack", "float", "8 bit dark", "grey as RGB", "dark folder"])
 def test_other_forms_of_the_files_give_the_same(folder, form):
     expected, changes = opened(folder)[0].logs, {}
-    images = own_tiles.tiles()
+    images = user_tiles.tiles()
     match form:
         case "stack":
             tifffile.imwrite(folder / "stack.tif", images, photometric="minisblack")
             changes = {"tiles": str(folder / "stack.tif"), "layout": None}
         case "float":
-            own_tiles.write(folder / "tiles", images.astype(np.float32))
+            user_tiles.write(folder / "tiles", images.astype(np.float32))
         case "8 bit dark":
             tifffile.imwrite(folder / "dark.tif", np.full(images.shape[1:], 100, np.uint8))
             changes = {"dark": str(folder / "dark.tif"), "dark_counts": 0.0}
@@ -59,43 +59,45 @@ def test_other_forms_of_the_files_give_the_same(folder, form):
     assert np.allclose(opened(folder, **changes)[0].logs, expected, atol=1e-5)
 
 
-def test_overlaps_are_found_and_positions_are_those_of_the_layout(folder):
-    _, report = opened(folder)
-    overlaps = read_overlaps(report)
-    corners = own_tiles.corners()
+def test_overlaps_are_registered_and_positions_are_those_of_the_layout(folder):
+    _, report = opened(folder, finetune="none")
+    overlaps = validation_overlaps(report)
+    corners = user_tiles.corners()
     assert len(overlaps) >= 8
-    for one in overlaps:
-        assert np.array_equal(corners[one.second] - corners[one.first], one.shift_px)
+    for overlap in overlaps:
+        assert np.array_equal(corners[overlap.second] - corners[overlap.first], overlap.shift_px)
     assert np.allclose(np.array(report["positions_px"]) - report["positions_px"][0], corners, atol=0.6)
 
 
 def test_a_grid_is_put_together_without_a_layout(folder):
-    share = 1 - own_tiles.STEP_PX / own_tiles.SIDE_PX
-    _, report = opened(folder, layout=None, grid=list(own_tiles.GRID), overlap_share=share)
-    assert np.allclose(report["positions_px"], own_tiles.corners(), atol=0.6)
+    share = 1 - user_tiles.STEP_PX / user_tiles.SIDE_PX
+    _, report = opened(folder, layout=None, grid=list(user_tiles.GRID), overlap_share=share)
+    assert np.allclose(report["positions_px"], user_tiles.corners(), atol=0.6)
 
 
-def test_tiles_that_teach_do_not_judge(folder):
+def test_tiles_that_train_do_not_validate(folder):
     _, report = opened(folder)
     assert report["finetune"] == "tiles" and report["shown"] == list(report["tiles"][:4])
-    names = {report["tiles"][index] for one in validation_overlaps(report) for index in (one.first, one.second)}
+    names = {
+        report["tiles"][index] for overlap in validation_overlaps(report) for index in (overlap.first, overlap.second)
+    }
     assert names and not names & set(report["shown"])
     _, report = opened(folder, finetune="none")
     assert len(validation_overlaps(report)) == len(report["overlaps"])
     assert list(training_part(6)) == list(range(6)) and list(training_part(9)) == [0, 1, 2, 3]
 
 
-def test_what_teaches_by_itself(folder):
-    tifffile.imwrite(folder / "bare.tif", own_tiles.references(), photometric="minisblack")
-    own, report = opened(folder, references=str(folder / "bare.tif"))
-    assert report["finetune"] == "references" and own.reference_logs.shape[0] == 4
-    own_tiles.write(folder / "three" / "tiles", own_tiles.tiles()[:3])
+def test_the_default_source_of_finetuning(folder):
+    tifffile.imwrite(folder / "bare.tif", user_tiles.references(), photometric="minisblack")
+    tiles, report = opened(folder, references=str(folder / "bare.tif"))
+    assert report["finetune"] == "references" and tiles.reference_logs.shape[0] == 4
+    user_tiles.write(folder / "three" / "tiles", user_tiles.tiles()[:3])
     assert opened(folder / "three", layout=None)[1]["finetune"] == "none"
 
 
 MISTAKES = {
     "a single tile": (
-        lambda folder: own_tiles.write(folder / "one", own_tiles.tiles()[:1]),
+        lambda folder: user_tiles.write(folder / "one", user_tiles.tiles()[:1]),
         {"tiles": "one"},
         "single",
     ),
@@ -108,12 +110,12 @@ MISTAKES = {
     ),
     "tiny open beam": (lambda _: None, {"open_beam_tile": "tile_1.tif", "open_beam_px": [0, 0, 3, 3]}, "9 pixels"),
     "few to learn from": (
-        lambda folder: own_tiles.write(folder / "two", own_tiles.tiles()[:2]),
+        lambda folder: user_tiles.write(folder / "two", user_tiles.tiles()[:2]),
         {"tiles": "two", "finetune": "tiles", "layout": None},
         "at least 4",
     ),
     "references of another size": (
-        lambda folder: tifffile.imwrite(folder / "bare.tif", own_tiles.references()[0, :40]),
+        lambda folder: tifffile.imwrite(folder / "bare.tif", user_tiles.references()[0, :40]),
         {"references": "bare.tif"},
         "40 × 72",
     ),
@@ -126,7 +128,7 @@ MISTAKES = {
         "colour image",
     ),
     "another size": (
-        lambda folder: tifffile.imwrite(folder / "tiles" / "tile_1.tif", own_tiles.tiles()[0, :40]),
+        lambda folder: tifffile.imwrite(folder / "tiles" / "tile_1.tif", user_tiles.tiles()[0, :40]),
         {},
         "tile_1.tif has 40 × 72 pixels",
     ),
