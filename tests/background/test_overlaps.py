@@ -6,7 +6,7 @@ import tifffile
 from scipy.ndimage import gaussian_filter
 
 from tests.background.test_image_files import images_of
-from workflow_scripts.background.apply.layout import grid_positions_px, positions_px, read_layout
+from workflow_scripts.background.apply.layout import grid_positions_px, positions_px
 from workflow_scripts.background.apply.mosaic import settled
 from workflow_scripts.background.apply.overlaps import Overlap, correlations, neighbours, register
 from workflow_scripts.background.apply.quality import (
@@ -18,6 +18,7 @@ from workflow_scripts.background.apply.quality import (
 from workflow_scripts.background.estimators.gaussian import gaussian_flats
 from workflow_scripts.background.estimators.median import flats_of_sets
 from workflow_scripts.background.simulation.sessions import session_logs
+from workflow_scripts.formats.tile_configuration import read_layout
 from workflow_scripts.workflow.errors import InputError
 
 SIDE = 96
@@ -93,7 +94,7 @@ def test_slopes_are_one_without_correction_and_small_where_the_tile_is_its_own_f
 def lm1(folder):
     files = images_of(folder / "nsrrc_lm1_4x4")
     path = folder / "nsrrc_lm1_4x4" / "TileConfiguration_dm.txt"
-    return session_logs(files.images, 0.0)[0], positions_px(read_layout(path), files.names, path)
+    return session_logs(files.images, 0.0)[0], positions_px(path, files.names)
 
 
 def test_the_real_mosaic_meets_its_anchors(real_data):
@@ -112,3 +113,13 @@ def test_the_other_real_mosaics_are_read(real_data):
     folder = real_data / "nsrrc_sb_2x2"
     assert len(read_layout(folder / "TileConfiguration.txt")) == 4
     assert tifffile.imread(sorted(folder.glob("*.tif"))[0]).shape == (512, 512)
+
+
+def test_tiles_and_lines_of_a_layout_must_match(tmp_path):
+    path = tmp_path / "TileConfiguration.txt"
+    path.write_text("a.tif; ; (1.5, 2)\nb.tif; ; (-30, 4)\n")
+    assert np.array_equal(positions_px(path, ["b.tif", "a.tif"]), [[4, -30], [2, 1.5]])
+    with pytest.raises(InputError, match=r"no line for c.tif"):
+        positions_px(path, ["a.tif", "b.tif", "c.tif"])
+    with pytest.raises(InputError, match=r"names b.tif"):
+        positions_px(path, ["a.tif"])

@@ -198,7 +198,7 @@ def test_too_few_sessions_are_named():
 
 def test_flat_fields_of_a_known_microscope_keep_their_place():
     tiles = toy_training_tiles(sessions=1, times=2, held_out=0)
-    on_device = DeviceTiles.of(tiles, CPU, turned=False)
+    on_device = DeviceTiles.of(tiles, CPU, flipped=False)
     flats = counted_set(on_device, 16, 2, 1.0, torch.Generator().manual_seed(0))[2]
     known = torch.as_tensor(tiles.log_flat[0])
     assert all((flat == known).flatten(1).all(dim=1).any() for flat in flats.flatten(0, 1))

@@ -23,7 +23,10 @@ MEDIANS = ("median_2", "median_4", "median_16")
 NOMINAL_COVERAGE = 0.68
 COLUMNS = ["panel", "estimator", "metric", "references", "tiles", "steps", "spread", "value", "low", "high", "n"]
 # Optical densities and their errors have the same limits in every picture
-DENSITY_LIMITS, ERROR_LIMIT, SPREAD_LIMIT = (-0.2, 1.2), 0.2, 0.2
+RAW = {"vmin": 0, "vmax": 2}
+DENSITIES = {"vmin": -0.2, "vmax": 1.2, "cmap": "magma"}
+ERRORS = {"vmin": -0.2, "vmax": 0.2, "cmap": "RdBu_r"}
+SPREADS = {"vmin": 0, "vmax": 0.2, "cmap": "viridis"}
 
 
 def plot(job: Job[Plot]) -> None:
@@ -53,14 +56,13 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
         "e": of_curve,
         "f": table[table["metric"] == COVERAGE],
     }
-    keys = ["estimator", "metric", "references", "tiles", "steps"]
-    tables = []
-    for panel, chosen in parts.items():
-        groups = chosen.reindex(columns=[*keys, "value", "low", "high", "n"]).groupby(keys, dropna=False, sort=False)
-        tables.append(groups[["value", "low", "high", "n"]].mean().reset_index().assign(panel=panel))
-    bins = {"spread": examples["spread_bins"], "value": examples["error_bins"]}
-    tables.append(pd.DataFrame(bins).assign(panel="f", estimator="corrected", metric=ERROR))
-    rows = pd.concat([part for part in tables if len(part)])
+    keys, numbers = ["panel", "estimator", "metric", "references", "tiles", "steps"], ["value", "low", "high", "n"]
+    points = pd.concat([part.assign(panel=panel) for panel, part in parts.items() if len(part)])
+    points = points.reindex(columns=[*keys, *numbers])
+    points = points.groupby(keys, dropna=False, sort=False)[numbers].mean().reset_index()
+    bins = pd.DataFrame({"spread": examples["spread_bins"], "value": examples["error_bins"]})
+    bins = bins.assign(panel="f", estimator="corrected", metric=ERROR)
+    rows = pd.concat([part for part in (points, bins) if len(part)])
     places = {name: place for place, name in enumerate(registry.ordered(rows["estimator"]))}
     rows = rows.assign(place=rows["estimator"].map(places)).sort_values(["panel", "place"], kind="stable")
     return rows.reindex(columns=COLUMNS).reset_index(drop=True)
@@ -91,29 +93,24 @@ def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> Non
     """One row for each tile: raw, true density, estimates, the error of the last of them, and its uncertainty."""
     names = examples["estimators"].tolist()
     pictured = [name for name in PICTURED if name in names]
-    ours = pictured[-1] if pictured else None
-    titles = ["raw", "truth", *pictured, *([f"error of\n{ours}", f"uncertainty of\n{ours}"] if ours else [])]
-    axes = figure.subplots(len(examples["names"]), len(titles), squeeze=False)
-    low, high = DENSITY_LIMITS
-    for row, line in enumerate(axes):
-        raw = line[0].imshow(examples["raw"][row], vmin=0, vmax=2)
-        line[0].set_ylabel(examples["names"][row].replace(", ", "\n"))
-        densities = [examples["truth"][row], *(examples["estimated"][names.index(name), row] for name in pictured)]
-        for axis, density in zip(line[1:], densities, strict=False):
-            shown = axis.imshow(density, vmin=low, vmax=high, cmap="magma")
-        if ours:
-            error = examples["errors"][names.index(ours), row]
-            wrong = line[-2].imshow(error, vmin=-ERROR_LIMIT, vmax=ERROR_LIMIT, cmap="RdBu_r")
-            unsure = line[-1].imshow(examples["spread"][row], vmin=0, vmax=SPREAD_LIMIT, cmap="viridis")
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title)
+    ours = pictured[-1]
+    columns = {"raw": (examples["raw"], RAW), "truth": (examples["truth"], DENSITIES)}
+    columns |= {name: (examples["estimated"][names.index(name)], DENSITIES) for name in pictured}
+    columns[f"error of\n{ours}"] = (examples["errors"][names.index(ours)], ERRORS)
+    columns[f"uncertainty of\n{ours}"] = (examples["spread"], SPREADS)
+    axes = figure.subplots(len(examples["names"]), len(columns), squeeze=False)
+    for column, (title, (images, options)) in zip(axes.T, columns.items(), strict=True):
+        column[0].set_title(title)
+        for axis, image in zip(column, images, strict=True):
+            axis.imshow(image, **options)
+    for axis, name in zip(axes[:, 0], examples["names"], strict=True):
+        axis.set_ylabel(name.replace(", ", "\n"))
     without_ticks(axes)
-    bar = {"location": "bottom", "shrink": 0.9, "pad": 0.02}
-    figure.colorbar(raw, ax=axes[:, 0], label="of the median", aspect=10, **bar)
-    figure.colorbar(shown, ax=axes[:, 1 : 2 + len(pictured)], label="optical density (1)", aspect=60, **bar)
-    if ours:
-        figure.colorbar(wrong, ax=axes[:, -2], label="error (1)", aspect=10, **bar)
-        figure.colorbar(unsure, ax=axes[:, -1], label="spread (1)", aspect=10, **bar)
+    bars = {"of the median": axes[:, 0], "optical density (1)": axes[:, 1:-2], "error (1)": axes[:, -2]}
+    for label, group in (bars | {"spread (1)": axes[:, -1]}).items():
+        aspect = 10 if group.ndim == 1 else 60
+        drawn = group.flat[0].images[0]
+        figure.colorbar(drawn, ax=group, label=label, aspect=aspect, location="bottom", shrink=0.9, pad=0.02)
     letter(axes[0, 0], "a")
 
 

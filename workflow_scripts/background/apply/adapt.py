@@ -41,7 +41,7 @@ def adapt(job: Job[Arguments]) -> None:
             rng = np.random.default_rng(job.arguments.seed)
             synthetic = read_training_tiles(job.inputs["shards"])
             split = finetuning_split(training_tiles(flats, about["side_px"], synthetic, rng), ARMS[RECOMMENDED])
-            task = BackgroundTask(split, RECOMMENDED, training, about["largest_set"], device, turned=False)
+            task = BackgroundTask(split, RECOMMENDED, training, about["largest_set"], device, flipped=False)
             trained = train_for(job, network, task, device, f"adapting to the {source}", settings=training)
             state, history = trained.best, trained.history
     write_trained(job, state, history, about)

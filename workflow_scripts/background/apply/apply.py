@@ -53,16 +53,15 @@ def apply(job: Job[Arguments]) -> None:
         write_stack(job.outputs[name], images, tiles.names, quantity, report["pixel_size_um"])
     write_tiles_picture(job.outputs["png"], tiles, flats, spreads, result)
     compared = {report["tiles"][index] for overlap in overlaps for index in (overlap.first, overlap.second)}
-    about_quality = {
+    report["quantity"] = result.quantity
+    report["scale_from"] = dict(zip(tiles.names, result.scale_from, strict=True))
+    report |= {"name": arguments.name, "neighbours": entry.neighbours}
+    report["quality"] = {
         "estimators": estimators,
         "judging_overlaps": len(overlaps),
         "judged_tiles_were_shown": not compared.isdisjoint(report["shown"]),
     }
-    scale = {"quantity": result.quantity, "scale_from": dict(zip(tiles.names, result.scale_from, strict=True))}
-    write_json(
-        job.outputs["quality"],
-        report | scale | {"name": arguments.name, "neighbours": entry.neighbours, "quality": about_quality},
-    )
+    write_json(job.outputs["quality"], report)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.background.apply.image_files import read_images, read_mean
-from workflow_scripts.background.apply.layout import grid_positions_px, positions_px, read_layout
+from workflow_scripts.background.apply.layout import grid_positions_px, positions_px
 from workflow_scripts.background.apply.mosaic import settled
 from workflow_scripts.background.apply.overlaps import Overlap, register
 from workflow_scripts.background.apply.settings import Apply
@@ -97,7 +97,7 @@ def place(settings: Apply, files: Mapping[str, Sequence[Path]], tiles: UserTiles
     """
     if files.get("layout_file"):
         (layout,) = files["layout_file"]
-        nominal = positions_px(read_layout(layout), tiles.names, layout)
+        nominal = positions_px(layout, tiles.names)
     elif settings.grid is not None:
         nominal = grid_positions_px(tiles.logs, settings.grid, settings.overlap_share)
     else:

@@ -8,6 +8,7 @@ import numpy as np
 from workflow_scripts.background.evaluation.metrics import centred_error, true_tile
 from workflow_scripts.background.evaluation.scores import Prediction, predictions_of
 from workflow_scripts.background.simulation.tile_files import RawTiles
+from workflow_scripts.study.metrics import root_mean_square
 
 # Of each session shown the tile whose contrast of the optical density is at this quantile: something to see, no extreme
 CONTRAST_QUANTILE = 0.75
@@ -76,7 +77,7 @@ def spread_and_error(prediction: Prediction, tiles: RawTiles) -> np.ndarray:
         errors.append(centred_error(prediction.log_flat[place], truth)[truth.lit])
     spread, error = np.concatenate(spreads), np.concatenate(errors)
     parts = np.array_split(np.argsort(spread, kind="stable"), SPREAD_BINS)
-    return np.array([[spread[part].mean() for part in parts], [np.sqrt(np.mean(error[part] ** 2)) for part in parts]])
+    return np.array([[spread[part].mean() for part in parts], [root_mean_square(error[part]) for part in parts]])
 
 
 def _shown_tile(log_transmission: np.ndarray) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from workflow_scripts.background.simulation.tile_files import RawTiles
+from workflow_scripts.study.metrics import root_mean_square
 
 OD_RANGE = 2.0
 # Where less of the light than this arrives, share of the median of the tile's flat field, nothing can be corrected
@@ -69,7 +70,7 @@ def compare(log_flat: np.ndarray, spread: np.ndarray | None, truth: TrueTile) ->
     """All metrics of an estimate and, where there is one, its spread, (H, W) each; NaN where one does not apply."""
     error = centred_error(log_flat, truth)
     return {
-        ERROR: rms(error[truth.lit]),
+        ERROR: root_mean_square(error[truth.lit]),
         "od_rmse_absolute": od_rmse_absolute(error, truth),
         "ssim_fixed_range": ssim_fixed_range(error, truth),
         **ghosting(error, truth),
@@ -88,7 +89,7 @@ def od_rmse_absolute(error: np.ndarray, truth: TrueTile) -> float:
     region &= truth.lit
     if not region.any():
         return np.nan
-    return rms((error - (truth.optical_density + error)[region].mean())[truth.lit])
+    return root_mean_square((error - (truth.optical_density + error)[region].mean())[truth.lit])
 
 
 def ssim_fixed_range(error: np.ndarray, truth: TrueTile) -> float:
@@ -110,14 +111,9 @@ def ghosting(error: np.ndarray, truth: TrueTile) -> dict[str, float]:
     optical density; NaN without a specimen, 0 without an error."""
     density = truth.optical_density[truth.lit]
     density = density - density.mean()
-    if rms(density) < SPECIMEN_STD:
+    if root_mean_square(density) < SPECIMEN_STD:
         return dict.fromkeys(GHOSTING, np.nan)
     error = error[truth.lit] - error[truth.lit].mean()
-    covariance, size = float(np.mean(error * density)), rms(error)
-    correlation = covariance / (size * rms(density)) if size > _ROUNDING else 0.0
-    return dict(zip(GHOSTING, (correlation, covariance / rms(density) ** 2), strict=True))
-
-
-def rms(values: np.ndarray) -> float:
-    """Root of the mean square."""
-    return float(np.sqrt(np.mean(np.square(values))))
+    covariance, size = float(np.mean(error * density)), root_mean_square(error)
+    correlation = covariance / (size * root_mean_square(density)) if size > _ROUNDING else 0.0
+    return dict(zip(GHOSTING, (correlation, covariance / root_mean_square(density) ** 2), strict=True))

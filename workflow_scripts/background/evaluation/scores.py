@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.background.evaluation.metrics import ERROR, METRICS, centred_error, compare, rms, true_tile
+from workflow_scripts.background.evaluation.metrics import ERROR, METRICS, centred_error, compare, true_tile
 from workflow_scripts.background.settings import VARIANTS, Evaluate
 from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition, with_condition_columns
+from workflow_scripts.study.metrics import root_mean_square
 from workflow_scripts.study.predictions import TRAINED_STAGES, read_predictions
 from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
@@ -68,7 +69,7 @@ def predictions_of(path: Path, tiles: RawTiles) -> Iterator[Prediction]:
                 f" but the sessions of the test file have {number}; predict again"
             )
         shape = sessions, number if tile_numbers is None else len(tile_numbers), *size
-        images = ["log_flat", *(name for name in ("spread",) if name in part.names)]
+        images = ["log_flat", "spread"] if "spread" in part.names else ["log_flat"]
         arrays = part.read(*images, shapes=dict.fromkeys(images, shape))
         is_last, stage = part.stage == predictions.stages[-1], TRAINED_STAGES.get(part.stage, part.stage)
         yield Prediction(
@@ -101,9 +102,11 @@ def tile_metrics(predictions: Iterable[Prediction], tiles: RawTiles) -> pd.DataF
         rows = []
         for session, index in np.ndindex(sessions, len(numbers)):
             log_flat, truth = prediction.log_flat[session, index], truths[session, numbers[index]]
-            spread = None if prediction.spread is None else prediction.spread[session, index]
-            error = {ERROR: rms(centred_error(log_flat, truth)[truth.lit])}
-            metrics = error if by_steps else compare(log_flat, spread, truth)
+            if by_steps:
+                metrics = {ERROR: root_mean_square(centred_error(log_flat, truth)[truth.lit])}
+            else:
+                spread = None if prediction.spread is None else prediction.spread[session, index]
+                metrics = compare(log_flat, spread, truth)
             rows.append({"session": session, "tile": numbers[index]} | metrics)
         about = {name: getattr(prediction, name) for name in (*_KEYS, "is_headline")}
         parts.append(pd.DataFrame(rows, columns=["session", "tile", *METRICS]).assign(**about))

@@ -61,17 +61,16 @@ def finetuning_split(tiles: TrainingTiles, variant: Variant) -> Split:
 
 def _split(tiles: TrainingTiles, flats: np.ndarray, axis: int) -> Split:
     """The last quarter along the axis of (K, J, H, W) and the last quarter of the specimens validate."""
-    specimens = tiles.log_transmission
-    parts = np.split(flats, [_training_count(flats.shape[axis])], axis=axis)
-    crops = np.split(specimens, [_training_count(len(specimens))])
+    parts = (_parts(flats, axis), _parts(tiles.log_transmission))
     return tuple(
-        replace(tiles, log_flat=flat, log_transmission=images, held_out=np.zeros(len(flat), bool))
-        for flat, images in zip(parts, crops, strict=True)
+        replace(tiles, log_flat=log_flat, log_transmission=specimens, held_out=np.zeros(len(log_flat), bool))
+        for log_flat, specimens in zip(*parts, strict=True)
     )
 
 
-def _training_count(number: int) -> int:
-    return number - max(1, number // _VALIDATION_INTERVAL)
+def _parts(array: np.ndarray, axis: int = 0) -> list[np.ndarray]:
+    number = array.shape[axis]
+    return np.split(array, [number - max(1, number // _VALIDATION_INTERVAL)], axis=axis)
 
 
 def reference(channels: Tensor) -> Tensor:
@@ -90,18 +89,24 @@ class BackgroundTask:
     Args:
         split: specimens and sessions to train on, and to choose the weights.
         arm: name of the arm.
-        settings: numbers of items in an epoch and in the validation, `Items`.
+        settings: numbers of items in an epoch and in the validation.
         largest_set: largest number of tiles in an item.
         device: where items are composed.
-        turned: whether flat fields are flipped and transposed at random.
+        flipped: whether flat fields are flipped and transposed at random.
     """
 
     def __init__(
-        self, split: Split, arm: str, settings: Items, largest_set: int, device: torch.device, turned: bool = True
+        self,
+        split: Split,
+        arm: str,
+        settings: Items,
+        largest_set: int,
+        device: torch.device,
+        flipped: bool = True,
     ) -> None:
         self.n_samples = settings.pairs
         self._variant, self._largest_set = ARMS[arm], largest_set
-        self._training_tiles, validation_tiles = (DeviceTiles.of(tiles, device, turned) for tiles in split)
+        self._training_tiles, validation_tiles = (DeviceTiles.of(tiles, device, flipped) for tiles in split)
         generator = torch.Generator(device).manual_seed(_VALIDATION_SEED)
         self._validation = [
             self._compose(validation_tiles, min(_BATCH, settings.validation_pairs - start), generator)
@@ -134,8 +139,8 @@ class BackgroundTask:
         pair, flat = idealised_pair(source, rows, self._variant.mixed_normalisation, generator)
         channels = published_conditions(pair)
         if self._variant.dropped_without_guidance:
-            kept = torch.rand(rows, 1, 1, 1, generator=generator, device=channels.device) >= _DROPPED
-            channels = channels * kept
+            present = torch.rand(rows, 1, 1, 1, generator=generator, device=channels.device) >= _DROPPED
+            channels = channels * present
         return channels, 2 * flat - 1
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:

@@ -22,20 +22,20 @@ class DeviceTiles:
         flats: ln of flat fields (K, J, H, W).
         dose: smallest and largest of an open pixel, photons.
         dark: mean of the dark frame, counts.
-        turned: whether flat fields are flipped and transposed at random; those of one known microscope are not.
+        flipped: whether flat fields are flipped and transposed at random; those of one known microscope are not.
     """
 
     specimens: Tensor
     flats: Tensor
     dose: tuple[float, float]
     dark: float
-    turned: bool = True
+    flipped: bool = True
 
     @classmethod
-    def of(cls, tiles: TrainingTiles, device: torch.device, turned: bool = True) -> "DeviceTiles":
+    def of(cls, tiles: TrainingTiles, device: torch.device, flipped: bool = True) -> "DeviceTiles":
         """The training tiles on a device."""
         arrays = (np.ascontiguousarray(array) for array in (tiles.log_transmission, tiles.log_flat))
-        return cls(*(torch.as_tensor(array).float().to(device) for array in arrays), tiles.dose, tiles.dark, turned)
+        return cls(*(torch.as_tensor(array).float().to(device) for array in arrays), tiles.dose, tiles.dark, flipped)
 
 
 def counted_set(source: DeviceTiles, rows: int, tiles: int, span: float, generator: torch.Generator):
@@ -86,16 +86,16 @@ def _flats(source: DeviceTiles, rows: int, tiles: int, span: float, generator: t
     first = (random(rows, 1) * (times - width + 1)).long().clamp(max=times - width)
     moment = first + (random(rows, tiles) * width).long().clamp(max=width - 1)
     images = flats[session, moment]
-    if not source.turned:
+    if not source.flipped:
         return images
-    turns = (random(3, rows) < 0.5).view(3, rows, 1, 1, 1)
-    for axis, turn in zip((-1, -2), turns, strict=False):
-        images = torch.where(turn, images.flip(axis), images)
-    return torch.where(turns[2], images.mT, images) if flats.shape[-1] == flats.shape[-2] else images
+    left_right, up_down, transposed = (random(3, rows) < 0.5).view(3, rows, 1, 1, 1)
+    images = torch.where(left_right, images.flip(-1), images)
+    images = torch.where(up_down, images.flip(-2), images)
+    return torch.where(transposed, images.mT, images) if flats.shape[-1] == flats.shape[-2] else images
 
 
 def _specimens(source: DeviceTiles, number: int, generator: torch.Generator) -> Tensor:
-    """Log transmissions (number, H, W): crops of the specimens, turned; often none, sometimes the sum of two."""
+    """Log transmissions (number, H, W): flipped and transposed crops; often none, sometimes the sum of two."""
     share = uniform(generator)(number, 1, 1)
     crops = [_crops(source, number, generator) for _ in range(2)]
     return crops[0] * (share >= _BARE) + crops[1] * (share >= 1 - _DOUBLE)
@@ -110,6 +110,8 @@ def _crops(source: DeviceTiles, number: int, generator: torch.Generator) -> Tens
         start = (random(number, 1) * (margin + 1)).long().clamp(max=margin)
         steps = torch.arange(size, device=device)
         places.append(start + torch.where(random(number, 1) < 0.5, steps, size - 1 - steps))
-    turned = random(number, 1, 1) < 0.5
+    transposed = random(number, 1, 1) < 0.5
     rows, columns = places[0][:, :, None], places[1][:, None, :]
-    return specimens[image[:, None, None], torch.where(turned, columns, rows), torch.where(turned, rows, columns)]
+    return specimens[
+        image[:, None, None], torch.where(transposed, columns, rows), torch.where(transposed, rows, columns)
+    ]
