@@ -16,7 +16,7 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
 EXAMPLES = ("estimators", "names", "raw", "truth", "estimated", "errors", "spread", "spread_bins", "error_bins")
-# What stands beside the truth as pictures
+# Estimators whose corrected tiles are shown beside the truth
 PICTURED = ("gaussian", "median_2", "unet", "published", "corrected")
 ERROR, GHOST, COVERAGE = "od_rmse_up_to_constant", "ghosting_correlation", "spread_coverage"
 MEDIANS = ("median_2", "median_4", "median_16")

@@ -24,7 +24,7 @@ class Synthesize(Settings):
     times: int = Field(ge=2, description="Moments at which the drifting flat field of a session is recorded.")
     test_instruments: int = Field(
         ge=1,
-        description="Tested microscopes: a later session of each tests, an earlier one is kept for finetuning.",
+        description="Tested microscopes: a later session of each tests, an earlier one is for finetuning.",
     )
     test_tiles: int = Field(ge=16, description="Tiles of every tested session, one after the other as it drifts.")
     references: int = Field(ge=4, description="Images without a specimen, of every tested session and of the earlier.")
@@ -78,28 +78,30 @@ class Pretrain(TrainingSettings):
 
     network: NetworkSettings = Field(description="The network, the same in both arms.")
     pairs: int = Field(ge=8, description="Training items (N tiles of one session) in an epoch.")
-    validation_pairs: int = Field(ge=8, description="Items that choose the weights, of sessions kept for them.")
+    validation_pairs: int = Field(ge=8, description="Items of the validation sessions, which choose the weights.")
     largest_set: int = Field(ge=2, le=64, description="Largest number of tiles in an item of the corrected arm.")
 
 
 class Finetune(TrainingSettings):
-    """The network, shown flat fields of earlier sessions of the tested microscopes."""
+    """The network, trained further on flat fields of earlier sessions of the tested microscopes."""
 
     pairs: int = Field(ge=8, description="Training items in an epoch.")
     validation_pairs: int = Field(ge=8, description="Items that choose the weights.")
 
 
 class SamplerSettings(Settings):
-    """How a trained network answers."""
+    """How a trained network is sampled."""
 
     batch_size: int = Field(ge=1, description="Images that go through a network at once.")
     steps: int = Field(ge=1, le=1000, description="Steps of the corrected arm's sampler.")
     samples: int = Field(
-        ge=2, le=64, description="Samples of the corrected arm: their mean answers, their spread is the uncertainty."
+        ge=2,
+        le=64,
+        description="Samples of the corrected arm: their mean is the estimate, their spread the uncertainty.",
     )
     curve_steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         min_length=2,
-        description="Numbers of steps for the curve of quality, rising; the last is what the others are compared with.",
+        description="Numbers of steps for the curve of quality, rising; the others are compared with the last.",
     )
     curve_tiles: int = Field(ge=1, description="Tiles of every tested session behind that curve.")
     seed: int = Field(ge=0, description="Seed of the samplers.")

@@ -18,7 +18,7 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json
 from workflow_scripts.workflow.settings import Compute
 
-MOMENTS = 4  # flat fields of one session, made of other images each
+MOMENTS = 4  # flat fields of one session, each made of other images
 _WINDOWS = 64
 
 
@@ -58,8 +58,8 @@ def measured_flats(tiles: UserTiles, source: str) -> np.ndarray:
         flats = [group.mean(axis=0) for group in groups]
     else:
         numbers = np.array(training_part(len(tiles.logs)))
-        others = [np.setdiff1d(numbers, group) for group in np.array_split(numbers, MOMENTS)]
-        flats = [np.median(tiles.logs[some], axis=0) for some in others]
+        sets = [np.setdiff1d(numbers, group) for group in np.array_split(numbers, MOMENTS)]
+        flats = [np.median(tiles.logs[members], axis=0) for members in sets]
     # The last moments validate, so there must be two
     return np.stack(flats if len(flats) > 1 else 2 * flats).astype(np.float32)
 
@@ -69,7 +69,7 @@ def training_tiles(
 ) -> TrainingTiles:
     """Synthetic specimens, doses and dark frame in front of the user's flat fields (J, H, W).
 
-    A network of small images corrects a large tile first binned, then window by window what the binned pass left:
+    A network of small images corrects a large tile first binned, then the residual of that pass window by window:
     half of the sessions are the binned tile, half are windows of the remainder.
     """
     size = min(side_px, *flats.shape[1:])

@@ -1,4 +1,4 @@
-"""The user's tiles corrected by the corrected arm's network, with what can be measured without the truth."""
+"""The user's tiles corrected by the corrected arm's network, with measures of quality that need no truth."""
 
 import numpy as np
 from pydantic import Field

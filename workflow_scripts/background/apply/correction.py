@@ -20,7 +20,7 @@ class Corrected:
     Attributes:
         density: optical density float32 (N, H, W), NaN where there was no light.
         quantity: `optical_density`, or `optical_density_up_to_constant` of every tile.
-        scale_from: by tile, what its zero comes from: `region` (open beam), `overlaps` (with tiles that have it),
+        scale_from: source of its zero, by tile: `region` (open beam), `overlaps` (with tiles that have it),
             or `brightness` (the beam is taken to be equally bright in all tiles).
     """
 

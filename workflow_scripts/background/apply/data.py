@@ -35,7 +35,7 @@ class UserTiles:
         names: of the tiles.
         logs: ln of the light, less the median of each tile, float32 (N, H, W).
         valid: bool (N, H, W), where there was light.
-        levels: what was subtracted (N,): ln of the median light, counts.
+        levels: the medians that were subtracted (N,), ln of counts.
         reference_logs: the same of the images without a specimen (R, H, W), R may be 0.
     """
 
@@ -104,7 +104,7 @@ def place(settings: Apply, files: Mapping[str, Sequence[Path]], tiles: UserTiles
         return {"positions_px": None, "overlaps": [], "remarks": []}
     overlaps = register(tiles.logs, nominal)
     if not overlaps:
-        remark = "no overlap of neighbours agrees: positions are nominal, and the correction cannot be validated"
+        remark = "no overlap of neighbours agrees: positions are those of the layout, the correction is not validated"
         return {"positions_px": nominal.tolist(), "overlaps": [], "remarks": [remark]}
     rows = [[overlap.first, overlap.second, *overlap.shift_px, overlap.correlation] for overlap in overlaps]
     return {"positions_px": settled(nominal, overlaps).tolist(), "overlaps": rows, "remarks": []}
@@ -123,13 +123,13 @@ def validation_overlaps(report: dict[str, Any]) -> list[Overlap]:
 
 
 def _logs(
-    images: np.ndarray, names: Sequence[str], dark: float | np.ndarray, what: str
+    images: np.ndarray, names: Sequence[str], dark: float | np.ndarray, setting: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # The median that log_tiles subtracts: of an even number of pixels the lower one
     light = torch.as_tensor(images - dark).flatten(1).median(dim=1).values.numpy()
     if dim := [name for name, level in zip(names, light, strict=True) if level < 1]:
         raise InputError(
-            f"{what}: in {dim[0]}{f' and {len(dim) - 1} more' if len(dim) > 1 else ''} half of the pixels are no"
+            f"{setting}: in {dim[0]}{f' and {len(dim) - 1} more' if len(dim) > 1 else ''} half of the pixels are no"
             " brighter than the dark frame; give the dark frame of this exposure, or correct dark_counts"
         )
     logs, dead = session_logs(images, dark)

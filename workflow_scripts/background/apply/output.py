@@ -36,7 +36,7 @@ def write_stack(
     """Images (N, H, W) as one float32 TIFF with one page an image, its name as the label.
 
     Args:
-        quantity: what the values are, for the metadata of the file.
+        quantity: of the values, for the metadata of the file.
         pixel_size_um: None where unknown.
     """
     images = np.ascontiguousarray(images, dtype=np.float32)
@@ -53,12 +53,12 @@ def write_tiles_picture(
     path: Path, tiles: UserTiles, log_flats: np.ndarray, spreads: np.ndarray, corrected: Corrected
 ) -> None:
     """The first, middle and last tile: recorded, background, corrected, uncertainty; .png without dates."""
-    some = sorted({0, len(tiles.logs) // 2, len(tiles.logs) - 1})
+    indices = sorted({0, len(tiles.logs) // 2, len(tiles.logs) - 1})
     with figures.style():
-        figure = figures.new_figure(figures.PAGE_MM, 46.0 * len(some) + 4)
-        grid = figure.subplots(len(some), 4, squeeze=False)
+        figure = figures.new_figure(figures.PAGE_MM, 46.0 * len(indices) + 4)
+        grid = figure.subplots(len(indices), 4, squeeze=False)
         figures.without_ticks(grid.ravel())
-        for row, index in zip(grid, some, strict=True):
+        for row, index in zip(grid, indices, strict=True):
             panels = {
                 f"{tiles.names[index]}\nrecorded (ln)": tiles.logs[index],
                 "background (ln)": log_flats[index],

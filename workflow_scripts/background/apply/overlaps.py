@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 REACH_PX = 15
 HIGHPASS_PX = 8.0
-LEAST_CORRELATION = 0.3  # an overlap is kept above it
+LEAST_CORRELATION = 0.3  # an overlap is registered above it
 LEAST_OVERLAP_PX = 13  # a thinner strip correlates by chance
 
 
@@ -52,7 +52,7 @@ def neighbours(positions_px: np.ndarray, shape: tuple[int, int], reach_px: int =
 
 
 def high_passed(log_tiles: np.ndarray) -> np.ndarray:
-    """Log tiles (N, H, W) less their pixelwise median, less a Gaussian blur of what that leaves."""
+    """Log tiles (N, H, W) less their pixelwise median, and less a Gaussian blur of that."""
     residual = log_tiles - np.median(log_tiles, axis=0)
     return residual - gaussian_filter(residual, (0, HIGHPASS_PX, HIGHPASS_PX))
 

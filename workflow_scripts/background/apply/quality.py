@@ -1,7 +1,7 @@
 """How well corrected tiles agree where neighbours overlap, and the contrast that the correction leaves.
 
 Two tiles show the same specimen in their overlap at different places of the flat field, so the difference of their
-corrected logs there is error alone. A correction that blurs makes it small too, so contrast and injected absorbers
+corrected logarithms there is error alone. A blurring correction makes it small too, so contrast and injected absorbers
 are reported beside it.
 """
 

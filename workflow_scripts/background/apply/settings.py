@@ -1,4 +1,4 @@
-"""Settings of one entry of apply.background: the user's own tiles, and the files that it names."""
+"""Settings of one entry of apply.background: the user's tiles, and the files that it names."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ Px = Annotated[int, Field(ge=0)]
 
 
 class Apply(Settings):
-    """Raw tiles of the user's, from their files to corrected tiles and a mosaic."""
+    """Raw tiles of the user, from their files to corrected tiles and a mosaic."""
 
     tiles: str = Field(description="Folder of tiles (.tif, .tiff, .xrm), or a stack: a multi-page .tif or a .txrm.")
     layout: str | None = Field(
@@ -35,7 +35,7 @@ class Apply(Settings):
         default=16,
         ge=2,
         le=64,
-        description="Tiles that condition each answer: the tile and the nearest in their order, all where there are"
+        description="Tiles behind each estimate: the tile and the nearest in their order, all where there are"
         " fewer. Two leave much of the specimen in the background; more average over drift.",
     )
     open_beam_px: tuple[Px, Px, Px, Px] | None = Field(
@@ -45,8 +45,8 @@ class Apply(Settings):
     open_beam_tile: str | None = Field(default=None, description="Name of the tile with the open-beam region.")
     finetune: Literal["auto", "references", "tiles", "none"] = Field(
         default="auto",
-        description="What the network is shown before it answers: the references, the tiles themselves (at least 4), or"
-        " nothing; auto takes references, else tiles.",
+        description="Images to which the network is adapted: the references, the tiles themselves (at least 4), or"
+        " none; auto takes references, else tiles.",
     )
 
     @model_validator(mode="after")

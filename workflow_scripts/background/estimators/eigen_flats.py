@@ -89,8 +89,8 @@ class EigenFlats:
         a, b = design.reshape(len(design), -1), target.ravel()  # (k, 2 P), (2 P)
         weights = np.linalg.lstsq(a.T, b, rcond=None)[0]
         for _ in range(_REWEIGHTINGS):
-            left = target - np.tensordot(weights, design, axes=1)
-            length = np.sqrt((left**2).sum(axis=0))
+            residual = target - np.tensordot(weights, design, axes=1)
+            length = np.sqrt((residual**2).sum(axis=0))
             # Relative to typical lengths, so that the weights do not depend on the contrast of the tile.
             floor = max(1e-5 * float(length.mean()), 1e-12)
             factor = np.tile(1 / np.maximum(length, floor), 2)
@@ -111,23 +111,23 @@ def significant_components(deviations: np.ndarray, generator: np.random.Generato
     The largest eigenvalue of what earlier components leave must exceed, by two standard deviations, those of random
     sets with the same variance at every pixel (doi:10.1007/BF02289447).
     """
-    left = np.asarray(deviations, dtype=np.float64)
-    total = float((left**2).sum())
-    rank = len(left) - 1
+    residual = np.asarray(deviations, dtype=np.float64)
+    total = float((residual**2).sum())
+    rank = len(residual) - 1
     for count in range(rank):
         remaining = rank - count
-        power = float((left**2).sum())
+        power = float((residual**2).sum())
         if power <= _NEGLIGIBLE * total:
             return count
-        scale = np.sqrt((left**2).sum(axis=0) / remaining)
-        random = []
+        scale = np.sqrt((residual**2).sum(axis=0) / remaining)
+        largest = []
         for _ in range(_NOISE_SETS):
-            noise = generator.standard_normal((remaining, left.shape[1])) * scale
-            random.append(np.linalg.eigvalsh(noise @ noise.T)[-1])
-        values, vectors = np.linalg.eigh(left @ left.T)
-        if values[-1] <= np.mean(random) + 2 * np.std(random):
+            noise = generator.standard_normal((remaining, residual.shape[1])) * scale
+            largest.append(np.linalg.eigvalsh(noise @ noise.T)[-1])
+        values, vectors = np.linalg.eigh(residual @ residual.T)
+        if values[-1] <= np.mean(largest) + 2 * np.std(largest):
             return count
-        left = left - np.outer(vectors[:, -1], vectors[:, -1] @ left)
+        residual = residual - np.outer(vectors[:, -1], vectors[:, -1] @ residual)
     return rank
 
 

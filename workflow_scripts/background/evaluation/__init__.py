@@ -1,1 +1,1 @@
-"""Metrics of log flat fields and optical densities, and what the figure shows."""
+"""Metrics of log flat fields and optical densities, and example images for the figure."""

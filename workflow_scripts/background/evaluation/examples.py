@@ -10,7 +10,7 @@ from workflow_scripts.background.evaluation.scores import Prediction, prediction
 from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.metrics import root_mean_square
 
-# Of each session shown the tile whose contrast of the optical density is at this quantile: something to see, no extreme
+# The example of a session is the tile whose contrast of the optical density is at this quantile: visible, no extreme
 CONTRAST_QUANTILE = 0.75
 SHOWN_SESSIONS = 3
 SPREAD_BINS = 10
@@ -54,14 +54,14 @@ def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarr
     least = _FEWEST_COUNTS / np.stack([np.median(tiles.counts[place] - tiles.dark) for place in places])[:, None, None]
     noise = np.log(np.maximum(raw, least)) + density - np.stack([tiles.log_flat[place] for place in places])
     noise -= np.array([noise[k][is_lit[k]].mean() for k in range(len(places))])[:, None, None]
-    wrong = np.array(list(errors.values()))
+    all_errors = np.array(list(errors.values()))
     return {
         "estimators": np.array(list(errors)),
         "names": np.array([f"session {session + 1}, tile {tile + 1}" for session, tile in places]),
         "raw": raw.astype(np.float32),
         "truth": density.astype(np.float32),
-        "estimated": np.where(is_lit, density + wrong - noise, np.nan).astype(np.float32),
-        "errors": np.where(is_lit, wrong, np.nan).astype(np.float32),
+        "estimated": np.where(is_lit, density + all_errors - noise, np.nan).astype(np.float32),
+        "errors": np.where(is_lit, all_errors, np.nan).astype(np.float32),
         "spread": np.where(is_lit, spread, np.nan).astype(np.float32),
         "spread_bins": bins[0],
         "error_bins": bins[1],

@@ -1,1 +1,1 @@
-"""The networks, the diffusion that they learn, and what trains them."""
+"""The networks, the diffusion that they learn, and their training."""

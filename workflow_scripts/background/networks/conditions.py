@@ -1,4 +1,4 @@
-"""The input of a network from a set of tiles: the tile's own logarithm and statistics of all, whatever their number."""
+"""The input of a network from a set of tiles: its first tile and statistics of the whole set."""
 
 import torch
 from torch import Tensor

@@ -1,8 +1,8 @@
-"""Denoising diffusion: noise that is added, and the sampler that takes it away in few steps.
+"""Denoising diffusion: noise that is added, and the sampler that removes it in few steps.
 
 Ho et al., doi:10.48550/arXiv.2006.11239; DDIM: Song et al., doi:10.48550/arXiv.2010.02502; v: Salimans and Ho,
 doi:10.48550/arXiv.2202.00512. In MONAI's scheduler the next level of noise is that of the time t - T // n, which is not
-the next time of its own list; so the few lines stand here, and a test compares single steps with MONAI's.
+the next time of its own list; so the sampler is written here, and a test compares single steps with MONAI's.
 """
 
 from collections.abc import Callable

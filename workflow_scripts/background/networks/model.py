@@ -1,4 +1,4 @@
-"""The networks: a noisy log flat field, what is known of the tiles, and the time, to the noise or the velocity."""
+"""The networks: from a noisy log flat field, the conditions and the time to the noise or the velocity."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Flat fields of a full-field X-ray microscope: what belongs to the instrument, what to a session, and how it drifts.
+"""Flat fields of a full-field X-ray microscope: parts of the instrument, parts of a session, and their drift.
 
 The instrument (scintillator grain, rings, scratches, dust, a dark corner) stays from session to session and does not
 move. The illumination (condenser shading, capillary streaks, speckle) is new in every session and drifts against it.
@@ -19,7 +19,7 @@ class Session:
     """One session of one instrument.
 
     Attributes:
-        log_detector: (H, W) ln of what does not move: grain, rings, scratches, dust, dark corner.
+        log_detector: (H, W) ln of the fixed part: grain, rings, scratches, dust, dark corner.
         log_illumination: (H', W') ln of the illumination, wider than the detector by a margin on each side.
         log_change: (H, W) slow change of the shading over the whole session.
         drift_px: (2,) way [y, x] of the illumination over the whole session, px.
@@ -32,7 +32,7 @@ class Session:
 
 
 def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
-    """ln of what belongs to the instrument, (side, side); severity multiplies every contrast, 1 in training."""
+    """ln of the part of the instrument (side, side); severity multiplies every contrast, 1 in training."""
     y, x = pixel_grid(side_px, generator.device)
     total = between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
     total += between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
@@ -86,11 +86,11 @@ def log_flats(session: Session, times: Tensor) -> Tensor:
     """ln of the flat field (J, H, W) at moments (J,), 0 the session's beginning and 1 its end; at 0 its mean is 0."""
     side_px = session.log_detector.shape[-1]
     wide_px = session.log_illumination.shape[-1]
-    both = torch.cat([torch.zeros_like(times[:1]), times])
+    moments = torch.cat([torch.zeros_like(times[:1]), times])
     pixels = torch.arange(side_px, device=times.device) + (wide_px - side_px) / 2
-    rows, columns = (_interpolation(pixels + both[:, None] * way_px, wide_px) for way_px in session.drift_px)
+    rows, columns = (_interpolation(pixels + moments[:, None] * way_px, wide_px) for way_px in session.drift_px)
     light = rows @ session.log_illumination @ columns.mT
-    flats = light + session.log_detector + both[:, None, None] * session.log_change
+    flats = light + session.log_detector + moments[:, None, None] * session.log_change
     return flats[1:] - flats[0].mean()
 
 

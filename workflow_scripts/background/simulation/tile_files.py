@@ -35,7 +35,7 @@ from workflow_scripts.workflow.files import read_arrays
 
 @dataclass(frozen=True)
 class TrainingTiles:
-    """What training tiles are composed of; shapes and units as in the file."""
+    """Specimens and sessions from which training tiles are composed; shapes and units as in the file."""
 
     log_transmission: np.ndarray
     log_flat: np.ndarray
@@ -71,7 +71,7 @@ def read_training_tiles(paths: Sequence[Path]) -> TrainingTiles:
                 raise InputError(f"{path}: {name} has another size than in {paths[0]}; synthesize again")
         if not np.array_equal(arrays["dose"], parts[0]["dose"]) or arrays["dark"] != parts[0]["dark"]:
             raise InputError(f"{path}: dose or dark differ from those in {paths[0]}; synthesize again")
-    # What is joined is let go at once: else all of it would be in memory twice.
+    # Parts are released as soon as they are joined: else all of it would be in memory twice.
     joined = {
         name: np.concatenate([arrays.pop(name) for arrays in parts])
         for name in ("log_transmission", "log_flat", "held_out")
