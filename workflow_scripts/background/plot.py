@@ -92,7 +92,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
 def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
     """One row for each tile: raw, true density, estimates, the error of the last of them, and its uncertainty."""
     names = examples["estimators"].tolist()
-    pictured = [name for name in PICTURED if name in names]
+    pictured = [name for name in PICTURED if name in names] or names[-1:]
     ours = pictured[-1]
     columns = {"raw": (examples["raw"], RAW), "truth": (examples["truth"], DENSITIES)}
     columns |= {name: (examples["estimated"][names.index(name)], DENSITIES) for name in pictured}

@@ -23,8 +23,7 @@ class Synthesize(Settings):
     )
     times: int = Field(ge=2, description="Moments at which the drifting flat field of a session is recorded.")
     test_instruments: int = Field(
-        ge=1,
-        description="Tested microscopes: a later session of each tests, an earlier one is for finetuning.",
+        ge=1, description="Tested microscopes: a later session of each tests, an earlier one is for finetuning."
     )
     test_tiles: int = Field(ge=16, description="Tiles of every tested session, one after the other as it drifts.")
     references: int = Field(ge=4, description="Images without a specimen, of every tested session and of the earlier.")

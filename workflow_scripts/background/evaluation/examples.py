@@ -35,8 +35,9 @@ def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarr
     places = [(session, _shown_tile(tiles.log_transmission[session])) for session in sessions]
     truths = [true_tile(tiles, *place) for place in places]
     shape = (len(places), *tiles.counts.shape[2:])
-    raw = np.stack([tiles.counts[place] - tiles.dark for place in places])
-    raw /= np.median(raw, axis=(1, 2), keepdims=True)
+    light = np.stack([tiles.counts[place] - tiles.dark for place in places])
+    level = np.median(light, axis=(1, 2), keepdims=True)
+    raw = light / level
     errors, spread, bins = {}, np.zeros(shape), np.zeros((2, 0))
     for path in paths:
         for prediction in predictions_of(path, tiles):
@@ -50,9 +51,12 @@ def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarr
                 bins = spread_and_error(prediction, tiles)
     density = np.stack([truth.optical_density for truth in truths])
     is_lit = np.stack([truth.lit for truth in truths])
-    # Both see the same photon noise, which belongs to the tile and not to its background
-    least = _FEWEST_COUNTS / np.stack([np.median(tiles.counts[place] - tiles.dark) for place in places])[:, None, None]
-    noise = np.log(np.maximum(raw, least)) + density - np.stack([tiles.log_flat[place] for place in places])
+    # The photon noise belongs to the tile and not to its background
+    noise = (
+        np.log(np.maximum(raw, _FEWEST_COUNTS / level))
+        + density
+        - np.stack([tiles.log_flat[place] for place in places])
+    )
     noise -= np.array([noise[k][is_lit[k]].mean() for k in range(len(places))])[:, None, None]
     all_errors = np.array(list(errors.values()))
     return {

@@ -45,7 +45,7 @@ def ddim_step(
         share, next_share: ᾱ_t and ᾱ_s; 1 for the image itself.
         prediction_type: what the network predicts, `noise` or `velocity`.
         eta: 0 is deterministic, 1 as random as the diffusion itself.
-        noise: white noise of unit variance; unused where eta is 0.
+        noise: white noise of unit variance; unused where eta is 0 and in the step to the image.
     """
     signal, sigma = share**0.5, (1 - share) ** 0.5
     if prediction_type == "noise":
@@ -84,12 +84,11 @@ def sample(
         generator: of the noise of every step, on the device of x; unused where eta is 0.
     """
     shares = signal_shares().tolist()
-    for now, after in zip(times, [*times[1:], None], strict=True):
-        output = network(x, torch.full((len(x),), now, device=x.device))
-        last = after is None
-        noise = torch.randn(x.shape, generator=generator, device=x.device) if eta > 0 and not last else None
-        next_share, next_eta = (1.0, 0.0) if last else (shares[after], eta)
-        x = ddim_step(x, output, shares[now], next_share, prediction_type, next_eta, noise)
+    next_shares = [*(shares[time] for time in times[1:]), 1.0]
+    for time, next_share in zip(times, next_shares, strict=True):
+        output = network(x, torch.full((len(x),), time, device=x.device))
+        noise = torch.randn(x.shape, generator=generator, device=x.device) if eta > 0 and next_share < 1 else None
+        x = ddim_step(x, output, shares[time], next_share, prediction_type, eta, noise)
     return x
 
 

@@ -96,13 +96,7 @@ class BackgroundTask:
     """
 
     def __init__(
-        self,
-        split: Split,
-        arm: str,
-        settings: Items,
-        largest_set: int,
-        device: torch.device,
-        flipped: bool = True,
+        self, split: Split, arm: str, settings: Items, largest_set: int, device: torch.device, flipped: bool = True
     ) -> None:
         self.n_samples = settings.pairs
         self._variant, self._largest_set = ARMS[arm], largest_set
