@@ -1,4 +1,4 @@
-"""A user's tiles through the whole DAG, and what is said before any job of tiles that cannot be corrected."""
+"""A user's tiles through the whole DAG, and the sentences before any job about tiles that cannot be corrected."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_tiles_from_their_folder_to_a_mosaic(project):
     measured = quality["quality"]["estimators"]
     assert {"zeros", "gaussian", "median_2", "median_4", "median_leave_pair_out", "corrected"} <= measured.keys()
     assert measured["corrected"]["overlap_residual"] < measured["zeros"]["overlap_residual"]
-    # Half of the tiles were learned from, and the others judge
+    # Half of the tiles train, and the others validate
     assert len(quality["shown"]) == 4 and not quality["quality"]["judged_tiles_were_shown"]
 
 
@@ -74,7 +74,7 @@ def test_a_changed_tile_remakes_what_came_from_it_and_no_pretraining(project):
     assert "background_pretrain" not in jobs
 
 
-def test_without_a_place_there_is_no_mosaic(project):
+def test_without_positions_there_is_no_mosaic(project):
     configure(project, layout=None)
     assert "background_apply_mosaic" not in planned(project, *WORDS, "background_apply")
 
