@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tile", type=int, default=512, help="side of a tile, px (default 512)")
     parser.add_argument("--tiles", type=int, default=16, help="of the mosaic (default 16)")
-    parser.add_argument("--neighbours", type=int, default=16, help="tiles that condition an answer (default 16)")
+    parser.add_argument("--neighbours", type=int, default=16, help="tiles behind an estimate (default 16)")
     parser.add_argument("--steps", type=int, help="of the corrected sampler (default: the configuration's)")
     parser.add_argument("--samples", type=int, help="of the corrected sampler (default: the configuration's)")
     parser.add_argument("--published-steps", type=int, default=1, help="timed of the published sampler (default 1)")
@@ -64,8 +64,8 @@ def main() -> None:
 
     side_px = configuration["synthesize"]["side_px"]
     sampling = sampler.model_copy(update={"steps": steps, "samples": samples, "seed": 0})
-    ours = make_network(network, input_channels(ARMS["corrected"]), 0)
-    estimator = NetworkEstimator(ours, "corrected", side_px, sampling, device, "auto")
+    ours = make_network(network, input_channels(ARMS["corrected"]), 0).to(device).eval()
+    estimator = NetworkEstimator(ours, ARMS["corrected"], side_px, sampling, device, "auto")
     tile = statistics.median(
         seconds(lambda: flats_of(estimator, logs, valid, options.neighbours, [0]), options.repeats, device)
     )
