@@ -32,7 +32,9 @@ class Apply(Settings):
         default=None, description="Centre [y, x] of the patterns' bright-field disc, pixels; null finds it."
     )
     disc_radius_px: float | None = Field(
-        default=None, gt=0, description="Its radius, pixels: the semiangle; null finds it in the mean pattern."
+        default=None,
+        gt=0,
+        description="Radius of that disc, pixels, which is the semiangle; null finds it in the mean pattern.",
     )
     pixel_size_a: float | None = Field(
         default=None, gt=0, le=10, description="Side of a pixel of the images, Å; null takes it from the .npz."
@@ -66,16 +68,16 @@ class Apply(Settings):
         description="Whether the next segments (for patterns: the detector's +x) follow from +x to +y, clockwise on the"
         " screen, not from +y to +x.",
     )
-    offset: float = Field(default=0.0, description="What the images hold without any electron, subtracted first.")
+    offset: float = Field(default=0.0, description="Value of the images without any electrons, subtracted first.")
     incident: float | None = Field(
         default=None,
         gt=0,
-        description="What a pixel holds when a detector takes the full beam, without specimen and after the offset;"
+        description="Value of a pixel when a detector takes the full beam, without specimen and after the offset;"
         " null takes 1 for a .npz (shares of the beam), for patterns their mean sum (the detector holds the whole"
         " beam), else it follows from the next two.",
     )
     counts_per_electron: float | None = Field(
-        default=None, gt=0, description="What the images count for one electron; 1 for a counting detector."
+        default=None, gt=0, description="Counts in the images per electron; 1 for a counting detector."
     )
     dose_e_per_a2: float | None = Field(
         default=None,
@@ -106,7 +108,7 @@ class Apply(Settings):
         if len(images) not in (1, 4):
             raise ValueError(f"images: four segment images or one file that holds them are needed, not {len(images)}")
         if len(set(images)) < len(images):
-            raise ValueError("images: each segment has a file of its own; one is named twice")
+            raise ValueError("images: each segment needs a separate file, but one is named twice")
         for path in images:
             if not path.endswith((*H5, *ARRAYS, *TIFF)):
                 raise ValueError(f"images: {path} is none of .tif, .npy, .npz, .h5")
@@ -122,7 +124,7 @@ class Apply(Settings):
         if self.segment_azimuth_deg % 90:
             # An image is renamed, never resampled for this
             raise ValueError(
-                f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; turn the scan, or resample"
+                f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; rotate the scan, or resample"
                 " the images, so that its axes run along the segments' edges, and say so in rz of rotation_deg"
             )
         for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad", "ring_mrad"):
