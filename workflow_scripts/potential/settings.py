@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.potential.apply.settings import RISES
 from workflow_scripts.potential.apply.settings import Apply as Apply  # the settings of one entry of apply.potential
 from workflow_scripts.workflow.settings import Settings
 
@@ -18,7 +19,7 @@ TrainingFault = Literal[
 ]
 NO_FAULT = "none"
 BUILT_IN = ("GaN", "LiCoO2", "KNbO3", "CsPbI3", "MoS2", "SrTiO3")
-Ring = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
+Ring = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]], RISES]
 
 
 def is_file(material: str) -> bool:
@@ -40,13 +41,6 @@ class MicroscopeSettings(Settings):
     matched_ring_mrad: Ring = Field(
         description="Inner and outer angle of a four-segment detector matched to the aperture, mrad."
     )
-
-    @field_validator("ring_mrad", "matched_ring_mrad")
-    @classmethod
-    def _rises(cls, ring: tuple[float, float]) -> tuple[float, float]:
-        if ring[0] >= ring[1]:
-            raise ValueError(f"the inner angle must be smaller than the outer, not {list(ring)}")
-        return ring
 
 
 class MultisliceSettings(Settings):

@@ -118,8 +118,8 @@ def checked_images(
         semiangle_mrad=semiangle,
         ring_mrad=(float(ring[0]), float(ring[1])),
     )
-    report |= {name: array.tolist() for name, array in user_images.arrays().items() if name != "shares"}
     report |= {
+        **{name: array.tolist() for name, array in user_images.arrays().items() if name != "shares"},
         "images": len(shares),
         "shape_px": list(shares.shape[-2:]),
         "incident": incident,

@@ -2,12 +2,21 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from workflow_scripts.workflow.settings import Settings
 
 H5, ARRAYS, TIFF = (".h5", ".hdf5"), (".npy", ".npz"), (".tif", ".tiff")
 MRAD = Annotated[float, Field(ge=0, le=500)]
+
+
+def _rises(ring: tuple[float, float]) -> tuple[float, float]:
+    if ring[0] >= ring[1]:
+        raise ValueError(f"the inner angle must be smaller than the outer, not {list(ring)}")
+    return ring
+
+
+RISES = AfterValidator(_rises)  # of [inner angle, outer angle]
 
 
 class Apply(Settings):
@@ -53,7 +62,7 @@ class Apply(Settings):
     semiangle_mrad: float | None = Field(
         default=None, gt=0, le=100, description="Convergence semiangle, mrad; null takes it from the .npz."
     )
-    ring_mrad: tuple[MRAD, MRAD] | None = Field(
+    ring_mrad: Annotated[tuple[MRAD, MRAD], RISES] | None = Field(
         default=None,
         description="Inner and outer angle of the four segments, mrad; null takes them from the .npz, and for patterns"
         " the network's matched detector.",
@@ -93,8 +102,6 @@ class Apply(Settings):
             self._check_images(self.images)
         elif self.patterns is not None:
             self._check_patterns(self.patterns)
-        if self.ring_mrad is not None and self.ring_mrad[0] >= self.ring_mrad[1]:
-            raise ValueError(f"ring_mrad: the inner angle must be smaller than the outer, not {list(self.ring_mrad)}")
         known = self.patterns is not None or self.is_archive() or self.incident is not None
         if known and self.dose_e_per_a2 is None and self.counts_per_electron is None:
             raise ValueError("give dose_e_per_a2, or counts_per_electron, from which it follows")
