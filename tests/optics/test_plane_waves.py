@@ -161,11 +161,11 @@ def test_a_tilted_beam_is_a_beam_off_the_axis():
     tilt_mrad = tuple((1e3 * wavelength_a(KV) * shift).tolist())
     thick = specimen((40,), scale=0.3, tiles=tiles)
     straight = Probe(KV, 12.0)
-    beams, seen = (field.lattice_inside(limit) for limit in (straight.radius_per_a, 1.0))
-    tilted = scattering_matrix(thick, field, Probe(KV, 12.0, tilt_mrad=tilt_mrad), beams, seen)
-    moved = scattering_matrix(thick, field, straight, beams + move, seen + move)
+    beams, detected = (field.lattice_inside(limit) for limit in (straight.radius_per_a, 1.0))
+    tilted = scattering_matrix(thick, field, Probe(KV, 12.0, tilt_mrad=tilt_mrad), beams, detected)
+    moved = scattering_matrix(thick, field, straight, beams + move, detected + move)
     assert float((tilted.abs() - moved.abs()).abs().max() / moved.abs().max()) < 1e-3
-    untilted = scattering_matrix(thick, field, straight, beams, seen)
+    untilted = scattering_matrix(thick, field, straight, beams, detected)
     assert float((untilted.abs() - moved.abs()).abs().max() / moved.abs().max()) > 0.05
 
 

@@ -44,11 +44,11 @@ def turned_channels(variant, x):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_encoding_of_a_turned_scene_is_the_turned_encoding(arm):
-    variant, seen = ARMS[arm], scenes()
-    expected = encoding.network_inputs(seen, variant)
+    variant, scene = ARMS[arm], scenes()
+    expected = encoding.network_inputs(scene, variant)
     for times in range(1, 5):
         expected = turned_channels(variant, expected)
-        turned = seen.turned(torch.full((len(seen.images),), times % 4))
+        turned = scene.rotated(torch.full((len(scene.images),), times % 4))
         found = encoding.network_inputs(turned, variant)
         assert torch.equal(found[:, :4], expected[:, :4])
         assert torch.allclose(found, expected, atol=2e-6)
@@ -63,10 +63,10 @@ def test_a_turned_object_is_seen_by_renamed_segments():
         dy, dx = torch.gradient(image, dim=(-2, -1))
         return torch.stack([sy * dy + sx * dx for sy, sx in ((1, 1), (-1, 1), (-1, -1), (1, -1))], dim=1)
 
-    seen = replace(scenes(), images=segments(column))
+    scene = replace(scenes(), images=segments(column))
     for times in range(4):
         turned = torch.rot90(column, times, (-2, -1))
-        assert torch.allclose(seen.turned(torch.full((len(column),), times)).images, segments(turned), atol=1e-3)
+        assert torch.allclose(scene.rotated(torch.full((len(column),), times)).images, segments(turned), atol=1e-3)
 
 
 def test_segments_are_renamed_as_the_detector_turns():
@@ -75,7 +75,7 @@ def test_segments_are_renamed_as_the_detector_turns():
     masks = Detector(0.0, 60.0, 4).masks(frequency, 200.0)
     quarter = torch.stack([-frequency[:, 1], frequency[:, 0]], dim=1)  # (y, x) → (-x, y)
     turned = Detector(0.0, 60.0, 4).masks(quarter, 200.0)
-    assert torch.equal(turned, masks[encoding.SEGMENTS_AFTER_A_TURN])
+    assert torch.equal(turned, masks[encoding.SEGMENTS_AFTER_ROTATION])
     assert masks.any(dim=1).all()
 
 
@@ -103,30 +103,30 @@ def test_a_turned_scene_is_what_the_microscope_gives_of_the_turned_specimen():
         potential.append(computed.potential.at(positions_a).unflatten(-1, (side_px, side_px)))
         rotation.append(torch.tensor([[view.rotation_deg, *view.to_scan(tilt_deg)]]))
     one = torch.ones(1)
-    made = encoding.make_scenes(images[0][None], one, rotation[0], one == 0, one, MICROSCOPE).turned(torch.tensor([1]))
+    made = encoding.make_scenes(images[0][None], one, rotation[0], one == 0, one, MICROSCOPE).rotated(torch.tensor([1]))
     assert torch.allclose(made.images[0], images[1], atol=1e-6)
     assert float(images[1].std(dim=(1, 2)).min()) > 1e-3
     assert torch.allclose(made.rotation_deg, rotation[1], atol=1e-5)
-    assert torch.allclose(encoding.turn_rows(potential[0], torch.tensor([1])), potential[1], rtol=1e-4, atol=1e-3)
+    assert torch.allclose(encoding.rotate_rows(potential[0], torch.tensor([1])), potential[1], rtol=1e-4, atol=1e-3)
 
 
 def test_rows_are_turned_one_by_one():
-    seen = scenes()
-    times = torch.arange(len(seen.images)) % 4
-    mixed = seen.turned(times)
+    scene = scenes()
+    times = torch.arange(len(scene.images)) % 4
+    mixed = scene.rotated(times)
     for count in range(4):
-        alone = seen.turned(torch.full_like(times, count))
+        alone = scene.rotated(torch.full_like(times, count))
         assert torch.equal(mixed.images[times == count], alone.images[times == count])
         assert torch.equal(mixed.rotation_deg[times == count], alone.rotation_deg[times == count])
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_channels_are_as_many_as_announced_and_the_target_comes_back(arm):
-    variant, seen = ARMS[arm], scenes()
-    assert encoding.network_inputs(seen, variant).shape[1] == encoding.input_channels(variant)
-    truth = torch.rand(len(seen.images), 2, 8, 8, dtype=torch.float64) * 3e4
-    encoded = encoding.encode_potential(truth, seen.thickness_nm, variant)
-    assert torch.allclose(encoding.decode_potential(encoded, seen.thickness_nm, variant), truth, rtol=1e-12)
+    variant, scene = ARMS[arm], scenes()
+    assert encoding.network_inputs(scene, variant).shape[1] == encoding.input_channels(variant)
+    truth = torch.rand(len(scene.images), 2, 8, 8, dtype=torch.float64) * 3e4
+    encoded = encoding.encode_potential(truth, scene.thickness_nm, variant)
+    assert torch.allclose(encoding.decode_potential(encoded, scene.thickness_nm, variant), truth, rtol=1e-12)
 
 
 def test_the_recipe_has_its_eleven_channels_in_its_order():
@@ -140,11 +140,11 @@ def test_the_recipe_has_its_eleven_channels_in_its_order():
 
 @pytest.mark.parametrize("dose", [1e3, 1e6])
 def test_counted_images_have_the_mean_and_the_variance_of_poisson(dose):
-    seen = scenes()
-    seen = replace(
-        seen, images=torch.full_like(seen.images, 0.2), dose_e_per_a2=torch.full_like(seen.thickness_nm, dose)
+    scene = scenes()
+    scene = replace(
+        scene, images=torch.full_like(scene.images, 0.2), dose_e_per_a2=torch.full_like(scene.thickness_nm, dose)
     )
-    counted = seen.counted(PIXEL_A, torch.Generator().manual_seed(0)).images
+    counted = scene.counted(PIXEL_A, torch.Generator().manual_seed(0)).images
     electrons = dose * PIXEL_A**2
     assert float(counted.mean()) == pytest.approx(0.2, rel=0.01)
     assert float(counted.var()) == pytest.approx(0.2 / electrons, rel=0.02)
@@ -152,9 +152,9 @@ def test_counted_images_have_the_mean_and_the_variance_of_poisson(dose):
 
 
 def test_a_series_below_zero_is_counted_as_nothing():
-    seen = scenes()
-    seen = replace(seen, images=torch.full_like(seen.images, -1e-6))
-    assert (seen.counted(PIXEL_A, torch.Generator().manual_seed(0)).images == 0).all()
+    scene = scenes()
+    scene = replace(scene, images=torch.full_like(scene.images, -1e-6))
+    assert (scene.counted(PIXEL_A, torch.Generator().manual_seed(0)).images == 0).all()
 
 
 def test_the_two_detectors_differ_in_scale_and_in_what_the_network_is_told():
@@ -169,40 +169,40 @@ def test_the_two_detectors_differ_in_scale_and_in_what_the_network_is_told():
 class PerfectReader(torch.nn.Module):
     """The inverse of the toy microscope: the sum of its ring's segments is 0.6 and a fifth of the columns."""
 
-    def forward(self, seen):
-        column = ((seen[:, :4].sum(dim=1) + 3.2) / 6 - 0.6) / 0.2
+    def forward(self, inputs):
+        column = ((inputs[:, :4].sum(dim=1) + 3.2) / 6 - 0.6) / 0.2
         return column[:, None].expand(-1, 2, -1, -1)
 
 
-def read(seen):
+def read(scene):
     with torch.no_grad():
-        output = PerfectReader()(encoding.network_inputs(seen, CORRECTED))
-    return encoding.decode_potential(output, seen.thickness_nm, CORRECTED)[:, 0]
+        output = PerfectReader()(encoding.network_inputs(scene, CORRECTED))
+    return encoding.decode_potential(output, scene.thickness_nm, CORRECTED)[:, 0]
 
 
 def test_a_perfect_reader_finds_the_potential_and_metadata_of_others_images_do_not():
     samples = toy_samples()
     samples = samples.rows(samples.kind == FILLED)
-    truth, seen = torch.as_tensor(samples.potential), encoding.scenes_of(samples, RING, DOSE, CPU)
-    assert torch.allclose(read(seen), truth, atol=2e-4 * float(truth.max()))
+    truth, scene = torch.as_tensor(samples.potential), encoding.scenes_of(samples, RING, DOSE, CPU)
+    assert torch.allclose(read(scene), truth, atol=2e-4 * float(truth.max()))
     # The images of the next specimen of the same material, with everything that is known of this one
-    shuffled = read(replace(seen, images=seen.images.roll(2, dims=0)))
+    shuffled = read(replace(scene, images=scene.images.roll(2, dims=0)))
     for measure in (lambda x: x, lambda x: high_pass(x, PIXEL_A)):
-        assert pearson(measure(read(seen)), measure(truth)).min() > 0.99
+        assert pearson(measure(read(scene)), measure(truth)).min() > 0.99
         assert abs(float(pearson(measure(shuffled), measure(truth)).mean())) < 0.2
 
 
 def test_metadata_alone_say_nothing_about_positions():
     samples = toy_samples()
     samples = samples.rows(samples.kind == FILLED)
-    truth, seen = torch.as_tensor(samples.potential), encoding.scenes_of(samples, RING, DOSE, CPU)
+    truth, scene = torch.as_tensor(samples.potential), encoding.scenes_of(samples, RING, DOSE, CPU)
     others = toy_samples(seed=1)
     means = [
         others.potential[(others.kind == FILLED) & (others.material == name)].mean(axis=0) for name in samples.material
     ]
     found = pearson(high_pass(torch.as_tensor(np.array(means)), PIXEL_A), high_pass(truth, PIXEL_A))
     assert abs(float(found.mean())) < 0.1
-    blank = read(replace(seen, images=torch.full_like(seen.images, 0.15)))
+    blank = read(replace(scene, images=torch.full_like(scene.images, 0.15)))
     assert float(blank.std(dim=(-2, -1)).max()) < 1e-3 * float(truth.max())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.potential import own_images
+from tests.potential import user_images
 from tests.workflow.running import copy_project, planned, snakemake
 
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
@@ -14,13 +14,13 @@ FOLDER = "results/smoke/potential/apply/mine"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("apply"))
-    for number, image in enumerate(own_images.counts()):
+    for number, image in enumerate(user_images.counts()):
         np.save(folder / f"segment{number}.npy", image)
     return folder
 
 
 def configure(project, **changes):
-    entries = {"mine": own_images.settings(**changes)}
+    entries = {"mine": user_images.settings(**changes)}
     (project / "my.yaml").write_text(yaml.safe_dump({"apply": {"potential": entries}}))
 
 

@@ -103,6 +103,11 @@ def test_imports_inside_functions_and_parents_count():
     )
 
 
+def test_a_table_beside_a_module_belongs_to_it():
+    files = closure("workflow_scripts.optics.potential")
+    assert {"workflow_scripts/optics/kirkland.py", "workflow_scripts/optics/kirkland.csv"} <= set(files)
+
+
 def test_a_module_that_is_not_there_is_named():
     with pytest.raises(ModuleNotFoundError, match="no module workflow_scripts"):
         closure("workflow_scripts.no_such")

@@ -87,7 +87,7 @@ def ctf_at(
     b_factor_a2: Parameter = 0.0,
     phase_shift_deg: Parameter = 0.0,
 ) -> Tensor:
-    """The CTF at spatial frequencies of one's own; the other arguments are those of `ctf`.
+    """The CTF at any spatial frequencies; the other arguments are those of `ctf`.
 
     Args:
         frequency_x_per_a: 1/Å, any shape S that broadcasts with
@@ -111,8 +111,8 @@ def ctf_at(
         return tensor.reshape(-1, *[1] * squared.ndim)  # (N or 1, 1, …)
 
     voltages = per_particle(voltage_kv)
-    values, which = voltages.unique(return_inverse=True)
-    wavelengths = torch.tensor([wavelength_a(v) for v in values.tolist()], dtype=torch.float64, device=device)[which]
+    values, index = voltages.unique(return_inverse=True)
+    wavelengths = torch.tensor([wavelength_a(v) for v in values.tolist()], dtype=torch.float64, device=device)[index]
     contrast = per_particle(amplitude_contrast)
     if not bool(((contrast >= 0) & (contrast <= 1)).all()):
         raise ValueError("amplitude_contrast must lie between 0 and 1")

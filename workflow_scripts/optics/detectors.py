@@ -14,7 +14,7 @@ class Detector:
     """A ring between two angles, cut into equal segments; a disc where the inner angle is 0.
 
     Segment s covers the azimuths [s, s + 1) · 360° / segments + rotation, counted from +y towards +x; an edge belongs
-    to the segment that begins at it, so that a turn by one segment only renames them.
+    to the segment that begins at it, so that a rotation by one segment only renames them.
 
     Attributes:
         inner_mrad: inner angle, which belongs to the ring.
@@ -35,7 +35,7 @@ class Detector:
             raise ValueError(f"a detector has at least one segment, not {self.segments}")
 
     def masks(self, frequency_per_a: Tensor, voltage_kv: float) -> Tensor:
-        """Which segment sees which spatial frequency.
+        """Which segment detects which spatial frequency.
 
         Args:
             frequency_per_a: float64 (K, 2) [y, x], Å⁻¹.
@@ -47,8 +47,8 @@ class Detector:
         angle_mrad = 1e3 * wavelength_a(voltage_kv) * frequency_per_a.norm(dim=1)
         azimuth = torch.atan2(frequency_per_a[:, 1], frequency_per_a[:, 0]) - math.radians(self.rotation_deg)
         # Rounded, so that what lies on an edge does not fall to either side by the last bit
-        turns = (azimuth / (2 * math.pi) * self.segments).mul(1e9).round().div(1e9)
-        segment = turns.floor().remainder(self.segments)
+        sectors = (azimuth / (2 * math.pi) * self.segments).mul(1e9).round().div(1e9)
+        segment = sectors.floor().remainder(self.segments)
         inside = (angle_mrad >= self.inner_mrad) & (angle_mrad < self.outer_mrad)
         numbers = torch.arange(self.segments, device=segment.device, dtype=segment.dtype)
         return (segment == numbers[:, None]) & inside

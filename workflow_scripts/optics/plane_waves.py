@@ -8,7 +8,7 @@ interpolation (doi:10.1186/s40679-017-0046-1), which is exact. Three facts make 
   the wave: I(r) = Σ A*(b) A(b′) exp(2πi (b − b′)·r) Σ_k S*(k, b) S(k, b′). The sum over the detector is one product of
   matrices for all positions, and the series gives the image anywhere.
 - The series ends at twice the aperture's radius: 2 α / λ.
-- In a crystal that repeats, a beam scatters only by vectors of the crystal's own reciprocal lattice (Bloch's theorem).
+- In a crystal that repeats, a beam scatters only by vectors of the crystal's reciprocal lattice (Bloch's theorem).
   The beams of a large field of view fall into classes that do not mix, and each beam needs the grid of one unit cell.
 """
 
@@ -59,9 +59,9 @@ class Field:
         for side, offset in zip(self.grid_a, offset_per_a, strict=True):
             first, last = math.ceil((-limit_per_a - offset) * side), math.floor((limit_per_a - offset) * side)
             axes.append(torch.arange(first, last + 1))
-        found = torch.cartesian_prod(*axes).reshape(-1, 2)
-        squared = sum((found[:, i] / self.grid_a[i] + offset_per_a[i]).double().square() for i in (0, 1))
-        return found[squared <= (limit_per_a * (1 + 1e-12)) ** 2]
+        vectors = torch.cartesian_prod(*axes).reshape(-1, 2)
+        squared = sum((vectors[:, i] / self.grid_a[i] + offset_per_a[i]).double().square() for i in (0, 1))
+        return vectors[squared <= (limit_per_a * (1 + 1e-12)) ** 2]
 
     def offsets_per_a(self) -> list[tuple[float, float]]:
         """The classes of beams that a crystal does not mix, by their wave vector inside the first zone, Å⁻¹."""
@@ -142,12 +142,12 @@ class ImageSeries:
         """Images at positions float64 (P, 2) [y, x] in Å: real (..., P)."""
         waves = []  # (P, 2 M + 1) each
         for axis, side in enumerate(self.period_a):
-            turns = positions_a[:, axis, None] / side * _orders(self.coefficients.shape[axis - 2], positions_a)
-            waves.append(torch.exp(2j * math.pi * turns).to(self.coefficients.dtype))
+            cycles = positions_a[:, axis, None] / side * _orders(self.coefficients.shape[axis - 2], positions_a)
+            waves.append(torch.exp(2j * math.pi * cycles).to(self.coefficients.dtype))
         flat = self.coefficients.flatten(0, -3)  # (..., 2 My + 1, 2 Mx + 1)
         along_x = flat @ waves[1].T  # (..., 2 My + 1, P)
-        found = (along_x * waves[0].T).sum(dim=1).real
-        return found.unflatten(0, self.coefficients.shape[:-2])
+        values = (along_x * waves[0].T).sum(dim=1).real
+        return values.unflatten(0, self.coefficients.shape[:-2])
 
     def raster(self, shape: tuple[int, int]) -> Tensor:
         """Images on a raster of the whole period, [0, 0] at the origin: real (..., h, w).
@@ -196,11 +196,13 @@ def images(
         if not len(beams):
             continue
         n_beams += len(beams)
-        seen = field.lattice_inside(min(outer_per_a, band_limit_per_a(field.pixel_size_a)), offset_per_a)
-        frequency_per_a, seen_per_a = (_frequencies(found, field, offset_per_a, device) for found in (beams, seen))
+        detected = field.lattice_inside(min(outer_per_a, band_limit_per_a(field.pixel_size_a)), offset_per_a)
+        frequency_per_a, detected_per_a = (
+            _frequencies(vectors, field, offset_per_a, device) for vectors in (beams, detected)
+        )
         amplitude = probe.amplitude(frequency_per_a).to(dtype)
-        masks = torch.cat([detector.masks(seen_per_a, probe.voltage_kv) for detector in detectors])  # (D, K)
-        scattered = scattering_matrix(specimen, field, probe, beams, seen, offset_per_a, memory_bytes) * amplitude
+        masks = torch.cat([detector.masks(detected_per_a, probe.voltage_kv) for detector in detectors])  # (D, K)
+        scattered = scattering_matrix(specimen, field, probe, beams, detected, offset_per_a, memory_bytes) * amplitude
         # b − b′ of beam b and beam b′, as an index into the series
         difference = (beams[:, None] - beams + torch.tensor(reach)).to(device)
         index = (difference[..., 0] * (2 * reach[1] + 1) + difference[..., 1]).flatten()
@@ -218,7 +220,7 @@ def scattering_matrix(
     field: Field,
     probe: Probe,
     beams: Tensor,
-    seen: Tensor,
+    detected: Tensor,
     offset_per_a: tuple[float, float] = (0.0, 0.0),
     memory_bytes: int = 2**31,
 ) -> Tensor:
@@ -227,7 +229,7 @@ def scattering_matrix(
     Args:
         specimen, field, probe: as in :func:`images`; of the probe only voltage and tilt count here.
         beams: int64 (B, 2) reciprocal lattice vectors of the grid, as of :meth:`Field.lattice_inside`.
-        seen: int64 (K, 2) those that are kept behind the specimen.
+        detected: int64 (K, 2) those that are kept behind the specimen.
         offset_per_a: of the class of beams, Å⁻¹.
         memory_bytes: budget.
 
@@ -238,26 +240,28 @@ def scattering_matrix(
         ValueError: the budget does not hold the result and one wave.
     """
     slices = specimen.transmissions
-    batch = _batch(len(specimen.exits) * len(seen) * len(beams), slices, memory_bytes)
+    batch = _batch(len(specimen.exits) * len(detected) * len(beams), slices, memory_bytes)
     pixel, voltage = field.pixel_size_a, probe.voltage_kv
-    known: dict[float, Tensor] = {}
+    by_distance: dict[float, Tensor] = {}
     for distance_a in specimen.distances_a:
-        if distance_a not in known:
-            known[distance_a] = fresnel_propagator(slices, distance_a, pixel, voltage, offset_per_a, probe.tilt_mrad)
-    propagators = [known[distance_a] for distance_a in specimen.distances_a]
-    rows, columns = (seen.to(slices.device) % torch.tensor(field.shape, device=slices.device)).T
+        if distance_a not in by_distance:
+            by_distance[distance_a] = fresnel_propagator(
+                slices, distance_a, pixel, voltage, offset_per_a, probe.tilt_mrad
+            )
+    propagators = [by_distance[distance_a] for distance_a in specimen.distances_a]
+    rows, columns = (detected.to(slices.device) % torch.tensor(field.shape, device=slices.device)).T
     parts = []
-    for some in beams.to(slices.device).split(batch):
-        wave = slices.new_zeros(len(some), *field.shape)
-        wave[torch.arange(len(some)), some[:, 0] % field.shape[0], some[:, 1] % field.shape[1]] = 1
-        kept = []
+    for incident in beams.to(slices.device).split(batch):
+        wave = slices.new_zeros(len(incident), *field.shape)
+        wave[torch.arange(len(incident)), incident[:, 0] % field.shape[0], incident[:, 1] % field.shape[1]] = 1
+        exit_waves = []
         for index in range(specimen.exits[-1]):
             passed = _times(torch.fft.ifft2(wave, norm="forward"), slices[index % len(slices)])
             wave = torch.fft.fft2(passed, norm="forward")
             if index + 1 in specimen.exits:
-                kept.append(wave[:, rows, columns].T)  # (K, b)
+                exit_waves.append(wave[:, rows, columns].T)  # (K, b)
             wave = _times(wave, propagators[index % len(slices)])
-        parts.append(torch.stack(kept))
+        parts.append(torch.stack(exit_waves))
     return torch.cat(parts, dim=2)
 
 
@@ -304,10 +308,10 @@ def _check(specimen: Specimen, field: Field, probe: Probe, outer_per_a: float) -
     if tuple(specimen.transmissions.shape[1:]) != tuple(field.shape):
         raise ValueError(f"slices of {tuple(specimen.transmissions.shape[1:])} do not stand on a grid of {field.shape}")
     limit = band_limit_per_a(field.pixel_size_a)
-    for what, reach in (("the detector", outer_per_a), ("the aperture", probe.radius_per_a)):
+    for part, reach in (("the detector", outer_per_a), ("the aperture", probe.radius_per_a)):
         if reach > limit:
             to_mrad = 1e3 * wavelength_a(probe.voltage_kv)
             raise ValueError(
-                f"{what} reaches {reach * to_mrad:.1f} mrad, but pixels of {max(sides(field.pixel_size_a)):.4g} Å "
+                f"{part} reaches {reach * to_mrad:.1f} mrad, but pixels of {max(sides(field.pixel_size_a)):.4g} Å "
                 f"carry {limit * to_mrad:.1f} mrad: take smaller pixels"
             )

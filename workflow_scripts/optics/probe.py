@@ -98,6 +98,6 @@ def shift_probe(probe: Tensor, shift_px: Tensor) -> Tensor:
     """
     n = probe.shape[-1]
     frequency = (torch.arange(n, dtype=torch.float64, device=probe.device) - n // 2) / n
-    turns = shift_px[..., 0, None, None] * frequency[:, None] + shift_px[..., 1, None, None] * frequency
-    ramp = torch.exp(-2j * math.pi * turns)  # (..., n, n)
+    cycles = shift_px[..., 0, None, None] * frequency[:, None] + shift_px[..., 1, None, None] * frequency
+    ramp = torch.exp(-2j * math.pi * cycles)  # (..., n, n)
     return near_field(far_field(probe) * ramp)

@@ -17,7 +17,7 @@ from workflow_scripts.workflow.files import write_arrays, write_rows
 class Arguments(Evaluate):
     """The settings of the stage, and what was held out."""
 
-    held_out_material: str = Field(description="The material that pretraining never saw.")
+    held_out_material: str = Field(description="The material that was left out of pretraining.")
 
 
 def evaluate(job: Job[Arguments]) -> None:

@@ -1,4 +1,4 @@
-"""Train one arm's network on a few samples of the material that pretraining never saw.
+"""Train one arm's network on a few samples of the material that was left out of pretraining.
 
 The published recipe has no such stage: its arm copies the pretrained weights.
 """
@@ -22,7 +22,7 @@ class Arguments(Finetune, Compute):
     """The settings of the stage, the arm, and on what it runs."""
 
     variant: Literal[*ARMS] = Field(description="Arm of the study whose weights these are.")
-    held_out_material: str = Field(description="The material that pretraining never saw.")
+    held_out_material: str = Field(description="The material that was left out of pretraining.")
     seed: int = Field(ge=0, description="Seed of the choice of samples, of shuffles and of noise.")
 
 

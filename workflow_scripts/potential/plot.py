@@ -264,7 +264,7 @@ def draw_scales(table: pd.DataFrame, registry: Registry) -> Figure:
 def _draw_psnr(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     """The same errors on both scales: hollow on the recipe's, filled on that of each truth's own peak."""
     names = registry.ordered(points["estimator"])
-    column = max([STATED_DB, *points.loc[points["metric"] == RECIPE_DB, "value"]])  # numbers beyond it cross no line
+    column = max([STATED_DB, *points.loc[points["metric"] == RECIPE_DB, "value"]])  # labels right of it cross no line
     beside = {"textcoords": "offset points", "va": "center", "fontsize": 6}
     for place, name in enumerate(names):
         line = points[points["estimator"] == name].set_index("metric")["value"]
@@ -289,7 +289,7 @@ def _draw_pearson(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
         point = points[points["estimator"] == name].iloc[0]
         _draw_interval(axis, point, place, registry[name].looks)
     _mark_stated(axis, STATED_PEARSON, f"stated {STATED_PEARSON} ", "right")
-    axis.set(xlabel="Pearson correlation\nof the same answers", ylim=(len(names) - 0.5, -0.8), yticks=[])
+    axis.set(xlabel="Pearson correlation\nof the same predictions", ylim=(len(names) - 0.5, -0.8), yticks=[])
     axis.set_xlim(min(-0.05, points["value"].min() - 0.05), 1.03)
     figures.letter(axis, "b")
 

@@ -23,7 +23,7 @@ class Arguments(Pretrain, Compute):
         description="Arm of the study: published, corrected, unet (the corrected recipe with the plain U-net), or one"
         " with a single fault."
     )
-    held_out_material: str = Field(description="The material that pretraining never sees.")
+    held_out_material: str = Field(description="The material that is left out of pretraining.")
     seed: int = Field(ge=0, description="Seed of the network's first weights, of the split, of shuffles and of noise.")
 
 

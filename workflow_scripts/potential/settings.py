@@ -8,17 +8,18 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.learning.settings import TrainingSettings
+from workflow_scripts.potential.apply.settings import RISES
 from workflow_scripts.potential.apply.settings import Apply as Apply  # the settings of one entry of apply.potential
 from workflow_scripts.workflow.settings import Settings
 
 Split = Literal["train", "test"]
-# Faults of the published training that can be switched on alone, each in a training of its own.
+# Faults of the published training that can be switched on alone, each in a separate training.
 TrainingFault = Literal[
     "patch_in_vacuum", "joint_minmax", "noise_not_counted", "loss_blind_to_position", "fixed_target_scale"
 ]
 NO_FAULT = "none"
 BUILT_IN = ("GaN", "LiCoO2", "KNbO3", "CsPbI3", "MoS2", "SrTiO3")
-Ring = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
+Ring = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]], RISES]
 
 
 def is_file(material: str) -> bool:
@@ -40,13 +41,6 @@ class MicroscopeSettings(Settings):
     matched_ring_mrad: Ring = Field(
         description="Inner and outer angle of a four-segment detector matched to the aperture, mrad."
     )
-
-    @field_validator("ring_mrad", "matched_ring_mrad")
-    @classmethod
-    def _rises(cls, ring: tuple[float, float]) -> tuple[float, float]:
-        if ring[0] >= ring[1]:
-            raise ValueError(f"the inner angle must be smaller than the outer, not {list(ring)}")
-        return ring
 
 
 class MultisliceSettings(Settings):
@@ -88,7 +82,7 @@ class Synthesize(Settings):
         description=f"Crystals: {', '.join(BUILT_IN)}, or paths of .cif, .cube or .cube.gz files.",
     )
     held_out_material: str = Field(
-        description="The one of materials that pretraining never sees; a few samples of it finetune."
+        description="The one of materials that is left out of pretraining; a few samples of it finetune."
     )
     side_px: int = Field(ge=32, le=1024, multiple_of=32, description="Pixels along each side of an image.")
     pixel_size_a: float = Field(gt=0, le=1, description="Side of a pixel of the images, Å.")
@@ -100,7 +94,7 @@ class Synthesize(Settings):
     )
     train_shards: int = Field(ge=1, le=400, description="Files of training samples, made in parallel.")
     orientations: int = Field(
-        ge=1, description="Tilts of every material in a training file, each a filled crystal of its own."
+        ge=1, description="Tilts of every material in a training file, each a separate filled crystal."
     )
     views: int = Field(
         ge=1,
@@ -186,7 +180,7 @@ class Pretrain(TrainingSettings):
         description="Share of the crystal orientations (of the samples in the published arm) that validate.",
     )
     dose_min_e_per_a2: float = Field(gt=0, description="Smallest dose of the training noise, electrons per Å².")
-    dose_max_e_per_a2: float = Field(gt=0, description="Largest, electrons per Å².")
+    dose_max_e_per_a2: float = Field(gt=0, description="Largest dose of the training noise, electrons per Å².")
     gradient_weight: float = Field(ge=0, description="Weight of the error of the potential's gradient in the loss.")
     limited_weight: float = Field(
         ge=0, description="Weight of the second task, the potential band-limited at 2α/λ, in the loss."
@@ -203,10 +197,12 @@ class Pretrain(TrainingSettings):
 
 
 class Finetune(TrainingSettings):
-    """The network, shown a few samples of the material that was held out."""
+    """Training of the network on a few samples of the held-out material."""
 
-    samples: int = Field(ge=2, description="Samples of the held-out material that are shown, from the training files.")
-    validation_share: float = Field(gt=0, lt=1, description="Share of those that choose the weights instead.")
+    samples: int = Field(ge=2, description="Samples of the held-out material to train on, from the training files.")
+    validation_share: float = Field(
+        gt=0, lt=1, description="Share of those samples that validate: they choose the weights."
+    )
 
 
 class RidgeSettings(Settings):

@@ -18,7 +18,8 @@ def closure(*modules: str) -> tuple[str, ...]:
     """Paths, relative to the project's root and sorted, of all project files that importing these modules runs.
 
     Imports inside functions count: they run too, later. The ``__init__.py`` of every package on the way
-    belongs to the closure because Python runs it.
+    belongs to the closure because Python runs it, and a table that bears a module's name (``kirkland.csv`` beside
+    ``kirkland.py``) because the module reads it.
 
     Raises:
         ModuleNotFoundError: one of them or a project module that they import does not exist.
@@ -34,7 +35,9 @@ def closure(*modules: str) -> tuple[str, ...]:
                     raise ModuleNotFoundError(f"no module {module} in {ROOT}")
                 paths[module] = path.relative_to(ROOT).as_posix()
                 waiting += _imports(path)
-    return tuple(sorted(set(paths.values())))
+    files = set(paths.values())
+    tables = {Path(name).with_suffix(".csv").as_posix() for name in files}
+    return tuple(sorted(files | {name for name in tables if (ROOT / name).is_file()}))
 
 
 def _with_parents(module: str) -> list[str]:

@@ -29,7 +29,7 @@ if __name__ == "__main__":
         check,
         Arguments,
         inputs={},
-        outputs={"shares": "The images (.npz).", "report": "What was found in them (.json)."},
+        outputs={"shares": "The images (.npz).", "report": "A report on them (.json)."},
         optional_inputs={
             "image_files": "The segment images, in the order of the configuration.",
             "patterns_file": "The patterns of a 4D-STEM scan (.npy or .h5).",

@@ -25,7 +25,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 SEGMENTS = 4
-_SAME = 0.01  # two microscopes are one if their numbers differ by less than this share
+_TOLERANCE = 0.01  # two microscopes are the same if their numbers differ by less than this share
 _SUBPIXELS = 4  # along each side of a detector pixel that lies on an edge of a segment
 
 
@@ -90,45 +90,20 @@ def checked_images(
         InputError: a file is broken or holds no images that could be these, or they do not fit the settings or the
             microscope.
     """
-    report: dict[str, Any] = {}
-    beside: Mapping[str, np.ndarray] = {}
-    name = settings.dataset or "input"
-    if patterns is not None:
-        counts, where = None, f"patterns: {patterns}"
-    elif settings.is_archive():
-        counts, beside = read_archive(images[0], name)
-        where = f"images: {images[0]}:{name}"
-    else:
-        counts = read_images(images, settings.dataset)[None]
-        where = "images" if len(images) > 1 else f"images: {images[0]}"
-    metadata = _Metadata(settings, beside, where)
+    counts, metadata = _read(settings, images, patterns)
+    where = metadata.where
     pixel, voltage = metadata.number("pixel_size_a", "sampling"), metadata.number("voltage_kv", "voltage_kv")
     semiangle = metadata.number("semiangle_mrad", "semiangle_mrad")
-    if settings.ring_mrad is None and patterns is not None:
-        ring = microscope.matched_ring_mrad
-    else:
-        ring = metadata.ring(row=1 if name == "input_matched" else 0)
+    ring = metadata.ring(microscope)
     detector = _trained_detector(microscope, voltage, semiangle, ring)
-    largest_a = wavelength_a(voltage) / (4e-3 * semiangle)
-    if pixel > largest_a * (1 + 1e-6):
-        raise InputError(
-            f"pixel_size_a: {pixel:g} Å undersamples an image at {voltage:g} kV and {semiangle:g} mrad, which holds"
-            f" spatial frequencies up to 2α/λ = {0.5 / largest_a:.3g} per Å, so a pixel may be {largest_a:.3g} Å at"
-            " most; correct it, or scan more finely"
-        )
+    _check_sampling(pixel, voltage, semiangle)
+    report: dict[str, Any] = {}
     incident = settings.incident or (1.0 if settings.is_archive() else None)
-    if patterns is not None:
-        counts, whole, report["disc"] = _integrated(settings, patterns, semiangle, ring)
-        incident = incident or whole
+    if counts is None:
+        counts, whole_beam, report["disc"] = _integrated(settings, patterns, semiangle, ring)
+        incident = incident or whole_beam
     else:
-        order = segment_order(settings.segment_azimuth_deg, settings.clockwise)
-        counts = counts[:, order] - settings.offset
-        if (counts < 0).any():
-            raise InputError(
-                f"{where}: {100 * (counts < 0).mean():.2g} % of the values are below 0 after the offset"
-                f" {settings.offset:g}, down to {counts.min():g}; expected counts ≥ 0, so correct offset, or set what"
-                " lies below 0 to 0"
-            )
+        counts = _ordered(counts, settings, where)
     incident, dose = _dose(settings, incident, pixel)
     shares = counts / incident
     _check_shares(shares, dose * pixel**2, where)
@@ -136,21 +111,56 @@ def checked_images(
         shares=shares.astype(np.float32),
         pixel_size_a=pixel,
         thickness_nm=metadata.of_each("thickness_nm", "thickness_nm", len(shares), ()),
-        rotation_deg=metadata.of_each("rotation_deg", "rotation", len(shares), (3,), missing=np.zeros(3)),
+        rotation_deg=metadata.of_each("rotation_deg", "rotation", len(shares), (3,), default=np.zeros(3)),
         detector=detector,
         dose_e_per_a2=dose,
         voltage_kv=voltage,
         semiangle_mrad=semiangle,
         ring_mrad=(float(ring[0]), float(ring[1])),
     )
-    report |= {name: array.tolist() for name, array in user_images.arrays().items() if name != "shares"}
     report |= {
+        **{name: array.tolist() for name, array in user_images.arrays().items() if name != "shares"},
         "images": len(shares),
         "shape_px": list(shares.shape[-2:]),
         "incident": incident,
         "share_of_beam_by_segment": shares.mean(axis=(0, 2, 3)).tolist(),
     }
     return user_images, report
+
+
+def _read(settings: Apply, images: Sequence[Path], patterns: Path | None) -> tuple[np.ndarray | None, "_Metadata"]:
+    """The images (N, 4, H, W) as they are stored, None for patterns; and where their metadata come from."""
+    if patterns is not None:
+        return None, _Metadata(settings, {}, f"patterns: {patterns}")
+    if settings.is_archive():
+        name = settings.dataset or "input"
+        counts, stored = read_archive(images[0], name)
+        return counts, _Metadata(settings, stored, f"images: {images[0]}:{name}")
+    where = "images" if len(images) > 1 else f"images: {images[0]}"
+    return read_images(images, settings.dataset)[None], _Metadata(settings, {}, where)
+
+
+def _ordered(images: np.ndarray, settings: Apply, where: str) -> np.ndarray:
+    """Counts (N, 4, H, W) above the offset, on the network's segments."""
+    counts = images[:, segment_order(settings.segment_azimuth_deg, settings.clockwise)] - settings.offset
+    if (counts < 0).any():
+        raise InputError(
+            f"{where}: {100 * (counts < 0).mean():.2g} % of the values are below 0 after the offset"
+            f" {settings.offset:g}, down to {counts.min():g}; expected counts ≥ 0, so correct offset, or set what"
+            " lies below 0 to 0"
+        )
+    return counts
+
+
+def _check_sampling(pixel_size_a: float, voltage_kv: float, semiangle_mrad: float) -> None:
+    """Refuse pixels that undersample an image of the microscope."""
+    largest_a = wavelength_a(voltage_kv) / (4e-3 * semiangle_mrad)
+    if pixel_size_a > largest_a * (1 + 1e-6):
+        raise InputError(
+            f"pixel_size_a: {pixel_size_a:g} Å undersamples an image at {voltage_kv:g} kV and {semiangle_mrad:g} mrad,"
+            f" which holds spatial frequencies up to 2α/λ = {0.5 / largest_a:.3g} per Å, so a pixel may be"
+            f" {largest_a:.3g} Å at most; correct it, or scan more finely"
+        )
 
 
 def segment_order(azimuth_deg: float, clockwise: bool) -> list[int]:
@@ -175,19 +185,19 @@ def segment_weights(
     """
     px_per_mrad = disc.radius_px / semiangle_mrad
     center, outer_px = disc.center_px, ring[1] * px_per_mrad
-    room_px = min(min(middle + 0.5, n - 0.5 - middle) for middle, n in zip(center, shape, strict=True))
-    if outer_px > room_px:
+    distance_px = min(min(middle + 0.5, n - 0.5 - middle) for middle, n in zip(center, shape, strict=True))
+    if outer_px > distance_px:
         raise InputError(
             f"ring_mrad: {ring[1]:g} mrad are {outer_px:.1f} px from the disc's centre {center[0]:.1f},"
-            f" {center[1]:.1f}, but the detector's rim is {room_px:.1f} px away; choose a ring of at most"
-            f" {room_px / px_per_mrad:.3g} mrad, or correct center_px and disc_radius_px"
+            f" {center[1]:.1f}, but the detector's rim is {distance_px:.1f} px away; choose a ring of at most"
+            f" {distance_px / px_per_mrad:.3g} mrad, or correct center_px and disc_radius_px"
         )
     # Angles take the place of frequencies: at a wavelength of 1 mrad per (Å⁻¹) the voltage drops out
     kilovolt = 200.0
     per_mrad = 1e-3 / wavelength_a(kilovolt)
     sign = -1.0 if settings.clockwise else 1.0
     azimuth = math.radians(settings.segment_azimuth_deg)
-    turned = Detector(*ring, segments=SEGMENTS)
+    ring_detector = Detector(*ring, segments=SEGMENTS)
     rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in shape), indexing="ij")
     weights = torch.zeros(SEGMENTS, shape[0] * shape[1], dtype=torch.float64)
     offsets = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS - 0.5
@@ -196,31 +206,40 @@ def segment_weights(
         x = (columns + right - center[1]).flatten() / px_per_mrad * sign
         along_y = math.cos(azimuth) * y - math.sin(azimuth) * x
         along_x = math.sin(azimuth) * y + math.cos(azimuth) * x
-        weights += turned.masks(per_mrad * torch.stack([along_y, along_x], dim=1), kilovolt)
+        weights += ring_detector.masks(per_mrad * torch.stack([along_y, along_x], dim=1), kilovolt)
     return (weights / len(offsets) ** 2).reshape(SEGMENTS, *shape).numpy()
 
 
+@dataclass(frozen=True)
 class _Metadata:
-    """Metadata from the settings, or from the .npz that holds the images."""
+    """Metadata from the settings, or from the .npz that holds the images.
 
-    def __init__(self, settings: Apply, beside: Mapping[str, np.ndarray], where: str):
-        self.settings, self.beside, self.where = settings, beside, where
+    stored: arrays of the .npz by name; none for other files.
+    where: the file as messages name it.
+    """
+
+    settings: Apply
+    stored: Mapping[str, np.ndarray]
+    where: str
 
     def number(self, key: str, name: str) -> float:
-        given = getattr(self.settings, key)
-        if given is not None:
-            return given
-        values = np.unique(self._beside(key, name))  # a pixel may be given by both of its sides
+        setting = getattr(self.settings, key)
+        if setting is not None:
+            return setting
+        values = np.unique(self._stored_values(key, name))  # a pixel may be given by both of its sides
         if values.size != 1 or not values[0] > 0:
             raise InputError(
                 f"{self.where}: {name} beside it is {values.tolist()}, expected one positive number; set {key}"
             )
         return float(values[0])
 
-    def ring(self, row: int) -> tuple[float, float]:
+    def ring(self, microscope: MicroscopeSettings) -> tuple[float, float]:
         if self.settings.ring_mrad is not None:
             return self.settings.ring_mrad
-        rings = self._beside("ring_mrad", "detector")
+        if self.settings.patterns is not None:
+            return microscope.matched_ring_mrad
+        rings = self._stored_values("ring_mrad", "detector")
+        row = 1 if self.settings.dataset == "input_matched" else 0
         ring = rings[row] if rings.shape == (2, 2) else rings
         if ring.shape != (2,) or not 0 <= ring[0] < ring[1]:
             raise InputError(
@@ -230,15 +249,15 @@ class _Metadata:
         return float(ring[0]), float(ring[1])
 
     def of_each(
-        self, key: str, name: str, n: int, shape: tuple[int, ...], missing: np.ndarray | None = None
+        self, key: str, name: str, n: int, shape: tuple[int, ...], default: np.ndarray | None = None
     ) -> np.ndarray:
-        given = getattr(self.settings, key)
-        if given is not None:
-            labels = np.array(given, dtype=np.float64)
-        elif missing is not None and name not in self.beside:
-            labels = missing
+        setting = getattr(self.settings, key)
+        if setting is not None:
+            labels = np.array(setting, dtype=np.float64)
+        elif default is not None and name not in self.stored:
+            labels = default
         else:
-            labels = self._beside(key, name)
+            labels = self._stored_values(key, name)
         if labels.shape not in (shape, (n, *shape)):
             raise InputError(f"{self.where}: {name} beside it has the shape {labels.shape} for {n} samples; set {key}")
         if key == "thickness_nm" and not (labels > 0).all():
@@ -247,10 +266,10 @@ class _Metadata:
             )
         return np.broadcast_to(labels, (n, *shape)).copy()
 
-    def _beside(self, key: str, name: str) -> np.ndarray:
-        if name not in self.beside:
+    def _stored_values(self, key: str, name: str) -> np.ndarray:
+        if name not in self.stored:
             raise InputError(f"{self.where}: no {name} stands beside it; set {key}")
-        values = self.beside[name]
+        values = self.stored[name]
         if values.dtype.kind not in "biuf" or values.size == 0 or not np.isfinite(values).all():
             raise InputError(f"{self.where}: {name} beside it holds no finite numbers; set {key}")
         return values.astype(np.float64)
@@ -259,27 +278,27 @@ class _Metadata:
 def _trained_detector(
     microscope: MicroscopeSettings, voltage_kv: float, semiangle_mrad: float, ring: tuple[float, float]
 ) -> str:
-    wanted = []
+    differences = []
     for key, value in (("voltage_kv", voltage_kv), ("semiangle_mrad", semiangle_mrad)):
         trained = getattr(microscope, key)
-        if abs(value / trained - 1) > _SAME:
-            wanted.append((f"{key} {trained:g}", f"potential.synthesize.microscope.{key}: {value:g}"))
+        if abs(value / trained - 1) > _TOLERANCE:
+            differences.append((f"{key} {trained:g}", f"potential.synthesize.microscope.{key}: {value:g}"))
     detectors = {RING: microscope.ring_mrad, MATCHED: microscope.matched_ring_mrad}
     fitting = [
         name
         for name, angles in detectors.items()
-        if all(abs(a - b) <= _SAME * ring[1] for a, b in zip(angles, ring, strict=True))
+        if all(abs(a - b) <= _TOLERANCE * ring[1] for a, b in zip(angles, ring, strict=True))
     ]
     if not fitting:
-        key = "matched_ring_mrad" if ring[1] <= semiangle_mrad * (1 + _SAME) else "ring_mrad"
+        key = "matched_ring_mrad" if ring[1] <= semiangle_mrad * (1 + _TOLERANCE) else "ring_mrad"
         rings = " and ".join(f"[{inner:g}, {outer:g}]" for inner, outer in detectors.values())
         setting = f"potential.synthesize.microscope.{key}: [{ring[0]:g}, {ring[1]:g}]"
-        wanted.append((f"detectors {rings} mrad", setting))
-    if wanted:
+        differences.append((f"detectors {rings} mrad", setting))
+    if differences:
         raise InputError(
             f"the images are of {voltage_kv:g} kV, {semiangle_mrad:g} mrad and a ring of {ring[0]:g} to"
-            f" {ring[1]:g} mrad, but the network is trained for {', '.join(trained for trained, _ in wanted)}; set"
-            f" {' and '.join(key for _, key in wanted)}, so that it is trained for them"
+            f" {ring[1]:g} mrad, but the network is trained for {', '.join(trained for trained, _ in differences)}; set"
+            f" {' and '.join(key for _, key in differences)}, so that it is trained for them"
         )
     return fitting[0]
 
@@ -323,7 +342,7 @@ def _check_shares(shares: np.ndarray, electrons: float, where: str) -> None:
     mean, high = float(total.mean()), float(np.quantile(total, 0.999))
     # Six standard deviations of a Poisson count, and as many electrons where there are few
     scatter = 6.0 / math.sqrt(electrons) + 6.0 / electrons
-    if mean > 1.0 + _SAME or high > 1.0 + _SAME + scatter:
+    if mean > 1.0 + _TOLERANCE or high > 1.0 + _TOLERANCE + scatter:
         raise InputError(
             f"{where}: the four segments together hold {mean:.3g} of the incident beam on average, {high:.3g} in the"
             " brightest pixels, but no more than 1 can arrive; enlarge incident (or counts_per_electron, with a stated"

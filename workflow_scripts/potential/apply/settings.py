@@ -2,12 +2,21 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from workflow_scripts.workflow.settings import Settings
 
 H5, ARRAYS, TIFF = (".h5", ".hdf5"), (".npy", ".npz"), (".tif", ".tiff")
 MRAD = Annotated[float, Field(ge=0, le=500)]
+
+
+def _rises(ring: tuple[float, float]) -> tuple[float, float]:
+    if ring[0] >= ring[1]:
+        raise ValueError(f"the inner angle must be smaller than the outer, not {list(ring)}")
+    return ring
+
+
+RISES = AfterValidator(_rises)  # of [inner angle, outer angle]
 
 
 class Apply(Settings):
@@ -32,7 +41,9 @@ class Apply(Settings):
         default=None, description="Centre [y, x] of the patterns' bright-field disc, pixels; null finds it."
     )
     disc_radius_px: float | None = Field(
-        default=None, gt=0, description="Its radius, pixels: the semiangle; null finds it in the mean pattern."
+        default=None,
+        gt=0,
+        description="Radius of that disc, pixels, which is the semiangle; null finds it in the mean pattern.",
     )
     pixel_size_a: float | None = Field(
         default=None, gt=0, le=10, description="Side of a pixel of the images, Å; null takes it from the .npz."
@@ -51,7 +62,7 @@ class Apply(Settings):
     semiangle_mrad: float | None = Field(
         default=None, gt=0, le=100, description="Convergence semiangle, mrad; null takes it from the .npz."
     )
-    ring_mrad: tuple[MRAD, MRAD] | None = Field(
+    ring_mrad: Annotated[tuple[MRAD, MRAD], RISES] | None = Field(
         default=None,
         description="Inner and outer angle of the four segments, mrad; null takes them from the .npz, and for patterns"
         " the network's matched detector.",
@@ -66,16 +77,16 @@ class Apply(Settings):
         description="Whether the next segments (for patterns: the detector's +x) follow from +x to +y, clockwise on the"
         " screen, not from +y to +x.",
     )
-    offset: float = Field(default=0.0, description="What the images hold without any electron, subtracted first.")
+    offset: float = Field(default=0.0, description="Value of the images without any electrons, subtracted first.")
     incident: float | None = Field(
         default=None,
         gt=0,
-        description="What a pixel holds when a detector takes the full beam, without specimen and after the offset;"
+        description="Value of a pixel when a detector takes the full beam, without specimen and after the offset;"
         " null takes 1 for a .npz (shares of the beam), for patterns their mean sum (the detector holds the whole"
         " beam), else it follows from the next two.",
     )
     counts_per_electron: float | None = Field(
-        default=None, gt=0, description="What the images count for one electron; 1 for a counting detector."
+        default=None, gt=0, description="Counts in the images per electron; 1 for a counting detector."
     )
     dose_e_per_a2: float | None = Field(
         default=None,
@@ -91,8 +102,6 @@ class Apply(Settings):
             self._check_images(self.images)
         elif self.patterns is not None:
             self._check_patterns(self.patterns)
-        if self.ring_mrad is not None and self.ring_mrad[0] >= self.ring_mrad[1]:
-            raise ValueError(f"ring_mrad: the inner angle must be smaller than the outer, not {list(self.ring_mrad)}")
         known = self.patterns is not None or self.is_archive() or self.incident is not None
         if known and self.dose_e_per_a2 is None and self.counts_per_electron is None:
             raise ValueError("give dose_e_per_a2, or counts_per_electron, from which it follows")
@@ -106,7 +115,7 @@ class Apply(Settings):
         if len(images) not in (1, 4):
             raise ValueError(f"images: four segment images or one file that holds them are needed, not {len(images)}")
         if len(set(images)) < len(images):
-            raise ValueError("images: each segment has a file of its own; one is named twice")
+            raise ValueError("images: each segment needs a separate file, but one is named twice")
         for path in images:
             if not path.endswith((*H5, *ARRAYS, *TIFF)):
                 raise ValueError(f"images: {path} is none of .tif, .npy, .npz, .h5")
@@ -122,7 +131,7 @@ class Apply(Settings):
         if self.segment_azimuth_deg % 90:
             # An image is renamed, never resampled for this
             raise ValueError(
-                f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; turn the scan, or resample"
+                f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; rotate the scan, or resample"
                 " the images, so that its axes run along the segments' edges, and say so in rz of rotation_deg"
             )
         for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad", "ring_mrad"):

@@ -61,9 +61,9 @@ def estimate_image(
     points = [(np.arange(max(n, side_px)) - rim) * ratio for n in needed]
     onto = resample(images, *points, limit_per_px=limit * pixel_size_a)
     tiled = estimate_tiled(torch.from_numpy(onto).float(), estimate, side_px, batch_size).numpy()
-    kept = np.s_[_margin(side_px) : -_margin(side_px)]
+    inside = np.s_[_margin(side_px) : -_margin(side_px)]
     back = [np.arange(n) / ratio + _margin(side_px) for n in images.shape[-2:]]
-    return resample(tiled[:, kept, kept], *back, limit_per_px=limit * network_pixel_size_a).astype(np.float32)
+    return resample(tiled[:, inside, inside], *back, limit_per_px=limit * network_pixel_size_a).astype(np.float32)
 
 
 def estimate_tiled(images: Tensor, estimate: Estimate, side_px: int, batch_size: int) -> Tensor:

@@ -73,9 +73,9 @@ def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float
     wave_y = 2 * np.pi * np.fft.fftfreq(2 * height, pixel_size_a)[:, None]
     wave_x = 2 * np.pi * np.fft.rfftfreq(2 * width, pixel_size_a)
     squared = wave_y**2 + wave_x**2
-    kept = squared > max(0.0, 2 * np.pi / longest_period_a * (1 - 1e-9)) ** 2
+    passed = squared > max(0.0, 2 * np.pi / longest_period_a * (1 - 1e-9)) ** 2
     with np.errstate(divide="ignore"):
-        inverse = np.where(kept, 1 / squared, 0)
+        inverse = np.where(passed, 1 / squared, 0)
     # A wave at Nyquist has no slope on the raster
     wave_y[height], wave_x[width] = 0, 0
     divergence = 1j * (wave_y * np.fft.rfft2(parts[0]) + wave_x * np.fft.rfft2(parts[1]))

@@ -42,7 +42,7 @@ class Ridge:
 
 @dataclass
 class _Sums:
-    """Sums over pixels: of features x (P,), of targets y, and of their products; `power` (P,) of the images alone."""
+    """Sums over pixels: of features x (P,), of targets y, and of their products."""
 
     count: int
     x: np.ndarray
@@ -50,19 +50,18 @@ class _Sums:
     xx: np.ndarray
     xy: np.ndarray
     yy: float
-    power: np.ndarray
 
     @classmethod
     def nothing(cls, n_features: int) -> "_Sums":
         row = np.zeros(n_features)
-        return cls(0, row, 0.0, np.zeros((n_features, n_features)), row, 0.0, row)
+        return cls(0, row, 0.0, np.zeros((n_features, n_features)), row, 0.0)
 
     def __add__(self, other: "_Sums") -> "_Sums":
         return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     def noisy(self, electrons: float) -> np.ndarray:
-        """Σ x xᵀ as expected of counted shares, `electrons` on every pixel."""
-        return self.xx + np.diag(self.power) / electrons
+        """Σ x xᵀ as expected of counted shares, whose variance is x / electrons, with `electrons` on every pixel."""
+        return self.xx + np.diag(self.x) / electrons
 
 
 class NormalEquations:
@@ -108,8 +107,8 @@ def apply(ridge: Ridge, shares: np.ndarray, thickness_nm: np.ndarray) -> np.ndar
     from scipy.signal import fftconvolve  # here, because its import is slow and the fit does not need it
 
     padded = _mirrored(shares, ridge.kernel.shape[-1] // 2)
-    turned = ridge.kernel[None, :, ::-1, ::-1]
-    filtered = fftconvolve(padded, turned, mode="valid", axes=(2, 3)).sum(axis=1)
+    flipped = ridge.kernel[None, :, ::-1, ::-1]
+    filtered = fftconvolve(padded, flipped, mode="valid", axes=(2, 3)).sum(axis=1)
     return (filtered + ridge.offset) * thickness_nm[:, None, None]
 
 
@@ -124,8 +123,8 @@ def _mirrored(images: np.ndarray, reach: int) -> np.ndarray:
             f"images of {images.shape[-2]} x {images.shape[-1]} pixels are too small for kernels of {2 * reach + 1};"
             " lower potential.predict.ridge.kernel_px"
         )
-    around = [(0, 0)] * (images.ndim - 2) + [(reach, reach)] * 2
-    return np.pad(images.astype(np.float64), around, mode="reflect")
+    padding_px = [(0, 0)] * (images.ndim - 2) + [(reach, reach)] * 2
+    return np.pad(images.astype(np.float64), padding_px, mode="reflect")
 
 
 def _sums_of(samples: Samples, row: int, detector: str, kernel_px: int) -> _Sums:
@@ -146,7 +145,6 @@ def _sums_of(samples: Samples, row: int, detector: str, kernel_px: int) -> _Sums
         features.T @ features,
         features.T @ target,
         float(target @ target),
-        features.sum(axis=0),
     )
 
 

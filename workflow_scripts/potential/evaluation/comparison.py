@@ -217,11 +217,11 @@ def example_images(
             names.append(f"{samples.material[candidates[0]]}, {name}, {thickness:g} nm")
     dose = settings.headline_dose_e_per_a2
     shares = measured_shares(samples, RING, dose, int(files[0].facts["count_seed"]))[rows]
-    shown = condition(detector=RING, dose_e_per_a2=dose)
+    at_headline = condition(detector=RING, dose_e_per_a2=dose)
     predicted = {}
     for file in files:
         for part in file.parts:
-            if (part.stage, part.condition) == (file.stages[-1], shown) and file.estimator not in predicted:
+            if (part.stage, part.condition) == (file.stages[-1], at_headline) and file.estimator not in predicted:
                 predicted[file.estimator] = part.read("potential")["potential"][rows]
     return {
         "estimators": np.array(list(predicted)),
@@ -241,7 +241,7 @@ def _headline_dose(settings: Evaluate) -> float:
 def _conditions(
     group: pd.DataFrame, settings: Evaluate, few: bool
 ) -> Iterator[tuple[pd.DataFrame, dict[str, str | float]]]:
-    """The parts of an arm's images that get rows of their own, and the keys of their conditions."""
+    """The parts of an arm's images that get separate rows, and the keys of their conditions."""
     dose = _headline_dose(settings)
     thin = group[group["thickness_nm"] <= settings.headline_thickness_nm]
     up_to = {"thickness_max_nm": settings.headline_thickness_nm}

@@ -12,7 +12,7 @@ from workflow_scripts.potential.simulation.samples import MATCHED, RING, Microsc
 
 RECIPE_RANGE_V_A = 600_000.0  # the recipe's target is a share of this
 POTENTIAL_PER_NM = 200.0  # V Å per nm of thickness, about the mean of the crystals
-SEGMENTS_AFTER_A_TURN = [3, 0, 1, 2]  # by new segment the old one, a quarter turn from +y to +x later
+SEGMENTS_AFTER_ROTATION = [3, 0, 1, 2]  # by new segment the old one, a quarter turn from +y to +x later
 _SMALLEST_RANGE = 1e-8  # of min-max: an image of zeros stays one
 
 
@@ -47,40 +47,40 @@ class Scenes:
         # A Fourier series can fall below zero by its rounding
         return replace(self, images=poisson_counts(self.images.clamp(min=0), dose_e, generator) / dose_e)
 
-    def turned(self, times: Tensor) -> "Scenes":
+    def rotated(self, times: Tensor) -> "Scenes":
         """Every scene rotated by quarter turns from +y to +x, scan and crystal together.
 
-        A turn by 90° is exact on the raster: it moves pixels, renames the segments and turns rotation and tilts.
+        A rotation by 90° is exact on the raster: it moves pixels, renames the segments and rotates the tilts.
 
         Args:
             times: int64 (B,), from 0 to 3.
         """
         return replace(
             self,
-            images=turn_rows(self.images, times, lambda x: torch.rot90(x, 1, (-2, -1))[:, SEGMENTS_AFTER_A_TURN]),
-            rotation_deg=turn_rows(self.rotation_deg, times, _turn_rotation),
+            images=rotate_rows(self.images, times, lambda x: torch.rot90(x, 1, (-2, -1))[:, SEGMENTS_AFTER_ROTATION]),
+            rotation_deg=rotate_rows(self.rotation_deg, times, _rotate_crystal),
         )
 
 
-def _turn_rotation(rotation_deg: Tensor) -> Tensor:
-    """[rz, rx, ry] a quarter turn later: the tilt, a vector [y, x], turns as (y, x) → (-x, y)."""
+def _rotate_crystal(rotation_deg: Tensor) -> Tensor:
+    """[rz, rx, ry] after a quarter turn: the tilt (y, x) becomes (-x, y)."""
     rz, rx, ry = rotation_deg.unbind(dim=1)
     return torch.stack([rz + 90, -ry, rx], dim=1)
 
 
-def turn_rows(x: Tensor, times: Tensor, turn: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def rotate_rows(x: Tensor, times: Tensor, rotate: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Rows of x after 0 to 3 quarter turns each.
 
     Args:
-        x: (B, …), square in the last two axes where `turn` is left out.
+        x: (B, …), square in the last two axes where `rotate` is left out.
         times: int64 (B,), from 0 to 3.
-        turn: what one turn does to all rows; left out, it moves the pixels from +y to +x.
+        rotate: a quarter turn of all rows; left out, it moves the pixels from +y to +x.
     """
-    turn = turn or (lambda rows: torch.rot90(rows, 1, (-2, -1)))
-    result, turned = x, x
+    rotate = rotate or (lambda rows: torch.rot90(rows, 1, (-2, -1)))
+    result, rotated = x, x
     for count in (1, 2, 3):
-        turned = turn(turned)
-        result = torch.where((times == count).view(-1, *[1] * (x.ndim - 1)), turned, result)
+        rotated = rotate(rotated)
+        result = torch.where((times == count).view(-1, *[1] * (x.ndim - 1)), rotated, result)
     return result
 
 

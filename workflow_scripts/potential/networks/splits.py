@@ -24,16 +24,15 @@ def pretraining_split(
         InputError: there are too few to split.
     """
     rng = np.random.default_rng(seed)
-    chosen = _kind(samples, variant)
+    chosen = samples.kind == _kind(variant)
     if variant.split_by_sample:
         rows = rng.permutation(np.flatnonzero(chosen))
         _check_splits(len(rows), "samples", variant)
         count = _count(share, len(rows))
         return samples.rows(np.sort(rows[count:])), samples.rows(np.sort(rows[:count]))
     chosen &= samples.material != material_name(held_out_material)
-    order = _specimens_in_turn(samples, chosen, rng)
-    _check_splits(len(order), f"crystal orientations beside those of {held_out_material}", variant)
-    validating = np.isin(samples.specimen, order[: _count(share, len(order))])
+    others = f"crystal orientations beside those of {held_out_material}"
+    validating = _validating(samples, chosen, others, variant, share, rng)
     return samples.rows(chosen & ~validating), samples.rows(chosen & validating)
 
 
@@ -52,10 +51,9 @@ def finetuning_split(
         InputError: the files hold too few samples or orientations of the material.
     """
     rng = np.random.default_rng(seed)
-    chosen = _kind(samples, variant) & (samples.material == material_name(held_out_material))
-    order = _specimens_in_turn(samples, chosen, rng)
-    _check_splits(len(order), f"crystal orientations of {held_out_material}", variant)
-    validating = np.isin(samples.specimen, order[: _count(share, len(order))])
+    chosen = (samples.kind == _kind(variant)) & (samples.material == material_name(held_out_material))
+    orientations = f"crystal orientations of {held_out_material}"
+    validating = _validating(samples, chosen, orientations, variant, share, rng)
     n_validation = _count(share, count)
     parts = []
     for rows, wanted in ((chosen & ~validating, count - n_validation), (chosen & validating, n_validation)):
@@ -69,8 +67,17 @@ def finetuning_split(
     return parts[0], parts[1]
 
 
-def _kind(samples: Samples, variant: Variant) -> np.ndarray:
-    return samples.kind == (PATCH if variant.patch_in_vacuum else FILLED)
+def _validating(
+    samples: Samples, chosen: np.ndarray, label: str, variant: Variant, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Which samples (N,) are of the orientations that validate, a share of those chosen."""
+    order = _specimens_in_turn(samples, chosen, rng)
+    _check_splits(len(order), label, variant)
+    return np.isin(samples.specimen, order[: _count(share, len(order))])
+
+
+def _kind(variant: Variant) -> str:
+    return PATCH if variant.patch_in_vacuum else FILLED
 
 
 def _specimens_in_turn(samples: Samples, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -90,10 +97,9 @@ def _count(share: float, n: int) -> int:
     return min(max(1, round(share * n)), n - 1)
 
 
-def _check_splits(n: int, what: str, variant: Variant) -> None:
+def _check_splits(n: int, label: str, variant: Variant) -> None:
     if n < 2:
-        kind = PATCH if variant.patch_in_vacuum else FILLED
         raise InputError(
-            f"the training files hold {n} {what} (samples of the kind {kind}), but at least 2 are needed, one to train"
-            " and one to validate; synthesize more"
+            f"the training files hold {n} {label} (samples of the kind {_kind(variant)}), but at least 2 are needed,"
+            " one to train and one to validate; synthesize more"
         )

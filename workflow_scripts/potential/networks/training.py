@@ -11,7 +11,7 @@ from workflow_scripts.potential.networks.encoding import (
     encode_potential,
     make_scenes,
     network_inputs,
-    turn_rows,
+    rotate_rows,
 )
 from workflow_scripts.potential.networks.losses import loss_by_row, weighted_terms
 from workflow_scripts.potential.settings import Pretrain, Variant
@@ -69,10 +69,10 @@ class ImageTask:
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Network inputs (B, C, H, W) and targets (B, 2, H, W), turned and disturbed by `generator`'s draws."""
+        """Network inputs (B, C, H, W) and targets (B, 2, H, W), rotated and disturbed by `generator`'s draws."""
         times = torch.randint(4, (len(indices),), generator=generator, device=self._device)
         scenes, potential = self._draw(self._train, indices, generator)
-        scenes, potential = scenes.turned(times), turn_rows(potential, times)
+        scenes, potential = scenes.rotated(times), rotate_rows(potential, times)
         if not self._variant.noise_not_counted:
             scenes = scenes.counted(self._train.microscope.pixel_size_a, generator)
         inputs, target = self._encode(scenes, potential)

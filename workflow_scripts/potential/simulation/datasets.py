@@ -1,6 +1,7 @@
 """Samples of crystals that fill the field of view, and of the recipe's crystal patches in vacuum."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -43,21 +44,20 @@ def make_samples(settings: Synthesize, split: Split, shard: int, device: torch.d
     if split == "test":
         counts = {FILLED: settings.test_orientations, PATCH: settings.test_patches}
     materials = crystals(settings)
-    made = []
+    samples = []
     try:
         with Progress(len(materials) * sum(counts.values()), "specimens") as progress:
-            for index, material in enumerate(materials):
-                for kind, count in counts.items():
-                    for number in range(count):
-                        # A specimen does not depend on the others
-                        words = [settings.seed, _SPLITS.index(split), shard, index, _KINDS.index(kind), number]
-                        make = _filled if kind == FILLED else _patched
-                        name = f"{material.material}-{kind}-{split}{shard}-{number}"
-                        made += make(settings, material, name, np.random.default_rng(words), device)
-                        progress.advance()
+            for (index, material), (kind, count) in product(enumerate(materials), counts.items()):
+                make = _filled if kind == FILLED else _patched
+                for number in range(count):
+                    # A specimen does not depend on the others
+                    words = [settings.seed, _SPLITS.index(split), shard, index, _KINDS.index(kind), number]
+                    name = f"{material.material}-{kind}-{split}{shard}-{number}"
+                    samples += make(settings, material, name, np.random.default_rng(words), device)
+                    progress.advance()
     except ValueError as error:
         raise InputError(f"potential.synthesize: {error}") from None
-    return joined(made)
+    return joined(samples)
 
 
 def _filled(

@@ -1,4 +1,4 @@
-"""A block of crystal in vacuum, turned and tilted: the specimen of the published recipe.
+"""A block of crystal in vacuum, rotated and tilted: the specimen of the published recipe.
 
 Its outline floats in vacuum, which no specimen's does, and where it is larger than the cell it is folded back into the
 cell. Both are kept: they are part of the recipe's score.
@@ -20,9 +20,9 @@ def patch(
     tilt_deg: tuple[float, float] = (0.0, 0.0),
     centre_a: tuple[float, float] = (0.0, 0.0),
 ) -> Crystal:
-    """A block of side × side × thickness, turned about the beam and then tilted about x and y, in a cell of vacuum.
+    """A block of side × side × thickness, rotated about the beam and then tilted about x and y, in a cell of vacuum.
 
-    The block is cut along the axes of the crystal and turned about its middle, which comes to lie in the middle of the
+    The block is cut along the axes of the crystal and rotated about its middle, which comes to lie in the middle of the
     cell. Atoms beyond the border of the cell come in again on the other side. The lowest atom lies at z = 0.
 
     Args:
@@ -42,22 +42,16 @@ def patch(
     """
     middle = np.array([thickness_a / 2, *centre_a])
     half = np.array([thickness_a, side_a, side_a]) / 2
-    kept, positions = _cut(crystal, middle - half, middle + half)
-    if not len(kept):
+    atoms, positions = _cut(crystal, middle - half, middle + half)
+    if not len(atoms):
         raise ValueError(f"a block of {side_a} × {side_a} × {thickness_a} Å holds no atom")
-    turned = (positions - middle) @ _turn(rotation_deg, tilt_deg).T
-    turned[:, 0] -= turned[:, 0].min()
-    across = (turned[:, 1:] + np.array(cell_a) / 2) % cell_a
+    rotated = (positions - middle) @ _rotation(rotation_deg, tilt_deg).T
+    rotated[:, 0] -= rotated[:, 0].min()
+    across = (rotated[:, 1:] + np.array(cell_a) / 2) % cell_a
     # The remainder of a tiny negative number rounds to the divisor.
-    turned[:, 1:] = np.where(across < cell_a, across, 0.0)
-    depth = max(thickness_a, math.nextafter(float(turned[:, 0].max()), math.inf))
-    return Crystal(
-        material=crystal.material,
-        symbols=tuple(crystal.symbols[atom] for atom in kept),
-        positions_a=turned,
-        cell_a=(depth, *cell_a),
-        debye_waller_a2=tuple(crystal.debye_waller_a2[atom] for atom in kept),
-    )
+    rotated[:, 1:] = np.where(across < cell_a, across, 0.0)
+    depth = max(thickness_a, math.nextafter(float(rotated[:, 0].max()), math.inf))
+    return crystal.with_atoms(atoms, rotated, (depth, *cell_a))
 
 
 def _cut(crystal: Crystal, lowest: np.ndarray, highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +68,7 @@ def _cut(crystal: Crystal, lowest: np.ndarray, highest: np.ndarray) -> tuple[np.
     return atoms[order], positions[order]
 
 
-def _turn(rotation_deg: float, tilt_deg: tuple[float, float]) -> np.ndarray:
+def _rotation(rotation_deg: float, tilt_deg: tuple[float, float]) -> np.ndarray:
     """(3, 3) for columns [z, y, x]: about z, then x, then y, each right-handed."""
     about_z, about_y, about_x = np.radians([rotation_deg, *tilt_deg])
     cosine, sine = np.cos, np.sin

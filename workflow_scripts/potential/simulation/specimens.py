@@ -1,13 +1,14 @@
 """A specimen in the microscope: segmented images and projected potential, both exact Fourier series.
 
 Crystals that fill the field of view repeat with their unit cell, so they are computed in the frame of the crystal, once
-for all rotations of the scan: the raster and the detector turn instead. A crystal patch in vacuum repeats with nothing
-and is computed on its whole cell. The potential is summed along the beam, through the tilted specimen.
+for all rotations of the scan: the raster and the detector rotate instead. A crystal patch in vacuum does not repeat and
+is computed on its whole cell. The potential is summed along the beam, through the tilted specimen.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -38,11 +39,11 @@ class View:
         """Where the raster's pixels lie in the frame of the crystal: float64 (side², 2) [y, x], Å."""
         axis = torch.arange(side_px, dtype=torch.float64) * pixel_size_a
         raster = torch.cartesian_prod(axis, axis)
-        return raster @ _turn(-self.rotation_deg) + torch.tensor(self.origin_a, dtype=torch.float64)
+        return raster @ _rotation(-self.rotation_deg) + torch.tensor(self.origin_a, dtype=torch.float64)
 
     def to_scan(self, vector: Sequence[float]) -> tuple[float, float]:
         """A vector [y, x] of the crystal's frame in the frame of the scan."""
-        y, x = (torch.tensor(vector, dtype=torch.float64) @ _turn(self.rotation_deg)).tolist()
+        y, x = (torch.tensor(vector, dtype=torch.float64) @ _rotation(self.rotation_deg)).tolist()
         return y, x
 
 
@@ -102,10 +103,12 @@ def compute(
             # Atoms in motion do not repeat: the whole field of view, through the whole thickness, is one cell
             whole = crystal.tiled((math.ceil(exits[-1] / grid.n_slices), *tiles))
             wide = grid.tiled(exits[-1], tiles)
-            series = _mean(
-                imaged(_snapshot(whole, wide, generator, device), Field(wide.shape, wide.pixel_size_a))
+            field = Field(wide.shape, wide.pixel_size_a)
+            snapshots = (
+                imaged(_snapshot(whole, wide, generator, device), field).coefficients
                 for _ in range(fineness.phonon_configurations)
             )
+            series = ImageSeries(reduce(torch.add, snapshots) / fineness.phonon_configurations, field.grid_a)
     return Computed(
         ImageSeries(series.coefficients.cpu(), series.period_a),
         ImageSeries(_projected(at_rest, grid, exits, probe.tilt_mrad).cpu(), crystal.cell_a[1:]),
@@ -155,23 +158,15 @@ def _snapshot(crystal: Crystal, grid: _Grid, generator: torch.Generator, device:
     return grid.slices(crystal.symbols, moved_a.to(device), None)
 
 
-def _mean(snapshots: Iterator[ImageSeries]) -> ImageSeries:
-    first = next(snapshots)
-    total, count = first.coefficients, 1
-    for series in snapshots:
-        total, count = total + series.coefficients, count + 1
-    return ImageSeries(total / count, first.period_a)
-
-
 def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
     """The part of a series below a spatial frequency, Å⁻¹."""
     sizes = zip(series.coefficients.shape[-2:], series.period_a, strict=True)
     frequencies = [torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64) / side for n, side in sizes]
     frequency = torch.hypot(*torch.meshgrid(*frequencies, indexing="ij"))
-    kept = frequency < limit_per_a
-    rows, columns = (torch.nonzero(kept.any(dim=axis)).flatten() for axis in (1, 0))
+    passed = frequency < limit_per_a
+    rows, columns = (torch.nonzero(passed.any(dim=axis)).flatten() for axis in (1, 0))
     box = np.s_[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return ImageSeries((series.coefficients * kept)[box], series.period_a)
+    return ImageSeries((series.coefficients * passed)[box], series.period_a)
 
 
 def _projected(slices: Tensor, grid: _Grid, exits: Sequence[int], tilt_mrad: tuple[float, float]) -> Tensor:
@@ -183,18 +178,18 @@ def _projected(slices: Tensor, grid: _Grid, exits: Sequence[int], tilt_mrad: tup
         1e-3 * tilt * grid.distance_a * orders.double() / (n * pixel)
         for tilt, orders, n, pixel in zip(tilt_mrad, (rows, columns), grid.shape, grid.pixel_size_a, strict=True)
     ]
-    turn = torch.exp(2j * math.pi * (cycles[0][:, None] + cycles[1]))  # from a slice to the next
+    shift = torch.exp(2j * math.pi * (cycles[0][:, None] + cycles[1]))  # from a slice to the next
     total, projected, factor = torch.zeros_like(spectrum[0]), [], torch.ones_like(spectrum[0])
     for index in range(exits[-1]):
         total = total + spectrum[index % len(slices)] * factor
-        factor = factor * turn
+        factor = factor * shift
         if index + 1 in exits:
             projected.append(total)
     return torch.stack(projected)
 
 
-def _turn(angle_deg: float) -> Tensor:
-    """The matrix that turns row vectors [y, x] by an angle from +y towards +x."""
+def _rotation(angle_deg: float) -> Tensor:
+    """The matrix that rotates row vectors [y, x] by an angle from +y towards +x."""
     cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float64)
 

@@ -48,15 +48,19 @@ class Crystal:
             ValueError: the crystal is another one; no other has separate layers.
         """
         if self.material != "MoS2" or self.symbols != crystal("MoS2").symbols:
-            raise ValueError(f"only the built-in MoS2 has a layer of its own, not {self.material}")
+            raise ValueError(f"only the built-in MoS2 has separate layers, not {self.material}")
         depth, height, width = self.cell_a
-        kept = np.flatnonzero(self.positions_a[:, 0] < depth / 2)
+        atoms = np.flatnonzero(self.positions_a[:, 0] < depth / 2)
+        return self.with_atoms(atoms, self.positions_a[atoms], (depth / 2, height, width))
+
+    def with_atoms(self, atoms: np.ndarray, positions_a: np.ndarray, cell_a: tuple[float, float, float]) -> "Crystal":
+        """Atoms of the cell by their index, M of them, at positions (M, 3) in another cell."""
         return replace(
             self,
-            symbols=tuple(self.symbols[atom] for atom in kept),
-            positions_a=self.positions_a[kept],
-            cell_a=(depth / 2, height, width),
-            debye_waller_a2=tuple(self.debye_waller_a2[atom] for atom in kept),
+            symbols=tuple(self.symbols[atom] for atom in atoms),
+            positions_a=positions_a,
+            cell_a=cell_a,
+            debye_waller_a2=tuple(self.debye_waller_a2[atom] for atom in atoms),
         )
 
 

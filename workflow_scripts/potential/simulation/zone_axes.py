@@ -99,13 +99,13 @@ def _centring(cell_a: np.ndarray, fractional: np.ndarray, numbers: np.ndarray) -
                     return False
         return True
 
-    everyone = np.ones(len(numbers), dtype=bool)
-    few = np.arange(len(numbers)) < 8  # most shifts fail already for these atoms
+    all_atoms = np.ones(len(numbers), dtype=bool)
+    first_atoms = np.arange(len(numbers)) < 8  # most shifts fail already for these atoms
     rarest = np.flatnonzero(numbers == kinds[counts.argmin()])
     centring = [np.zeros(3)]
     for other in rarest[1:]:
         shift = fractional[other] - fractional[rarest[0]]
-        if covered(few, shift) and covered(everyone, shift):
+        if covered(first_atoms, shift) and covered(all_atoms, shift):
             centring.append(_rational(shift % 1.0))
     return np.array(centring)
 
@@ -157,8 +157,8 @@ def _smallest_pair(
     first_axis = np.cross(beam, np.eye(3)[np.abs(beam).argmin()])
     first_axis /= np.linalg.norm(first_axis)
     u, v = vectors[across] @ first_axis, vectors[across] @ np.cross(beam, first_axis)
-    turn = u[:, None] * v - v[:, None] * u  # (K, K), positive where x, y and the beam are right-handed
-    area = np.where((cosines <= sine) & (turn > 0), lengths[:, None] * lengths, np.inf)
+    signed_area = u[:, None] * v - v[:, None] * u  # (K, K), positive where x, y and the beam are right-handed
+    area = np.where((cosines <= sine) & (signed_area > 0), lengths[:, None] * lengths, np.inf)
     if not np.isfinite(area).any():
         return None
     best = np.argwhere(area <= area.min() * (1 + 1e-6))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.potential import own_images, toy
-from tests.potential.test_own_data import DETECTOR, FOUR_D, ONLY_DOSE, four_files, prepared, recorded
+from tests.potential import toy, user_images
+from tests.potential.test_apply_data import DETECTOR, FOUR_D, ONLY_DOSE, checked_entry, four_files, recorded
 from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
@@ -14,7 +14,7 @@ from workflow_scripts.workflow.settings import check
 
 def refused(folder, sentence, **changes):
     with pytest.raises(InputError) as error:
-        prepared(folder, **changes)
+        checked_entry(folder, **changes)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -48,7 +48,7 @@ IMAGES = {
 @pytest.mark.parametrize("kind", IMAGES)
 def test_images_that_cannot_be_used_are_refused(tmp_path, kind):
     change, changes, sentence = IMAGES[kind]
-    four_files(tmp_path, change(own_images.counts()))
+    four_files(tmp_path, change(user_images.counts()))
     refused(tmp_path, sentence, **changes)
 
 
@@ -56,12 +56,12 @@ def test_images_that_cannot_be_used_are_refused(tmp_path, kind):
 def test_noise_alone_is_never_taken_for_too_small_a_beam(tmp_path, electrons):
     """A detector that takes the whole beam at few electrons a pixel often counts more than came in on average."""
     four_files(tmp_path, np.random.default_rng(1).poisson(0.247 * electrons, (4, 400, 400)))
-    own, _ = prepared(tmp_path, incident=electrons, ring_mrad=[0.0, 20.0])
-    assert own.shares.sum(axis=1).max() > 1.1
+    checked, _ = checked_entry(tmp_path, incident=electrons, ring_mrad=[0.0, 20.0])
+    assert checked.shares.sum(axis=1).max() > 1.1
 
 
 def test_images_of_different_sizes_are_named(tmp_path):
-    images = list(own_images.counts())
+    images = list(user_images.counts())
     images[3] = images[3][:, :-1]
     four_files(tmp_path, images)
     refused(tmp_path, "segment3.npy has 40 × 51 pixels, but")
@@ -70,7 +70,7 @@ def test_images_of_different_sizes_are_named(tmp_path):
 @pytest.mark.parametrize("ending", ["tif", "npy", "h5"])
 @pytest.mark.parametrize("kept", [0, 5, 100, 0.5, -4])
 def test_a_truncated_file_is_refused(tmp_path, ending, kept):
-    names = four_files(tmp_path, own_images.counts(), ending)
+    names = four_files(tmp_path, user_images.counts(), ending)
     path = tmp_path / names[2]
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
@@ -83,7 +83,7 @@ def test_a_file_that_is_absent_or_something_else_is_refused(tmp_path, ending):
         changes = ONLY_DOSE
         bad = tmp_path / "samples.npz"
     else:
-        names = four_files(tmp_path, own_images.counts(), ending)
+        names = four_files(tmp_path, user_images.counts(), ending)
         changes = {"images": names, "dataset": "entry/data" if ending == "h5" else None}
         bad = tmp_path / names[1]
         bad.unlink()
@@ -93,7 +93,7 @@ def test_a_file_that_is_absent_or_something_else_is_refused(tmp_path, ending):
 
 
 def test_colour_images_and_mixed_pages_are_refused(tmp_path):
-    names = four_files(tmp_path, own_images.counts(), "tif")
+    names = four_files(tmp_path, user_images.counts(), "tif")
     tifffile.imwrite(tmp_path / names[1], np.ones((40, 52, 3), np.uint8), photometric="rgb")
     refused(tmp_path, "segment1.tif is a colour image", images=names)
     with tifffile.TiffWriter(tmp_path / names[1]) as file:
@@ -101,14 +101,14 @@ def test_colour_images_and_mixed_pages_are_refused(tmp_path):
             file.write(np.ones((n, 52), np.uint16), metadata=None)
     refused(tmp_path, "segment1.tif holds 2 images of different kinds", images=names)
     for name in names:
-        tifffile.imwrite(tmp_path / name, own_images.counts()[:3], photometric="minisblack")
+        tifffile.imwrite(tmp_path / name, user_images.counts()[:3], photometric="minisblack")
     refused(tmp_path, "expected one image (H, W); save one segment", images=names)
-    tifffile.imwrite(tmp_path / "stack.tif", own_images.counts()[:3], photometric="minisblack")
+    tifffile.imwrite(tmp_path / "stack.tif", user_images.counts()[:3], photometric="minisblack")
     refused(tmp_path, "shape (3, 40, 52), expected (4, H, W)", images=["stack.tif"])
 
 
 def test_a_wrong_dataset_is_refused_with_those_that_exist(tmp_path):
-    names = four_files(tmp_path, own_images.counts(), "h5")
+    names = four_files(tmp_path, user_images.counts(), "h5")
     for wrong in ("data", "entry"):
         refused(tmp_path, f"has no dataset '{wrong}'; it holds entry/data", images=names, dataset=wrong)
     with h5py.File(tmp_path / names[0], "w") as file:
@@ -157,7 +157,7 @@ MICROSCOPES = {
 @pytest.mark.parametrize("kind", MICROSCOPES)
 def test_another_microscope_is_refused_with_the_keys_to_set(tmp_path, kind):
     changes, sentence = MICROSCOPES[kind]
-    four_files(tmp_path, own_images.counts())
+    four_files(tmp_path, user_images.counts())
     refused(tmp_path, sentence, **changes)
 
 
@@ -204,7 +204,7 @@ CONTRADICTIONS = {
     "h5 without a dataset": ({"images": ["a.h5"]}, "a .h5 file needs dataset"),
     "npy with a dataset": ({"dataset": "data"}, "only .h5 and .npz files have one"),
     "four npz": ({"images": [f"{n}.npz" for n in range(4)]}, "so name it alone"),
-    "45 degrees": ({"segment_azimuth_deg": 45.0}, "45 is no multiple of 90; turn the scan"),
+    "45 degrees": ({"segment_azimuth_deg": 45.0}, "45 is no multiple of 90; rotate the scan"),
     "no pixel": ({"pixel_size_a": None}, "pixel_size_a: must be given"),
     "no thickness": ({"thickness_nm": None}, "thickness_nm: must be given"),
     "no ring": ({"ring_mrad": None}, "ring_mrad: must be given"),
@@ -222,5 +222,5 @@ CONTRADICTIONS = {
 def test_settings_that_contradict_are_refused(kind):
     changes, sentence = CONTRADICTIONS[kind]
     with pytest.raises(InputError, match=r"^apply\.potential\.mine") as error:
-        check(Apply, own_images.settings(**changes), "apply.potential.mine")
+        check(Apply, user_images.settings(**changes), "apply.potential.mine")
     assert sentence in str(error.value)

@@ -12,7 +12,7 @@ import tifffile
 import torch
 from torch import nn
 
-from tests.potential import own_images, toy
+from tests.potential import toy, user_images
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.potential.apply.data import UserImages
 from workflow_scripts.potential.apply.output import write_h5, write_tiff
@@ -36,13 +36,13 @@ def samples():
 
 
 @pytest.fixture(scope="module")
-def seen(samples):
+def training(samples):
     return TrainingRange.of(samples, "ring", DOSES)
 
 
-def own(pixel_size_a=0.2, shape=(90, 70), **changes):
-    given = {
-        "shares": own_images.shares(shape).astype(np.float32)[None],
+def images_of_user(pixel_size_a=0.2, shape=(90, 70), **changes):
+    values = {
+        "shares": user_images.shares(shape).astype(np.float32)[None],
         "pixel_size_a": pixel_size_a,
         "thickness_nm": np.array([20.0]),
         "rotation_deg": np.array([[15.0, 0.1, -0.2]]),
@@ -52,7 +52,7 @@ def own(pixel_size_a=0.2, shape=(90, 70), **changes):
         "semiangle_mrad": 20.0,
         "ring_mrad": (10.0, 50.0),
     }
-    return UserImages(**given | changes)
+    return UserImages(**values | changes)
 
 
 class FirstChannels(nn.Module):
@@ -66,36 +66,36 @@ class FirstChannels(nn.Module):
         return x[:, [0, self.channel]]
 
 
-def test_a_network_that_hands_its_input_on_shows_the_scale_of_images_and_output(seen):
-    images = own()
-    found = reconstruct(images, FirstChannels(1), seen, CPU, "float32", 4)
-    assert found.shape == (1, 2, 90, 70)
+def test_a_network_that_returns_its_input_shows_the_scale_of_images_and_output(training):
+    images = images_of_user()
+    potential = reconstruct(images, FirstChannels(1), training, CPU, "float32", 4)
+    assert potential.shape == (1, 2, 90, 70)
     unit = POTENTIAL_PER_NM * 20.0
-    assert np.allclose(found[0, 0], unit * (6 * images.shares[0, 0] - 0.8), atol=1e-4 * unit)
-    assert np.allclose(found[0, 1], unit * (6 * images.shares[0, 1] - 0.8), atol=1e-4 * unit)
+    assert np.allclose(potential[0, 0], unit * (6 * images.shares[0, 0] - 0.8), atol=1e-4 * unit)
+    assert np.allclose(potential[0, 1], unit * (6 * images.shares[0, 1] - 0.8), atol=1e-4 * unit)
 
 
-def test_every_image_meets_the_network_with_its_own_metadata(seen):
-    pair = own(
-        shares=np.repeat(own().shares, 2, axis=0),
+def test_every_image_meets_the_network_with_its_metadata(training):
+    pair = images_of_user(
+        shares=np.repeat(images_of_user().shares, 2, axis=0),
         thickness_nm=np.array([10.0, 40.0]),
         rotation_deg=np.array([[90.0, 0.0, 0.0], [0.0, 0.0, 0.0]]),
     )
-    by_thickness = reconstruct(pair, FirstChannels(4), seen, CPU, "float32", 4)[:, 1].mean(axis=(1, 2))
+    by_thickness = reconstruct(pair, FirstChannels(4), training, CPU, "float32", 4)[:, 1].mean(axis=(1, 2))
     assert by_thickness == pytest.approx([2000 * 10 / 40, 8000 * 40 / 40], rel=1e-4)
-    sine = reconstruct(pair, FirstChannels(5), seen, CPU, "float32", 4)[:, 1].mean(axis=(1, 2))
+    sine = reconstruct(pair, FirstChannels(5), training, CPU, "float32", 4)[:, 1].mean(axis=(1, 2))
     assert sine == pytest.approx([2000, 0], abs=1)
-    dose = reconstruct(pair, FirstChannels(11), seen, CPU, "float32", 4)[:, 1].mean(axis=(1, 2))
+    dose = reconstruct(pair, FirstChannels(11), training, CPU, "float32", 4)[:, 1].mean(axis=(1, 2))
     assert dose == pytest.approx([2000 * 0.5, 8000 * 0.5], rel=1e-4)
 
 
-def test_what_lies_outside_of_the_training_is_said(samples, seen):
-    inside = own(
+def test_what_lies_outside_of_the_training_is_reported(samples, training):
+    inside = images_of_user(
         shares=np.broadcast_to(samples.images["ring"][:1], (1, 4, 64, 64)),
         thickness_nm=samples.thickness_nm[:1],
         rotation_deg=samples.rotation_deg[:1],
     )
-    report = quality(inside, samples.potential[:1], seen)
+    report = quality(inside, samples.potential[:1], training)
     assert report["outside_training"] == []
     assert report["mean_inner_potential_v"][0] == pytest.approx(
         samples.potential[0].mean() / (10 * samples.thickness_nm[0]), rel=1e-5
@@ -107,9 +107,9 @@ def test_what_lies_outside_of_the_training_is_said(samples, seen):
         ({"shares": 0.3 * inside.shares}, "share_of_beam: "),
     ):
         potential = samples.potential[:1] * changes.get("thickness_nm", inside.thickness_nm) / inside.thickness_nm
-        outside = quality(own(**vars(inside) | changes), potential, seen)["outside_training"]
+        outside = quality(images_of_user(**vars(inside) | changes), potential, training)["outside_training"]
         assert len(outside) == 1 and outside[0].startswith(name), outside
-    assert "mean_inner_potential_v" in quality(inside, 5 * samples.potential[:1], seen)["outside_training"][0]
+    assert "mean_inner_potential_v" in quality(inside, 5 * samples.potential[:1], training)["outside_training"][0]
 
 
 def test_patches_alone_are_no_training_of_this_arm(samples):
@@ -152,12 +152,12 @@ def command(module, folder, *words):
 
 def test_both_scripts_from_four_tiffs_to_the_files(tmp_path, samples):
     names = []
-    for number, image in enumerate(own_images.counts()):
+    for number, image in enumerate(user_images.counts()):
         names.append(str(tmp_path / f"segment{number}.tif"))
         tifffile.imwrite(names[-1], image)
     words = [
-        *as_arguments(check(Apply, own_images.settings(images=names))),
-        *as_arguments(own_images.MICROSCOPE, "microscope."),
+        *as_arguments(check(Apply, user_images.settings(images=names))),
+        *as_arguments(user_images.MICROSCOPE, "microscope."),
         *(f"--{name}={tmp_path}/check/{name}" for name in ("shares", "report", "provenance")),
     ]
     done = command("apply.check", tmp_path, *words, "--image-files", *names)
@@ -180,11 +180,11 @@ def test_both_scripts_from_four_tiffs_to_the_files(tmp_path, samples):
     )
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "out/potential.h5") as file:
-        assert file["potential"].shape == own_images.SHAPE and np.isfinite(file["potential"][...]).all()
-        assert np.allclose(file["shares"], own_images.counts() / own_images.INCIDENT)
+        assert file["potential"].shape == user_images.SHAPE and np.isfinite(file["potential"][...]).all()
+        assert np.allclose(file["shares"], user_images.counts() / user_images.INCIDENT)
         assert file.attrs["name"] == "mine"
     report = json.loads((tmp_path / "out/quality.json").read_text(encoding="utf-8"))
-    assert report["dose_e_per_a2"] == pytest.approx(own_images.INCIDENT / own_images.PIXEL_A**2)
+    assert report["dose_e_per_a2"] == pytest.approx(user_images.INCIDENT / user_images.PIXEL_A**2)
     assert any(line.startswith("dose_e_per_a2") for line in report["quality"]["outside_training"])
     record = json.loads((tmp_path / "out/provenance.json").read_text(encoding="utf-8"))
     assert len(record["inputs"]) == 4 and (tmp_path / "out/preview.png").stat().st_size > 1000
@@ -192,11 +192,11 @@ def test_both_scripts_from_four_tiffs_to_the_files(tmp_path, samples):
 
 def test_a_mistake_leaves_one_sentence_and_nothing_else(tmp_path):
     names = [str(tmp_path / f"segment{number}.npy") for number in range(4)]
-    for name, image in zip(names, own_images.counts(), strict=True):
+    for name, image in zip(names, user_images.counts(), strict=True):
         np.save(name, image)
     words = [
-        *as_arguments(check(Apply, own_images.settings(images=names, voltage_kv=300.0))),
-        *as_arguments(own_images.MICROSCOPE, "microscope."),
+        *as_arguments(check(Apply, user_images.settings(images=names, voltage_kv=300.0))),
+        *as_arguments(user_images.MICROSCOPE, "microscope."),
         *(f"--{name}={tmp_path}/check/{name}" for name in ("shares", "report", "provenance")),
     ]
     done = command("apply.check", tmp_path, *words, "--image-files", *names)
