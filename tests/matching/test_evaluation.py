@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.matching.answers import KEPT, settings, toy_queries, write_predictions
+from tests.matching.toy_predictions import KEPT, settings, toy_queries, write_predictions
 from workflow_scripts.matching.evaluation import metrics, statistics
 from workflow_scripts.matching.settings import base_of
 from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL

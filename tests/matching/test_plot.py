@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.matching.answers import EVALUATE, toy_queries, write_predictions, write_queries
+from tests.matching.toy_predictions import EVALUATE, toy_queries, write_predictions, write_queries
 from workflow_scripts.matching import evaluate, plot
 from workflow_scripts.matching.settings import Plot
 from workflow_scripts.study.estimators import FILE, read_registry

@@ -58,7 +58,7 @@ def apply(job: Job[Arguments]) -> None:
     shown = example_rows(score[:, 0])
     matches = made.simulator.patterns(torch.from_numpy(rotation[shown, 0]).double()).cpu().numpy()
     write_picture(job.outputs["png"], patterns.select(shown).numpy(), matches, orientations)
-    agreement = quality(predictions, thresholds, made.symmetry)
+    agreement = quality(predictions, thresholds, symmetry)
     write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": agreement})
 
 

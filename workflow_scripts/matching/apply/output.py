@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 from scipy.spatial.transform import Rotation
-from torch import Tensor
 
 from workflow_scripts.matching.evaluation import metrics
 from workflow_scripts.matching.evaluation.orientation_colours import ColourKey
 from workflow_scripts.matching.networks.retrieval import Predictions
-from workflow_scripts.matching.simulation.orientations import misorientation_deg
 from workflow_scripts.study.figures import style, without_ticks
 from workflow_scripts.workflow.files import write_rows
 
@@ -105,7 +103,7 @@ def example_rows(score: np.ndarray) -> np.ndarray:
     return order[np.linspace(0, len(order) - 1, min(_EXAMPLES, len(order))).round().astype(int)]
 
 
-def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, float], symmetry: Tensor) -> dict:
+def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, float], symmetry: np.ndarray) -> dict:
     """Quality without the truth: scores, the share indexed, agreement of candidates and estimators.
 
     Args:
@@ -114,19 +112,20 @@ def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, flo
         symmetry: (S, 3, 3).
     """
     report = {}
+    reference = next(iter(predictions))
     for name, best in predictions.items():
-        score, second = best.score.numpy(), min(1, best.score.shape[1] - 1)
-        first_two = (best.rotation[:, rank].double() for rank in (0, second))
+        score, rotation = best.score.numpy(), best.rotation.double().numpy()
+        second = min(1, score.shape[1] - 1)
+        second_deg = metrics.misorientation_deg(rotation[:, [second]], rotation[:, 0], symmetry)
         report[name] = {
             "score_median": float(np.median(score[:, 0])),
             "not_indexed_below": thresholds[name],
             "indexed_share": float((score[:, 0] >= thresholds[name]).mean()),
             "margin_median": float(np.median(score[:, 0] - score[:, second])),
-            "second_answer_away_deg_median": float(misorientation_deg(*first_two, symmetry).median()),
+            "second_answer_away_deg_median": float(np.quantile(second_deg, 0.5, method="lower")),
         }
-    first, *others = predictions
-    for other in others:
-        pair = (predictions[name].rotation[:, 0].double() for name in (first, other))
-        away = misorientation_deg(*pair, symmetry)
-        report[other]["agrees_with_" + first] = float((away <= _SAME_DEG).double().mean())
+        if name != reference:
+            reference_rotation = predictions[reference].rotation[:, 0].double().numpy()
+            away_deg = metrics.misorientation_deg(rotation[:, :1], reference_rotation, symmetry)
+            report[name]["agrees_with_" + reference] = float((away_deg <= _SAME_DEG).mean())
     return report

@@ -9,6 +9,7 @@ from scipy.ndimage import map_coordinates
 from workflow_scripts.matching.evaluation import metrics
 from workflow_scripts.matching.evaluation.statistics import CHANCE, Prediction, best_template
 from workflow_scripts.matching.settings import Evaluate, base_of
+from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
 
 SHOWN, CANDIDATES = 4, 3
@@ -81,8 +82,8 @@ def _pictures(shown: Sequence[Prediction], queries: Queries, plain: pd.DataFrame
     """The first queries of the file, whatever was predicted for them."""
     rows = np.unique(plain["query"])[:SHOWN]
     true = queries.rotation[rows]
-    _, nearest, operation = metrics.nearest_direction(true, queries.gallery_rotation, queries.symmetry)
     symmetry = queries.symmetry
+    _, nearest, operation = nearest_direction(true[:, 2], queries.gallery_rotation[:, 2], symmetry)
     truth = [drawn(*nearest_row, queries) for nearest_row in zip(true, nearest, symmetry[operation], strict=True)]
     identity = np.eye(3)
     pictures, degrees = [], []

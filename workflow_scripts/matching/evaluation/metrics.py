@@ -19,7 +19,6 @@ metrics of its own.
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 TOPS = (1, 5, 10, 15)
 BY_CLASS = {top: f"top{top}_percent_by_class" for top in TOPS}
@@ -47,21 +46,6 @@ def misorientation_deg(predicted: np.ndarray, true: np.ndarray, symmetry: np.nda
     # |R − 1| / (2√2) is the sine of half the angle; unlike the trace it is exact for small ones
     distance = np.linalg.norm(between - symmetry[best].swapaxes(-1, -2), axis=(-2, -1))
     return np.degrees(2 * np.arcsin(np.clip(distance / np.sqrt(8.0), 0, 1)))
-
-
-def nearest_direction(
-    rotation: np.ndarray, gallery: np.ndarray, symmetry: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gallery's beam direction nearest to that of every orientation (Q, 3, 3), under the symmetry.
-
-    Returns:
-        the distance in degrees, the row of the gallery (G, 3, 3), the row of the symmetry (S, 3, 3), each (Q,):
-        rotation ≈ Rz(psi) @ gallery @ symmetry.
-    """
-    directions = np.einsum("ga,sab->gsb", gallery[:, 2], symmetry).reshape(-1, 3)
-    chord, place = cKDTree(directions).query(rotation[:, 2])
-    row, operation = np.divmod(place, len(symmetry))
-    return np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1))), row, operation
 
 
 def by_rank(
@@ -111,17 +95,6 @@ def chance_percent(tolerance_deg: float, operations: int, top: int = 1) -> float
     angle = np.radians(tolerance_deg)
     once = operations * (angle - np.sin(angle)) / np.pi
     return float(100 * (1 - (1 - once) ** top))
-
-
-def auc(score: np.ndarray, of_crystal: np.ndarray) -> float:
-    """Area under the curve of `score` telling patterns of a crystal (True) from those of none; ties count half."""
-    n = int(of_crystal.sum())
-    others = len(score) - n
-    if not n or not others:
-        return float("nan")
-    _, place, ties = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(ties) - (ties - 1) / 2)[place]  # equal scores share the mean of their ranks
-    return float((rank[of_crystal].sum() - n * (n + 1) / 2) / (n * others))
 
 
 def roc(score: np.ndarray, of_crystal: np.ndarray, false_share: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import pandas as pd
 from workflow_scripts.matching.evaluation import metrics
 from workflow_scripts.matching.evaluation.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
 from workflow_scripts.matching.settings import VARIANTS, Evaluate, base_of
+from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.conditions import condition
@@ -85,7 +86,7 @@ def query_metrics(
         one row for each prediction and query: estimator, seed, stage; query, source, kind, region, dose_e, score; a
         column for each of `UNITS`. Of patterns without a crystal only the score has a meaning.
     """
-    floor, _, _ = metrics.nearest_direction(queries.rotation, queries.gallery_rotation, queries.symmetry)
+    floor, _, _ = nearest_direction(queries.rotation[:, 2], queries.gallery_rotation[:, 2], queries.symmetry)
     columns = {name: getattr(queries, name) for name in ("kind", "region", "dose_e")}
     about = pd.DataFrame({"query": np.arange(len(queries)), "source": source, **columns, FLOOR: floor})
     truth = queries.rotation, queries.second_rotation, queries.kind == TWO_CRYSTALS, queries.symmetry
@@ -211,7 +212,7 @@ def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Es
     pairs = times[:, of_crystal].sum(axis=1) * times[:, ~of_crystal].sum(axis=1)
     in_order = ((times[:, of_crystal] @ above) * times[:, ~of_crystal]).sum(axis=1)
     low, high = np.quantile(in_order[pairs > 0] / pairs[pairs > 0], [0.025, 0.975])
-    return Estimate(metrics.auc(score, of_crystal), float(low), float(high), len(score))
+    return Estimate(float(above.mean()), float(low), float(high), len(score))
 
 
 def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
