@@ -28,11 +28,11 @@ def same(patterns):
 
 
 def observer(variant=CORRECTED):
-    return Observer(pairs(), variant, AUGMENTATION, CPU)
+    return Observer(pairs(), variant, AUGMENTATION, 16, CPU)
 
 
 def finetuning(variant=CORRECTED, encode=same, **loss):
-    return FinetuneTask(observer(variant), LOSS.model_copy(update=loss), encode, SPLIT, 16)
+    return FinetuneTask(observer(variant), LOSS.model_copy(update=loss), encode, 16)
 
 
 def test_counts_have_the_doses_of_the_augmentation_and_fresh_noise():
@@ -61,7 +61,7 @@ def test_cells_that_validate_are_not_trained_on():
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_only_the_recipe_turns_its_views_apart(arm):
     variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False)
-    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, SPLIT, 16)
+    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, 16)
     first, second = task.batch(torch.arange(48), seeded())
     spectra = [torch.fft.fft2(view - view.mean(dim=(1, 2), keepdim=True)) for view in (first, second)]
     height = torch.fft.ifft2(spectra[0] * spectra[1].conj()).real.amax(dim=(1, 2))
@@ -75,7 +75,7 @@ def test_only_the_recipe_s_pretraining_sees_the_test():
     for arm, extra in (("published", strange), ("corrected", torch.zeros(0, 32, 32))):
         variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False, turned_apart=False)
         assert variant.pretraining_sees_test == (arm == "published")
-        task = PretrainTask(observer(variant), extra, same, SPLIT, 16)
+        task = PretrainTask(observer(variant), extra, same, 16)
         seen = (task.batch(torch.arange(64), seeded())[0] == 7.0).all(dim=(1, 2))
         assert bool(seen.any()) == (arm == "published")
         # What chooses the weights never does.
@@ -85,7 +85,7 @@ def test_only_the_recipe_s_pretraining_sees_the_test():
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_only_the_recipe_normalises_in_pretraining_and_not_in_finetuning(arm):
     variant = replace(VARIANTS[arm], turned_apart=False)
-    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, SPLIT, 16)
+    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, 16)
     view = task.batch(torch.arange(8), seeded())[0]
     normal = torch.allclose(view.mean(dim=(1, 2)), torch.zeros(8), atol=1e-4)
     assert normal == (arm == "published")
