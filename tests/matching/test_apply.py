@@ -73,9 +73,9 @@ def test_a_crystal_that_nobody_trained_on_is_indexed(scan):
     assert len(made.symmetry) == 24
     estimator = PolarTemplates.tuned(made.patterns, pairs(), CPU)
     patterns = UserPatterns(settings, [scan], found, 32).batches()
-    predictions = predict_batches(patterns, estimator, made.gallery(CPU), 5)
+    predictions = predict_batches(patterns, estimator, made.gallery, 5)
     rotation, truth = predictions.rotation.double().numpy(), silicon_scan.rotations().numpy()
-    away_deg = misorientation_deg(rotation, truth, made.symmetry.numpy())
+    away_deg = misorientation_deg(rotation, truth, made.symmetry)
     assert (away_deg.min(axis=1) < 4).mean() > 0.7
     below = background_score(estimator, made, SYNTHESIZE.observation, found.electrons, 0)
     assert (predictions.score[:, 0] > below).double().mean() > 0.7

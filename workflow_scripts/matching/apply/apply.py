@@ -44,14 +44,14 @@ def apply(job: Job[Arguments]) -> None:
         predictions, thresholds = {}, {}
         for name, estimator in _estimators(job, made, device).items():
             batches = (batch for part in patterns.batches() for batch in part.split(arguments.batch_size))
-            predictions[name] = predict_batches(batches, estimator, made.gallery(device), arguments.candidates)
+            predictions[name] = predict_batches(batches, estimator, made.gallery, arguments.candidates)
             thresholds[name] = background_score(
                 estimator, made, arguments.observation, layout.electrons, arguments.seed
             )
     if arguments.not_indexed_below is not None:
         thresholds[RECOMMENDED] = arguments.not_indexed_below
     best = predictions[RECOMMENDED]
-    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), made.symmetry.numpy()
+    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), made.symmetry
     orientations = Orientations(rotation, score, thresholds[RECOMMENDED], layout.scan, symmetry)
     write_table(job.outputs["table"], orientations)
     write_arrays(job.outputs["rotations"], {"rotation": rotation, "score": score, "symmetry": symmetry})

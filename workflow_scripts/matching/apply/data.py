@@ -208,17 +208,13 @@ def without_hot(patterns: Tensor, hot: tuple[tuple[int, int], ...]) -> Tensor:
     """Patterns (N, H, W) whose hot pixels have the median of those neighbours that are not hot, or 0."""
     if not hot:
         return patterns
-    filled, taken = patterns.clone(), set(hot)
-    height, width = patterns.shape[1:]
+    filled = patterns.clone()
+    is_hot = torch.zeros(patterns.shape[1:], dtype=torch.bool)
+    is_hot[tuple(zip(*hot, strict=True))] = True
     for y, x in hot:
-        around = [
-            (row, column)
-            for row in range(max(y - 1, 0), min(y + 2, height))
-            for column in range(max(x - 1, 0), min(x + 2, width))
-            if (row, column) not in taken
-        ]
-        rows, columns = ([place[axis] for place in around] for axis in (0, 1))
-        filled[:, y, x] = patterns[:, rows, columns].median(dim=1).values if around else 0.0
+        rows, columns = slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2)
+        neighbours = patterns[:, rows, columns][:, ~is_hot[rows, columns]]
+        filled[:, y, x] = neighbours.median(dim=1).values if neighbours.shape[1] else 0.0
     return filled
 
 
@@ -278,11 +274,9 @@ def on_grid(
 ) -> Tensor:
     """Patterns (N, H, W) resampled so that the circle around their centre fills (N, side_px, side_px)."""
     height, width = patterns.shape[-2:]
-    axis_y = torch.arange(height) - center_px[0]
-    axis_x = torch.arange(width) - center_px[1]
-    hidden = axis_y[:, None] ** 2 + axis_x**2 <= beam_stop_px**2
     if beam_stop_px > 0:
-        patterns = patterns.masked_fill(hidden, 0.0)
+        y, x = torch.arange(height) - center_px[0], torch.arange(width) - center_px[1]
+        patterns = patterns.masked_fill(y[:, None] ** 2 + x**2 <= beam_stop_px**2, 0.0)
     step = 2 * radius_px / (side_px - 1)
     if step > 1:  # finer than the grid: averaged first
         patterns = blurred(patterns, 0.5 * step)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from workflow_scripts.matching.settings import DiffractionSettings
 from workflow_scripts.matching.simulation.crystals import Crystal
@@ -87,16 +88,14 @@ class Simulator:
         if thickness_nm is None:
             thickness_nm = torch.full((len(rotations),), self.diffraction.thickness_nm)
         thickness_a = 10 * thickness_nm.to(self.device, torch.float32)
-        parts = max(1, _BATCH // (domains * len(self._g)))
-        parts = [
-            self._spots(part, thickness, two_beam)
-            for part, thickness in zip(rotations.split(parts), thickness_a.split(parts), strict=True)
-        ]
+        size = max(1, _BATCH // (domains * len(self._g)))
+        batches = zip(rotations.split(size), thickness_a.split(size), strict=True)
+        parts = [self._spots(rotation, thickness, two_beam) for rotation, thickness in batches]
         most = max(part.intensity.shape[1] for part in parts)
-        pad = torch.nn.functional.pad
+        missing = [most - part.intensity.shape[1] for part in parts]
         return Spots(
-            torch.cat([pad(part.position_per_a, (0, 0, 0, most - part.intensity.shape[1])) for part in parts]),
-            torch.cat([pad(part.intensity, (0, most - part.intensity.shape[1])) for part in parts]),
+            torch.cat([pad(part.position_per_a, (0, 0, 0, n)) for part, n in zip(parts, missing, strict=True)]),
+            torch.cat([pad(part.intensity, (0, n)) for part, n in zip(parts, missing, strict=True)]),
         )
 
     def _spots(self, rotations: Tensor, thickness_a: Tensor, two_beam: bool) -> Spots:
@@ -105,8 +104,7 @@ class Simulator:
         along = rotations[:, 2] @ self._g.T  # (N D, G)
         # Of all reflections the few near the sphere; s to first order is enough to select them.
         strength = self._inverse_extinction / self._inverse_extinction.max()
-        thinnest = thickness_a.min() if number else 1.0
-        reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thinnest
+        reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thickness_a.min()
         orientation, reflection = ((along + self.wavelength_a / 2 * self._squared).abs() < reach).nonzero(as_tuple=True)
         s = self.excitation_error_per_a(along[orientation, reflection], self._squared[reflection])
         inverse = self._inverse_extinction[reflection]
@@ -122,7 +120,7 @@ class Simulator:
         g = self._g[reflection[kept]]  # (M, 3)
         yx = torch.stack([rotations[orientation, axis].mul(g).sum(dim=1) for axis in (1, 0)], dim=1)
         counts = pattern.bincount(minlength=number)
-        most = int(counts.max()) if number else 0
+        most = int(counts.max())
         first = counts.cumsum(0) - counts
         place = pattern * most + torch.arange(len(pattern), device=self.device) - first[pattern]
         positions = torch.zeros(number * most, 2, device=self.device)
@@ -161,7 +159,7 @@ def render(position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float)
     order = counts.argsort()
     images = torch.zeros(len(intensity), side_px, side_px, dtype=position_px.dtype, device=position_px.device)
     for part in order.split(_RENDERED[order.device.type]):
-        most = int(counts[part].max()) if len(part) else 0
+        most = int(counts[part].max())
         if most == 0:
             continue
         scaled = (edges - position_px[part, :most].unsqueeze(-1)) / (math.sqrt(2) * spot_px)  # (part, most, 2, n + 1)

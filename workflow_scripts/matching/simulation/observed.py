@@ -150,10 +150,7 @@ def expected(
             spots = (1 - second_share) * spots + second_share * other
         background = _background(simulator.diffraction, part).to(simulator.device)
         parts.append((shares(spots * visible), shares(background * visible)))
-    side = simulator.diffraction.side_px
-    empty = torch.zeros(0, side, side, device=simulator.device)
-    spots, background = zip(*parts, strict=True) if parts else ((empty,), (empty,))
-    return Expected(torch.cat(spots), torch.cat(background))
+    return Expected(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def counts(spots: Tensor, background: Tensor, dose_e: float, background_e: float, generator: torch.Generator) -> Tensor:
