@@ -60,12 +60,14 @@ def read_stages(path: Path, queries: Queries) -> list[Prediction]:
 
 
 def _prediction(part: Part, predictions: Predictions, queries: Queries) -> Prediction:
-    kept = part.read("score", shapes={"score": (len(queries), -1)})["score"].shape[1]
-    shape = len(queries), kept
+    shape = len(queries), -1
     shapes = {"rotation": (*shape, 3, 3), "score": shape, "gallery_index": shape}
     arrays = part.read(*shapes, shapes=shapes)
-    if kept < max(BY_CLASS):
-        raise InputError(f"{part.path}: holds {kept} answers to each query, fewer than {max(BY_CLASS)}; predict again")
+    candidates = min(array.shape[1] for array in arrays.values())
+    if candidates < max(BY_CLASS):
+        raise InputError(
+            f"{part.path}: holds {candidates} predictions for each query, fewer than {max(BY_CLASS)}; predict again"
+        )
     if arrays["gallery_index"].min() < 0 or arrays["gallery_index"].max() >= len(queries.gallery):
         raise InputError(f"{part.path}: gallery_index points outside the test file's gallery; predict again")
     seed = predictions.seed if part.stage in TRAINED_STAGES else None
