@@ -8,11 +8,11 @@ from workflow_scripts.matching.apply.data import Layout, UserPatterns
 from workflow_scripts.matching.apply.output import Orientations, example_rows, quality, write_picture, write_table
 from workflow_scripts.matching.apply.settings import Apply
 from workflow_scripts.matching.apply.templates import Templates, background_score, templates
-from workflow_scripts.matching.estimators.network import trained_estimator
+from workflow_scripts.matching.estimators.network import NetworkEstimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
 from workflow_scripts.matching.networks.model import load_matcher
 from workflow_scripts.matching.networks.retrieval import Estimator, predict_batches
-from workflow_scripts.matching.settings import VARIANTS, DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
 from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.matching.simulation.pattern_files import read_pairs
 from workflow_scripts.workflow.command import Command, Job
@@ -63,9 +63,9 @@ def apply(job: Job[Arguments]) -> None:
 
 
 def _estimators(job: Job[Arguments], made: Templates, device: torch.device) -> dict[str, Estimator]:
-    matcher, variant = load_matcher(job.input("weights")), VARIANTS[RECOMMENDED]
+    matcher = load_matcher(job.input("weights"))
     return {
-        RECOMMENDED: trained_estimator(matcher, variant, True, made.patterns, device, job.arguments.precision),
+        RECOMMENDED: NetworkEstimator(matcher, made.patterns, device, job.arguments.precision),
         COMPARISON: PolarTemplates.tuned(made.patterns, read_pairs(job.inputs["shard"]), device),
     }
 
