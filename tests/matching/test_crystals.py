@@ -64,7 +64,7 @@ def test_polyethylene_is_a_crystal_of_chains():
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_crystals_are_whole(name):
     found = crystal(name)
-    assert len(found.numbers) == {"polyethylene": 12, "silicon": 8, "sodium_chloride": 8}[name]
+    assert len(found.symbols) == {"polyethylene": 12, "silicon": 8, "sodium_chloride": 8}[name]
     assert np.allclose(found.reciprocal_per_a @ found.lattice_a.T, np.eye(3))
     assert (found.occupancy == 1).all()
     assert ((found.fractional >= 0) & (found.fractional < 1)).all()
@@ -81,7 +81,7 @@ def test_a_written_crystal_reads_back(tmp_path, name):
     path = tmp_path / f"{name}.cif"
     write(path, as_atoms(first))
     second = read_crystal(path)
-    assert len(second.numbers) == len(first.numbers)
+    assert len(second.symbols) == len(first.symbols)
     one, other = (structure_factors(each, 0.8) for each in (first, second))
     assert np.array_equal(one.hkl, other.hkl)
     # The default B differs from the built-in ones by a smooth factor; the phases do not.
@@ -93,14 +93,14 @@ def test_a_written_crystal_reads_back(tmp_path, name):
 def test_symmetry_is_expanded_and_rounded_sites_are_one(tmp_path):
     mirrors = ("x,y,z", "-x,y,z", "x,-y,z", "x,y,-z", "-x,-y,z", "-x,y,-z", "x,-y,-z", "-x,-y,-z")
     found = read_crystal(written(tmp_path, cif("Fe1 Fe 0.0001 0 0.25 1.0", operations=mirrors)))
-    assert len(found.numbers) == 2
+    assert len(found.symbols) == 2
     assert sorted(found.fractional[:, 2].round(6)) == [0.25, 0.75]
     assert np.allclose((found.fractional[:, 0] + 0.5) % 1, 0.5)
 
 
 def test_space_group_without_operations(tmp_path):
     extra = "_space_group_IT_number 225\n_symmetry_space_group_name_H-M 'F m -3 m'"
-    assert len(read_crystal(written(tmp_path, cif(extra=extra, operations=()))).numbers) == 4
+    assert len(read_crystal(written(tmp_path, cif(extra=extra, operations=()))).symbols) == 4
 
 
 @pytest.mark.parametrize(

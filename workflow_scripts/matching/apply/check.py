@@ -30,7 +30,7 @@ def check(job: Job[Arguments]) -> None:
         "center_found_by": "symmetry of the mean pattern" if arguments.center_px is None else "you",
         "crystal": {
             "name": crystal.name,
-            "atoms": len(crystal.numbers),
+            "atoms": len(crystal.symbols),
             "least_occupancy": float(crystal.occupancy.min()),
             "laue_rotations": len(made.symmetry),
         },

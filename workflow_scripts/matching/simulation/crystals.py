@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
 from ase.geometry import cellpar_to_cell
 from ase.io.cif import CIFBlock
 from ase.spacegroup import Spacegroup
@@ -26,7 +25,7 @@ class Crystal:
     name: as figures and reports call it.
     lattice_a: float64 (3, 3), rows a, b, c in Å: a along x, b in the plane of x and y, as ase has it.
     fractional: float64 (A, 3), 0 ≤ coordinate < 1.
-    numbers: int (A,) atomic numbers.
+    symbols: (A,) elements.
     occupancy: float64 (A,), share of the cells in which the site holds this atom.
     debye_waller_a2: float64 (A,) isotropic Debye–Waller factors B = 8π²⟨u²⟩ in Å², ⟨u²⟩ along one direction.
     """
@@ -34,7 +33,7 @@ class Crystal:
     name: str
     lattice_a: np.ndarray
     fractional: np.ndarray
-    numbers: np.ndarray
+    symbols: tuple[str, ...]
     occupancy: np.ndarray
     debye_waller_a2: np.ndarray
 
@@ -48,11 +47,6 @@ class Crystal:
         """(3, 3), rows a*, b*, c* in 1/Å, without 2π: a · a* = 1."""
         return np.linalg.inv(self.lattice_a).T
 
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """(A,) elements."""
-        return tuple(chemical_symbols[number] for number in self.numbers)
-
 
 def _polyethylene() -> Crystal:
     """Orthorhombic, Pnam, two chains along c: cell and carbon of Bunn (doi:10.1039/TF9393500482).
@@ -62,20 +56,18 @@ def _polyethylene() -> Crystal:
     """
     cell = cellpar_to_cell((7.40, 4.93, 2.534, 90, 90, 90))
     sites = np.array([[0.038, 0.065, 0.25], [0.00369, 0.28002, 0.25], [0.18449, 0.04188, 0.25]])
-    numbers = np.array([atomic_numbers[symbol] for symbol in ("C", "H", "H")])
     operations = [
         *("x,y,z", "-x,-y,z+1/2", "x+1/2,-y+1/2,-z+1/2", "-x+1/2,y+1/2,-z"),
         *("-x,-y,-z", "x,y,-z+1/2", "-x+1/2,y+1/2,z+1/2", "x+1/2,-y+1/2,z"),
     ]
-    unit = Crystal("polyethylene", cell, sites, numbers, np.ones(3), np.full(3, SOFT_DEBYE_WALLER_A2))
+    unit = Crystal("polyethylene", cell, sites, ("C", "H", "H"), np.ones(3), np.full(3, SOFT_DEBYE_WALLER_A2))
     return _expanded(unit, parse_sitesym(operations))
 
 
 def _silicon() -> Crystal:
     """Lattice parameter: CODATA 2022 (doi:10.1103/RevModPhys.97.025002)."""
     cell = cellpar_to_cell((5.43102, 5.43102, 5.43102, 90, 90, 90))
-    numbers = np.array([atomic_numbers["Si"]])
-    unit = Crystal("silicon", cell, np.zeros((1, 3)), numbers, np.ones(1), np.full(1, DEFAULT_DEBYE_WALLER_A2))
+    unit = Crystal("silicon", cell, np.zeros((1, 3)), ("Si",), np.ones(1), np.full(1, DEFAULT_DEBYE_WALLER_A2))
     return _expanded(unit, Spacegroup(227).get_op())
 
 
@@ -125,33 +117,32 @@ def read_crystal(path: Path) -> Crystal:
     if not content.strip():
         raise InputError(f"{path}: the file is empty; export the structure again")
     try:
-        return _of_file(content, path)
+        return _of_file(content, path.stem)
     except cif.StructureError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _of_file(content: bytes, path: Path) -> Crystal:
+def _of_file(content: bytes, name: str) -> Crystal:
     block = cif.structure_block(content)
     symbols, sites = cif.sites(block)
     lattice_a = cif.cell(block)
-    occupancy = _optional(block, "_atom_site_occupancy", np.ones(len(sites)), path)
+    occupancy = _optional(block, "_atom_site_occupancy", np.ones(len(sites)))
     if occupancy.min() < 0 or occupancy.max() > 1.001:
         wrong = occupancy[(occupancy < 0) | (occupancy > 1.001)][0]
-        raise InputError(f"{path}: found the occupancy {wrong:g}, expected 0 to 1; correct the site")
+        raise cif.StructureError(f"found the occupancy {wrong:g}, expected 0 to 1; correct the site")
     soft = {"C", "H"} <= set(symbols)
     factors = np.full(len(sites), SOFT_DEBYE_WALLER_A2 if soft else DEFAULT_DEBYE_WALLER_A2)
-    factors = _optional(block, "_atom_site_u_iso_or_equiv", factors / (8 * math.pi**2), path) * 8 * math.pi**2
-    factors = _optional(block, "_atom_site_b_iso_or_equiv", factors, path)
+    factors = _optional(block, "_atom_site_u_iso_or_equiv", factors / (8 * math.pi**2)) * 8 * math.pi**2
+    factors = _optional(block, "_atom_site_b_iso_or_equiv", factors)
     if factors.min() < 0 or factors.max() > 100:
-        raise InputError(
-            f"{path}: found Debye–Waller factors B of {factors.min():.3g} to {factors.max():.3g} Å², "
+        raise cif.StructureError(
+            f"found Debye–Waller factors B of {factors.min():.3g} to {factors.max():.3g} Å², "
             "expected 0 to 100 Å²; correct them or their unit"
         )
     operations = cif.operations(block, lattice_a)
     cif.check_count(len(sites), len(operations[0]))
-    numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
-    crystal = _expanded(Crystal(path.stem, lattice_a, sites, numbers, occupancy, factors), operations)
-    _check(crystal, path)
+    crystal = _expanded(Crystal(name, lattice_a, sites, tuple(symbols), occupancy, factors), operations)
+    _check(crystal)
     return crystal
 
 
@@ -159,23 +150,24 @@ def _expanded(unit: Crystal, operations: tuple[np.ndarray, np.ndarray]) -> Cryst
     """The whole cell from its asymmetric unit; sites of one element at one place become one."""
     rotations, translations = operations
     places: list[np.ndarray] = []
-    atoms: list[tuple[int, float, float]] = []
-    columns = unit.fractional, unit.numbers, unit.occupancy, unit.debye_waller_a2
-    for site, number, share, factor in zip(*columns, strict=True):
+    atoms: list[tuple[str, float, float]] = []
+    columns = unit.fractional, unit.symbols, unit.occupancy, unit.debye_waller_a2
+    for site, symbol, share, factor in zip(*columns, strict=True):
         if share <= 0:
             continue
         for image in cif.distinct((rotations @ site + translations) % 1.0, unit.lattice_a):
             close = _close(np.array(places).reshape(-1, 3), image, unit.lattice_a, cif.ONE_SITE_A)
-            same_element = [atom for atom in close if atoms[atom][0] == number]
+            same_element = [atom for atom in close if atoms[atom][0] == symbol]
             if same_element:
                 _, share_before, factor_before = atoms[same_element[0]]
-                atoms[same_element[0]] = (number, min(1.0, share_before + share), factor_before)
+                atoms[same_element[0]] = (symbol, min(1.0, share_before + share), factor_before)
             else:
                 places.append(image)
-                atoms.append((number, min(1.0, float(share)), float(factor)))
-    fractional = np.array(places).reshape(-1, 3) % 1.0
-    numbers, shares, factors = map(np.array, zip(*atoms, strict=True)) if atoms else np.zeros((3, 0))
-    return Crystal(unit.name, unit.lattice_a, fractional, numbers.astype(np.int64), shares, factors)
+                atoms.append((symbol, min(1.0, float(share)), float(factor)))
+    if not atoms:
+        raise cif.StructureError("found no atoms that occupy their sites; correct the occupancies")
+    symbols, shares, factors = zip(*atoms, strict=True)
+    return Crystal(unit.name, unit.lattice_a, np.array(places) % 1.0, symbols, np.array(shares), np.array(factors))
 
 
 def _close(places: np.ndarray, place: np.ndarray, lattice_a: np.ndarray, within_a: float) -> np.ndarray:
@@ -184,34 +176,32 @@ def _close(places: np.ndarray, place: np.ndarray, lattice_a: np.ndarray, within_
     return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < within_a)
 
 
-def _optional(block: CIFBlock, tag: str, default: np.ndarray, path: Path) -> np.ndarray:
+def _optional(block: CIFBlock, tag: str, default: np.ndarray) -> np.ndarray:
     """A column of numbers (S,); the default where it is absent or has none."""
     values = cif.column(block, tag)
     if not values:
         return default
     if len(values) != len(default):
-        raise InputError(f"{path}: found {len(values)} values of {tag} for {len(default)} sites; complete the list")
+        raise cif.StructureError(f"found {len(values)} values of {tag} for {len(default)} sites; complete the list")
     filled = [other if value in (".", "?") else value for value, other in zip(values, default, strict=True)]
     return cif.numbers(filled, f"values of {tag}")
 
 
-def _check(crystal: Crystal, path: Path) -> None:
+def _check(crystal: Crystal) -> None:
     """Refuse atoms that cannot be those of a crystal."""
-    atoms = len(crystal.numbers)
-    if not atoms:
-        raise InputError(f"{path}: found no atoms that occupy their sites; correct the occupancies")
+    atoms = len(crystal.symbols)
     if atoms > cif.MOST_ATOMS:
-        raise InputError(f"{path}: found {atoms} atoms, expected at most {cif.MOST_ATOMS}; cut out one cell")
+        raise cif.StructureError(f"found {atoms} atoms, expected at most {cif.MOST_ATOMS}; cut out one cell")
     filled = float(crystal.occupancy.sum())
     if crystal.volume_a3 < cif.SMALLEST_ATOM_A3 * filled:
-        raise InputError(
-            f"{path}: found {filled:g} atoms in a cell of {crystal.volume_a3:.3g} Å³, "
+        raise cif.StructureError(
+            f"found {filled:g} atoms in a cell of {crystal.volume_a3:.3g} Å³, "
             f"expected at least {cif.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
         )
     for atom, place in enumerate(crystal.fractional):
         close = _close(crystal.fractional, place, crystal.lattice_a, cif.CLOSEST_A)
         if (total := float(crystal.occupancy[close].sum())) > 1.02:
-            raise InputError(
-                f"{path}: found atoms within {cif.CLOSEST_A} Å of {crystal.symbols[atom]} whose occupancies add"
+            raise cif.StructureError(
+                f"found atoms within {cif.CLOSEST_A} Å of {crystal.symbols[atom]} whose occupancies add"
                 f" up to {total:.3g}, expected at most 1; remove doubled atoms or give partial occupancies"
             )
