@@ -246,13 +246,7 @@ def _draw_map(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
         axis.imshow(key.colours(examples["map_direction"][place]))
         right = "" if name == TRUTH else f", right {100 * (degrees[place - 1] <= tolerance).mean():.0f} %"
         axis.set_title(name + right)
-    picture, corners = key.picture()
-    axes[-1].imshow(picture)
-    middle = picture.shape[1] / 2
-    for name, (y, x) in zip(key.corner_names(), corners, strict=True):
-        is_left = x < middle
-        looks = {"ha": "right" if is_left else "left", "va": "center", "fontsize": 6, "annotation_clip": False}
-        axes[-1].annotate(name, (x, y), xytext=(-2 if is_left else 2, 0), textcoords="offset points", **looks)
+    key.draw(axes[-1])
     axes[-1].set_title("beam in the crystal")
     for axis in axes[len(names) : -1]:
         axis.set_visible(False)

@@ -7,6 +7,7 @@ of its corners get red, green and blue; between them a direction is a sum of the
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 
 # No symmetry element of a crystal in its usual setting holds it
 _REFERENCE = np.array([0.45, 0.25, 0.86]) / np.linalg.norm([0.45, 0.25, 0.86])
@@ -86,6 +87,15 @@ class ColourKey:
         corners = _flat(self.corners)
         places = np.stack([(high[1] - corners[:, 1]) / step, (corners[:, 0] - low[0]) / step], axis=-1)
         return np.concatenate([self.colours(direction), alpha[..., None]], axis=-1), places
+
+    def draw(self, axis: Axes) -> None:
+        """Draw the zone with the names of its corners beside them."""
+        picture, places = self.picture()
+        axis.imshow(picture)
+        for name, (y, x) in zip(self.corner_names(), places, strict=True):
+            is_left = x < picture.shape[1] / 2
+            looks = {"ha": "right" if is_left else "left", "va": "center", "fontsize": 6, "annotation_clip": False}
+            axis.annotate(name, (x, y), xytext=(-2 if is_left else 2, 0), textcoords="offset points", **looks)
 
     def corner_names(self) -> list[str]:
         """The corners in the crystal's Cartesian frame, the largest component 1."""
