@@ -51,18 +51,16 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
     b top 5 by dose; c share of the headline's first predictions below each misorientation (`floor` is the gallery's);
     d areas under the curves of not indexed; e the ablation.
     """
-    dose = float(examples["headline_dose_e"])
     table = with_condition_columns(metrics, texts=("kind", "region", "stage", "arm"), numbers=("dose_e",))
-    table = table[table["statistic"] == "value"]
-    plain, unseen = table["kind"] == "plain", table["region"] == "unseen"
-    last, whole, here = table["stage"].isna(), table["arm"].isna(), table["dose_e"] == dose
+    table = table[(table["statistic"] == "value") & (table["kind"] == "plain")]
+    metric, is_headline_dose = table["metric"], table["dose_e"] == float(examples["headline_dose_e"])
+    is_unseen, is_last_stage = table["region"] == "unseen", table["stage"].isna()
+    is_main = is_unseen & is_last_stage & table["arm"].isna()
+    is_ablation = (metric == TOP5) | ((metric == UNFAIR) & is_unseen & is_last_stage)
     parts = {
-        "b": plain & unseen & last & whole & table["metric"].isin((TOP5, EXPECTED)),
-        "d": plain & unseen & last & whole & here & (table["metric"] == AUC),
-        "e": plain
-        & here
-        & table["estimator"].isin(registry.named("arm"))
-        & ((table["metric"] == TOP5) | (unseen & last & (table["metric"] == UNFAIR))),
+        "b": is_main & metric.isin((TOP5, EXPECTED)),
+        "d": is_main & is_headline_dose & (metric == AUC),
+        "e": is_ablation & is_headline_dose & table["estimator"].isin(registry.named("arm")),
     }
     keys = ["estimator", "stage", "arm", "metric", "region", "dose_e"]
     panels = []
@@ -70,10 +68,8 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
         groups = table[chosen].groupby(keys, dropna=False, sort=False)[["value", "low", "high", "n"]]
         panels.append(groups.mean().reset_index().assign(panel=panel))
     rows = pd.concat([*panels, _cumulative(examples)])
-    in_order = rows.assign(place=rows["estimator"].map(registry.places())).sort_values(
-        ["panel", "place"], kind="stable"
-    )
-    return in_order[COLUMNS].reset_index(drop=True)
+    rows["place"] = rows["estimator"].map(registry.places())
+    return rows.sort_values(["panel", "place"], kind="stable")[COLUMNS].reset_index(drop=True)
 
 
 def _cumulative(examples: Mapping[str, np.ndarray]) -> pd.DataFrame:

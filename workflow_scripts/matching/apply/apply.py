@@ -36,7 +36,7 @@ def apply(job: Job[Arguments]) -> None:
     """Write table, rotations and picture, and a report on their quality."""
     arguments = job.arguments
     report = read_json(job.input("report"))
-    layout = Layout.of(report["layout"])
+    layout = Layout(**report["layout"])
     patterns = UserPatterns(arguments, job.inputs["pattern_files"], layout, arguments.diffraction.side_px)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)

@@ -1,6 +1,6 @@
 """The user's patterns, read in parts and put on the grid of the study's network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +42,12 @@ class Layout:
     """
 
     number: int
-    scan: tuple[int, int] | None
+    scan: Sequence[int] | None
     side_px: int
-    center_px: tuple[float, float]
+    center_px: Sequence[float]
     radius_px: float
     electrons: float
-    hot: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "Layout":
-        """The layout that a report holds as JSON."""
-        pairs = {"scan": values["scan"] and tuple(values["scan"]), "center_px": tuple(values["center_px"])}
-        return cls(**{**values, **pairs, "hot": tuple(map(tuple, values["hot"]))})
+    hot: Sequence[Sequence[int]]
 
 
 class ImageFolder:
@@ -204,7 +198,7 @@ def hot_pixels(mean: np.ndarray, number: int) -> tuple[tuple[int, int], ...]:
     return tuple((int(y), int(x)) for y, x in zip(*np.nonzero(hot), strict=True))
 
 
-def without_hot(patterns: Tensor, hot: tuple[tuple[int, int], ...]) -> Tensor:
+def without_hot(patterns: Tensor, hot: Sequence[Sequence[int]]) -> Tensor:
     """Patterns (N, H, W) whose hot pixels have the median of those neighbours that are not hot, or 0."""
     if not hot:
         return patterns
@@ -270,7 +264,7 @@ class UserPatterns:
 
 
 def on_grid(
-    patterns: Tensor, center_px: tuple[float, float], radius_px: float, beam_stop_px: float, side_px: int
+    patterns: Tensor, center_px: Sequence[float], radius_px: float, beam_stop_px: float, side_px: int
 ) -> Tensor:
     """Patterns (N, H, W) resampled so that the circle around their centre fills (N, side_px, side_px)."""
     height, width = patterns.shape[-2:]

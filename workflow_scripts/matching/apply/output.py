@@ -1,6 +1,6 @@
 """The results of `apply`: a table, a picture with a map, and a report on their quality."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Orientations:
     rotation: np.ndarray
     score: np.ndarray
     threshold: float
-    scan: tuple[int, int] | None
+    scan: Sequence[int] | None
     symmetry: np.ndarray
 
 

@@ -1,7 +1,7 @@
 """Observed patterns: distorted spots, a background, a beam stop, counted electrons."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -56,12 +56,9 @@ class Observation:
     ring_per_a: Tensor
     ring_width_per_a: Tensor
 
-    def __len__(self) -> int:
-        return len(self.thickness_nm)
-
     def __getitem__(self, rows: slice | Tensor) -> "Observation":
         """Some of them."""
-        return Observation(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return Observation(**{name: value[rows] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +137,7 @@ def expected(
     """
     batch = _BATCH[simulator.device.type]
     parts = []
-    for start in range(0, len(observation), batch):
+    for start in range(0, len(rotations), batch):
         rows = slice(start, start + batch)
         part = observation[rows]
         visible = visible_pixels(simulator.diffraction, part).to(simulator.device)

@@ -33,9 +33,6 @@ class Reflections:
     structure_factor_a: Tensor
     volume_a3: float
 
-    def __len__(self) -> int:
-        return len(self.hkl)
-
     def amplitude_of(self, hkl: Tensor) -> Tensor:
         """|F| in Å of indices (..., 3); 0 for what is not in the list."""
         reach = int(self.hkl.abs().max())
