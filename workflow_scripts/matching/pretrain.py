@@ -21,7 +21,7 @@ class Arguments(Pretrain, Compute):
     """The settings of the stage, the arm, and on what it runs."""
 
     variant: Literal[*ARMS] = Field(description="Arm of the study, or of its ablation.")
-    background_share: float = Field(ge=0, description="Electrons of the background for each in the spots.")
+    background_share: float = Field(ge=0, description="Background electrons per electron in the spots.")
     seed: int = Field(ge=0, description="Seed of the network's first weights, of shuffles, views and counts.")
 
 
@@ -29,7 +29,7 @@ def pretrain(job: Job[Arguments]) -> None:
     """Write both encoders with the pretrained weights and the history; one arm keeps its initial weights.
 
     Raises:
-        InputError: the arm's pretraining sees the test patterns, and they are not given.
+        InputError: the arm's pretraining sees the test patterns, and `--test` is missing.
     """
     arguments = job.arguments
     variant = ARMS[arguments.variant]

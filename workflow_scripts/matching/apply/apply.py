@@ -7,7 +7,7 @@ from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.matching.apply.data import Layout, UserPatterns
 from workflow_scripts.matching.apply.output import Orientations, example_rows, quality, write_picture, write_table
 from workflow_scripts.matching.apply.settings import Apply
-from workflow_scripts.matching.apply.templates import Templates, background_score, templates
+from workflow_scripts.matching.apply.templates import background_score, templates
 from workflow_scripts.matching.estimators.network import NetworkEstimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
 from workflow_scripts.matching.networks.model import load_matcher
@@ -42,7 +42,12 @@ def apply(job: Job[Arguments]) -> None:
         job.device = str(device)
         made = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
         predictions, thresholds = {}, {}
-        for name, estimator in _estimators(job, made, device).items():
+        matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"])
+        estimators: dict[str, Estimator] = {
+            RECOMMENDED: NetworkEstimator(matcher, made.patterns, device, arguments.precision),
+            COMPARISON: PolarTemplates.tuned(made.patterns, pairs, device),
+        }
+        for name, estimator in estimators.items():
             batches = (batch for part in patterns.batches() for batch in part.split(arguments.batch_size))
             predictions[name] = predict_batches(batches, estimator, made.gallery, arguments.candidates)
             thresholds[name] = background_score(
@@ -60,14 +65,6 @@ def apply(job: Job[Arguments]) -> None:
     write_picture(job.outputs["png"], patterns.select(shown).numpy(), matches, orientations)
     agreement = quality(predictions, thresholds, symmetry)
     write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": agreement})
-
-
-def _estimators(job: Job[Arguments], made: Templates, device: torch.device) -> dict[str, Estimator]:
-    matcher = load_matcher(job.input("weights"))
-    return {
-        RECOMMENDED: NetworkEstimator(matcher, made.patterns, device, job.arguments.precision),
-        COMPARISON: PolarTemplates.tuned(made.patterns, read_pairs(job.inputs["shard"]), device),
-    }
 
 
 if __name__ == "__main__":

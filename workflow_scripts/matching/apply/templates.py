@@ -50,7 +50,13 @@ def templates(
     Raises:
         InputError: no reflection of the crystal falls on the camera.
     """
-    diffraction = _on_the_grid(settings, recorded, study)
+    # The pattern's circle fills the grid
+    changes = {
+        "pixel_size_per_a": settings.pixel_size_per_a * recorded.radius_px / study.centre_px,
+        "voltage_kv": settings.voltage_kv or study.voltage_kv,
+        "thickness_nm": settings.thickness_nm or study.thickness_nm,
+    }
+    diffraction = study.model_copy(update=changes)
     try:
         simulator = Simulator(crystal, diffraction, device)
     except ValueError as error:
@@ -68,16 +74,6 @@ def templates(
         )
     gallery = Gallery.of(rotation.numpy(), symmetry.numpy(), device)
     return Templates(patterns, gallery, symmetry.numpy(), simulator, stop_px)
-
-
-def _on_the_grid(settings: Apply, recorded: Layout, study: DiffractionSettings) -> DiffractionSettings:
-    """The study's illumination and camera with the user's values, the pattern's circle filling the grid."""
-    changes = {
-        "pixel_size_per_a": settings.pixel_size_per_a * recorded.radius_px / study.centre_px,
-        "voltage_kv": settings.voltage_kv or study.voltage_kv,
-        "thickness_nm": settings.thickness_nm or study.thickness_nm,
-    }
-    return study.model_copy(update=changes)
 
 
 def background_score(

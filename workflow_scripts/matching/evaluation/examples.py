@@ -7,10 +7,10 @@ import pandas as pd
 from scipy.ndimage import map_coordinates
 
 from workflow_scripts.matching.evaluation import metrics
-from workflow_scripts.matching.evaluation.statistics import CHANCE, Prediction, best_template
+from workflow_scripts.matching.evaluation.statistics import CHANCE, Prediction, best_template, of_plain_queries
 from workflow_scripts.matching.settings import Evaluate, base_of
 from workflow_scripts.matching.simulation.orientations import nearest_direction
-from workflow_scripts.matching.simulation.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
+from workflow_scripts.matching.simulation.pattern_files import MAP, NOT_CRYSTAL, PLAIN, Queries
 
 SHOWN, CANDIDATES = 4, 3
 EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 180.0, 96)])
@@ -36,7 +36,7 @@ def gathered(
     last = _last(predictions)
     at = table[(table["dose_e"] == settings.headline_dose_e) & table["stage"].isna()]
     by_estimator = {name: at[(at["estimator"] == name) & _seed(at, prediction)] for name, prediction in last.items()}
-    plain = at[_is_plain(at)]
+    plain = of_plain_queries(at)
     template = best_template(plain)
     shown = [name for name in ("corrected", "published") if name in last][:1] + [template] * (template is not None)
     return {
@@ -79,10 +79,6 @@ def _last(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
     return last
 
 
-def _is_plain(table: pd.DataFrame) -> pd.Series:
-    return (table["kind"] == PLAIN) & (table["region"] == UNSEEN)
-
-
 def _seed(table: pd.DataFrame, prediction: Prediction) -> pd.Series:
     return table["seed"].isna() if prediction.seed is None else table["seed"] == prediction.seed
 
@@ -107,7 +103,7 @@ def _pictures(shown: Sequence[Prediction], queries: Queries, rows: np.ndarray) -
 
 
 def _histograms(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
-    plain = [rows[_is_plain(rows)] for rows in by_estimator.values()]
+    plain = [of_plain_queries(rows) for rows in by_estimator.values()]
     return {
         "estimators": np.array(list(by_estimator), dtype=str),
         "edges_deg": EDGES_DEG,
@@ -120,7 +116,7 @@ def _curves(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
     """Plain queries of unseen directions against those without a crystal; chance has no curve."""
     curves = {}
     for name, rows in by_estimator.items():
-        compared = rows[_is_plain(rows) | (rows["kind"] == NOT_CRYSTAL)]
+        compared = pd.concat([of_plain_queries(rows), rows[rows["kind"] == NOT_CRYSTAL]])
         of_crystal = (compared["kind"] == PLAIN).to_numpy()
         if name != CHANCE and not of_crystal.all():
             curves[name] = metrics.roc(compared["score"].to_numpy(), of_crystal, FALSE_SHARE)
