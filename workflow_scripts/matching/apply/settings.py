@@ -26,7 +26,7 @@ class Apply(Settings):
         default=None,
         description="Position [y, x] of the unscattered beam, px; null: the centre of symmetry of the mean pattern.",
     )
-    beam_stop_px: float = Field(default=0.0, ge=0, description="Radius of the beam stop or the unscattered beam, px.")
+    beam_stop_px: float = Field(default=0.0, ge=0, description="Radius left out, px: beam stop or unscattered beam.")
     counts_per_electron: float = Field(default=1.0, gt=0, description="What one electron adds to a pixel's value.")
     offset: float = Field(default=0.0, description="A pixel's value without electrons.")
     voltage_kv: float | None = Field(
