@@ -1,4 +1,4 @@
-"""Misorientations against scipy and closed forms, chance against draws, places in the list, areas under curves."""
+"""Misorientations against scipy and closed forms, chance against draws, ranks, curves."""
 
 import numpy as np
 import pytest
@@ -22,14 +22,14 @@ def random(n, seed=0):
 @pytest.mark.parametrize("name", GROUPS)
 def test_the_misorientation_is_that_of_scipys_reduced_rotation(name):
     symmetry = Rotation.create_group(name)
-    found, true = random(50), random(50, 1)
+    predicted, true = random(50), random(50, 1)
     # The rotation from one crystal to the other, reduced by the group on either side
-    expected = np.degrees((true.inv() * found).reduce(left=symmetry, right=None).magnitude())
-    got = metrics.misorientation_deg(found.as_matrix()[:, None], true.as_matrix(), symmetry.as_matrix())
-    assert got[:, 0] == pytest.approx(expected, abs=1e-6)
+    expected = np.degrees((true.inv() * predicted).reduce(left=symmetry, right=None).magnitude())
+    angle_deg = metrics.misorientation_deg(predicted.as_matrix()[:, None], true.as_matrix(), symmetry.as_matrix())
+    assert angle_deg[:, 0] == pytest.approx(expected, abs=1e-6)
     # Control: without the symmetry it is larger, except for C1
-    bare = metrics.misorientation_deg(found.as_matrix()[:, None], true.as_matrix(), group("C1"))
-    assert np.allclose(bare, got) == (name == "C1")
+    bare = metrics.misorientation_deg(predicted.as_matrix()[:, None], true.as_matrix(), group("C1"))
+    assert np.allclose(bare, angle_deg) == (name == "C1")
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 1e-5, 0.3, 3.0, 44.0])
@@ -37,13 +37,13 @@ def test_a_known_turn_is_found_whatever_the_equivalent(angle_deg):
     true = random(1).as_matrix()
     small = Rotation.from_rotvec([0, np.radians(angle_deg), 0]).as_matrix()
     for operation in group("O"):
-        got = metrics.misorientation_deg((small @ true @ operation)[:, None], true, group("O"))
-        assert got.item() == pytest.approx(angle_deg, abs=1e-6)
+        angle_deg = metrics.misorientation_deg((small @ true @ operation)[:, None], true, group("O"))
+        assert angle_deg.item() == pytest.approx(angle_deg, abs=1e-6)
 
 
 def test_no_orientation_is_further_than_the_cube_allows():
-    got = metrics.misorientation_deg(random(2000).as_matrix()[:, None], random(2000, 1).as_matrix(), group("O"))
-    assert 60 < got.max() < 62.8  # Mackenzie, doi:10.1093/biomet/45.1-2.229
+    angle_deg = metrics.misorientation_deg(random(2000).as_matrix()[:, None], random(2000, 1).as_matrix(), group("O"))
+    assert 60 < angle_deg.max() < 62.8  # Mackenzie, doi:10.1093/biomet/45.1-2.229
 
 
 def test_half_turns_stay_apart_unless_they_are_asked_for():
@@ -54,9 +54,9 @@ def test_half_turns_stay_apart_unless_they_are_asked_for():
 
 
 @pytest.mark.parametrize("name", GROUPS)
-def test_chance_is_the_share_of_random_answers(name):
-    true, found = random(40_000).as_matrix(), random(40_000, 1).as_matrix()
-    near = metrics.misorientation_deg(found[:, None], true, group(name)) <= 12
+def test_chance_is_the_share_of_random_orientations(name):
+    true, predicted = random(40_000).as_matrix(), random(40_000, 1).as_matrix()
+    near = metrics.misorientation_deg(predicted[:, None], true, group(name)) <= 12
     expected = metrics.chance_percent(12.0, len(group(name)))
     assert 100 * near.mean() == pytest.approx(expected, rel=0.3, abs=0.02)
     assert metrics.chance_percent(12.0, len(group(name)), 5) == pytest.approx(5 * expected, rel=0.2)
@@ -84,8 +84,8 @@ def test_the_floor_is_the_misorientation_after_the_best_turn_in_the_plane():
         assert alone == pytest.approx(best, abs=1e-6)
 
 
-def answers(*angles_deg):
-    """Answers (1, 15, 3, 3) that are so far from the identity; the rest far off."""
+def predictions(*angles_deg):
+    """Predictions (1, 15, 3, 3) at these angles from the identity, then others at 80°."""
     angles = [*angles_deg, *[80.0] * (15 - len(angles_deg))]
     return Rotation.from_rotvec(np.radians(angles)[:, None] * [1, 0, 0]).as_matrix()[None]
 
@@ -100,25 +100,25 @@ def answers(*angles_deg):
         ((9.0,), (0, 0, 0, 0), 0.0),
     ],
 )
-def test_places_of_the_first_right_answer(angles, tops, mrr):
-    one = np.eye(3)[None]
-    found = metrics.by_rank(answers(*angles), one, one, np.array([False]), one, 3.0)
-    assert tuple(found[name].item() for name in metrics.BY_CLASS.values()) == tops
-    assert found[metrics.MRR].item() == pytest.approx(mrr)
-    assert found[metrics.DEG].item() == pytest.approx(angles[0])
+def test_rank_of_the_first_correct_prediction(angles, tops, mrr):
+    identity = np.eye(3)[None]
+    by_query = metrics.by_rank(predictions(*angles), identity, identity, np.array([False]), identity, 3.0)
+    assert tuple(by_query[name].item() for name in metrics.BY_CLASS.values()) == tops
+    assert by_query[metrics.MRR].item() == pytest.approx(mrr)
+    assert by_query[metrics.DEG].item() == pytest.approx(angles[0])
 
 
-def test_of_two_crystals_either_is_right_and_both_are_counted():
-    one = np.eye(3)[None]
+def test_of_two_crystals_either_is_correct_and_both_are_counted():
+    identity = np.eye(3)[None]
     second = Rotation.from_rotvec(np.radians([[40.0, 0, 0]])).as_matrix()
-    arguments = one, second, np.array([True]), one, 3.0
-    found = metrics.by_rank(answers(41.0, 70.0, 1.0), *arguments)
-    assert found[metrics.BY_CLASS[1]].item() == 100
-    assert found[metrics.DEG].item() == pytest.approx(1.0)
-    assert found[metrics.CRYSTALS].item() == 100
-    assert metrics.by_rank(answers(41.0), *arguments)[metrics.CRYSTALS].item() == 50
+    arguments = identity, second, np.array([True]), identity, 3.0
+    by_query = metrics.by_rank(predictions(41.0, 70.0, 1.0), *arguments)
+    assert by_query[metrics.BY_CLASS[1]].item() == 100
+    assert by_query[metrics.DEG].item() == pytest.approx(1.0)
+    assert by_query[metrics.CRYSTALS].item() == 100
+    assert metrics.by_rank(predictions(41.0), *arguments)[metrics.CRYSTALS].item() == 50
     # Of a pattern of one crystal the second orientation means nothing
-    alone = metrics.by_rank(answers(41.0), one, second, np.array([False]), one, 3.0)
+    alone = metrics.by_rank(predictions(41.0), identity, second, np.array([False]), identity, 3.0)
     assert alone[metrics.BY_CLASS[1]].item() == alone[metrics.CRYSTALS].item() == 0
 
 

@@ -1,4 +1,4 @@
-"""The stages evaluate and plot one after the other on toy answers, and what the figure holds."""
+"""The stages evaluate and plot one after the other on toy predictions, and the contents of the figure."""
 
 from pathlib import Path
 
