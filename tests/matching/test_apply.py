@@ -141,7 +141,7 @@ def test_the_unscattered_beam_must_be_hidden(tmp_path):
     patterns = silicon_scan.counts().reshape(-1, 56, 60)
     patterns[:, 29:31, 26:28] += 1e5
     np.save(tmp_path / "p.npy", patterns)
-    with pytest.raises(InputError, match="unscattered beam is seen"):
+    with pytest.raises(InputError, match="unscattered beam is recorded"):
         layout(silicon_scan.settings(str(tmp_path / "p.npy"), beam_stop_px=0.0), [tmp_path / "p.npy"])
     layout(silicon_scan.settings(str(tmp_path / "p.npy"), beam_stop_px=4.0), [tmp_path / "p.npy"])
 

@@ -9,7 +9,7 @@ from workflow_scripts.matching.estimators.ncc import CrossCorrelation
 from workflow_scripts.matching.estimators.network import NetworkEstimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
 from workflow_scripts.matching.evaluation.metrics import misorientation_deg
-from workflow_scripts.matching.networks.encoding import turned
+from workflow_scripts.matching.networks.encoding import rotated
 from workflow_scripts.matching.networks.model import Encoder, Matcher, make_matcher
 from workflow_scripts.matching.networks.retrieval import APART_DEG, Gallery, best_orientations, predict_queries
 from workflow_scripts.matching.settings import VARIANTS, SharedPredict
@@ -53,7 +53,7 @@ class Flat(Encoder):
 def test_the_published_estimator_tries_every_angle():
     for normalise in (False, True):
         estimator = NetworkEstimator(Matcher(Flat(), Flat()), GALLERY, CPU, "float32", normalise)
-        query = turned(GALLERY[30:33], torch.full((3,), 50.0))
+        query = rotated(GALLERY[30:33], torch.full((3,), 50.0))
         curves = estimator.curves(query)
         assert curves.shape == (3, len(GALLERY), 72)
         assert (curves[torch.arange(3), torch.arange(30, 33)].argmax(dim=1) == 10).all()

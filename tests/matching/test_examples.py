@@ -27,7 +27,7 @@ def test_a_turned_pattern_is_that_of_the_turned_crystal(angle_deg):
     y, x = np.indices((64, 64)) - 31.5
     inside = np.hypot(y, x) < 30
     for before, expected in zip(simulator.patterns(still).numpy(), simulator.patterns(turned).numpy(), strict=True):
-        redrawn = examples.turned(before, np.radians(angle_deg))
+        redrawn = examples.rotated(before, np.radians(angle_deg))
         assert np.corrcoef(redrawn[inside], expected[inside])[0, 1] > 0.98
 
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.matching.training import NETWORK, pair_arrays, seeded
 from workflow_scripts.learning.weights import on_cpu, save_weights
-from workflow_scripts.matching.networks.encoding import polar_patterns, turned
+from workflow_scripts.matching.networks.encoding import polar_patterns, rotated
 from workflow_scripts.matching.networks.model import (
     correlations,
     describe_network,
@@ -43,7 +43,7 @@ def test_a_turned_pattern_is_found_at_its_angle():
     step = 360 / NETWORK.angles
     with torch.no_grad():
         features = network(network.encode(pattern))
-        other = network(network.encode(turned(pattern, torch.full((6,), 5 * step))))
+        other = network(network.encode(rotated(pattern, torch.full((6,), 5 * step))))
     shift = correlations(other, features).diagonal().T.argmax(dim=-1)
     assert ((shift - 5).abs() <= 1).all()
 

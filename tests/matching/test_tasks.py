@@ -73,7 +73,7 @@ def test_only_the_recipe_turns_its_views_apart(arm):
 def test_only_the_recipe_s_pretraining_sees_the_test():
     test_patterns = torch.full((20, 32, 32), 7.0)
     for arm, extra in (("published", test_patterns), ("corrected", torch.zeros(0, 32, 32))):
-        variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False, turned_apart=False)
+        variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False, rotated_apart=False)
         assert variant.pretraining_sees_test == (arm == "published")
         task = PretrainTask(observer(variant), extra, same, 16)
         from_test = (task.batch(torch.arange(64), seeded())[0] == 7.0).all(dim=(1, 2))
@@ -84,7 +84,7 @@ def test_only_the_recipe_s_pretraining_sees_the_test():
 
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_only_the_recipe_normalises_in_pretraining_and_not_in_finetuning(arm):
-    variant = replace(VARIANTS[arm], turned_apart=False)
+    variant = replace(VARIANTS[arm], rotated_apart=False)
     task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, 16)
     view = task.batch(torch.arange(8), seeded())[0]
     normal = torch.allclose(view.mean(dim=(1, 2)), torch.zeros(8), atol=1e-4)

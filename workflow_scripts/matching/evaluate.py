@@ -22,7 +22,7 @@ class Arguments(Evaluate):
 
 
 def evaluate(job: Job[Arguments]) -> None:
-    """Write the metrics, and what the figure shows besides them.
+    """Write the metrics, and further arrays of the figure.
 
     Raises:
         InputError: the files do not belong together, or an arm of the ablation or the headline is missing.

@@ -15,7 +15,7 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Finetune, Compute):
-    """The settings of the stage, the arm, and on what it runs."""
+    """The settings of the stage, the arm, and the device."""
 
     variant: Literal[*ARMS] = Field(description="Arm of the study, or of its ablation.")
     seed: int = Field(ge=0, description="Seed of shuffles, counts and random directions.")

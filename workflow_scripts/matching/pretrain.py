@@ -18,7 +18,7 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Pretrain, Compute):
-    """The settings of the stage, the arm, and on what it runs."""
+    """The settings of the stage, the arm, and the device."""
 
     variant: Literal[*ARMS] = Field(description="Arm of the study, or of its ablation.")
     background_share: float = Field(ge=0, description="Background electrons per electron in the spots.")

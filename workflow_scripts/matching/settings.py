@@ -24,10 +24,10 @@ class Variant:
     Attributes:
         not_equivariant: a convolutional network embeds the Cartesian pattern, instead of features that are correlated
             over the angle.
-        stage_ignored: the Wasserstein term is taken of the embedding, whatever stage is asked for.
+        stage_ignored: the Wasserstein term compares the embeddings, whatever `loss.stage` is.
         max_sliced_paired: max-sliced Wasserstein sorts an axis of length 1: a paired distance.
         pretraining_sees_test: pretraining sees the observed patterns of the test.
-        turned_apart: pretraining turns and flips two views of a pattern apart, which erases the in-plane angle.
+        rotated_apart: pretraining rotates and flips two views independently, which erases the in-plane angle.
         normalised_in_pretraining_only: patterns are normalised in pretraining and raw in finetuning.
         one_dose: all training patterns have one dose, without the experiment's distortions drawn anew.
     """
@@ -36,7 +36,7 @@ class Variant:
     stage_ignored: bool
     max_sliced_paired: bool
     pretraining_sees_test: bool
-    turned_apart: bool
+    rotated_apart: bool
     normalised_in_pretraining_only: bool
     one_dose: bool
 

@@ -23,10 +23,10 @@ RECOMMENDED, COMPARISON = "corrected", "polar_template"
 
 
 class Arguments(Apply, Compute):
-    """The entry of the configuration, the study's settings that it needs, and on what it runs."""
+    """The entry of the configuration, the study's settings that it needs, and the device."""
 
     name: str = Field(description="Name of the patterns in the configuration.")
-    diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
+    diffraction: DiffractionSettings = Field(description="The study's, for the grid and values left open.")
     observation: ObservationSettings = Field(description="The study's, for backgrounds without a crystal.")
     batch_size: int = Field(ge=1, description="Patterns that are handled at once.")
     seed: int = Field(ge=0, description="Seed of those backgrounds.")

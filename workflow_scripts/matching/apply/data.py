@@ -177,7 +177,7 @@ def _scattered_electrons(settings: Apply, mean: np.ndarray, center: tuple[float,
     if central > _CENTRAL_SHARE * total:
         raise InputError(
             f"beam_stop_px: {central / total:.0%} of the electrons lie around the centre [{center[0]:.1f},"
-            f" {center[1]:.1f}]: the unscattered beam is seen; set beam_stop_px to the radius of its disc"
+            f" {center[1]:.1f}]: the unscattered beam is recorded; set beam_stop_px to the radius of its disc"
         )
     return float(total)
 
@@ -228,7 +228,7 @@ def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
 class UserPatterns:
     """The user's patterns on the network's grid, in electrons: float32 (B, side_px, side_px).
 
-    The largest circle around the centre fills the grid and keeps its total; what beam_stop_px hides is 0.
+    The largest circle around the centre fills the grid and keeps its total; pixels within beam_stop_px are 0.
 
     Attributes:
         settings: the entry of the configuration.

@@ -52,8 +52,8 @@ def gathered(
     }
 
 
-def turned(pattern: np.ndarray, angle_rad: float) -> np.ndarray:
-    """A pattern (H, W) turned in its plane about its middle, from +x to +y."""
+def rotated(pattern: np.ndarray, angle_rad: float) -> np.ndarray:
+    """A pattern (H, W) rotated in its plane about its middle, from +x to +y."""
     middle = (np.array(pattern.shape) - 1)[:, None, None] / 2
     y, x = np.indices(pattern.shape) - middle
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
@@ -67,8 +67,8 @@ def in_plane_rad(rotation: np.ndarray, gallery: np.ndarray) -> float:
 
 
 def drawn(rotation: np.ndarray, row: int, operation: np.ndarray, queries: Queries) -> np.ndarray:
-    """The gallery's pattern of this row, turned as nearly as can be to an orientation (3, 3)."""
-    return turned(queries.gallery[row], in_plane_rad(rotation, queries.gallery_rotation[row] @ operation))
+    """The gallery's pattern of this row, rotated in its plane as near as possible to an orientation (3, 3)."""
+    return rotated(queries.gallery[row], in_plane_rad(rotation, queries.gallery_rotation[row] @ operation))
 
 
 def _last(predictions: Sequence[Prediction]) -> dict[str, Prediction]:

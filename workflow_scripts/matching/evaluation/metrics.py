@@ -3,7 +3,7 @@
 | name | unit | meaning |
 |---|---|---|
 | top1, top5, top10, top15_percent_by_class | % | queries with a correct prediction among the first 1, 5, 10 or 15 |
-| …_percent_by_class_half_turn | % | the same where a pattern turned by 180° in its plane counts as equal |
+| …_percent_by_class_half_turn | % | the same where a pattern rotated by 180° in its plane counts as equal |
 | mrr | 1 | mean of 1 / rank of the first correct prediction; 0 where none is correct |
 | misorientation_deg_median | deg | of the first prediction, the smallest over the rotations of the Laue group |
 | misorientation_deg_excess_median | deg | the same less the query's distance to the gallery's nearest beam direction |
@@ -63,18 +63,18 @@ def by_rank(
         true, second: (Q, 3, 3) orientations of its crystals; the second counts where `two` (Q,) is set.
     """
     deg_by_crystal = np.full((2, *rotation.shape[:2]), np.inf)
-    turned_deg_by_crystal = deg_by_crystal.copy()
+    half_turn_deg_by_crystal = deg_by_crystal.copy()
     for place, (truth, rows) in enumerate(((true, np.ones(len(true), bool)), (second, two))):
         deg_by_crystal[place, rows] = misorientation_deg(rotation[rows], truth[rows], symmetry)
-        turned_deg = misorientation_deg(rotation[rows], HALF_TURN @ truth[rows], symmetry)
-        turned_deg_by_crystal[place, rows] = np.minimum(deg_by_crystal[place, rows], turned_deg)
+        half_turn_deg = misorientation_deg(rotation[rows], HALF_TURN @ truth[rows], symmetry)
+        half_turn_deg_by_crystal[place, rows] = np.minimum(deg_by_crystal[place, rows], half_turn_deg)
     nearer_deg = deg_by_crystal.min(axis=0)
     right = nearer_deg <= tolerance_deg
     first = np.where(right.any(axis=1), right.argmax(axis=1) + 1.0, np.inf)
     has_first, has_second = ((degrees[:, :10] <= tolerance_deg).any(axis=1) for degrees in deg_by_crystal)
     return {
         **_shares(right, BY_CLASS),
-        **_shares(turned_deg_by_crystal.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
+        **_shares(half_turn_deg_by_crystal.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
         CRYSTALS: 100.0 * (has_first + has_second * 1.0) / (1 + two),
         MRR: 1 / first,
         DEG: nearer_deg[:, 0],
@@ -87,7 +87,7 @@ def _shares(right: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray
 
 
 def chance_percent(tolerance_deg: float, operations: int, top: int = 1) -> float:
-    """Probability that one of `top` independent random orientations is right, %.
+    """Probability that one of `top` independent random orientations is correct, %.
 
     The share (ω − sin ω) / π of all rotations turns by less than ω; the balls around the operations of the Laue group
     do not overlap while ω is below half the smallest angle of the group.

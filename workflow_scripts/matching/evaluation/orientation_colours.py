@@ -11,6 +11,9 @@ from matplotlib.axes import Axes
 
 # No symmetry element of a crystal in its usual setting holds it
 _REFERENCE = np.array([0.45, 0.25, 0.86]) / np.linalg.norm([0.45, 0.25, 0.86])
+# Two axes across it, the first near x
+_FIRST = np.array([1.0, 0, 0]) - _REFERENCE[0] * _REFERENCE
+_AXES = np.stack([_FIRST / np.linalg.norm(_FIRST), np.cross(_REFERENCE, _FIRST / np.linalg.norm(_FIRST))])
 _SAMPLES = 20_000
 _FLAT = 0.05
 
@@ -115,16 +118,9 @@ def _sphere() -> np.ndarray:
     return np.concatenate([np.stack([across * np.cos(turn), across * np.sin(turn), height], axis=-1), named])
 
 
-def _axes() -> np.ndarray:
-    """Two axes (2, 3) across the reference direction, the first near x."""
-    first = np.array([1.0, 0, 0]) - _REFERENCE[0] * _REFERENCE
-    first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(_REFERENCE, first)])
-
-
 def _flat(direction: np.ndarray) -> np.ndarray:
     """Lambert's equal-area projection (…, 2) about the reference direction."""
-    across = direction @ _axes().T
+    across = direction @ _AXES.T
     return across * np.sqrt(2 / np.maximum(1 + direction @ _REFERENCE, 1e-9))[..., None]
 
 
@@ -133,4 +129,4 @@ def _unflat(place: np.ndarray) -> np.ndarray:
     square = (place**2).sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         across = place * np.sqrt(1 - square / 4)
-    return across @ _axes() + (1 - square / 2) * _REFERENCE
+    return across @ _AXES + (1 - square / 2) * _REFERENCE

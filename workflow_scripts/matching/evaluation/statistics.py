@@ -38,7 +38,7 @@ class Prediction:
     stage: pretrain or finetune where that is not the estimator's last, else None.
     rotation: (Q, K, 3, 3), best first.
     score: (Q, K), higher is better.
-    gallery_index: (Q, K) the rows of the gallery that the predictions are turned from.
+    gallery_index: (Q, K) the rows of the gallery that the predictions are rotated from.
     """
 
     estimator: str
@@ -65,9 +65,7 @@ def _prediction(part: Part, predictions: Predictions, queries: Queries) -> Predi
     arrays = part.read(*shapes, shapes=shapes)
     candidates = min(array.shape[1] for array in arrays.values())
     if candidates < max(BY_CLASS):
-        raise InputError(
-            f"{part.path}: holds {candidates} predictions for each query, fewer than {max(BY_CLASS)}; predict again"
-        )
+        raise InputError(f"{part.path}: holds {candidates} candidates, fewer than {max(BY_CLASS)}; predict again")
     if arrays["gallery_index"].min() < 0 or arrays["gallery_index"].max() >= len(queries.gallery):
         raise InputError(f"{part.path}: gallery_index points outside the test file's gallery; predict again")
     seed = predictions.seed if part.stage in TRAINED_STAGES else None
@@ -145,8 +143,8 @@ def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> li
         rows += _training_rows(*training, group, settings)
     rows += _gain_rows(table, settings) + _published_rows(table, settings) + _chance_rows(queries, settings)
     rows = with_headline(rows, headline(settings))
-    kept = {(row["estimator"], row["metric"], row["statistic"]) for row in rows if row["headline"]}
-    return [row for row in rows if (row["estimator"], row["metric"], row["statistic"]) in kept]
+    at_headline = {(row["estimator"], row["metric"], row["statistic"]) for row in rows if row["headline"]}
+    return [row for row in rows if (row["estimator"], row["metric"], row["statistic"]) in at_headline]
 
 
 def _training_rows(

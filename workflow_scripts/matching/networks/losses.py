@@ -43,7 +43,7 @@ def angular_contrast(curves: Tensor) -> Tensor:
     """The same over patterns and in-plane angles: the correct pattern at the correct angle against all others.
 
     Args:
-        curves: (B, B, A), scaled similarities; pairs on the diagonal, turned by 0 samples against each other.
+        curves: (B, B, A), scaled similarities; pairs on the diagonal, at the in-plane angle of sample 0.
 
     Returns:
         (B,).
@@ -113,9 +113,8 @@ def power_1d(first: Tensor, second: Tensor) -> Tensor:
 
 
 def paired_power(first: Tensor, second: Tensor) -> Tensor:
-    """The recipe's: as if each row of (N, L) were a set of its own, sorted along an axis of length 1: (L,)."""
-    first, second = first[:, None].sort(dim=1).values, second[:, None].sort(dim=1).values
-    return (first - second).abs().pow(_ORDER).mean(dim=(0, 1))
+    """The recipe's, which sorts an axis of length 1: the rows of (N, L) and (N, L) compared in their order, (L,)."""
+    return (first - second).abs().pow(_ORDER).mean(dim=0)
 
 
 def uniform_directions(count: int, dimensions: int, generator: torch.Generator) -> Tensor:

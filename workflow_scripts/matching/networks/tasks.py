@@ -1,8 +1,8 @@
 """Training tasks: views of a pattern without labels, then pairs of observed and calculated patterns.
 
 Expected shares become counts at every step, so that the noise never repeats. A view of the corrected arm has another
-dose, camera length and centre; the in-plane angle stays, since the network has to find it, and a joint turn of both
-views would change nothing that an equivariant network computes. Published: one dose, and two views that are turned,
+dose, camera length and centre; the in-plane angle stays, since the network has to find it, and a joint rotation of both
+views would change nothing that an equivariant network computes. Published: one dose, and two views that are rotated,
 flipped, cropped, blurred and jittered independently.
 """
 
@@ -20,7 +20,7 @@ from workflow_scripts.matching.networks.model import correlations
 from workflow_scripts.matching.settings import LossSettings, Variant
 from workflow_scripts.matching.simulation.pattern_files import Pairs
 
-_CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # how far a view deviates from the recorded pattern
+_CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # deviation of a view from the recorded pattern
 _CELLS = 200  # of beam directions; validation takes whole ones
 
 Encode = Callable[[Tensor], Tensor]
@@ -50,7 +50,7 @@ class Observer:
         variant: `one_dose` takes the recipe's dose and leaves out the experiment's distortions: background and spots
             of the file stay as they are, and views do not differ in camera length and centre.
         augmentation: doses.
-        validation_pairs: about how many pairs validate, see `split_by_cells`.
+        validation_pairs: approximate number of pairs for validation, see `split_by_cells`.
         device: where patterns are made.
     """
 
@@ -117,7 +117,7 @@ class PretrainTask:
             view = torch.where(is_calculated, calculated * view.sum(dim=(1, 2), keepdim=True), view)
             if len(extra):
                 view = torch.where(is_extra[:, None, None], extra[(drawn - 2 * len(rows)).clamp_min(0)], view)
-            if variant.turned_apart:
+            if variant.rotated_apart:
                 view = _published_view(view, generator)
             views.append(self._encode(normalised(view) if variant.normalised_in_pretraining_only else view))
         return views[0], views[1]
@@ -220,7 +220,7 @@ def _distorted(expected: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _published_view(patterns: Tensor, generator: torch.Generator) -> Tensor:
-    """A view of the recipe: turned, flipped, cropped, blurred and jittered at random."""
+    """A view of the recipe: rotated, flipped, cropped, blurred and jittered at random."""
     rows, device = len(patterns), patterns.device
 
     def uniform(low: float, high: float) -> Tensor:

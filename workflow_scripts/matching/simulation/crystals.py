@@ -110,12 +110,6 @@ def read_crystal(path: Path) -> Crystal:
             content = file.read(cif.LARGEST_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy the file again") from None
-    if len(content) > cif.LARGEST_FILE_BYTES:
-        raise InputError(
-            f"{path}: found more than {cif.LARGEST_FILE_BYTES >> 20} MiB, expected the cell of one crystal"
-        )
-    if not content.strip():
-        raise InputError(f"{path}: the file is empty; export the structure again")
     try:
         return _of_file(content, path.stem)
     except cif.StructureError as error:
@@ -123,6 +117,10 @@ def read_crystal(path: Path) -> Crystal:
 
 
 def _of_file(content: bytes, name: str) -> Crystal:
+    if len(content) > cif.LARGEST_FILE_BYTES:
+        raise cif.StructureError(f"found more than {cif.LARGEST_FILE_BYTES >> 20} MiB; cut out one cell")
+    if not content.strip():
+        raise cif.StructureError("the file is empty; export the structure again")
     block = cif.structure_block(content)
     symbols, sites = cif.sites(block)
     lattice_a = cif.cell(block)

@@ -99,8 +99,8 @@ def _groups(
         kind: str, region: str, dose_e: float, rotation: Tensor, second: Tensor | None = None, two_beam: bool = False
     ) -> None:
         patterns = _expected(settings, simulator, rotation, generator, second, two_beam)
-        zeros = torch.zeros_like(rotation)
-        groups.append(_Group(kind, region, dose_e, rotation, zeros if second is None else second, patterns))
+        second = torch.zeros_like(rotation) if second is None else second
+        groups.append(_Group(kind, region, dose_e, rotation, second, patterns))
 
     for dose_e in settings.dose_e:
         add(files.PLAIN, files.UNSEEN, dose_e, unseen())

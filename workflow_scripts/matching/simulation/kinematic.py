@@ -12,7 +12,7 @@ from workflow_scripts.matching.simulation.structure_factors import structure_fac
 from workflow_scripts.optics.waves import ELECTRON_REST_ENERGY_EV, wavelength_a
 
 _BATCH = 2**22  # orientations times reflections at once
-_RENDERED = {"cpu": 32, "cuda": 2048}  # patterns at once: what a core's cache holds
+_RENDERED = {"cpu": 32, "cuda": 2048}  # patterns at once, the size of a core's cache
 # A spot is left out where even the envelope 1 / (π s t)² of its rocking curve stays below this share of the strongest
 # reflection at its Bragg condition, or where it is below this share of the strongest spot of its own pattern.
 _WEAKEST_ANYWHERE, _WEAKEST = 1e-6, 3e-4

@@ -17,7 +17,7 @@ _FIRST_RING_PER_A = (0.20, 0.35)
 _SECOND_OVER_FIRST = (1.7, 2.1)
 _RING_WIDTH_PER_A = (0.02, 0.05)
 _STOP_OFFSET = 0.15  # standard deviation of the beam stop's place, share of its radius
-_BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once: what a core's cache holds
+_BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once, the size of a core's cache
 _THICKNESS = 0.3  # largest deviation of the thickness, share, to either side
 _DOMAINS = 4  # orientations over which a mosaic pattern is averaged
 _WIRE = 0.3  # half the width of the wire, share of the stop's radius
@@ -27,7 +27,7 @@ _WIRE = 0.3  # half the width of the wire, share of the stop's radius
 class Observation:
     """How each of N patterns is observed; every field a tensor, float32.
 
-    rotations_relative: float64 (N, D, 3, 3), the turns of the domains against the pattern's orientation, in the lab.
+    rotations_relative: float64 (N, D, 3, 3), rotations of the domains from the pattern's orientation, in the lab.
     thickness_nm: (N,).
     centre_px: (N, 2) [y, x], the unscattered beam's offset from the middle.
     ellipticity, ellipse_rad: (N,), radii grow by 1 + e along an axis at this angle from +x to +y, and shrink across.
@@ -189,8 +189,8 @@ def _stretch(observation: Observation) -> Tensor:
 
 def _spots(simulator: Simulator, rotations: Tensor, observation: Observation, two_beam: bool) -> Tensor:
     diffraction = simulator.diffraction
-    turned = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
-    spots = simulator.spots(turned, observation.thickness_nm, two_beam)
+    domains = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
+    spots = simulator.spots(domains, observation.thickness_nm, two_beam)
     position = spots.position_per_a / diffraction.pixel_size_per_a
     position = position @ _stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
     return shares(render(position + diffraction.centre_px, spots.intensity, diffraction.side_px, diffraction.spot_px))

@@ -26,8 +26,8 @@ _GOLDEN = math.pi * (3 - math.sqrt(5))
 def rotation_about_z(angle_rad: Tensor) -> Tensor:
     """(...) angles in rad, from +x to +y → (..., 3, 3)."""
     cosine, sine = angle_rad.cos(), angle_rad.sin()
-    zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
-    rows = [cosine, -sine, zero, sine, cosine, zero, zero, zero, one]
+    zero, unit = torch.zeros_like(cosine), torch.ones_like(cosine)
+    rows = [cosine, -sine, zero, sine, cosine, zero, zero, zero, unit]
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
@@ -94,7 +94,7 @@ def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
 
 
 def _centre(symmetry: Tensor) -> Tensor:
-    """A direction (3,) that no rotation keeps, close to the main axis."""
+    """A direction (3,) that no rotation leaves fixed, close to the main axis."""
     matrices = symmetry.double().cpu()
     trace = matrices.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
     axis = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
@@ -103,12 +103,12 @@ def _centre(symmetry: Tensor) -> Tensor:
         order = trace[turning].max()
         axes = []
         for matrix in matrices[turning & ((trace - order).abs() < 1e-3)]:
-            # The axis is what the rotation keeps; its sign is arbitrary, so +z, then +y, then +x.
+            # A rotation leaves its axis fixed, whose sign is arbitrary: towards +z, then +y, then +x
             values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-            kept = vectors[:, values.argmax()]
-            largest = next(i for i in (2, 1, 0) if kept[i].abs() > 1e-3)
-            axes.append(kept * kept[largest].sign())
-        axis = max(axes, key=lambda kept: [round(float(kept[i]), 3) for i in (2, 1, 0)])
+            fixed = vectors[:, values.argmax()]
+            largest = next(i for i in (2, 1, 0) if fixed[i].abs() > 1e-3)
+            axes.append(fixed * fixed[largest].sign())
+        axis = max(axes, key=lambda fixed: [round(float(fixed[i]), 3) for i in (2, 1, 0)])
     across = torch.linalg.cross(axis, torch.tensor([0.36, 0.48, 0.80], dtype=torch.float64).roll(1))
     across = torch.linalg.cross(across / across.norm(), axis)
     centre = axis + 1e-3 * across + 1e-5 * torch.linalg.cross(axis, across)
