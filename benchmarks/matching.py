@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.matching.estimators.ncc import CrossCorrelation
-from workflow_scripts.matching.estimators.network import AngularEstimator
+from workflow_scripts.matching.estimators.network import NetworkEstimator
 from workflow_scripts.matching.estimators.polar_template import ANGLES, RINGS, PolarTemplates
 from workflow_scripts.matching.networks.model import load_matcher, make_matcher
 from workflow_scripts.matching.networks.retrieval import Estimator, Gallery, predict_batches
@@ -86,7 +86,7 @@ def main() -> int:
         patterns = simulator.patterns(rotation)
         gallery = Gallery.of(rotation.numpy(), symmetry.numpy(), device)
         estimators = {
-            "corrected": AngularEstimator(matcher, patterns, device, "float32"),
+            "corrected": NetworkEstimator(matcher, patterns, device, "float32"),
             "polar_template": PolarTemplates.of(patterns, _GAMMA, 0.5),
             "ncc": Repeated(CrossCorrelation.of(patterns[:_NCC_AT_MOST], _GAMMA), -(-size // _NCC_AT_MOST)),
         }

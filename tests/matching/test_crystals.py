@@ -1,4 +1,4 @@
-"""Crystals: the built-in ones, and what a .cif may hold."""
+"""Crystals: the built-in ones, and the contents of a .cif."""
 
 import ase
 import numpy as np
@@ -39,17 +39,17 @@ def written(tmp_path, text):
     return path
 
 
-def as_atoms(found):
-    return ase.Atoms(found.symbols, scaled_positions=found.fractional, cell=found.lattice_a, pbc=True)
+def as_atoms(specimen):
+    return ase.Atoms(specimen.symbols, scaled_positions=specimen.fractional, cell=specimen.lattice_a, pbc=True)
 
 
 def test_polyethylene_is_a_crystal_of_chains():
-    found = crystal("polyethylene")
-    atoms = as_atoms(found)
+    specimen = crystal("polyethylene")
+    atoms = as_atoms(specimen)
     assert atoms.get_chemical_formula() == "C4H8"
-    assert atoms.get_masses().sum() / 0.602214076 / found.volume_a3 == pytest.approx(1.008, abs=0.01)  # g/cm³
+    assert atoms.get_masses().sum() / 0.602214076 / specimen.volume_a3 == pytest.approx(1.008, abs=0.01)  # g/cm³
     i, j, distance, vector = neighbor_list("ijdD", atoms, 1.7)
-    symbols = np.array(found.symbols)
+    symbols = np.array(specimen.symbols)
     bond = (symbols[i] == "C") & (symbols[j] == "H")
     assert bond.sum() == 8
     assert np.allclose(distance[bond], 1.09, atol=1e-3)
@@ -63,11 +63,11 @@ def test_polyethylene_is_a_crystal_of_chains():
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_crystals_are_whole(name):
-    found = crystal(name)
-    assert len(found.numbers) == {"polyethylene": 12, "silicon": 8, "sodium_chloride": 8}[name]
-    assert np.allclose(found.reciprocal_per_a @ found.lattice_a.T, np.eye(3))
-    assert (found.occupancy == 1).all()
-    assert ((found.fractional >= 0) & (found.fractional < 1)).all()
+    specimen = crystal(name)
+    assert len(specimen.symbols) == {"polyethylene": 12, "silicon": 8, "sodium_chloride": 8}[name]
+    assert np.allclose(specimen.reciprocal_per_a @ specimen.lattice_a.T, np.eye(3))
+    assert (specimen.occupancy == 1).all()
+    assert ((specimen.fractional >= 0) & (specimen.fractional < 1)).all()
 
 
 def test_an_unknown_name_is_named():
@@ -81,26 +81,26 @@ def test_a_written_crystal_reads_back(tmp_path, name):
     path = tmp_path / f"{name}.cif"
     write(path, as_atoms(first))
     second = read_crystal(path)
-    assert len(second.numbers) == len(first.numbers)
-    one, other = (structure_factors(each, 0.8) for each in (first, second))
-    assert np.array_equal(one.hkl, other.hkl)
+    assert len(second.symbols) == len(first.symbols)
+    before, after = (structure_factors(specimen, 0.8) for specimen in (first, second))
+    assert np.array_equal(before.hkl, after.hkl)
     # The default B differs from the built-in ones by a smooth factor; the phases do not.
-    present = one.structure_factor_a.abs() > 1e-3
-    angle = (one.structure_factor_a / other.structure_factor_a)[present].angle().abs()
+    present = before.structure_factor_a.abs() > 1e-3
+    angle = (before.structure_factor_a / after.structure_factor_a)[present].angle().abs()
     assert float(angle.max()) < 1e-3
 
 
 def test_symmetry_is_expanded_and_rounded_sites_are_one(tmp_path):
     mirrors = ("x,y,z", "-x,y,z", "x,-y,z", "x,y,-z", "-x,-y,z", "-x,y,-z", "x,-y,-z", "-x,-y,-z")
-    found = read_crystal(written(tmp_path, cif("Fe1 Fe 0.0001 0 0.25 1.0", operations=mirrors)))
-    assert len(found.numbers) == 2
-    assert sorted(found.fractional[:, 2].round(6)) == [0.25, 0.75]
-    assert np.allclose((found.fractional[:, 0] + 0.5) % 1, 0.5)
+    specimen = read_crystal(written(tmp_path, cif("Fe1 Fe 0.0001 0 0.25 1.0", operations=mirrors)))
+    assert len(specimen.symbols) == 2
+    assert sorted(specimen.fractional[:, 2].round(6)) == [0.25, 0.75]
+    assert np.allclose((specimen.fractional[:, 0] + 0.5) % 1, 0.5)
 
 
 def test_space_group_without_operations(tmp_path):
     extra = "_space_group_IT_number 225\n_symmetry_space_group_name_H-M 'F m -3 m'"
-    assert len(read_crystal(written(tmp_path, cif(extra=extra, operations=()))).numbers) == 4
+    assert len(read_crystal(written(tmp_path, cif(extra=extra, operations=()))).symbols) == 4
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_space_group_without_operations(tmp_path):
     ],
 )
 def test_partial_occupancy_stays_as_a_weight(tmp_path, sites, occupancy):
-    found = read_crystal(written(tmp_path, cif(sites)))
-    assert dict(zip(found.symbols, found.occupancy.tolist(), strict=True)) == pytest.approx(occupancy)
+    specimen = read_crystal(written(tmp_path, cif(sites)))
+    assert dict(zip(specimen.symbols, specimen.occupancy.tolist(), strict=True)) == pytest.approx(occupancy)
 
 
 def test_a_half_occupied_site_scatters_half(tmp_path):
@@ -124,12 +124,12 @@ def test_a_half_occupied_site_scatters_half(tmp_path):
 
 def test_displacements_are_read(tmp_path):
     sites = "Fe1 Fe 0 0 0 1.0 0.01\nNi1 Ni 0.5 0.5 0.5 1.0 ?"
-    found = read_crystal(written(tmp_path, cif(sites, columns="occupancy U_iso_or_equiv")))
-    assert found.debye_waller_a2 == pytest.approx([8 * np.pi**2 * 0.01, 0.5])
-    found = read_crystal(written(tmp_path, cif("Fe1 Fe 0 0 0 1.0 1.7", columns="occupancy B_iso_or_equiv")))
-    assert found.debye_waller_a2 == pytest.approx([1.7])
-    found = read_crystal(written(tmp_path, cif("C1 C 0 0 0 1\nH1 H 0.5 0.5 0.5 1")))
-    assert found.debye_waller_a2 == pytest.approx([4.0, 4.0])
+    specimen = read_crystal(written(tmp_path, cif(sites, columns="occupancy U_iso_or_equiv")))
+    assert specimen.debye_waller_a2 == pytest.approx([8 * np.pi**2 * 0.01, 0.5])
+    specimen = read_crystal(written(tmp_path, cif("Fe1 Fe 0 0 0 1.0 1.7", columns="occupancy B_iso_or_equiv")))
+    assert specimen.debye_waller_a2 == pytest.approx([1.7])
+    specimen = read_crystal(written(tmp_path, cif("C1 C 0 0 0 1\nH1 H 0.5 0.5 0.5 1")))
+    assert specimen.debye_waller_a2 == pytest.approx([4.0, 4.0])
 
 
 def test_a_block_without_atoms_beside_is_ignored(tmp_path):
@@ -187,9 +187,9 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_real_files(real_data):
     """Polyethylene from a file is the built-in one; the other setting of its space group is the same crystal turned."""
-    found = read_crystal(real_data / "matching" / "polyethylene_Bunn1939_CrystalBuilder.cif")
+    specimen = read_crystal(real_data / "matching" / "polyethylene_Bunn1939_CrystalBuilder.cif")
     ours = structure_factors(crystal("polyethylene"), 1.0)
-    theirs = structure_factors(found, 1.0)
+    theirs = structure_factors(specimen, 1.0)
     assert np.allclose(ours.structure_factor_a, theirs.structure_factor_a, atol=1e-4)
     other = read_crystal(real_data / "matching" / "polyethylene_molsystem.cif")
     assert as_atoms(other).get_chemical_formula() == "C4H8"

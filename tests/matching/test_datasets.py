@@ -1,4 +1,4 @@
-"""What the files hold: kinds, doses, the margin between trained and tested directions, equal bytes."""
+"""The arrays of the stage synthesize: kinds, doses, the margin between trained and tested directions, equal bytes."""
 
 import numpy as np
 import pytest
@@ -32,20 +32,18 @@ MIDDLES = cells.tested_middles(SYNTHESIZE.cells, SYMMETRY)
 def test_no_trained_direction_lies_within_the_margin_of_a_tested_one():
     rows = queries()
     tested = rows.rotation[(rows.region == UNSEEN) & (rows.kind != NOT_CRYSTAL) & (rows.kind != MAP)]
-    _, away = nearest_direction(
-        torch.from_numpy(pair_arrays()["rotation"][:, 2]), torch.from_numpy(tested[:, 2]), SYMMETRY.double()
-    )
-    assert float(away.min()) > MARGIN_DEG
-    _, inside = nearest_direction(torch.from_numpy(tested[:, 2]), MIDDLES, SYMMETRY)
-    assert float(inside.max()) <= CAP_DEG + 1e-6
+    away_deg, _, _ = nearest_direction(pair_arrays()["rotation"][:, 2], tested[:, 2], SYMMETRY.numpy())
+    assert away_deg.min() > MARGIN_DEG
+    from_middle_deg, _, _ = nearest_direction(tested[:, 2], MIDDLES.numpy(), SYMMETRY.numpy())
+    assert from_middle_deg.max() <= CAP_DEG + 1e-6
 
 
 def test_directions_are_uniform_in_the_caps_and_angles_in_the_plane():
     generator = torch.Generator().manual_seed(0)
     rotation = unseen_rotations(4000, MIDDLES, SYMMETRY, generator)
-    _, away = nearest_direction(rotation[:, 2], MIDDLES, SYMMETRY)
+    away_deg, _, _ = nearest_direction(rotation[:, 2].numpy(), MIDDLES.numpy(), SYMMETRY.numpy())
     # Of a disc: half of the points lie within 1/√2 of its radius
-    assert float((away < CAP_DEG / 2**0.5).double().mean()) == pytest.approx(0.5, abs=0.03)
+    assert (away_deg < CAP_DEG / 2**0.5).mean() == pytest.approx(0.5, abs=0.03)
     assert torch.allclose(rotation @ rotation.mT, torch.eye(3).double().expand_as(rotation), atol=1e-9)
 
 

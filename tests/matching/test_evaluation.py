@@ -1,11 +1,11 @@
-"""From answers to metrics: conditions, intervals, gains, chance, and what is refused."""
+"""From predictions to metrics: conditions, intervals, gains, chance, and refusals."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from tests.matching.answers import KEPT, settings, toy_queries, write_predictions
+from tests.matching.toy_predictions import KEPT, settings, toy_queries, write_predictions
 from workflow_scripts.matching.evaluation import metrics, statistics
 from workflow_scripts.matching.settings import base_of
 from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL
@@ -28,17 +28,17 @@ AT = "dose_e=300;kind=plain;region=unseen"
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
+def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictions")
     files = [write_predictions(folder / f"{name}.npz", QUERIES, name, shares) for name, shares in FILES.items()]
-    answers = [answer for path in files for answer in statistics.read_stages(path, QUERIES)]
-    return statistics.query_metrics(answers, QUERIES, settings(), np.arange(len(QUERIES)))
+    predictions = [stage for path in files for stage in statistics.read_stages(path, QUERIES)]
+    return statistics.query_metrics(predictions, QUERIES, settings(), np.arange(len(QUERIES)))
 
 
 @pytest.fixture(scope="module")
-def table(judged, tmp_path_factory):
+def table(measured, tmp_path_factory):
     path = tmp_path_factory.mktemp("metrics") / "metrics.csv"
-    write_metrics(statistics.metric_rows(judged, QUERIES, settings()), path)
+    write_metrics(statistics.metric_rows(measured, QUERIES, settings()), path)
     return read_metrics(path)
 
 
@@ -50,18 +50,18 @@ def row(table, estimator, metric, condition=HEADLINE, statistic="value"):
     return only
 
 
-def test_the_headline_is_the_plain_queries_of_unseen_directions_at_the_last_stage(judged, table):
-    chosen = judged[
-        (judged["estimator"] == "corrected")
-        & judged["stage"].isna()
-        & (judged["kind"] == "plain")
-        & (judged["region"] == "unseen")
-        & (judged["dose_e"] == 300)
+def test_the_headline_is_the_plain_queries_of_unseen_directions_at_the_last_stage(measured, table):
+    chosen = measured[
+        (measured["estimator"] == "corrected")
+        & measured["stage"].isna()
+        & (measured["kind"] == "plain")
+        & (measured["region"] == "unseen")
+        & (measured["dose_e"] == 300)
     ]
-    found = row(table, "corrected", metrics.BY_CLASS[5])
-    assert found["value"] == pytest.approx(chosen[metrics.BY_CLASS[5]].mean(), rel=1e-5)
-    assert found["n"] == 24
-    assert found["low"] < found["value"] < found["high"]
+    estimate = row(table, "corrected", metrics.BY_CLASS[5])
+    assert estimate["value"] == pytest.approx(chosen[metrics.BY_CLASS[5]].mean(), rel=1e-5)
+    assert estimate["n"] == 24
+    assert estimate["low"] < estimate["value"] < estimate["high"]
     middle = row(table, "corrected", metrics.DEG)
     assert middle["value"] == pytest.approx(np.median(chosen[metrics.DEG]), rel=1e-5)
     excess = row(table, "corrected", metrics.EXCESS)
@@ -79,18 +79,18 @@ def test_every_kind_region_stage_and_arm_has_a_condition_of_its_own(table):
     ):
         assert row(table, estimator, metrics.BY_CLASS[5], condition)["n"] == 24
     assert not table["condition"].str.contains("not_crystal").any()
-    # Stages and arms beside the last are told at the headline's dose alone
+    # Earlier stages and arms of the ablation are measured at the headline's dose alone
     assert not table["condition"].str.contains(r"^dose_e=100;.*stage").any()
     assert not table["condition"].str.contains(r"arm=.*;dose_e=100;").any()
 
 
 def test_a_baseline_has_no_seed_and_a_training_has_its(table):
     seeds = table[table["condition"] == AT].groupby("estimator")["seed"]
-    assert seeds.apply(lambda one: one.isna().all())[["ncc", "polar_template", "chance"]].all()
-    assert seeds.apply(lambda one: (one == 0).all())[["published", "corrected"]].all()
+    assert seeds.apply(lambda seed: seed.isna().all())[["ncc", "polar_template", "chance"]].all()
+    assert seeds.apply(lambda seed: (seed == 0).all())[["published", "corrected"]].all()
 
 
-def test_gains_are_paired_with_the_best_template_matcher_and_say_their_lower_bound(table):
+def test_gains_are_paired_with_the_best_template_matcher_and_give_their_lower_bound(table):
     name = statistics.OVER_TEMPLATE[metrics.BY_CLASS[5]]
     gain = row(table, "corrected", name)
     expected = [row(table, which, metrics.BY_CLASS[5])["value"] for which in ("corrected", "polar_template")]
@@ -105,57 +105,62 @@ def test_gains_are_paired_with_the_best_template_matcher_and_say_their_lower_bou
     assert worth["value"] == pytest.approx(expected[0] - expected[1], abs=1e-3)
 
 
-def test_chance_is_told_in_closed_form_at_the_tolerance(table):
-    found = row(table, "chance", statistics.EXPECTED[5])
-    assert found["value"] == pytest.approx(metrics.chance_percent(3.0, 4, 5), rel=1e-5)
+def test_chance_is_in_closed_form_at_the_tolerance(table):
+    estimate = row(table, "chance", statistics.EXPECTED[5])
+    assert estimate["value"] == pytest.approx(metrics.chance_percent(3.0, 4, 5), rel=1e-5)
     pairs = row(table, "chance", statistics.NEIGHBOURS, "symmetry=laue_and_half_turn")
     assert pairs["value"] == pytest.approx(2 * row(table, "chance", statistics.NEIGHBOURS)["value"], rel=1e-5)
     assert row(table, "published", statistics.HALF_WIDTH)["value"] <= 7.6
 
 
-def test_the_area_of_not_indexed_compares_with_patterns_of_no_crystal_at_the_same_dose(judged, table):
-    of = judged[(judged["estimator"] == "ncc") & (judged["dose_e"] == 300)]
-    plain = of[(of["kind"] == "plain") & (of["region"] == "unseen")]["score"].to_numpy()
-    none = of[of["kind"] == NOT_CRYSTAL]["score"].to_numpy()
+def test_the_area_of_not_indexed_compares_with_patterns_of_no_crystal_at_the_same_dose(measured, table):
+    ncc = measured[(measured["estimator"] == "ncc") & (measured["dose_e"] == 300)]
+    plain = ncc[(ncc["kind"] == "plain") & (ncc["region"] == "unseen")]["score"].to_numpy()
+    none = ncc[ncc["kind"] == NOT_CRYSTAL]["score"].to_numpy()
     expected = (plain[:, None] > none).mean()
     assert row(table, "ncc", metrics.AUC)["value"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_interval_rests_on_cells_where_they_are_named(judged):
-    once = [one for one in statistics.metric_rows(judged, QUERIES, settings()) if one["metric"] == metrics.MRR]
-    coarse = judged.assign(source=judged["source"] // 4)
-    twice = [one for one in statistics.metric_rows(coarse, QUERIES, settings()) if one["metric"] == metrics.MRR]
-    assert {one["n"] for one in once} == {24} and {one["n"] for one in twice} == {6}
-    assert [one["value"] for one in once] == pytest.approx([one["value"] for one in twice])
+def mrr_rows(table):
+    rows = statistics.metric_rows(table, QUERIES, settings())
+    return [row for row in rows if row["metric"] == metrics.MRR]
+
+
+def test_intervals_resample_cells(measured):
+    by_query = mrr_rows(measured)
+    coarse = measured.assign(source=measured["source"] // 4)
+    by_cell = mrr_rows(coarse)
+    assert {row["n"] for row in by_query} == {24} and {row["n"] for row in by_cell} == {6}
+    assert [row["value"] for row in by_query] == pytest.approx([row["value"] for row in by_cell])
 
 
 @pytest.mark.parametrize(("metric", "statistic"), [(metrics.MRR, np.mean), (metrics.DEG, np.median)])
-def test_intervals_are_those_of_the_bootstrap_over_sources(judged, metric, statistic):
-    part = judged[(judged["estimator"] == "ncc") & (judged["dose_e"] == 300) & (judged["kind"] == "plain")]
+def test_intervals_are_those_of_the_bootstrap_over_sources(measured, metric, statistic):
+    part = measured[(measured["estimator"] == "ncc") & (measured["dose_e"] == 300) & (measured["kind"] == "plain")]
     options = {"seed": 0, "resamples": 100}
     expected = bootstrap(part[metric].to_numpy(), statistic, **options)
-    found = statistics._interval(part, metric, settings())
-    assert (found.value, found.low, found.high, found.n) == pytest.approx(
+    estimate = statistics._interval(part, metric, settings())
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == pytest.approx(
         (expected.value, expected.low, expected.high, 48)
     )
     coarse = part.assign(source=part["source"] % 7)
     groups = np.empty(7, dtype=object)
     groups[:] = [coarse.loc[coarse["source"] == name, metric].to_numpy() for name in range(7)]
     expected = bootstrap(groups, lambda drawn: float(statistic(np.concatenate(drawn))), **options)
-    found = statistics._interval(coarse, metric, settings())
-    assert (found.low, found.high, found.n) == pytest.approx((expected.low, expected.high, 7))
+    estimate = statistics._interval(coarse, metric, settings())
+    assert (estimate.low, estimate.high, estimate.n) == pytest.approx((expected.low, expected.high, 7))
 
 
 def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
-    kept = QUERIES.kind != NOT_CRYSTAL
+    of_crystal = QUERIES.kind != NOT_CRYSTAL
     queries = dataclasses.replace(
         QUERIES,
         **{
-            name: getattr(QUERIES, name)[kept]
+            name: getattr(QUERIES, name)[of_crystal]
             for name in ("counts", "rotation", "second_rotation", "kind", "region", "dose_e")
         },
     )
-    answer = statistics.Prediction(
+    prediction = statistics.Prediction(
         "ncc",
         None,
         None,
@@ -163,43 +168,43 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
         np.ones((len(queries), KEPT)),
         np.zeros((len(queries), KEPT), int),
     )
-    table = statistics.query_metrics([answer], queries, settings(), np.arange(len(queries)))
+    table = statistics.query_metrics([prediction], queries, settings(), np.arange(len(queries)))
     rows = statistics.metric_rows(table, queries, settings())
-    assert metrics.AUC not in {one["metric"] for one in rows}
-    first = [one["value"] for one in rows if one["estimator"] == "ncc" and one["metric"] == metrics.BY_CLASS[1]]
+    assert metrics.AUC not in {row["metric"] for row in rows}
+    first = [row["value"] for row in rows if row["estimator"] == "ncc" and row["metric"] == metrics.BY_CLASS[1]]
     assert first and set(first) == {100.0}
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"ablations": ["sliced", "fair_pretraining"]}, "--ablated holds no file of sliced"),
         ({"headline_dose_e": 250.0}, "100, 300"),
     ],
 )
-def test_what_is_missing_is_named_in_one_sentence(judged, changed, said):
-    with pytest.raises(InputError, match=said) as raised:
-        statistics.check_complete(judged, settings(**changed))
+def test_a_missing_arm_or_dose_is_named_in_one_sentence(measured, changed, message):
+    with pytest.raises(InputError, match=message) as raised:
+        statistics.check_complete(measured, settings(**changed))
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_complete_passes_and_arms_of_a_variant_that_is_not_run_are_not_asked_for(judged):
-    statistics.check_complete(judged, settings(ablations=["fair_pretraining"]))
-    statistics.check_complete(judged[judged["estimator"] != "corrected"], settings(ablations=["sliced"]))
+def test_a_complete_table_passes_and_arms_of_a_variant_that_is_not_run_are_not_required(measured):
+    statistics.check_complete(measured, settings(ablations=["fair_pretraining"]))
+    statistics.check_complete(measured[measured["estimator"] != "corrected"], settings(ablations=["sliced"]))
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("rotation", np.zeros((3, KEPT, 3, 3)), r"rotation is \(3, 15, 3, 3\)"),
         ("score", np.full((len(QUERIES), KEPT), np.nan), "not finite"),
         ("gallery_index", np.full((len(QUERIES), KEPT), 9999), "outside the test file's gallery"),
     ],
 )
-def test_answers_that_do_not_fit_are_refused(tmp_path, name, value, said):
+def test_predictions_that_do_not_fit_the_queries_are_refused(tmp_path, name, value, message):
     path = write_predictions(tmp_path / "p.npz", QUERIES, "ncc", {"fitted": 0.5})
     write_arrays(path, read_all_arrays(path) | {f"fitted//{name}": value})
-    with pytest.raises(InputError, match=said) as raised:
+    with pytest.raises(InputError, match=message) as raised:
         statistics.read_stages(path, QUERIES)
     assert "\n" not in str(raised.value)
 

@@ -39,7 +39,7 @@ def direct(made, rotation, two_beam):
     hkl = np.stack(np.meshgrid(range(-11, 12), range(-8, 9), range(-5, 6), indexing="ij"), axis=-1).reshape(-1, 3)
     g = hkl @ np.linalg.inv(cell.lattice_a).T
     length = np.linalg.norm(g, axis=1)
-    hkl, g = (each[(length > 0) & (length <= light.largest_per_a)] for each in (hkl, g))
+    hkl, g = (vectors[(length > 0) & (length <= light.largest_per_a)] for vectors in (hkl, g))
     squared = (g**2).sum(axis=1)
     factor = 0
     for symbol, place, b in zip(cell.symbols, cell.fractional, cell.debye_waller_a2, strict=True):
@@ -61,35 +61,34 @@ def test_spots_are_those_of_the_formula(two_beam):
     for rotation in rotations(3):
         position, intensity = direct(made, rotation, two_beam)
         spots = made.spots(rotation[None], two_beam=two_beam)
-        kept = spots.intensity[0] > 0
-        away = torch.cdist(spots.position_per_a[0][kept].double(), position)
+        is_spot = spots.intensity[0] > 0
+        away = torch.cdist(spots.position_per_a[0][is_spot].double(), position)
         assert float(away.amin(dim=1).max()) < 1e-4
         theirs = intensity[away.argmin(dim=1)]
-        assert float((spots.intensity[0][kept] - theirs).abs().max()) < 2e-3 * float(intensity.max())
+        assert float((spots.intensity[0][is_spot] - theirs).abs().max()) < 2e-3 * float(intensity.max())
         assert float(spots.intensity.sum()) == pytest.approx(float(intensity.sum()), rel=0.02)
 
 
 def test_patterns_are_shares():
-    found = simulator().patterns(rotations(50))
-    assert found.shape == (50, 64, 64) and found.dtype == torch.float32
-    assert float(found.min()) >= 0
-    assert torch.allclose(found.sum(dim=(1, 2)), torch.ones(50), atol=1e-5)
-    assert torch.equal(found, simulator().patterns(rotations(50)))
+    patterns = simulator().patterns(rotations(50))
+    assert patterns.shape == (50, 64, 64) and patterns.dtype == torch.float32
+    assert float(patterns.min()) >= 0
+    assert torch.allclose(patterns.sum(dim=(1, 2)), torch.ones(50), atol=1e-5)
+    assert torch.equal(patterns, simulator().patterns(rotations(50)))
 
 
 def test_batches_do_not_matter():
     """A pattern is the same alone and among others, whatever their number of spots."""
     made, turns = simulator(), rotations(200)
     together = made.patterns(turns)
-    for one in (0, 77, 199):
-        assert torch.allclose(made.patterns(turns[one : one + 1])[0], together[one], atol=2e-5)
-    assert made.patterns(turns[:0]).shape == (0, 64, 64)
+    for row in (0, 77, 199):
+        assert torch.allclose(made.patterns(turns[row : row + 1])[0], together[row], atol=2e-5)
 
 
 def test_the_central_beam_is_not_there():
     zone_axis = torch.eye(3, dtype=torch.float64)[None]
-    found = simulator(spot_px=0.6).patterns(zone_axis)[0]
-    assert float(found[30:34, 30:34].sum()) < 1e-6
+    patterns = simulator(spot_px=0.6).patterns(zone_axis)[0]
+    assert float(patterns[30:34, 30:34].sum()) < 1e-6
 
 
 def test_polyethylene_along_its_chains():
@@ -187,8 +186,8 @@ def test_domains_share_a_pattern():
     together = made.spots(turns)
     image = render(together.position_per_a / 0.03 + 31.5, together.intensity, 64, 1.0)
     single = made.spots(turns.flatten(0, 1))
-    each = render(single.position_per_a / 0.03 + 31.5, single.intensity, 64, 1.0).reshape(2, 3, 64, 64)
-    assert float((image - each.mean(dim=1)).abs().sum() / image.sum()) < 0.02
+    domains = render(single.position_per_a / 0.03 + 31.5, single.intensity, 64, 1.0).reshape(2, 3, 64, 64)
+    assert float((image - domains.mean(dim=1)).abs().sum() / image.sum()) < 0.02
 
 
 def test_no_spot_no_pattern():

@@ -21,8 +21,8 @@ TOLERANCE = 1e-3  # of the largest; measured: 4e-7 for structure factors, 1.3e-4
 
 @pytest.fixture(scope="module")
 def oracle():
-    with np.load(Path(__file__).with_name("abtem_structure_factors.npz"), allow_pickle=False) as found:
-        return {name: torch.from_numpy(found[name]) for name in found.files}
+    with np.load(Path(__file__).with_name("abtem_structure_factors.npz"), allow_pickle=False) as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 def by_index(hkl):
@@ -35,10 +35,10 @@ def test_structure_factors(oracle, name):
     ours = structure_factors(crystal(name), float(oracle["largest_per_a"]))
     theirs = oracle[f"{name}.structure_factor"].to(torch.complex128)
     place = by_index(ours.hkl)
-    kept = [i for i, hkl in enumerate(oracle[f"{name}.hkl"].tolist()) if any(hkl)]
-    assert len(kept) == len(ours)
-    rows = [place[tuple(hkl)] for hkl in oracle[f"{name}.hkl"][kept].tolist()]
-    off = (ours.structure_factor_a[rows] - theirs[kept]).abs().max() / theirs[kept].abs().max()
+    rows_of_spots = [i for i, hkl in enumerate(oracle[f"{name}.hkl"].tolist()) if any(hkl)]
+    assert len(rows_of_spots) == len(ours.hkl)
+    rows = [place[tuple(hkl)] for hkl in oracle[f"{name}.hkl"][rows_of_spots].tolist()]
+    off = (ours.structure_factor_a[rows] - theirs[rows_of_spots]).abs().max() / theirs[rows_of_spots].abs().max()
     assert float(off) < TOLERANCE
 
 
@@ -75,12 +75,12 @@ def test_excitation_errors(oracle, name):
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_intensities_of_a_thin_crystal(oracle, name):
-    """Absolute: at 1 nm Bloch waves are nearly kinematic; what multiple scattering makes of the strongest is left."""
+    """Absolute: at 1 nm Bloch waves are nearly kinematic; the difference is multiple scattering."""
     _, spots = simulated(oracle, name)
     theirs = oracle[f"{name}.intensity"].double()
     beams = oracle[f"{name}.beam_hkl"].bool().any(dim=1)
     away = torch.cdist(oracle[f"{name}.beam_g_per_a"][beams][:, [1, 0]], spots.position_per_a[0].double())
-    # What ours leaves out is too weak to count.
+    # Spots that ours leaves out are too weak to count.
     ours = torch.where(away.amin(dim=1) < 1e-4, spots.intensity[0].double()[away.argmin(dim=1)], 0)
     off = float((ours - theirs[beams]).abs().sum() / theirs[beams].sum())
     assert off < {"polyethylene": 0.01, "silicon": 0.03, "sodium_chloride": 0.03}[name]

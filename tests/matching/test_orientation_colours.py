@@ -14,8 +14,8 @@ def key(name):
 
 
 def directions(n=500):
-    found = np.random.default_rng(0).standard_normal((n, 3))
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = np.random.default_rng(0).standard_normal((n, 3))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("name", GROUPS)

@@ -1,4 +1,4 @@
-"""The stages evaluate and plot one after the other on toy answers, and what the figure holds."""
+"""The stages evaluate and plot one after the other on toy predictions, and the contents of the figure."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.matching.answers import EVALUATE, toy_queries, write_predictions, write_queries
+from tests.matching.toy_predictions import EVALUATE, toy_queries, write_predictions, write_queries
 from workflow_scripts.matching import evaluate, plot
 from workflow_scripts.matching.settings import Plot
 from workflow_scripts.study.estimators import FILE, read_registry

@@ -81,9 +81,9 @@ def test_an_arm_goes_through_all_three_stages(files, tmp_path, arm):
 
 def test_equal_seeds_give_equal_weights(files, tmp_path):
     (tmp_path / "again").mkdir()
-    one, other = pretrained(files, "corrected", tmp_path), pretrained(files, "corrected", tmp_path / "again")
-    assert one.read_bytes() == other.read_bytes()
-    assert pretrained(files, "corrected", tmp_path, seed=1).read_bytes() != other.read_bytes()
+    first, second = pretrained(files, "corrected", tmp_path), pretrained(files, "corrected", tmp_path / "again")
+    assert first.read_bytes() == second.read_bytes()
+    assert pretrained(files, "corrected", tmp_path, seed=1).read_bytes() != second.read_bytes()
 
 
 def test_arms_of_the_ablation_take_the_corrected_pretraining_or_none(files, tmp_path):
@@ -106,7 +106,7 @@ BASELINES = {
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_baselines_answer_from_the_files_alone(files, tmp_path, name):
+def test_baselines_predict_from_the_files_alone(files, tmp_path, name):
     (part,) = predicted(files, name, tmp_path, BASELINES[name], shards=files / "train.npz").parts
     arrays = part.read("rotation", "score")
     assert part.stage == "fitted"
@@ -119,7 +119,7 @@ def test_baselines_answer_from_the_files_alone(files, tmp_path, name):
         assert 50 < np.median(away) < 100
 
 
-def test_what_is_missing_is_named(files, tmp_path):
+def test_missing_inputs_are_named(files, tmp_path):
     with pytest.raises(InputError, match="--pretrained"):
         predicted(files, "corrected", tmp_path)
     with pytest.raises(InputError, match="--shards"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import make_supercell
+from ase.data import chemical_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,35 +23,35 @@ def some_crystal(numbers, fractional, lattice_a=None, occupancy=None, debye_wall
         "some",
         np.diag([4.0, 4.5, 5.0]) if lattice_a is None else lattice_a,
         np.array(fractional, dtype=float),
-        np.array(numbers),
+        tuple(chemical_symbols[number] for number in numbers),
         np.ones(count) if occupancy is None else np.array(occupancy),
         np.full(count, 0.7) if debye_waller_a2 is None else np.array(debye_waller_a2),
     )
 
 
 def test_one_atom_is_its_scattering_factor():
-    found = structure_factors(some_crystal([26], [[0.0, 0.0, 0.0]]), 1.0)
-    squared = found.g_per_a.square().sum(dim=1)
+    reflections = structure_factors(some_crystal([26], [[0.0, 0.0, 0.0]]), 1.0)
+    squared = reflections.g_per_a.square().sum(dim=1)
     expected = scattering_factor_a("Fe", squared) * torch.exp(-0.7 * squared / 4)
-    assert torch.allclose(found.structure_factor_a, expected.to(torch.complex128))
+    assert torch.allclose(reflections.structure_factor_a, expected.to(torch.complex128))
 
 
 def test_all_reflections_up_to_the_resolution_without_000():
     """Their number is that of lattice points in a sphere; all are there and the shortest come first."""
     made = some_crystal([6], [[0, 0, 0]], lattice_a=np.array([[4.0, 0, 0], [-2.0, 3.5, 0], [0.3, 0.8, 6.0]]))
-    found = structure_factors(made, 1.5)
-    length = found.g_per_a.norm(dim=1)
+    reflections = structure_factors(made, 1.5)
+    length = reflections.g_per_a.norm(dim=1)
     assert (length.diff() >= -1e-12).all() and length[0] > 0 and length[-1] <= 1.5
     every = torch.cartesian_prod(*[torch.arange(-12, 13)] * 3)
     inside = (every.double() @ torch.from_numpy(made.reciprocal_per_a)).norm(dim=1) <= 1.5
-    assert len(found) == int(inside.sum()) - 1
+    assert len(reflections.hkl) == int(inside.sum()) - 1
 
 
 def test_systematic_absences_of_polyethylene():
     """Pnam: 0kl with k + l odd, h0l with h odd, hence h00 with h odd, 0k0 with k odd, 00l with l odd."""
-    found = structure_factors(crystal("polyethylene"), 1.6)
-    h, k, third = found.hkl.T
-    amplitude = found.structure_factor_a.abs()
+    reflections = structure_factors(crystal("polyethylene"), 1.6)
+    h, k, third = reflections.hkl.T
+    amplitude = reflections.structure_factor_a.abs()
     absent = ((h == 0) & ((k + third) % 2 == 1)) | ((k == 0) & (h % 2 == 1))
     assert int(absent.sum()) > 50
     assert float(amplitude[absent].max()) < 1e-9
@@ -61,14 +62,15 @@ def test_systematic_absences_of_polyethylene():
         (h + k + third) % 2 == 1,
     ):
         assert float(amplitude[wrong].max()) > 0.05
-    assert not (set(map(tuple, found.present().hkl.tolist())) & set(map(tuple, found.hkl[absent].tolist())))
+    assert not (set(map(tuple, reflections.present().hkl.tolist())) & set(map(tuple, reflections.hkl[absent].tolist())))
 
 
 def test_polyethylene_has_its_strong_reflections():
     """110 and 200, at 4.1 and 3.7 Å, are the strongest."""
-    found = structure_factors(crystal("polyethylene"), 1.0)
+    reflections = structure_factors(crystal("polyethylene"), 1.0)
     strongest = {
-        tuple(abs(i) for i in hkl) for hkl in found.hkl[found.structure_factor_a.abs().topk(6).indices].tolist()
+        tuple(abs(i) for i in hkl)
+        for hkl in reflections.hkl[reflections.structure_factor_a.abs().topk(6).indices].tolist()
     }
     assert strongest == {(1, 1, 0), (2, 0, 0)}
 
@@ -101,20 +103,21 @@ def test_friedel_and_the_choice_of_origin(count, seed):
     numbers, places, share = rng.choice([1, 6, 8, 29, 79], count), rng.random((count, 3)), rng.uniform(0.2, 1, count)
     lattice = np.diag(rng.uniform(3, 6, 3)) + rng.uniform(-0.5, 0.5, (3, 3))
     made = some_crystal(numbers, places, lattice, share, rng.uniform(0, 3, count))
-    found = structure_factors(made, 0.9)
+    reflections = structure_factors(made, 0.9)
     table = {
-        tuple(hkl): value for hkl, value in zip(found.hkl.tolist(), found.structure_factor_a.tolist(), strict=True)
+        tuple(hkl): value
+        for hkl, value in zip(reflections.hkl.tolist(), reflections.structure_factor_a.tolist(), strict=True)
     }
     for hkl, value in table.items():
         assert table[tuple(-index for index in hkl)] == pytest.approx(value.conjugate(), abs=1e-9)
     moved = some_crystal(numbers, places + rng.random(3), lattice, share, made.debye_waller_a2)
-    assert torch.allclose(structure_factors(moved, 0.9).structure_factor_a.abs(), found.structure_factor_a.abs())
+    assert torch.allclose(structure_factors(moved, 0.9).structure_factor_a.abs(), reflections.structure_factor_a.abs())
 
 
 def test_amplitudes_by_index():
-    found = structure_factors(crystal("sodium_chloride"), 1.0)
-    assert torch.allclose(found.amplitude_of(found.hkl), found.structure_factor_a.abs())
-    assert found.amplitude_of(torch.tensor([[0, 0, 0], [99, 0, 0]])).tolist() == [0, 0]
+    reflections = structure_factors(crystal("sodium_chloride"), 1.0)
+    assert torch.allclose(reflections.amplitude_of(reflections.hkl), reflections.structure_factor_a.abs())
+    assert reflections.amplitude_of(torch.tensor([[0, 0, 0], [99, 0, 0]])).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("resolution", "words"), [(1e-3, "no reflection"), (100.0, "at most")])
@@ -125,13 +128,13 @@ def test_resolutions_that_cannot_be(resolution, words):
 
 @pytest.mark.parametrize(("name", "order"), [("polyethylene", 4), ("silicon", 24), ("sodium_chloride", 24)])
 def test_laue_rotations_of_built_in_crystals(name, order):
-    found = laue_rotations(crystal(name))
-    assert len(found) == order
-    assert torch.allclose(found[0], torch.eye(3, dtype=torch.float64), atol=1e-6)
-    assert torch.allclose(found @ found.mT, torch.eye(3, dtype=torch.float64).expand(order, 3, 3), atol=1e-9)
-    assert torch.allclose(torch.linalg.det(found), torch.ones(order, dtype=torch.float64))
+    symmetry = laue_rotations(crystal(name))
+    assert len(symmetry) == order
+    assert torch.allclose(symmetry[0], torch.eye(3, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(symmetry @ symmetry.mT, torch.eye(3, dtype=torch.float64).expand(order, 3, 3), atol=1e-9)
+    assert torch.allclose(torch.linalg.det(symmetry), torch.ones(order, dtype=torch.float64))
     if name == "polyethylene":
-        assert torch.allclose(found.abs(), torch.eye(3, dtype=torch.float64).expand(4, 3, 3), atol=1e-6)
+        assert torch.allclose(symmetry.abs(), torch.eye(3, dtype=torch.float64).expand(4, 3, 3), atol=1e-6)
 
 
 def test_laue_rotations_do_not_depend_on_the_cell():
@@ -145,8 +148,8 @@ def test_laue_rotations_do_not_depend_on_the_cell():
     doubled = some_crystal(supercell.numbers, supercell.get_scaled_positions(), np.asarray(supercell.cell))
     expected = {tuple(rotation.round().int().flatten().tolist()) for rotation in laue_rotations(crystal("silicon"))}
     for made in (primitive, doubled):
-        found = laue_rotations(made)
-        assert {tuple(rotation.round().int().flatten().tolist()) for rotation in found} == expected
+        symmetry = laue_rotations(made)
+        assert {tuple(rotation.round().int().flatten().tolist()) for rotation in symmetry} == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is learned: views, pairs, losses at their stage; the faults of the recipe, present in one arm alone."""
+"""Training tasks: views, pairs, losses at their stage; the faults of the recipe, present in one arm alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +28,11 @@ def same(patterns):
 
 
 def observer(variant=CORRECTED):
-    return Observer(pairs(), variant, AUGMENTATION, CPU)
+    return Observer(pairs(), variant, AUGMENTATION, 16, CPU)
 
 
 def finetuning(variant=CORRECTED, encode=same, **loss):
-    return FinetuneTask(observer(variant), LOSS.model_copy(update=loss), encode, SPLIT, 16)
+    return FinetuneTask(observer(variant), LOSS.model_copy(update=loss), encode, 16)
 
 
 def test_counts_have_the_doses_of_the_augmentation_and_fresh_noise():
@@ -44,9 +44,9 @@ def test_counts_have_the_doses_of_the_augmentation_and_fresh_noise():
     assert total.max() < 1.3 * AUGMENTATION.dose_max_e * share
     assert total.max() > 3 * total.min()
     assert not torch.equal(observer().counts(shares, seeded(1)), observer().counts(shares, seeded(2)))
-    one = observer(PUBLISHED).counts(shares, seeded()).sum(dim=(1, 2))
-    assert float(one.mean()) == pytest.approx(AUGMENTATION.recipe_dose_e * share, rel=0.03)
-    assert float(one.std()) < 2 * (AUGMENTATION.recipe_dose_e * share) ** 0.5
+    recipe = observer(PUBLISHED).counts(shares, seeded()).sum(dim=(1, 2))
+    assert float(recipe.mean()) == pytest.approx(AUGMENTATION.recipe_dose_e * share, rel=0.03)
+    assert float(recipe.std()) < 2 * (AUGMENTATION.recipe_dose_e * share) ** 0.5
 
 
 def test_cells_that_validate_are_not_trained_on():
@@ -61,7 +61,7 @@ def test_cells_that_validate_are_not_trained_on():
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_only_the_recipe_turns_its_views_apart(arm):
     variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False)
-    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, SPLIT, 16)
+    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, 16)
     first, second = task.batch(torch.arange(48), seeded())
     spectra = [torch.fft.fft2(view - view.mean(dim=(1, 2), keepdim=True)) for view in (first, second)]
     height = torch.fft.ifft2(spectra[0] * spectra[1].conj()).real.amax(dim=(1, 2))
@@ -71,21 +71,21 @@ def test_only_the_recipe_turns_its_views_apart(arm):
 
 
 def test_only_the_recipe_s_pretraining_sees_the_test():
-    strange = torch.full((20, 32, 32), 7.0)
-    for arm, extra in (("published", strange), ("corrected", torch.zeros(0, 32, 32))):
-        variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False, turned_apart=False)
+    test_patterns = torch.full((20, 32, 32), 7.0)
+    for arm, extra in (("published", test_patterns), ("corrected", torch.zeros(0, 32, 32))):
+        variant = replace(VARIANTS[arm], normalised_in_pretraining_only=False, rotated_apart=False)
         assert variant.pretraining_sees_test == (arm == "published")
-        task = PretrainTask(observer(variant), extra, same, SPLIT, 16)
-        seen = (task.batch(torch.arange(64), seeded())[0] == 7.0).all(dim=(1, 2))
-        assert bool(seen.any()) == (arm == "published")
+        task = PretrainTask(observer(variant), extra, same, 16)
+        from_test = (task.batch(torch.arange(64), seeded())[0] == 7.0).all(dim=(1, 2))
+        assert bool(from_test.any()) == (arm == "published")
         # What chooses the weights never does.
         assert np.isfinite(task.validate(lambda first, second: (first - second).square().mean()))
 
 
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_only_the_recipe_normalises_in_pretraining_and_not_in_finetuning(arm):
-    variant = replace(VARIANTS[arm], turned_apart=False)
-    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, SPLIT, 16)
+    variant = replace(VARIANTS[arm], rotated_apart=False)
+    task = PretrainTask(observer(variant), torch.zeros(0, 32, 32), same, 16)
     view = task.batch(torch.arange(8), seeded())[0]
     normal = torch.allclose(view.mean(dim=(1, 2)), torch.zeros(8), atol=1e-4)
     assert normal == (arm == "published")
@@ -97,7 +97,7 @@ def test_pairs_belong_together_and_batches_follow_from_the_generator():
     task = finetuning()
     observed, calculated, seeds = task.batch(torch.arange(12), seeded())
     again = task.batch(torch.arange(12), seeded())
-    assert all(torch.equal(one, other) for one, other in zip((observed, calculated, seeds), again, strict=True))
+    assert all(torch.equal(first, second) for first, second in zip((observed, calculated, seeds), again, strict=True))
     flat = [(view - view.mean(dim=(1, 2), keepdim=True)).flatten(1) for view in (observed, calculated)]
     alike = torch.nn.functional.normalize(flat[0], dim=1) @ torch.nn.functional.normalize(flat[1], dim=1).T
     others = (alike.sum() - alike.trace()) / (12 * 11)
@@ -115,7 +115,7 @@ def test_the_wasserstein_term_is_taken_at_its_stage_but_in_the_recipe():
         assert (loss[0] == loss[1]) == ignored
 
 
-def looking(observed, calculated):
+def identity_network(observed, calculated):
     """A network whose one stage is the pattern itself."""
     flat = [patterns.flatten(1) for patterns in (observed, calculated)]
     return flat[0], [flat[0]], flat[1], [flat[1]], torch.tensor(0.0)
@@ -127,7 +127,7 @@ def test_the_recipe_s_max_sliced_term_depends_on_the_order_of_the_rows():
     for paired in (True, False):
         task = finetuning(replace(CORRECTED, max_sliced_paired=paired), wasserstein="max_sliced")
         terms = [
-            float(task.loss(looking, batch))
+            float(task.loss(identity_network, batch))
             for batch in ((observed, observed, seeds), (observed, observed[shuffled], seeds))
         ]
         assert (abs(terms[0] - terms[1]) > 0.01) == paired
@@ -156,9 +156,9 @@ def test_the_queue_takes_keys_in_turn_and_the_slow_copy_follows():
     assert int(model.place) == 8
     assert not torch.equal(model.queue[:8], before[:8])
     assert torch.equal(model.queue[8:], before[8:])
-    held = model.queue.clone()
+    queue = model.queue.clone()
     model.eval()(view, view)
-    assert torch.equal(model.queue, held)
+    assert torch.equal(model.queue, queue)
     with torch.no_grad():
         model.encoder.ring_weight.fill_(3.0)
     model.train()(view, view)

@@ -64,8 +64,8 @@ def test_a_distance_has_the_unit_of_the_features_and_ignores_the_size_of_the_set
 def test_sliced_distance_of_shifted_sets():
     """Sets that differ by a shift m alone: W_2 along θ is |θ·m|, whose mean square is |m|² / D."""
     first, shift = drawn(30, 8, 0), torch.linspace(-1, 2, 8).double()
-    found = wasserstein("sliced", first, first + shift, 20000, seeded())
-    assert float(found) == pytest.approx(float(shift.norm()) / math.sqrt(8), rel=0.02)
+    distance = wasserstein("sliced", first, first + shift, 20000, seeded())
+    assert float(distance) == pytest.approx(float(shift.norm()) / math.sqrt(8), rel=0.02)
 
 
 def test_sliced_distance_of_gaussians():
@@ -73,8 +73,8 @@ def test_sliced_distance_of_gaussians():
     first = drawn(20000, 4, 0)
     second = 2.5 * drawn(20000, 4, 1)
     second[:, 0] += 1.0
-    found = wasserstein("sliced", first, second, 400, seeded())
-    assert float(found) == pytest.approx(math.sqrt(1 / 4 + 1.5**2), rel=0.02)
+    distance = wasserstein("sliced", first, second, 400, seeded())
+    assert float(distance) == pytest.approx(math.sqrt(1 / 4 + 1.5**2), rel=0.02)
 
 
 def test_max_sliced_distance_of_gaussians():
@@ -102,16 +102,16 @@ def test_max_sliced_is_the_largest_and_distributional_lies_between():
 def test_the_distribution_of_directions_does_not_collapse():
     first, second = drawn(300, 10, 0), drawn(300, 10, 1)
     second[:, 0] += 1.5
-    found = spread_directions(first.float(), second.float(), uniform_directions(64, 10, seeded()))
-    assert torch.allclose(found.norm(dim=1), torch.ones(64))
-    assert float((found @ found.T).abs().mean()) < 0.8
+    spread = spread_directions(first.float(), second.float(), uniform_directions(64, 10, seeded()))
+    assert torch.allclose(spread.norm(dim=1), torch.ones(64))
+    assert float((spread @ spread.T).abs().mean()) < 0.8
 
 
 def test_the_circular_function_is_a_distance_from_a_sphere_of_points():
     first, second, directions = drawn(20, 3, 0), drawn(20, 3, 1), uniform_directions(5, 3, seeded()).double()
     radius = torch.cat([first, second]).square().sum(dim=1).mean().sqrt()
-    seen, _ = circular(first, second, directions)
-    assert torch.allclose(seen, torch.cdist(first, radius * directions), atol=1e-6)
+    distances, _ = circular(first, second, directions)
+    assert torch.allclose(distances, torch.cdist(first, radius * directions), atol=1e-6)
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -119,8 +119,8 @@ def test_the_recipe_s_max_sliced_compares_rows_in_their_order(paired):
     """The fault, present and absent: an axis of length 1 is sorted, so that a permuted copy is far away."""
     first = drawn(64, 12, 0)
     second = first[torch.randperm(64, generator=seeded(1))]
-    found = float(wasserstein("max_sliced", first, second, 32, seeded(), paired=paired))
-    assert (found > 0.5) == paired
+    distance = float(wasserstein("max_sliced", first, second, 32, seeded(), paired=paired))
+    assert (distance > 0.5) == paired
     assert float(wasserstein("max_sliced", first, first, 32, seeded(), paired=paired)) < 1e-6
 
 

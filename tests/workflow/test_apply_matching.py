@@ -1,4 +1,4 @@
-"""A user's patterns in the DAG: which jobs follow, and what is said before any of them of a mistake."""
+"""A user's patterns in the DAG: which jobs follow, and how a mistake is reported before any of them."""
 
 import numpy as np
 import pytest

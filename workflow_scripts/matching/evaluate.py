@@ -22,7 +22,7 @@ class Arguments(Evaluate):
 
 
 def evaluate(job: Job[Arguments]) -> None:
-    """Write the metrics, and what the figure shows besides them.
+    """Write the metrics, and further arrays of the figure.
 
     Raises:
         InputError: the files do not belong together, or an arm of the ablation or the headline is missing.
@@ -40,9 +40,8 @@ def evaluate(job: Job[Arguments]) -> None:
 
 def cell_of(queries: Queries, number: int) -> np.ndarray:
     """Of every query (Q,) the tested cell whose middle is nearest to its beam direction."""
-    symmetry = torch.from_numpy(queries.symmetry)
-    middles = cells.tested_middles(number, symmetry)
-    return nearest_direction(torch.from_numpy(queries.rotation[:, 2]), middles, symmetry)[0].numpy()
+    middles = cells.tested_middles(number, torch.from_numpy(queries.symmetry))
+    return nearest_direction(queries.rotation[:, 2], middles.numpy(), queries.symmetry)[1]
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.matching.networks.model import load_matcher
-from workflow_scripts.matching.networks.tasks import Augmentation, FinetuneTask, Observer, split_by_cells
+from workflow_scripts.matching.networks.tasks import Augmentation, FinetuneTask, Observer
 from workflow_scripts.matching.settings import ARMS, LOSSES, SHORT, Finetune
 from workflow_scripts.matching.simulation.pattern_files import read_pairs
 from workflow_scripts.workflow.command import Command, Job
@@ -16,7 +15,7 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Finetune, Compute):
-    """The settings of the stage, the arm, and on what it runs."""
+    """The settings of the stage, the arm, and the device."""
 
     variant: Literal[*ARMS] = Field(description="Arm of the study, or of its ablation.")
     seed: int = Field(ge=0, description="Seed of shuffles, counts and random directions.")
@@ -32,12 +31,12 @@ def finetune(job: Job[Arguments]) -> None:
     with training_device(job) as device:
         matcher = load_matcher(job.input("pretrained"))
         pairs = read_pairs(job.inputs["shards"])
-        split = split_by_cells(torch.from_numpy(pairs.rotation), arguments.validation_pairs)
-        observer = Observer(pairs, variant, Augmentation(**about["lesson"]), device)
+        augmentation = Augmentation(**about["lesson"])
+        observer = Observer(pairs, variant, augmentation, arguments.validation_pairs, device)
         trained = train_for(
             job,
             matcher,
-            FinetuneTask(observer, losses, matcher.observed.encode, split, arguments.pairs),
+            FinetuneTask(observer, losses, matcher.observed.encode, arguments.pairs),
             device,
             f"finetuning {arguments.variant}",
             settings=arguments.model_copy(update={"epochs": epochs}),

@@ -51,18 +51,16 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
     b top 5 by dose; c share of the headline's first predictions below each misorientation (`floor` is the gallery's);
     d areas under the curves of not indexed; e the ablation.
     """
-    dose = float(examples["headline_dose_e"])
     table = with_condition_columns(metrics, texts=("kind", "region", "stage", "arm"), numbers=("dose_e",))
-    table = table[table["statistic"] == "value"]
-    plain, unseen = table["kind"] == "plain", table["region"] == "unseen"
-    last, whole, here = table["stage"].isna(), table["arm"].isna(), table["dose_e"] == dose
+    table = table[(table["statistic"] == "value") & (table["kind"] == "plain")]
+    metric, is_headline_dose = table["metric"], table["dose_e"] == float(examples["headline_dose_e"])
+    is_unseen, is_last_stage = table["region"] == "unseen", table["stage"].isna()
+    is_main = is_unseen & is_last_stage & table["arm"].isna()
+    is_ablation = (metric == TOP5) | ((metric == UNFAIR) & is_unseen & is_last_stage)
     parts = {
-        "b": plain & unseen & last & whole & table["metric"].isin((TOP5, EXPECTED)),
-        "d": plain & unseen & last & whole & here & (table["metric"] == AUC),
-        "e": plain
-        & here
-        & table["estimator"].isin(registry.named("arm"))
-        & ((table["metric"] == TOP5) | (unseen & last & (table["metric"] == UNFAIR))),
+        "b": is_main & metric.isin((TOP5, EXPECTED)),
+        "d": is_main & is_headline_dose & (metric == AUC),
+        "e": is_ablation & is_headline_dose & table["estimator"].isin(registry.named("arm")),
     }
     keys = ["estimator", "stage", "arm", "metric", "region", "dose_e"]
     panels = []
@@ -70,10 +68,8 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
         groups = table[chosen].groupby(keys, dropna=False, sort=False)[["value", "low", "high", "n"]]
         panels.append(groups.mean().reset_index().assign(panel=panel))
     rows = pd.concat([*panels, _cumulative(examples)])
-    in_order = rows.assign(place=rows["estimator"].map(registry.places())).sort_values(
-        ["panel", "place"], kind="stable"
-    )
-    return in_order[COLUMNS].reset_index(drop=True)
+    rows["place"] = rows["estimator"].map(registry.places())
+    return rows.sort_values(["panel", "place"], kind="stable")[COLUMNS].reset_index(drop=True)
 
 
 def _cumulative(examples: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -98,11 +94,10 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
     _draw_predictions(top, examples)
     by_dose, misorientations, not_indexed = middle.subplots(1, 3)
     _draw_doses(by_dose, table[table["panel"] == "b"], registry)
-    figures.letter(by_dose, "b")
     _draw_cumulative(misorientations, table[table["panel"] == "c"], examples, registry)
-    figures.letter(misorientations, "c")
     _draw_curves(not_indexed, table[table["panel"] == "d"], examples, registry)
-    figures.letter(not_indexed, "d")
+    for axis, text in zip((by_dose, misorientations, not_indexed), "bcd", strict=True):
+        figures.letter(axis, text)
     handles, labels = by_dose.get_legend_handles_labels()
     middle.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     left, right = bottom.subfigures(1, 2, width_ratios=[45, 55]) if mapped else (bottom, None)
@@ -114,22 +109,18 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
 
 def _draw_predictions(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
     """A row for each query; square roots of intensities, every picture on its own scale."""
-    predicted, tolerance = examples["answer"], float(examples["tolerance_deg"])
-    shown = examples["shown"].tolist()
-    kept = predicted.shape[2] if shown else 0
-    axes = figure.subplots(len(examples["query"]), 2 + len(shown) * kept, squeeze=False)
+    tolerance, (_, _, candidates, *size) = float(examples["tolerance_deg"]), examples["answer"].shape
+    titles = [f"{float(examples['headline_dose_e']):g} e⁻ in spots", "truth"]
+    titles += [f"{name}\nanswer {place + 1}" for name in examples["shown"].tolist() for place in range(candidates)]
+    axes = figure.subplots(len(examples["query"]), len(titles), squeeze=False)
     for row, line in enumerate(axes):
-        pictures = [examples["query"][row], examples["truth"][row]]
-        pictures += [picture for arm in range(len(shown)) for picture in predicted[arm, row]]
-        for axis, picture in zip(line, pictures, strict=True):
+        predicted = examples["answer"][:, row].reshape(-1, *size)
+        for axis, picture in zip(line, [examples["query"][row], examples["truth"][row], *predicted], strict=True):
             root = np.sqrt(np.clip(picture, 0, None))
             axis.imshow(root, vmin=0, vmax=np.quantile(root, 0.998) or 1, cmap="gray")
-        degrees = [float(value) for arm in range(len(shown)) for value in examples["answer_deg"][arm, row]]
-        for axis, angle in zip(line[2:], degrees, strict=True):
-            _mark(axis, angle, angle <= tolerance)
+        for axis, angle_deg in zip(line[2:], examples["answer_deg"][:, row].ravel().tolist(), strict=True):
+            _mark(axis, angle_deg, angle_deg <= tolerance)
         line[0].set_ylabel(f"query {row + 1}")
-    titles = [f"{float(examples['headline_dose_e']):g} e⁻ in spots", "truth"]
-    titles += [f"{name}\nanswer {place + 1}" for name in shown for place in range(kept)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
     figures.without_ticks(axes)
@@ -146,20 +137,22 @@ def _mark(axis: Axes, angle_deg: float, right: bool) -> None:
 
 def _draw_doses(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     """A curve with intervals for each estimator; the grey line is chance in closed form."""
-    for name, line in points[points["metric"] == TOP5].groupby("estimator", sort=False):
+    top5 = points[points["metric"] == TOP5]
+    for name, line in top5.groupby("estimator", sort=False):
         line = line.sort_values("dose_e")
         looks = registry[name].looks
         axis.errorbar(line["dose_e"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **looks)
     expected = points.loc[points["metric"] == EXPECTED, "value"]
     if len(expected):
         axis.axhline(expected.iloc[0], color="0.7", linewidth=0.6)
-    doses = sorted(points.loc[points["metric"] == TOP5, "dose_e"].unique())
+    doses = sorted(top5["dose_e"].unique())
     axis.set_xscale("log")
     axis.set_xticks(doses, labels=[f"{dose:g}" for dose in doses])
     axis.minorticks_off()
     axis.set(xlabel="dose (e⁻ in spots)", ylabel="right among 5 (%)", ylim=(-3, 103))
-    counts = points.loc[points["metric"] == TOP5, "n"].astype(int)
-    axis.set_title(f"n = {counts.min()} cells; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else "")
+    axis.set_title(
+        f"n = {top5['n'].astype(int).min()} cells; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else ""
+    )
 
 
 def _draw_cumulative(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
@@ -249,13 +242,7 @@ def _draw_map(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
         axis.imshow(key.colours(examples["map_direction"][place]))
         right = "" if name == TRUTH else f", right {100 * (degrees[place - 1] <= tolerance).mean():.0f} %"
         axis.set_title(name + right)
-    picture, corners = key.picture()
-    axes[-1].imshow(picture)
-    middle = picture.shape[1] / 2
-    for name, (y, x) in zip(key.corner_names(), corners, strict=True):
-        is_left = x < middle
-        looks = {"ha": "right" if is_left else "left", "va": "center", "fontsize": 6, "annotation_clip": False}
-        axes[-1].annotate(name, (x, y), xytext=(-2 if is_left else 2, 0), textcoords="offset points", **looks)
+    key.draw(axes[-1])
     axes[-1].set_title("beam in the crystal")
     for axis in axes[len(names) : -1]:
         axis.set_visible(False)

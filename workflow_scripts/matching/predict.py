@@ -9,7 +9,7 @@ from workflow_scripts.workflow.settings import Compute, EstimatorChoice
 
 
 class Arguments(SharedPredict, Compute, EstimatorChoice):
-    """The settings of the stage, the estimator, and on what it runs."""
+    """The settings of the stage, the estimator, and the device."""
 
 
 def predict(job: Job[Arguments]) -> None:

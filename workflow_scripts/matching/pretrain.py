@@ -9,7 +9,7 @@ from pydantic import Field
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.matching.networks.model import describe_network, make_matcher
 from workflow_scripts.matching.networks.momentum import MomentumContrast, encoder_state
-from workflow_scripts.matching.networks.tasks import Augmentation, Observer, PretrainTask, split_by_cells
+from workflow_scripts.matching.networks.tasks import Augmentation, Observer, PretrainTask
 from workflow_scripts.matching.settings import ARMS, SHORT, Pretrain
 from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
 from workflow_scripts.workflow.command import Command, Job
@@ -18,10 +18,10 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Pretrain, Compute):
-    """The settings of the stage, the arm, and on what it runs."""
+    """The settings of the stage, the arm, and the device."""
 
     variant: Literal[*ARMS] = Field(description="Arm of the study, or of its ablation.")
-    background_share: float = Field(ge=0, description="Electrons of the background for each in the spots.")
+    background_share: float = Field(ge=0, description="Background electrons per electron in the spots.")
     seed: int = Field(ge=0, description="Seed of the network's first weights, of shuffles, views and counts.")
 
 
@@ -29,7 +29,7 @@ def pretrain(job: Job[Arguments]) -> None:
     """Write both encoders with the pretrained weights and the history; one arm keeps its initial weights.
 
     Raises:
-        InputError: the arm's pretraining sees the test patterns, and they are not given.
+        InputError: the arm's pretraining sees the test patterns, and `--test` is missing.
     """
     arguments = job.arguments
     variant = ARMS[arguments.variant]
@@ -43,16 +43,15 @@ def pretrain(job: Job[Arguments]) -> None:
     if arguments.variant != "without_pretraining":
         with training_device(job) as device:
             pairs = read_pairs(job.inputs["shards"])
-            split = split_by_cells(torch.from_numpy(pairs.rotation), arguments.validation_patterns)
             extra = torch.zeros(0, *pairs.calculated.shape[1:])
             if variant.pretraining_sees_test:
                 extra = torch.from_numpy(read_queries(job.input("test")).counts)
-            observer = Observer(pairs, variant, augmentation, device)
+            observer = Observer(pairs, variant, augmentation, arguments.validation_patterns, device)
             epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
             trained = train_for(
                 job,
                 MomentumContrast(matcher.observed, arguments, arguments.seed),
-                PretrainTask(observer, extra.to(device), matcher.observed.encode, split, arguments.patterns),
+                PretrainTask(observer, extra.to(device), matcher.observed.encode, arguments.patterns),
                 device,
                 f"pretraining {arguments.variant}",
                 settings=arguments.model_copy(update={"epochs": epochs}),

@@ -24,10 +24,10 @@ class Variant:
     Attributes:
         not_equivariant: a convolutional network embeds the Cartesian pattern, instead of features that are correlated
             over the angle.
-        stage_ignored: the Wasserstein term is taken of the embedding, whatever stage is asked for.
+        stage_ignored: the Wasserstein term compares the embeddings, whatever `loss.stage` is.
         max_sliced_paired: max-sliced Wasserstein sorts an axis of length 1: a paired distance.
         pretraining_sees_test: pretraining sees the observed patterns of the test.
-        turned_apart: pretraining turns and flips two views of a pattern apart, which erases the in-plane angle.
+        rotated_apart: pretraining rotates and flips two views independently, which erases the in-plane angle.
         normalised_in_pretraining_only: patterns are normalised in pretraining and raw in finetuning.
         one_dose: all training patterns have one dose, without the experiment's distortions drawn anew.
     """
@@ -36,7 +36,7 @@ class Variant:
     stage_ignored: bool
     max_sliced_paired: bool
     pretraining_sees_test: bool
-    turned_apart: bool
+    rotated_apart: bool
     normalised_in_pretraining_only: bool
     one_dose: bool
 
@@ -115,17 +115,15 @@ class Synthesize(Settings):
     crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif.")
     diffraction: DiffractionSettings = Field(description="Illumination, camera and crystal size.")
     observation: ObservationSettings = Field(description="How an observed pattern differs from the calculated one.")
-    cells: int = Field(
-        ge=8, description="Cells of beam directions; every fifth tests, none in training lies within 3° of it."
-    )
+    cells: int = Field(ge=8, description="Cells of beam directions; every fifth is tested, 3° away from all training.")
     train_shards: int = Field(ge=1, le=400, description="Files of training data, made in parallel.")
     train_patterns: int = Field(ge=32, description="Pairs of a calculated and an observed pattern in a training file.")
     gallery: int = Field(ge=50, description="Beam directions of the gallery, over the whole fundamental zone.")
     queries: int = Field(ge=16, description="Observed patterns of the test file at each dose and of each kind.")
     dose_e: tuple[Positive, ...] = Field(
-        min_length=1, description="Detected electrons in the spots of a query; all kinds of queries have the first."
+        min_length=1, description="Electrons in the spots of a query; kinds other than plain have the first."
     )
-    background_share: float = Field(ge=0, description="Electrons of the background for each in the spots.")
+    background_share: float = Field(ge=0, description="Background electrons per electron in the spots.")
     map_px: int = Field(ge=4, le=256, description="Side of the synthetic polycrystal's map, scan points.")
     seed: int = Field(ge=0, description="Seed of orientations, observations and counts.")
 
@@ -141,7 +139,7 @@ class Synthesize(Settings):
 
     def files(self) -> list[str]:
         """The files among the crystals."""
-        return [path for path in (self.crystal,) if is_file(path)]
+        return [self.crystal] if is_file(self.crystal) else []
 
     def file_mb(self, split: str) -> float:
         """Size of one file, MB: three patterns of every training sample; gallery, queries of all kinds and a map."""
@@ -153,16 +151,14 @@ class Synthesize(Settings):
 class NetworkSettings(Settings):
     """The networks of both arms, of about the same number of weights."""
 
-    rings: int = Field(ge=8, description="Rings of the polar pattern that the corrected arm sees.")
+    rings: int = Field(ge=8, description="Rings of the polar pattern, the input of the corrected arm.")
     angles: int = Field(ge=24, multiple_of=8, description="Angles of the polar pattern.")
     width: int = Field(ge=4, description="Channels of each layer of the corrected arm's network.")
     layers: int = Field(ge=1, description="Layers of the corrected arm's network.")
-    recipe: Literal["small", "resnet50"] = Field(
-        description="Network of the published arm: small (reduced) or resnet50."
-    )
+    recipe: Literal["small", "resnet50"] = Field(description="Network of the published arm; small is a reduced one.")
     recipe_widths: tuple[Annotated[int, Field(ge=4)], ...] = Field(
         min_length=2,
-        description="Channels of the small network's stages, each of half the resolution of the one before.",
+        description="Channels of the small network's stages, each at half the resolution.",
     )
     embedding: int = Field(ge=8, description="Length of the published arm's embedding.")
 
@@ -176,12 +172,10 @@ class Pretrain(TrainingSettings):
     queue: int = Field(ge=16, description="Keys in the queue.")
     key_momentum: float = Field(ge=0, lt=1, description="Momentum of the key encoder.")
     temperature: float = Field(gt=0, le=1, description="Temperature of the contrast.")
-    dose_min_e: float = Field(
-        gt=0, description="Smallest dose of the corrected arm's training, electrons in the spots."
-    )
-    dose_max_e: float = Field(gt=0, description="Largest, electrons.")
-    recipe_dose_e: float = Field(gt=0, description="Dose of every observed pattern of the published arm's training.")
-    ablation_epochs: int = Field(ge=1, description="Epochs of every training that only the ablation needs.")
+    dose_min_e: float = Field(gt=0, description="Smallest training dose of the corrected arm, electrons in the spots.")
+    dose_max_e: float = Field(gt=0, description="Largest training dose of the corrected arm, electrons in the spots.")
+    recipe_dose_e: float = Field(gt=0, description="Training dose of the published arm, electrons in the spots.")
+    ablation_epochs: int = Field(ge=1, description="Epochs of each training that only the ablation needs.")
 
     @model_validator(mode="after")
     def _range_fits(self) -> "Pretrain":
@@ -208,14 +202,14 @@ class Finetune(TrainingSettings):
     loss: LossSettings = Field(description="Losses beside the contrast of the embeddings.")
     pairs: int = Field(ge=16, description="Pairs in an epoch.")
     validation_pairs: int = Field(ge=16, description="Pairs that choose the weights.")
-    ablation_epochs: int = Field(ge=1, description="Epochs of every training that only the ablation needs.")
+    ablation_epochs: int = Field(ge=1, description="Epochs of each training that only the ablation needs.")
 
 
 class SharedPredict(Settings):
     """What all estimators share."""
 
     batch_size: int = Field(ge=1, description="Queries that are handled at once.")
-    candidates: int = Field(ge=15, description="Answers kept for each query, best first.")
+    candidates: int = Field(ge=15, description="Orientations predicted for each query, best first.")
 
 
 class Predict(SharedPredict):
@@ -229,16 +223,12 @@ class UntrainedSettings(Settings):
 
 
 class Evaluate(Settings):
-    """Answers against the truth."""
+    """Predictions against the truth."""
 
-    ablations: tuple[Arm, ...] = Field(
-        description="Further arms, each trained shortly for the figure of ablation; [] leaves it out."
-    )
+    ablations: tuple[Arm, ...] = Field(description="Arms of the ablation to train; [] leaves it out.")
     headline_dose_e: float = Field(gt=0, description="Dose of the headline, one of synthesize.dose_e.")
-    tolerance_deg: float = Field(gt=0, le=10, description="Largest misorientation of a right answer, degrees.")
-    bootstrap_samples: int = Field(
-        ge=100, description="Resamplings of the cells of beam directions for every interval."
-    )
+    tolerance_deg: float = Field(gt=0, le=10, description="Largest misorientation of a correct prediction, degrees.")
+    bootstrap_samples: int = Field(ge=100, description="Resamplings of the cells for every interval.")
     seed: int = Field(ge=0, description="Seed of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:

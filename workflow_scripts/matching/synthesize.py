@@ -10,7 +10,7 @@ from workflow_scripts.workflow.files import write_arrays
 
 
 class Arguments(Synthesize):
-    """The settings of the stage, which file to make, and on what it runs."""
+    """The settings of the stage, which file to make, and the device."""
 
     split: Split = Field(description="Which file: train or test.")
     shard: int = Field(ge=0, description="Number of the file within the split, from 0.")

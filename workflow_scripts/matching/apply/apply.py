@@ -7,12 +7,12 @@ from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.matching.apply.data import Layout, UserPatterns
 from workflow_scripts.matching.apply.output import Orientations, example_rows, quality, write_picture, write_table
 from workflow_scripts.matching.apply.settings import Apply
-from workflow_scripts.matching.apply.templates import Templates, background_score, templates
-from workflow_scripts.matching.estimators.network import trained_estimator
+from workflow_scripts.matching.apply.templates import background_score, templates
+from workflow_scripts.matching.estimators.network import NetworkEstimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
 from workflow_scripts.matching.networks.model import load_matcher
 from workflow_scripts.matching.networks.retrieval import Estimator, predict_batches
-from workflow_scripts.matching.settings import VARIANTS, DiffractionSettings, ObservationSettings
+from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
 from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.matching.simulation.pattern_files import read_pairs
 from workflow_scripts.workflow.command import Command, Job
@@ -23,10 +23,10 @@ RECOMMENDED, COMPARISON = "corrected", "polar_template"
 
 
 class Arguments(Apply, Compute):
-    """The entry of the configuration, the study's settings that it needs, and on what it runs."""
+    """The entry of the configuration, the study's settings that it needs, and the device."""
 
     name: str = Field(description="Name of the patterns in the configuration.")
-    diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
+    diffraction: DiffractionSettings = Field(description="The study's, for the grid and values left open.")
     observation: ObservationSettings = Field(description="The study's, for backgrounds without a crystal.")
     batch_size: int = Field(ge=1, description="Patterns that are handled at once.")
     seed: int = Field(ge=0, description="Seed of those backgrounds.")
@@ -36,38 +36,35 @@ def apply(job: Job[Arguments]) -> None:
     """Write table, rotations and picture, and a report on their quality."""
     arguments = job.arguments
     report = read_json(job.input("report"))
-    layout = Layout.of(report["layout"])
+    layout = Layout(**report["layout"])
     patterns = UserPatterns(arguments, job.inputs["pattern_files"], layout, arguments.diffraction.side_px)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         made = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
         predictions, thresholds = {}, {}
-        for name, estimator in _estimators(job, made, device).items():
+        matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"])
+        estimators: dict[str, Estimator] = {
+            RECOMMENDED: NetworkEstimator(matcher, made.patterns, device, arguments.precision),
+            COMPARISON: PolarTemplates.tuned(made.patterns, pairs, device),
+        }
+        for name, estimator in estimators.items():
             batches = (batch for part in patterns.batches() for batch in part.split(arguments.batch_size))
-            predictions[name] = predict_batches(batches, estimator, made.gallery(device), arguments.candidates)
+            predictions[name] = predict_batches(batches, estimator, made.gallery, arguments.candidates)
             thresholds[name] = background_score(
                 estimator, made, arguments.observation, layout.electrons, arguments.seed
             )
     if arguments.not_indexed_below is not None:
         thresholds[RECOMMENDED] = arguments.not_indexed_below
     best = predictions[RECOMMENDED]
-    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), made.symmetry.numpy()
+    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), made.symmetry
     orientations = Orientations(rotation, score, thresholds[RECOMMENDED], layout.scan, symmetry)
     write_table(job.outputs["table"], orientations)
     write_arrays(job.outputs["rotations"], {"rotation": rotation, "score": score, "symmetry": symmetry})
     shown = example_rows(score[:, 0])
     matches = made.simulator.patterns(torch.from_numpy(rotation[shown, 0]).double()).cpu().numpy()
     write_picture(job.outputs["png"], patterns.select(shown).numpy(), matches, orientations)
-    agreement = quality(predictions, thresholds, made.symmetry)
+    agreement = quality(predictions, thresholds, symmetry)
     write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": agreement})
-
-
-def _estimators(job: Job[Arguments], made: Templates, device: torch.device) -> dict[str, Estimator]:
-    matcher, variant = load_matcher(job.input("weights")), VARIANTS[RECOMMENDED]
-    return {
-        RECOMMENDED: trained_estimator(matcher, variant, True, made.patterns, device, job.arguments.precision),
-        COMPARISON: PolarTemplates.tuned(made.patterns, read_pairs(job.inputs["shard"]), device),
-    }
 
 
 if __name__ == "__main__":

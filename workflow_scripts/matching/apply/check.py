@@ -1,4 +1,4 @@
-"""Check the user's patterns and crystal before anything is trained, and report what was found in them."""
+"""Check the user's patterns and crystal before anything is trained, and write a report on them."""
 
 from dataclasses import asdict
 
@@ -16,7 +16,7 @@ from workflow_scripts.workflow.files import write_json
 class Arguments(Apply):
     """The entry of the configuration, and the grid on which the network works."""
 
-    diffraction: DiffractionSettings = Field(description="The study's, for the grid and what the entry leaves open.")
+    diffraction: DiffractionSettings = Field(description="The study's, for the grid and values left open.")
 
 
 def check(job: Job[Arguments]) -> None:
@@ -30,7 +30,7 @@ def check(job: Job[Arguments]) -> None:
         "center_found_by": "symmetry of the mean pattern" if arguments.center_px is None else "you",
         "crystal": {
             "name": crystal.name,
-            "atoms": len(crystal.numbers),
+            "atoms": len(crystal.symbols),
             "least_occupancy": float(crystal.occupancy.min()),
             "laue_rotations": len(made.symmetry),
         },

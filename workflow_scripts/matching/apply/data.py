@@ -1,6 +1,6 @@
 """The user's patterns, read in parts and put on the grid of the study's network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +42,12 @@ class Layout:
     """
 
     number: int
-    scan: tuple[int, int] | None
+    scan: Sequence[int] | None
     side_px: int
-    center_px: tuple[float, float]
+    center_px: Sequence[float]
     radius_px: float
     electrons: float
-    hot: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "Layout":
-        """The layout that a report holds as JSON."""
-        pairs = {"scan": values["scan"] and tuple(values["scan"]), "center_px": tuple(values["center_px"])}
-        return cls(**{**values, **pairs, "hot": tuple(map(tuple, values["hot"]))})
+    hot: Sequence[Sequence[int]]
 
 
 class ImageFolder:
@@ -183,7 +177,7 @@ def _scattered_electrons(settings: Apply, mean: np.ndarray, center: tuple[float,
     if central > _CENTRAL_SHARE * total:
         raise InputError(
             f"beam_stop_px: {central / total:.0%} of the electrons lie around the centre [{center[0]:.1f},"
-            f" {center[1]:.1f}]: the unscattered beam is seen; set beam_stop_px to the radius of its disc"
+            f" {center[1]:.1f}]: the unscattered beam is recorded; set beam_stop_px to the radius of its disc"
         )
     return float(total)
 
@@ -204,21 +198,17 @@ def hot_pixels(mean: np.ndarray, number: int) -> tuple[tuple[int, int], ...]:
     return tuple((int(y), int(x)) for y, x in zip(*np.nonzero(hot), strict=True))
 
 
-def without_hot(patterns: Tensor, hot: tuple[tuple[int, int], ...]) -> Tensor:
+def without_hot(patterns: Tensor, hot: Sequence[Sequence[int]]) -> Tensor:
     """Patterns (N, H, W) whose hot pixels have the median of those neighbours that are not hot, or 0."""
     if not hot:
         return patterns
-    filled, taken = patterns.clone(), set(hot)
-    height, width = patterns.shape[1:]
+    filled = patterns.clone()
+    is_hot = torch.zeros(patterns.shape[1:], dtype=torch.bool)
+    is_hot[tuple(zip(*hot, strict=True))] = True
     for y, x in hot:
-        around = [
-            (row, column)
-            for row in range(max(y - 1, 0), min(y + 2, height))
-            for column in range(max(x - 1, 0), min(x + 2, width))
-            if (row, column) not in taken
-        ]
-        rows, columns = ([place[axis] for place in around] for axis in (0, 1))
-        filled[:, y, x] = patterns[:, rows, columns].median(dim=1).values if around else 0.0
+        rows, columns = slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2)
+        neighbours = patterns[:, rows, columns][:, ~is_hot[rows, columns]]
+        filled[:, y, x] = neighbours.median(dim=1).values if neighbours.shape[1] else 0.0
     return filled
 
 
@@ -238,7 +228,7 @@ def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
 class UserPatterns:
     """The user's patterns on the network's grid, in electrons: float32 (B, side_px, side_px).
 
-    The largest circle around the centre fills the grid and keeps its total; what beam_stop_px hides is 0.
+    The largest circle around the centre fills the grid and keeps its total; pixels within beam_stop_px are 0.
 
     Attributes:
         settings: the entry of the configuration.
@@ -274,15 +264,13 @@ class UserPatterns:
 
 
 def on_grid(
-    patterns: Tensor, center_px: tuple[float, float], radius_px: float, beam_stop_px: float, side_px: int
+    patterns: Tensor, center_px: Sequence[float], radius_px: float, beam_stop_px: float, side_px: int
 ) -> Tensor:
     """Patterns (N, H, W) resampled so that the circle around their centre fills (N, side_px, side_px)."""
     height, width = patterns.shape[-2:]
-    axis_y = torch.arange(height) - center_px[0]
-    axis_x = torch.arange(width) - center_px[1]
-    hidden = axis_y[:, None] ** 2 + axis_x**2 <= beam_stop_px**2
     if beam_stop_px > 0:
-        patterns = patterns.masked_fill(hidden, 0.0)
+        y, x = torch.arange(height) - center_px[0], torch.arange(width) - center_px[1]
+        patterns = patterns.masked_fill(y[:, None] ** 2 + x**2 <= beam_stop_px**2, 0.0)
     step = 2 * radius_px / (side_px - 1)
     if step > 1:  # finer than the grid: averaged first
         patterns = blurred(patterns, 0.5 * step)

@@ -1,26 +1,19 @@
 """The results of `apply`: a table, a picture with a map, and a report on their quality."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from scipy.spatial.transform import Rotation
-from torch import Tensor
 
 from workflow_scripts.matching.evaluation import metrics
 from workflow_scripts.matching.evaluation.orientation_colours import ColourKey
 from workflow_scripts.matching.networks.retrieval import Predictions
-from workflow_scripts.matching.simulation.orientations import misorientation_deg
 from workflow_scripts.study.figures import style, without_ticks
-from workflow_scripts.workflow.files import write_rows
 
-COLUMNS = (
-    *("pattern", "row", "column", "rank", "score", "indexed", "away_from_first_deg"),
-    *("beam_x", "beam_y", "beam_z", "euler_phi1_deg", "euler_phi_deg", "euler_phi2_deg"),
-    *(f"r{i}{j}" for i in range(3) for j in range(3)),
-)
 _EXAMPLES = 6
 _SAME_DEG = 3.0  # two estimators agree where their first orientations are no farther apart
 _DPI = 150
@@ -37,31 +30,29 @@ class Orientations:
     rotation: np.ndarray
     score: np.ndarray
     threshold: float
-    scan: tuple[int, int] | None
+    scan: Sequence[int] | None
     symmetry: np.ndarray
 
 
 def write_table(path: Path, orientations: Orientations) -> None:
     """A row for each candidate: its orientation, its beam direction in the crystal and Bunge's angles."""
-    write_rows(path, _rows(orientations), COLUMNS)
-
-
-def _rows(orientations: Orientations) -> Iterator[dict[str, str | int]]:
     rotation, score, scan = orientations.rotation, orientations.score, orientations.scan
-    away = metrics.misorientation_deg(rotation, rotation[:, 0], orientations.symmetry).round(3)
-    # Bunge's g = Z(φ2) X(Φ) Z(φ1) turns the axes from sample to crystal: Rᵀ; as rotations R = Rz(φ1) Rx(Φ) Rz(φ2)
-    euler = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_euler("ZXZ", degrees=True) % 360
-    euler = euler.reshape(*score.shape, 3)
+    number, candidates = score.shape
+    pattern = np.repeat(np.arange(number), candidates)
+    row, column = ("", "") if scan is None else np.divmod(pattern, scan[1])
     indexed = (score[:, 0] >= orientations.threshold).astype(int)
-    for index, rank in np.ndindex(score.shape):
-        place = ("", "") if scan is None else divmod(index, scan[1])
-        matrix = rotation[index, rank]
-        values = (
-            *(index, *place, rank + 1, score[index, rank], int(indexed[index]), away[index, rank]),
-            *(*matrix[2], *euler[index, rank], *matrix.ravel()),
-        )
-        text = [f"{value:.6g}" if isinstance(value, float | np.floating) else value for value in values]
-        yield dict(zip(COLUMNS, text, strict=True))
+    away_deg = metrics.misorientation_deg(rotation, rotation[:, 0], orientations.symmetry).round(3)
+    matrices = rotation.reshape(-1, 3, 3)
+    # Bunge's g = Z(φ2) X(Φ) Z(φ1) turns the axes from sample to crystal: Rᵀ; as rotations R = Rz(φ1) Rx(Φ) Rz(φ2)
+    euler_deg = Rotation.from_matrix(matrices).as_euler("ZXZ", degrees=True) % 360
+    columns = {
+        **{"pattern": pattern, "row": row, "column": column, "rank": np.tile(np.arange(candidates) + 1, number)},
+        **{"score": score.ravel(), "indexed": indexed[pattern], "away_from_first_deg": away_deg.ravel()},
+        **dict(zip(("beam_x", "beam_y", "beam_z"), matrices[:, 2].T, strict=True)),
+        **dict(zip(("euler_phi1_deg", "euler_phi_deg", "euler_phi2_deg"), euler_deg.T, strict=True)),
+        **{f"r{i}{j}": matrices[:, i, j] for i, j in np.ndindex(3, 3)},
+    }
+    pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n", float_format="%.6g")
 
 
 def write_picture(path: Path, examples: np.ndarray, matches: np.ndarray, orientations: Orientations) -> None:
@@ -92,10 +83,7 @@ def _draw_map(figure: SubFigure, orientations: Orientations) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[3, 1])
     left.imshow(colours.reshape(*orientations.scan, 3))
     left.set_title("beam in the crystal; grey: not indexed")
-    picture, places = key.picture()
-    right.imshow(picture)
-    for (y, x), name in zip(places, key.corner_names(), strict=True):
-        right.annotate(name, (x, y), ha="center", va="center", fontsize=7)
+    key.draw(right)
     without_ticks([left, right])
 
 
@@ -105,7 +93,7 @@ def example_rows(score: np.ndarray) -> np.ndarray:
     return order[np.linspace(0, len(order) - 1, min(_EXAMPLES, len(order))).round().astype(int)]
 
 
-def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, float], symmetry: Tensor) -> dict:
+def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, float], symmetry: np.ndarray) -> dict:
     """Quality without the truth: scores, the share indexed, agreement of candidates and estimators.
 
     Args:
@@ -114,19 +102,20 @@ def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, flo
         symmetry: (S, 3, 3).
     """
     report = {}
+    reference = next(iter(predictions))
     for name, best in predictions.items():
-        score, second = best.score.numpy(), min(1, best.score.shape[1] - 1)
-        first_two = (best.rotation[:, rank].double() for rank in (0, second))
+        score, rotation = best.score.numpy(), best.rotation.double().numpy()
+        second = min(1, score.shape[1] - 1)
+        second_deg = metrics.misorientation_deg(rotation[:, [second]], rotation[:, 0], symmetry)
         report[name] = {
             "score_median": float(np.median(score[:, 0])),
             "not_indexed_below": thresholds[name],
             "indexed_share": float((score[:, 0] >= thresholds[name]).mean()),
             "margin_median": float(np.median(score[:, 0] - score[:, second])),
-            "second_answer_away_deg_median": float(misorientation_deg(*first_two, symmetry).median()),
+            "second_answer_away_deg_median": float(np.quantile(second_deg, 0.5, method="lower")),
         }
-    first, *others = predictions
-    for other in others:
-        pair = (predictions[name].rotation[:, 0].double() for name in (first, other))
-        away = misorientation_deg(*pair, symmetry)
-        report[other]["agrees_with_" + first] = float((away <= _SAME_DEG).double().mean())
+        if name != reference:
+            reference_rotation = predictions[reference].rotation[:, 0].double().numpy()
+            away_deg = metrics.misorientation_deg(rotation[:, :1], reference_rotation, symmetry)
+            report[name]["agrees_with_" + reference] = float((away_deg <= _SAME_DEG).mean())
     return report

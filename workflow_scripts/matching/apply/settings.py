@@ -11,41 +11,38 @@ H5, ARRAYS, IMAGES = (".h5", ".hdf5"), (".npy",), (".tif", ".tiff", ".png")
 
 
 class Apply(Settings):
-    """Patterns of the user's and a crystal, from their files to orientations and a map."""
+    """The user's patterns and crystal, from their files to orientations and a map."""
 
     patterns: str = Field(
         description="Folder of images (.png, .tif), or a 4D-STEM scan: .npy or .h5, (Ry, Rx, H, W) or (N, H, W)."
     )
     dataset: str | None = Field(default=None, description="Path of the data inside an .h5 file.")
     scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
-        default=None, description="Scan points [rows, columns] of patterns (N, H, W) or of the images in a folder."
+        default=None, description="Rows and columns of the scan, where the patterns are (N, H, W) or images."
     )
     crystal: str = Field(description="The crystal: polyethylene, or the path of a .cif.")
     pixel_size_per_a: float = Field(gt=0, le=1, description="Side of a detector pixel, 1/Å.")
     center_px: tuple[float, float] | None = Field(
         default=None,
-        description="Position [y, x] of the unscattered beam, px; null finds the point about which the mean pattern is"
-        " symmetric.",
+        description="Position [y, x] of the unscattered beam, px; null: the centre of symmetry of the mean pattern.",
     )
-    beam_stop_px: float = Field(
-        default=0.0, ge=0, description="Radius around the centre that is left out, px: beam stop or unscattered beam."
-    )
-    counts_per_electron: float = Field(default=1.0, gt=0, description="What one electron adds to the values.")
-    offset: float = Field(default=0.0, description="What the values hold without any electron.")
+    beam_stop_px: float = Field(default=0.0, ge=0, description="Radius left out, px: beam stop or unscattered beam.")
+    counts_per_electron: float = Field(default=1.0, gt=0, description="What one electron adds to a pixel's value.")
+    offset: float = Field(default=0.0, description="A pixel's value without electrons.")
     voltage_kv: float | None = Field(
-        default=None, ge=1, le=1500, description="Accelerating voltage, kV; null takes the study's."
+        default=None, ge=1, le=1500, description="Accelerating voltage, kV; null: the study's."
     )
     thickness_nm: float | None = Field(
-        default=None, gt=0, le=200, description="Thickness of the crystal, nm; null takes the study's."
+        default=None, gt=0, le=200, description="Thickness of the crystal, nm; null: the study's."
     )
     gallery: int = Field(default=2000, ge=50, le=50000, description="Beam directions that are tried.")
-    candidates: int = Field(default=5, ge=1, le=50, description="Answers written for each pattern, best first.")
+    candidates: int = Field(default=5, ge=1, le=50, description="Orientations written for each pattern, best first.")
     not_indexed_below: float | None = Field(
         default=None,
         ge=-1,
         le=1,
-        description="Score below which a pattern counts as not indexed; null takes what 95 % of simulated backgrounds"
-        " without a crystal stay below.",
+        description="Score below which a pattern counts as not indexed; null: the score that 95 % of simulated"
+        " backgrounds without a crystal stay below.",
     )
 
     @model_validator(mode="after")
@@ -57,12 +54,12 @@ class Apply(Settings):
         return self
 
     def files(self) -> dict[str, str]:
-        """The files that it names, by key; a folder is looked at by the job that reads it."""
+        """The files that the entry names, by key; a folder is checked by the job that reads it."""
         named = {"patterns": self.patterns, "crystal": self.crystal}
         return {key: path for key, path in named.items() if path.lower().endswith((*H5, *ARRAYS, ".cif"))}
 
     def results(self) -> list[str]:
-        """Files that ask for everything that is made of the entry."""
+        """Files whose rules make everything of the entry."""
         return ["orientations.csv"]
 
     def inputs(self, where: str = "") -> dict[str, list[str]]:

@@ -24,19 +24,15 @@ _BACKGROUNDS, _BELOW = 200, 0.95
 class Templates:
     """Calculated patterns of the user's crystal on the network's grid.
 
-    patterns: (G, n, n). rotation: (G, 3, 3) at in-plane angle 0. symmetry: (S, 3, 3).
+    patterns: (G, n, n). gallery: their orientations. symmetry: float64 (S, 3, 3).
     simulator: of the crystal, on that grid. beam_stop_px: radius that is left out of patterns, px of the grid.
     """
 
     patterns: Tensor
-    rotation: Tensor
-    symmetry: Tensor
+    gallery: Gallery
+    symmetry: np.ndarray
     simulator: Simulator
     beam_stop_px: float
-
-    def gallery(self, device: torch.device) -> Gallery:
-        """The same as the gallery of an estimator."""
-        return Gallery.of(self.rotation.numpy(), self.symmetry.numpy(), device)
 
 
 def templates(
@@ -54,7 +50,13 @@ def templates(
     Raises:
         InputError: no reflection of the crystal falls on the camera.
     """
-    diffraction = _on_the_grid(settings, recorded, study)
+    # The pattern's circle fills the grid
+    changes = {
+        "pixel_size_per_a": settings.pixel_size_per_a * recorded.radius_px / study.centre_px,
+        "voltage_kv": settings.voltage_kv or study.voltage_kv,
+        "thickness_nm": settings.thickness_nm or study.thickness_nm,
+    }
+    diffraction = study.model_copy(update=changes)
     try:
         simulator = Simulator(crystal, diffraction, device)
     except ValueError as error:
@@ -70,17 +72,8 @@ def templates(
             f"crystal: {settings.crystal} has no reflection between beam_stop_px and the rim of the patterns;"
             " check pixel_size_per_a"
         )
-    return Templates(patterns, rotation, symmetry, simulator, stop_px)
-
-
-def _on_the_grid(settings: Apply, recorded: Layout, study: DiffractionSettings) -> DiffractionSettings:
-    """The study's illumination and camera with the user's values, the pattern's circle filling the grid."""
-    changes = {
-        "pixel_size_per_a": settings.pixel_size_per_a * recorded.radius_px / study.centre_px,
-        "voltage_kv": settings.voltage_kv or study.voltage_kv,
-        "thickness_nm": settings.thickness_nm or study.thickness_nm,
-    }
-    return study.model_copy(update=changes)
+    gallery = Gallery.of(rotation.numpy(), symmetry.numpy(), device)
+    return Templates(patterns, gallery, symmetry.numpy(), simulator, stop_px)
 
 
 def background_score(
@@ -94,12 +87,12 @@ def background_score(
         seed: of backgrounds and counts.
     """
     generator = torch.Generator().manual_seed(seed)
-    device = made.patterns.device
     observation = draw(ranges, made.simulator.diffraction, _BACKGROUNDS, generator)
     rotation = torch.eye(3, dtype=torch.float64).expand(_BACKGROUNDS, 3, 3)
     background = expected(made.simulator, rotation, observation).background.cpu()
     patterns = counts(background, background, electrons, 0.0, generator)
-    middle = (patterns.shape[-1] - 1) / 2
-    patterns = on_grid(patterns, (middle, middle), middle, made.beam_stop_px, patterns.shape[-1])
-    score = predict_batches([patterns], estimator, made.gallery(device), 1).score
+    grid = made.simulator.diffraction
+    middle = grid.centre_px
+    patterns = on_grid(patterns, (middle, middle), middle, made.beam_stop_px, grid.side_px)
+    score = predict_batches([patterns], estimator, made.gallery, 1).score
     return float(np.quantile(score[:, 0].numpy(), _BELOW))

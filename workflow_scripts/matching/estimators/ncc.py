@@ -1,4 +1,4 @@
-"""Normalised cross-correlation with calculated patterns that are turned to every in-plane angle."""
+"""Normalised cross-correlation with calculated patterns that are rotated to every in-plane angle."""
 
 from dataclasses import dataclass
 

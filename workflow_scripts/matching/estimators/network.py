@@ -7,9 +7,16 @@ from torch import Tensor
 
 from workflow_scripts.learning.devices import Precision, autocast
 from workflow_scripts.matching.networks.encoding import at_in_plane_angles, normalised
-from workflow_scripts.matching.networks.model import Encoder, Matcher, correlations_of_spectra, load_matcher, spectra
-from workflow_scripts.matching.networks.retrieval import Estimator, Predictions, predict_queries
-from workflow_scripts.matching.settings import ARMS, Variant
+from workflow_scripts.matching.networks.model import (
+    AngularNetwork,
+    Encoder,
+    Matcher,
+    correlations_of_spectra,
+    load_matcher,
+    spectra,
+)
+from workflow_scripts.matching.networks.retrieval import Predictions, predict_queries
+from workflow_scripts.matching.settings import ARMS
 from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
@@ -28,73 +35,52 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
     if arguments.estimator not in ARMS:
         raise InputError(f"--estimator is {arguments.estimator!r}, but a network must be one of {', '.join(ARMS)}")
     gallery = torch.from_numpy(queries.gallery).to(device)
+    normalised_first = ARMS[arguments.estimator].normalised_in_pretraining_only
     predictions = {}
     for stage in ("pretrained", "finetuned"):
-        matcher, variant = load_matcher(job.input(stage)), ARMS[arguments.estimator]
-        estimator = trained_estimator(matcher, variant, stage == "finetuned", gallery, device, arguments.precision)
+        normalise = normalised_first and stage == "pretrained"
+        matcher = load_matcher(job.input(stage))
+        estimator = NetworkEstimator(matcher, gallery, device, arguments.precision, normalise)
         predictions[stage] = predict_queries(estimator, queries, arguments, device)
     return predictions
 
 
-def trained_estimator(
-    matcher: Matcher, variant: Variant, finetuned: bool, gallery: Tensor, device: torch.device, precision: Precision
-) -> Estimator:
-    """The networks of an arm as an estimator.
+class NetworkEstimator:
+    """Two encoders as an estimator.
+
+    Features along the angle are correlated, so that the gallery needs no rotated copies. An embedding is compared by
+    the cosine with that of every calculated pattern at every in-plane angle.
 
     Args:
         matcher: the networks, with their weights.
-        variant: the arm's faults.
-        finetuned: whether the weights are those of the stage finetune.
         gallery: calculated patterns (G, n, n), on the device.
         device: where the networks run.
         precision: number format inside the networks.
+        normalise: whether patterns are given mean 0 and variance 1 first.
     """
-    if not variant.not_equivariant:
-        return AngularEstimator(matcher, gallery, device, precision)
-    normalise = variant.normalised_in_pretraining_only and not finetuned
-    return EmbeddingEstimator(matcher, gallery, device, precision, normalise)
 
-
-class _NetworkEstimator:
-    def __init__(self, matcher: Matcher, device: torch.device, precision: Precision, normalise: bool = False) -> None:
+    def __init__(
+        self, matcher: Matcher, gallery: Tensor, device: torch.device, precision: Precision, normalise: bool = False
+    ) -> None:
         self._matcher, self._normalise = matcher.to(device).eval(), normalise
         self._device, self._precision = device, precision
+        self._is_angular = isinstance(matcher.calculated, AngularNetwork)
+        describe = functools.partial(self._features, matcher.calculated)
+        parts = gallery.split(_BATCH)
+        if self._is_angular:
+            self._gallery = spectra(torch.cat([describe(part) for part in parts]))
+        else:
+            self._gallery = torch.cat([at_in_plane_angles(part, describe) for part in parts])  # (G, A, E)
 
     @torch.inference_mode()
     def _features(self, network: Encoder, patterns: Tensor) -> Tensor:
         with autocast(self._device, self._precision):
             return network(network.encode(normalised(patterns) if self._normalise else patterns)).float()
 
-
-class AngularEstimator(_NetworkEstimator):
-    """Features that are correlated over the angle: the gallery needs no turned copies."""
-
-    def __init__(self, matcher: Matcher, gallery: Tensor, device: torch.device, precision: Precision) -> None:
-        """Args: the networks; calculated patterns (G, n, n), on the device; device and precision of the networks."""
-        super().__init__(matcher, device, precision)
-        self._angles = matcher.observed.angles
-        self._gallery = spectra(torch.cat([self._features(matcher.calculated, part) for part in gallery.split(_BATCH)]))
-
     @torch.inference_mode()
     def curves(self, counts: Tensor) -> Tensor:
         """Similarity of patterns (B, n, n) to every template over the in-plane angle: (B, G, A)."""
         features = self._features(self._matcher.observed, counts)
-        return correlations_of_spectra(spectra(features), self._gallery, self._angles)
-
-
-class EmbeddingEstimator(_NetworkEstimator):
-    """The published network: the cosine to the embedding of every template at every in-plane angle."""
-
-    def __init__(
-        self, matcher: Matcher, gallery: Tensor, device: torch.device, precision: Precision, normalise: bool
-    ) -> None:
-        """Args as above; normalise: patterns are given mean 0 and variance 1 first."""
-        super().__init__(matcher, device, precision, normalise)
-        embed = functools.partial(self._features, matcher.calculated)
-        self._gallery = torch.cat([at_in_plane_angles(part, embed) for part in gallery.split(_BATCH)])  # (G, A, E)
-
-    @torch.inference_mode()
-    def curves(self, counts: Tensor) -> Tensor:
-        """Similarity of patterns (B, n, n) to every template over the in-plane angle: (B, G, A)."""
-        similarity = self._features(self._matcher.observed, counts) @ self._gallery.flatten(0, 1).T
-        return similarity.unflatten(1, self._gallery.shape[:2])
+        if self._is_angular:
+            return correlations_of_spectra(spectra(features), self._gallery, features.shape[-1])
+        return (features @ self._gallery.flatten(0, 1).T).unflatten(1, self._gallery.shape[:2])

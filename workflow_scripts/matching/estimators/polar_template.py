@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.matching.networks.encoding import polar_patterns, stabilised
-from workflow_scripts.matching.networks.model import correlations, correlations_of_spectra, spectra
+from workflow_scripts.matching.networks.model import correlations_of_spectra, spectra
 from workflow_scripts.matching.networks.retrieval import Predictions, predict_queries
 from workflow_scripts.matching.networks.tuning import GAMMAS, tuned
 from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries, read_pairs
@@ -58,8 +58,8 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
 
 
 def _similarity(counts: Tensor, calculated: Tensor, gamma: float, power: float) -> Tensor:
-    """Of all counts (P, n, n) with all calculated patterns (P, n, n) at the best angle: (P, P)."""
-    return correlations(_features(counts, gamma, power), _features(calculated, gamma, power)).amax(dim=-1)
+    """Of all counts (P, n, n) with all calculated patterns (P, n, n) at the best in-plane angle: (P, P)."""
+    return PolarTemplates.of(calculated, gamma, power).curves(counts).amax(dim=-1)
 
 
 def _features(patterns: Tensor, gamma: float, power: float) -> Tensor:

@@ -7,9 +7,10 @@ import pandas as pd
 from scipy.ndimage import map_coordinates
 
 from workflow_scripts.matching.evaluation import metrics
-from workflow_scripts.matching.evaluation.statistics import CHANCE, Prediction, best_template
+from workflow_scripts.matching.evaluation.statistics import CHANCE, Prediction, best_template, of_plain_queries
 from workflow_scripts.matching.settings import Evaluate, base_of
-from workflow_scripts.matching.simulation.pattern_files import MAP, NOT_CRYSTAL, PLAIN, UNSEEN, Queries
+from workflow_scripts.matching.simulation.orientations import nearest_direction
+from workflow_scripts.matching.simulation.pattern_files import MAP, NOT_CRYSTAL, PLAIN, Queries
 
 SHOWN, CANDIDATES = 4, 3
 EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 180.0, 96)])
@@ -34,14 +35,15 @@ def gathered(
     """
     last = _last(predictions)
     at = table[(table["dose_e"] == settings.headline_dose_e) & table["stage"].isna()]
-    plain = at[(at["kind"] == PLAIN) & (at["region"] == UNSEEN)]
+    by_estimator = {name: at[(at["estimator"] == name) & _seed(at, prediction)] for name, prediction in last.items()}
+    plain = of_plain_queries(at)
     template = best_template(plain)
     shown = [name for name in ("corrected", "published") if name in last][:1] + [template] * (template is not None)
     return {
         "shown": np.array(shown, dtype=str),
-        **_pictures([last[name] for name in shown], queries, plain),
-        **_histograms(last, plain),
-        **_curves(last, at),
+        **_pictures([last[name] for name in shown], queries, np.unique(plain["query"])[:SHOWN]),
+        **_histograms(by_estimator),
+        **_curves(by_estimator),
         **_map([last[name] for name in shown], queries, settings),
         "symmetry": queries.symmetry,
         "pixel_size_per_a": np.float64(pixel_size_per_a),
@@ -50,8 +52,8 @@ def gathered(
     }
 
 
-def turned(pattern: np.ndarray, angle_rad: float) -> np.ndarray:
-    """A pattern (H, W) turned in its plane about its middle, from +x to +y."""
+def rotated(pattern: np.ndarray, angle_rad: float) -> np.ndarray:
+    """A pattern (H, W) rotated in its plane about its middle, from +x to +y."""
     middle = (np.array(pattern.shape) - 1)[:, None, None] / 2
     y, x = np.indices(pattern.shape) - middle
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
@@ -65,8 +67,8 @@ def in_plane_rad(rotation: np.ndarray, gallery: np.ndarray) -> float:
 
 
 def drawn(rotation: np.ndarray, row: int, operation: np.ndarray, queries: Queries) -> np.ndarray:
-    """The gallery's pattern of this row, turned as nearly as can be to an orientation (3, 3)."""
-    return turned(queries.gallery[row], in_plane_rad(rotation, queries.gallery_rotation[row] @ operation))
+    """The gallery's pattern of this row, rotated in its plane as near as possible to an orientation (3, 3)."""
+    return rotated(queries.gallery[row], in_plane_rad(rotation, queries.gallery_rotation[row] @ operation))
 
 
 def _last(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
@@ -77,55 +79,47 @@ def _last(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
     return last
 
 
-def _pictures(shown: Sequence[Prediction], queries: Queries, plain: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The first queries of the file, whatever was predicted for them."""
-    rows = np.unique(plain["query"])[:SHOWN]
-    true = queries.rotation[rows]
-    _, nearest, operation = metrics.nearest_direction(true, queries.gallery_rotation, queries.symmetry)
-    symmetry = queries.symmetry
+def _seed(table: pd.DataFrame, prediction: Prediction) -> pd.Series:
+    return table["seed"].isna() if prediction.seed is None else table["seed"] == prediction.seed
+
+
+def _pictures(shown: Sequence[Prediction], queries: Queries, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The queries of these rows, whatever was predicted for them."""
+    true, symmetry = queries.rotation[rows], queries.symmetry
+    _, nearest, operation = nearest_direction(true[:, 2], queries.gallery_rotation[:, 2], symmetry)
     truth = [drawn(*nearest_row, queries) for nearest_row in zip(true, nearest, symmetry[operation], strict=True)]
-    identity = np.eye(3)
     pictures, degrees = [], []
     for prediction in shown:
         rotation, index = prediction.rotation[rows, :CANDIDATES], prediction.gallery_index[rows, :CANDIDATES]
-        pictures.append(
-            [
-                [drawn(orientation, int(row), identity, queries) for orientation, row in zip(*of_query, strict=True)]
-                for of_query in zip(rotation, index, strict=True)
-            ]
-        )
+        pictures += [drawn(rotation[place], index[place], np.eye(3), queries) for place in np.ndindex(index.shape)]
         degrees.append(metrics.misorientation_deg(rotation, true, symmetry))
+    shape = len(shown), len(rows), CANDIDATES
     return {
         "query": queries.counts[rows],
         "truth": np.array(truth, dtype=np.float32),
-        "answer": np.array(pictures, dtype=np.float32),
-        "answer_deg": np.array(degrees),
+        "answer": np.array(pictures, dtype=np.float32).reshape(*shape, *queries.counts.shape[1:]),
+        "answer_deg": np.array(degrees).reshape(shape),
     }
 
 
-def _histograms(last: Mapping[str, Prediction], plain: pd.DataFrame) -> dict[str, np.ndarray]:
-    def counted(values: pd.Series) -> np.ndarray:
-        return np.histogram(values, EDGES_DEG)[0]
-
-    first = {name: plain[(plain["estimator"] == name) & _seed(plain, last[name])] for name in last}
-    any_estimator = next(iter(first.values()))
+def _histograms(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
+    plain = [of_plain_queries(rows) for rows in by_estimator.values()]
     return {
-        "estimators": np.array(list(last), dtype=str),
+        "estimators": np.array(list(by_estimator), dtype=str),
         "edges_deg": EDGES_DEG,
-        "misorientations": np.array([counted(part[metrics.DEG]) for part in first.values()]),
-        "floor": counted(any_estimator[metrics.FLOOR]),
+        "misorientations": np.array([np.histogram(rows[metrics.DEG], EDGES_DEG)[0] for rows in plain]),
+        "floor": np.histogram(plain[0][metrics.FLOOR], EDGES_DEG)[0],
     }
 
 
-def _curves(last: Mapping[str, Prediction], at: pd.DataFrame) -> dict[str, np.ndarray]:
+def _curves(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
     """Plain queries of unseen directions against those without a crystal; chance has no curve."""
     curves = {}
-    for name in last:
-        part = at[(at["estimator"] == name) & _seed(at, last[name])]
-        part = part[((part["kind"] == PLAIN) & (part["region"] == UNSEEN)) | (part["kind"] == NOT_CRYSTAL)]
-        of_crystal = (part["kind"] == PLAIN).to_numpy()
+    for name, rows in by_estimator.items():
+        compared = pd.concat([of_plain_queries(rows), rows[rows["kind"] == NOT_CRYSTAL]])
+        of_crystal = (compared["kind"] == PLAIN).to_numpy()
         if name != CHANCE and not of_crystal.all():
-            curves[name] = metrics.roc(part["score"].to_numpy(), of_crystal, FALSE_SHARE)
+            curves[name] = metrics.roc(compared["score"].to_numpy(), of_crystal, FALSE_SHARE)
     return {
         "roc_of": np.array(list(curves), dtype=str),
         "false_share": FALSE_SHARE,
@@ -152,7 +146,3 @@ def _map(shown: Sequence[Prediction], queries: Queries, settings: Evaluate) -> d
         "map_direction": directions.reshape(-1, side, side, 3),
         "map_deg": np.array(degrees).reshape(-1, side, side),
     }
-
-
-def _seed(part: pd.DataFrame, prediction: Prediction) -> pd.Series:
-    return part["seed"].isna() if prediction.seed is None else part["seed"] == prediction.seed

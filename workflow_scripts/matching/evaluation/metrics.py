@@ -3,7 +3,7 @@
 | name | unit | meaning |
 |---|---|---|
 | top1, top5, top10, top15_percent_by_class | % | queries with a correct prediction among the first 1, 5, 10 or 15 |
-| …_percent_by_class_half_turn | % | the same where a pattern turned by 180° in its plane counts as equal |
+| …_percent_by_class_half_turn | % | the same where a pattern rotated by 180° in its plane counts as equal |
 | mrr | 1 | mean of 1 / rank of the first correct prediction; 0 where none is correct |
 | misorientation_deg_median | deg | of the first prediction, the smallest over the rotations of the Laue group |
 | misorientation_deg_excess_median | deg | the same less the query's distance to the gallery's nearest beam direction |
@@ -19,7 +19,6 @@ metrics of its own.
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 TOPS = (1, 5, 10, 15)
 BY_CLASS = {top: f"top{top}_percent_by_class" for top in TOPS}
@@ -49,21 +48,6 @@ def misorientation_deg(predicted: np.ndarray, true: np.ndarray, symmetry: np.nda
     return np.degrees(2 * np.arcsin(np.clip(distance / np.sqrt(8.0), 0, 1)))
 
 
-def nearest_direction(
-    rotation: np.ndarray, gallery: np.ndarray, symmetry: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gallery's beam direction nearest to that of every orientation (Q, 3, 3), under the symmetry.
-
-    Returns:
-        the distance in degrees, the row of the gallery (G, 3, 3), the row of the symmetry (S, 3, 3), each (Q,):
-        rotation ≈ Rz(psi) @ gallery @ symmetry.
-    """
-    directions = np.einsum("ga,sab->gsb", gallery[:, 2], symmetry).reshape(-1, 3)
-    chord, place = cKDTree(directions).query(rotation[:, 2])
-    row, operation = np.divmod(place, len(symmetry))
-    return np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1))), row, operation
-
-
 def by_rank(
     rotation: np.ndarray,
     true: np.ndarray,
@@ -79,18 +63,18 @@ def by_rank(
         true, second: (Q, 3, 3) orientations of its crystals; the second counts where `two` (Q,) is set.
     """
     deg_by_crystal = np.full((2, *rotation.shape[:2]), np.inf)
-    turned_deg_by_crystal = deg_by_crystal.copy()
+    half_turn_deg_by_crystal = deg_by_crystal.copy()
     for place, (truth, rows) in enumerate(((true, np.ones(len(true), bool)), (second, two))):
         deg_by_crystal[place, rows] = misorientation_deg(rotation[rows], truth[rows], symmetry)
-        turned_deg = misorientation_deg(rotation[rows], HALF_TURN @ truth[rows], symmetry)
-        turned_deg_by_crystal[place, rows] = np.minimum(deg_by_crystal[place, rows], turned_deg)
+        half_turn_deg = misorientation_deg(rotation[rows], HALF_TURN @ truth[rows], symmetry)
+        half_turn_deg_by_crystal[place, rows] = np.minimum(deg_by_crystal[place, rows], half_turn_deg)
     nearer_deg = deg_by_crystal.min(axis=0)
     right = nearer_deg <= tolerance_deg
     first = np.where(right.any(axis=1), right.argmax(axis=1) + 1.0, np.inf)
     has_first, has_second = ((degrees[:, :10] <= tolerance_deg).any(axis=1) for degrees in deg_by_crystal)
     return {
         **_shares(right, BY_CLASS),
-        **_shares(turned_deg_by_crystal.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
+        **_shares(half_turn_deg_by_crystal.min(axis=0) <= tolerance_deg, BY_HALF_TURN),
         CRYSTALS: 100.0 * (has_first + has_second * 1.0) / (1 + two),
         MRR: 1 / first,
         DEG: nearer_deg[:, 0],
@@ -103,7 +87,7 @@ def _shares(right: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray
 
 
 def chance_percent(tolerance_deg: float, operations: int, top: int = 1) -> float:
-    """Probability that one of `top` independent random orientations is right, %.
+    """Probability that one of `top` independent random orientations is correct, %.
 
     The share (ω − sin ω) / π of all rotations turns by less than ω; the balls around the operations of the Laue group
     do not overlap while ω is below half the smallest angle of the group.
@@ -111,17 +95,6 @@ def chance_percent(tolerance_deg: float, operations: int, top: int = 1) -> float
     angle = np.radians(tolerance_deg)
     once = operations * (angle - np.sin(angle)) / np.pi
     return float(100 * (1 - (1 - once) ** top))
-
-
-def auc(score: np.ndarray, of_crystal: np.ndarray) -> float:
-    """Area under the curve of `score` telling patterns of a crystal (True) from those of none; ties count half."""
-    n = int(of_crystal.sum())
-    others = len(score) - n
-    if not n or not others:
-        return float("nan")
-    _, place, ties = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(ties) - (ties - 1) / 2)[place]  # equal scores share the mean of their ranks
-    return float((rank[of_crystal].sum() - n * (n + 1) / 2) / (n * others))
 
 
 def roc(score: np.ndarray, of_crystal: np.ndarray, false_share: np.ndarray) -> np.ndarray:

@@ -7,9 +7,13 @@ of its corners get red, green and blue; between them a direction is a sum of the
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 
 # No symmetry element of a crystal in its usual setting holds it
 _REFERENCE = np.array([0.45, 0.25, 0.86]) / np.linalg.norm([0.45, 0.25, 0.86])
+# Two axes across it, the first near x
+_FIRST = np.array([1.0, 0, 0]) - _REFERENCE[0] * _REFERENCE
+_AXES = np.stack([_FIRST / np.linalg.norm(_FIRST), np.cross(_REFERENCE, _FIRST / np.linalg.norm(_FIRST))])
 _SAMPLES = 20_000
 _FLAT = 0.05
 
@@ -87,6 +91,15 @@ class ColourKey:
         places = np.stack([(high[1] - corners[:, 1]) / step, (corners[:, 0] - low[0]) / step], axis=-1)
         return np.concatenate([self.colours(direction), alpha[..., None]], axis=-1), places
 
+    def draw(self, axis: Axes) -> None:
+        """Draw the zone with the names of its corners beside them."""
+        picture, places = self.picture()
+        axis.imshow(picture)
+        for name, (y, x) in zip(self.corner_names(), places, strict=True):
+            is_left = x < picture.shape[1] / 2
+            looks = {"ha": "right" if is_left else "left", "va": "center", "fontsize": 6, "annotation_clip": False}
+            axis.annotate(name, (x, y), xytext=(-2 if is_left else 2, 0), textcoords="offset points", **looks)
+
     def corner_names(self) -> list[str]:
         """The corners in the crystal's Cartesian frame, the largest component 1."""
         scaled = self.corners / np.abs(self.corners).max(axis=-1, keepdims=True)
@@ -105,16 +118,9 @@ def _sphere() -> np.ndarray:
     return np.concatenate([np.stack([across * np.cos(turn), across * np.sin(turn), height], axis=-1), named])
 
 
-def _axes() -> np.ndarray:
-    """Two axes (2, 3) across the reference direction, the first near x."""
-    first = np.array([1.0, 0, 0]) - _REFERENCE[0] * _REFERENCE
-    first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(_REFERENCE, first)])
-
-
 def _flat(direction: np.ndarray) -> np.ndarray:
     """Lambert's equal-area projection (…, 2) about the reference direction."""
-    across = direction @ _axes().T
+    across = direction @ _AXES.T
     return across * np.sqrt(2 / np.maximum(1 + direction @ _REFERENCE, 1e-9))[..., None]
 
 
@@ -123,4 +129,4 @@ def _unflat(place: np.ndarray) -> np.ndarray:
     square = (place**2).sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         across = place * np.sqrt(1 - square / 4)
-    return across @ _axes() + (1 - square / 2) * _REFERENCE
+    return across @ _AXES + (1 - square / 2) * _REFERENCE

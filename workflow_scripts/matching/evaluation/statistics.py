@@ -1,6 +1,6 @@
 """Predictions against the truth: metrics of every query, then statistics with intervals over cells of directions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,7 @@ import pandas as pd
 from workflow_scripts.matching.evaluation import metrics
 from workflow_scripts.matching.evaluation.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
 from workflow_scripts.matching.settings import VARIANTS, Evaluate, base_of
+from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.conditions import condition
@@ -37,7 +38,7 @@ class Prediction:
     stage: pretrain or finetune where that is not the estimator's last, else None.
     rotation: (Q, K, 3, 3), best first.
     score: (Q, K), higher is better.
-    gallery_index: (Q, K) the rows of the gallery that the predictions are turned from.
+    gallery_index: (Q, K) the rows of the gallery that the predictions are rotated from.
     """
 
     estimator: str
@@ -59,12 +60,12 @@ def read_stages(path: Path, queries: Queries) -> list[Prediction]:
 
 
 def _prediction(part: Part, predictions: Predictions, queries: Queries) -> Prediction:
-    kept = part.read("score", shapes={"score": (len(queries), -1)})["score"].shape[1]
-    shape = len(queries), kept
+    shape = len(queries), -1
     shapes = {"rotation": (*shape, 3, 3), "score": shape, "gallery_index": shape}
     arrays = part.read(*shapes, shapes=shapes)
-    if kept < max(BY_CLASS):
-        raise InputError(f"{part.path}: holds {kept} answers to each query, fewer than {max(BY_CLASS)}; predict again")
+    candidates = min(array.shape[1] for array in arrays.values())
+    if candidates < max(BY_CLASS):
+        raise InputError(f"{part.path}: holds {candidates} candidates, fewer than {max(BY_CLASS)}; predict again")
     if arrays["gallery_index"].min() < 0 or arrays["gallery_index"].max() >= len(queries.gallery):
         raise InputError(f"{part.path}: gallery_index points outside the test file's gallery; predict again")
     seed = predictions.seed if part.stage in TRAINED_STAGES else None
@@ -85,7 +86,7 @@ def query_metrics(
         one row for each prediction and query: estimator, seed, stage; query, source, kind, region, dose_e, score; a
         column for each of `UNITS`. Of patterns without a crystal only the score has a meaning.
     """
-    floor, _, _ = metrics.nearest_direction(queries.rotation, queries.gallery_rotation, queries.symmetry)
+    floor, _, _ = nearest_direction(queries.rotation[:, 2], queries.gallery_rotation[:, 2], queries.symmetry)
     columns = {name: getattr(queries, name) for name in ("kind", "region", "dose_e")}
     about = pd.DataFrame({"query": np.arange(len(queries)), "source": source, **columns, FLOOR: floor})
     truth = queries.rotation, queries.second_rotation, queries.kind == TWO_CRYSTALS, queries.symmetry
@@ -108,23 +109,28 @@ def check_complete(table: pd.DataFrame, settings: Evaluate) -> None:
     absent = set(settings.ablation_arms(sorted(estimators))) - estimators
     if absent:
         raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
-    at = table[(table["kind"] == PLAIN) & (table["region"] == UNSEEN)]
-    if not (at["dose_e"] == settings.headline_dose_e).any():
-        doses = ", ".join(f"{dose:g}" for dose in sorted(set(at["dose_e"]))) or "none"
+    measured = sorted(set(of_plain_queries(table)["dose_e"]))
+    if settings.headline_dose_e not in measured:
+        doses = ", ".join(f"{dose:g}" for dose in measured) or "none"
         raise InputError(
             f"matching.evaluate.headline_dose_e is {settings.headline_dose_e:g}, but the test file's plain queries of"
             f" unseen directions have the doses {doses}; take one of matching.synthesize.dose_e"
         )
 
 
-def where(dose_e: float, kind: str, region: str) -> dict[str, str | float]:
-    """Keys and values that every condition has."""
-    return {"dose_e": dose_e, "kind": kind, "region": region}
+def condition_of(dose_e: float, kind: str, region: str, **further: str) -> str:
+    """The condition of queries of one dose, kind and region."""
+    return condition(dose_e=dose_e, kind=kind, region=region, **further)
+
+
+def of_plain_queries(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of plain queries of unseen directions."""
+    return table[(table["kind"] == PLAIN) & (table["region"] == UNSEEN)]
 
 
 def headline(settings: Evaluate) -> str:
     """The condition of the numbers that the method's page quotes."""
-    return condition(**where(settings.headline_dose_e, PLAIN, UNSEEN))
+    return condition_of(settings.headline_dose_e, PLAIN, UNSEEN)
 
 
 def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> list[dict]:
@@ -137,8 +143,8 @@ def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> li
         rows += _training_rows(*training, group, settings)
     rows += _gain_rows(table, settings) + _published_rows(table, settings) + _chance_rows(queries, settings)
     rows = with_headline(rows, headline(settings))
-    kept = {(row["estimator"], row["metric"], row["statistic"]) for row in rows if row["headline"]}
-    return [row for row in rows if (row["estimator"], row["metric"], row["statistic"]) in kept]
+    at_headline = {(row["estimator"], row["metric"], row["statistic"]) for row in rows if row["headline"]}
+    return [row for row in rows if (row["estimator"], row["metric"], row["statistic"]) in at_headline]
 
 
 def _training_rows(
@@ -153,7 +159,7 @@ def _training_rows(
     rows, keys = [], {"seed": None if pd.isna(seed) else int(seed)}
     crystals = group[group["kind"] != NOT_CRYSTAL]
     for (dose, kind, region), part in crystals.groupby(["dose_e", "kind", "region"], sort=False):
-        keys["condition"] = condition(**where(dose, kind, region), **named)
+        keys["condition"] = condition_of(dose, kind, region, **named)
         for metric, unit in UNITS.items():
             if kind == TWO_CRYSTALS and metric in (EXCESS, FLOOR):
                 continue  # the floor is that of the first crystal
@@ -211,39 +217,37 @@ def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Es
     pairs = times[:, of_crystal].sum(axis=1) * times[:, ~of_crystal].sum(axis=1)
     in_order = ((times[:, of_crystal] @ above) * times[:, ~of_crystal]).sum(axis=1)
     low, high = np.quantile(in_order[pairs > 0] / pairs[pairs > 0], [0.025, 0.975])
-    return Estimate(metrics.auc(score, of_crystal), float(low), float(high), len(score))
+    return Estimate(float(above.mean()), float(low), float(high), len(score))
 
 
 def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
     """Gain of the arms over the best template matcher of that dose, paired by query, and its lower bound."""
-    is_last, at_headline = table["stage"].isna(), table["dose_e"] == settings.headline_dose_e
-    is_plain = table["kind"] == PLAIN
+    plain = table[table["kind"] == PLAIN]
+    is_last, at_headline = plain["stage"].isna(), plain["dose_e"] == settings.headline_dose_e
     rows = []
-    for (dose, region), part in table[is_plain & (at_headline | is_last)].groupby(["dose_e", "region"], sort=False):
+    for _, part in plain[at_headline | is_last].groupby(["dose_e", "region"], sort=False):
+        arms = part[part["estimator"].isin(VARIANTS)]
         for metric, name in OVER_TEMPLATE.items():
             template = best_template(part, metric)
-            if template is None:
-                continue
-            reference = part[part["estimator"] == template].set_index("query")[metric]
-            for arm in VARIANTS:
-                of_arm = part[part["estimator"] == arm]
-                rows += _paired(of_arm, reference, name, where(dose, PLAIN, region), settings)
-    part = table[is_plain & at_headline & is_last]
-    for (region, seed), fair in part[part["estimator"] == "fair_pretraining"].groupby(["region", "seed"], sort=False):
-        unfair = part[(part["estimator"] == "published") & (part["region"] == region) & (part["seed"] == seed)]
-        about = where(settings.headline_dose_e, PLAIN, region)
-        for metric, name in OVER_FAIR.items():
-            rows += _paired(unfair, fair.set_index("query")[metric], name, about, settings)
+            if template is not None:
+                rows += _paired(arms, part[part["estimator"] == template], metric, name, settings)
+    for _, part in plain[at_headline & is_last].groupby(["region", "seed"], sort=False):
+        published, fair = (part[part["estimator"] == arm] for arm in ("published", "fair_pretraining"))
+        if not fair.empty:
+            for metric, name in OVER_FAIR.items():
+                rows += _paired(published, fair, metric, name, settings)
     return rows
 
 
-def _paired(part: pd.DataFrame, reference: pd.Series, name: str, about: Mapping, settings: Evaluate) -> list[dict]:
-    """Mean gain over a reference, the metric of the same name by query, and the lower bound of its interval."""
+def _paired(part: pd.DataFrame, reference: pd.DataFrame, metric: str, name: str, settings: Evaluate) -> list[dict]:
+    """Mean gain over a reference by query, of one dose and region, and the lower bound of its interval."""
+    of_reference = reference.set_index("query")[metric]
     rows = []
     for (estimator, seed, stage), group in part.groupby(_TRAINING, dropna=False, sort=False):
-        gain = group.assign(gain=group[reference.name] - reference.reindex(group["query"]).to_numpy())
+        gain = group.assign(gain=group[metric] - of_reference.reindex(group["query"]).to_numpy())
         interval = _interval(gain, "gain", settings)
-        keys = {"condition": condition(**about, **_stage_key(stage)), "seed": int(seed)}
+        dose, region = group[["dose_e", "region"]].iloc[0]
+        keys = {"condition": condition_of(dose, PLAIN, region, **_stage_key(stage)), "seed": int(seed)}
         rows.append(metric_row(estimator, name, "%", interval, **keys))
         if np.isfinite(interval.low):
             rows.append(metric_row(estimator, name, "%", interval.low, statistic="low", n=interval.n, **keys))
@@ -252,10 +256,10 @@ def _paired(part: pd.DataFrame, reference: pd.Series, name: str, about: Mapping,
 
 def _published_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
     """Half of the 95 % interval that 168 queries give the published arm's accuracy, a binomial share."""
-    of_headline = (table["kind"] == PLAIN) & (table["region"] == UNSEEN) & (table["dose_e"] == settings.headline_dose_e)
     of_arm = (table["estimator"] == "published") & table["stage"].isna()
     rows = []
-    for seed, group in table[of_headline & of_arm].groupby("seed", sort=False):
+    at_headline = of_plain_queries(table[of_arm & (table["dose_e"] == settings.headline_dose_e)])
+    for seed, group in at_headline.groupby("seed", sort=False):
         share = group[BY_CLASS[5]].mean() / 100
         width = 196 * np.sqrt(share * (1 - share) / _PUBLISHED_QUERIES)
         keys = {"condition": headline(settings), "seed": int(seed), "n": len(group)}

@@ -1,4 +1,4 @@
-"""Inputs of the networks and the template matchers: patterns on a polar grid, turned, blurred or normalised."""
+"""Inputs of the networks and the template matchers: patterns on a polar grid, rotated, blurred or normalised."""
 
 import functools
 import math
@@ -17,11 +17,11 @@ def polar_patterns(patterns: Tensor, rings: int, angles: int) -> Tensor:
     """Patterns on rings by bilinear interpolation, after a Gaussian nearly as wide as the rings are apart.
 
     The sum over a spot is then read near its middle, as a matched filter does, and no electron falls between two
-    points. A turn of the pattern from +x to +y by 360°/angles moves every row by one sample. Linear in the patterns.
+    points. A rotation of the pattern from +x to +y by 360°/angles moves every row by one sample. Linear.
 
     Args:
         patterns: (N, n, n), counts or shares.
-        rings: how many, from the centre to the nearest rim.
+        rings: number of rings from the centre to the nearest rim.
         angles: samples of [0°, 360°), from +x towards +y.
 
     Returns:
@@ -69,21 +69,21 @@ def stabilised(polar: Tensor, gamma: float = 0.5) -> Tensor:
     return raised / raised.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)
 
 
-def turned(patterns: Tensor, angle_deg: Tensor) -> Tensor:
-    """Patterns (N, n, n) turned about their middle by angles (N,) from +x to +y, bilinear, zero beyond the rim."""
+def rotated(patterns: Tensor, angle_deg: Tensor) -> Tensor:
+    """Patterns (N, n, n) rotated about their middle by angles (N,) from +x to +y, bilinear, zero beyond the rim."""
     n = patterns.shape[-1]
     angle = torch.deg2rad(angle_deg.to(patterns))[:, None, None]
     axis = torch.arange(n, device=patterns.device, dtype=patterns.dtype) - (n - 1) / 2
     y, x = axis[:, None], axis
-    # A pixel of the turned pattern is read where it was before
+    # A pixel of the rotated pattern is read where it was before
     place = torch.stack([angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x], dim=-1)
     return functional.grid_sample(patterns[:, None], 2 * place / (n - 1), align_corners=True)[:, 0]
 
 
 def at_in_plane_angles(patterns: Tensor, describe: Callable[[Tensor], Tensor]) -> Tensor:
-    """Descriptions (N, D) of patterns (N, n, n) turned by a · 360°/A, A = 72, from +x to +y: (N, A, D)."""
+    """Descriptions (N, D) of patterns (N, n, n) rotated by a · 360°/A, A = 72, from +x to +y: (N, A, D)."""
     angles_deg = torch.arange(IN_PLANE, device=patterns.device) * (360.0 / IN_PLANE)
-    return torch.stack([describe(turned(patterns, angle.expand(len(patterns)))) for angle in angles_deg], dim=1)
+    return torch.stack([describe(rotated(patterns, angle.expand(len(patterns)))) for angle in angles_deg], dim=1)
 
 
 def normalised(patterns: Tensor) -> Tensor:

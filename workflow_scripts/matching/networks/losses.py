@@ -43,7 +43,7 @@ def angular_contrast(curves: Tensor) -> Tensor:
     """The same over patterns and in-plane angles: the correct pattern at the correct angle against all others.
 
     Args:
-        curves: (B, B, A), scaled similarities; pairs on the diagonal, turned by 0 samples against each other.
+        curves: (B, B, A), scaled similarities; pairs on the diagonal, at the in-plane angle of sample 0.
 
     Returns:
         (B,).
@@ -95,16 +95,16 @@ def wasserstein(
     """
     first, second = first.float(), second.float()
     directions = uniform_directions(projections, first.shape[1], generator)
-    if kind == "sliced":
-        return _root(power_1d(first @ directions.T, second @ directions.T).mean())
+    distance = paired_power if paired and kind == "max_sliced" else power_1d
     if kind == "generalised":
-        return _root(power_1d(*circular(first, second, directions)).mean())
-    if kind == "max_sliced":
-        distance = paired_power if paired else power_1d
-        direction = highest_direction(first.detach(), second.detach(), directions, distance)
-        return _root(distance(first @ direction[:, None], second @ direction[:, None]).mean())
-    spread = spread_directions(first.detach(), second.detach(), directions)
-    return _root(power_1d(first @ spread.T, second @ spread.T).mean())
+        projections_of_sets = circular(first, second, directions)
+    else:
+        if kind == "max_sliced":
+            directions = highest_direction(first.detach(), second.detach(), directions, distance)[None]
+        elif kind == "distributional":
+            directions = spread_directions(first.detach(), second.detach(), directions)
+        projections_of_sets = first @ directions.T, second @ directions.T
+    return distance(*projections_of_sets).mean().clamp_min(_TINY) ** (1 / _ORDER)
 
 
 def power_1d(first: Tensor, second: Tensor) -> Tensor:
@@ -113,9 +113,8 @@ def power_1d(first: Tensor, second: Tensor) -> Tensor:
 
 
 def paired_power(first: Tensor, second: Tensor) -> Tensor:
-    """The recipe's: as if each row of (N, L) were a set of its own, sorted along an axis of length 1: (L,)."""
-    first, second = first[:, None].sort(dim=1).values, second[:, None].sort(dim=1).values
-    return (first - second).abs().pow(_ORDER).mean(dim=(0, 1))
+    """The recipe's, which sorts an axis of length 1: the rows of (N, L) and (N, L) compared in their order, (L,)."""
+    return (first - second).abs().pow(_ORDER).mean(dim=0)
 
 
 def uniform_directions(count: int, dimensions: int, generator: torch.Generator) -> Tensor:
@@ -141,17 +140,20 @@ def highest_direction(first: Tensor, second: Tensor, directions: Tensor, distanc
     difference = first.mean(dim=0) - second.mean(dim=0)
     tried = torch.cat([directions, functional.normalize(difference, dim=0)[None]])
     best = tried[distance(first @ tried.T, second @ tried.T).argmax()]
-    highest, top = best, distance(first @ best[:, None], second @ best[:, None]).sum()
+
+    def distance_along(direction: Tensor) -> Tensor:
+        return distance(first @ direction[:, None], second @ direction[:, None]).sum()
+
+    highest, top = best, distance_along(best)
     for step in range(_ASCENT_STEPS):
         best = best.detach().requires_grad_()
-        value = distance(first @ best[:, None], second @ best[:, None]).sum()
+        value = distance_along(best)
         if value > top:
             highest, top = best.detach(), value.detach()
         (slope,) = torch.autograd.grad(value, best)
         rate = _ASCENT_RATE * (1 - step / _ASCENT_STEPS)
         best = functional.normalize(best + rate * functional.normalize(slope, dim=0), dim=0)
-    last = distance(first @ best[:, None], second @ best[:, None]).sum()
-    return (best if last > top else highest).detach()
+    return (best if distance_along(best) > top else highest).detach()
 
 
 @torch.enable_grad()
@@ -169,7 +171,3 @@ def spread_directions(first: Tensor, second: Tensor, directions: Tensor) -> Tens
         (slope,) = torch.autograd.grad(gain - _COLLAPSE_WEIGHT * (mapped @ mapped.T).abs().mean(), mapping)
         mapping = mapping + _MAP_RATE * slope / slope.norm().clamp_min(1e-12) * mapping.shape[0] ** 0.5
     return functional.normalize(directions @ mapping, dim=1).detach()
-
-
-def _root(power: Tensor) -> Tensor:
-    return power.clamp_min(_TINY) ** (1 / _ORDER)

@@ -35,7 +35,8 @@ class MomentumContrast(nn.Module):
         query = self.encoder(first).float()
         with torch.no_grad():
             if self.training:
-                self._follow()
+                for slow, fast in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
+                    slow.lerp_(fast, 1 - self._key_momentum)
             key = self.key_encoder(second).float()
         if query.ndim == 3:
             # With its own key alone, not with all of the batch: a product of the channels
@@ -47,11 +48,6 @@ class MomentumContrast(nn.Module):
         if self.training:
             self._join(key)
         return queue_contrast(positive / self._temperature, negative / self._temperature).mean()
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        for slow, fast in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
-            slow.lerp_(fast, 1 - self._key_momentum)
 
     @torch.no_grad()
     def _join(self, key: Tensor) -> None:

@@ -1,7 +1,7 @@
 """From similarities to the best orientations of a pattern.
 
 An estimator computes the similarity of a pattern to every direction of the gallery at every in-plane angle: curves
-(Q, G, A) over the angle. The rest is the same for all estimators: interpolation of the in-plane angle between the
+(Q, G, A) over the angle. What follows is the same for all estimators: interpolation of the in-plane angle between the
 samples, and a choice of candidates that differ from each other.
 """
 
@@ -20,7 +20,7 @@ from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.progress import Progress
 
 APART_DEG = 3.0  # two candidates for a pattern differ by more, symmetry included
-_POOL = 12  # peaks considered for every candidate kept
+_POOL = 12  # peaks considered for every candidate
 
 
 class Estimator(Protocol):
@@ -86,7 +86,7 @@ def best_orientations(curves: Tensor, gallery: Gallery, candidates: int) -> Pred
     the Ewald sphere.
 
     Args:
-        curves: (Q, G, A) similarities to direction g turned by a · 360°/A; A even.
+        curves: (Q, G, A) similarities to direction g rotated in the plane by a · 360°/A; A even.
         gallery: its directions.
         candidates: K; where fewer differ, further ones follow in the order of their scores.
     """
@@ -101,9 +101,9 @@ def best_orientations(curves: Tensor, gallery: Gallery, candidates: int) -> Pred
     score, index = score.gather(1, order), index.gather(1, order)
     angle = ((sample + offset) * (2 * math.pi / angles)).gather(1, order)
     rotation = rotation_about_z(angle) @ gallery.rotation[index]
-    kept = _distinct(rotation, gallery.symmetry, min(candidates, index.shape[1]))
-    score, index = score.gather(1, kept), index.gather(1, kept)
-    rotation = rotation.gather(1, kept[..., None, None].expand(-1, -1, 3, 3))
+    selected = _distinct(rotation, gallery.symmetry, min(candidates, index.shape[1]))
+    score, index = score.gather(1, selected), index.gather(1, selected)
+    rotation = rotation.gather(1, selected[..., None, None].expand(-1, -1, 3, 3))
     return Predictions(rotation, score, index)
 
 
@@ -124,18 +124,18 @@ def _parabola(three: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distinct(rotation: Tensor, symmetry: Tensor, count: int) -> Tensor:
-    """Indices (Q, count) of the orientations (Q, M, 3, 3), best first, that are kept."""
+    """Indices (Q, count) of the orientations (Q, M, 3, 3), best first, that differ from each other."""
     rows = torch.arange(len(rotation), device=rotation.device)
-    # Larger the better; negative where a better one is near, −∞ where it is kept already
+    # Larger the better; negative where a better one is near, −∞ where it is selected already
     rank = torch.arange(rotation.shape[1], 0, -1, device=rotation.device).repeat(len(rotation), 1).float()
     near_trace = 1 + 2 * math.cos(math.radians(APART_DEG))
     flat = rotation.flatten(2)
-    kept = []
+    selected = []
     for _ in range(count):
         best = rank.argmax(dim=1)
-        kept.append(best)
+        selected.append(best)
         equivalent = (rotation[rows, best][:, None] @ symmetry).flatten(2)  # (Q, S, 9)
         near = (flat @ equivalent.mT).amax(dim=2) > near_trace
         rank = torch.where(near & (rank > 0), rank - 2 * rotation.shape[1], rank)
         rank[rows, best] = -math.inf
-    return torch.stack(kept, dim=1)
+    return torch.stack(selected, dim=1)

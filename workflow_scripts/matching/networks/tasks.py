@@ -1,8 +1,8 @@
 """Training tasks: views of a pattern without labels, then pairs of observed and calculated patterns.
 
 Expected shares become counts at every step, so that the noise never repeats. A view of the corrected arm has another
-dose, camera length and centre; the in-plane angle stays, since the network has to find it, and a joint turn of both
-views would change nothing that an equivariant network computes. Published: one dose, and two views that are turned,
+dose, camera length and centre; the in-plane angle stays, since the network has to find it, and a joint rotation of both
+views would change nothing that an equivariant network computes. Published: one dose, and two views that are rotated,
 flipped, cropped, blurred and jittered independently.
 """
 
@@ -20,7 +20,7 @@ from workflow_scripts.matching.networks.model import correlations
 from workflow_scripts.matching.settings import LossSettings, Variant
 from workflow_scripts.matching.simulation.pattern_files import Pairs
 
-_CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # how far a view deviates from the recorded pattern
+_CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # deviation of a view from the recorded pattern
 _CELLS = 200  # of beam directions; validation takes whole ones
 
 Encode = Callable[[Tensor], Tensor]
@@ -43,18 +43,23 @@ class Augmentation:
 
 
 class Observer:
-    """Observed patterns of pairs, counted anew. The pairs stay where they are, a batch goes to the device.
+    """Observed patterns of pairs, counted anew at every step; pairs stay in their files, a batch goes to the device.
 
     Args:
         pairs: expected shares.
         variant: `one_dose` takes the recipe's dose and leaves out the experiment's distortions: background and spots
             of the file stay as they are, and views do not differ in camera length and centre.
         augmentation: doses.
+        validation_pairs: approximate number of pairs for validation, see `split_by_cells`.
         device: where patterns are made.
     """
 
-    def __init__(self, pairs: Pairs, variant: Variant, augmentation: Augmentation, device: torch.device) -> None:
+    def __init__(
+        self, pairs: Pairs, variant: Variant, augmentation: Augmentation, validation_pairs: int, device: torch.device
+    ) -> None:
         self._pairs, self.variant, self._augmentation, self.device = pairs, variant, augmentation, device
+        split = split_by_cells(torch.from_numpy(pairs.rotation), validation_pairs)
+        self.training_rows, self.validation_rows = (rows.to(device) for rows in split)
 
     def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Calculated patterns and expected observed shares, background included, of pairs (B,): (B, n, n) each."""
@@ -85,20 +90,16 @@ class PretrainTask:
         observer: the training files.
         extra: counts (N, n, n) of further observed patterns: those of the test in the published arm, or none.
         encode: makes the network's input of patterns.
-        split: training rows, validation rows.
         patterns: in an epoch.
     """
 
-    def __init__(
-        self, observer: Observer, extra: Tensor, encode: Encode, split: tuple[Tensor, Tensor], patterns: int
-    ) -> None:
+    def __init__(self, observer: Observer, extra: Tensor, encode: Encode, patterns: int) -> None:
         self.n_samples = patterns
         self._observer, self._extra, self._encode = observer, extra, encode
-        self._rows, self._validation = (rows.to(observer.device) for rows in split)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Two encoded views of patterns drawn anew: (B, …) each."""
-        return self._draw(self._rows, len(indices), generator, self._extra)
+        return self._draw(self._observer.training_rows, len(indices), generator, self._extra)
 
     def _draw(self, rows: Tensor, count: int, generator: torch.Generator, extra: Tensor) -> tuple[Tensor, Tensor]:
         variant = self._observer.variant
@@ -116,7 +117,7 @@ class PretrainTask:
             view = torch.where(is_calculated, calculated * view.sum(dim=(1, 2), keepdim=True), view)
             if len(extra):
                 view = torch.where(is_extra[:, None, None], extra[(drawn - 2 * len(rows)).clamp_min(0)], view)
-            if variant.turned_apart:
+            if variant.rotated_apart:
                 view = _published_view(view, generator)
             views.append(self._encode(normalised(view) if variant.normalised_in_pretraining_only else view))
         return views[0], views[1]
@@ -127,8 +128,9 @@ class PretrainTask:
 
     def validate(self, model: nn.Module) -> float:
         """The same of the validation patterns, with the same draws every time."""
-        generator = torch.Generator(self._validation.device).manual_seed(0)
-        return float(model(*self._draw(self._validation, len(self._validation), generator, self._extra[:0])))
+        rows = self._observer.validation_rows
+        generator = torch.Generator(rows.device).manual_seed(0)
+        return float(model(*self._draw(rows, len(rows), generator, self._extra[:0])))
 
 
 class FinetuneTask:
@@ -138,22 +140,18 @@ class FinetuneTask:
         observer: the training files.
         loss: terms beside the contrast.
         encode: makes the network's input of patterns.
-        split: training rows, validation rows.
         pairs: in an epoch.
     """
 
-    def __init__(
-        self, observer: Observer, loss: LossSettings, encode: Encode, split: tuple[Tensor, Tensor], pairs: int
-    ) -> None:
+    def __init__(self, observer: Observer, loss: LossSettings, encode: Encode, pairs: int) -> None:
         self.n_samples = pairs
         self._observer, self._settings, self._encode = observer, loss, encode
-        self._rows, self._validation = (rows.to(observer.device) for rows in split)
-        self._directions = torch.Generator(self._rows.device)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Encoded observed and calculated patterns (B, …), and a seed for every row (B,)."""
-        drawn = torch.randint(len(self._rows), (len(indices),), generator=generator, device=self._rows.device)
-        return self._pairs(self._rows[drawn], generator)
+        rows = self._observer.training_rows
+        drawn = torch.randint(len(rows), (len(indices),), generator=generator, device=rows.device)
+        return self._pairs(rows[drawn], generator)
 
     def _pairs(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         calculated, shares = self._observer.pairs(rows)
@@ -174,28 +172,22 @@ class FinetuneTask:
         if settings.cosine_weight > 0:
             total = total + settings.cosine_weight * cosine_embedding(stages[stage], expected_stages[stage]).mean()
         if settings.wasserstein != "none" and settings.wasserstein_weight > 0:
-            sets = stages[stage], expected_stages[stage]
-            if variant.stage_ignored:
-                sets = features, expected
-            self._directions.manual_seed(int(seeds[0]))
-            distance = wasserstein(
-                settings.wasserstein,
-                *sets,
-                settings.projections,
-                self._directions,
-                variant.max_sliced_paired,
-            )
+            sets = (features, expected) if variant.stage_ignored else (stages[stage], expected_stages[stage])
+            directions = torch.Generator(seeds.device).manual_seed(int(seeds[0]))
+            paired = variant.max_sliced_paired
+            distance = wasserstein(settings.wasserstein, *sets, settings.projections, directions, paired)
             total = total + settings.wasserstein_weight * distance
         return total
 
     def validate(self, model: nn.Module) -> float:
         """The loss of the validation pairs, with the same counts every time."""
-        generator = torch.Generator(self._validation.device).manual_seed(0)
-        return float(self.loss(model, self._pairs(self._validation, generator)))
+        rows = self._observer.validation_rows
+        generator = torch.Generator(rows.device).manual_seed(0)
+        return float(self.loss(model, self._pairs(rows, generator)))
 
 
 def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
-    """Rows for training and about `validation` rows (at most a third) of whole cells of beam directions.
+    """Rows that are trained on and about `validation` rows (at most a third) of whole cells of beam directions.
 
     Directions are folded by the symmetry of a cube, since equivalent ones must stay in one part.
 
@@ -228,7 +220,7 @@ def _distorted(expected: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _published_view(patterns: Tensor, generator: torch.Generator) -> Tensor:
-    """A view of the recipe: turned, flipped, cropped, blurred and jittered at random."""
+    """A view of the recipe: rotated, flipped, cropped, blurred and jittered at random."""
     rows, device = len(patterns), patterns.device
 
     def uniform(low: float, high: float) -> Tensor:

@@ -19,13 +19,12 @@ def tested_middles(cells: int, symmetry: Tensor) -> Tensor:
 
 def unseen_rotations(number: int, middles: Tensor, symmetry: Tensor, generator: torch.Generator) -> Tensor:
     """Orientations (number, 3, 3) whose beam directions are uniform in the tested caps, with any in-plane angle."""
-    device = generator.device
-    which = torch.randint(len(middles), (number,), generator=generator, device=device)
+    cell = torch.randint(len(middles), (number,), generator=generator)
     # Uniform in a cap: of a small one, uniform in the square of the radius.
-    random = torch.rand(number, 3, generator=generator, dtype=torch.float64, device=device)
+    random = torch.rand(number, 3, generator=generator, dtype=torch.float64)
     away = torch.deg2rad(CAP_DEG * random[:, 0].sqrt())
     azimuth, in_plane = (2 * torch.pi * random[:, axis] for axis in (1, 2))
-    middle = orientations.from_direction(middles.to(device)[which])
+    middle = orientations.from_direction(middles[cell])
     axis = torch.stack([azimuth.cos(), azimuth.sin(), 0 * azimuth], dim=1)
     tilt = orientations.rotation_from_vector(away[:, None] * axis)
     turn = orientations.rotation_from_vector(torch.stack([0 * in_plane, 0 * in_plane, in_plane], dim=1))
@@ -43,8 +42,8 @@ def seen_rotations(number: int, middles: Tensor, symmetry: Tensor, generator: to
         if sum(map(len, accepted)) >= number:
             break
         drawn = orientations.random_rotations(number, generator)
-        away = orientations.nearest_direction(drawn[:, 2], middles.to(drawn), symmetry.to(drawn))[1]
-        accepted.append(orientations.reduced(drawn[away > CAP_DEG + MARGIN_DEG], symmetry))
+        away_deg, _, _ = orientations.nearest_direction(drawn[:, 2].numpy(), middles.numpy(), symmetry.numpy())
+        accepted.append(orientations.reduced(drawn[torch.from_numpy(away_deg > CAP_DEG + MARGIN_DEG)], symmetry))
     else:
         raise InputError("synthesize.cells: tested caps and their margins leave nothing to train on; lower it")
     return torch.cat(accepted)[:number]

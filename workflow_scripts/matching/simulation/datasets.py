@@ -61,21 +61,21 @@ class _Group(NamedTuple):
     second: Tensor
     patterns: observed.Expected
 
-    def counts(self, background_share: float, generator: torch.Generator) -> Tensor:
-        """Counted patterns (Q, n, n)."""
-        spots, background = self.patterns.spots.cpu(), self.patterns.background.cpu()
-        return observed.counts(spots, background, self.dose_e, background_share * self.dose_e, generator)
-
 
 def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor) -> files.Queries:
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, _TEST))
     groups = _groups(settings, simulator, symmetry, middles, generator)
     gallery = orientations.from_direction(orientations.gallery_directions(settings.gallery, symmetry))
     sizes = [len(group.rotation) for group in groups]
+    counts = []
+    for group in groups:
+        spots, background = group.patterns.spots.cpu(), group.patterns.background.cpu()
+        background_e = settings.background_share * group.dose_e
+        counts.append(observed.counts(spots, background, group.dose_e, background_e, generator))
     return files.Queries(
         gallery=simulator.patterns(gallery).cpu().numpy(),
         gallery_rotation=gallery.numpy(),
-        counts=torch.cat([group.counts(settings.background_share, generator) for group in groups]).numpy(),
+        counts=torch.cat(counts).numpy(),
         rotation=torch.cat([group.rotation for group in groups]).numpy(),
         second_rotation=torch.cat([group.second for group in groups]).numpy(),
         kind=np.repeat([group.kind for group in groups], sizes),
@@ -88,7 +88,7 @@ def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middl
 def _groups(
     settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor, generator: torch.Generator
 ) -> list[_Group]:
-    """files.Queries of all kinds, in the order of the test file."""
+    """Queries of all kinds, in the order of the test file."""
     number, first = settings.queries, settings.dose_e[0]
     groups = []
 
@@ -99,8 +99,8 @@ def _groups(
         kind: str, region: str, dose_e: float, rotation: Tensor, second: Tensor | None = None, two_beam: bool = False
     ) -> None:
         patterns = _expected(settings, simulator, rotation, generator, second, two_beam)
-        zeros = torch.zeros_like(rotation)
-        groups.append(_Group(kind, region, dose_e, rotation, zeros if second is None else second, patterns))
+        second = torch.zeros_like(rotation) if second is None else second
+        groups.append(_Group(kind, region, dose_e, rotation, second, patterns))
 
     for dose_e in settings.dose_e:
         add(files.PLAIN, files.UNSEEN, dose_e, unseen())

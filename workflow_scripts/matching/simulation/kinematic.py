@@ -12,7 +12,7 @@ from workflow_scripts.matching.simulation.structure_factors import structure_fac
 from workflow_scripts.optics.waves import ELECTRON_REST_ENERGY_EV, wavelength_a
 
 _BATCH = 2**22  # orientations times reflections at once
-_RENDERED = {"cpu": 32, "cuda": 2048}  # patterns at once: what a core's cache holds
+_RENDERED = {"cpu": 32, "cuda": 2048}  # patterns at once, the size of a core's cache
 # A spot is left out where even the envelope 1 / (π s t)² of its rocking curve stays below this share of the strongest
 # reflection at its Bragg condition, or where it is below this share of the strongest spot of its own pattern.
 _WEAKEST_ANYWHERE, _WEAKEST = 1e-6, 3e-4
@@ -87,26 +87,28 @@ class Simulator:
         if thickness_nm is None:
             thickness_nm = torch.full((len(rotations),), self.diffraction.thickness_nm)
         thickness_a = 10 * thickness_nm.to(self.device, torch.float32)
-        parts = max(1, _BATCH // (domains * len(self._g)))
-        parts = [
-            self._spots(part, thickness, two_beam)
-            for part, thickness in zip(rotations.split(parts), thickness_a.split(parts), strict=True)
-        ]
-        most = max(part.intensity.shape[1] for part in parts)
-        pad = torch.nn.functional.pad
-        return Spots(
-            torch.cat([pad(part.position_per_a, (0, 0, 0, most - part.intensity.shape[1])) for part in parts]),
-            torch.cat([pad(part.intensity, (0, most - part.intensity.shape[1])) for part in parts]),
-        )
+        size = max(1, _BATCH // (domains * len(self._g)))
+        batches = zip(rotations.split(size), thickness_a.split(size), strict=True)
+        excited = [self._excited(rotation, thickness, two_beam) for rotation, thickness in batches]
+        counts, position_per_a, intensity = (torch.cat(tensors) for tensors in zip(*excited, strict=True))
+        most = max(1, int(counts.max()))
+        pattern = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
+        first = counts.cumsum(0) - counts
+        place = pattern * most + torch.arange(len(pattern), device=self.device) - first[pattern]
+        positions = torch.zeros(len(counts) * most, 2, device=self.device)
+        positions[place] = position_per_a
+        intensities = torch.zeros(len(counts) * most, device=self.device)
+        intensities[place] = intensity
+        return Spots(positions.reshape(-1, most, 2), intensities.reshape(-1, most))
 
-    def _spots(self, rotations: Tensor, thickness_a: Tensor, two_beam: bool) -> Spots:
+    def _excited(self, rotations: Tensor, thickness_a: Tensor, two_beam: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Spots in each pattern (N,), then positions (M, 2) and intensities (M,) of all spots, pattern by pattern."""
         number, domains = rotations.shape[:2]
         rotations = rotations.flatten(0, 1)
         along = rotations[:, 2] @ self._g.T  # (N D, G)
         # Of all reflections the few near the sphere; s to first order is enough to select them.
         strength = self._inverse_extinction / self._inverse_extinction.max()
-        thinnest = thickness_a.min() if number else 1.0
-        reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thinnest
+        reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thickness_a.min()
         orientation, reflection = ((along + self.wavelength_a / 2 * self._squared).abs() < reach).nonzero(as_tuple=True)
         s = self.excitation_error_per_a(along[orientation, reflection], self._squared[reflection])
         inverse = self._inverse_extinction[reflection]
@@ -117,19 +119,10 @@ class Simulator:
         plate = (math.pi * thickness * torch.sinc(s * thickness)).square()  # sin²(π s t) / s², Å²
         intensity = inverse.square() * plate / domains
         strongest = torch.zeros(number, device=self.device).scatter_reduce_(0, pattern, intensity, "amax")
-        kept = intensity > _WEAKEST * strongest[pattern]
-        intensity, pattern, orientation = intensity[kept], pattern[kept], orientation[kept]
-        g = self._g[reflection[kept]]  # (M, 3)
-        yx = torch.stack([rotations[orientation, axis].mul(g).sum(dim=1) for axis in (1, 0)], dim=1)
-        counts = pattern.bincount(minlength=number)
-        most = int(counts.max()) if number else 0
-        first = counts.cumsum(0) - counts
-        place = pattern * most + torch.arange(len(pattern), device=self.device) - first[pattern]
-        positions = torch.zeros(number * most, 2, device=self.device)
-        positions[place] = yx
-        intensities = torch.zeros(number * most, device=self.device)
-        intensities[place] = intensity
-        return Spots(positions.reshape(number, most, 2), intensities.reshape(number, most))
+        visible = intensity > _WEAKEST * strongest[pattern]
+        g = self._g[reflection[visible]]  # (M, 3)
+        yx = torch.stack([rotations[orientation[visible], axis].mul(g).sum(dim=1) for axis in (1, 0)], dim=1)
+        return pattern[visible].bincount(minlength=number), yx, intensity[visible]
 
     def patterns(self, rotations: Tensor) -> Tensor:
         """Calculated kinematic patterns of orientations (N, 3, 3), without the central beam.
@@ -157,13 +150,11 @@ def render(position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float)
     edges = torch.arange(side_px + 1, dtype=position_px.dtype, device=position_px.device) - 0.5
     # Patterns of about as many spots go together, so that few places are empty.
     last = (intensity != 0).mul(torch.arange(1, intensity.shape[1] + 1, device=intensity.device))
-    counts = last.amax(dim=1) if intensity.shape[1] else torch.zeros(len(intensity), dtype=torch.int64)
+    counts = last.amax(dim=1)
     order = counts.argsort()
     images = torch.zeros(len(intensity), side_px, side_px, dtype=position_px.dtype, device=position_px.device)
     for part in order.split(_RENDERED[order.device.type]):
-        most = int(counts[part].max()) if len(part) else 0
-        if most == 0:
-            continue
+        most = int(counts[part].max())
         scaled = (edges - position_px[part, :most].unsqueeze(-1)) / (math.sqrt(2) * spot_px)  # (part, most, 2, n + 1)
         along = torch.erf(scaled).diff(dim=-1) / 2
         images[part] = along[:, :, 0].mul(intensity[part, :most].unsqueeze(-1)).mT @ along[:, :, 1]

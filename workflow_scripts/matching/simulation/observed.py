@@ -1,7 +1,7 @@
 """Observed patterns: distorted spots, a background, a beam stop, counted electrons."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ _FIRST_RING_PER_A = (0.20, 0.35)
 _SECOND_OVER_FIRST = (1.7, 2.1)
 _RING_WIDTH_PER_A = (0.02, 0.05)
 _STOP_OFFSET = 0.15  # standard deviation of the beam stop's place, share of its radius
-_BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once: what a core's cache holds
+_BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once, the size of a core's cache
 _THICKNESS = 0.3  # largest deviation of the thickness, share, to either side
 _DOMAINS = 4  # orientations over which a mosaic pattern is averaged
 _WIRE = 0.3  # half the width of the wire, share of the stop's radius
@@ -27,7 +27,7 @@ _WIRE = 0.3  # half the width of the wire, share of the stop's radius
 class Observation:
     """How each of N patterns is observed; every field a tensor, float32.
 
-    rotations_relative: float64 (N, D, 3, 3), the turns of the domains against the pattern's orientation, in the lab.
+    rotations_relative: float64 (N, D, 3, 3), rotations of the domains from the pattern's orientation, in the lab.
     thickness_nm: (N,).
     centre_px: (N, 2) [y, x], the unscattered beam's offset from the middle.
     ellipticity, ellipse_rad: (N,), radii grow by 1 + e along an axis at this angle from +x to +y, and shrink across.
@@ -56,12 +56,9 @@ class Observation:
     ring_per_a: Tensor
     ring_width_per_a: Tensor
 
-    def __len__(self) -> int:
-        return len(self.thickness_nm)
-
     def __getitem__(self, rows: slice | Tensor) -> "Observation":
         """Some of them."""
-        return Observation(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return Observation(**{name: value[rows] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +137,7 @@ def expected(
     """
     batch = _BATCH[simulator.device.type]
     parts = []
-    for start in range(0, len(observation), batch):
+    for start in range(0, len(rotations), batch):
         rows = slice(start, start + batch)
         part = observation[rows]
         visible = visible_pixels(simulator.diffraction, part).to(simulator.device)
@@ -150,10 +147,7 @@ def expected(
             spots = (1 - second_share) * spots + second_share * other
         background = _background(simulator.diffraction, part).to(simulator.device)
         parts.append((shares(spots * visible), shares(background * visible)))
-    side = simulator.diffraction.side_px
-    empty = torch.zeros(0, side, side, device=simulator.device)
-    spots, background = zip(*parts, strict=True) if parts else ((empty,), (empty,))
-    return Expected(torch.cat(spots), torch.cat(background))
+    return Expected(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def counts(spots: Tensor, background: Tensor, dose_e: float, background_e: float, generator: torch.Generator) -> Tensor:
@@ -195,8 +189,8 @@ def _stretch(observation: Observation) -> Tensor:
 
 def _spots(simulator: Simulator, rotations: Tensor, observation: Observation, two_beam: bool) -> Tensor:
     diffraction = simulator.diffraction
-    turned = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
-    spots = simulator.spots(turned, observation.thickness_nm, two_beam)
+    domains = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
+    spots = simulator.spots(domains, observation.thickness_nm, two_beam)
     position = spots.position_per_a / diffraction.pixel_size_per_a
     position = position @ _stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
     return shares(render(position + diffraction.centre_px, spots.intensity, diffraction.side_px, diffraction.spot_px))

@@ -9,15 +9,16 @@ Two orientations R and R S are equivalent where S is a proper rotation of the La
 (`structure_factors.laue_rotations`): their kinematic patterns are equal. A pattern along −d is the mirror image of that
 along d, which no turn of the detector makes: the fundamental zone of beam directions is that of the proper rotations.
 
-All tensors are float64; leading axes (...) are batches.
+All arrays are float64; leading axes (...) are batches.
 """
 
 import math
 
+import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
-_CHUNK = 2**24  # entries at once
 _TRIED = 6  # lattices with more, and with fewer points
 _GOLDEN = math.pi * (3 - math.sqrt(5))
 
@@ -25,8 +26,8 @@ _GOLDEN = math.pi * (3 - math.sqrt(5))
 def rotation_about_z(angle_rad: Tensor) -> Tensor:
     """(...) angles in rad, from +x to +y → (..., 3, 3)."""
     cosine, sine = angle_rad.cos(), angle_rad.sin()
-    zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
-    rows = [cosine, -sine, zero, sine, cosine, zero, zero, zero, one]
+    zero, unit = torch.zeros_like(cosine), torch.ones_like(cosine)
+    rows = [cosine, -sine, zero, sine, cosine, zero, zero, zero, unit]
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
@@ -37,26 +38,16 @@ def rotation_from_vector(vector_rad: Tensor) -> Tensor:
     return torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3)))
 
 
-def from_direction(direction: Tensor, in_plane_rad: Tensor | float = 0.0) -> Tensor:
-    """Orientations Rz(ψ) @ R0(d).
-
-    Args:
-        direction: (..., 3) unit vectors d, the beam in the crystal's frame.
-        in_plane_rad: ψ in rad, a number or anything that broadcasts against (...).
-
-    Returns:
-        (..., 3, 3).
-    """
+def from_direction(direction: Tensor) -> Tensor:
+    """Orientations R0(d) (..., 3, 3) at in-plane angle 0; direction: (..., 3) unit vectors, the beam in the crystal."""
     x, y, z = direction.unbind(-1)
     # Rodrigues about d × z without the angle; at d = −z the axis is x.
     opposite = 1 + z < 1e-12
     share = torch.where(opposite, torch.zeros_like(z), 1 / torch.where(opposite, torch.ones_like(z), 1 + z))
     rows = [1 - x * x * share, -x * y * share, -x, -x * y * share, 1 - y * y * share, -y, x, y, z]
     smallest = torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
-    turned = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=direction.dtype, device=direction.device))
-    smallest = torch.where(opposite[..., None, None], turned, smallest)
-    angle = torch.as_tensor(in_plane_rad, dtype=direction.dtype, device=direction.device)
-    return rotation_about_z(angle) @ smallest
+    half_turn_about_x = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=direction.dtype, device=direction.device))
+    return torch.where(opposite[..., None, None], half_turn_about_x, smallest)
 
 
 def random_rotations(number: int, generator: torch.Generator) -> Tensor:
@@ -84,23 +75,6 @@ def small_rotations(shape: tuple[int, ...], spread_deg: Tensor | float, generato
     return rotation_from_vector(vectors * spread[..., None])
 
 
-def misorientation_deg(first: Tensor, second: Tensor, symmetry: Tensor) -> Tensor:
-    """The smallest angle of R1 S R2ᵀ over the symmetry's rotations S, degrees.
-
-    Args:
-        first, second: orientations (..., 3, 3) that broadcast against each other; for K predictions of Q queries
-            (Q, 1, 3, 3) and (Q, K, 3, 3).
-        symmetry: (S, 3, 3) proper rotations of the Laue group.
-
-    Returns:
-        (...), 0 to 180.
-    """
-    between = second.double().mT @ first.double()
-    # trace(R1 S R2ᵀ) = Σ S_ij (R2ᵀ R1)_ji
-    trace = torch.einsum("sij,...ji->...s", symmetry.to(between), between).amax(dim=-1)
-    return torch.rad2deg(torch.arccos(((trace - 1) / 2).clamp(-1, 1)))
-
-
 def reduced(rotation: Tensor, symmetry: Tensor) -> Tensor:
     """The equivalent R S (..., 3, 3) of each orientation (..., 3, 3) whose beam direction lies in the zone."""
     images = rotation[..., None, :, :] @ symmetry.to(rotation)  # (..., S, 3, 3)
@@ -120,7 +94,7 @@ def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
 
 
 def _centre(symmetry: Tensor) -> Tensor:
-    """A direction (3,) that no rotation keeps, close to the main axis."""
+    """A direction (3,) that no rotation leaves fixed, close to the main axis."""
     matrices = symmetry.double().cpu()
     trace = matrices.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
     axis = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
@@ -129,12 +103,12 @@ def _centre(symmetry: Tensor) -> Tensor:
         order = trace[turning].max()
         axes = []
         for matrix in matrices[turning & ((trace - order).abs() < 1e-3)]:
-            # The axis is what the rotation keeps; its sign is arbitrary, so +z, then +y, then +x.
+            # A rotation leaves its axis fixed, whose sign is arbitrary: towards +z, then +y, then +x
             values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-            kept = vectors[:, values.argmax()]
-            largest = next(i for i in (2, 1, 0) if kept[i].abs() > 1e-3)
-            axes.append(kept * kept[largest].sign())
-        axis = max(axes, key=lambda kept: [round(float(kept[i]), 3) for i in (2, 1, 0)])
+            fixed = vectors[:, values.argmax()]
+            largest = next(i for i in (2, 1, 0) if fixed[i].abs() > 1e-3)
+            axes.append(fixed * fixed[largest].sign())
+        axis = max(axes, key=lambda fixed: [round(float(fixed[i]), 3) for i in (2, 1, 0)])
     across = torch.linalg.cross(axis, torch.tensor([0.36, 0.48, 0.80], dtype=torch.float64).roll(1))
     across = torch.linalg.cross(across / across.norm(), axis)
     centre = axis + 1e-3 * across + 1e-5 * torch.linalg.cross(axis, across)
@@ -172,7 +146,9 @@ def fibonacci_sphere(number: int) -> Tensor:
     return torch.stack([radius * (index * _GOLDEN).cos(), radius * (index * _GOLDEN).sin(), z], dim=1)
 
 
-def nearest_direction(directions: Tensor, gallery: Tensor, symmetry: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_direction(
+    directions: np.ndarray, gallery: np.ndarray, symmetry: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gallery's direction nearest to every beam direction, under the symmetry.
 
     The angle is the smallest misorientation that a choice from the gallery with a free in-plane angle can have: with
@@ -184,16 +160,9 @@ def nearest_direction(directions: Tensor, gallery: Tensor, symmetry: Tensor) -> 
         symmetry: (S, 3, 3).
 
     Returns:
-        index (Q,) int64 in the gallery, angle_deg (Q,).
+        angles in degrees (Q,), rows of the gallery (Q,), rows of the symmetry (Q,): direction ≈ gallery @ symmetry.
     """
-    index, angle = [], []
-    images = torch.einsum("gj,sij->sgi", gallery, symmetry.to(gallery))
-    for part in directions.split(max(1, _CHUNK // len(gallery))):
-        best, where = (part @ images[0].T).max(dim=1)
-        for image in images[1:]:
-            cosine, place = (part @ image.T).max(dim=1)
-            where = torch.where(cosine > best, place, where)
-            best = torch.maximum(best, cosine)
-        index.append(where)
-        angle.append(torch.rad2deg(torch.arccos(best.clamp(-1, 1))))
-    return torch.cat(index), torch.cat(angle)
+    images = np.einsum("ga,sab->gsb", gallery, symmetry).reshape(-1, 3)
+    chord, place = cKDTree(images).query(directions)
+    row, operation = np.divmod(place, len(symmetry))
+    return np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1))), row, operation

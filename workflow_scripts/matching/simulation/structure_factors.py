@@ -33,11 +33,8 @@ class Reflections:
     structure_factor_a: Tensor
     volume_a3: float
 
-    def __len__(self) -> int:
-        return len(self.hkl)
-
     def amplitude_of(self, hkl: Tensor) -> Tensor:
-        """|F| in Å of indices (..., 3); 0 for what is not in the list."""
+        """|F| in Å of indices (..., 3); 0 where they are not in the list."""
         reach = int(self.hkl.abs().max())
         table = torch.zeros((2 * reach + 1,) * 3, dtype=torch.float64)
         table[tuple((self.hkl + reach).T)] = self.structure_factor_a.abs()
@@ -48,8 +45,8 @@ class Reflections:
     def present(self) -> "Reflections":
         """Those that are not absent: |F| above 1e-5 of the largest."""
         amplitude = self.structure_factor_a.abs()
-        kept = amplitude > _ABSENT * amplitude.max()
-        return Reflections(self.hkl[kept], self.g_per_a[kept], self.structure_factor_a[kept], self.volume_a3)
+        rows = amplitude > _ABSENT * amplitude.max()
+        return Reflections(self.hkl[rows], self.g_per_a[rows], self.structure_factor_a[rows], self.volume_a3)
 
 
 def structure_factors(crystal: Crystal, largest_per_a: float) -> Reflections:
@@ -75,8 +72,8 @@ def structure_factors(crystal: Crystal, largest_per_a: float) -> Reflections:
     hkl = torch.cartesian_prod(*axes).reshape(-1, 3)
     g = hkl.double() @ torch.from_numpy(crystal.reciprocal_per_a)
     squared = g.square().sum(dim=1)
-    kept = (squared <= largest_per_a**2 * (1 + 1e-12)) & (hkl != 0).any(dim=1)
-    hkl, g, squared = hkl[kept], g[kept], squared[kept]
+    inside = (squared <= largest_per_a**2 * (1 + 1e-12)) & (hkl != 0).any(dim=1)
+    hkl, g, squared = hkl[inside], g[inside], squared[inside]
     if not len(hkl):
         raise ValueError(f"there is no reflection up to {largest_per_a:g} 1/Å")
     order = torch.argsort(squared, stable=True)
@@ -163,24 +160,24 @@ def _rotations(crystal: Crystal, reflections: Reflections, amplitude: np.ndarray
             mapped = np.linalg.solve(base, g[[first, second, last]]).T  # mapped @ base[i] = image
             u, _, v = np.linalg.svd(mapped)
             rotation = u @ v
-            if np.linalg.det(rotation) > 0 and _keeps(rotation, crystal, reflections, amplitude, tolerance):
+            if np.linalg.det(rotation) > 0 and _is_symmetry(rotation, crystal, reflections, amplitude, tolerance):
                 rotations.append(rotation)
     rotations.sort(key=lambda rotation: (-round(np.trace(rotation), 6), *rotation.round(6).flatten()))
     return np.stack(rotations) if rotations else np.eye(3)[None]
 
 
-def _keeps(
+def _is_symmetry(
     rotation: np.ndarray, crystal: Crystal, reflections: Reflections, amplitude: np.ndarray, tolerance: float
 ) -> bool:
-    """Whether every reflection is turned onto one of the same amplitude, or onto none where it is absent."""
+    """Whether every reflection is rotated onto one of the same amplitude, or onto none where it is absent."""
     indices = reflections.g_per_a.numpy() @ rotation.T @ crystal.lattice_a.T
     whole = indices.round()
     on_lattice = np.abs(indices - whole).max(axis=1) < 0.05
-    turned = reflections.amplitude_of(torch.from_numpy(whole.astype(np.int64))).numpy() * on_lattice
+    rotated_amplitude = reflections.amplitude_of(torch.from_numpy(whole.astype(np.int64))).numpy() * on_lattice
     # Reflections that rounding pushes across the rim of the sphere are not in the list.
     length = np.linalg.norm(reflections.g_per_a.numpy(), axis=1)
     inside = length < 0.99 * length.max()
-    return bool((np.abs(turned - amplitude)[inside] < tolerance * amplitude.max()).all())
+    return bool((np.abs(rotated_amplitude - amplitude)[inside] < tolerance * amplitude.max()).all())
 
 
 def _is_group(rotations: np.ndarray) -> bool:

@@ -1,10 +1,10 @@
-"""Toy queries of an orthorhombic lattice, and answers of a chosen quality: what evaluate and plot are tested with."""
+"""Toy queries of an orthorhombic lattice and predictions of a chosen quality, to test evaluate and plot with."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from workflow_scripts.matching.evaluation.metrics import nearest_direction
 from workflow_scripts.matching.settings import Evaluate
+from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import (
     DYNAMICAL,
     NOT_CRYSTAL,
@@ -36,7 +36,7 @@ def settings(**changes) -> Evaluate:
 
 def directed(directions: np.ndarray) -> np.ndarray:
     """The smallest rotations (N, 3, 3) that bring the directions (N, 3) to z."""
-    return np.array([Rotation.align_vectors([[0, 0, 1]], [one])[0].as_matrix() for one in directions])
+    return np.array([Rotation.align_vectors([[0, 0, 1]], [direction])[0].as_matrix() for direction in directions])
 
 
 def patterns(rotation: np.ndarray) -> np.ndarray:
@@ -48,12 +48,12 @@ def patterns(rotation: np.ndarray) -> np.ndarray:
     strength = weight * np.exp(-((z / 0.8) ** 2))
     grid = np.arange(SIDE) - (SIDE - 1) / 2
     across, along = (np.exp(-((grid - 1.6 * place[..., None]) ** 2) / 2) for place in (y, x))
-    found = np.einsum("ngy,ngx,ng->nyx", across, along, strength)
-    return (found / found.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
+    images = np.einsum("ngy,ngx,ng->nyx", across, along, strength)
+    return (images / images.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
 
 
 def toy_queries(number: int = 24, with_map: bool = True, seed: int = 0) -> Queries:
-    """So many of every kind, dose and region."""
+    """Queries of every kind, dose and region, `number` of each."""
     rng = np.random.default_rng(seed)
     directions = rng.standard_normal((900, 3))
     directions[:, :2] = np.abs(directions[:, :2])  # the zone of 222
@@ -64,7 +64,7 @@ def toy_queries(number: int = 24, with_map: bool = True, seed: int = 0) -> Queri
         for region in (UNSEEN, SEEN)
         for dose in DOSES
     ]
-    labels = [one for one in kinds for _ in range(number)]
+    labels = [label for label in kinds for _ in range(number)]
     rotation = Rotation.random(len(labels), rng=rng).as_matrix()
     if with_map:
         grains = Rotation.random(5, rng=rng).as_matrix()
@@ -90,15 +90,15 @@ def toy_queries(number: int = 24, with_map: bool = True, seed: int = 0) -> Queri
     )
 
 
-def answered(queries: Queries, right: float, spread_deg: float = 1.0, seed: int = 1) -> dict[str, np.ndarray]:
-    """Answers of which the first is near the truth, or an equivalent of it, this often; the others are at random."""
+def predicted(queries: Queries, right: float, spread_deg: float = 1.0, seed: int = 1) -> dict[str, np.ndarray]:
+    """Predictions, of which the first is near the truth or an equivalent in this share of queries; the rest random."""
     rng = np.random.default_rng(seed)
     n = len(queries)
     rotation = Rotation.random(n * KEPT, rng=rng).as_matrix().reshape(n, KEPT, 3, 3)
     score = np.sort(rng.uniform(0, 0.5, (n, KEPT)))[:, ::-1].copy()
     small = Rotation.from_rotvec(np.radians(spread_deg) / np.sqrt(3) * rng.standard_normal((n, 3))).as_matrix()
-    # An estimator answers with the equivalent that lies in the gallery's zone
-    _, nearest, operation = nearest_direction(queries.rotation, queries.gallery_rotation, queries.symmetry)
+    # An estimator predicts the equivalent that lies in the gallery's zone
+    _, nearest, operation = nearest_direction(queries.rotation[:, 2], queries.gallery_rotation[:, 2], queries.symmetry)
     equivalent = queries.rotation @ queries.symmetry[operation].swapaxes(-1, -2)
     hit = (rng.uniform(size=n) < right) & (queries.kind != NOT_CRYSTAL)
     rotation[hit, 0] = (small @ equivalent)[hit]
@@ -110,11 +110,11 @@ def answered(queries: Queries, right: float, spread_deg: float = 1.0, seed: int 
 
 def write_predictions(path, queries: Queries, estimator: str, right: dict[str, float], seed: int = 0):
     """A file as the stage predict makes it, `right` by stage."""
-    answers = {
-        (stage, ""): answered(queries, share, seed=place + sum(map(ord, estimator)))
+    predictions = {
+        (stage, ""): predicted(queries, share, seed=place + sum(map(ord, estimator)))
         for place, (stage, share) in enumerate(right.items())
     }
-    write_parts(path, estimator, seed, answers)
+    write_parts(path, estimator, seed, predictions)
     return path
 
 
