@@ -136,6 +136,6 @@ def test_pure_noise_joins_no_mean():
 
 
 def test_a_headline_that_no_stack_has_is_refused():
-    evaluation.check_complete([Known(snr=1.0)], SETTINGS)
+    evaluation.check_headline([Known(snr=1.0)], SETTINGS)
     with pytest.raises(InputError, match=r"headline_snr is 1, but white noise has the ratios 0.5"):
-        evaluation.check_complete([Known(snr=0.5), Known(noise="coloured")], SETTINGS)
+        evaluation.check_headline([Known(snr=0.5), Known(noise="coloured")], SETTINGS)

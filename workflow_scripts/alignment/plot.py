@@ -24,16 +24,12 @@ from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
-EXAMPLES = (
-    *("particles", "pixel_size_a", "centres", "noisy", "estimators", "averages", "noise_averages"),
-    *("edges_deg", "curves", "counts", "headline_snr", "images"),
-)
+EXAMPLES = ("particles", "pixel_size_a", "centres", "noisy", "estimators", "averages")
+EXAMPLES += ("edges_deg", "curves", "counts", "headline_snr")
 LINES = {"pairwise": ":", "joint": "-"}
 OWN_LOSS = "own_loss_deg"
-ANGLE, SHIFT, RESOLUTION, CORRELATION = (
-    *("rotation_error_deg_mod180", "shift_error_px"),
-    *("frc_resolution_a", "average_correlation"),
-)
+ANGLE, SHIFT = "rotation_error_deg_mod180", "shift_error_px"
+RESOLUTION, CORRELATION = "frc_resolution_a", "average_correlation"
 TEXT = ("alignment", "noise", "particle", "stage", "control", "symmetry")
 NUMBERS = ("snr", "images")
 KEYS = ["estimator", "alignment", "metric", "particle", "noise", "control", "snr", "images"]
@@ -64,22 +60,21 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
         registry: of the estimators, in whose order the points of a panel stand.
     """
     table = with_condition_columns(metrics, TEXT, NUMBERS)
-    plain = table["stage"].isna()
-    over_all, white, real = table["particle"] == "all", table["noise"] == "white", table["control"].isna()
-    mean, all_images = table["statistic"] == "mean", table["images"].isna()
-    value, control = table["statistic"] == "value", table["control"].notna()
-    aligned = table["alignment"].notna()
+    table = table[table["stage"].isna()]
+    metric, is_mean, control = table["metric"], table["statistic"] == "mean", table["control"].notna()
+    over_particles = (table["particle"] == "all") & ~control
+    errors = over_particles & is_mean & table["alignment"].notna()
+    of_headline = over_particles & (table["noise"] == "white") & (table["snr"] == headline_snr)
     panels = {
-        "b": mean & over_all & real & aligned & (table["metric"] == ANGLE),
-        "c": mean & over_all & real & aligned & (table["metric"] == SHIFT),
-        "e": value & over_all & white & real & ~all_images & (table["metric"] == RESOLUTION),
-        "f": control & (mean & (table["metric"] == ANGLE) | (table["metric"] == OWN_LOSS)),
-        "g": value & control & (table["metric"] == CORRELATION),
+        "b": errors & (metric == ANGLE),
+        "c": errors & (metric == SHIFT),
+        "e": of_headline & table["images"].notna() & (metric == RESOLUTION),
+        "f": control & (is_mean & (metric == ANGLE) | (metric == OWN_LOSS)),
+        "g": control & (metric == CORRELATION),
     }
-    panels["e"] &= table["snr"] == headline_snr
     means = []
-    for panel, chosen in panels.items():
-        groups = table[chosen & plain].groupby(KEYS, dropna=False, sort=False)[["value", "low", "high", "n"]]
+    for panel, rows in panels.items():
+        groups = table[rows].groupby(KEYS, dropna=False, sort=False)[["value", "low", "high", "n"]]
         means.append(groups.mean().reset_index().assign(panel=panel))
     points = pd.concat(means)
     names = registry.ordered(points["estimator"])
