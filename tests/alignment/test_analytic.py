@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.alignment.blobs import in_plane
-from workflow_scripts.alignment.simulation.analytic import asymmetric, groel_blobs, groel_like, random_particle
+from workflow_scripts.alignment.simulation.analytic import built_in_particle, groel_blobs, random_particle
 from workflow_scripts.alignment.simulation.geometry import rotate
 from workflow_scripts.alignment.simulation.imaging import radial_power
 from workflow_scripts.alignment.simulation.particles import Blobs, particle, project, random_rotations
@@ -23,14 +23,14 @@ def correlation(first, second):
 
 def all_particles(n=96):
     size_a = 128 * SIZE_A / n
-    named = [groel_like("top", n, size_a), groel_like("side", n, size_a), asymmetric(n, size_a)]
+    named = [built_in_particle(name, n, size_a) for name in ("groel_top", "groel_side", "asymmetric")]
     return named + [random_particle(seed, n, size_a) for seed in range(12)]
 
 
 @pytest.mark.parametrize("n", [96, 97])
 @pytest.mark.parametrize(("view", "fold"), [("top", 7), ("side", 2)])
 def test_views_of_two_rings_have_their_symmetry_and_no_higher_one(view, fold, n):
-    seen = groel_like(view, n, 2.5)
+    seen = built_in_particle(f"groel_{view}", n, 2.5)
     assert seen.symmetry_fold == fold
     for step in range(1, fold):
         tolerance = 1e-3 * float(seen.image.max())
@@ -49,7 +49,7 @@ def test_two_rings_have_two_fold_axes_across_the_seven_fold_one():
 
 @pytest.mark.parametrize("n", [96, 97])
 def test_the_asymmetric_particle_looks_like_itself_at_no_other_angle(n):
-    image = asymmetric(n, 2.5).image
+    image = built_in_particle("asymmetric", n, 2.5).image
     assert max(correlation(turned(image, angle), image) for angle in range(30, 331, 10)) < 0.8
     assert correlation(turned(image, 180), image) < 0.6
     mirrored = image.flip(0)
@@ -114,7 +114,7 @@ def test_a_coarser_grid_shows_the_same_particle():
 
 def test_what_does_not_fit_or_is_unknown_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
-        groel_like("top", 64, 1.0)
+        built_in_particle("groel_top", 64, 1.0)
     with pytest.raises(ValueError, match="same value"):
         particle("flat", torch.ones(16, 16), 1.0)
 

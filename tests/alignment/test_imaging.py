@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.alignment.study import SCOPE
-from workflow_scripts.alignment.simulation.analytic import asymmetric, groel_like, random_particle
+from workflow_scripts.alignment.simulation.analytic import built_in_particle, random_particle
 from workflow_scripts.alignment.simulation.imaging import (
     DrawnPoses,
     Simulator,
@@ -27,7 +27,8 @@ def seeded(seed):
 
 def simulator(n=N, snr=0.1, noise="white", particles=None, **options):
     size_a = 256.0 / n
-    chosen = particles or [asymmetric(n, size_a), groel_like("side", n, size_a), random_particle(0, n, size_a)]
+    built_in = [built_in_particle(name, n, size_a) for name in ("asymmetric", "groel_side")]
+    chosen = particles or [*built_in, random_particle(0, n, size_a)]
     return Simulator(chosen, SCOPE, snr, noise, **options)
 
 

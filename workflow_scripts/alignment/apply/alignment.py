@@ -23,10 +23,9 @@ from workflow_scripts.alignment.apply.streaming import (
     Template,
     align_streamed,
     compare,
-    half_indices,
 )
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS, frc, frc_resolution, superimpose
-from workflow_scripts.alignment.evaluation.errors import circular_difference, circular_median, shift_error_px
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.alignment.simulation.particle_files import index_batches, spaced
@@ -95,27 +94,24 @@ def align_particles(user: UserParticles, options: AlignmentOptions, reference: T
     """Align the particles, and their halves apart."""
     poses = _in_user_px(user, align_streamed(user, options, reference)[0])
     averages, templates = [], []
-    halves = half_indices(len(user))
-    for indices in halves:
-        half = user.subset(indices)
+    halves = [user.subset(np.arange(first, len(user), 2)) for first in (0, 1)]
+    for half in halves:
         half_poses, template = align_streamed(half, options, reference)
         templates.append(template)
-        averages.append(_average(half, _in_user_px(half, half_poses), options.batch_size))
+        averages.append(mean_image(half, options.batch_size, _in_user_px(half, half_poses)))
     generator = torch.Generator().manual_seed(0)
     crossed = [
-        cross_scores(user.subset(indices), options, other, generator)
-        for indices, other in zip(halves, reversed(templates), strict=True)
+        cross_scores(half, options, other_template, generator)
+        for half, other_template in zip(halves, reversed(templates), strict=True)
     ]
     scores, null_scores = (np.concatenate(parts) for parts in zip(*crossed, strict=True))
     return AlignmentResult(
         np.arange(len(user)),
-        poses.angle_deg.double().numpy(),
-        poses.shift_px.double().numpy(),
-        poses.score.double().numpy(),
+        *(values.double().numpy() for values in vars(poses).values()),
         scores,
         null_scores,
         half_set_curve(*averages, generator),
-        _average(user, poses, options.batch_size).cpu().numpy(),
+        mean_image(user, options.batch_size, poses).cpu().numpy(),
     )
 
 
@@ -129,13 +125,13 @@ def cross_scores(
     images: UserParticles, options: AlignmentOptions, template: Template, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores (K,) of particles against a template that does not include them, and of them with random phases."""
-    chosen = spaced(len(images), _CROSSED)
-    scores, null_scores = [], []
-    for batch in index_batches(len(chosen), options.batch_size):
-        indices = chosen[batch]
-        for values, compared in ((scores, images.read(indices)), (null_scores, images.read(indices, generator))):
-            values.append(compare(compared, options, template)[0].score.double().cpu().numpy())
-    return np.concatenate(scores), np.concatenate(null_scores)
+    sample = spaced(len(images), _CROSSED)
+    scores = []
+    for batch in index_batches(len(sample), options.batch_size):
+        both = images.read(sample[batch]), images.read(sample[batch], generator)
+        scores.append([compare(batch_images, options, template)[0].score.double().cpu() for batch_images in both])
+    measured, null = (torch.cat(parts).numpy() for parts in zip(*scores, strict=True))
+    return measured, null
 
 
 def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) -> pd.DataFrame:
@@ -163,12 +159,11 @@ def agreement(first: AlignmentResult, second: AlignmentResult, period_deg: float
         period_deg: of the angle, 360 / symmetry_fold.
     """
     angle_deg, shift_px = first.angle_deg[second.indices], first.shift_px[second.indices]
-    difference = circular_difference(second.angle_deg, angle_deg, period_deg)
-    apart = np.abs(circular_difference(difference, circular_median(difference, period_deg), period_deg))
-    distance = shift_error_px(second.angle_deg, second.shift_px, shift_px)
+    rotation_deg = rotation_error_deg(second.angle_deg, angle_deg, period_deg)
+    distance_px = shift_error_px(second.angle_deg, second.shift_px, shift_px)
     return {
-        "median_rotation_difference_deg": float(np.median(apart)),
-        "median_shift_difference_px": float(np.median(distance)),
+        "median_rotation_difference_deg": float(np.median(rotation_deg)),
+        "median_shift_difference_px": float(np.median(distance_px)),
     }
 
 
@@ -178,13 +173,15 @@ def share_at_largest_shift(user: UserParticles, result: AlignmentResult) -> floa
     return float(np.mean(np.abs(shift_px).max(axis=1) > user.largest_shift_px - _EDGE_PX))
 
 
-def _average(user: UserParticles, poses: Poses, batch_size: int) -> Tensor:
-    """Mean (n, n) of the aligned particles in the user's box."""
+def mean_image(user: UserParticles, batch_size: int, poses: Poses | None = None) -> Tensor:
+    """Mean (n, n) of the particles in the user's box, phases flipped, aligned where poses are given."""
     total = torch.zeros(user.particles.box_px, user.particles.box_px, device=user.device)
     for indices in index_batches(len(user), batch_size):
         images = user.corrected(indices)
-        angle_deg, shift_px = poses.angle_deg[indices].to(images), poses.shift_px[indices].to(images)
-        total += align(images, angle_deg, shift_px).sum(dim=0)
+        if poses is not None:
+            batch_poses = poses.subset(indices, user.device)
+            images = align(images, batch_poses.angle_deg, batch_poses.shift_px)
+        total += images.sum(dim=0)
     return total / len(user)
 
 

@@ -34,7 +34,6 @@ from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.analytic import random_particle
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.alignment.simulation.labels import JOINT, LabelledStack
-from workflow_scripts.alignment.simulation.particle_files import index_batches
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.conditions import condition
@@ -214,8 +213,8 @@ def _running_averages(
     n = stack.images.box_px
     total, done, averages = torch.zeros(n, n), 0, []
     for size in sizes:
-        for batch in index_batches(size - done, _BATCH):
-            batch_indices = indices[done + batch]
+        for start in range(done, size, _BATCH):
+            batch_indices = indices[start : min(start + _BATCH, size)]
             images = torch.from_numpy(stack.images.read(batch_indices))
             weighted = torch.fft.irfft2(torch.fft.rfft2(images) * _transfer(stack, batch_indices), s=(n, n))
             poses = (torch.from_numpy(pose[batch_indices].astype(np.float32)) for pose in (angle_deg, shift_px))

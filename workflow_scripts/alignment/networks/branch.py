@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,10 @@ class Poses:
     angle_deg: Tensor
     shift_px: Tensor
     score: Tensor
+
+    def subset(self, indices: np.ndarray, device: torch.device) -> "Poses":
+        """The poses of these particles, on a device."""
+        return Poses(*(values[indices].to(device) for values in vars(self).values()))
 
 
 def resolve(images: Tensor, angle_deg_mod180: Tensor, reference: Tensor, furthest_px: float | None = None) -> Poses:

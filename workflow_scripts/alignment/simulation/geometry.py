@@ -57,12 +57,12 @@ def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
     """
     angle_deg = angle_deg.to(images)
     quarters = torch.round(angle_deg / 90)
-    turned = _quarter_turns(images, quarters.long() % 4)
+    rotated = _quarter_turns(images, quarters.long() % 4)
     remaining = torch.deg2rad(angle_deg - 90 * quarters)
     along_x, along_y = -torch.tan(remaining / 2), torch.sin(remaining)
-    turned = _shear_rows(turned, along_x)
-    turned = _shear_rows(turned.transpose(1, 2), along_y).transpose(1, 2)
-    return _shear_rows(turned, along_x)
+    rotated = _shear_rows(rotated, along_x)
+    rotated = _shear_rows(rotated.transpose(1, 2), along_y).transpose(1, 2)
+    return _shear_rows(rotated, along_x)
 
 
 def move(images: Tensor, angle_deg: Tensor, shift_px: Tensor) -> Tensor:
@@ -195,21 +195,15 @@ def _signed(index: Tensor, length: int) -> Tensor:
 
 def _quarter_turns(images: Tensor, quarters: Tensor) -> Tensor:
     """Images (N, n, n) turned by 90° · quarters (N,) in 0 … 3."""
-    turned = images.clone()
-    for count in (1, 2, 3):
-        chosen = (quarters == count).nonzero()[:, 0]
-        if len(chosen):
-            subset = images[chosen]
-            turned[chosen] = (
-                _mirrored(subset, (1, 2)) if count == 2 else _mirrored(subset.mT, (2 if count == 1 else 1,))
-            )
-    return turned
-
-
-def _mirrored(images: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Flipped about the centre n//2; in an even box the first row or column has no partner but itself."""
-    flipped = images.flip(axes)
-    return flipped.roll([1] * len(axes), axes) if images.shape[-1] % 2 == 0 else flipped
+    rotated = images.clone()
+    for count, flipped in ((1, (2,)), (2, (1, 2)), (3, (1,))):
+        indices = (quarters == count).nonzero()[:, 0]
+        if len(indices):
+            about_middle = torch.rot90(images[indices], -count, (1, 2))
+            # The centre n//2 of an even box is half a pixel off its middle.
+            offsets = [1 - images.shape[-1] % 2] * len(flipped)
+            rotated[indices] = about_middle.roll(offsets, flipped)
+    return rotated
 
 
 def _shear_rows(images: Tensor, slope: Tensor) -> Tensor:
