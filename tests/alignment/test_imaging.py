@@ -190,19 +190,3 @@ def test_eight_bits_are_a_stretch_of_each_image():
     images, whole = plain.draw(poses, seeded(1)), coarse.draw(poses, seeded(1))
     assert torch.equal(whole, stretched(images)) and torch.equal(whole, whole.round())
     assert whole.amin(dim=(1, 2)).tolist() == [0] * 5 and whole.amax(dim=(1, 2)).tolist() == [255] * 5
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"snr": 0.0}, "snr"),
-        ({"snr": math.nan}, "snr"),
-        ({"particles": 0}, "one"),
-    ],
-)
-def test_what_cannot_be_imaged_is_refused(change, word):
-    known = {"particles": [point(16, 1.0)], "microscope": SCOPE, "snr": 0.1, "noise": "white"}
-    if "particles" in change:
-        change = {"particles": [point(16, 1.0), point(17, 1.0)]}
-    with pytest.raises(ValueError, match=word):
-        Simulator(**(known | change))

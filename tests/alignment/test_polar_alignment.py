@@ -61,5 +61,3 @@ def test_what_is_too_small_is_refused():
         log_spectra(torch.zeros(2, 34, 34))
     with pytest.raises(ValueError, match="between 0 and n/2"):
         amplitude_spectra(torch.zeros(2, 32, 32))
-    with pytest.raises(ValueError, match="at least 2 particles"):
-        joint(torch.zeros(1, 15, 180))

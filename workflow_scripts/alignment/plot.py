@@ -132,15 +132,13 @@ def _by_snr(axis: Axes, points: pd.DataFrame, label: str, registry: Registry) ->
     offsets: dict[tuple[str, str], float] = {}
     labels = _labels(points)
     for (name, alignment, noise), line in points.groupby(["estimator", "alignment", "noise"], sort=False):
-        line = line.sort_values("snr")
-        white = noise == "white"
-        looks = registry[name].looks | {"linestyle": LINES[alignment] if white else "none"}
-        if not white:
-            looks |= {"markerfacecolor": "white"}
-        # Hollow marks stand side by side
-        factor = 1.0 if white else offsets.setdefault((name, alignment), 1.06 + 0.05 * len(offsets))
-        looks["label"] = labels[name, alignment] if white else None
-        axis.errorbar(line["snr"] * factor, line["value"], yerr=_bar_lengths(line), capsize=1.5, **looks)
+        if noise == "white":
+            factor, looks = 1.0, {"linestyle": LINES[alignment], "label": labels[name, alignment]}
+        else:
+            # Hollow marks stand side by side
+            factor = offsets.setdefault((name, alignment), 1.06 + 0.05 * len(offsets))
+            looks = {"linestyle": "none", "markerfacecolor": "white"}
+        _draw_curve(axis, line.assign(snr=line["snr"] * factor), "snr", registry[name].looks | looks)
     _log_axes(axis, points["snr"])
     counts = sorted({int(count) for count in points["n"]})
     axis.set(xlabel="SNR (hollow: coloured noise)", ylabel=label)
@@ -161,9 +159,7 @@ def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray], registry: Re
 
 def _by_images(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     for name, line in points.groupby("estimator", sort=False):
-        line = line.sort_values("images")
-        looks = registry[name].looks | {"capsize": 1.5, "label": name}
-        axis.errorbar(line["images"], line["value"], yerr=_bar_lengths(line), **looks)
+        _draw_curve(axis, line, "images", registry[name].looks | {"label": name})
     axis.set(xlabel="images in the average", ylabel="FRC 0.5 with truth (Å)")
     _log_axes(axis, points["images"])
     axis.set_title(f"n = {int(points['n'].min())} particles")
@@ -203,9 +199,11 @@ def _labels(points: pd.DataFrame) -> dict[tuple[str, str], str]:
     return {(name, alignment): f"{name}, {alignment}" if both[name] else name for name, alignment in pairs}
 
 
-def _bar_lengths(line: pd.DataFrame) -> np.ndarray:
-    """Lengths (2, N) of the error bars; 0 without an interval."""
-    return np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))
+def _draw_curve(axis: Axes, line: pd.DataFrame, abscissa: str, looks: dict) -> None:
+    """Values with their error bars, of length 0 without an interval, over a column."""
+    line = line.sort_values(abscissa)
+    lengths = np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))  # (2, N)
+    axis.errorbar(line[abscissa], line["value"], yerr=lengths, capsize=1.5, **looks)
 
 
 if __name__ == "__main__":

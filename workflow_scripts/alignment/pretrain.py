@@ -1,6 +1,6 @@
 """Train one arm's network on pairs of images: the corrected arm on random particles, the published on noisy stacks."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from pydantic import Field
 
@@ -31,20 +31,14 @@ def pretrain(job: Job[Arguments]) -> None:
     """Write the weights of the least validation loss, and the history."""
     arguments = job.arguments
     variant = VARIANTS[arguments.variant]
-    augmentation = Augmentation(
-        arguments.snr_min,
-        arguments.snr_max,
-        arguments.coloured_share,
-        arguments.validation_pairs,
-        arguments.largest_shift_px,
-    )
+    augmentation = Augmentation(**arguments.model_dump(include={field.name for field in fields(Augmentation)}))
     settings, pairs = arguments.network, arguments.pairs
     with training_device(job) as device:
         if variant.noise_turns_along:
             files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
             stacks = [images for star, stack in files for images in noisy_stacks(star, stack)]
-            validation_pairs = arguments.validation_pairs
-            task = DisturbanceTask(stacks, variant, validation_pairs, False, settings.recipe_px, pairs, device)
+            count = arguments.validation_pairs
+            task = DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
         else:
             particles = random_particles(job.inputs["centres"])
             task = FreshNoiseTask(*particles, arguments.microscope, augmentation, settings.rings, pairs, device)

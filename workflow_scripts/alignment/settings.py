@@ -81,7 +81,7 @@ class Synthesize(Settings):
 
     microscope: MicroscopeSettings = Field(description="Contrast transfer.")
     box_px: int = Field(ge=36, le=1024, description="Pixels along each side of an image.")
-    pixel_size_a: float = Field(gt=0, le=20, description="Side of a pixel, Å; a file's image keeps its own.")
+    pixel_size_a: float = Field(ge=0.05, le=20, description="Side of a pixel, Å; a file's image keeps its own.")
     particles: tuple[str, ...] = Field(
         min_length=1,
         description=f"Particles of the test stacks: {', '.join(BUILT_IN)}, or paths of class averages (.png, .tif,"

@@ -72,10 +72,9 @@ class UserParticles:
         images = self.raw(indices) * self.particles.sign
         if not self.flip:
             return images
-        pieces = [indices[start : start + _PIECE] for start in range(0, len(indices), _PIECE)]
         flipped = [
-            torch.fft.irfft2(torch.fft.rfft2(piece) * self._phase(numbers), s=piece.shape[1:])
-            for piece, numbers in zip(images.split(_PIECE), pieces, strict=True)
+            torch.fft.irfft2(torch.fft.rfft2(images[piece]) * self._phase(indices[piece]), s=images.shape[1:])
+            for piece in index_batches(len(indices), _PIECE)
         ]
         return torch.cat(flipped)
 

@@ -38,16 +38,14 @@ def aligner(weights: Path, stage: str, options: Options, device: torch.device) -
     network, arm = load_network(weights)
     network.to(device)
     variant = VARIANTS[arm]
-    own_loss_deg = None
     if isinstance(network, RecipeNetwork):
         # The recipe leaves batch normalisation in its training mode: a prediction depends on its batch
         network.train(variant.batch_statistics)
         method = RecipeAngles(network, options.batch_size)
-        own_loss_deg = method.own_loss_deg
     else:
         method = CorrelationAngles(network, options.batch_size, options.rounds)
     joint_deg = method.joint_deg if stage == FINETUNED else None
-    return Aligner(method.pair_deg, joint_deg, own_loss_deg, not variant.branch_unresolved)
+    return Aligner(method.pair_deg, joint_deg, method.own_loss_deg, not variant.branch_unresolved)
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ class CorrelationAngles:
         batch_size: images that go through it at once.
         rounds: largest number of rounds of averaging and aligning.
     """
+
+    own_loss_deg = None
 
     network: CorrelationNetwork
     batch_size: int

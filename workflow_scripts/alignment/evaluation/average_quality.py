@@ -226,4 +226,4 @@ def _running_averages(
 
 def _transfer(stack: LabelledStack, indices: np.ndarray) -> Tensor:
     """Contrast transfer (k, n, n//2 + 1) of these images."""
-    return ctf(stack.images.box_px, stack.pixel_size_a, **stack.contrast().subset(indices).tensors()).float()
+    return ctf(stack.images.box_px, stack.pixel_size_a, **stack.images.ctf.subset(indices).tensors()).float()

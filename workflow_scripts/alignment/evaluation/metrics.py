@@ -113,18 +113,13 @@ def own_loss_rows(
     }
     rows = []
     for file in predictions:
-        for stage in file.stages:
-            losses = {
-                part.values["stack"]: float(part.read(OWN_LOSS)[OWN_LOSS])
-                for part in file.parts
-                if part.stage == stage and OWN_LOSS in part.names
-            }
-            if NOISE_ONLY not in losses:
-                continue
+        parts = [part for part in file.parts if OWN_LOSS in part.names]
+        losses = {(part.stage, part.values["stack"]): float(part.read(OWN_LOSS)[OWN_LOSS]) for part in parts}
+        for stage in dict.fromkeys(part.stage for part in parts):
             earlier = {"stage": TRAINED_STAGES[stage]} if stage != file.stages[-1] else {}
             for text, names in stack_names.items():
                 where = {"condition": condition(**parse_condition(text), **earlier), "seed": _seed(file, stage)}
-                loss = float(np.mean([losses[name] for name in names]))
+                loss = float(np.mean([losses[stage, name] for name in names]))
                 rows.append(metric_row(file.estimator, OWN_LOSS, UNITS[OWN_LOSS], loss, **where, n=len(names)))
     return rows
 

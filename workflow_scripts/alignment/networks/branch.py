@@ -112,16 +112,13 @@ def _against_the_others(
         spectra: returns, at each of two calls, the batches of spectra of the images rotated back.
         half_turn: (N,) bool; place: (N, 2), present poses.
     """
-    total = sum(
-        _aligned(*parts).sum(dim=0, keepdim=True)
-        for parts in zip(spectra(), half_turn.split(_BATCH), place.split(_BATCH), strict=True)
-    )
+    poses = list(_batches(half_turn, place))
+    total = sum(_aligned(batch, *pose).sum(dim=0, keepdim=True) for batch, pose in zip(spectra(), poses, strict=True))
     matches = [
-        _correlate(batch, total - _aligned(batch, half, where), furthest)
-        for batch, half, where in zip(spectra(), half_turn.split(_BATCH), place.split(_BATCH), strict=True)
+        _correlate(batch, total - _aligned(batch, *pose), furthest)
+        for batch, pose in zip(spectra(), poses, strict=True)
     ]
-    half_turn, place, score = (torch.cat(values) for values in zip(*matches, strict=True))
-    return half_turn, place, score
+    return tuple(torch.cat(values) for values in zip(*matches, strict=True))
 
 
 def _correlate(spectra: Tensor, reference: Tensor, furthest: float) -> tuple[Tensor, Tensor, Tensor]:

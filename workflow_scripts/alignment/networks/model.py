@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.alignment.networks.polar_alignment import standardised
+from workflow_scripts.alignment.networks.polar_alignment import ANGLES, FIRST_RING, standardised
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings, Variant
 from workflow_scripts.alignment.simulation.geometry import polar_power_spectra
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.settings import check
 
-ANGLES = 180  # samples of half a turn
-FIRST_RING = 2  # periods per image
 _CHANNELS_OUT = 4
 _KERNEL = (3, 7)  # rings, angles
 _SHARPNESS = 3.5  # logarithm of how much the correlation coefficient weighs at first

@@ -58,12 +58,7 @@ def joint(spectra: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
 
     Returns:
         angle_deg (N,) in [0, 180), up to one offset, and the average spectrum (R, angles) at angle 0.
-
-    Raises:
-        ValueError: fewer than two particles.
     """
-    if len(spectra) < 2:
-        raise ValueError(f"joint alignment needs at least 2 particles, not {len(spectra)}")
     samples = spectra.shape[-1]
     self_correlation = angular_correlation(spectra, spectra)  # (N, angles)
     angle = pairwise(spectra, spectra[:1])

@@ -7,7 +7,7 @@ difference of these angles. Any network that rotates with its input satisfies th
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,10 @@ from workflow_scripts.alignment.networks.losses import (
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, polar_spectra, recipe_spectra
 from workflow_scripts.alignment.networks.polar_alignment import joint
 from workflow_scripts.alignment.settings import MicroscopeSettings, Variant
-from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Simulator
+from workflow_scripts.alignment.simulation.imaging import Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, LabelledStack, read_labelled
 from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.mrc import open_stack
-from workflow_scripts.workflow.errors import InputError
 
 IMAGES = 4  # of each particle in a batch; all their pairs count
 PAIRS = IMAGES * (IMAGES - 1) // 2
@@ -96,8 +95,8 @@ class FreshNoiseTask:
         low, high = self.augmentation.snr_min, self.augmentation.snr_max
         simulator.snr = low * (high / low) ** position
         poses = simulator.draw_poses(rows * IMAGES, generator, self.augmentation.largest_shift_px, whole_px=False)
-        index = torch.randint(len(simulator.particles), (rows,), generator=generator, device=self.device)
-        poses = DrawnPoses(index.repeat_interleave(IMAGES), poses.angle_deg, poses.shift_px, poses.defocus_a)
+        particle_index = torch.randint(len(simulator.particles), (rows,), generator=generator, device=self.device)
+        poses = replace(poses, particle=particle_index.repeat_interleave(IMAGES))
         spectra = polar_spectra(simulator.draw(poses, generator), self.rings)
         return spectra.unflatten(0, (rows, IMAGES)), poses.angle_deg.unflatten(0, (rows, IMAGES))
 
@@ -199,22 +198,13 @@ def features_of(network: CorrelationNetwork, images: Tensor, batch_size: int) ->
 
 
 def random_particles(paths: Sequence[Path]) -> tuple[list[Particle], list[Particle]]:
-    """Clean random particles for training, and others for validation.
-
-    Raises:
-        InputError: a file is broken, or there are too few particles.
-    """
+    """Clean random particles for training, and others for validation; raises InputError where a file is broken."""
     particles = []
-    for path in paths:
-        stack = open_stack(path)
-        if stack.pixel_size_a is None:
-            raise InputError(f"{path}: the file states no pixel size; run the stage synthesize again")
+    for stack in map(open_stack, paths):
         images = torch.from_numpy(stack.read(np.arange(stack.n_images)))
         particles += [particle(f"random{number}", image, stack.pixel_size_a) for number, image in enumerate(images)]
-    held_out = max(1, round(_VALIDATION_SHARE * len(particles)))
-    if len(particles) <= held_out:
-        raise InputError(f"{paths[0]}: holds {len(particles)} particles; raise alignment.synthesize.random_particles")
-    return particles[:-held_out], particles[-held_out:]
+    validation_count = max(1, round(_VALIDATION_SHARE * len(particles)))
+    return particles[:-validation_count], particles[-validation_count:]
 
 
 def noisy_stacks(star: Path, stack: Path) -> list[torch.Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from workflow_scripts.alignment.settings import VARIANTS, Split, Synthesize, is_file, particle_name
 from workflow_scripts.alignment.simulation.analytic import built_in_particle, random_particle
 from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Simulator
-from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, stack_name
+from workflow_scripts.alignment.simulation.labels import NOISE_ONLY
 from workflow_scripts.alignment.simulation.particle_files import CtfParameters
 from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.alignment.simulation.pose_files import write_star
@@ -44,7 +44,7 @@ class StackPlan:
         """The values of our columns in the list, the same for all images."""
         particle = self.particle
         return {
-            "beamtimeStack": stack_name(particle.name, self.noise, self.snr) if self.snr else NOISE_ONLY,
+            "beamtimeStack": f"{particle.name}-{self.noise}-{self.snr:g}" if self.snr else NOISE_ONLY,
             "beamtimeParticle": particle.name,
             "beamtimeNoise": self.noise,
             "beamtimeSnr": float(self.snr),

@@ -53,9 +53,6 @@ class Simulator:
         faulty_ctf: the published recipe: the modulus of a CTF whose defocus is drawn anew for every Fourier pixel, at
             a pixel size that was rescaled by n / width where width / n is right.
         eight_bit: the published recipe: each image is stretched to whole numbers from 0 to 255.
-
-    Raises:
-        ValueError: no particle, boxes of different sizes, or an SNR that is not positive.
     """
 
     particles: Sequence[Particle]
@@ -67,10 +64,6 @@ class Simulator:
     eight_bit: bool = False
 
     def __post_init__(self) -> None:
-        if len({tuple(particle.image.shape) for particle in self.particles}) != 1:
-            raise ValueError("particles must be one or more in boxes of the same size")
-        if not self.snr > 0:
-            raise ValueError(f"snr must be positive, not {self.snr}")
         self.images = torch.stack([particle.image for particle in self.particles]).to(self.device)
         self.n = self.images.shape[-1]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.simulation.particle_files import CtfParameters, ParticleStack, open_particles
+from workflow_scripts.alignment.simulation.particle_files import ParticleStack, open_particles
 from workflow_scripts.formats.star import numbers
 from workflow_scripts.workflow.errors import InputError
 
@@ -13,19 +13,15 @@ NOISE_ONLY = "noise"
 PAIRWISE, JOINT = "pairwise", "joint"  # the two kinds of alignment
 PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network that answer
 FITTED = "fitted"  # the only stage of an estimator that is not trained
-_COLUMNS = ("Stack", "Particle", "Noise", "Snr", "Symmetry", "PixelSize")
-
-
-def stack_name(particle: str, noise: str, snr: float) -> str:
-    """What a stack is called in files: groel_side-white-0.1."""
-    return f"{particle}-{noise}-{snr:g}"
+_LABELS = ("Stack", "Particle", "Noise", "Snr", "Symmetry", "PixelSize")
+_COLUMNS = ("rlnAnglePsi", "rlnDefocusU", *(f"beamtime{label}" for label in _LABELS))
 
 
 @dataclass(frozen=True)
 class LabelledStack:
     """The images of one particle at one kind and strength of noise.
 
-    name: see `stack_name`; `NOISE_ONLY` where the images are pure noise, whose snr is 0.
+    name: such as groel_side-white-0.1; `NOISE_ONLY` where the images are pure noise, whose snr is 0.
     symmetry_fold: n of C_n in the plane.
     pixel_size_a: Å, of this particle.
     images: where the images are.
@@ -48,16 +44,7 @@ class LabelledStack:
 
     def truth(self) -> tuple[np.ndarray, np.ndarray]:
         """angle_deg (N,) and shift_px (N, 2); no estimator may use them."""
-        poses = self.images.poses()
-        if poses is None:
-            raise InputError(f"{self.images.path}: has no rlnAnglePsi; run the stage synthesize again")
-        return poses
-
-    def contrast(self) -> CtfParameters:
-        """Defocus and optics of every image."""
-        if self.images.ctf is None:
-            raise InputError(f"{self.images.path}: has no rlnDefocusU; run the stage synthesize again")
-        return self.images.ctf
+        return self.images.poses()
 
 
 def read_labelled(star: Path, stack: Path) -> list[LabelledStack]:
@@ -68,12 +55,12 @@ def read_labelled(star: Path, stack: Path) -> list[LabelledStack]:
         stack: the .mrcs that it must name.
 
     Raises:
-        InputError: the list names another file, or lacks a column of ours.
+        InputError: the list names another file, or lacks a column.
     """
     particles = open_particles(star)
     if [listed.path.resolve() for listed in particles.stacks] != [stack.resolve()]:
         raise InputError(f"{star}: lists images of other files than {stack}; give the two that were made together")
-    missing = [f"beamtime{name}" for name in _COLUMNS if f"beamtime{name}" not in particles.columns]
+    missing = [name for name in _COLUMNS if name not in particles.columns]
     if missing:
         raise InputError(f"{star}: lacks the column {missing[0]}; give a file of the stage synthesize")
     names = np.array(particles.columns["beamtimeStack"])
