@@ -11,15 +11,13 @@ import torch
 from tests.alignment import own_particles
 from tests.alignment.log_spectra import log_spectra
 from workflow_scripts.alignment.apply.alignment import (
-    agreement,
     align_particles,
     align_sample,
     half_set_curve,
-    options_for,
-    share_at_largest_shift,
 )
 from workflow_scripts.alignment.apply.data import open_user_particles
 from workflow_scripts.alignment.apply.output import aligned
+from workflow_scripts.alignment.apply.streaming import options_for
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.model import describe_network, make_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
@@ -50,7 +48,7 @@ def test_poses_are_in_the_users_pixels_whatever_the_box(tmp_path, n):
     assert found.average.shape == (n, n)
     rim, centre = found.average[:4].mean(), found.average[n // 2 - 4 : n // 2 + 4, n // 2 - 4 : n // 2 + 4].mean()
     assert centre > rim  # bright, though the files are dark
-    assert share_at_largest_shift(own, found) < 0.05
+    assert found.share_at_largest_shift(own.largest_shift_px) < 0.05
 
 
 def test_noise_is_neither_resolved_nor_has_it_a_resolution(tmp_path):
@@ -67,10 +65,10 @@ def test_a_second_estimator_finds_the_same(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=50)
     own, found = found_in(path)
     beside = align_sample(own, options_for(own, log_spectra, 1, 10, 32))
-    apart = agreement(found, beside, 360.0)
+    apart = found.agreement(beside, 360.0)
     assert apart["median_rotation_difference_deg"] < 6
     assert apart["median_shift_difference_px"] < 0.7
-    assert agreement(found, found, 360.0)["median_rotation_difference_deg"] == 0
+    assert found.agreement(found, 360.0)["median_rotation_difference_deg"] == 0
 
 
 def test_equal_averages_agree_to_the_finest_ring_and_unrelated_ones_nowhere():

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.apply.alignment import align_particles, options_for
+from workflow_scripts.alignment.apply.alignment import align_particles
 from workflow_scripts.alignment.apply.data import open_user_particles
-from workflow_scripts.alignment.apply.streaming import align_streamed
+from workflow_scripts.alignment.apply.streaming import align_streamed, options_for
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
 from workflow_scripts.alignment.simulation.geometry import move

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from tests.alignment import blobs
+from workflow_scripts.alignment.apply import streaming
 from workflow_scripts.alignment.apply.alignment import cross_scores
 from workflow_scripts.alignment.apply.data import disc, random_phases
 from workflow_scripts.alignment.apply.streaming import AlignmentOptions, Template, align_streamed, compare
@@ -37,12 +38,13 @@ def options(**changes):
     return AlignmentOptions(**arguments | {"rounds": 10, "batch_size": 16} | changes)
 
 
-def test_few_that_begin_lead_all_to_their_poses():
+def test_few_that_begin_lead_all_to_their_poses(monkeypatch):
     angle, shift = blobs.poses(120, 3)
     images = InMemory(blobs.stack(N, angle, shift, 0.5, 4))
     for sample in (30, 2048):
         images.largest = 0
-        poses, _ = align_streamed(images, options(sample=sample))
+        monkeypatch.setattr(streaming, "SAMPLE", sample)
+        poses, _ = align_streamed(images, options())
         assert images.largest <= 16  # never more than a batch is asked for at once
         assert np.median(rotation_error_deg(poses.angle_deg.numpy(), angle.numpy())) < 2.5
         assert np.median(shift_error_px(poses.angle_deg.numpy(), poses.shift_px.numpy(), shift.numpy())) < 0.5

@@ -23,6 +23,7 @@ from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
 from workflow_scripts.alignment.simulation.analytic import random_particle
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.training import train
+from workflow_scripts.workflow.errors import InputError
 
 CPU = torch.device("cpu")
 BOX, RINGS = 48, 12
@@ -50,6 +51,11 @@ def particles():
 @pytest.fixture(scope="module")
 def task(particles):
     return FreshNoiseTask(particles[:10], particles[10:], SCOPE, AUGMENTATION, RINGS, 96, CPU)
+
+
+def test_more_rings_than_the_spectrum_has_are_refused(particles):
+    with pytest.raises(InputError, match=r"alignment.pretrain.network.rings: 30 rings .* 48 × 48 pixels"):
+        FreshNoiseTask(particles[:10], particles[10:], SCOPE, AUGMENTATION, 30, 96, CPU)
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from workflow_scripts.alignment.settings import Plot
+from workflow_scripts.study import figures
 from workflow_scripts.study.conditions import with_condition_columns
 from workflow_scripts.study.estimators import Registry, read_registry
-from workflow_scripts.study.figures import (
-    PAGE_MM,
-    letter,
-    log_ordinate,
-    new_figure,
-    save_figure,
-    scale_bar,
-    style,
-    without_ticks,
-)
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
@@ -30,8 +21,6 @@ LINES = {"pairwise": ":", "joint": "-"}
 OWN_LOSS = "own_loss_deg"
 ANGLE, SHIFT = "rotation_error_deg_mod180", "shift_error_px"
 RESOLUTION, CORRELATION = "frc_resolution_a", "average_correlation"
-TEXT = ("alignment", "noise", "particle", "stage", "control", "symmetry")
-NUMBERS = ("snr", "images")
 KEYS = ["estimator", "alignment", "metric", "particle", "noise", "control", "snr", "images"]
 COLUMNS = ["panel", *KEYS, "value", "low", "high", "n"]
 CHANCE_DEG = 45.0
@@ -43,9 +32,9 @@ def plot(job: Job[Plot]) -> None:
     examples = read_arrays(job.input("examples"), EXAMPLES)
     metrics = read_metrics(job.input("metrics"))
     table = source_table(metrics, float(examples["headline_snr"]), registry)
-    with style():
+    with figures.style():
         # The four files of the figure share their stem.
-        save_figure(draw(table, examples, registry), table, job.outputs["svg"].with_suffix(""))
+        figures.save_figure(draw(table, examples, registry), table, job.outputs["svg"].with_suffix(""))
 
 
 def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry) -> pd.DataFrame:
@@ -59,7 +48,7 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
         headline_snr: signal-to-noise ratio of panel e.
         registry: of the estimators, in whose order the points of a panel stand.
     """
-    table = with_condition_columns(metrics, TEXT, NUMBERS)
+    table = with_condition_columns(metrics, ("alignment", "noise", "particle", "stage", "control"), ("snr", "images"))
     table = table[table["stage"].isna()]
     metric, is_mean, control = table["metric"], table["statistic"] == "mean", table["control"].notna()
     over_particles = (table["particle"] == "all") & ~control
@@ -85,7 +74,7 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a class averages, b and c errors by SNR, d histograms, e resolution by N, f and g pure noise."""
     rows = len(examples["particles"])
-    figure = new_figure(PAGE_MM, 100.0 + 26.0 * rows)
+    figure = figures.new_figure(figures.PAGE_MM, 100.0 + 26.0 * rows)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 50.0])
     _draw_averages(top, examples, registry)
     angles, shifts, histogram = middle.subplots(1, 3)
@@ -104,7 +93,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
     highest = table.loc[table["panel"] == "g", ["value", "high"]].max().max()
     noise_averages.set_ylim(0, 1.15 * highest if highest > 0 else 1)
     for axis, text in zip((angles, shifts, histogram, growth, noise_angles, noise_averages), "bcdefg", strict=True):
-        letter(axis, text)
+        figures.letter(axis, text)
     return figure
 
 
@@ -122,9 +111,9 @@ def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray], regist
     titles = [f"SNR {float(examples['headline_snr']):g}", "clean", *(names[place] for place in shown)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
-    without_ticks(axes)
-    scale_bar(axes[0, 0], float(examples["pixel_size_a"][0]))
-    letter(axes[0, 0], "a")
+    figures.without_ticks(axes)
+    figures.scale_bar(axes[0, 0], float(examples["pixel_size_a"][0]))
+    figures.letter(axes[0, 0], "a")
 
 
 def _by_snr(axis: Axes, points: pd.DataFrame, label: str, registry: Registry) -> None:
@@ -172,7 +161,7 @@ def _log_axes(axis: Axes, measured: pd.Series) -> None:
     axis.set_xscale("log")
     axis.set_xticks(places, labels=[f"{place:g}" for place in places])
     axis.minorticks_off()
-    log_ordinate(axis)
+    figures.log_ordinate(axis)
 
 
 def _draw_control(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:

@@ -4,14 +4,8 @@ from dataclasses import asdict, fields
 
 from pydantic import Field
 
+from workflow_scripts.alignment.networks import training
 from workflow_scripts.alignment.networks.model import describe_network, make_network
-from workflow_scripts.alignment.networks.training import (
-    Augmentation,
-    DisturbanceTask,
-    FreshNoiseTask,
-    noisy_stacks,
-    random_particles,
-)
 from workflow_scripts.alignment.settings import VARIANTS, MicroscopeSettings, Pretrain, VariantName
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
@@ -31,17 +25,18 @@ def pretrain(job: Job[Arguments]) -> None:
     """Write the weights of the least validation loss, and the history."""
     arguments = job.arguments
     variant = VARIANTS[arguments.variant]
-    augmentation = Augmentation(**arguments.model_dump(include={field.name for field in fields(Augmentation)}))
+    names = {field.name for field in fields(training.Augmentation)}
+    augmentation = training.Augmentation(**arguments.model_dump(include=names))
     settings, pairs = arguments.network, arguments.pairs
     with training_device(job) as device:
         if variant.noise_turns_along:
             files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
-            stacks = [images for star, stack in files for images in noisy_stacks(star, stack)]
+            stacks = [images for star, stack in files for images in training.noisy_stacks(star, stack)]
             count = arguments.validation_pairs
-            task = DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
+            task = training.DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
         else:
-            particles = random_particles(job.inputs["centres"])
-            task = FreshNoiseTask(*particles, arguments.microscope, augmentation, settings.rings, pairs, device)
+            particles, microscope = training.random_particles(job.inputs["centres"]), arguments.microscope
+            task = training.FreshNoiseTask(*particles, microscope, augmentation, settings.rings, pairs, device)
         network = make_network(settings, variant, arguments.seed)
         trained = train_for(job, network, task, device, f"pretraining {arguments.variant}")
     about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}

@@ -25,7 +25,7 @@ def synthesize(job: Job[Arguments]) -> None:
     arguments = job.arguments
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        write_files(arguments, arguments.split, arguments.shard, job.outputs, f"shard{arguments.shard}.mrcs", device)
+        write_files(arguments, arguments.split, arguments.shard, job.outputs, device)
 
 
 if __name__ == "__main__":

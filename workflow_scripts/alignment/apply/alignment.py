@@ -16,14 +16,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.apply.data import UserParticles, random_phases
-from workflow_scripts.alignment.apply.streaming import (
-    SAMPLE,
-    AlignmentOptions,
-    Encode,
-    Template,
-    align_streamed,
-    compare,
-)
+from workflow_scripts.alignment.apply.streaming import SAMPLE, AlignmentOptions, Template, align_streamed, compare
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS, frc, frc_resolution, superimpose
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
@@ -60,15 +53,15 @@ class AlignmentResult:
     curve: pd.DataFrame
     average: np.ndarray
 
-    @property
-    def resolution_px(self) -> float:
-        """Period at which the ring correlation falls below 0.143, or that of noise; infinite where at once."""
-        limit = np.maximum(self.curve["noise"], HALF_SETS)
-        return frc_resolution(self.curve.assign(frc=self.curve["frc"] - limit), 0.0)
-
     def quality(self, pixel_size_a: float) -> dict[str, Any]:
-        """Numbers of its validation, as plain JSON; the resolution is null where the halves agree nowhere."""
-        period_px, threshold = self.resolution_px, float(np.quantile(self.null_score, _NULL_QUANTILE))
+        """Numbers of its validation, as plain JSON.
+
+        The resolution is the period at which the ring correlation falls below 0.143 or below that of noise; null where
+        the halves agree nowhere.
+        """
+        limit = np.maximum(self.curve["noise"], HALF_SETS)
+        period_px = frc_resolution(self.curve.assign(frc=self.curve["frc"] - limit), 0.0)
+        threshold = float(np.quantile(self.null_score, _NULL_QUANTILE))
         return {
             "particles": len(self.indices),
             "half_set_resolution_a": period_px * pixel_size_a if math.isfinite(period_px) else None,
@@ -80,14 +73,25 @@ class AlignmentResult:
             "shift_px": _quantiles(np.linalg.norm(self.shift_px, axis=1)),
         }
 
+    def agreement(self, sample: "AlignmentResult", period_deg: float) -> dict[str, float]:
+        """Differences from another estimator's poses, after the one motion between the two averages.
 
-def options_for(
-    user: UserParticles, encode: Encode, symmetry_fold: int, rounds: int, batch_size: int
-) -> AlignmentOptions:
-    """Options for the user's particles and one estimator; small stacks get more sweeps."""
-    furthest = user.largest_shift_px / user.scale
-    sweeps = max(2, min(rounds, 6, 4 * SAMPLE // len(user)))
-    return AlignmentOptions(encode, user.reference_mask(), furthest, symmetry_fold, rounds, batch_size, sweeps)
+        Args:
+            sample: the other estimator's, of all of these particles or of a sample.
+            period_deg: of the angle, 360 / symmetry_fold.
+        """
+        angle_deg, shift_px = self.angle_deg[sample.indices], self.shift_px[sample.indices]
+        rotation_deg = rotation_error_deg(sample.angle_deg, angle_deg, period_deg)
+        distance_px = shift_error_px(sample.angle_deg, sample.shift_px, shift_px)
+        return {
+            "median_rotation_difference_deg": float(np.median(rotation_deg)),
+            "median_shift_difference_px": float(np.median(distance_px)),
+        }
+
+    def share_at_largest_shift(self, largest_shift_px: float) -> float:
+        """Share of the particles whose shift, rotated back, lies within a pixel of the largest one allowed."""
+        shift_px = turned_offsets(self.shift_px, -self.angle_deg)
+        return float(np.mean(np.abs(shift_px).max(axis=1) > largest_shift_px - _EDGE_PX))
 
 
 def align_particles(user: UserParticles, options: AlignmentOptions, reference: Tensor | None = None) -> AlignmentResult:
@@ -144,33 +148,10 @@ def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) ->
         The columns of `averages.frc`, and `noise`: the 95th percentile over averages with the second's spectrum and
         random phases, laid on the first in the same options.
     """
-    curve = frc(superimpose(second, first)[0], first)
+    curve = frc(superimpose(second, first), first)
     scrambled = random_phases(second.expand(_NULL_AVERAGES, -1, -1), generator)
-    null_curves = [frc(superimpose(image, first)[0], first)["frc"].to_numpy() for image in scrambled]
+    null_curves = [frc(superimpose(image, first), first)["frc"].to_numpy() for image in scrambled]
     return curve.assign(noise=np.quantile(np.stack(null_curves), _NULL_QUANTILE, axis=0))
-
-
-def agreement(first: AlignmentResult, second: AlignmentResult, period_deg: float) -> dict[str, float]:
-    """Differences of two estimators' poses of the same particles, after the one motion between their averages.
-
-    Args:
-        first: of all particles.
-        second: of a sample of them.
-        period_deg: of the angle, 360 / symmetry_fold.
-    """
-    angle_deg, shift_px = first.angle_deg[second.indices], first.shift_px[second.indices]
-    rotation_deg = rotation_error_deg(second.angle_deg, angle_deg, period_deg)
-    distance_px = shift_error_px(second.angle_deg, second.shift_px, shift_px)
-    return {
-        "median_rotation_difference_deg": float(np.median(rotation_deg)),
-        "median_shift_difference_px": float(np.median(distance_px)),
-    }
-
-
-def share_at_largest_shift(user: UserParticles, result: AlignmentResult) -> float:
-    """Share of the particles whose shift, rotated back, lies within a pixel of the largest one allowed."""
-    shift_px = turned_offsets(result.shift_px, -result.angle_deg)
-    return float(np.mean(np.abs(shift_px).max(axis=1) > user.largest_shift_px - _EDGE_PX))
 
 
 def mean_image(user: UserParticles, batch_size: int, poses: Poses | None = None) -> Tensor:

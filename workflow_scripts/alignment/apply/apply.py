@@ -6,17 +6,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from workflow_scripts.alignment.apply.alignment import (
-    agreement,
-    align_particles,
-    align_sample,
-    options_for,
-    share_at_largest_shift,
-)
+from workflow_scripts.alignment.apply.alignment import align_particles, align_sample
 from workflow_scripts.alignment.apply.data import open_user_particles, read_reference
 from workflow_scripts.alignment.apply.output import write_aligned, write_lists, write_picture
 from workflow_scripts.alignment.apply.settings import Apply
-from workflow_scripts.alignment.apply.streaming import Encode
+from workflow_scripts.alignment.apply.streaming import Encode, options_for
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, load_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
 from workflow_scripts.alignment.networks.training import features_of
@@ -57,12 +51,12 @@ def apply(job: Job[Arguments]) -> None:
         writer.write(result.average[None])
     reports = {name: other.quality(user.particles.pixel_size_a) for name, other in results.items()}
     for name in list(results)[1:]:
-        reports[name] |= agreement(result, results[name], 360 / arguments.symmetry_fold)
+        reports[name] |= result.agreement(results[name], 360 / arguments.symmetry_fold)
     quality = {
         "estimator": recommended,
         "estimators": reports,
         "halves_share_a_reference": bool(references),
-        "share_at_largest_shift": share_at_largest_shift(user, result),
+        "share_at_largest_shift": result.share_at_largest_shift(user.largest_shift_px),
     }
     write_json(job.outputs["quality"], report | {"name": arguments.name, "quality": quality})
 

@@ -36,19 +36,11 @@ def aligned(images: Tensor, angle_deg: np.ndarray, shift_px: np.ndarray) -> Tens
 def write_lists(star: Path, xmd: Path, user: UserParticles, result: AlignmentResult) -> None:
     """The poses as .star and .xmd, which name the user's images relative to the folder of the list."""
     particles = user.particles
-    names = particles.image_names(star.parent)
-    write_star(
-        star,
-        names,
-        result.angle_deg,
-        result.shift_px,
-        box_px=particles.box_px,
-        pixel_size_a=particles.pixel_size_a,
-        score=result.score,
-        ctf=particles.ctf,
-        carried=particles.columns,
-    )
-    write_xmd(xmd, names, result.angle_deg, result.shift_px, score=result.score, ctf=particles.ctf)
+    poses = particles.image_names(star.parent), result.angle_deg, result.shift_px
+    optional = {"score": result.score, "ctf": particles.ctf}
+    sizes = {"box_px": particles.box_px, "pixel_size_a": particles.pixel_size_a}
+    write_star(star, *poses, **sizes, **optional, carried=particles.columns)
+    write_xmd(xmd, *poses, **optional)
 
 
 def write_picture(path: Path, user: UserParticles, results: dict[str, AlignmentResult], batch_size: int) -> None:
@@ -74,11 +66,10 @@ def write_picture(path: Path, user: UserParticles, results: dict[str, AlignmentR
         without_ticks(image_axes)
         for axis, (title, image) in zip(image_axes, averages.items(), strict=True):
             _image(axis, image, f"average, {title}", pixel_size_a)
+        frequency = ours.curve["frequency_per_px"] / pixel_size_a
         for (estimator, result), colour in zip(results.items(), _COLOURS, strict=False):
-            frequency = result.curve["frequency_per_px"] / pixel_size_a
             correlation.plot(frequency, result.curve["frc"], color=colour, label=estimator)
         limit = np.maximum(ours.curve["noise"], HALF_SETS)
-        frequency = ours.curve["frequency_per_px"] / pixel_size_a
         correlation.plot(frequency, limit, color="black", linewidth=0.5, linestyle=":", label="limit")
         correlation.set(title="halves aligned apart", xlabel="frequency (1/Å)", ylabel="ring correlation")
         correlation.set_ylim(-0.2, 1.02)

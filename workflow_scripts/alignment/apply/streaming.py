@@ -24,7 +24,7 @@ from workflow_scripts.alignment.simulation.particle_files import index_batches, 
 # the sum of the rows' circular correlations compares two images.
 Encode = Callable[[Tensor], Tensor]
 
-SAMPLE = 2048
+SAMPLE = 2048  # particles, at most, that are aligned first
 _TOLERANCE_DEG, _TOLERANCE_PX = 0.1, 0.05
 
 
@@ -39,7 +39,6 @@ class AlignmentOptions:
     rounds: largest number of rounds in the alignment of the sample.
     sweeps: largest number over all particles after that, at least one; fewer where poses converge.
     batch_size: images at once.
-    sample: largest number of particles that are aligned first.
     """
 
     encode: Encode
@@ -49,7 +48,15 @@ class AlignmentOptions:
     rounds: int
     batch_size: int
     sweeps: int = 2
-    sample: int = SAMPLE
+
+
+def options_for(
+    user: UserParticles, encode: Encode, symmetry_fold: int, rounds: int, batch_size: int
+) -> AlignmentOptions:
+    """Options for the user's particles and one estimator; small stacks get more sweeps."""
+    furthest = user.largest_shift_px / user.scale
+    sweeps = max(2, min(rounds, 6, 4 * SAMPLE // len(user)))
+    return AlignmentOptions(encode, user.reference_mask(), furthest, symmetry_fold, rounds, batch_size, sweeps)
 
 
 @dataclass
@@ -114,7 +121,7 @@ def _begin(images: UserParticles, options: AlignmentOptions, reference: Tensor |
     if reference is not None:
         weight = torch.ones_like(torch.fft.rfft2(reference).real)
         return poses, Template(options.encode(reference[None])[0], reference, weight)
-    indices = spaced(count, options.sample)
+    indices = spaced(count, SAMPLE)
     sample = torch.cat([images.read(indices[piece]) for piece in index_batches(len(indices), options.batch_size)])
     rows = torch.cat([options.encode(batch) for batch in sample.split(options.batch_size)])
     angle, mean_rows = joint(rows, options.rounds)

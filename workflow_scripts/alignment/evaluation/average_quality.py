@@ -14,20 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workflow_scripts.alignment.evaluation import metrics
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS, TRUTH, frc, frc_resolution, superimpose
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
-from workflow_scripts.alignment.evaluation.metrics import (
-    CORRELATION,
-    EXCESS,
-    HALVES,
-    MOD180,
-    RESOLUTION,
-    UNITS,
-    Errors,
-    Prediction,
-    over_particles,
-    prediction_row,
-)
 from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
@@ -55,7 +44,7 @@ class Averaged:
     halves: (S, 2, n, n) of the half stacks, each at the poses from itself alone.
     """
 
-    prediction: Prediction
+    prediction: metrics.Prediction
     sizes: list[int]
     transfer: Tensor
     averages: Tensor
@@ -66,7 +55,7 @@ class Averaged:
         return torch.fft.irfft2(torch.fft.rfft2(clean) * self.transfer, s=clean.shape[-2:])
 
 
-def averaged(prediction: Prediction, sizes: Sequence[int]) -> Averaged:
+def averaged(prediction: metrics.Prediction, sizes: Sequence[int]) -> Averaged:
     """The averages of the first images of a stack, at the poses from the whole stack and from each half of it."""
     stack, values = prediction.stack, prediction.values
     indices = np.arange(len(stack))
@@ -78,16 +67,16 @@ def averaged(prediction: Prediction, sizes: Sequence[int]) -> Averaged:
     return Averaged(prediction, sizes, squared.sum(dim=0) / len(stack), averages, torch.stack(halves, dim=1))
 
 
-def true_prediction(stack: LabelledStack) -> Prediction:
+def true_prediction(stack: LabelledStack) -> metrics.Prediction:
     """The true poses as a prediction, which no estimator can beat."""
     angle_deg, shift_px = stack.truth()
     poses = {"angle_deg": angle_deg, "shift_px": shift_px, "half_angle_deg": angle_deg, "half_shift_px": shift_px}
-    return Prediction(TRUE_POSES, None, JOINT, None, stack, poses)
+    return metrics.Prediction(TRUE_POSES, None, JOINT, None, stack, poses)
 
 
 def resolution_a(first: Tensor, second: Tensor, threshold: float, pixel_size_a: float) -> float:
     """Period in Å down to which two images (n, n) agree once one is laid on the other; the box's side where nowhere."""
-    period_px = frc_resolution(frc(superimpose(first, second)[0], second), threshold)
+    period_px = frc_resolution(frc(superimpose(first, second), second), threshold)
     return min(period_px, float(len(second))) * pixel_size_a
 
 
@@ -124,11 +113,12 @@ def quality_rows(
         for images, values in _qualities(average, centres[stack.particle], null_images):
             over_all = condition(**shared, **images, **prediction.stage_condition, particle="all")
             for metric, value in values.items():
-                rows.append(prediction_row(prediction, metric, value, **shared, **images, particle=stack.particle))
+                where = shared | images | {"particle": stack.particle}
+                rows.append(metrics.prediction_row(prediction, metric, value, **where))
                 groups[prediction.estimator, prediction.seed, over_all, metric].append(value)
     for (estimator, seed, where, metric), values in groups.items():
-        interval = over_particles(np.array(values), settings)
-        rows.append(metric_row(estimator, metric, UNITS[metric], interval, condition=where, seed=seed))
+        interval = metrics.with_interval(values, settings)
+        rows.append(metric_row(estimator, metric, metrics.UNITS[metric], interval, condition=where, seed=seed))
     return rows
 
 
@@ -139,17 +129,17 @@ def _qualities(
     expected, size_a = average.as_shown(clean), average.prediction.stack.pixel_size_a
     for size, image, halves in zip(average.sizes, average.averages, average.halves, strict=True):
         values = {
-            RESOLUTION: resolution_a(image, expected, TRUTH, size_a),
-            HALVES: resolution_a(*halves, HALF_SETS, size_a),
-            CORRELATION: float(correlation(image[None], expected)[0]),
+            metrics.RESOLUTION: resolution_a(image, expected, TRUTH, size_a),
+            metrics.HALVES: resolution_a(*halves, HALF_SETS, size_a),
+            metrics.CORRELATION: float(correlation(image[None], expected)[0]),
         }
         yield {"images": str(size)}, values
-    excess = values[CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _LEVEL))
-    yield {}, values | {EXCESS: excess}
+    excess = values[metrics.CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _LEVEL))
+    yield {}, values | {metrics.EXCESS: excess}
 
 
 def control_rows(
-    noise_errors: Sequence[Errors],
+    noise_errors: Sequence[metrics.Errors],
     averages: Sequence[Averaged],
     centres: dict[str, Tensor],
     null_images: Tensor,
@@ -170,15 +160,18 @@ def control_rows(
         prediction = errors.prediction
         for control, value in (("noise", float(np.mean(errors.values))), ("null", _permuted(prediction, settings))):
             where = {"alignment": prediction.alignment, "control": control}
-            rows.append(prediction_row(prediction, MOD180, value, "mean", **where))
+            rows.append(metrics.prediction_row(prediction, metrics.MOD180, value, "mean", **where))
     for average in averages:
         prediction, null_correlations = average.prediction, _null_correlations(average, null_images)
-        rows.append(prediction_row(prediction, CORRELATION, _interval(null_correlations), control="null"))
+        rows.append(
+            metrics.prediction_row(prediction, metrics.CORRELATION, _interval(null_correlations), control="null")
+        )
         for particle, centre in centres.items():
             value = float(correlation(average.averages[-1][None], average.as_shown(centre))[0])
             excess = value - np.quantile(null_correlations, _LEVEL)
-            for metric, number in ((CORRELATION, value), (EXCESS, excess)):
-                rows.append(prediction_row(prediction, metric, number, control="noise", particle=particle))
+            where = {"control": "noise", "particle": particle}
+            rows.append(metrics.prediction_row(prediction, metrics.CORRELATION, value, **where))
+            rows.append(metrics.prediction_row(prediction, metrics.EXCESS, excess, **where))
     return rows
 
 
@@ -187,7 +180,7 @@ def _null_correlations(average: Averaged, null_images: Tensor) -> np.ndarray:
     return correlation(average.as_shown(null_images), average.averages[-1])
 
 
-def _permuted(prediction: Prediction, settings: Evaluate) -> Estimate:
+def _permuted(prediction: metrics.Prediction, settings: Evaluate) -> Estimate:
     """Mean error mod 180 of an estimator's angles against permutations of the true ones."""
     true_deg, _ = prediction.stack.truth()
     rng = np.random.default_rng(settings.seed)
@@ -211,16 +204,15 @@ def _running_averages(
 ) -> Tensor:
     """Averages (S, n, n) of the first of the images `indices`, for each of the increasing sizes; poses of all (N,)."""
     n = stack.images.box_px
-    total, done, averages = torch.zeros(n, n), 0, []
-    for size in sizes:
+    total, averages = torch.zeros(n, n), []
+    for done, size in zip([0, *sizes], sizes, strict=False):
         for start in range(done, size, _BATCH):
             batch_indices = indices[start : min(start + _BATCH, size)]
             images = torch.from_numpy(stack.images.read(batch_indices))
             weighted = torch.fft.irfft2(torch.fft.rfft2(images) * _transfer(stack, batch_indices), s=(n, n))
             poses = (torch.from_numpy(pose[batch_indices].astype(np.float32)) for pose in (angle_deg, shift_px))
             total = total + align(weighted, *poses).sum(dim=0)
-        done = size
-        averages.append(total / max(done, 1))
+        averages.append(total / max(size, 1))
     return torch.stack(averages)
 
 

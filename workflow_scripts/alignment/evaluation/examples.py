@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.evaluation.average_quality import TRUE_POSES, Averaged
+from workflow_scripts.alignment.evaluation.average_quality import Averaged
 from workflow_scripts.alignment.evaluation.averages import superimpose
 from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors, at_headline
 from workflow_scripts.alignment.settings import Evaluate
@@ -41,14 +41,13 @@ def gathered(
         if stack.name == NOISE_ONLY:
             shown_averages[key] = average.averages[-1]
         else:
-            shown_averages[key] = superimpose(average.averages[-1], centres[stack.particle])[0]
+            shown_averages[key] = superimpose(average.averages[-1], centres[stack.particle])
             first_images[stack.particle] = stack.pixel_size_a, stack.images.read(np.arange(1))[0]
     estimators = list(dict.fromkeys(estimator for estimator, _ in shown_averages))
     of_particles = [torch.stack([shown_averages[estimator, name] for name in particles]) for estimator in estimators]
     no_average = torch.zeros_like(centres[particles[0]])
     of_noise = [shown_averages.get((estimator, NOISE_ONLY), no_average) for estimator in estimators]
     curves, counts = _histograms(errors, settings)
-    true_poses = next(average.prediction for average in averages if average.prediction.estimator == TRUE_POSES)
     return {
         "particles": np.array(particles),
         "pixel_size_a": np.array([first_images[name][0] for name in particles]),
@@ -61,7 +60,7 @@ def gathered(
         "curves": curves,
         "counts": counts,
         "headline_snr": np.float64(settings.headline_snr),
-        "images": np.int64(len(true_poses.stack)),
+        "images": np.int64(averages[0].sizes[-1]),
     }
 
 

@@ -1,6 +1,6 @@
 """Estimated poses against the true ones: errors of every image, then statistics with intervals."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,21 +13,13 @@ from workflow_scripts.alignment.evaluation.errors import (
     symmetry_period_deg,
 )
 from workflow_scripts.alignment.settings import Evaluate
-from workflow_scripts.alignment.simulation.labels import (
-    FINETUNED,
-    JOINT,
-    NOISE_ONLY,
-    PAIRWISE,
-    PRETRAINED,
-    LabelledStack,
-)
+from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, PAIRWISE, TRAINED_FOR, LabelledStack
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import TRAINED_STAGES, Predictions
 from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.errors import InputError
 
-_TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}  # the alignment that each stage of a network is trained for
 MOD180, WHOLE, SHIFT = "rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"
 RATIO, RECIPE = "joint_over_pairwise_error", "rotation_error_deg_recipe"
 OWN_LOSS = "own_loss_deg"  # of the published arm: errors of its predictions against each other, not against any truth
@@ -97,7 +89,7 @@ def split_predictions(predictions: Predictions, stacks: Sequence[LabelledStack])
         seed = _seed(predictions, part.stage)
         for alignment, shapes in expected.items():
             if next(iter(shapes)) in part.names:
-                is_trained_for_it = _TRAINED_FOR.get(part.stage, alignment) == alignment
+                is_trained_for_it = TRAINED_FOR.get(part.stage, alignment) == alignment
                 stage = None if is_trained_for_it else TRAINED_STAGES[part.stage]
                 arrays = part.read(*shapes, shapes=shapes)
                 yield Prediction(predictions.estimator, seed, alignment, stage, stack, arrays)
@@ -206,10 +198,9 @@ def _intervals(group: list[Errors], settings: Evaluate) -> Iterator[tuple[dict, 
             shared = {"noise": stack.noise, "snr": stack.snr, "statistic": statistic}
             symmetric = errors.period_deg not in (0.0, _FULL[errors.metric])
             symmetry = {"symmetry": str(stack.symmetry_fold)} if symmetric else {}
-            interval = bootstrap(errors.values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
-            yield {**shared, "particle": stack.particle, **symmetry}, interval
+            yield {**shared, "particle": stack.particle, **symmetry}, with_interval(errors.values, settings, take)
         of_particles = [float(take(errors.values)) for errors in group if errors.period_deg == longest]
-        yield {**shared, "particle": "all"}, over_particles(np.array(of_particles), settings)
+        yield {**shared, "particle": "all"}, with_interval(of_particles, settings)
 
 
 def prediction_row(
@@ -221,9 +212,9 @@ def prediction_row(
     return metric_row(prediction.estimator, metric, UNITS[metric], value, **named)
 
 
-def over_particles(values: np.ndarray, settings: Evaluate) -> Estimate:
-    """Mean over particles (P,), which are resampled."""
-    return bootstrap(values, seed=settings.seed, resamples=settings.bootstrap_samples)
+def with_interval(values: Sequence[float], settings: Evaluate, take: Callable = np.mean) -> Estimate:
+    """A statistic of the values of images or particles, which are resampled for its interval."""
+    return bootstrap(values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
 
 
 def _ratio_rows(rows: list[dict]) -> list[dict]:
@@ -240,8 +231,6 @@ def _ratio_rows(rows: list[dict]) -> list[dict]:
             continue
         pairs = means.get((estimator, seed, condition(**values, alignment=PAIRWISE)))
         if pairs and pairs["value"] > 0:
-            ratio = row["value"] / pairs["value"]
-            ratios.append(
-                metric_row(estimator, RATIO, UNITS[RATIO], ratio, condition=condition(**values), seed=seed, n=row["n"])
-            )
+            where = {"condition": condition(**values), "seed": seed, "n": row["n"]}
+            ratios.append(metric_row(estimator, RATIO, UNITS[RATIO], row["value"] / pairs["value"], **where))
     return ratios

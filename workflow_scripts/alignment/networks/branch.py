@@ -49,7 +49,7 @@ def resolve(images: Tensor, angle_deg_mod180: Tensor, reference: Tensor, furthes
     """
     furthest = _furthest(images, furthest_px)
     matches = [
-        _correlate(_spectra(rotate(batch, angle)), _spectra(references), furthest)
+        _correlate(centred_spectra(rotate(batch, angle)), centred_spectra(references), furthest)
         for batch, angle, references in _batches(images, -angle_deg_mod180, reference.expand_as(images))
     ]
     return _poses(angle_deg_mod180, *(torch.cat(values) for values in zip(*matches, strict=True)))
@@ -78,7 +78,7 @@ def align_stack(
     small = min(n, _SMALL_PX)
     reach = _furthest(images, furthest_px) * small / n
     spectra = torch.cat(
-        [resized_spectra(_spectra(rotate(*parts)), small) for parts in _batches(images, -angle_deg_mod180)]
+        [resized_spectra(centred_spectra(rotate(*parts)), small) for parts in _batches(images, -angle_deg_mod180)]
     )  # (N, small, small//2 + 1)
     place = _centred(spectra, reach)
     half_turn = torch.zeros(len(images), dtype=torch.bool, device=images.device)
@@ -88,7 +88,7 @@ def align_stack(
     place = place * (n / small)
 
     def all_pixels() -> Iterator[Tensor]:
-        return (_spectra(rotate(*parts)) for parts in _batches(images, -angle_deg_mod180))
+        return (centred_spectra(rotate(*parts)) for parts in _batches(images, -angle_deg_mod180))
 
     matches = _against_the_others(all_pixels, half_turn, place, _furthest(images, furthest_px))
     poses = _poses(angle_deg_mod180, *matches)
@@ -153,8 +153,8 @@ def _poses(angle_deg: Tensor, half_turn: Tensor, place: Tensor, score: Tensor) -
     return Poses(whole, forth, score)
 
 
-def _spectra(images: Tensor) -> Tensor:
-    """Spectra (N, n, n//2 + 1) about the centre [n//2, n//2]: half a turn is their conjugate."""
+def centred_spectra(images: Tensor) -> Tensor:
+    """Spectra (N, n, n//2 + 1) of images about the centre [n//2, n//2]: half a turn is their conjugate."""
     centre = images.shape[-1] // 2
     return torch.fft.rfft2(images.roll((-centre, -centre), dims=(1, 2)))
 

@@ -15,20 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.alignment.networks import losses
 from workflow_scripts.alignment.networks.branch import align_stack
-from workflow_scripts.alignment.networks.losses import (
-    circular_error_deg,
-    correlation_loss,
-    error_near_wraps_deg,
-    outside_deg,
-)
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, polar_spectra, recipe_spectra
-from workflow_scripts.alignment.networks.polar_alignment import joint
+from workflow_scripts.alignment.networks.polar_alignment import FIRST_RING, joint
 from workflow_scripts.alignment.settings import MicroscopeSettings, Variant
 from workflow_scripts.alignment.simulation.imaging import Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, LabelledStack, read_labelled
 from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.mrc import open_stack
+from workflow_scripts.workflow.errors import InputError
 
 IMAGES = 4  # of each particle in a batch; all their pairs count
 PAIRS = IMAGES * (IMAGES - 1) // 2
@@ -67,6 +63,9 @@ class FreshNoiseTask:
         rings: of the spectrum.
         n_samples: pairs in an epoch.
         device: where images are made.
+
+    Raises:
+        InputError: the images are too small for so many rings.
     """
 
     particles: Sequence[Particle]
@@ -78,9 +77,14 @@ class FreshNoiseTask:
     device: torch.device
 
     def __post_init__(self) -> None:
-        snr, device, noises = self.augmentation.snr_min, self.device, ("white", "coloured")
+        n = self.particles[0].image.shape[-1]
+        if FIRST_RING + self.rings - 1 >= n / 2:
+            raise InputError(
+                f"alignment.pretrain.network.rings: {self.rings} rings from {FIRST_RING} periods outwards leave the"
+                f" spectrum of {n} × {n} pixels; lower it, or raise alignment.synthesize.box_px"
+            )
         self._train, self._validation = (
-            {noise: Simulator(particles, self.microscope, snr, noise, device) for noise in noises}
+            Simulator(particles, self.microscope, self.augmentation.snr_min, "white", self.device)
             for particles in (self.particles, self.validation)
         )
 
@@ -88,10 +92,10 @@ class FreshNoiseTask:
         """Spectra (B, 4, R, 180) and angles (B, 4) of as many particles as make the pairs; all drawn anew."""
         return self._draw(self._train, max(1, len(indices) // PAIRS), generator)
 
-    def _draw(self, simulators: dict[str, Simulator], rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _draw(self, simulator: Simulator, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         position = float(torch.rand(1, generator=generator, device=self.device))
         coloured = float(torch.rand(1, generator=generator, device=self.device)) < self.augmentation.coloured_share
-        simulator = simulators["coloured" if coloured else "white"]
+        simulator.noise = "coloured" if coloured else "white"
         low, high = self.augmentation.snr_min, self.augmentation.snr_max
         simulator.snr = low * (high / low) ** position
         poses = simulator.draw_poses(rows * IMAGES, generator, self.augmentation.largest_shift_px, whole_px=False)
@@ -108,16 +112,16 @@ class FreshNoiseTask:
         first, second = torch.triu_indices(IMAGES, IMAGES, 1, device=angle_deg.device)
         curves = torch.fft.irfft((whole[:, first] * whole[:, second].conj()).sum(dim=2), n=features.shape[-1])
         sharpness = getattr(model, "module", model).log_sharpness.exp()
-        return correlation_loss(sharpness * curves, angle_deg[:, first] - angle_deg[:, second]).mean()
+        return losses.correlation_loss(sharpness * curves, angle_deg[:, first] - angle_deg[:, second]).mean()
 
     def validate(self, model: nn.Module) -> float:
         """The loss on the validation particles, at the same poses and with the same noise every time."""
         generator = torch.Generator(self.device).manual_seed(0)
-        losses = [
+        batch_losses = [
             float(self.loss(model, self._draw(self._validation, 4, generator)))
             for _ in range(math.ceil(max(1, self.augmentation.validation_pairs // PAIRS) / 4))
         ]
-        return sum(losses) / len(losses)
+        return sum(batch_losses) / len(batch_losses)
 
 
 @dataclass
@@ -163,9 +167,9 @@ class DisturbanceTask:
         """The recipe's loss, of predictions against each other: a small value does not mean that they are right."""
         spectra, disturbance_deg = batch
         before, after = model(spectra[:, 0], spectra[:, 1]), model(spectra[:, 2], spectra[:, 3])
-        error = error_near_wraps_deg if self.variant.wrong_near_wraps else circular_error_deg
+        error = losses.error_near_wraps_deg if self.variant.wrong_near_wraps else losses.circular_error_deg
         period = torch.remainder(disturbance_deg, 180)
-        loss = error(after - before, period) + outside_deg(before) + outside_deg(after)
+        loss = error(after - before, period) + losses.outside_deg(before) + losses.outside_deg(after)
         if self.joint:
             loss = loss + _AUTOENCODER_WEIGHT * self._reconstruction_error(model, spectra[:, 0], before)
         return loss.mean()

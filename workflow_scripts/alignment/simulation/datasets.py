@@ -101,14 +101,11 @@ def train_plan(settings: Synthesize, particles: list[Particle]) -> list[StackPla
     return [StackPlan(particle, "white", snr, count, published=True) for particle in particles]
 
 
-def write_files(
-    settings: Synthesize, split: Split, shard: int, paths: dict[str, Path], stack_file: str, device: torch.device
-) -> None:
+def write_files(settings: Synthesize, split: Split, shard: int, paths: dict[str, Path], device: torch.device) -> None:
     """Write the stack, its list with the truth, and the clean images of one file, batch by batch.
 
     Args:
-        paths: `stack` (.mrcs), `star` (.star) and `centres` (.mrcs).
-        stack_file: what the stack will be called when it is in place; the list names it.
+        paths: `stack` (.mrcs), `star` (.star), which names the stack shard<i>.mrcs, and `centres` (.mrcs).
 
     Raises:
         InputError: as of `study_particles`.
@@ -132,7 +129,7 @@ def write_files(
                 writer.write(images.cpu().numpy())
                 progress.advance(len(images))
             listed.append((stack, poses))
-    _write_list(settings, listed, paths["star"], stack_file)
+    _write_list(settings, listed, paths["star"], f"shard{shard}.mrcs")
 
 
 def _draw(settings: Synthesize, plan: StackPlan, generator: torch.Generator) -> tuple[DrawnPoses, Iterator[Tensor]]:

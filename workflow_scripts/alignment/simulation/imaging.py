@@ -132,9 +132,9 @@ class Simulator:
             if self.faulty_ctf:
                 defoci_a = torch.linspace(*self._defocus_range_a(), _FAULTY_DEFOCI, device=self.device)
                 table = contrast_transfer(self.microscope, self.n, size_a, defoci_a).abs()
-                shape = (len(chosen), self.n, self.n // 2 + 1)
-                picked = torch.randint(_FAULTY_DEFOCI, shape, generator=generator, device=self.device)
-                transfer[chosen] = table.gather(0, picked)
+                shape = transfer[chosen].shape
+                defocus_index = torch.randint(_FAULTY_DEFOCI, shape, generator=generator, device=self.device)
+                transfer[chosen] = table.gather(0, defocus_index)
             else:
                 transfer[chosen] = contrast_transfer(self.microscope, self.n, size_a, poses.defocus_a[chosen])
         return transfer

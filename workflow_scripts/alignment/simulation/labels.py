@@ -11,7 +11,8 @@ from workflow_scripts.workflow.errors import InputError
 
 NOISE_ONLY = "noise"
 PAIRWISE, JOINT = "pairwise", "joint"  # the two kinds of alignment
-PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network that answer
+PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network that predict
+TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}
 FITTED = "fitted"  # the only stage of an estimator that is not trained
 _LABELS = ("Stack", "Particle", "Noise", "Snr", "Symmetry", "PixelSize")
 _COLUMNS = ("rlnAnglePsi", "rlnDefocusU", *(f"beamtime{label}" for label in _LABELS))
