@@ -83,7 +83,7 @@ def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_o
     null = quality.null_particles(48, 5.0, SETTINGS)
     blind = dealt_out(stack)
     # Einstein from noise: every image is turned and shifted to where it resembles the particle most.
-    images = torch.from_numpy(stack.read())
+    images = stack.read()
     reference = centres["asymmetric"]
     poses = resolve(images, pairwise(amplitude_spectra(images), amplitude_spectra(reference[None])), reference)
     leaked = {"angle_deg": poses.angle_deg.numpy(), "shift_px": poses.shift_px.numpy()}

@@ -28,7 +28,7 @@ def stack(tmp_path_factory):
 
 
 def test_pairs_name_the_angle_of_the_first_less_that_of_the_second(stack):
-    images, (angle_deg, _) = torch.from_numpy(stack[0].read()), stack[0].truth()
+    images, (angle_deg, _) = stack[0].read(), stack[0].truth()
     found = Aligner(pair_deg=polar_pairwise.pair_deg).predict(images)
     assert set(found) == {"pair_deg"}
     error = rotation_error_deg(found["pair_deg"], angle_deg[:-1] - angle_deg[1:], 180.0, relative=True)
@@ -38,7 +38,7 @@ def test_pairs_name_the_angle_of_the_first_less_that_of_the_second(stack):
 
 
 def test_joint_answers_are_whole_poses_and_halves_are_aligned_apart(stack):
-    images, (angle_deg, shift_px) = torch.from_numpy(stack[0].read()), stack[0].truth()
+    images, (angle_deg, shift_px) = stack[0].read(), stack[0].truth()
     found = Aligner(joint_deg=joint_deg).predict(images)
     assert rotation_error_deg(found["angle_deg"], angle_deg).mean() < 3
     assert shift_error_px(found["angle_deg"], found["shift_px"], shift_px).mean() < 0.5
@@ -53,7 +53,7 @@ def test_joint_answers_are_whole_poses_and_halves_are_aligned_apart(stack):
 
 
 def test_without_a_branch_angles_stay_in_half_a_turn_and_shifts_are_zero(stack):
-    found = Aligner(joint_deg=joint_deg, resolves_branch=False).predict(torch.from_numpy(stack[0].read()))
+    found = Aligner(joint_deg=joint_deg, resolves_branch=False).predict(stack[0].read())
     assert (found["angle_deg"] < 180).all()
     assert not found["shift_px"].any()
     assert rotation_error_deg(found["angle_deg"], stack[0].truth()[0], 180.0).mean() < 3

@@ -10,7 +10,7 @@ from workflow_scripts.alignment.apply.data import disc, random_phases
 from workflow_scripts.alignment.apply.streaming import AlignmentOptions, Template, align_streamed, compare
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
-from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, turned
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, rotated_rows
 from workflow_scripts.alignment.simulation.geometry import align
 
 N = 48
@@ -73,7 +73,7 @@ def test_a_reference_sets_angle_and_place():
 def test_an_image_is_taken_out_of_the_sums_before_it_is_compared():
     angle, shift = blobs.poses(6, 9)
     images = InMemory(blobs.stack(N, angle, shift, 1.0, 10)).images
-    rows = turned(amplitude_spectra(images), -angle)
+    rows = rotated_rows(amplitude_spectra(images), -angle)
     moved = align(images, angle, shift)
     everything = torch.ones(N, N // 2 + 1)
     score = []
@@ -96,9 +96,9 @@ def test_a_symmetric_particle_gets_a_symmetric_template():
     poses, template = align_streamed(images, options(symmetry_fold=3))
     error = rotation_error_deg(poses.angle_deg.numpy(), angle.numpy(), period_deg=120)
     assert np.median(error) < 2.5
-    turned_on = align(template.image[None], torch.tensor([120.0]), torch.zeros(1, 2))[0]
+    rotated = align(template.image[None], torch.tensor([120.0]), torch.zeros(1, 2))[0]
     inside = disc(N, 18) > 0.99
-    assert np.corrcoef(turned_on[inside], template.image[inside])[0, 1] > 0.999
+    assert np.corrcoef(rotated[inside], template.image[inside])[0, 1] > 0.999
 
 
 def test_noise_fits_the_average_of_its_own_but_not_that_of_the_other_half():

@@ -17,7 +17,7 @@ from workflow_scripts.alignment.networks.training import (
     Augmentation,
     DisturbanceTask,
     FreshNoiseTask,
-    turned_with_noise,
+    rotated_with_noise,
 )
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
 from workflow_scripts.alignment.simulation.analytic import random_particle
@@ -157,7 +157,7 @@ class Harmonic(torch.nn.Module):
 
 
 @torch.no_grad()
-def test_the_published_loss_is_small_on_pure_noise_since_noise_turns_along():
+def test_the_published_loss_is_small_on_pure_noise_since_noise_rotates_along():
     """The angle of a whole quarter turn is followed to the last digit, other angles to a few degrees; and the same
     answers are worth nothing where the noise is fresh."""
     images = noise_stack(200, 5)
@@ -167,7 +167,7 @@ def test_the_published_loss_is_small_on_pure_noise_since_noise_turns_along():
         moved = second_harmonic_deg(turned) - second_harmonic_deg(images)
         assert float(circular_error_deg(moved, torch.full((200,), -90.0 * turns)).max()) < 0.5
     turn = 360 * torch.rand(200, generator=torch.Generator().manual_seed(6))
-    moved = second_harmonic_deg(turned_with_noise(images, turn)) - second_harmonic_deg(images)
+    moved = second_harmonic_deg(rotated_with_noise(images, turn)) - second_harmonic_deg(images)
     sign = 1 if circular_error_deg(moved, turn).mean() < circular_error_deg(moved, -turn).mean() else -1
     along = float(circular_error_deg(moved, sign * turn).mean())
     fresh = second_harmonic_deg(noise_stack(200, 7)) - second_harmonic_deg(images)

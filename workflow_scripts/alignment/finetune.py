@@ -30,15 +30,15 @@ def finetune(job: Job[Arguments]) -> None:
     about = read_metadata(job.input("pretrained"))
     network, _ = load_network(job.input("pretrained"))
     augmentation, pairs = training.Augmentation(**about["lesson"]), arguments.pairs
-    test = job.input("star"), job.input("stack")
+    stacks = training.noisy_stacks(job.input("star"), job.input("stack"))
     with training_device(job) as device:
         network.to(device)
-        if variant.noise_turns_along:
-            stacks, validation_pairs = training.noisy_stacks(*test), augmentation.validation_pairs
-            task = training.DisturbanceTask(stacks, variant, validation_pairs, True, network.side_px, pairs, device)
+        if variant.noise_rotates_along:
+            images, count = [stack.read() for stack in stacks], augmentation.validation_pairs
+            task = training.DisturbanceTask(images, variant, count, True, network.side_px, pairs, device)
         else:
             particles, validation = training.random_particles(job.inputs["centres"])
-            averages = training.stack_averages(*test, network, arguments.rounds, device)
+            averages = training.stack_averages(stacks, network, arguments.rounds, device)
             # Half of the particles drawn are averages of the stacks
             particles = particles + averages * max(1, len(particles) // len(averages))
             microscope, rings = arguments.microscope, network.rings

@@ -29,9 +29,9 @@ def pretrain(job: Job[Arguments]) -> None:
     augmentation = training.Augmentation(**arguments.model_dump(include=names))
     settings, pairs = arguments.network, arguments.pairs
     with training_device(job) as device:
-        if variant.noise_turns_along:
+        if variant.noise_rotates_along:
             files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
-            stacks = [images for star, stack in files for images in training.noisy_stacks(star, stack)]
+            stacks = [noisy.read() for star, stack in files for noisy in training.noisy_stacks(star, stack)]
             count = arguments.validation_pairs
             task = training.DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
         else:

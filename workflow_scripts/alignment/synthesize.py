@@ -1,7 +1,7 @@
 """Make stacks of noisy particles with known poses, as .mrcs and .star.
 
 The split `train` holds the stacks of the published arm and the clean random particles of the corrected one, `test` the
-stacks that judge both and the clean images of their particles.
+stacks on which both are tested and the clean images of their particles.
 """
 
 from pydantic import Field

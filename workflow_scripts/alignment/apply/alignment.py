@@ -146,7 +146,7 @@ def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) ->
 
     Returns:
         The columns of `averages.frc`, and `noise`: the 95th percentile over averages with the second's spectrum and
-        random phases, laid on the first in the same options.
+        random phases, superimposed on the first in the same way.
     """
     curve = frc(superimpose(second, first), first)
     scrambled = random_phases(second.expand(_NULL_AVERAGES, -1, -1), generator)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workflow_scripts.alignment.apply.data import UserParticles
 from workflow_scripts.alignment.networks.branch import Poses, align_stack, resolve
-from workflow_scripts.alignment.networks.polar_alignment import joint, turned
+from workflow_scripts.alignment.networks.polar_alignment import joint, rotated_rows
 from workflow_scripts.alignment.simulation.geometry import align, angular_correlation, peak, rotate
 from workflow_scripts.alignment.simulation.imaging import fourier_rings, radial_power
 from workflow_scripts.alignment.simulation.particle_files import index_batches, spaced
@@ -106,7 +106,7 @@ def compare(
     reference, image = template.rows[None], template.image[None]
     if included is not None:
         weight = ~included.score.isnan()[:, None, None]
-        reference = reference - weight * turned(rows, -included.angle_deg) / options.symmetry_fold
+        reference = reference - weight * rotated_rows(rows, -included.angle_deg) / options.symmetry_fold
         image = image - weight * align(batch, included.angle_deg, included.shift_px) / options.symmetry_fold
     place, _ = peak(angular_correlation(rows, reference))
     angle = place * (180 / rows.shape[-1])
@@ -141,7 +141,7 @@ def _sweep(
     for indices in index_batches(len(images), options.batch_size):
         batch = images.read(indices)
         new, rows = compare(batch, options, template, poses.subset(indices, batch.device))
-        rows_sum += turned(rows, -new.angle_deg).sum(dim=0)
+        rows_sum += rotated_rows(rows, -new.angle_deg).sum(dim=0)
         image_sum += align(batch, new.angle_deg, new.shift_px).sum(dim=0)
         power = power + radial_power(batch).sum(dim=0)
         batches.append([values.cpu() for values in vars(new).values()])
@@ -155,7 +155,7 @@ def _template(rows: Tensor, image: Tensor, power: Tensor, options: AlignmentOpti
     weight, fold = common[fourier_rings(image.shape[-1], image.device)], options.symmetry_fold
     if fold > 1:
         steps = torch.arange(fold, device=image.device) * (360 / fold)
-        rows = turned(rows.expand(fold, -1, -1), steps).mean(dim=0)
+        rows = rotated_rows(rows.expand(fold, -1, -1), steps).mean(dim=0)
         image = rotate(image.expand(fold, -1, -1), steps).mean(dim=0)
     return Template(rows, image, weight)
 

@@ -75,7 +75,7 @@ def true_prediction(stack: LabelledStack) -> metrics.Prediction:
 
 
 def resolution_a(first: Tensor, second: Tensor, threshold: float, pixel_size_a: float) -> float:
-    """Period in Å down to which two images (n, n) agree once one is laid on the other; the box's side where nowhere."""
+    """Period in Å down to which two images (n, n), superimposed, agree; the box's side where they agree nowhere."""
     period_px = frc_resolution(frc(superimpose(first, second), second), threshold)
     return min(period_px, float(len(second))) * pixel_size_a
 

@@ -1,8 +1,8 @@
 """Errors of angles and shifts, after the one motion of the whole stack that no alignment can know.
 
 An average may stand at any angle and place, so the estimates of a stack are right up to one angle (and one shift).
-Both are found here from estimate and truth together, as the offset of least mean error, for the score alone; the
-offset of an estimator that names relative angles is none, and none is taken from it.
+Both offsets are computed here from estimate and truth, so that the mean error is least, and serve the errors alone.
+Angles that an estimator predicts for pairs have no offset, and none is subtracted.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def rotation_error_deg(
     Args:
         estimate_deg, true_deg: (N,).
         period_deg: 360 where the whole angle is known, 180 from spectra, 360/n for a particle that looks the same
-            after a turn by 360/n.
+            after a rotation by 360/n.
         relative: the angles are differences within pairs and have no offset in common.
 
     Returns:

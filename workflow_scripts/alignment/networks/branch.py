@@ -1,6 +1,6 @@
 """From angles mod 180 to whole poses: the 180° branch and the translation, by cross-correlation.
 
-An image turned back by its angle differs from the reference by half a turn or none, and by a shift. Both
+An image rotated back by its angle differs from the reference by half a turn or none, and by a shift. Both
 cross-correlations come from one spectrum, since half a turn conjugates it; the higher peak decides, and a parabola
 refines it. The result is angle_deg in [0, 360), shift_px and the correlation coefficient as score.
 """
@@ -45,7 +45,7 @@ def resolve(images: Tensor, angle_deg_mod180: Tensor, reference: Tensor, furthes
         images: (N, n, n); handled in batches.
         angle_deg_mod180: (N,).
         reference: (n, n), or (N, n, n), one for each image.
-        furthest_px: the largest shift along an axis of the image turned back; n/4 where None.
+        furthest_px: the largest shift along an axis of the image rotated back; n/4 where None.
     """
     furthest = _furthest(images, furthest_px)
     matches = [
@@ -122,9 +122,9 @@ def _against_the_others(
 
 
 def _correlate(spectra: Tensor, reference: Tensor, furthest: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Half a turn or none (N,), the place [y, x] (N, 2) of the turned image and the correlation coefficient (N,)."""
+    """Half a turn or none (N,), the place [y, x] (N, 2) of the rotated image and the correlation coefficient (N,)."""
     places, heights = zip(
-        *(peak_2d(_correlation(turned, reference), furthest) for turned in (spectra, spectra.conj())), strict=True
+        *(peak_2d(_correlation(candidate, reference), furthest) for candidate in (spectra, spectra.conj())), strict=True
     )
     half_turn = heights[1] > heights[0]
     place = torch.where(half_turn[:, None], places[1], places[0])
@@ -133,7 +133,7 @@ def _correlate(spectra: Tensor, reference: Tensor, furthest: float) -> tuple[Ten
 
 
 def _centred(spectra: Tensor, furthest: float) -> Tensor:
-    """Place (N, 2) of each image turned back against the average of the even parts, whose spectra are real."""
+    """Place (N, 2) of each image rotated back against the average of the even parts, whose spectra are real."""
     place = torch.zeros(len(spectra), 2, device=spectra.device)
     for _ in range(_CENTRING_ROUNDS):
         even = sum(_moved(*parts).real.sum(dim=0, keepdim=True) for parts in _batches(spectra, -place))

@@ -126,7 +126,7 @@ class FreshNoiseTask:
 
 @dataclass
 class DisturbanceTask:
-    """The published arm's task: pairs of images of one stack, before and after known turns.
+    """The published arm's task: pairs of images of one stack, before and after known rotations.
 
     Args:
         stacks: of one particle each, float32 (N, n, n); partners come from the same stack.
@@ -158,10 +158,11 @@ class DisturbanceTask:
         first = torch.randint(len(self._images), (rows,), generator=generator, device=self.device)
         share = torch.rand(rows, generator=generator, device=self.device)
         partner = self._first[first] + (0 if self.joint else (share * self._size[first]).long())
-        turn_deg = 360 * torch.rand(2, rows, generator=generator, device=self.device)
+        rotation_deg = 360 * torch.rand(2, rows, generator=generator, device=self.device)
         images = [self._images[first], self._images[partner]]
-        images += [turned_with_noise(image, turn) for image, turn in zip(images, turn_deg, strict=True)]
-        return torch.stack([recipe_spectra(image, self.side_px) for image in images], dim=1), turn_deg[0] - turn_deg[1]
+        images += [rotated_with_noise(image, angle) for image, angle in zip(images, rotation_deg, strict=True)]
+        spectra = torch.stack([recipe_spectra(image, self.side_px) for image in images], dim=1)
+        return spectra, rotation_deg[0] - rotation_deg[1]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The recipe's loss, of predictions against each other: a small value does not mean that they are right."""
@@ -176,7 +177,7 @@ class DisturbanceTask:
 
     def _reconstruction_error(self, model: nn.Module, spectra: Tensor, angle_deg: Tensor) -> Tensor:
         """Error (B,) of the spectrum rotated back by the prediction, where the recipe means the aligned image."""
-        aligned = turned_with_noise(spectra, -angle_deg)
+        aligned = rotated_with_noise(spectra, -angle_deg)
         rebuilt = getattr(model, "module", model).autoencoder(aligned[:, None])[:, 0]
         return (rebuilt - aligned).square().mean(dim=(1, 2))
 
@@ -187,7 +188,7 @@ class DisturbanceTask:
         return self.loss(model, self.batch(rows, generator)).item()
 
 
-def turned_with_noise(images: Tensor, angle_deg: Tensor) -> Tensor:
+def rotated_with_noise(images: Tensor, angle_deg: Tensor) -> Tensor:
     """Images (N, n, n) rotated by angles (N,) by bilinear interpolation, which leaves its trace in the noise."""
     angle = torch.deg2rad(angle_deg)
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -211,34 +212,30 @@ def random_particles(paths: Sequence[Path]) -> tuple[list[Particle], list[Partic
     return particles[:-validation_count], particles[-validation_count:]
 
 
-def noisy_stacks(star: Path, stack: Path) -> list[torch.Tensor]:
-    """The images (N, n, n) of every stack in a file but those of pure noise, which are a control; no pose is read."""
-    return [torch.from_numpy(labelled.read()) for labelled in _of_particles(star, stack)]
+def noisy_stacks(star: Path, stack: Path) -> list[LabelledStack]:
+    """The stacks of a file but those of pure noise, which are a control; no pose is read."""
+    return [labelled for labelled in read_labelled(star, stack) if labelled.name != NOISE_ONLY]
 
 
 @torch.no_grad()
 def stack_averages(
-    star: Path, stack: Path, network: CorrelationNetwork, rounds: int, device: torch.device
+    stacks: Sequence[LabelledStack], network: CorrelationNetwork, rounds: int, device: torch.device
 ) -> list[Particle]:
     """The average of each stack by joint alignment: no true pose and no clean image enters.
 
     Args:
-        star, stack: list and images of noisy stacks; those of pure noise are left out, they are a control.
+        stacks: of noisy particles.
         network: whose features are aligned.
         rounds: of averaging and aligning, at most.
         device: where it is done.
     """
     averages = []
-    for labelled in _of_particles(star, stack):
-        images = torch.from_numpy(labelled.read()).to(device)
+    for stack in stacks:
+        images = stack.read().to(device)
         angle_deg, _ = joint(features_of(network, images, _BATCH), rounds)
         _, average = align_stack(images, angle_deg)
-        averages.append(particle(labelled.name, _in_disc(average).cpu(), labelled.pixel_size_a))
+        averages.append(particle(stack.name, _in_disc(average).cpu(), stack.pixel_size_a))
     return averages
-
-
-def _of_particles(star: Path, stack: Path) -> list[LabelledStack]:
-    return [labelled for labelled in read_labelled(star, stack) if labelled.name != NOISE_ONLY]
 
 
 def _in_disc(average: torch.Tensor) -> torch.Tensor:

@@ -144,8 +144,7 @@ def _draw(settings: Synthesize, plan: StackPlan, generator: torch.Generator) -> 
     def images(batch: DrawnPoses) -> Tensor:
         if plan.snr:
             return simulator.draw(batch, generator)
-        shape = (len(batch), simulator.n, simulator.n)
-        return torch.randn(shape, generator=generator, device=generator.device)
+        return torch.randn(len(batch), simulator.n, simulator.n, generator=generator, device=generator.device)
 
     return poses, (images(poses[slice(start, start + _BATCH)]) for start in range(0, plan.count, _BATCH))
 

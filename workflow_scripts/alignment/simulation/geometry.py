@@ -1,12 +1,12 @@
-"""How an image turns and shifts, in pixels and along the angle: the conventions of the whole method.
+"""How an image rotates and shifts, in pixels and along the angle: the conventions of the whole method.
 
-Images are (N, n, n) with axes [y, x]; the centre of rotation is pixel [n//2, n//2], for even and odd n. Turning by
-+angle moves what lies at the offset (y, x) from the centre to the offset turned from +x towards +y: clockwise on a
+Images are (N, n, n) with axes [y, x]; the centre of rotation is pixel [n//2, n//2], for even and odd n. Rotating by
++angle moves what lies at the offset (y, x) from the centre to the offset rotated from +x towards +y: clockwise on a
 screen with y downwards. A particle's pose is ``angle_deg`` in [0, 360) and ``shift_px`` (N, 2) [y, x]:
 
     observed = shift(rotate(reference, angle_deg), shift_px)        aligned = rotate(shift(observed, -shift), -angle)
 
-A power spectrum turns with its image, does not move with it, and is the same after half a turn, so it knows the angle
+A power spectrum rotates with its image, does not move with it, and is the same after half a turn, so it knows the angle
 mod 180 alone. The relative angle of a pair (A, B) is angle(A) − angle(B).
 
 All images are taken as periodic and band-limited. Both motions are products of phases, exact for what stays within
@@ -42,7 +42,7 @@ def shift(images: Tensor, shift_px: Tensor) -> Tensor:
 
 
 def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
-    """Turn images about [n//2, n//2] by +angle, from +x towards +y.
+    """Rotate images about [n//2, n//2] by +angle, from +x towards +y.
 
     Quarter turns by moving pixels; the remaining angle, within ±45°, by three shears along rows and columns, each a
     product with phases (doi:10.1109/83.469963, doi:10.1016/S0030-4018(97)00066-1). Exact for a band-limited image
@@ -79,7 +79,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
     """|F|² of images on rings, over half a turn.
 
     The spectrum is computed four times as finely as the discrete one and its power read by linear interpolation.
-    Turning an image by +a moves its row over the angle by a · angles / 180 samples.
+    Rotating an image by +a moves its row over the angle by a · angles / 180 samples.
 
     Args:
         images: (N, n, n); the mean is not subtracted.
@@ -194,7 +194,7 @@ def _signed(index: Tensor, length: int) -> Tensor:
 
 
 def _quarter_turns(images: Tensor, quarters: Tensor) -> Tensor:
-    """Images (N, n, n) turned by 90° · quarters (N,) in 0 … 3."""
+    """Images (N, n, n) rotated by 90° · quarters (N,) in 0 … 3."""
     rotated = images.clone()
     for count, flipped in ((1, (2,)), (2, (1, 2)), (3, (1,))):
         indices = (quarters == count).nonzero()[:, 0]

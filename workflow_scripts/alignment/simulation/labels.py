@@ -1,9 +1,10 @@
-"""Images of a synthetic stack: names of stacks, stages and kinds of alignment, and our own columns in their .star."""
+"""Images of a synthetic stack: names of stacks, stages and kinds of alignment, and our columns in their .star."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from workflow_scripts.alignment.simulation.particle_files import ParticleStack, open_particles
 from workflow_scripts.formats.star import numbers
@@ -39,9 +40,9 @@ class LabelledStack:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self) -> np.ndarray:
+    def read(self) -> torch.Tensor:
         """All images, float32 (N, n, n)."""
-        return self.images.read(np.arange(len(self)))
+        return torch.from_numpy(self.images.read(np.arange(len(self))))
 
     def truth(self) -> tuple[np.ndarray, np.ndarray]:
         """angle_deg (N,) and shift_px (N, 2); no estimator may use them."""
@@ -67,11 +68,11 @@ def read_labelled(star: Path, stack: Path) -> list[LabelledStack]:
     names = np.array(particles.columns["beamtimeStack"])
     stacks = []
     for name in dict.fromkeys(names.tolist()):
-        chosen = particles.subset(np.flatnonzero(names == name))
+        images = particles.subset(np.flatnonzero(names == name))
         snr, fold, size_a = (
-            numbers(chosen.columns, f"beamtime{label}", star, within, chosen.rows)[0]
+            numbers(images.columns, f"beamtime{label}", star, within, images.rows)[0]
             for label, within in (("Snr", (0, 1e6)), ("Symmetry", (1, 1000)), ("PixelSize", (1e-6, 1e6)))
         )
-        particle, noise = (chosen.columns[f"beamtime{label}"][0] for label in ("Particle", "Noise"))
-        stacks.append(LabelledStack(name, particle, noise, snr, int(fold), size_a, chosen))
+        particle, noise = (images.columns[f"beamtime{label}"][0] for label in ("Particle", "Noise"))
+        stacks.append(LabelledStack(name, particle, noise, snr, int(fold), size_a, images))
     return stacks
