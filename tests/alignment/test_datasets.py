@@ -92,7 +92,7 @@ def test_training_holds_the_recipes_stacks_and_clean_random_particles(tmp_path):
 
 
 def test_files_of_the_user_join_the_particles(tmp_path):
-    clean = torch.stack([one.image for one in datasets.study_particles(check(Synthesize, SETTINGS))]).numpy()
+    clean = torch.stack([item.image for item in datasets.study_particles(check(Synthesize, SETTINGS))]).numpy()
     picture = tmp_path / "my average.mrc"
     with StackWriter(picture, 48, 3.0) as writer:
         writer.write(-clean[1:])
@@ -102,8 +102,8 @@ def test_files_of_the_user_join_the_particles(tmp_path):
         file.voxel_size = 4.0
     names = [str(picture), str(volume), "asymmetric"]
     particles = datasets.study_particles(check(Synthesize, SETTINGS | {"particles": names, "dark_files": names[:1]}))
-    assert [one.name for one in particles] == ["my_average", "map", "asymmetric"]
-    assert [one.pixel_size_a for one in particles] == pytest.approx([3.0, 4.0, 5.0])
+    assert [item.name for item in particles] == ["my_average", "map", "asymmetric"]
+    assert [item.pixel_size_a for item in particles] == pytest.approx([3.0, 4.0, 5.0])
     assert np.corrcoef(particles[0].image.flatten(), clean[1].flatten())[0, 1] > 0.9
     files = made(tmp_path / "own", particles=names, dark_files=names[:1])
     stacks = read_labelled(files["star"], files["stack"])

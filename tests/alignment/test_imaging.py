@@ -96,9 +96,9 @@ def test_the_mean_power_spectrum_of_noisy_images_shows_the_zeros_of_the_ctf():
     power = radial_power(source.draw(poses_at(defocus_a, 20), seeded(0))).mean(dim=0)
     noise_level = power[n // 2 :].mean()
     zero = first_zero_per_a(defocus_a, SCOPE) * n * size_a
-    found = 5 + int(power[5 : int(1.2 * zero)].argmin())
-    assert abs(found - zero) <= 1
-    assert float(power[found]) < 1.6 * float(noise_level) < 0.5 * float(power[int(zero / math.sqrt(2))])
+    measured = 5 + int(power[5 : int(1.2 * zero)].argmin())
+    assert abs(measured - zero) <= 1
+    assert float(power[measured]) < 1.6 * float(noise_level) < 0.5 * float(power[int(zero / math.sqrt(2))])
 
 
 def test_each_particle_has_its_own_defocus_and_pixel_size():
@@ -110,8 +110,8 @@ def test_each_particle_has_its_own_defocus_and_pixel_size():
     power = radial_power(source.clean(poses, seeded(0)))
     for row, size_a, defocus_a in ((0, 2.0, 20_000.0), (1, 3.0, 20_000.0), (2, 2.0, 10_000.0)):
         zero = first_zero_per_a(defocus_a, SCOPE) * n * size_a
-        found = 3 + int(power[row, 3 : int(1.25 * zero)].argmin())
-        assert abs(found - zero) <= 1, row
+        measured = 3 + int(power[row, 3 : int(1.25 * zero)].argmin())
+        assert abs(measured - zero) <= 1, row
 
 
 def test_the_faulty_ctf_has_no_zeros_is_random_and_scales_pixels_the_wrong_way():

@@ -1,4 +1,4 @@
-"""A stack in batches is aligned as one in memory, and noise says no more than noise."""
+"""A stack in batches is aligned as one in memory, and noise shows no more than noise."""
 
 import numpy as np
 import torch
@@ -75,14 +75,14 @@ def test_an_image_is_taken_out_of_the_sums_before_it_is_compared():
     images = InMemory(blobs.stack(N, angle, shift, 1.0, 10)).images
     rows = rotated_rows(amplitude_spectra(images), -angle)
     moved = align(images, angle, shift)
-    everything = torch.ones(N, N // 2 + 1)
+    all_frequencies = torch.ones(N, N // 2 + 1)
     score = []
     for k in range(6):
         others = [j for j in range(6) if j != k]
-        one = Poses(angle[k : k + 1], shift[k : k + 1], torch.zeros(1))
-        with_it = Template(rows.sum(0), moved.sum(0), everything)
-        without = Template(rows[others].sum(0), moved[others].sum(0), everything)
-        taken_out, _ = compare(images[k : k + 1], options(), with_it, one)
+        pose = Poses(angle[k : k + 1], shift[k : k + 1], torch.zeros(1))
+        with_it = Template(rows.sum(0), moved.sum(0), all_frequencies)
+        without = Template(rows[others].sum(0), moved[others].sum(0), all_frequencies)
+        taken_out, _ = compare(images[k : k + 1], options(), with_it, pose)
         never_in, _ = compare(images[k : k + 1], options(), without)
         assert torch.allclose(taken_out.score, never_in.score, atol=1e-4)
         assert torch.allclose(taken_out.angle_deg, never_in.angle_deg, atol=0.01)
@@ -104,17 +104,17 @@ def test_a_symmetric_particle_gets_a_symmetric_template():
 def test_noise_fits_the_average_of_its_own_but_not_that_of_the_other_half():
     noise = InMemory(torch.randn(200, N, N, generator=torch.Generator().manual_seed(13)))
     halves = [_part(noise, np.arange(first, 200, 2)) for first in (0, 1)]
-    alone = [align_streamed(half, options()) for half in halves]
+    aligned_halves = [align_streamed(half, options()) for half in halves]
     generator = torch.Generator().manual_seed(0)
     crossed = [
         cross_scores(half, options(), template, generator)
-        for half, (_, template) in zip(halves, reversed(alone), strict=True)
+        for half, (_, template) in zip(halves, reversed(aligned_halves), strict=True)
     ]
     scores, null = (np.concatenate(parts) for parts in zip(*crossed, strict=True))
     limit = np.quantile(null, 0.95)
     assert np.mean(scores > limit) < 0.12  # binomial: 5 % of 200, and the limit's own scatter
-    own = np.concatenate([half[0].score.numpy() for half in alone])
-    assert np.mean(own > limit) > 0.2  # Einstein from noise
+    own_scores = np.concatenate([half[0].score.numpy() for half in aligned_halves])
+    assert np.mean(own_scores > limit) > 0.2  # Einstein from noise
 
 
 def _part(images, indices):

@@ -168,9 +168,8 @@ def _draw_control(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     """Each estimator's numbers from pure noise, beside the grey bar of the interval by chance."""
     labels = _labels(points)
     texts = []
-    for place, ((name, alignment), group) in enumerate(
-        points.groupby(["estimator", "alignment"], dropna=False, sort=False)
-    ):
+    groups = points.groupby(["estimator", "alignment"], dropna=False, sort=False)
+    for place, ((name, alignment), group) in enumerate(groups):
         by_chance, noise = (group[group["control"] == control] for control in ("null", "noise"))
         bar = [by_chance["low"].min(), by_chance["high"].max()]
         axis.plot([place] * 2, bar, color="0.75", linewidth=6, solid_capstyle="butt")

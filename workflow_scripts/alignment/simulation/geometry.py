@@ -198,11 +198,9 @@ def _quarter_turns(images: Tensor, quarters: Tensor) -> Tensor:
     rotated = images.clone()
     for count, flipped in ((1, (2,)), (2, (1, 2)), (3, (1,))):
         indices = (quarters == count).nonzero()[:, 0]
-        if len(indices):
-            about_middle = torch.rot90(images[indices], -count, (1, 2))
-            # The centre n//2 of an even box is half a pixel off its middle.
-            offsets = [1 - images.shape[-1] % 2] * len(flipped)
-            rotated[indices] = about_middle.roll(offsets, flipped)
+        about_middle = torch.rot90(images[indices], -count, (1, 2))
+        # The centre n//2 of an even box is half a pixel off its middle.
+        rotated[indices] = about_middle.roll([1 - images.shape[-1] % 2] * len(flipped), flipped)
     return rotated
 
 

@@ -123,10 +123,8 @@ class Simulator:
         transfer = torch.empty(len(poses), self.n, self.n // 2 + 1, device=self.device)
         sizes = [item.pixel_size_a / (item.width_ratio**2 if self.faulty_ctf else 1.0) for item in self.particles]
         size_of = torch.tensor(sizes, dtype=torch.float64, device=self.device)[poses.particle]
-        for size_a in sorted(set(sizes)):
+        for size_a in sorted(set(size_of.tolist())):
             indices = (size_of == size_a).nonzero()[:, 0]
-            if not len(indices):
-                continue
             if self.faulty_ctf:
                 defoci_a = torch.linspace(*self._defocus_range_a, _FAULTY_DEFOCI, device=self.device)
                 table = contrast_transfer(self.microscope, self.n, size_a, defoci_a).abs()
