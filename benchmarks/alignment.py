@@ -156,9 +156,9 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = {"stack": folder / "shard0.mrcs", "star": folder / "all.star", "centres": folder / "centres.mrcs"}
-        datasets.write_files(settings, "test", 0, paths, "shard0.mrcs", torch.device("cpu"))
+        datasets.write_files(settings, "test", 0, paths, torch.device("cpu"))
         stack = read_labelled(paths["star"], paths["stack"])[0]
-        images = torch.from_numpy(stack.read()).to(device)
+        images = stack.read().to(device)
         threads = torch.get_num_threads()
         print(f"{len(stack)} images of {settings.box_px} px at SNR {options.snr:g}, {device}, {threads} threads")
         with torch.inference_mode():

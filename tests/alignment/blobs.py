@@ -1,4 +1,4 @@
-"""Small particles of Gaussian blobs whose turned and shifted images are known in closed form, and noisy stacks."""
+"""Small particles of Gaussian blobs whose rotated and shifted images are known in closed form, and noisy stacks."""
 
 import math
 
@@ -10,7 +10,7 @@ ASYMMETRIC = ((5, 12, 2.0, 1.0), (-9, 4, 3.0, 0.7), (2, -11, 2.5, 0.6), (-4, -3,
 
 
 def image(n, angle_deg=0.0, shift_px=(0.0, 0.0), blobs=ASYMMETRIC):
-    """(n, n): blobs turned by +angle from +x towards +y, then shifted [y, x]."""
+    """(n, n): blobs rotated by +angle from +x towards +y, then shifted [y, x]."""
     angle = math.radians(angle_deg)
     y, x = torch.meshgrid(*(torch.arange(n) - n // 2 - shift for shift in shift_px), indexing="ij")
     total = torch.zeros(n, n)

@@ -1,4 +1,4 @@
-"""Molecules as text, and what the user is told of a file."""
+"""Molecules as text, and the error messages about files."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def mmcif_text(atoms):
 
 
 def sentence(path, reader, *arguments):
-    """What the user is told; one sentence that names the file."""
+    """The error message: one sentence that names the file."""
     with pytest.raises(InputError) as caught:
         reader(path, *arguments)
     text = str(caught.value)

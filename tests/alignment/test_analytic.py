@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.alignment.blobs import in_plane
-from workflow_scripts.alignment.simulation.analytic import asymmetric, groel_blobs, groel_like, random_particle
+from workflow_scripts.alignment.simulation.analytic import built_in_particle, groel_blobs, random_particle
 from workflow_scripts.alignment.simulation.geometry import rotate
 from workflow_scripts.alignment.simulation.imaging import radial_power
 from workflow_scripts.alignment.simulation.particles import Blobs, particle, project, random_rotations
@@ -13,7 +13,7 @@ from workflow_scripts.alignment.simulation.particles import Blobs, particle, pro
 SIZE_A = 2.0
 
 
-def turned(image, angle_deg):
+def rotated(image, angle_deg):
     return rotate(image[None], torch.tensor([float(angle_deg)]))[0]
 
 
@@ -23,76 +23,78 @@ def correlation(first, second):
 
 def all_particles(n=96):
     size_a = 128 * SIZE_A / n
-    named = [groel_like("top", n, size_a), groel_like("side", n, size_a), asymmetric(n, size_a)]
+    named = [built_in_particle(name, n, size_a) for name in ("groel_top", "groel_side", "asymmetric")]
     return named + [random_particle(seed, n, size_a) for seed in range(12)]
 
 
 @pytest.mark.parametrize("n", [96, 97])
 @pytest.mark.parametrize(("view", "fold"), [("top", 7), ("side", 2)])
 def test_views_of_two_rings_have_their_symmetry_and_no_higher_one(view, fold, n):
-    seen = groel_like(view, n, 2.5)
-    assert seen.symmetry_fold == fold
+    view_of_rings = built_in_particle(f"groel_{view}", n, 2.5)
+    assert view_of_rings.symmetry_fold == fold
     for step in range(1, fold):
-        tolerance = 1e-3 * float(seen.image.max())
-        torch.testing.assert_close(turned(seen.image, 360 * step / fold), seen.image, atol=tolerance, rtol=0)
+        tolerance = 1e-3 * float(view_of_rings.image.max())
+        torch.testing.assert_close(
+            rotated(view_of_rings.image, 360 * step / fold), view_of_rings.image, atol=tolerance, rtol=0
+        )
     others = [angle for angle in range(12, 348, 12) if min(angle % (360 / fold), -angle % (360 / fold)) > 10]
-    assert max(correlation(turned(seen.image, angle), seen.image) for angle in others) < 0.95
+    assert max(correlation(rotated(view_of_rings.image, angle), view_of_rings.image) for angle in others) < 0.95
 
 
 def test_two_rings_have_two_fold_axes_across_the_seven_fold_one():
     blobs = groel_blobs()
     across = np.diag([-1.0, -1.0, 1.0])
     there = Blobs(blobs.positions_a @ across, blobs.widths_a, blobs.weights)
-    one, other = (set(map(tuple, np.round(density.positions_a, 6))) for density in (blobs, there))
-    assert one == other
+    item, other = (set(map(tuple, np.round(density.positions_a, 6))) for density in (blobs, there))
+    assert item == other
 
 
 @pytest.mark.parametrize("n", [96, 97])
 def test_the_asymmetric_particle_looks_like_itself_at_no_other_angle(n):
-    image = asymmetric(n, 2.5).image
-    assert max(correlation(turned(image, angle), image) for angle in range(30, 331, 10)) < 0.8
-    assert correlation(turned(image, 180), image) < 0.6
+    image = built_in_particle("asymmetric", n, 2.5).image
+    assert max(correlation(rotated(image, angle), image) for angle in range(30, 331, 10)) < 0.8
+    assert correlation(rotated(image, 180), image) < 0.6
     mirrored = image.flip(0)
-    assert max(correlation(turned(mirrored, angle), image) for angle in range(0, 360, 10)) < 0.9
+    assert max(correlation(rotated(mirrored, angle), image) for angle in range(0, 360, 10)) < 0.9
 
 
 def test_particles_are_bright_inside_dark_outside_and_of_variance_one():
-    for one in all_particles():
-        n = one.image.shape[-1]
+    for item in all_particles():
+        n = item.image.shape[-1]
         y, x = np.mgrid[:n, :n] - n // 2
         outside = torch.from_numpy(np.hypot(y, x) > 0.40 * n)
-        assert float(one.image.std(correction=0)) == pytest.approx(1, abs=1e-5)
-        assert float(one.image.min()) >= 0
-        assert float(one.image[outside].max()) < 0.02 * float(one.image.max()), one.name
+        assert float(item.image.std(correction=0)) == pytest.approx(1, abs=1e-5)
+        assert float(item.image.min()) >= 0
+        assert float(item.image[outside].max()) < 0.02 * float(item.image.max()), item.name
 
 
 def test_the_centre_of_mass_lies_in_the_rotation_centre():
-    for one in all_particles():
-        n = one.image.shape[-1]
+    for item in all_particles():
+        n = item.image.shape[-1]
         axis = torch.arange(n) - n // 2
-        total = one.image.sum()
-        assert abs(float((one.image.sum(1) * axis).sum() / total)) < 0.02, one.name
-        assert abs(float((one.image.sum(0) * axis).sum() / total)) < 0.02, one.name
+        total = item.image.sum()
+        assert abs(float((item.image.sum(1) * axis).sum() / total)) < 0.02, item.name
+        assert abs(float((item.image.sum(0) * axis).sum() / total)) < 0.02, item.name
 
 
 def test_spectra_fall_and_end_before_nyquist():
-    for one in all_particles(128):
-        power = radial_power(one.image[None])[0] / radial_power(one.image[None])[0, 1]
+    for item in all_particles(128):
+        power = radial_power(item.image[None])[0] / radial_power(item.image[None])[0, 1]
         low, middle, high = power[2:6].mean(), power[16:24].mean(), power[40:50].mean()
-        assert low > 5 * middle > 25 * high, one.name
-        assert float(power[60:].max()) < 1e-5, one.name
+        assert low > 5 * middle > 25 * high, item.name
+        assert float(power[60:].max()) < 1e-5, item.name
         # Not a mere envelope: at 11 to 16 Å there is structure to align by.
-        assert float(middle) > 1e-5, one.name
+        assert float(middle) > 1e-5, item.name
 
 
 def test_random_particles_are_repeatable_differ_and_are_no_test_particles():
-    images = [one.image for one in all_particles(48)]
+    images = [item.image for item in all_particles(48)]
     assert torch.equal(random_particle(3, 48, 1.0).image, random_particle(3, 48, 1.0).image)
     # Over all angles, since what differs by a rotation does not differ.
     for first in range(len(images)):
-        every = rotate(images[first].expand(60, -1, -1), torch.arange(0, 360, 6))
+        rotations = rotate(images[first].expand(60, -1, -1), torch.arange(0, 360, 6))
         for second in range(first):
-            best = max(correlation(one, images[second]) for one in every)
+            best = max(correlation(item, images[second]) for item in rotations)
             assert best < 0.985, (first, second)
 
 
@@ -114,7 +116,7 @@ def test_a_coarser_grid_shows_the_same_particle():
 
 def test_what_does_not_fit_or_is_unknown_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
-        groel_like("top", 64, 1.0)
+        built_in_particle("groel_top", 64, 1.0)
     with pytest.raises(ValueError, match="same value"):
         particle("flat", torch.ones(16, 16), 1.0)
 
@@ -127,7 +129,7 @@ def test_turning_the_density_about_the_beam_turns_the_image(n):
     image = project(blobs, n, 1.0)
     for angle in (10.0, 77.0, 90.0, 200.0, 315.5):
         expected = project(blobs.rotated(in_plane(angle)), n, 1.0)
-        torch.testing.assert_close(turned(image, angle), expected, atol=1e-3 * float(image.max()), rtol=0)
+        torch.testing.assert_close(rotated(image, angle), expected, atol=1e-3 * float(image.max()), rtol=0)
 
 
 def test_random_rotations_are_rotations_and_uniform():

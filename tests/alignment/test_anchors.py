@@ -2,7 +2,7 @@
 
 The anchors come from 600 particles per centre and SNR: pair by pair 1.8° / 4.5° / 17.8° and jointly 0.41° / 0.56° /
 1.03° at SNR 0.1 / 0.05 / 0.02. Of their making only rings 2 to 16 of the spectrum are known; the rest is a reading
-that was searched for (docs/alignment.md): clean images turned by linear interpolation, and the input ``log_spectra``.
+that was searched for (docs/alignment.md): clean images rotated by linear interpolation, and the input ``log_spectra``.
 """
 
 import math
@@ -38,7 +38,7 @@ def centre(folder, number):
     return torch.from_numpy((values - values.mean()) / values.std()).float(), pixel_a
 
 
-def turned_linearly(reference, angle_deg, shift_px):
+def rotated_linearly(reference, angle_deg, shift_px):
     """(n, n) at poses (N,) and (N, 2), as ``geometry.move``, by linear interpolation; nothing beyond the edge."""
     angle = torch.deg2rad(angle_deg)[:, None, None]
     pixels = torch.arange(N) - N // 2
@@ -58,8 +58,8 @@ def particles(reference, pixel_a, seed):
     squared = torch.fft.fftfreq(N, d=pixel_a)[:, None] ** 2 + frequency**2
     chi = math.pi * WAVELENGTH_A * squared * (defocus_a - 0.5 * CS_A * WAVELENGTH_A**2 * squared)
     ctf = math.sqrt(1 - AMPLITUDE_CONTRAST**2) * torch.sin(chi) + AMPLITUDE_CONTRAST * torch.cos(chi)
-    turned = torch.fft.rfft2(turned_linearly(reference, angle, shift_px))
-    clean = torch.fft.irfft2(turned * ctf * torch.exp(-B_A2 * squared / 4), s=(N, N))
+    spectrum = torch.fft.rfft2(rotated_linearly(reference, angle, shift_px))
+    clean = torch.fft.irfft2(spectrum * ctf * torch.exp(-B_A2 * squared / 4), s=(N, N))
     noise = torch.randn(clean.shape, generator=generator)
     return clean, noise * clean.std(dim=(1, 2), keepdim=True), angle
 
@@ -79,9 +79,9 @@ def measured(real_data):
     for number in range(1, 8):
         clean, noise, angle = particles(*centre(real_data, number), seed=100 + number)
         for spectra, snr in ((log_spectra, 0.1), (log_spectra, 0.05), (log_spectra, 0.02), (amplitude_spectra, 0.05)):
-            found = errors(spectra(clean + noise * snr**-0.5), angle)
-            rows.setdefault((spectra, snr), []).append(found)
-    return {case: np.mean(found, axis=0) for case, found in rows.items()}
+            mean_errors = errors(spectra(clean + noise * snr**-0.5), angle)
+            rows.setdefault((spectra, snr), []).append(mean_errors)
+    return {case: np.mean(mean_errors, axis=0) for case, mean_errors in rows.items()}
 
 
 @pytest.mark.parametrize(("snr", "anchors_deg"), [(0.1, (1.8, 0.41)), (0.05, (4.5, 0.56)), (0.02, (17.8, 1.03))])

@@ -7,6 +7,7 @@ import torch
 
 from tests.alignment.study import EVALUATE, made
 from workflow_scripts.alignment.evaluation import average_quality as quality
+from workflow_scripts.alignment.evaluation import metrics
 from workflow_scripts.alignment.evaluation.metrics import MOD180, Prediction, errors_of
 from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
@@ -51,14 +52,14 @@ def test_sizes_count_the_first_images_and_never_more_than_there_are(true):
     assert true.halves.shape == (3, 2, 48, 48)
     # The two halves of equal size make the average of all.
     assert torch.allclose(true.halves[-1].mean(dim=0), true.averages[-1], atol=1e-4)
-    alone = quality.averaged(true.prediction, [8])
-    assert torch.allclose(alone.averages[0], true.averages[0], atol=1e-5)
+    of_eight = quality.averaged(true.prediction, [8])
+    assert torch.allclose(of_eight.averages[0], true.averages[0], atol=1e-5)
 
 
 def test_more_images_reach_a_shorter_period(study, true):
     centre = true.as_shown(study[1]["asymmetric"])
-    found = [quality.resolution_a(average, centre, 0.5, 5.0) for average in true.averages]
-    assert found[0] > found[-1] >= 10.0
+    resolutions = [quality.resolution_a(average, centre, 0.5, 5.0) for average in true.averages]
+    assert resolutions[0] > resolutions[-1] >= 10.0
     halves = [float(np.corrcoef(*pair.flatten(1))[0, 1]) for pair in true.halves]
     assert halves[0] < halves[1] < halves[-1]
 
@@ -66,9 +67,9 @@ def test_more_images_reach_a_shorter_period(study, true):
 def test_resolution_does_not_ask_how_the_average_stands(study, true):
     centre = true.as_shown(study[1]["asymmetric"])
     average = true.averages[-1]
-    turned = torch.rot90(average, 2).roll((3, -2), (0, 1))
+    moved = torch.rot90(average, 2).roll((3, -2), (0, 1))
     expected = quality.resolution_a(average, centre, 0.5, 5.0)
-    assert quality.resolution_a(turned, centre, 0.5, 5.0) == pytest.approx(expected, rel=0.05)
+    assert quality.resolution_a(moved, centre, 0.5, 5.0) == pytest.approx(expected, rel=0.05)
 
 
 def test_what_agrees_nowhere_has_the_side_of_the_box():
@@ -81,18 +82,18 @@ def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_o
     stack = stacks[NOISE_ONLY]
     null = quality.null_particles(48, 5.0, SETTINGS)
     blind = dealt_out(stack)
-    # Einstein from noise: every image is turned and shifted to where it resembles the particle most.
-    images = torch.from_numpy(stack.read())
+    # Einstein from noise: every image is rotated and shifted to where it resembles the particle most.
+    images = stack.read()
     reference = centres["asymmetric"]
     poses = resolve(images, pairwise(amplitude_spectra(images), amplitude_spectra(reference[None])), reference)
     leaked = {"angle_deg": poses.angle_deg.numpy(), "shift_px": poses.shift_px.numpy()}
     leaked |= {f"half_{name}": value for name, value in leaked.items()}
-    answers = [blind, Prediction("published", 0, JOINT, None, stack, leaked)]
-    errors = [one for answer in answers for one in errors_of(answer) if one.metric == MOD180]
+    predictions = [blind, Prediction("published", 0, JOINT, None, stack, leaked)]
+    errors = [item for prediction in predictions for item in errors_of(prediction) if item.metric == MOD180]
     rows = pd.DataFrame(
-        quality.control_rows(errors, [quality.averaged(one, []) for one in answers], centres, null, SETTINGS)
+        quality.control_rows(errors, [quality.averaged(item, []) for item in predictions], centres, null, SETTINGS)
     )
-    excess = rows[rows["metric"] == quality.EXCESS].set_index(["estimator", "condition"])["value"]
+    excess = rows[rows["metric"] == metrics.EXCESS].set_index(["estimator", "condition"])["value"]
     assert excess["published", "control=noise;particle=asymmetric"] > 0.05
     assert excess["corrected", "control=noise;particle=asymmetric"] < 0.05
     angles = rows[(rows["metric"] == MOD180) & (rows["estimator"] == "published")].set_index("condition")
@@ -106,11 +107,11 @@ def test_rows_name_sizes_at_the_headline_and_the_whole_stack_everywhere(study, t
     null = quality.null_particles(48, 5.0, SETTINGS)
     both = [true, quality.averaged(quality.true_prediction(stacks["groel_side-white-1"]), [8, 16])]
     rows = pd.DataFrame(quality.quality_rows(both, centres, null, SETTINGS))
-    conditions = set(rows.loc[rows["metric"] == quality.RESOLUTION, "condition"])
+    conditions = set(rows.loc[rows["metric"] == metrics.RESOLUTION, "condition"])
     assert conditions == {
         f"{size}noise=white;particle={name};snr=1"
         for size in ("", "images=8;", "images=16;", "images=48;")
         for name in ("asymmetric", "groel_side", "all")
     }
-    excess = rows[(rows["metric"] == quality.EXCESS) & (rows["condition"] == "noise=white;particle=all;snr=1")]
+    excess = rows[(rows["metric"] == metrics.EXCESS) & (rows["condition"] == "noise=white;particle=all;snr=1")]
     assert excess["value"].item() > 0.1 and excess["n"].item() == 2

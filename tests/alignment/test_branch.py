@@ -25,20 +25,22 @@ def test_known_motions_are_recovered_to_a_tenth_of_a_pixel(n):
     angle = torch.tensor([0.0, 30.0, 135.0, 181.0, 275.5, 359.0])
     shift_px = torch.tensor([[0.0, 0.0], [3.0, -4.0], [-2.5, 5.25], [4.0, 4.0], [-5.0, 0.5], [1.3, -2.7]])
     images = torch.stack([image(n, float(a), s.tolist()) for a, s in zip(angle, shift_px, strict=True)])
-    found = resolve(images, angle % 180, image(n))
-    assert torch.allclose(found.angle_deg, angle, atol=1e-3)
-    assert (found.shift_px - shift_px).abs().max() < 0.1
-    assert found.score.min() > 0.99
-    assert (class_average(images, found) - image(n)).abs().max() < 0.05
+    estimate = resolve(images, angle % 180, image(n))
+    assert torch.allclose(estimate.angle_deg, angle, atol=1e-3)
+    assert (estimate.shift_px - shift_px).abs().max() < 0.1
+    assert estimate.score.min() > 0.99
+    assert (class_average(images, estimate) - image(n)).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("n", [64, 65])
 def test_a_noisy_stack_is_aligned_without_labels(n):
     angle, shift_px = poses(80, seed=3)
     images = stack(n, angle, shift_px, snr=0.2, seed=4)
-    found, average = align_stack(images, joint(amplitude_spectra(images))[0])
-    assert rotation_error_deg(found.angle_deg.numpy(), angle.numpy()).mean() < 1.5
-    assert shift_error_px(*(each.numpy() for each in (found.angle_deg, found.shift_px, shift_px))).mean() < 0.5
+    estimate, average = align_stack(images, joint(amplitude_spectra(images))[0])
+    assert rotation_error_deg(estimate.angle_deg.numpy(), angle.numpy()).mean() < 1.5
+    assert (
+        shift_error_px(*(values.numpy() for values in (estimate.angle_deg, estimate.shift_px, shift_px))).mean() < 0.5
+    )
     again = resolve(average[None], torch.zeros(1), average)
     assert again.score[0] == pytest.approx(1, abs=1e-4)
 
@@ -47,13 +49,15 @@ def test_few_and_noisy_images_are_not_held_by_their_own_noise():
     """Against an average that holds the image itself the mean error of the shift is 3.2 px, and branches are wrong."""
     angle, shift_px = poses(40, seed=2)
     images = stack(64, angle, shift_px, snr=0.06, seed=22)
-    found, _ = align_stack(images, joint(amplitude_spectra(images))[0])
-    assert rotation_error_deg(found.angle_deg.numpy(), angle.numpy()).max() < 45
-    assert shift_error_px(*(each.numpy() for each in (found.angle_deg, found.shift_px, shift_px))).mean() < 1.2
+    estimate, _ = align_stack(images, joint(amplitude_spectra(images))[0])
+    assert rotation_error_deg(estimate.angle_deg.numpy(), angle.numpy()).max() < 45
+    assert (
+        shift_error_px(*(values.numpy() for values in (estimate.angle_deg, estimate.shift_px, shift_px))).mean() < 1.2
+    )
 
 
 def test_a_wrong_handedness_would_be_seen():
-    """The test above can fail: the same answers with the angle's sign turned are as wrong as chance."""
+    """The test above can fail: the same estimates with the sign of the angle reversed are as wrong as chance."""
     angle, _ = poses(80, seed=3)
     assert rotation_error_deg(-angle.numpy(), angle.numpy()).mean() > 60
 
@@ -65,10 +69,10 @@ def test_a_symmetric_particle_is_scored_modulo_its_symmetry(order):
     mod180 = joint(amplitude_spectra(images))[0]
     spectral = rotation_error_deg(mod180.numpy(), angle.numpy(), symmetry_period_deg(order, spectrum=True))
     assert spectral.mean() < 1.5
-    found, _ = align_stack(images, mod180)
+    estimate, _ = align_stack(images, mod180)
     period = symmetry_period_deg(order)
-    assert rotation_error_deg(found.angle_deg.numpy(), angle.numpy(), period).mean() < 1.5
-    assert rotation_error_deg(found.angle_deg.numpy(), angle.numpy()).mean() > 20
+    assert rotation_error_deg(estimate.angle_deg.numpy(), angle.numpy(), period).mean() < 1.5
+    assert rotation_error_deg(estimate.angle_deg.numpy(), angle.numpy()).mean() > 20
 
 
 def test_noise_has_no_angle_and_its_average_resembles_nothing():
@@ -78,8 +82,8 @@ def test_noise_has_no_angle_and_its_average_resembles_nothing():
     noise = torch.randn(count, 64, 64, generator=torch.Generator().manual_seed(8))
     mod180, _ = joint(amplitude_spectra(noise))
     assert rotation_error_deg(mod180.numpy(), angle.numpy(), 180.0).mean() == pytest.approx(45, abs=7)
-    found, average = align_stack(noise, mod180)
-    assert rotation_error_deg(found.angle_deg.numpy(), angle.numpy()).mean() == pytest.approx(90, abs=14)
+    estimate, average = align_stack(noise, mod180)
+    assert rotation_error_deg(estimate.angle_deg.numpy(), angle.numpy()).mean() == pytest.approx(90, abs=14)
     generator = torch.Generator().manual_seed(9)
 
     def resemblance(candidate):

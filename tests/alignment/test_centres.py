@@ -44,10 +44,10 @@ def bytes_of(values):
 @pytest.mark.parametrize("name", ["one.png", "one.tif", "one.mrc"])
 def test_any_size_becomes_the_same_particle(tmp_path, name, width):
     values = bytes_of(picture(width)) if name == "one.png" else picture(width) + 5
-    one = read_centre(saved(tmp_path, name, values), 128, pixel_size_a=FIELD_A / width)
-    assert one.name == "one" and one.image.shape == (128, 128)
-    assert one.pixel_size_a == pytest.approx(2.0) and one.width_ratio == pytest.approx(width / 128)
-    error = one.image - torch.from_numpy(picture(128))
+    centre = read_centre(saved(tmp_path, name, values), 128, pixel_size_a=FIELD_A / width)
+    assert centre.name == "one" and centre.image.shape == (128, 128)
+    assert centre.pixel_size_a == pytest.approx(2.0) and centre.width_ratio == pytest.approx(width / 128)
+    error = centre.image - torch.from_numpy(picture(128))
     assert float(error.square().mean().sqrt()) < 0.02
 
 

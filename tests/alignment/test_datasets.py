@@ -45,7 +45,7 @@ def test_every_particle_has_its_stacks_and_one_is_pure_noise(test_files):
     ]
     assert {len(stack) for stack in stacks} == {24}
     assert [stack.symmetry_fold for stack in stacks] == [2, 2, 1, 1, 2, 1, 1]
-    noise = stacks[-1].read()
+    noise = stacks[-1].read().numpy()
     assert abs(noise.mean()) < 0.02 and noise.std() == pytest.approx(1, abs=0.02)
     assert stacks[-1].snr == 0
 
@@ -55,9 +55,9 @@ def test_the_poses_and_defoci_that_are_listed_undo_the_images(test_files):
     stack = stacks["asymmetric-white-1"]
     centre = torch.from_numpy(open_stack(test_files["centres"]).read(np.array([1]))[0])
     angle_deg, shift_px = (torch.from_numpy(pose).float() for pose in stack.truth())
-    aligned = align(torch.from_numpy(stack.read()), angle_deg, shift_px)
+    aligned = align(stack.read(), angle_deg, shift_px)
     at_pose = np.corrcoef(aligned.mean(dim=0).flatten(), centre.flatten())[0, 1]
-    elsewhere = align(torch.from_numpy(stack.read()), angle_deg.roll(1), shift_px.roll(1, 0)).mean(dim=0)
+    elsewhere = align(stack.read(), angle_deg.roll(1), shift_px.roll(1, 0)).mean(dim=0)
     assert at_pose > 0.65
     assert at_pose > 1.2 * np.corrcoef(elsewhere.flatten(), centre.flatten())[0, 1]
     assert aligned.mean(dim=0).var() > 1.3 * elsewhere.var()
@@ -67,7 +67,7 @@ def test_the_poses_and_defoci_that_are_listed_undo_the_images(test_files):
 def test_the_ratio_is_that_of_the_variances(test_files):
     stacks = {stack.name: stack for stack in read_labelled(test_files["star"], test_files["stack"])}
     for snr in (1.0, 0.5):
-        images = stacks[f"groel_side-white-{snr:g}"].read()
+        images = stacks[f"groel_side-white-{snr:g}"].read().numpy()
         # In the corners there is next to nothing but noise.
         noise = np.stack(
             [images[:, y, x] for y in (slice(0, 8), slice(-8, None)) for x in (slice(0, 8), slice(-8, None))]
@@ -80,7 +80,7 @@ def test_training_holds_the_recipes_stacks_and_clean_random_particles(tmp_path):
     files = made(tmp_path / "train", split="train")
     stacks = read_labelled(files["star"], files["stack"])
     assert [stack.name for stack in stacks] == ["groel_side-white-1", "asymmetric-white-1"]
-    images = stacks[0].read()
+    images = stacks[0].read().numpy()
     # The recipe's 8-bit images, shifted by whole pixels.
     assert (images == images.round()).all() and images.min() == 0 and images.max() == 255
     shift_px = stacks[0].truth()[1]
@@ -92,7 +92,7 @@ def test_training_holds_the_recipes_stacks_and_clean_random_particles(tmp_path):
 
 
 def test_files_of_the_user_join_the_particles(tmp_path):
-    clean = torch.stack([one.image for one in datasets.study_particles(check(Synthesize, SETTINGS))]).numpy()
+    clean = torch.stack([item.image for item in datasets.study_particles(check(Synthesize, SETTINGS))]).numpy()
     picture = tmp_path / "my average.mrc"
     with StackWriter(picture, 48, 3.0) as writer:
         writer.write(-clean[1:])
@@ -102,8 +102,8 @@ def test_files_of_the_user_join_the_particles(tmp_path):
         file.voxel_size = 4.0
     names = [str(picture), str(volume), "asymmetric"]
     particles = datasets.study_particles(check(Synthesize, SETTINGS | {"particles": names, "dark_files": names[:1]}))
-    assert [one.name for one in particles] == ["my_average", "map", "asymmetric"]
-    assert [one.pixel_size_a for one in particles] == pytest.approx([3.0, 4.0, 5.0])
+    assert [item.name for item in particles] == ["my_average", "map", "asymmetric"]
+    assert [item.pixel_size_a for item in particles] == pytest.approx([3.0, 4.0, 5.0])
     assert np.corrcoef(particles[0].image.flatten(), clean[1].flatten())[0, 1] > 0.9
     files = made(tmp_path / "own", particles=names, dark_files=names[:1])
     stacks = read_labelled(files["star"], files["stack"])

@@ -60,10 +60,10 @@ def test_a_reference_off_its_centre_costs_no_shift():
     random = np.random.default_rng(2)
     angle, true = random.uniform(0, 360, 100), random.uniform(-10, 10, (100, 2))
     radians = np.deg2rad(angle)
-    # The offset (y, x) = (2, -1) turned from +x towards +y.
-    turned = np.stack([-np.sin(radians) + 2 * np.cos(radians), -np.cos(radians) - 2 * np.sin(radians)], axis=1)
-    assert shift_error_px(angle, true + turned, true).max() < 1e-9
-    assert np.median(shift_error_px(-angle, true + turned, true)) > 1
+    # The offset (y, x) = (2, -1) rotated from +x towards +y.
+    rotated_offset = np.stack([-np.sin(radians) + 2 * np.cos(radians), -np.cos(radians) - 2 * np.sin(radians)], axis=1)
+    assert shift_error_px(angle, true + rotated_offset, true).max() < 1e-9
+    assert np.median(shift_error_px(-angle, true + rotated_offset, true)) > 1
     assert shift_error_px(angle, true + np.array([3.0, 4.0]), true).mean() == pytest.approx(5, rel=0.2)
 
 
@@ -71,16 +71,9 @@ def test_the_statistics():
     assert [statistic(np.arange(11.0)) for statistic in STATISTICS.values()] == [5.0, 5.0, 9.0]
 
 
-def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="as many estimates"):
-        rotation_error_deg(np.zeros(3), np.zeros(4))
-    with pytest.raises(ValueError, match="shifts"):
-        shift_error_px(np.zeros(3), np.zeros((3, 2)), np.zeros((2, 2)))
-
-
 def test_the_recipes_report_flatters_an_offset_and_punishes_wraps():
     true = np.linspace(0, 179, 64)
     assert recipe_error_deg(true + 30, true) == pytest.approx(0)  # an estimator that is off by 30° is called perfect
-    said = np.where(true > 170, true - 180, true)  # the same angles, written otherwise
-    assert rotation_error_deg(said, true, 180.0, relative=True) == pytest.approx(0, abs=1e-6)
-    assert recipe_error_deg(said, true).mean() > 3
+    estimate = np.where(true > 170, true - 180, true)  # the same angles, written otherwise
+    assert rotation_error_deg(estimate, true, 180.0, relative=True) == pytest.approx(0, abs=1e-6)
+    assert recipe_error_deg(estimate, true).mean() > 3

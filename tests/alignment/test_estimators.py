@@ -28,38 +28,38 @@ def stack(tmp_path_factory):
 
 
 def test_pairs_name_the_angle_of_the_first_less_that_of_the_second(stack):
-    images, (angle_deg, _) = torch.from_numpy(stack[0].read()), stack[0].truth()
-    found = Aligner(pair_deg=polar_pairwise.pair_deg).predict(images)
-    assert set(found) == {"pair_deg"}
-    error = rotation_error_deg(found["pair_deg"], angle_deg[:-1] - angle_deg[1:], 180.0, relative=True)
+    images, (angle_deg, _) = stack[0].read(), stack[0].truth()
+    prediction = Aligner(pair_deg=polar_pairwise.pair_deg).predict(images)
+    assert set(prediction) == {"pair_deg"}
+    error = rotation_error_deg(prediction["pair_deg"], angle_deg[:-1] - angle_deg[1:], 180.0, relative=True)
     assert np.median(error) < 3
-    backwards = rotation_error_deg(found["pair_deg"], angle_deg[1:] - angle_deg[:-1], 180.0, relative=True)
+    backwards = rotation_error_deg(prediction["pair_deg"], angle_deg[1:] - angle_deg[:-1], 180.0, relative=True)
     assert np.median(backwards) > 10
 
 
-def test_joint_answers_are_whole_poses_and_halves_are_aligned_apart(stack):
-    images, (angle_deg, shift_px) = torch.from_numpy(stack[0].read()), stack[0].truth()
-    found = Aligner(joint_deg=joint_deg).predict(images)
-    assert rotation_error_deg(found["angle_deg"], angle_deg).mean() < 3
-    assert shift_error_px(found["angle_deg"], found["shift_px"], shift_px).mean() < 0.5
-    alone = Aligner(joint_deg=joint_deg).predict(images[1::2])
-    assert found["half_angle_deg"][1::2] == pytest.approx(alone["angle_deg"])
-    assert found["half_shift_px"][1::2] == pytest.approx(alone["shift_px"])
+def test_joint_predictions_are_whole_poses_and_halves_are_aligned_apart(stack):
+    images, (angle_deg, shift_px) = stack[0].read(), stack[0].truth()
+    prediction = Aligner(joint_deg=joint_deg).predict(images)
+    assert rotation_error_deg(prediction["angle_deg"], angle_deg).mean() < 3
+    assert shift_error_px(prediction["angle_deg"], prediction["shift_px"], shift_px).mean() < 0.5
+    half_prediction = Aligner(joint_deg=joint_deg).predict(images[1::2])
+    assert prediction["half_angle_deg"][1::2] == pytest.approx(half_prediction["angle_deg"])
+    assert prediction["half_shift_px"][1::2] == pytest.approx(half_prediction["shift_px"])
     # What the other half shows makes no difference.
     changed = images.clone()
     changed[::2] = torch.randn(changed[::2].shape, generator=torch.Generator().manual_seed(0))
     again = Aligner(joint_deg=joint_deg).predict(changed)
-    assert again["half_angle_deg"][1::2] == pytest.approx(found["half_angle_deg"][1::2])
+    assert again["half_angle_deg"][1::2] == pytest.approx(prediction["half_angle_deg"][1::2])
 
 
 def test_without_a_branch_angles_stay_in_half_a_turn_and_shifts_are_zero(stack):
-    found = Aligner(joint_deg=joint_deg, resolves_branch=False).predict(torch.from_numpy(stack[0].read()))
-    assert (found["angle_deg"] < 180).all()
-    assert not found["shift_px"].any()
-    assert rotation_error_deg(found["angle_deg"], stack[0].truth()[0], 180.0).mean() < 3
+    prediction = Aligner(joint_deg=joint_deg, resolves_branch=False).predict(stack[0].read())
+    assert (prediction["angle_deg"] < 180).all()
+    assert not prediction["shift_px"].any()
+    assert rotation_error_deg(prediction["angle_deg"], stack[0].truth()[0], 180.0).mean() < 3
 
 
-def test_the_poses_in_the_list_make_no_difference_to_the_answers(stack, tmp_path):
+def test_the_poses_in_the_list_make_no_difference_to_the_predictions(stack, tmp_path):
     files = stack[1]
     expected = predicted(tmp_path, polar_joint, files["star"], files["stack"], rounds=8).read_bytes()
     # The angle is the second word of a row.

@@ -1,4 +1,4 @@
-"""Errors and their statistics: periods of symmetric particles, who joins the mean, what every row says."""
+"""Errors and their statistics: periods of symmetric particles, particles in the mean, and the rows of the table."""
 
 import numpy as np
 import pandas as pd
@@ -47,9 +47,11 @@ def scatter(scale):
     return scale * np.random.default_rng(0).standard_normal(N)
 
 
-def rows_of(answers):
+def rows_of(predictions):
     return pd.DataFrame(
-        evaluation.error_rows([one for answer in answers for one in evaluation.errors_of(answer)], SETTINGS)
+        evaluation.error_rows(
+            [item for prediction in predictions for item in evaluation.errors_of(prediction)], SETTINGS
+        )
     )
 
 
@@ -61,9 +63,9 @@ def value(rows, metric, condition, statistic="mean"):
 
 def test_one_offset_of_the_stack_is_no_error_but_one_of_the_pairs_is():
     stack = Known()
-    found = {one.metric: one.values for one in evaluation.errors_of(jointly(stack, 77.0))}
-    assert set(found) == {MOD180, WHOLE, SHIFT}
-    assert found[WHOLE].max() < 1e-6 and found[MOD180].max() < 1e-6
+    errors = {item.metric: item.values for item in evaluation.errors_of(jointly(stack, 77.0))}
+    assert set(errors) == {MOD180, WHOLE, SHIFT}
+    assert errors[WHOLE].max() < 1e-6 and errors[MOD180].max() < 1e-6
     honest, recipe = evaluation.errors_of(pairs(stack, 7.0))
     assert honest.values == pytest.approx(np.full(N - 1, 7.0))
     # The published evaluation takes the offset from the truth
@@ -74,12 +76,12 @@ def test_one_offset_of_the_stack_is_no_error_but_one_of_the_pairs_is():
 @pytest.mark.parametrize(("fold", "turn_deg", "spectral_deg"), [(2, 180.0, 180.0), (7, 360 / 7, 180 / 7)])
 def test_a_turn_of_the_symmetry_is_no_error(fold, turn_deg, spectral_deg):
     stack = Known(fold=fold)
-    turned = jointly(stack, np.where(np.arange(N) % 2, turn_deg, 0.0))
-    found = {one.metric: one for one in evaluation.errors_of(turned)}
-    assert found[WHOLE].values.max() < 1e-6
-    assert found[MOD180].period_deg == pytest.approx(spectral_deg)
+    rotated = jointly(stack, np.where(np.arange(N) % 2, turn_deg, 0.0))
+    errors = {item.metric: item for item in evaluation.errors_of(rotated)}
+    assert errors[WHOLE].values.max() < 1e-6
+    assert errors[MOD180].period_deg == pytest.approx(spectral_deg)
     unsymmetric = {
-        one.metric: one for one in evaluation.errors_of(jointly(Known(), np.where(np.arange(N) % 2, 51.4, 0)))
+        item.metric: item for item in evaluation.errors_of(jointly(Known(), np.where(np.arange(N) % 2, 51.4, 0)))
     }
     assert unsymmetric[WHOLE].values.mean() > 20
 
@@ -87,15 +89,15 @@ def test_a_turn_of_the_symmetry_is_no_error(fold, turn_deg, spectral_deg):
 def test_the_mean_over_particles_holds_those_with_the_longest_period():
     side, top, asymmetric = Known("side", 2), Known("top", 7), Known()
     rows = rows_of([pairs(side, 2.0), pairs(top, 9.0), pairs(asymmetric, 4.0)])
-    every = value(rows, MOD180, "alignment=pairwise;noise=white;particle=all;snr=1")
-    assert every["value"] == pytest.approx(3.0)
-    assert every["n"] == 2
-    assert (every["low"], every["high"]) == pytest.approx((2.0, 4.0))
-    alone = value(rows, MOD180, "alignment=pairwise;noise=white;particle=top;snr=1;symmetry=7")
-    assert (alone["value"], alone["n"]) == (pytest.approx(9.0), N - 1)
+    over_all = value(rows, MOD180, "alignment=pairwise;noise=white;particle=all;snr=1")
+    assert over_all["value"] == pytest.approx(3.0)
+    assert over_all["n"] == 2
+    assert (over_all["low"], over_all["high"]) == pytest.approx((2.0, 4.0))
+    of_top = value(rows, MOD180, "alignment=pairwise;noise=white;particle=top;snr=1;symmetry=7")
+    assert (of_top["value"], of_top["n"]) == (pytest.approx(9.0), N - 1)
 
 
-def test_rows_of_the_last_way_leave_the_way_out_and_the_ratio_compares_both():
+def test_rows_of_the_last_alignment_leave_it_out_and_the_ratio_compares_both():
     stack = Known()
     rows = rows_of(
         [
@@ -121,10 +123,12 @@ def test_rows_of_the_last_way_leave_the_way_out_and_the_ratio_compares_both():
 
 def test_the_rows_make_a_valid_table_with_one_headline_for_each_number(tmp_path):
     stacks = [Known(snr=1.0), Known(snr=0.5), Known(noise="coloured"), Known("side", 2)]
-    answers = [answer for stack in stacks for seed in (0, 1) for answer in (
+    predictions = [prediction for stack in stacks for seed in (0, 1) for prediction in (
         pairs(stack, scatter(3)[:-1], seed=seed), jointly(stack, scatter(1), seed=seed)
     )]  # fmt: skip
-    rows = evaluation.error_rows([one for answer in answers for one in evaluation.errors_of(answer)], SETTINGS)
+    rows = evaluation.error_rows(
+        [item for prediction in predictions for item in evaluation.errors_of(prediction)], SETTINGS
+    )
     write_metrics(with_headline(rows, evaluation.headline(SETTINGS)), tmp_path / "metrics.csv")
 
 
@@ -136,6 +140,6 @@ def test_pure_noise_joins_no_mean():
 
 
 def test_a_headline_that_no_stack_has_is_refused():
-    evaluation.check_complete([Known(snr=1.0)], SETTINGS)
+    evaluation.check_headline([Known(snr=1.0)], SETTINGS)
     with pytest.raises(InputError, match=r"headline_snr is 1, but white noise has the ratios 0.5"):
-        evaluation.check_complete([Known(snr=0.5), Known(noise="coloured")], SETTINGS)
+        evaluation.check_headline([Known(snr=0.5), Known(noise="coloured")], SETTINGS)

@@ -34,8 +34,8 @@ def test_a_moved_image_is_the_image_moved_in_closed_form(n, angle, y, x):
 def test_a_quarter_turn_takes_x_to_y(n):
     spot = torch.zeros(1, n, n)
     spot[0, n // 2, n // 2 + 7] = 1
-    turned = rotate(spot, torch.tensor([90.0]))[0]
-    assert turned[n // 2 + 7, n // 2] == pytest.approx(1, abs=1e-5)
+    rotated = rotate(spot, torch.tensor([90.0]))[0]
+    assert rotated[n // 2 + 7, n // 2] == pytest.approx(1, abs=1e-5)
 
 
 @SIZES
@@ -53,11 +53,11 @@ def test_whole_shifts_roll_the_pixels(n):
 
 
 def test_turned_white_noise_stays_white():
-    """Interpolation would blur it, at 45° most, and so tell the angle from noise alone."""
+    """Interpolation would blur it, at 45° most, and so reveal the angle from noise alone."""
     noise = torch.randn(40, 64, 64, generator=torch.Generator().manual_seed(1))
-    turned = rotate(noise, torch.full((40,), 45.0))
-    assert turned.var() == pytest.approx(1, abs=0.03)
-    neighbours = (turned * turned.roll(1, 2)).mean()
+    rotated = rotate(noise, torch.full((40,), 45.0))
+    assert rotated.var() == pytest.approx(1, abs=0.03)
+    neighbours = (rotated * rotated.roll(1, 2)).mean()
     assert abs(neighbours) < 0.02
 
 

@@ -20,21 +20,21 @@ def test_the_circular_error_knows_no_turn_and_no_order(estimate, true, turns):
     assert float(
         circular_error_deg(torch.tensor(true, dtype=torch.float64), torch.tensor(estimate, dtype=torch.float64))
     ) == pytest.approx(float(first), abs=1e-9)
-    turned = circular_error_deg(
+    after_turns = circular_error_deg(
         torch.tensor(estimate + 180.0 * turns, dtype=torch.float64), torch.tensor(true, dtype=torch.float64)
     )
-    assert float(turned) == pytest.approx(float(first), abs=1e-9)
+    assert float(after_turns) == pytest.approx(float(first), abs=1e-9)
 
 
 def test_the_recipes_error_is_wrong_near_wraps():
-    """A perfect estimator that says 359° where 1° is true errs by 2° and is told 178°."""
+    """An estimate of 359° where 1° is true is wrong by 2°; the recipe computes 178°."""
     estimate, true = torch.tensor([359.0, 10.0]), torch.tensor([1.0, 12.0])
     assert circular_error_deg(estimate, true).tolist() == pytest.approx([2.0, 2.0])
     assert error_near_wraps_deg(estimate, true).tolist() == pytest.approx([178.0, 2.0])
 
 
 def test_a_perfect_estimator_with_an_error_of_five_degrees_is_reported_too_badly():
-    """As the method page measured: wrapped answers of σ = 5° have a mean of 3.99°, the recipe's error says more."""
+    """As the method page measured: wrapped answers of σ = 5° have a mean of 3.99°, the recipe's error is larger."""
     generator = torch.Generator().manual_seed(0)
     true = 180 * torch.rand(200_000, generator=generator)
     estimate = torch.remainder(true + 5 * torch.randn(200_000, generator=generator), 360)

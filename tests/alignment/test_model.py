@@ -59,8 +59,8 @@ def test_features_turn_with_the_spectrum():
     """Exactly: whole samples of the angle."""
     network = trained_like()
     spectra = torch.randn(3, 15, 180, generator=torch.Generator().manual_seed(0))
-    turned = network(spectra.roll(37, dims=-1))
-    assert torch.allclose(turned, network(spectra).roll(37, dims=-1), atol=1e-5)
+    rotated = network(spectra.roll(37, dims=-1))
+    assert torch.allclose(rotated, network(spectra).roll(37, dims=-1), atol=1e-5)
 
 
 @torch.no_grad()
@@ -69,17 +69,20 @@ def test_an_answer_does_not_depend_on_its_batch_mates_but_the_recipes_does(image
     network = trained_like()
     assert torch.allclose(network(spectra)[:3], network(spectra[:3]), atol=1e-6)
     recipe = RecipeNetwork(16, (2,), (4, 8)).train(VARIANTS["published"].batch_statistics)
-    seen = recipe_spectra(images, 16)
-    together, apart = recipe(seen[:8], seen[4:12])[:3], recipe(seen[:3], seen[4:7])
+    spectra_of_recipe = recipe_spectra(images, 16)
+    together, apart = (
+        recipe(spectra_of_recipe[:8], spectra_of_recipe[4:12])[:3],
+        recipe(spectra_of_recipe[:3], spectra_of_recipe[4:7]),
+    )
     assert float((together - apart).abs().max()) > 1e-3
 
 
 def test_the_recipes_spectrum_forgets_translation_and_scale(images):
-    seen = recipe_spectra(images, 16)
-    assert seen.shape == (12, 16, 16)
-    assert torch.allclose(seen, recipe_spectra(images.roll((5, -3), dims=(1, 2)), 16), atol=1e-4)
-    assert float(seen.amin()) == 0
-    assert float(seen.amax()) == 1
+    spectra_of_recipe = recipe_spectra(images, 16)
+    assert spectra_of_recipe.shape == (12, 16, 16)
+    assert torch.allclose(spectra_of_recipe, recipe_spectra(images.roll((5, -3), dims=(1, 2)), 16), atol=1e-4)
+    assert float(spectra_of_recipe.amin()) == 0
+    assert float(spectra_of_recipe.amax()) == 1
 
 
 @pytest.mark.parametrize("arm", VARIANTS)
@@ -87,10 +90,10 @@ def test_weights_come_back_with_their_arm(tmp_path, arm):
     network = make_network(SETTINGS, VARIANTS[arm], seed=5)
     path = tmp_path / "weights.safetensors"
     save_weights(network.state_dict(), path, describe_network(SETTINGS, arm))
-    found, name = load_network(path)
+    loaded, name = load_network(path)
     assert name == arm
-    assert not found.training
-    assert all(torch.equal(value, found.state_dict()[key]) for key, value in network.state_dict().items())
+    assert not loaded.training
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in network.state_dict().items())
 
 
 def test_weights_of_another_method_are_named(tmp_path):

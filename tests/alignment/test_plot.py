@@ -29,19 +29,19 @@ def done(tmp_path_factory):
     """The folder of all outputs, with a stand-in for a trained arm and a baseline that a user adds."""
     folder = tmp_path_factory.mktemp("stages")
     files = {name: [path] for name, path in made(folder, particles=["groel_side", "groel_top", "asymmetric"]).items()}
-    seen = files["star"][0], files["stack"][0]
+    test_stack = files["star"][0], files["stack"][0]
     predictions = [
-        predicted(folder, polar_pairwise, *seen),
-        predicted(folder, polar_joint, *seen, rounds=8),
-        predicted(folder, toy_baseline, *seen),
+        predicted(folder, polar_pairwise, *test_stack),
+        predicted(folder, polar_joint, *test_stack, rounds=8),
+        predicted(folder, toy_baseline, *test_stack),
         folder / "corrected.npz",
     ]
-    answers = {
+    arrays = {
         (stage, part.condition): part.read()
         for stage, path in zip((PRETRAINED, FINETUNED), predictions, strict=False)
         for part in read_predictions(path).parts
     }
-    write_predictions(predictions[-1], "corrected", 0, answers)
+    write_predictions(predictions[-1], "corrected", 0, arrays)
     outputs = evaluated(folder, files, predictions)
     registry = folder / "estimators.yaml"
     entry = "toy_baseline: {kind: classical, label: toy}\n"
@@ -57,7 +57,7 @@ def test_the_table_is_valid_and_every_estimator_has_its_headline(done):
     angles = headline[(headline["metric"] == "rotation_error_deg_mod180") & (headline["statistic"] == "mean")]
     by_name = angles.set_index("estimator")["value"]
     assert set(by_name.index) == {"polar_pairwise", "polar_joint", "toy_baseline", "corrected"}
-    # The stand-in answers as the baselines do.
+    # The stand-in predicts as the baselines do.
     assert by_name["corrected"] == by_name["polar_joint"] < by_name["polar_pairwise"] < 10 < by_name["toy_baseline"]
     assert set(headline["estimator"]) == {*by_name.index, "true_poses"}
 
@@ -85,7 +85,7 @@ def test_histograms_count_every_image_of_the_headline_once(done):
     assert counts["polar_pairwise", "pairwise"] == counts["corrected", "pairwise"] == 46
 
 
-def test_answers_for_other_stacks_are_refused(done, tmp_path):
+def test_predictions_for_other_stacks_are_refused(done, tmp_path):
     files = {name: [path] for name, path in made(tmp_path, snr=[1.0]).items()}
     with pytest.raises(InputError, match="holds other stacks"):
         evaluated(tmp_path, files, [done / "polar_joint.npz"])

@@ -44,9 +44,9 @@ def saved_map(folder, values, size_a=2.0, name="some.mrc"):
 def test_a_volume_is_projected_as_well_as_stated(n):
     blobs = random_blobs(n)
     rotations = np.concatenate([np.eye(3)[None], random_rotations(8, np.random.default_rng(1))])
-    found = project_volume(volume_of(blobs, n), rotations)
+    images_of_volume = project_volume(volume_of(blobs, n), rotations)
     errors = []
-    for image, rotation in zip(found, rotations, strict=True):
+    for image, rotation in zip(images_of_volume, rotations, strict=True):
         expected = project(blobs.rotated(rotation), n, 1.0)
         errors.append(float((image - expected).square().mean().sqrt() / expected.std()))
     assert errors[0] < 0.02 and max(errors[1:]) < 0.015 and np.mean(errors[1:]) < 0.01
@@ -55,8 +55,8 @@ def test_a_volume_is_projected_as_well_as_stated(n):
 def test_a_volume_turned_about_the_beam_gives_the_turned_image():
     n = 48
     images = project_volume(volume_of(random_blobs(n), n), np.stack([np.eye(3), in_plane(35.0)]))
-    turned = rotate(images[:1], torch.tensor([35.0]))[0]
-    assert float((turned - images[1]).square().mean().sqrt()) < 0.015 * float(images[1].std())
+    rotated = rotate(images[:1], torch.tensor([35.0]))[0]
+    assert float((rotated - images[1]).square().mean().sqrt()) < 0.015 * float(images[1].std())
 
 
 @pytest.mark.parametrize(("text", "name"), [(pdb_text(SOME), "some.pdb"), (mmcif_text(SOME), "some.cif")])
@@ -100,13 +100,15 @@ def test_a_map_keeps_its_field_of_view_in_another_box(tmp_path):
     blobs = random_blobs(n)
     path = saved_map(tmp_path, volume_of(blobs, n).numpy() + 3.0)
     for box in (48, 36, 64):
-        one = project_map(path, box, np.random.default_rng(3))
-        assert one.pixel_size_a == pytest.approx(2.0 * n / box) and one.width_ratio == pytest.approx(n / box)
+        image_of_map = project_map(path, box, np.random.default_rng(3))
+        assert image_of_map.pixel_size_a == pytest.approx(2.0 * n / box) and image_of_map.width_ratio == pytest.approx(
+            n / box
+        )
         rotation = random_rotations(1, np.random.default_rng(3))[0]
         expected = project(blobs.rotated(rotation), box, n / box)
         expected = expected / expected.std(correction=0)
         # The level of 3 that was added is gone; Gaussians are broadened on the coarsest grid.
-        assert float((one.image - expected).square().mean().sqrt()) < (0.02 if box >= n else 0.1), box
+        assert float((image_of_map.image - expected).square().mean().sqrt()) < (0.02 if box >= n else 0.1), box
 
 
 def test_axes_of_a_map_are_put_in_order(tmp_path):
@@ -123,28 +125,28 @@ def test_axes_of_a_map_are_put_in_order(tmp_path):
 def test_a_bad_map_is_named_in_one_sentence(tmp_path):
     good = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
 
-    def told(path):
+    def message(path):
         return sentence(path, project_map, 16, np.random.default_rng(0))
 
-    assert "no such file" in told(tmp_path / "absent.mrc")
-    assert "16 × 16 × 12 values, expected a cubic volume" in told(saved_map(tmp_path, good[:, :, :12].copy()))
-    assert "no numbers below" in told(saved_map(tmp_path, np.where(good > 0.99, np.nan, good)))
+    assert "no such file" in message(tmp_path / "absent.mrc")
+    assert "16 × 16 × 12 values, expected a cubic volume" in message(saved_map(tmp_path, good[:, :, :12].copy()))
+    assert "no numbers below" in message(saved_map(tmp_path, np.where(good > 0.99, np.nan, good)))
     corner = np.zeros_like(good)
     corner[0, 0, 0] = 1
-    assert "move the density into the middle" in told(saved_map(tmp_path, corner))
-    assert "no numbers below" in told(saved_map(tmp_path, 1e30 * good))
-    assert "same value everywhere" in told(saved_map(tmp_path, np.ones_like(good)))
-    assert "states no voxel size" in told(saved_map(tmp_path, good, size_a=0.0))
-    assert "expected equal positive sides" in told(saved_map(tmp_path, good, size_a=(1.0, 1.0, 2.0)))
-    assert "mode 4" in told(saved_map(tmp_path, good.astype(np.complex64)))
+    assert "move the density into the middle" in message(saved_map(tmp_path, corner))
+    assert "no numbers below" in message(saved_map(tmp_path, 1e30 * good))
+    assert "same value everywhere" in message(saved_map(tmp_path, np.ones_like(good)))
+    assert "states no voxel size" in message(saved_map(tmp_path, good, size_a=0.0))
+    assert "expected equal positive sides" in message(saved_map(tmp_path, good, size_a=(1.0, 1.0, 2.0)))
+    assert "mode 4" in message(saved_map(tmp_path, good.astype(np.complex64)))
     path = saved_map(tmp_path, good)
     content = path.read_bytes()
     path.write_bytes(content[:-100])
-    assert "not a whole .mrc file" in told(path)
+    assert "not a whole .mrc file" in message(path)
     path.write_bytes(content[:500])
-    assert "not a whole .mrc file" in told(path)
+    assert "not a whole .mrc file" in message(path)
     path.write_bytes(b"no map at all" * 200)
-    assert "not a whole .mrc file" in told(path)
+    assert "not a whole .mrc file" in message(path)
     # A header that asks for terabytes is refused before anything is read.
     path.write_bytes(np.array([10_000] * 3, "<i4").tobytes() + content[12:])
-    assert "expected at most" in told(path)
+    assert "expected at most" in message(path)

@@ -1,15 +1,16 @@
-"""A stack in batches is aligned as one in memory, and noise says no more than noise."""
+"""A stack in batches is aligned as one in memory, and noise shows no more than noise."""
 
 import numpy as np
 import torch
 
 from tests.alignment import blobs
+from workflow_scripts.alignment.apply import streaming
 from workflow_scripts.alignment.apply.alignment import cross_scores
 from workflow_scripts.alignment.apply.data import disc, random_phases
-from workflow_scripts.alignment.apply.streaming import AlignmentOptions, Template, align_streamed, compare, half_indices
+from workflow_scripts.alignment.apply.streaming import AlignmentOptions, Template, align_streamed, compare
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
-from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, turned
+from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, rotated_rows
 from workflow_scripts.alignment.simulation.geometry import align
 
 N = 48
@@ -37,12 +38,13 @@ def options(**changes):
     return AlignmentOptions(**arguments | {"rounds": 10, "batch_size": 16} | changes)
 
 
-def test_few_that_begin_lead_all_to_their_poses():
+def test_few_that_begin_lead_all_to_their_poses(monkeypatch):
     angle, shift = blobs.poses(120, 3)
     images = InMemory(blobs.stack(N, angle, shift, 0.5, 4))
     for sample in (30, 2048):
         images.largest = 0
-        poses, _ = align_streamed(images, options(sample=sample))
+        monkeypatch.setattr(streaming, "SAMPLE", sample)
+        poses, _ = align_streamed(images, options())
         assert images.largest <= 16  # never more than a batch is asked for at once
         assert np.median(rotation_error_deg(poses.angle_deg.numpy(), angle.numpy())) < 2.5
         assert np.median(shift_error_px(poses.angle_deg.numpy(), poses.shift_px.numpy(), shift.numpy())) < 0.5
@@ -71,16 +73,16 @@ def test_a_reference_sets_angle_and_place():
 def test_an_image_is_taken_out_of_the_sums_before_it_is_compared():
     angle, shift = blobs.poses(6, 9)
     images = InMemory(blobs.stack(N, angle, shift, 1.0, 10)).images
-    rows = turned(amplitude_spectra(images), -angle)
+    rows = rotated_rows(amplitude_spectra(images), -angle)
     moved = align(images, angle, shift)
-    everything = torch.ones(N, N // 2 + 1)
+    all_frequencies = torch.ones(N, N // 2 + 1)
     score = []
     for k in range(6):
         others = [j for j in range(6) if j != k]
-        one = Poses(angle[k : k + 1], shift[k : k + 1], torch.zeros(1))
-        with_it = Template(rows.sum(0), moved.sum(0), everything)
-        without = Template(rows[others].sum(0), moved[others].sum(0), everything)
-        taken_out, _ = compare(images[k : k + 1], options(), with_it, one)
+        pose = Poses(angle[k : k + 1], shift[k : k + 1], torch.zeros(1))
+        with_it = Template(rows.sum(0), moved.sum(0), all_frequencies)
+        without = Template(rows[others].sum(0), moved[others].sum(0), all_frequencies)
+        taken_out, _ = compare(images[k : k + 1], options(), with_it, pose)
         never_in, _ = compare(images[k : k + 1], options(), without)
         assert torch.allclose(taken_out.score, never_in.score, atol=1e-4)
         assert torch.allclose(taken_out.angle_deg, never_in.angle_deg, atol=0.01)
@@ -94,37 +96,28 @@ def test_a_symmetric_particle_gets_a_symmetric_template():
     poses, template = align_streamed(images, options(symmetry_fold=3))
     error = rotation_error_deg(poses.angle_deg.numpy(), angle.numpy(), period_deg=120)
     assert np.median(error) < 2.5
-    turned_on = align(template.image[None], torch.tensor([120.0]), torch.zeros(1, 2))[0]
+    rotated = align(template.image[None], torch.tensor([120.0]), torch.zeros(1, 2))[0]
     inside = disc(N, 18) > 0.99
-    assert np.corrcoef(turned_on[inside], template.image[inside])[0, 1] > 0.999
+    assert np.corrcoef(rotated[inside], template.image[inside])[0, 1] > 0.999
 
 
 def test_noise_fits_the_average_of_its_own_but_not_that_of_the_other_half():
     noise = InMemory(torch.randn(200, N, N, generator=torch.Generator().manual_seed(13)))
-    alone = [align_streamed(_part(noise, half), options()) for half in half_indices(200)]
+    halves = [_part(noise, np.arange(first, 200, 2)) for first in (0, 1)]
+    aligned_halves = [align_streamed(half, options()) for half in halves]
     generator = torch.Generator().manual_seed(0)
-    scores, null = (
-        np.concatenate(parts)
-        for parts in zip(
-            *(
-                cross_scores(_part(noise, half), options(), other[1], generator)
-                for half, other in zip(half_indices(200), reversed(alone), strict=True)
-            ),
-            strict=True,
-        )
-    )
+    crossed = [
+        cross_scores(half, options(), template, generator)
+        for half, (_, template) in zip(halves, reversed(aligned_halves), strict=True)
+    ]
+    scores, null = (np.concatenate(parts) for parts in zip(*crossed, strict=True))
     limit = np.quantile(null, 0.95)
     assert np.mean(scores > limit) < 0.12  # binomial: 5 % of 200, and the limit's own scatter
-    own = np.concatenate([half[0].score.numpy() for half in alone])
-    assert np.mean(own > limit) > 0.2  # Einstein from noise
+    own_scores = np.concatenate([half[0].score.numpy() for half in aligned_halves])
+    assert np.mean(own_scores > limit) > 0.2  # Einstein from noise
 
 
 def _part(images, indices):
     part = InMemory(images.images[torch.from_numpy(indices)])
     part.images = images.images[torch.from_numpy(indices)]
     return part
-
-
-def test_halves_share_no_particle():
-    first, second = half_indices(7)
-    assert sorted([*first, *second]) == list(range(7))

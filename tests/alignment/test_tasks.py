@@ -17,12 +17,13 @@ from workflow_scripts.alignment.networks.training import (
     Augmentation,
     DisturbanceTask,
     FreshNoiseTask,
-    turned_with_noise,
+    rotated_with_noise,
 )
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
 from workflow_scripts.alignment.simulation.analytic import random_particle
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.training import train
+from workflow_scripts.workflow.errors import InputError
 
 CPU = torch.device("cpu")
 BOX, RINGS = 48, 12
@@ -52,14 +53,25 @@ def task(particles):
     return FreshNoiseTask(particles[:10], particles[10:], SCOPE, AUGMENTATION, RINGS, 96, CPU)
 
 
+def test_more_rings_than_the_spectrum_has_are_refused(particles):
+    with pytest.raises(InputError, match=r"alignment.pretrain.network.rings: 30 rings .* 48 × 48 pixels"):
+        FreshNoiseTask(particles[:10], particles[10:], SCOPE, AUGMENTATION, 30, 96, CPU)
+
+
 @pytest.fixture(scope="module")
 def network(task, tmp_path_factory):
     """A few fixed steps, as every control has them."""
-    found = make_network(NETWORK, VARIANTS["corrected"], seed=0)
+    untrained = make_network(NETWORK, VARIANTS["corrected"], seed=0)
     train(
-        found, task, TRAINING, seed=0, device=CPU, precision="float32", checkpoint_folder=tmp_path_factory.mktemp("c")
+        untrained,
+        task,
+        TRAINING,
+        seed=0,
+        device=CPU,
+        precision="float32",
+        checkpoint_folder=tmp_path_factory.mktemp("c"),
     )
-    return found.eval()
+    return untrained.eval()
 
 
 def test_a_batch_holds_as_many_particles_as_make_its_pairs(task):
@@ -78,8 +90,8 @@ def test_the_angles_of_a_batch_are_those_of_its_images(particles):
     clear = Augmentation(1e4, 1e4, 0.0, 24, 0)
     task = FreshNoiseTask(particles, particles, SCOPE, clear, RINGS, 96, CPU)
     spectra, angle_deg = task.batch(torch.arange(60), torch.Generator().manual_seed(2))
-    found = pairwise(spectra[:, 0], spectra[:, 1])
-    error = circular_error_deg(found, angle_deg[:, 0] - angle_deg[:, 1])
+    estimate = pairwise(spectra[:, 0], spectra[:, 1])
+    error = circular_error_deg(estimate, angle_deg[:, 0] - angle_deg[:, 1])
     assert float(error.median()) < 1.5
 
 
@@ -103,13 +115,13 @@ def null_of_means(found_deg, true_deg, relative, permutations=200):
 
 @torch.no_grad()
 def test_fresh_noise_after_the_disturbance_gives_forty_five_degrees(network):
-    """The same pure noise that a disturbance would have turned along is drawn anew: nothing is left to read."""
+    """Noise that a disturbance would have rotated with the image is drawn anew: no angle can be read from it."""
     first, second = noise_stack(300, 0), noise_stack(300, 1)
     true_deg = 180 * torch.rand(300, generator=torch.Generator().manual_seed(2)).numpy()
     features = [network(polar_spectra(images, RINGS)) for images in (first, second)]
-    found = pairwise(*features).numpy()
-    null = null_of_means(found, true_deg, relative=True)
-    mean = rotation_error_deg(found, true_deg, 180.0, relative=True).mean()
+    estimate = pairwise(*features).numpy()
+    null = null_of_means(estimate, true_deg, relative=True)
+    mean = rotation_error_deg(estimate, true_deg, 180.0, relative=True).mean()
     assert min(null) < mean < max(null)
     assert mean == pytest.approx(45, abs=4)
 
@@ -129,7 +141,7 @@ def test_a_stack_of_noise_gives_no_angle_and_no_average(network, particles):
         return float(flat[0] @ flat[1] / (flat[0].norm() * flat[1].norm()))
 
     null_particles = [correlation(random_particle(1000 + seed, BOX, 4.0).image) for seed in range(60)]
-    assert max(correlation(one.image) for one in particles[:10]) < np.max(null_particles) + 0.05
+    assert max(correlation(item.image) for item in particles[:10]) < np.max(null_particles) + 0.05
 
 
 def second_harmonic_deg(images):
@@ -151,17 +163,17 @@ class Harmonic(torch.nn.Module):
 
 
 @torch.no_grad()
-def test_the_published_loss_is_small_on_pure_noise_since_noise_turns_along():
+def test_the_published_loss_is_small_on_pure_noise_since_noise_rotates_along():
     """The angle of a whole quarter turn is followed to the last digit, other angles to a few degrees; and the same
-    answers are worth nothing where the noise is fresh."""
+    predictions are worth nothing where the noise is fresh."""
     images = noise_stack(200, 5)
     model = Harmonic()
     for turns in (1, 2, 3):
-        turned = torch.rot90(images, turns, (-2, -1))
-        moved = second_harmonic_deg(turned) - second_harmonic_deg(images)
+        rotated = torch.rot90(images, turns, (-2, -1))
+        moved = second_harmonic_deg(rotated) - second_harmonic_deg(images)
         assert float(circular_error_deg(moved, torch.full((200,), -90.0 * turns)).max()) < 0.5
     turn = 360 * torch.rand(200, generator=torch.Generator().manual_seed(6))
-    moved = second_harmonic_deg(turned_with_noise(images, turn)) - second_harmonic_deg(images)
+    moved = second_harmonic_deg(rotated_with_noise(images, turn)) - second_harmonic_deg(images)
     sign = 1 if circular_error_deg(moved, turn).mean() < circular_error_deg(moved, -turn).mean() else -1
     along = float(circular_error_deg(moved, sign * turn).mean())
     fresh = second_harmonic_deg(noise_stack(200, 7)) - second_harmonic_deg(images)

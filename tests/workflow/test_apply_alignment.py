@@ -1,4 +1,4 @@
-"""A user's particles in the DAG: which jobs follow, and what is said before any of them of a mistake."""
+"""A user's particles in the DAG: which jobs follow, and the message about a mistake before any of them."""
 
 import pytest
 import yaml

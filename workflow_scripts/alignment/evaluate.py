@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.alignment.evaluation import average_quality, examples, metrics
-from workflow_scripts.alignment.evaluation.metrics import MOD180, Prediction
+from workflow_scripts.alignment.evaluation.metrics import MOD180
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
@@ -23,7 +23,7 @@ def evaluate(job: Job[Evaluate]) -> None:
     """
     settings = job.arguments
     stacks = read_labelled(job.input("star"), job.input("stack"))
-    metrics.check_complete(stacks, settings)
+    metrics.check_headline(stacks, settings)
     particles = list(dict.fromkeys(stack.particle for stack in stacks if stack.name != NOISE_ONLY))
     clean = open_stack(job.input("centres"))
     if clean.n_images != len(particles):
@@ -34,15 +34,13 @@ def evaluate(job: Job[Evaluate]) -> None:
     predictions = [prediction for file in files for prediction in metrics.split_predictions(file, stacks)]
     errors = [errors for prediction in predictions for errors in metrics.errors_of(prediction)]
     true_predictions = [average_quality.true_prediction(stack) for stack in stacks if stack.name != NOISE_ONLY]
-    averages = [
-        average_quality.averaged(prediction, settings.average_sizes)
-        for prediction in predictions + true_predictions
-        if prediction.alignment == JOINT and (_is_noise(prediction) or metrics.at_headline(prediction.stack, settings))
-    ]
-    noise_errors = [of_stack for of_stack in errors if _is_noise(of_stack.prediction) and of_stack.metric == MOD180]
-    of_particles, of_noise = (
-        [average for average in averages if _is_noise(average.prediction) == noise] for noise in (False, True)
-    )
+    of_particles, of_noise = [], []
+    for prediction in predictions + true_predictions:
+        stack = prediction.stack
+        averages = of_noise if stack.name == NOISE_ONLY else of_particles
+        if prediction.alignment == JOINT and (stack.name == NOISE_ONLY or metrics.at_headline(stack, settings)):
+            averages.append(average_quality.averaged(prediction, settings.average_sizes))
+    noise_errors = [item for item in errors if item.prediction.stack.name == NOISE_ONLY and item.metric == MOD180]
     null_images = average_quality.null_particles(clean.box_px, stacks[-1].pixel_size_a, settings)
     rows = [
         *metrics.error_rows(errors, settings),
@@ -51,11 +49,7 @@ def evaluate(job: Job[Evaluate]) -> None:
         *metrics.own_loss_rows(files, stacks, settings),
     ]
     write_metrics(with_headline(rows, metrics.headline(settings)), job.outputs["metrics"])
-    write_arrays(job.outputs["examples"], examples.gathered(errors, averages, centres, settings))
-
-
-def _is_noise(prediction: Prediction) -> bool:
-    return prediction.stack.name == NOISE_ONLY
+    write_arrays(job.outputs["examples"], examples.gathered(errors, of_particles + of_noise, centres, settings))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,8 @@ of its stack, and an autoencoder joins the loss.
 
 from pydantic import Field
 
+from workflow_scripts.alignment.networks import training
 from workflow_scripts.alignment.networks.model import load_network
-from workflow_scripts.alignment.networks.training import (
-    Augmentation,
-    DisturbanceTask,
-    FreshNoiseTask,
-    noisy_stacks,
-    random_particles,
-    stack_averages,
-)
 from workflow_scripts.alignment.settings import VARIANTS, Finetune, MicroscopeSettings, VariantName
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
@@ -36,20 +29,20 @@ def finetune(job: Job[Arguments]) -> None:
     variant = VARIANTS[arguments.variant]
     about = read_metadata(job.input("pretrained"))
     network, _ = load_network(job.input("pretrained"))
-    augmentation, pairs = Augmentation(**about["lesson"]), arguments.pairs
-    test = job.input("star"), job.input("stack")
+    augmentation, pairs = training.Augmentation(**about["lesson"]), arguments.pairs
+    stacks = training.noisy_stacks(job.input("star"), job.input("stack"))
     with training_device(job) as device:
         network.to(device)
-        if variant.noise_turns_along:
-            stacks, validation_pairs = noisy_stacks(*test), augmentation.validation_pairs
-            task = DisturbanceTask(stacks, variant, validation_pairs, True, network.side_px, pairs, device)
+        if variant.noise_rotates_along:
+            images, count = [stack.read() for stack in stacks], augmentation.validation_pairs
+            task = training.DisturbanceTask(images, variant, count, True, network.side_px, pairs, device)
         else:
-            particles, validation = random_particles(job.inputs["centres"])
-            averages = stack_averages(*test, network, arguments.rounds, device)
+            particles, validation = training.random_particles(job.inputs["centres"])
+            averages = training.stack_averages(stacks, network, arguments.rounds, device)
             # Half of the particles drawn are averages of the stacks
             particles = particles + averages * max(1, len(particles) // len(averages))
-            microscope = arguments.microscope
-            task = FreshNoiseTask(particles, validation, microscope, augmentation, network.rings, pairs, device)
+            microscope, rings = arguments.microscope, network.rings
+            task = training.FreshNoiseTask(particles, validation, microscope, augmentation, rings, pairs, device)
         trained = train_for(job, network, task, device, f"finetuning {arguments.variant}")
     write_trained(job, trained.last, trained.history, about)
 

@@ -8,34 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from workflow_scripts.alignment.settings import Plot
+from workflow_scripts.study import figures
 from workflow_scripts.study.conditions import with_condition_columns
 from workflow_scripts.study.estimators import Registry, read_registry
-from workflow_scripts.study.figures import (
-    PAGE_MM,
-    letter,
-    log_ordinate,
-    new_figure,
-    save_figure,
-    scale_bar,
-    style,
-    without_ticks,
-)
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
-EXAMPLES = (
-    *("particles", "pixel_size_a", "centres", "noisy", "estimators", "averages", "noise_averages"),
-    *("edges_deg", "curves", "counts", "headline_snr", "images"),
-)
+EXAMPLES = ("particles", "pixel_size_a", "centres", "noisy", "estimators", "averages")
+EXAMPLES += ("edges_deg", "curves", "counts", "headline_snr")
 LINES = {"pairwise": ":", "joint": "-"}
 OWN_LOSS = "own_loss_deg"
-ANGLE, SHIFT, RESOLUTION, CORRELATION = (
-    *("rotation_error_deg_mod180", "shift_error_px"),
-    *("frc_resolution_a", "average_correlation"),
-)
-TEXT = ("alignment", "noise", "particle", "stage", "control", "symmetry")
-NUMBERS = ("snr", "images")
+ANGLE, SHIFT = "rotation_error_deg_mod180", "shift_error_px"
+RESOLUTION, CORRELATION = "frc_resolution_a", "average_correlation"
 KEYS = ["estimator", "alignment", "metric", "particle", "noise", "control", "snr", "images"]
 COLUMNS = ["panel", *KEYS, "value", "low", "high", "n"]
 CHANCE_DEG = 45.0
@@ -47,9 +32,9 @@ def plot(job: Job[Plot]) -> None:
     examples = read_arrays(job.input("examples"), EXAMPLES)
     metrics = read_metrics(job.input("metrics"))
     table = source_table(metrics, float(examples["headline_snr"]), registry)
-    with style():
+    with figures.style():
         # The four files of the figure share their stem.
-        save_figure(draw(table, examples, registry), table, job.outputs["svg"].with_suffix(""))
+        figures.save_figure(draw(table, examples, registry), table, job.outputs["svg"].with_suffix(""))
 
 
 def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry) -> pd.DataFrame:
@@ -63,23 +48,22 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
         headline_snr: signal-to-noise ratio of panel e.
         registry: of the estimators, in whose order the points of a panel stand.
     """
-    table = with_condition_columns(metrics, TEXT, NUMBERS)
-    plain = table["stage"].isna()
-    over_all, white, real = table["particle"] == "all", table["noise"] == "white", table["control"].isna()
-    mean, all_images = table["statistic"] == "mean", table["images"].isna()
-    value, control = table["statistic"] == "value", table["control"].notna()
-    aligned = table["alignment"].notna()
+    table = with_condition_columns(metrics, ("alignment", "noise", "particle", "stage", "control"), ("snr", "images"))
+    table = table[table["stage"].isna()]
+    metric, is_mean, control = table["metric"], table["statistic"] == "mean", table["control"].notna()
+    over_particles = (table["particle"] == "all") & ~control
+    errors = over_particles & is_mean & table["alignment"].notna()
+    of_headline = over_particles & (table["noise"] == "white") & (table["snr"] == headline_snr)
     panels = {
-        "b": mean & over_all & real & aligned & (table["metric"] == ANGLE),
-        "c": mean & over_all & real & aligned & (table["metric"] == SHIFT),
-        "e": value & over_all & white & real & ~all_images & (table["metric"] == RESOLUTION),
-        "f": control & (mean & (table["metric"] == ANGLE) | (table["metric"] == OWN_LOSS)),
-        "g": value & control & (table["metric"] == CORRELATION),
+        "b": errors & (metric == ANGLE),
+        "c": errors & (metric == SHIFT),
+        "e": of_headline & table["images"].notna() & (metric == RESOLUTION),
+        "f": control & (is_mean & (metric == ANGLE) | (metric == OWN_LOSS)),
+        "g": control & (metric == CORRELATION),
     }
-    panels["e"] &= table["snr"] == headline_snr
     means = []
-    for panel, chosen in panels.items():
-        groups = table[chosen & plain].groupby(KEYS, dropna=False, sort=False)[["value", "low", "high", "n"]]
+    for panel, rows in panels.items():
+        groups = table[rows].groupby(KEYS, dropna=False, sort=False)[["value", "low", "high", "n"]]
         means.append(groups.mean().reset_index().assign(panel=panel))
     points = pd.concat(means)
     names = registry.ordered(points["estimator"])
@@ -90,7 +74,7 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a class averages, b and c errors by SNR, d histograms, e resolution by N, f and g pure noise."""
     rows = len(examples["particles"])
-    figure = new_figure(PAGE_MM, 100.0 + 26.0 * rows)
+    figure = figures.new_figure(figures.PAGE_MM, 100.0 + 26.0 * rows)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 50.0])
     _draw_averages(top, examples, registry)
     angles, shifts, histogram = middle.subplots(1, 3)
@@ -109,7 +93,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
     highest = table.loc[table["panel"] == "g", ["value", "high"]].max().max()
     noise_averages.set_ylim(0, 1.15 * highest if highest > 0 else 1)
     for axis, text in zip((angles, shifts, histogram, growth, noise_angles, noise_averages), "bcdefg", strict=True):
-        letter(axis, text)
+        figures.letter(axis, text)
     return figure
 
 
@@ -127,9 +111,9 @@ def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray], regist
     titles = [f"SNR {float(examples['headline_snr']):g}", "clean", *(names[place] for place in shown)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
-    without_ticks(axes)
-    scale_bar(axes[0, 0], float(examples["pixel_size_a"][0]))
-    letter(axes[0, 0], "a")
+    figures.without_ticks(axes)
+    figures.scale_bar(axes[0, 0], float(examples["pixel_size_a"][0]))
+    figures.letter(axes[0, 0], "a")
 
 
 def _by_snr(axis: Axes, points: pd.DataFrame, label: str, registry: Registry) -> None:
@@ -137,15 +121,13 @@ def _by_snr(axis: Axes, points: pd.DataFrame, label: str, registry: Registry) ->
     offsets: dict[tuple[str, str], float] = {}
     labels = _labels(points)
     for (name, alignment, noise), line in points.groupby(["estimator", "alignment", "noise"], sort=False):
-        line = line.sort_values("snr")
-        white = noise == "white"
-        looks = registry[name].looks | {"linestyle": LINES[alignment] if white else "none"}
-        if not white:
-            looks |= {"markerfacecolor": "white"}
-        # Hollow marks stand side by side
-        factor = 1.0 if white else offsets.setdefault((name, alignment), 1.06 + 0.05 * len(offsets))
-        looks["label"] = labels[name, alignment] if white else None
-        axis.errorbar(line["snr"] * factor, line["value"], yerr=_bar_lengths(line), capsize=1.5, **looks)
+        if noise == "white":
+            factor, looks = 1.0, {"linestyle": LINES[alignment], "label": labels[name, alignment]}
+        else:
+            # Hollow marks stand side by side
+            factor = offsets.setdefault((name, alignment), 1.06 + 0.05 * len(offsets))
+            looks = {"linestyle": "none", "markerfacecolor": "white"}
+        _draw_curve(axis, line.assign(snr=line["snr"] * factor), "snr", registry[name].looks | looks)
     _log_axes(axis, points["snr"])
     counts = sorted({int(count) for count in points["n"]})
     axis.set(xlabel="SNR (hollow: coloured noise)", ylabel=label)
@@ -166,9 +148,7 @@ def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray], registry: Re
 
 def _by_images(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     for name, line in points.groupby("estimator", sort=False):
-        line = line.sort_values("images")
-        looks = registry[name].looks | {"capsize": 1.5, "label": name}
-        axis.errorbar(line["images"], line["value"], yerr=_bar_lengths(line), **looks)
+        _draw_curve(axis, line, "images", registry[name].looks | {"label": name})
     axis.set(xlabel="images in the average", ylabel="FRC 0.5 with truth (Å)")
     _log_axes(axis, points["images"])
     axis.set_title(f"n = {int(points['n'].min())} particles")
@@ -181,16 +161,15 @@ def _log_axes(axis: Axes, measured: pd.Series) -> None:
     axis.set_xscale("log")
     axis.set_xticks(places, labels=[f"{place:g}" for place in places])
     axis.minorticks_off()
-    log_ordinate(axis)
+    figures.log_ordinate(axis)
 
 
 def _draw_control(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     """Each estimator's numbers from pure noise, beside the grey bar of the interval by chance."""
     labels = _labels(points)
     texts = []
-    for place, ((name, alignment), group) in enumerate(
-        points.groupby(["estimator", "alignment"], dropna=False, sort=False)
-    ):
+    groups = points.groupby(["estimator", "alignment"], dropna=False, sort=False)
+    for place, ((name, alignment), group) in enumerate(groups):
         by_chance, noise = (group[group["control"] == control] for control in ("null", "noise"))
         bar = [by_chance["low"].min(), by_chance["high"].max()]
         axis.plot([place] * 2, bar, color="0.75", linewidth=6, solid_capstyle="butt")
@@ -208,9 +187,11 @@ def _labels(points: pd.DataFrame) -> dict[tuple[str, str], str]:
     return {(name, alignment): f"{name}, {alignment}" if both[name] else name for name, alignment in pairs}
 
 
-def _bar_lengths(line: pd.DataFrame) -> np.ndarray:
-    """Lengths (2, N) of the error bars; 0 without an interval."""
-    return np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))
+def _draw_curve(axis: Axes, line: pd.DataFrame, abscissa: str, looks: dict) -> None:
+    """Values with their error bars, of length 0 without an interval, over a column."""
+    line = line.sort_values(abscissa)
+    lengths = np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))  # (2, N)
+    axis.errorbar(line[abscissa], line["value"], yerr=lengths, capsize=1.5, **looks)
 
 
 if __name__ == "__main__":

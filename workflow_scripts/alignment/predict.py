@@ -25,8 +25,7 @@ def predict(job: Job[Arguments]) -> None:
         for stage, aligner in job.implementation.make(job, device).items():
             with Progress(len(stacks), f"{arguments.estimator}, {stage}: stacks") as progress, torch.inference_mode():
                 for stack in stacks:
-                    images = torch.from_numpy(stack.read()).to(device)
-                    predictions[stage, condition(stack=stack.name)] = aligner.predict(images)
+                    predictions[stage, condition(stack=stack.name)] = aligner.predict(stack.read().to(device))
                     progress.advance()
     write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, predictions)
 

@@ -1,17 +1,11 @@
 """Train one arm's network on pairs of images: the corrected arm on random particles, the published on noisy stacks."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from pydantic import Field
 
+from workflow_scripts.alignment.networks import training
 from workflow_scripts.alignment.networks.model import describe_network, make_network
-from workflow_scripts.alignment.networks.training import (
-    Augmentation,
-    DisturbanceTask,
-    FreshNoiseTask,
-    noisy_stacks,
-    random_particles,
-)
 from workflow_scripts.alignment.settings import VARIANTS, MicroscopeSettings, Pretrain, VariantName
 from workflow_scripts.learning.stages import train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
@@ -31,23 +25,18 @@ def pretrain(job: Job[Arguments]) -> None:
     """Write the weights of the least validation loss, and the history."""
     arguments = job.arguments
     variant = VARIANTS[arguments.variant]
-    augmentation = Augmentation(
-        arguments.snr_min,
-        arguments.snr_max,
-        arguments.coloured_share,
-        arguments.validation_pairs,
-        arguments.largest_shift_px,
-    )
+    names = {field.name for field in fields(training.Augmentation)}
+    augmentation = training.Augmentation(**arguments.model_dump(include=names))
     settings, pairs = arguments.network, arguments.pairs
     with training_device(job) as device:
-        if variant.noise_turns_along:
+        if variant.noise_rotates_along:
             files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
-            stacks = [images for star, stack in files for images in noisy_stacks(star, stack)]
-            validation_pairs = arguments.validation_pairs
-            task = DisturbanceTask(stacks, variant, validation_pairs, False, settings.recipe_px, pairs, device)
+            stacks = [noisy.read() for star, stack in files for noisy in training.noisy_stacks(star, stack)]
+            count = arguments.validation_pairs
+            task = training.DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
         else:
-            particles = random_particles(job.inputs["centres"])
-            task = FreshNoiseTask(*particles, arguments.microscope, augmentation, settings.rings, pairs, device)
+            particles, microscope = training.random_particles(job.inputs["centres"]), arguments.microscope
+            task = training.FreshNoiseTask(*particles, microscope, augmentation, settings.rings, pairs, device)
         network = make_network(settings, variant, arguments.seed)
         trained = train_for(job, network, task, device, f"pretraining {arguments.variant}")
     about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}

@@ -37,7 +37,8 @@ class Variant:
 
     Attributes:
         wrong_near_wraps: the loss compares |r − t| and |r − (t ± 180°)| alone, not circularly.
-        noise_turns_along: a disturbance turns the noisy image, noise and all, bilinearly; no fresh noise after it.
+        noise_rotates_along: a disturbance rotates the noisy image together with its noise, bilinearly, without fresh
+            noise after it.
         faulty_ctf: a new random defocus for every Fourier pixel, its modulus, and the pixel size scaled the wrong way.
         eight_bit: every image is stretched to whole numbers from 0 to 255 by itself.
         batch_statistics: normalisation uses the statistics of the batch at prediction too.
@@ -47,7 +48,7 @@ class Variant:
     """
 
     wrong_near_wraps: bool
-    noise_turns_along: bool
+    noise_rotates_along: bool
     faulty_ctf: bool
     eight_bit: bool
     batch_statistics: bool
@@ -81,7 +82,7 @@ class Synthesize(Settings):
 
     microscope: MicroscopeSettings = Field(description="Contrast transfer.")
     box_px: int = Field(ge=36, le=1024, description="Pixels along each side of an image.")
-    pixel_size_a: float = Field(gt=0, le=20, description="Side of a pixel, Å; a file's image keeps its own.")
+    pixel_size_a: float = Field(ge=0.05, le=20, description="Side of a pixel, Å; a file's image keeps its own.")
     particles: tuple[str, ...] = Field(
         min_length=1,
         description=f"Particles of the test stacks: {', '.join(BUILT_IN)}, or paths of class averages (.png, .tif,"

@@ -1,7 +1,7 @@
 """Make stacks of noisy particles with known poses, as .mrcs and .star.
 
 The split `train` holds the stacks of the published arm and the clean random particles of the corrected one, `test` the
-stacks that judge both and the clean images of their particles.
+stacks on which both are tested and the clean images of their particles.
 """
 
 from pydantic import Field
@@ -25,7 +25,7 @@ def synthesize(job: Job[Arguments]) -> None:
     arguments = job.arguments
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        write_files(arguments, arguments.split, arguments.shard, job.outputs, f"shard{arguments.shard}.mrcs", device)
+        write_files(arguments, arguments.split, arguments.shard, job.outputs, device)
 
 
 if __name__ == "__main__":

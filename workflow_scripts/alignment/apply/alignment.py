@@ -16,17 +16,9 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.apply.data import UserParticles, random_phases
-from workflow_scripts.alignment.apply.streaming import (
-    SAMPLE,
-    AlignmentOptions,
-    Encode,
-    Template,
-    align_streamed,
-    compare,
-    half_indices,
-)
+from workflow_scripts.alignment.apply.streaming import SAMPLE, AlignmentOptions, Template, align_streamed, compare
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS, frc, frc_resolution, superimpose
-from workflow_scripts.alignment.evaluation.errors import circular_difference, circular_median, shift_error_px
+from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.alignment.simulation.particle_files import index_batches, spaced
@@ -61,15 +53,15 @@ class AlignmentResult:
     curve: pd.DataFrame
     average: np.ndarray
 
-    @property
-    def resolution_px(self) -> float:
-        """Period at which the ring correlation falls below 0.143, or that of noise; infinite where at once."""
-        limit = np.maximum(self.curve["noise"], HALF_SETS)
-        return frc_resolution(self.curve.assign(frc=self.curve["frc"] - limit), 0.0)
-
     def quality(self, pixel_size_a: float) -> dict[str, Any]:
-        """Numbers of its validation, as plain JSON; the resolution is null where the halves agree nowhere."""
-        period_px, threshold = self.resolution_px, float(np.quantile(self.null_score, _NULL_QUANTILE))
+        """Numbers of its validation, as plain JSON.
+
+        The resolution is the period at which the ring correlation falls below 0.143 or below that of noise; null where
+        the halves agree nowhere.
+        """
+        limit = np.maximum(self.curve["noise"], HALF_SETS)
+        period_px = frc_resolution(self.curve.assign(frc=self.curve["frc"] - limit), 0.0)
+        threshold = float(np.quantile(self.null_score, _NULL_QUANTILE))
         return {
             "particles": len(self.indices),
             "half_set_resolution_a": period_px * pixel_size_a if math.isfinite(period_px) else None,
@@ -81,41 +73,49 @@ class AlignmentResult:
             "shift_px": _quantiles(np.linalg.norm(self.shift_px, axis=1)),
         }
 
+    def agreement(self, sample: "AlignmentResult", period_deg: float) -> dict[str, float]:
+        """Differences from another estimator's poses, after the one motion between the two averages.
 
-def options_for(
-    user: UserParticles, encode: Encode, symmetry_fold: int, rounds: int, batch_size: int
-) -> AlignmentOptions:
-    """Options for the user's particles and one estimator; small stacks get more sweeps."""
-    furthest = user.largest_shift_px / user.scale
-    sweeps = max(2, min(rounds, 6, 4 * SAMPLE // len(user)))
-    return AlignmentOptions(encode, user.reference_mask(), furthest, symmetry_fold, rounds, batch_size, sweeps)
+        Args:
+            sample: the other estimator's, of all of these particles or of a sample.
+            period_deg: of the angle, 360 / symmetry_fold.
+        """
+        angle_deg, shift_px = self.angle_deg[sample.indices], self.shift_px[sample.indices]
+        rotation_deg = rotation_error_deg(sample.angle_deg, angle_deg, period_deg)
+        distance_px = shift_error_px(sample.angle_deg, sample.shift_px, shift_px)
+        return {
+            "median_rotation_difference_deg": float(np.median(rotation_deg)),
+            "median_shift_difference_px": float(np.median(distance_px)),
+        }
+
+    def share_at_largest_shift(self, largest_shift_px: float) -> float:
+        """Share of the particles whose shift, rotated back, lies within a pixel of the largest one allowed."""
+        shift_px = turned_offsets(self.shift_px, -self.angle_deg)
+        return float(np.mean(np.abs(shift_px).max(axis=1) > largest_shift_px - _EDGE_PX))
 
 
 def align_particles(user: UserParticles, options: AlignmentOptions, reference: Tensor | None = None) -> AlignmentResult:
     """Align the particles, and their halves apart."""
     poses = _in_user_px(user, align_streamed(user, options, reference)[0])
     averages, templates = [], []
-    halves = half_indices(len(user))
-    for indices in halves:
-        half = user.subset(indices)
+    halves = [user.subset(np.arange(first, len(user), 2)) for first in (0, 1)]
+    for half in halves:
         half_poses, template = align_streamed(half, options, reference)
         templates.append(template)
-        averages.append(_average(half, _in_user_px(half, half_poses), options.batch_size))
+        averages.append(mean_image(half, options.batch_size, _in_user_px(half, half_poses)))
     generator = torch.Generator().manual_seed(0)
     crossed = [
-        cross_scores(user.subset(indices), options, other, generator)
-        for indices, other in zip(halves, reversed(templates), strict=True)
+        cross_scores(half, options, other_template, generator)
+        for half, other_template in zip(halves, reversed(templates), strict=True)
     ]
     scores, null_scores = (np.concatenate(parts) for parts in zip(*crossed, strict=True))
     return AlignmentResult(
         np.arange(len(user)),
-        poses.angle_deg.double().numpy(),
-        poses.shift_px.double().numpy(),
-        poses.score.double().numpy(),
+        *(values.double().numpy() for values in vars(poses).values()),
         scores,
         null_scores,
         half_set_curve(*averages, generator),
-        _average(user, poses, options.batch_size).cpu().numpy(),
+        mean_image(user, options.batch_size, poses).cpu().numpy(),
     )
 
 
@@ -129,13 +129,13 @@ def cross_scores(
     images: UserParticles, options: AlignmentOptions, template: Template, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores (K,) of particles against a template that does not include them, and of them with random phases."""
-    chosen = spaced(len(images), _CROSSED)
-    scores, null_scores = [], []
-    for batch in index_batches(len(chosen), options.batch_size):
-        indices = chosen[batch]
-        for values, compared in ((scores, images.read(indices)), (null_scores, images.read(indices, generator))):
-            values.append(compare(compared, options, template)[0].score.double().cpu().numpy())
-    return np.concatenate(scores), np.concatenate(null_scores)
+    sample = spaced(len(images), _CROSSED)
+    scores = []
+    for batch in index_batches(len(sample), options.batch_size):
+        both = images.read(sample[batch]), images.read(sample[batch], generator)
+        scores.append([compare(batch_images, options, template)[0].score.double().cpu() for batch_images in both])
+    measured, null = (torch.cat(parts).numpy() for parts in zip(*scores, strict=True))
+    return measured, null
 
 
 def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) -> pd.DataFrame:
@@ -146,45 +146,23 @@ def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) ->
 
     Returns:
         The columns of `averages.frc`, and `noise`: the 95th percentile over averages with the second's spectrum and
-        random phases, laid on the first in the same options.
+        random phases, superimposed on the first in the same way.
     """
-    curve = frc(superimpose(second, first)[0], first)
+    curve = frc(superimpose(second, first), first)
     scrambled = random_phases(second.expand(_NULL_AVERAGES, -1, -1), generator)
-    null_curves = [frc(superimpose(image, first)[0], first)["frc"].to_numpy() for image in scrambled]
+    null_curves = [frc(superimpose(image, first), first)["frc"].to_numpy() for image in scrambled]
     return curve.assign(noise=np.quantile(np.stack(null_curves), _NULL_QUANTILE, axis=0))
 
 
-def agreement(first: AlignmentResult, second: AlignmentResult, period_deg: float) -> dict[str, float]:
-    """Differences of two estimators' poses of the same particles, after the one motion between their averages.
-
-    Args:
-        first: of all particles.
-        second: of a sample of them.
-        period_deg: of the angle, 360 / symmetry_fold.
-    """
-    angle_deg, shift_px = first.angle_deg[second.indices], first.shift_px[second.indices]
-    difference = circular_difference(second.angle_deg, angle_deg, period_deg)
-    apart = np.abs(circular_difference(difference, circular_median(difference, period_deg), period_deg))
-    distance = shift_error_px(second.angle_deg, second.shift_px, shift_px)
-    return {
-        "median_rotation_difference_deg": float(np.median(apart)),
-        "median_shift_difference_px": float(np.median(distance)),
-    }
-
-
-def share_at_largest_shift(user: UserParticles, result: AlignmentResult) -> float:
-    """Share of the particles whose shift, rotated back, lies within a pixel of the largest one allowed."""
-    shift_px = turned_offsets(result.shift_px, -result.angle_deg)
-    return float(np.mean(np.abs(shift_px).max(axis=1) > user.largest_shift_px - _EDGE_PX))
-
-
-def _average(user: UserParticles, poses: Poses, batch_size: int) -> Tensor:
-    """Mean (n, n) of the aligned particles in the user's box."""
+def mean_image(user: UserParticles, batch_size: int, poses: Poses | None = None) -> Tensor:
+    """Mean (n, n) of the particles in the user's box, phases flipped, aligned where poses are given."""
     total = torch.zeros(user.particles.box_px, user.particles.box_px, device=user.device)
     for indices in index_batches(len(user), batch_size):
         images = user.corrected(indices)
-        angle_deg, shift_px = poses.angle_deg[indices].to(images), poses.shift_px[indices].to(images)
-        total += align(images, angle_deg, shift_px).sum(dim=0)
+        if poses is not None:
+            batch_poses = poses.subset(indices, user.device)
+            images = align(images, batch_poses.angle_deg, batch_poses.shift_px)
+        total += images.sum(dim=0)
     return total / len(user)
 
 

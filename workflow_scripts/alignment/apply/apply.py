@@ -6,20 +6,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from workflow_scripts.alignment.apply.alignment import (
-    agreement,
-    align_particles,
-    align_sample,
-    options_for,
-    share_at_largest_shift,
-)
+from workflow_scripts.alignment.apply.alignment import align_particles, align_sample
 from workflow_scripts.alignment.apply.data import open_user_particles, read_reference
-from workflow_scripts.alignment.apply.output import write_aligned, write_average, write_lists, write_picture
+from workflow_scripts.alignment.apply.output import write_aligned, write_lists, write_picture
 from workflow_scripts.alignment.apply.settings import Apply
-from workflow_scripts.alignment.apply.streaming import Encode
+from workflow_scripts.alignment.apply.streaming import Encode, options_for
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, load_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
 from workflow_scripts.alignment.networks.training import features_of
+from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
@@ -48,20 +43,20 @@ def apply(job: Job[Arguments]) -> None:
         for estimator, encode in _encodings(job.input("weights"), arguments.batch_size, device).items():
             options = options_for(user, encode, arguments.symmetry_fold, arguments.rounds, arguments.batch_size)
             results[estimator] = align_sample(user, options) if results else align_particles(user, options, *references)
-        name, result = next(iter(results.items()))
-        written = write_aligned(job.outputs["stack"], user, result, arguments.batch_size)
+        recommended, result = next(iter(results.items()))
+        write_aligned(job.outputs["stack"], user, result, arguments.batch_size)
+        write_picture(job.outputs["png"], user, results, arguments.batch_size)
     write_lists(job.outputs["star"], job.outputs["xmd"], user, result)
-    pixel_size_a = user.particles.pixel_size_a
-    write_average(job.outputs["average"], result.average, pixel_size_a)
-    write_picture(job.outputs["png"], written, results, pixel_size_a)
-    reports = {estimator: other.quality(pixel_size_a) for estimator, other in results.items()}
-    for other in list(results)[1:]:
-        reports[other] |= agreement(result, results[other], 360 / arguments.symmetry_fold)
+    with StackWriter(job.outputs["average"], user.particles.box_px, user.particles.pixel_size_a) as writer:
+        writer.write(result.average[None])
+    reports = {name: other.quality(user.particles.pixel_size_a) for name, other in results.items()}
+    for name in list(results)[1:]:
+        reports[name] |= result.agreement(results[name], 360 / arguments.symmetry_fold)
     quality = {
-        "estimator": name,
+        "estimator": recommended,
         "estimators": reports,
         "halves_share_a_reference": bool(references),
-        "share_at_largest_shift": share_at_largest_shift(user, result),
+        "share_at_largest_shift": result.share_at_largest_shift(user.largest_shift_px),
     }
     write_json(job.outputs["quality"], report | {"name": arguments.name, "quality": quality})
 

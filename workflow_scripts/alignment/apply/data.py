@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.apply.settings import Apply
+from workflow_scripts.alignment.networks.branch import centred_spectra
 from workflow_scripts.alignment.simulation.geometry import resized_spectra
 from workflow_scripts.alignment.simulation.grids import read_mrc
 from workflow_scripts.alignment.simulation.particle_files import ParticleStack, index_batches, open_particles
@@ -64,18 +65,16 @@ class UserParticles:
 
     def raw(self, indices: np.ndarray) -> Tensor:
         """Images as they are in the files, float32 (k, n, n), n the user's box."""
-        images = torch.from_numpy(self.particles.read(indices)).to(self.device)
-        return images * self.particles.sign
+        return torch.from_numpy(self.particles.read(indices)).to(self.device) * self.particles.sign
 
     def corrected(self, indices: np.ndarray) -> Tensor:
         """Images with density bright and phases flipped, (k, n, n) in the user's box."""
         images = self.raw(indices) * self.particles.sign
         if not self.flip:
             return images
-        pieces = [indices[start : start + _PIECE] for start in range(0, len(indices), _PIECE)]
         flipped = [
-            torch.fft.irfft2(torch.fft.rfft2(piece) * self._phase(numbers), s=piece.shape[1:])
-            for piece, numbers in zip(images.split(_PIECE), pieces, strict=True)
+            torch.fft.irfft2(torch.fft.rfft2(images[piece]) * self._phase(indices[piece]), s=images.shape[1:])
+            for piece in index_batches(len(indices), _PIECE)
         ]
         return torch.cat(flipped)
 
@@ -195,9 +194,8 @@ def check_images(user: UserParticles, batch_size: int) -> list[str]:
         raise InputError(
             f"{user.particles.path}: every image holds one value everywhere, expected particles; extract them again"
         )
-    if not empty:
-        return []
-    return [f"{user.particles.path}: {len(empty)} images hold one value everywhere, the first in row {empty[0]}"]
+    remark = f"{user.particles.path}: {len(empty)} images hold one value everywhere, the first in row"
+    return [f"{remark} {empty[0]}"] if empty else []
 
 
 def read_reference(settings: Apply, path: Path, user: UserParticles) -> Tensor:
@@ -226,8 +224,8 @@ def in_box(images: Tensor, m: int) -> Tensor:
     n = images.shape[-1]
     if n == m:
         return images
-    spectra = torch.fft.rfft2(images.roll((-(n // 2), -(n // 2)), dims=(1, 2)))
-    return torch.fft.irfft2(resized_spectra(spectra, m), s=(m, m)).roll((m // 2, m // 2), dims=(1, 2)) * (m / n) ** 2
+    spectra = resized_spectra(centred_spectra(images), m)
+    return torch.fft.irfft2(spectra, s=(m, m)).roll((m // 2, m // 2), dims=(1, 2)) * (m / n) ** 2
 
 
 def random_phases(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,5 @@
 """Aligned particles in files: the stack, RELION's and Xmipp's lists, the average, and a picture of before and after."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from workflow_scripts.alignment.apply.alignment import AlignmentResult
+from workflow_scripts.alignment.apply.alignment import AlignmentResult, mean_image
 from workflow_scripts.alignment.apply.data import UserParticles
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS
 from workflow_scripts.alignment.simulation.geometry import align
@@ -21,34 +20,12 @@ _SHOWN = 6
 _COLOURS = BLUE, PURPLE  # of our estimator and of the baseline
 
 
-@dataclass(frozen=True)
-class Written:
-    """Images for the figure, taken while the stack was written: float32, density bright.
-
-    unaligned: (n, n), mean of the particles as they lie in their boxes, phases flipped.
-    before, after: (k, n, n), the first few particles.
-    """
-
-    unaligned: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-
-
-def write_aligned(path: Path, user: UserParticles, result: AlignmentResult, batch_size: int) -> Written:
+def write_aligned(path: Path, user: UserParticles, result: AlignmentResult, batch_size: int) -> None:
     """Write the aligned stack in batches: the images of the files, moved; contrast and CTF as they are there."""
-    sign = user.particles.sign
-    total = torch.zeros(user.particles.box_px, user.particles.box_px, device=user.device)
-    before, after = [], []
     with StackWriter(path, user.particles.box_px, user.particles.pixel_size_a) as writer:
         for indices in index_batches(len(user), batch_size):
-            images = user.raw(indices)
-            moved = aligned(images, result.angle_deg[indices], result.shift_px[indices])
+            moved = aligned(user.raw(indices), result.angle_deg[indices], result.shift_px[indices])
             writer.write(moved.cpu().numpy())
-            total += user.corrected(indices).sum(dim=0)
-            if indices[0] < _SHOWN:
-                before.append(sign * images[:_SHOWN].cpu().numpy())
-                after.append(sign * moved[:_SHOWN].cpu().numpy())
-    return Written((total / len(user)).cpu().numpy(), np.concatenate(before)[:_SHOWN], np.concatenate(after)[:_SHOWN])
 
 
 def aligned(images: Tensor, angle_deg: np.ndarray, shift_px: np.ndarray) -> Tensor:
@@ -59,55 +36,41 @@ def aligned(images: Tensor, angle_deg: np.ndarray, shift_px: np.ndarray) -> Tens
 def write_lists(star: Path, xmd: Path, user: UserParticles, result: AlignmentResult) -> None:
     """The poses as .star and .xmd, which name the user's images relative to the folder of the list."""
     particles = user.particles
-    names = particles.image_names(star.parent)
-    write_star(
-        star,
-        names,
-        result.angle_deg,
-        result.shift_px,
-        box_px=particles.box_px,
-        pixel_size_a=particles.pixel_size_a,
-        score=result.score,
-        ctf=particles.ctf,
-        carried=particles.columns,
-    )
-    write_xmd(xmd, names, result.angle_deg, result.shift_px, score=result.score, ctf=particles.ctf)
+    poses = particles.image_names(star.parent), result.angle_deg, result.shift_px
+    optional = {"score": result.score, "ctf": particles.ctf}
+    sizes = {"box_px": particles.box_px, "pixel_size_a": particles.pixel_size_a}
+    write_star(star, *poses, **sizes, **optional, carried=particles.columns)
+    write_xmd(xmd, *poses, **optional)
 
 
-def write_average(path: Path, average: np.ndarray, pixel_size_a: float) -> None:
-    """The average (n, n), an .mrc of one section."""
-    with StackWriter(path, average.shape[-1], pixel_size_a) as writer:
-        writer.write(average[None])
-
-
-def write_picture(path: Path, written: Written, results: dict[str, AlignmentResult], pixel_size_a: float) -> None:
+def write_picture(path: Path, user: UserParticles, results: dict[str, AlignmentResult], batch_size: int) -> None:
     """Particles before and after, averages, ring correlation and scores, .png; no dates, equal bytes.
 
     Args:
         results: by estimator, ours first, then the baseline.
     """
-    ours = next(iter(results.values()))
+    ours, pixel_size_a = next(iter(results.values())), user.particles.pixel_size_a
+    first = np.arange(min(_SHOWN, len(user)))
+    recorded = user.raw(first) * user.particles.sign
+    rows = {"recorded": recorded, "aligned": aligned(recorded, ours.angle_deg[first], ours.shift_px[first])}
+    unaligned = mean_image(user, batch_size).cpu().numpy()
     with style():
         figure = new_figure(PAGE_MM, 130.0)
         top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.1))
-        for row, images, title in zip(
-            top.subplots(2, _SHOWN), (written.before, written.after), ("recorded", "aligned"), strict=True
-        ):
-            without_ticks(row)
-            for number, (axis, image) in enumerate(zip(row, images, strict=False), start=1):
-                _image(axis, image, f"{number}, {title}", pixel_size_a)
-        panels = {"not aligned": written.unaligned} | {name: result.average for name, result in results.items()}
-        axes = bottom.subplots(1, len(panels) + 2)
-        for axis, (title, image) in zip(axes, panels.items(), strict=False):
-            without_ticks([axis])
+        for axes, (title, images) in zip(top.subplots(2, _SHOWN), rows.items(), strict=True):
+            without_ticks(axes)
+            for number, image in enumerate(images.cpu().numpy()):
+                _image(axes[number], image, f"{number + 1}, {title}", pixel_size_a)
+        averages = {"not aligned": unaligned} | {name: result.average for name, result in results.items()}
+        *image_axes, correlation, scores = bottom.subplots(1, len(averages) + 2)
+        without_ticks(image_axes)
+        for axis, (title, image) in zip(image_axes, averages.items(), strict=True):
             _image(axis, image, f"average, {title}", pixel_size_a)
-        correlation, scores = axes[-2:]
+        frequency = ours.curve["frequency_per_px"] / pixel_size_a
         for (estimator, result), colour in zip(results.items(), _COLOURS, strict=False):
-            frequency = result.curve["frequency_per_px"] / pixel_size_a
             correlation.plot(frequency, result.curve["frc"], color=colour, label=estimator)
         limit = np.maximum(ours.curve["noise"], HALF_SETS)
-        grey = {"color": "black", "linewidth": 0.5, "linestyle": ":", "label": "limit"}
-        correlation.plot(ours.curve["frequency_per_px"] / pixel_size_a, limit, **grey)
+        correlation.plot(frequency, limit, color="black", linewidth=0.5, linestyle=":", label="limit")
         correlation.set(title="halves aligned apart", xlabel="frequency (1/Å)", ylabel="ring correlation")
         correlation.set_ylim(-0.2, 1.02)
         correlation.legend()

@@ -99,12 +99,8 @@ def listed_stacks(particles: str) -> list[str]:
     if path.suffix.lower() not in _LISTS or not path.is_file():
         return []
     try:
-        columns = [
-            table[label]
-            for table in read_tables(path).values()
-            for label in ("rlnImageName", "image")
-            if label in table
-        ]
+        tables = read_tables(path).values()
+        columns = [table[label] for table in tables for label in ("rlnImageName", "image") if label in table]
         names = {parse_image_name(text, path, 1)[1] for column in columns for text in column}
     except InputError:
         return []

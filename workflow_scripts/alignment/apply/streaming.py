@@ -10,13 +10,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.apply.data import UserParticles
 from workflow_scripts.alignment.networks.branch import Poses, align_stack, resolve
-from workflow_scripts.alignment.networks.polar_alignment import joint, turned
+from workflow_scripts.alignment.networks.polar_alignment import joint, rotated_rows
 from workflow_scripts.alignment.simulation.geometry import align, angular_correlation, peak, rotate
 from workflow_scripts.alignment.simulation.imaging import fourier_rings, radial_power
 from workflow_scripts.alignment.simulation.particle_files import index_batches, spaced
@@ -25,7 +24,7 @@ from workflow_scripts.alignment.simulation.particle_files import index_batches, 
 # the sum of the rows' circular correlations compares two images.
 Encode = Callable[[Tensor], Tensor]
 
-SAMPLE = 2048
+SAMPLE = 2048  # particles, at most, that are aligned first
 _TOLERANCE_DEG, _TOLERANCE_PX = 0.1, 0.05
 
 
@@ -40,7 +39,6 @@ class AlignmentOptions:
     rounds: largest number of rounds in the alignment of the sample.
     sweeps: largest number over all particles after that, at least one; fewer where poses converge.
     batch_size: images at once.
-    sample: largest number of particles that are aligned first.
     """
 
     encode: Encode
@@ -50,7 +48,15 @@ class AlignmentOptions:
     rounds: int
     batch_size: int
     sweeps: int = 2
-    sample: int = SAMPLE
+
+
+def options_for(
+    user: UserParticles, encode: Encode, symmetry_fold: int, rounds: int, batch_size: int
+) -> AlignmentOptions:
+    """Options for the user's particles and one estimator; small stacks get more sweeps."""
+    furthest = user.largest_shift_px / user.scale
+    sweeps = max(2, min(rounds, 6, 4 * SAMPLE // len(user)))
+    return AlignmentOptions(encode, user.reference_mask(), furthest, symmetry_fold, rounds, batch_size, sweeps)
 
 
 @dataclass
@@ -78,21 +84,13 @@ def align_streamed(
         options: of the comparison.
         reference: (n, n) to begin from; None begins from the particles alone.
     """
-    count = len(images)
-    template, known = _begin(images, options, reference)
-    poses = Poses(torch.zeros(count), torch.zeros(count, 2), torch.zeros(count))
-    inside = torch.zeros(count, dtype=torch.bool)
-    if known is not None:
-        chosen = torch.from_numpy(spaced(count, options.sample))
-        inside[chosen] = True
-        poses.angle_deg[chosen], poses.shift_px[chosen] = known.angle_deg.cpu(), known.shift_px.cpu()
+    poses, template = _begin(images, options, reference)
     for sweep in range(options.sweeps):
-        before, used = poses, template
-        poses, template = _sweep(images, options, used, before, inside)
-        inside[:] = True
-        if sweep and _have_converged(before, poses):
+        previous_poses, previous_template = poses, template
+        poses, template = _sweep(images, options, previous_template, previous_poses)
+        if sweep and _have_converged(previous_poses, poses):
             break
-    return poses, used
+    return poses, previous_template
 
 
 def compare(
@@ -108,7 +106,7 @@ def compare(
     reference, image = template.rows[None], template.image[None]
     if included is not None:
         weight = ~included.score.isnan()[:, None, None]
-        reference = reference - weight * turned(rows, -included.angle_deg) / options.symmetry_fold
+        reference = reference - weight * rotated_rows(rows, -included.angle_deg) / options.symmetry_fold
         image = image - weight * align(batch, included.angle_deg, included.shift_px) / options.symmetry_fold
     place, _ = peak(angular_correlation(rows, reference))
     angle = place * (180 / rows.shape[-1])
@@ -116,40 +114,37 @@ def compare(
     return resolve(batch, angle, filtered.expand_as(batch), options.furthest_px), rows
 
 
-def half_indices(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The even and the odd numbers below `count`: two halves of a stack."""
-    return np.arange(0, count, 2), np.arange(1, count, 2)
-
-
-def _begin(images: UserParticles, options: AlignmentOptions, reference: Tensor | None) -> tuple[Template, Poses | None]:
-    """The first template, and the poses of the particles in it; None where it is the user's reference."""
+def _begin(images: UserParticles, options: AlignmentOptions, reference: Tensor | None) -> tuple[Poses, Template]:
+    """The first template, the user's reference or a sample's, and the poses in it: of the others the score is NaN."""
+    count = len(images)
+    poses = Poses(torch.zeros(count), torch.zeros(count, 2), torch.full((count,), math.nan))
     if reference is not None:
         weight = torch.ones_like(torch.fft.rfft2(reference).real)
-        return Template(options.encode(reference[None])[0], reference, weight), None
-    chosen = spaced(len(images), options.sample)
-    sample = torch.cat([images.read(chosen[piece]) for piece in index_batches(len(chosen), options.batch_size)])
+        return poses, Template(options.encode(reference[None])[0], reference, weight)
+    indices = spaced(count, SAMPLE)
+    sample = torch.cat([images.read(indices[piece]) for piece in index_batches(len(indices), options.batch_size)])
     rows = torch.cat([options.encode(batch) for batch in sample.split(options.batch_size)])
     angle, mean_rows = joint(rows, options.rounds)
-    poses, average = align_stack(sample, angle, options.rounds, options.furthest_px)
+    sample_poses, average = align_stack(sample, angle, options.rounds, options.furthest_px)
+    for name, values in vars(sample_poses).items():
+        getattr(poses, name)[indices] = values.cpu()
     power = sum(radial_power(batch).sum(dim=0) for batch in sample.split(options.batch_size))
-    return _template(mean_rows * len(sample), average * len(sample), power, options), poses
+    return poses, _template(mean_rows * len(sample), average * len(sample), power, options)
 
 
 def _sweep(
-    images: UserParticles, options: AlignmentOptions, template: Template, poses: Poses, inside: Tensor
+    images: UserParticles, options: AlignmentOptions, template: Template, poses: Poses
 ) -> tuple[Poses, Template]:
-    """New poses of all particles, and the template that they make."""
+    """New poses of all particles, on the CPU, and the template that they make."""
     rows_sum, image_sum, power = torch.zeros_like(template.rows), torch.zeros_like(template.image), 0.0
     batches = []
     for indices in index_batches(len(images), options.batch_size):
         batch = images.read(indices)
-        marks = torch.where(inside[indices], 0.0, math.nan)
-        included = (poses.angle_deg[indices], poses.shift_px[indices], marks)
-        new, rows = compare(batch, options, template, Poses(*(values.to(batch.device) for values in included)))
-        rows_sum += turned(rows, -new.angle_deg).sum(dim=0)
+        new, rows = compare(batch, options, template, poses.subset(indices, batch.device))
+        rows_sum += rotated_rows(rows, -new.angle_deg).sum(dim=0)
         image_sum += align(batch, new.angle_deg, new.shift_px).sum(dim=0)
         power = power + radial_power(batch).sum(dim=0)
-        batches.append((new.angle_deg.cpu(), new.shift_px.cpu(), new.score.cpu()))
+        batches.append([values.cpu() for values in vars(new).values()])
     all_poses = Poses(*(torch.cat(values) for values in zip(*batches, strict=True)))
     return all_poses, _template(rows_sum, image_sum, power, options)
 
@@ -160,13 +155,13 @@ def _template(rows: Tensor, image: Tensor, power: Tensor, options: AlignmentOpti
     weight, fold = common[fourier_rings(image.shape[-1], image.device)], options.symmetry_fold
     if fold > 1:
         steps = torch.arange(fold, device=image.device) * (360 / fold)
-        rows = turned(rows.expand(fold, -1, -1), steps).mean(dim=0)
+        rows = rotated_rows(rows.expand(fold, -1, -1), steps).mean(dim=0)
         image = rotate(image.expand(fold, -1, -1), steps).mean(dim=0)
     return Template(rows, image, weight)
 
 
 def _have_converged(before: Poses, after: Poses) -> bool:
     """Whether a sweep moved most particles by less than their sampling resolves."""
-    turn = torch.remainder(after.angle_deg - before.angle_deg + 180, 360) - 180
-    step = (after.shift_px - before.shift_px).norm(dim=1)
-    return float(turn.abs().median()) < _TOLERANCE_DEG and float(step.median()) < _TOLERANCE_PX
+    rotation = torch.remainder(after.angle_deg - before.angle_deg + 180, 360) - 180
+    displacement = (after.shift_px - before.shift_px).norm(dim=1)
+    return float(rotation.abs().median()) < _TOLERANCE_DEG and float(displacement.median()) < _TOLERANCE_PX

@@ -10,7 +10,7 @@ from workflow_scripts.alignment.networks.aligner import Aligner
 from workflow_scripts.alignment.networks.losses import error_near_wraps_deg
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
 from workflow_scripts.alignment.networks.polar_alignment import joint, pairwise
-from workflow_scripts.alignment.networks.training import features_of, turned_with_noise
+from workflow_scripts.alignment.networks.training import features_of, rotated_with_noise
 from workflow_scripts.alignment.settings import VARIANTS
 from workflow_scripts.alignment.settings import PredictNetwork as Options
 from workflow_scripts.alignment.simulation.labels import FINETUNED, STAGES
@@ -38,16 +38,14 @@ def aligner(weights: Path, stage: str, options: Options, device: torch.device) -
     network, arm = load_network(weights)
     network.to(device)
     variant = VARIANTS[arm]
-    own_loss_deg = None
     if isinstance(network, RecipeNetwork):
         # The recipe leaves batch normalisation in its training mode: a prediction depends on its batch
         network.train(variant.batch_statistics)
         method = RecipeAngles(network, options.batch_size)
-        own_loss_deg = method.own_loss_deg
     else:
         method = CorrelationAngles(network, options.batch_size, options.rounds)
     joint_deg = method.joint_deg if stage == FINETUNED else None
-    return Aligner(method.pair_deg, joint_deg, own_loss_deg, not variant.branch_unresolved)
+    return Aligner(method.pair_deg, joint_deg, method.own_loss_deg, not variant.branch_unresolved)
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ class CorrelationAngles:
         batch_size: images that go through it at once.
         rounds: largest number of rounds of averaging and aligning.
     """
+
+    own_loss_deg = None
 
     network: CorrelationNetwork
     batch_size: int
@@ -99,10 +99,11 @@ class RecipeAngles:
     def own_loss_deg(self, images: Tensor, pair_deg: Tensor) -> float:
         """The recipe's loss of predictions (N − 1,) for images (N, n, n) rotated with their noise by known angles."""
         generator = torch.Generator(images.device).manual_seed(0)
-        turn_deg = 360 * torch.rand(len(images), generator=generator, device=images.device)
-        turned = recipe_spectra(turned_with_noise(images, turn_deg), self.network.side_px)
-        moved = self._angles(turned[:-1], turned[1:]) - pair_deg
-        return float(error_near_wraps_deg(moved, torch.remainder(turn_deg[:-1] - turn_deg[1:], 180)).mean())
+        rotation_deg = 360 * torch.rand(len(images), generator=generator, device=images.device)
+        rotated_spectra = recipe_spectra(rotated_with_noise(images, rotation_deg), self.network.side_px)
+        difference_deg = self._angles(rotated_spectra[:-1], rotated_spectra[1:]) - pair_deg
+        known_deg = torch.remainder(rotation_deg[:-1] - rotation_deg[1:], 180)
+        return float(error_near_wraps_deg(difference_deg, known_deg).mean())
 
     def _angles(self, first: Tensor, second: Tensor) -> Tensor:
         batches = zip(first.split(self.batch_size), second.split(self.batch_size), strict=True)

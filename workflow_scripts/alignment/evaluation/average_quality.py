@@ -6,6 +6,7 @@ is positive wherever it shows anything; it is compared with the clean image time
 which it would be with true poses and without noise.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,20 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workflow_scripts.alignment.evaluation import metrics
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS, TRUTH, frc, frc_resolution, superimpose
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
-from workflow_scripts.alignment.evaluation.metrics import (
-    CORRELATION,
-    EXCESS,
-    HALVES,
-    MOD180,
-    RESOLUTION,
-    UNITS,
-    Errors,
-    Prediction,
-    over_particles,
-    prediction_row,
-)
 from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
@@ -54,7 +44,7 @@ class Averaged:
     halves: (S, 2, n, n) of the half stacks, each at the poses from itself alone.
     """
 
-    prediction: Prediction
+    prediction: metrics.Prediction
     sizes: list[int]
     transfer: Tensor
     averages: Tensor
@@ -65,33 +55,28 @@ class Averaged:
         return torch.fft.irfft2(torch.fft.rfft2(clean) * self.transfer, s=clean.shape[-2:])
 
 
-def averaged(prediction: Prediction, sizes: Sequence[int]) -> Averaged:
+def averaged(prediction: metrics.Prediction, sizes: Sequence[int]) -> Averaged:
     """The averages of the first images of a stack, at the poses from the whole stack and from each half of it."""
     stack, values = prediction.stack, prediction.values
-    count = len(stack)
-    sizes = [*(size for size in sizes if size < count), count]
-    parts = {"all": slice(0, None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
-    sums = {}
-    for name, part in parts.items():
-        half = "" if name == "all" else "half_"
-        within = [size if name == "all" else size // 2 for size in sizes]
-        indices = np.arange(count)[part]
-        sums[name] = _running(stack, indices, values[f"{half}angle_deg"][part], values[f"{half}shift_px"][part], within)
-    transfer = torch.stack([_transfer(stack, part).square().sum(dim=0) for part in np.array_split(np.arange(count), 8)])
-    halves = torch.stack([sums["even"], sums["odd"]], dim=1)
-    return Averaged(prediction, sizes, transfer.sum(dim=0) / count, sums["all"], halves)
+    indices = np.arange(len(stack))
+    sizes = [*sorted(size for size in sizes if size < len(stack)), len(stack)]
+    averages = _running_averages(stack, indices, values["angle_deg"], values["shift_px"], sizes)
+    half_sizes, half_poses = [size // 2 for size in sizes], (values["half_angle_deg"], values["half_shift_px"])
+    halves = [_running_averages(stack, indices[first::2], *half_poses, half_sizes) for first in (0, 1)]
+    squared = torch.stack([_transfer(stack, part).square().sum(dim=0) for part in np.array_split(indices, 8)])
+    return Averaged(prediction, sizes, squared.sum(dim=0) / len(stack), averages, torch.stack(halves, dim=1))
 
 
-def true_prediction(stack: LabelledStack) -> Prediction:
+def true_prediction(stack: LabelledStack) -> metrics.Prediction:
     """The true poses as a prediction, which no estimator can beat."""
     angle_deg, shift_px = stack.truth()
     poses = {"angle_deg": angle_deg, "shift_px": shift_px, "half_angle_deg": angle_deg, "half_shift_px": shift_px}
-    return Prediction(TRUE_POSES, None, JOINT, None, stack, poses)
+    return metrics.Prediction(TRUE_POSES, None, JOINT, None, stack, poses)
 
 
 def resolution_a(first: Tensor, second: Tensor, threshold: float, pixel_size_a: float) -> float:
-    """Period in Å down to which two images (n, n) agree once one is laid on the other; the box's side where nowhere."""
-    period_px = frc_resolution(frc(superimpose(first, second)[0], second), threshold)
+    """Period in Å down to which two images (n, n), superimposed, agree; the box's side where they agree nowhere."""
+    period_px = frc_resolution(frc(superimpose(first, second), second), threshold)
     return min(period_px, float(len(second))) * pixel_size_a
 
 
@@ -121,19 +106,19 @@ def quality_rows(
         centres: clean image (n, n) of each particle.
         null_images: of `null_particles`.
     """
-    rows: list[dict] = []
-    groups: dict[tuple, list[float]] = {}
+    rows, groups = [], defaultdict(list)
     for average in averages:
         prediction, stack = average.prediction, average.prediction.stack
         shared = {"noise": stack.noise, "snr": stack.snr}
         for images, values in _qualities(average, centres[stack.particle], null_images):
             over_all = condition(**shared, **images, **prediction.stage_condition, particle="all")
             for metric, value in values.items():
-                rows.append(prediction_row(prediction, metric, value, **shared, **images, particle=stack.particle))
-                groups.setdefault((prediction.estimator, prediction.seed, over_all, metric), []).append(value)
+                where = shared | images | {"particle": stack.particle}
+                rows.append(metrics.prediction_row(prediction, metric, value, **where))
+                groups[prediction.estimator, prediction.seed, over_all, metric].append(value)
     for (estimator, seed, where, metric), values in groups.items():
-        interval = over_particles(np.array(values), settings)
-        rows.append(metric_row(estimator, metric, UNITS[metric], interval, condition=where, seed=seed))
+        interval = metrics.with_interval(values, settings)
+        rows.append(metric_row(estimator, metric, metrics.UNITS[metric], interval, condition=where, seed=seed))
     return rows
 
 
@@ -142,19 +127,19 @@ def _qualities(
 ) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
     """Metrics of the averages of one stack by number of images; those of all images again, without their number."""
     expected, size_a = average.as_shown(clean), average.prediction.stack.pixel_size_a
-    for place, size in enumerate(average.sizes):
+    for size, image, halves in zip(average.sizes, average.averages, average.halves, strict=True):
         values = {
-            RESOLUTION: resolution_a(average.averages[place], expected, TRUTH, size_a),
-            HALVES: resolution_a(*average.halves[place], HALF_SETS, size_a),
-            CORRELATION: float(correlation(average.averages[place][None], expected)[0]),
+            metrics.RESOLUTION: resolution_a(image, expected, TRUTH, size_a),
+            metrics.HALVES: resolution_a(*halves, HALF_SETS, size_a),
+            metrics.CORRELATION: float(correlation(image[None], expected)[0]),
         }
         yield {"images": str(size)}, values
-    excess = values[CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _LEVEL))
-    yield {}, values | {EXCESS: excess}
+    excess = values[metrics.CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _LEVEL))
+    yield {}, values | {metrics.EXCESS: excess}
 
 
 def control_rows(
-    noise_errors: Sequence[Errors],
+    noise_errors: Sequence[metrics.Errors],
     averages: Sequence[Averaged],
     centres: dict[str, Tensor],
     null_images: Tensor,
@@ -173,17 +158,20 @@ def control_rows(
     rows = []
     for errors in noise_errors:
         prediction = errors.prediction
-        shared = {"statistic": "mean", "alignment": prediction.alignment}
         for control, value in (("noise", float(np.mean(errors.values))), ("null", _permuted(prediction, settings))):
-            rows.append(prediction_row(prediction, MOD180, value, **shared, control=control))
+            where = {"alignment": prediction.alignment, "control": control}
+            rows.append(metrics.prediction_row(prediction, metrics.MOD180, value, "mean", **where))
     for average in averages:
-        prediction, by_chance = average.prediction, _null_correlations(average, null_images)
-        rows.append(prediction_row(prediction, CORRELATION, _interval(by_chance), control="null"))
+        prediction, null_correlations = average.prediction, _null_correlations(average, null_images)
+        rows.append(
+            metrics.prediction_row(prediction, metrics.CORRELATION, _interval(null_correlations), control="null")
+        )
         for particle, centre in centres.items():
             value = float(correlation(average.averages[-1][None], average.as_shown(centre))[0])
+            excess = value - np.quantile(null_correlations, _LEVEL)
             where = {"control": "noise", "particle": particle}
-            rows.append(prediction_row(prediction, CORRELATION, value, **where))
-            rows.append(prediction_row(prediction, EXCESS, value - np.quantile(by_chance, _LEVEL), **where))
+            rows.append(metrics.prediction_row(prediction, metrics.CORRELATION, value, **where))
+            rows.append(metrics.prediction_row(prediction, metrics.EXCESS, excess, **where))
     return rows
 
 
@@ -192,7 +180,7 @@ def _null_correlations(average: Averaged, null_images: Tensor) -> np.ndarray:
     return correlation(average.as_shown(null_images), average.averages[-1])
 
 
-def _permuted(prediction: Prediction, settings: Evaluate) -> Estimate:
+def _permuted(prediction: metrics.Prediction, settings: Evaluate) -> Estimate:
     """Mean error mod 180 of an estimator's angles against permutations of the true ones."""
     true_deg, _ = prediction.stack.truth()
     rng = np.random.default_rng(settings.seed)
@@ -211,24 +199,23 @@ def _interval(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), float(low), float(high), len(values))
 
 
-def _running(
+def _running_averages(
     stack: LabelledStack, indices: np.ndarray, angle_deg: np.ndarray, shift_px: np.ndarray, sizes: Sequence[int]
 ) -> Tensor:
-    """Averages (S, n, n) of the first images that `indices` name, for each of the sizes."""
+    """Averages (S, n, n) of the first of the images `indices`, for each of the increasing sizes; poses of all (N,)."""
     n = stack.images.box_px
-    total, done, averages = torch.zeros(n, n), 0, []
-    for size in sizes:
-        while done < size:
-            part = slice(done, min(done + _BATCH, size))
-            images = torch.from_numpy(stack.images.read(indices[part]))
-            weighted = torch.fft.irfft2(torch.fft.rfft2(images) * _transfer(stack, indices[part]), s=(n, n))
-            angle, shift = (torch.from_numpy(np.asarray(pose[part], np.float32)) for pose in (angle_deg, shift_px))
-            total = total + align(weighted, angle, shift).sum(dim=0)
-            done = part.stop
-        averages.append(total / max(done, 1))
+    total, averages = torch.zeros(n, n), []
+    for done, size in zip([0, *sizes], sizes, strict=False):
+        for start in range(done, size, _BATCH):
+            batch_indices = indices[start : min(start + _BATCH, size)]
+            images = torch.from_numpy(stack.images.read(batch_indices))
+            weighted = torch.fft.irfft2(torch.fft.rfft2(images) * _transfer(stack, batch_indices), s=(n, n))
+            poses = (torch.from_numpy(pose[batch_indices].astype(np.float32)) for pose in (angle_deg, shift_px))
+            total = total + align(weighted, *poses).sum(dim=0)
+        averages.append(total / max(size, 1))
     return torch.stack(averages)
 
 
 def _transfer(stack: LabelledStack, indices: np.ndarray) -> Tensor:
     """Contrast transfer (k, n, n//2 + 1) of these images."""
-    return ctf(stack.images.box_px, stack.pixel_size_a, **stack.contrast().subset(indices).tensors()).float()
+    return ctf(stack.images.box_px, stack.pixel_size_a, **stack.images.ctf.subset(indices).tensors()).float()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from workflow_scripts.alignment.networks.branch import Poses, resolve
+from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.study.transfer import fourier_ring_correlation
@@ -17,11 +17,11 @@ HALF_SETS = 0.143  # threshold for two half sets (doi:10.1016/j.jmb.2003.07.013)
 TRUTH = 0.5  # threshold against a clean reference
 
 
-def superimpose(average: Tensor, reference: Tensor) -> tuple[Tensor, Poses]:
-    """An average (n, n) rotated and shifted onto a reference (n, n), over the full circle, and the pose undone."""
+def superimpose(average: Tensor, reference: Tensor) -> Tensor:
+    """An average (n, n) rotated and shifted onto a reference (n, n), over the full circle."""
     angle = pairwise(amplitude_spectra(average[None]), amplitude_spectra(reference[None]))
     poses = resolve(average[None], angle, reference)
-    return align(average[None], poses.angle_deg, poses.shift_px)[0], poses
+    return align(average[None], poses.angle_deg, poses.shift_px)[0]
 
 
 def frc(first: Tensor, second: Tensor) -> pd.DataFrame:

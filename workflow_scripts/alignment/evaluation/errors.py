@@ -1,8 +1,8 @@
 """Errors of angles and shifts, after the one motion of the whole stack that no alignment can know.
 
 An average may stand at any angle and place, so the estimates of a stack are right up to one angle (and one shift).
-Both are found here from estimate and truth together, as the offset of least mean error, for the score alone; the
-offset of an estimator that names relative angles is none, and none is taken from it.
+Both offsets are computed here from estimate and truth, so that the mean error is least, and serve the errors alone.
+Angles that an estimator predicts for pairs have no offset, and none is subtracted.
 """
 
 import numpy as np
@@ -38,19 +38,13 @@ def rotation_error_deg(
     Args:
         estimate_deg, true_deg: (N,).
         period_deg: 360 where the whole angle is known, 180 from spectra, 360/n for a particle that looks the same
-            after a turn by 360/n.
+            after a rotation by 360/n.
         relative: the angles are differences within pairs and have no offset in common.
 
     Returns:
         (N,) degrees. Chance is period/4.
-
-    Raises:
-        ValueError: the shapes differ, or nothing is there.
     """
-    estimate, true = np.asarray(estimate_deg, float), np.asarray(true_deg, float)
-    if estimate.shape != true.shape or estimate.ndim != 1 or not estimate.size:
-        raise ValueError(f"expected as many estimates as angles, (N,), not {estimate.shape} and {true.shape}")
-    difference = circular_difference(estimate, true, period_deg)
+    difference = circular_difference(estimate_deg, true_deg, period_deg)
     offset = 0.0 if relative else circular_median(difference, period_deg)
     return np.abs(circular_difference(difference, offset, period_deg))
 
@@ -93,13 +87,8 @@ def shift_error_px(estimate_deg: np.ndarray, estimate_px: np.ndarray, true_px: n
 
     Returns:
         (N,) pixels.
-
-    Raises:
-        ValueError: the shapes do not fit.
     """
     angle, estimate, true = (np.asarray(values, float) for values in (estimate_deg, estimate_px, true_px))
-    if estimate.shape != true.shape or estimate.shape != (angle.size, 2):
-        raise ValueError(f"expected shifts (N, 2) for N angles, not {estimate.shape} and {true.shape} for {angle.size}")
     difference = estimate - true
     offset = np.median(turned_offsets(difference, -angle), axis=0)
     return np.linalg.norm(difference - turned_offsets(np.tile(offset, (angle.size, 1)), angle), axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.evaluation.average_quality import TRUE_POSES, Averaged
+from workflow_scripts.alignment.evaluation.average_quality import Averaged
 from workflow_scripts.alignment.evaluation.averages import superimpose
 from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors, at_headline
 from workflow_scripts.alignment.settings import Evaluate
@@ -21,7 +21,8 @@ def gathered(
 ) -> dict[str, np.ndarray]:
     """Averages at the headline, each superimposed on the clean image, those of pure noise, and histograms of errors.
 
-    Of an estimator with several seeds the first is shown.
+    Args:
+        averages: of stacks of particles at the headline and of pure noise; of several seeds the first are shown.
 
     Returns:
         particles (P,), pixel_size_a (P,), centres and noisy (P, n, n); estimators (E,), averages (E, P, n, n) and
@@ -30,39 +31,36 @@ def gathered(
         headline_snr; images.
     """
     particles = list(centres)
-    shown: dict[tuple[str, str], Tensor] = {}
+    shown_averages: dict[tuple[str, str], Tensor] = {}
     first_images: dict[str, tuple[float, np.ndarray]] = {}
     for average in averages:
         prediction, stack = average.prediction, average.prediction.stack
         key = prediction.estimator, stack.particle
-        if prediction.stage or key in shown:
+        if prediction.stage or key in shown_averages:
             continue
         if stack.name == NOISE_ONLY:
-            shown[key] = average.averages[-1]
-        elif at_headline(stack, settings):
-            shown[key] = superimpose(average.averages[-1], centres[stack.particle])[0]
+            shown_averages[key] = average.averages[-1]
+        else:
+            shown_averages[key] = superimpose(average.averages[-1], centres[stack.particle])
             first_images[stack.particle] = stack.pixel_size_a, stack.images.read(np.arange(1))[0]
-    estimators = list(dict.fromkeys(estimator for estimator, _ in shown))
+    estimators = list(dict.fromkeys(estimator for estimator, _ in shown_averages))
+    of_particles = [torch.stack([shown_averages[estimator, name] for name in particles]) for estimator in estimators]
     no_average = torch.zeros_like(centres[particles[0]])
-    of_particles = torch.stack(
-        [torch.stack([shown[estimator, name] for name in particles]) for estimator in estimators]
-    )
-    of_noise = torch.stack([shown.get((estimator, NOISE_ONLY), no_average) for estimator in estimators])
+    of_noise = [shown_averages.get((estimator, NOISE_ONLY), no_average) for estimator in estimators]
     curves, counts = _histograms(errors, settings)
-    true_poses = next(average.prediction for average in averages if average.prediction.estimator == TRUE_POSES)
     return {
         "particles": np.array(particles),
         "pixel_size_a": np.array([first_images[name][0] for name in particles]),
         "centres": torch.stack([centres[name] for name in particles]).numpy(),
         "noisy": np.stack([first_images[name][1] for name in particles]),
         "estimators": np.array(estimators),
-        "averages": of_particles.numpy(),
-        "noise_averages": of_noise.numpy(),
+        "averages": torch.stack(of_particles).numpy(),
+        "noise_averages": torch.stack(of_noise).numpy(),
         "edges_deg": EDGES_DEG,
         "curves": curves,
         "counts": counts,
         "headline_snr": np.float64(settings.headline_snr),
-        "images": np.int64(len(true_poses.stack)),
+        "images": np.int64(averages[0].sizes[-1]),
     }
 
 
@@ -75,8 +73,7 @@ def _histograms(errors: Sequence[Errors], settings: Evaluate) -> tuple[np.ndarra
         if comparable and at_headline(prediction.stack, settings) and not prediction.stage:
             histogram, _ = np.histogram(of_stack.values, EDGES_DEG)
             key = prediction.estimator, prediction.alignment
-            counts[key] = counts.get(key, np.zeros(len(histogram), np.int64)) + histogram
-    if not counts:
-        return np.empty((0, 2), "U16"), np.zeros((0, len(EDGES_DEG) - 1), np.int64)
+            counts[key] = counts.get(key, 0) + histogram
     order = sorted(counts, key=lambda key: key[1] != PAIRWISE)
-    return np.array(order), np.array([counts[key] for key in order])
+    histograms = np.array([counts[key] for key in order], np.int64)
+    return np.array(order, str).reshape(-1, 2), histograms.reshape(len(order), len(EDGES_DEG) - 1)

@@ -1,6 +1,6 @@
 """Estimated poses against the true ones: errors of every image, then statistics with intervals."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,30 +13,18 @@ from workflow_scripts.alignment.evaluation.errors import (
     symmetry_period_deg,
 )
 from workflow_scripts.alignment.settings import Evaluate
-from workflow_scripts.alignment.simulation.labels import (
-    FINETUNED,
-    JOINT,
-    NOISE_ONLY,
-    PAIRWISE,
-    PRETRAINED,
-    LabelledStack,
-)
+from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, PAIRWISE, TRAINED_FOR, LabelledStack
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import TRAINED_STAGES, Predictions
 from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.errors import InputError
 
-_TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}  # the alignment that each stage of a network is trained for
-MOD180, WHOLE, SHIFT, RATIO, RECIPE = (
-    *("rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"),
-    *("joint_over_pairwise_error", "rotation_error_deg_recipe"),
-)
+MOD180, WHOLE, SHIFT = "rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"
+RATIO, RECIPE = "joint_over_pairwise_error", "rotation_error_deg_recipe"
 OWN_LOSS = "own_loss_deg"  # of the published arm: errors of its predictions against each other, not against any truth
-RESOLUTION, HALVES, CORRELATION, EXCESS = (
-    *("frc_resolution_a", "frc_half_set_resolution_a"),
-    *("average_correlation", "average_correlation_over_null"),
-)
+RESOLUTION, HALVES = "frc_resolution_a", "frc_half_set_resolution_a"
+CORRELATION, EXCESS = "average_correlation", "average_correlation_over_null"
 UNITS = {
     **{MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1", RECIPE: "deg", OWN_LOSS: "deg"},
     **{RESOLUTION: "Å", HALVES: "Å", CORRELATION: "1", EXCESS: "1"},
@@ -93,51 +81,38 @@ def split_predictions(predictions: Predictions, stacks: Sequence[LabelledStack])
             raise InputError(f"{predictions.path}: holds other stacks than the test file; predict again")
     for part in predictions.parts:
         stack = by_name[part.values["stack"]]
-        count = len(stack)
+        angles, shifts = (len(stack),), (len(stack), 2)
         expected = {
-            PAIRWISE: {"pair_deg": (count - 1,)},
-            JOINT: {
-                **{"angle_deg": (count,), "shift_px": (count, 2)},
-                **{"half_angle_deg": (count,), "half_shift_px": (count, 2)},
-            },
+            PAIRWISE: {"pair_deg": (len(stack) - 1,)},
+            JOINT: {"angle_deg": angles, "shift_px": shifts, "half_angle_deg": angles, "half_shift_px": shifts},
         }
+        seed = _seed(predictions, part.stage)
         for alignment, shapes in expected.items():
             if next(iter(shapes)) in part.names:
-                yield Prediction(
-                    estimator=predictions.estimator,
-                    seed=_seed(predictions, part.stage),
-                    alignment=alignment,
-                    stage=None if _TRAINED_FOR.get(part.stage, alignment) == alignment else TRAINED_STAGES[part.stage],
-                    stack=stack,
-                    values=part.read(*shapes, shapes=shapes),
-                )
+                is_trained_for_it = TRAINED_FOR.get(part.stage, alignment) == alignment
+                stage = None if is_trained_for_it else TRAINED_STAGES[part.stage]
+                arrays = part.read(*shapes, shapes=shapes)
+                yield Prediction(predictions.estimator, seed, alignment, stage, stack, arrays)
 
 
 def own_loss_rows(
     predictions: Iterable[Predictions], stacks: Sequence[LabelledStack], settings: Evaluate
 ) -> list[dict]:
     """The loss of each estimator that was trained without a truth: of pure noise, and at the headline."""
-    headline_names = [stack.name for stack in stacks if at_headline(stack, settings)]
-    headline_values = {"noise": "white", "particle": "all", "snr": settings.headline_snr}
+    stack_names = {
+        "control=noise": [NOISE_ONLY],
+        headline(settings): [stack.name for stack in stacks if at_headline(stack, settings)],
+    }
     rows = []
     for file in predictions:
-        for stage in file.stages:
-            losses = {
-                part.values["stack"]: float(part.read(OWN_LOSS)[OWN_LOSS])
-                for part in file.parts
-                if part.stage == stage and OWN_LOSS in part.names
-            }
-            if NOISE_ONLY not in losses:
-                continue
+        parts = [part for part in file.parts if OWN_LOSS in part.names]
+        losses = {(part.stage, part.values["stack"]): float(part.read(OWN_LOSS)[OWN_LOSS]) for part in parts}
+        for stage in dict.fromkeys(part.stage for part in parts):
             earlier = {"stage": TRAINED_STAGES[stage]} if stage != file.stages[-1] else {}
-            measured = (
-                ({"control": "noise"}, [losses[NOISE_ONLY]]),
-                (headline_values, [losses[name] for name in headline_names]),
-            )
-            for values, of_stacks in measured:
-                where = {"condition": condition(**values, **earlier), "seed": _seed(file, stage)}
-                loss = float(np.mean(of_stacks))
-                rows.append(metric_row(file.estimator, OWN_LOSS, UNITS[OWN_LOSS], loss, **where, n=len(of_stacks)))
+            for text, names in stack_names.items():
+                where = {"condition": condition(**parse_condition(text), **earlier), "seed": _seed(file, stage)}
+                loss = float(np.mean([losses[stage, name] for name in names]))
+                rows.append(metric_row(file.estimator, OWN_LOSS, UNITS[OWN_LOSS], loss, **where, n=len(names)))
     return rows
 
 
@@ -167,7 +142,7 @@ def errors_of(prediction: Prediction) -> list[Errors]:
     ]
 
 
-def check_complete(stacks: Sequence[LabelledStack], settings: Evaluate) -> None:
+def check_headline(stacks: Sequence[LabelledStack], settings: Evaluate) -> None:
     """Raises InputError: no stack of particles has the headline's SNR."""
     known = sorted({stack.snr for stack in stacks if stack.noise == "white" and stack.name != NOISE_ONLY})
     if settings.headline_snr not in known:
@@ -187,11 +162,12 @@ def headline(settings: Evaluate) -> str:
     return condition(noise="white", particle="all", snr=settings.headline_snr)
 
 
-def error_rows(errors: Iterable[Errors], settings: Evaluate) -> list[dict]:
+def error_rows(errors: Sequence[Errors], settings: Evaluate) -> list[dict]:
     """Mean, median and 90th percentile of the errors for every particle and over the particles.
 
     Of one particle the images of its stack are resampled, of all the particles. `all` are those whose angle is known
-    over the longest period, so that chance is the same for each: of angles mod 180 those of C1 and C2.
+    over the longest period, so that chance is the same for each: of angles mod 180 those of C1 and C2. The rows of an
+    estimator's last alignment, joint if it has it, are repeated without the alignment in their condition.
     """
     groups: dict[tuple, list[Errors]] = {}
     for of_stack in errors:
@@ -199,27 +175,32 @@ def error_rows(errors: Iterable[Errors], settings: Evaluate) -> list[dict]:
         if stack.name != NOISE_ONLY:
             key = prediction.estimator, prediction.seed, prediction.alignment, prediction.stage, of_stack.metric
             groups.setdefault((*key, stack.noise, stack.snr), []).append(of_stack)
-    rows = [row for group in groups.values() for row in _particle_rows(group, settings)]
-    return rows + _ratio_rows(rows) + _last_alignment_rows(rows)
+    aligns_jointly = {of_stack.prediction.estimator for of_stack in errors if of_stack.prediction.alignment == JOINT}
+    rows = []
+    for group in groups.values():
+        prediction, metric = group[0].prediction, group[0].metric
+        # The recipe reports pairs only
+        last = JOINT if prediction.estimator in aligns_jointly and metric != RECIPE else PAIRWISE
+        alignments = [{"alignment": prediction.alignment}]
+        if prediction.alignment == last and not prediction.stage:
+            alignments.append({})
+        for where, interval in _intervals(group, settings):
+            rows += [prediction_row(prediction, metric, interval, **where, **alignment) for alignment in alignments]
+    return rows + _ratio_rows(rows)
 
 
-def _particle_rows(group: list[Errors], settings: Evaluate) -> list[dict]:
-    """Rows of one estimator, alignment, metric and noise: each particle, then all."""
-    prediction, metric, rows = group[0].prediction, group[0].metric, []
-    shared = {"alignment": prediction.alignment, "noise": prediction.stack.noise, "snr": prediction.stack.snr}
+def _intervals(group: list[Errors], settings: Evaluate) -> Iterator[tuple[dict, Estimate]]:
+    """Conditions and intervals of one estimator, alignment, metric and noise: each particle, then all."""
     longest = max(errors.period_deg for errors in group)
     for statistic, take in STATISTICS.items():
-        shared["statistic"] = statistic
         for errors in group:
             stack = errors.prediction.stack
-            symmetric = errors.period_deg not in (0.0, _FULL[metric])
+            shared = {"noise": stack.noise, "snr": stack.snr, "statistic": statistic}
+            symmetric = errors.period_deg not in (0.0, _FULL[errors.metric])
             symmetry = {"symmetry": str(stack.symmetry_fold)} if symmetric else {}
-            interval = bootstrap(errors.values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
-            rows.append(prediction_row(prediction, metric, interval, **shared, particle=stack.particle, **symmetry))
+            yield {**shared, "particle": stack.particle, **symmetry}, with_interval(errors.values, settings, take)
         of_particles = [float(take(errors.values)) for errors in group if errors.period_deg == longest]
-        interval = over_particles(np.array(of_particles), settings)
-        rows.append(prediction_row(prediction, metric, interval, **shared, particle="all"))
-    return rows
+        yield {**shared, "particle": "all"}, with_interval(of_particles, settings)
 
 
 def prediction_row(
@@ -231,13 +212,13 @@ def prediction_row(
     return metric_row(prediction.estimator, metric, UNITS[metric], value, **named)
 
 
-def over_particles(values: np.ndarray, settings: Evaluate) -> Estimate:
-    """Mean over particles (P,), which are resampled."""
-    return bootstrap(values, seed=settings.seed, resamples=settings.bootstrap_samples)
+def with_interval(values: Sequence[float], settings: Evaluate, take: Callable = np.mean) -> Estimate:
+    """A statistic of the values of images or particles, which are resampled for its interval."""
+    return bootstrap(values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
 
 
 def _ratio_rows(rows: list[dict]) -> list[dict]:
-    """Mean error jointly over that pair by pair, of the estimators that answer by both alignments."""
+    """Mean error jointly over that pair by pair, of the estimators that align in both ways."""
     means = {
         (row["estimator"], row["seed"], row["condition"]): row
         for row in rows
@@ -246,25 +227,10 @@ def _ratio_rows(rows: list[dict]) -> list[dict]:
     ratios = []
     for (estimator, seed, text), row in means.items():
         values = parse_condition(text)
-        if values.pop("alignment") != JOINT or "stage" in values:
+        if values.pop("alignment", None) != JOINT or "stage" in values:
             continue
         pairs = means.get((estimator, seed, condition(**values, alignment=PAIRWISE)))
         if pairs and pairs["value"] > 0:
-            ratio = row["value"] / pairs["value"]
-            ratios.append(
-                metric_row(estimator, RATIO, UNITS[RATIO], ratio, condition=condition(**values), seed=seed, n=row["n"])
-            )
+            where = {"condition": condition(**values), "seed": seed, "n": row["n"]}
+            ratios.append(metric_row(estimator, RATIO, UNITS[RATIO], row["value"] / pairs["value"], **where))
     return ratios
-
-
-def _last_alignment_rows(rows: list[dict]) -> list[dict]:
-    """Every row of the last alignment, joint if an estimator has it, again without the alignment in its condition."""
-    values = [parse_condition(row["condition"]) for row in rows]
-    aligns_jointly = {row["estimator"] for row, where in zip(rows, values, strict=True) if where["alignment"] == JOINT}
-    repeated = []
-    for row, where in zip(rows, values, strict=True):
-        # The recipe reports pairs alone
-        last = JOINT if row["estimator"] in aligns_jointly and row["metric"] != RECIPE else PAIRWISE
-        if where.pop("alignment") == last and "stage" not in where:
-            repeated.append(row | {"condition": condition(**where)})
-    return repeated

@@ -1,6 +1,6 @@
 """From angles mod 180 to whole poses: the 180° branch and the translation, by cross-correlation.
 
-An image turned back by its angle differs from the reference by half a turn or none, and by a shift. Both
+An image rotated back by its angle differs from the reference by half a turn or none, and by a shift. Both
 cross-correlations come from one spectrum, since half a turn conjugates it; the higher peak decides, and a parabola
 refines it. The result is angle_deg in [0, 360), shift_px and the correlation coefficient as score.
 """
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,10 @@ class Poses:
     shift_px: Tensor
     score: Tensor
 
+    def subset(self, indices: np.ndarray, device: torch.device) -> "Poses":
+        """The poses of these particles, on a device."""
+        return Poses(*(values[indices].to(device) for values in vars(self).values()))
+
 
 def resolve(images: Tensor, angle_deg_mod180: Tensor, reference: Tensor, furthest_px: float | None = None) -> Poses:
     """Branch, shift and score of each image against a reference.
@@ -40,11 +45,11 @@ def resolve(images: Tensor, angle_deg_mod180: Tensor, reference: Tensor, furthes
         images: (N, n, n); handled in batches.
         angle_deg_mod180: (N,).
         reference: (n, n), or (N, n, n), one for each image.
-        furthest_px: the largest shift along an axis of the image turned back; n/4 where None.
+        furthest_px: the largest shift along an axis of the image rotated back; n/4 where None.
     """
     furthest = _furthest(images, furthest_px)
     matches = [
-        _correlate(_spectra(rotate(batch, angle)), _spectra(references), furthest)
+        _correlate(centred_spectra(rotate(batch, angle)), centred_spectra(references), furthest)
         for batch, angle, references in _batches(images, -angle_deg_mod180, reference.expand_as(images))
     ]
     return _poses(angle_deg_mod180, *(torch.cat(values) for values in zip(*matches, strict=True)))
@@ -73,7 +78,7 @@ def align_stack(
     small = min(n, _SMALL_PX)
     reach = _furthest(images, furthest_px) * small / n
     spectra = torch.cat(
-        [resized_spectra(_spectra(rotate(*parts)), small) for parts in _batches(images, -angle_deg_mod180)]
+        [resized_spectra(centred_spectra(rotate(*parts)), small) for parts in _batches(images, -angle_deg_mod180)]
     )  # (N, small, small//2 + 1)
     place = _centred(spectra, reach)
     half_turn = torch.zeros(len(images), dtype=torch.bool, device=images.device)
@@ -83,7 +88,7 @@ def align_stack(
     place = place * (n / small)
 
     def all_pixels() -> Iterator[Tensor]:
-        return (_spectra(rotate(*parts)) for parts in _batches(images, -angle_deg_mod180))
+        return (centred_spectra(rotate(*parts)) for parts in _batches(images, -angle_deg_mod180))
 
     matches = _against_the_others(all_pixels, half_turn, place, _furthest(images, furthest_px))
     poses = _poses(angle_deg_mod180, *matches)
@@ -107,22 +112,19 @@ def _against_the_others(
         spectra: returns, at each of two calls, the batches of spectra of the images rotated back.
         half_turn: (N,) bool; place: (N, 2), present poses.
     """
-    total = sum(
-        _aligned(*parts).sum(dim=0, keepdim=True)
-        for parts in zip(spectra(), half_turn.split(_BATCH), place.split(_BATCH), strict=True)
-    )
+    poses = list(_batches(half_turn, place))
+    total = sum(_aligned(batch, *pose).sum(dim=0, keepdim=True) for batch, pose in zip(spectra(), poses, strict=True))
     matches = [
-        _correlate(batch, total - _aligned(batch, half, where), furthest)
-        for batch, half, where in zip(spectra(), half_turn.split(_BATCH), place.split(_BATCH), strict=True)
+        _correlate(batch, total - _aligned(batch, *pose), furthest)
+        for batch, pose in zip(spectra(), poses, strict=True)
     ]
-    half_turn, place, score = (torch.cat(values) for values in zip(*matches, strict=True))
-    return half_turn, place, score
+    return tuple(torch.cat(values) for values in zip(*matches, strict=True))
 
 
 def _correlate(spectra: Tensor, reference: Tensor, furthest: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Half a turn or none (N,), the place [y, x] (N, 2) of the turned image and the correlation coefficient (N,)."""
+    """Half a turn or none (N,), the place [y, x] (N, 2) of the rotated image and the correlation coefficient (N,)."""
     places, heights = zip(
-        *(peak_2d(_correlation(turned, reference), furthest) for turned in (spectra, spectra.conj())), strict=True
+        *(peak_2d(_correlation(candidate, reference), furthest) for candidate in (spectra, spectra.conj())), strict=True
     )
     half_turn = heights[1] > heights[0]
     place = torch.where(half_turn[:, None], places[1], places[0])
@@ -131,7 +133,7 @@ def _correlate(spectra: Tensor, reference: Tensor, furthest: float) -> tuple[Ten
 
 
 def _centred(spectra: Tensor, furthest: float) -> Tensor:
-    """Place (N, 2) of each image turned back against the average of the even parts, whose spectra are real."""
+    """Place (N, 2) of each image rotated back against the average of the even parts, whose spectra are real."""
     place = torch.zeros(len(spectra), 2, device=spectra.device)
     for _ in range(_CENTRING_ROUNDS):
         even = sum(_moved(*parts).real.sum(dim=0, keepdim=True) for parts in _batches(spectra, -place))
@@ -151,8 +153,8 @@ def _poses(angle_deg: Tensor, half_turn: Tensor, place: Tensor, score: Tensor) -
     return Poses(whole, forth, score)
 
 
-def _spectra(images: Tensor) -> Tensor:
-    """Spectra (N, n, n//2 + 1) about the centre [n//2, n//2]: half a turn is their conjugate."""
+def centred_spectra(images: Tensor) -> Tensor:
+    """Spectra (N, n, n//2 + 1) of images about the centre [n//2, n//2]: half a turn is their conjugate."""
     centre = images.shape[-1] // 2
     return torch.fft.rfft2(images.roll((-centre, -centre), dims=(1, 2)))
 

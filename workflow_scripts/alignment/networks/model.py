@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.alignment.networks.polar_alignment import standardised
+from workflow_scripts.alignment.networks.polar_alignment import ANGLES, FIRST_RING, standardised
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings, Variant
 from workflow_scripts.alignment.simulation.geometry import polar_power_spectra
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.settings import check
 
-ANGLES = 180  # samples of half a turn
-FIRST_RING = 2  # periods per image
 _CHANNELS_OUT = 4
 _KERNEL = (3, 7)  # rings, angles
 _SHARPNESS = 3.5  # logarithm of how much the correlation coefficient weighs at first
@@ -82,13 +80,11 @@ class RecipeNetwork(nn.Module):
         """Args: side of the spectra; channels of the mask; channels after each block, which halves the image."""
         super().__init__()
         self.side_px = side_px
-        steps = (1, *mask_widths)
         masking: list[nn.Module] = []
-        for before, after in pairwise(steps):
+        for before, after in pairwise((1, *mask_widths)):
             masking += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
-        self.mask = nn.Sequential(*masking, nn.Conv2d(steps[-1], 1, 3, padding=1), nn.Sigmoid())
-        channels = (1, *widths)
-        self.blocks = nn.ModuleList(_Block(*pair) for pair in pairwise(channels))
+        self.mask = nn.Sequential(*masking, nn.Conv2d(mask_widths[-1], 1, 3, padding=1), nn.Sigmoid())
+        self.blocks = nn.ModuleList(_Block(*channels) for channels in pairwise((1, *widths)))
         last = widths[-1]
         # Three layers without a nonlinearity between them are one; the recipe's, kept
         self.regression = nn.Sequential(nn.Linear(2 * last, last), nn.Linear(last, last), nn.Linear(last, 1))

@@ -1,9 +1,9 @@
 """Two classical baselines that find the angle mod 180 from spectra alone: pair by pair, and all particles jointly.
 
-The amplitude |F| of the spectrum turns with the particle and does not move with it. Resampled on rings, a turn is a
-shift along the angle, and the circular correlation of two particles, summed over the rings, peaks at their relative
-angle. The joint baseline averages the aligned spectra and aligns every particle against the average, again and again.
-No truth and no clean image enters.
+The amplitude |F| of the spectrum rotates with the particle and does not move with it. Resampled on rings, a rotation
+is a shift along the angle, and the circular correlation of two particles, summed over the rings, peaks at their
+relative angle. The joint baseline averages the aligned spectra and aligns every particle against the average, again
+and again. No truth and no clean image enters.
 """
 
 import math
@@ -58,27 +58,22 @@ def joint(spectra: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
 
     Returns:
         angle_deg (N,) in [0, 180), up to one offset, and the average spectrum (R, angles) at angle 0.
-
-    Raises:
-        ValueError: fewer than two particles.
     """
-    if len(spectra) < 2:
-        raise ValueError(f"joint alignment needs at least 2 particles, not {len(spectra)}")
     samples = spectra.shape[-1]
     self_correlation = angular_correlation(spectra, spectra)  # (N, angles)
     angle = pairwise(spectra, spectra[:1])
     for _ in range(iterations):
-        total = turned(spectra, -angle).sum(dim=0, keepdim=True)
-        others = angular_correlation(spectra, total) - turned(self_correlation[:, None], angle)[:, 0]
+        total = rotated_rows(spectra, -angle).sum(dim=0, keepdim=True)
+        others = angular_correlation(spectra, total) - rotated_rows(self_correlation[:, None], angle)[:, 0]
         place, _ = peak(others)
         previous, angle = angle, place * (180 / samples)
         if float((torch.remainder(angle - previous + 90, 180) - 90).abs().max()) < 1e-3:
             break
-    return angle, turned(spectra, -angle).mean(dim=0)
+    return angle, rotated_rows(spectra, -angle).mean(dim=0)
 
 
-def turned(spectra: Tensor, angle_deg: Tensor) -> Tensor:
-    """Rows (N, R, angles) of images that are turned by +angle (N,), by a Fourier shift along the angle."""
+def rotated_rows(spectra: Tensor, angle_deg: Tensor) -> Tensor:
+    """Rows (N, R, angles) of images that are rotated by +angle (N,), by a Fourier shift along the angle."""
     samples = spectra.shape[-1]
     orders = torch.arange(samples // 2 + 1, device=spectra.device)
     phase = (-2 * math.pi / 180) * angle_deg.to(spectra)[:, None, None] * orders

@@ -7,7 +7,7 @@ difference of these angles. Any network that rotates with its input satisfies th
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.alignment.networks import losses
 from workflow_scripts.alignment.networks.branch import align_stack
-from workflow_scripts.alignment.networks.losses import (
-    circular_error_deg,
-    correlation_loss,
-    error_near_wraps_deg,
-    outside_deg,
-)
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, polar_spectra, recipe_spectra
-from workflow_scripts.alignment.networks.polar_alignment import joint
+from workflow_scripts.alignment.networks.polar_alignment import FIRST_RING, joint
 from workflow_scripts.alignment.settings import MicroscopeSettings, Variant
-from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Simulator
+from workflow_scripts.alignment.simulation.imaging import Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, LabelledStack, read_labelled
 from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.mrc import open_stack
@@ -68,6 +63,9 @@ class FreshNoiseTask:
         rings: of the spectrum.
         n_samples: pairs in an epoch.
         device: where images are made.
+
+    Raises:
+        InputError: the images are too small for so many rings.
     """
 
     particles: Sequence[Particle]
@@ -79,9 +77,14 @@ class FreshNoiseTask:
     device: torch.device
 
     def __post_init__(self) -> None:
-        snr, device, noises = self.augmentation.snr_min, self.device, ("white", "coloured")
+        n = self.particles[0].image.shape[-1]
+        if FIRST_RING + self.rings - 1 >= n / 2:
+            raise InputError(
+                f"alignment.pretrain.network.rings: {self.rings} rings from {FIRST_RING} periods outwards leave the"
+                f" spectrum of {n} × {n} pixels; lower it, or raise alignment.synthesize.box_px"
+            )
         self._train, self._validation = (
-            {noise: Simulator(particles, self.microscope, snr, noise, device) for noise in noises}
+            Simulator(particles, self.microscope, self.augmentation.snr_min, "white", self.device)
             for particles in (self.particles, self.validation)
         )
 
@@ -89,15 +92,15 @@ class FreshNoiseTask:
         """Spectra (B, 4, R, 180) and angles (B, 4) of as many particles as make the pairs; all drawn anew."""
         return self._draw(self._train, max(1, len(indices) // PAIRS), generator)
 
-    def _draw(self, simulators: dict[str, Simulator], rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _draw(self, simulator: Simulator, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         position = float(torch.rand(1, generator=generator, device=self.device))
         coloured = float(torch.rand(1, generator=generator, device=self.device)) < self.augmentation.coloured_share
-        simulator = simulators["coloured" if coloured else "white"]
+        simulator.noise = "coloured" if coloured else "white"
         low, high = self.augmentation.snr_min, self.augmentation.snr_max
         simulator.snr = low * (high / low) ** position
         poses = simulator.draw_poses(rows * IMAGES, generator, self.augmentation.largest_shift_px, whole_px=False)
-        index = torch.randint(len(simulator.particles), (rows,), generator=generator, device=self.device)
-        poses = DrawnPoses(index.repeat_interleave(IMAGES), poses.angle_deg, poses.shift_px, poses.defocus_a)
+        particle_index = torch.randint(len(simulator.particles), (rows,), generator=generator, device=self.device)
+        poses = replace(poses, particle=particle_index.repeat_interleave(IMAGES))
         spectra = polar_spectra(simulator.draw(poses, generator), self.rings)
         return spectra.unflatten(0, (rows, IMAGES)), poses.angle_deg.unflatten(0, (rows, IMAGES))
 
@@ -109,21 +112,21 @@ class FreshNoiseTask:
         first, second = torch.triu_indices(IMAGES, IMAGES, 1, device=angle_deg.device)
         curves = torch.fft.irfft((whole[:, first] * whole[:, second].conj()).sum(dim=2), n=features.shape[-1])
         sharpness = getattr(model, "module", model).log_sharpness.exp()
-        return correlation_loss(sharpness * curves, angle_deg[:, first] - angle_deg[:, second]).mean()
+        return losses.correlation_loss(sharpness * curves, angle_deg[:, first] - angle_deg[:, second]).mean()
 
     def validate(self, model: nn.Module) -> float:
         """The loss on the validation particles, at the same poses and with the same noise every time."""
         generator = torch.Generator(self.device).manual_seed(0)
-        losses = [
+        batch_losses = [
             float(self.loss(model, self._draw(self._validation, 4, generator)))
             for _ in range(math.ceil(max(1, self.augmentation.validation_pairs // PAIRS) / 4))
         ]
-        return sum(losses) / len(losses)
+        return sum(batch_losses) / len(batch_losses)
 
 
 @dataclass
 class DisturbanceTask:
-    """The published arm's task: pairs of images of one stack, before and after known turns.
+    """The published arm's task: pairs of images of one stack, before and after known rotations.
 
     Args:
         stacks: of one particle each, float32 (N, n, n); partners come from the same stack.
@@ -155,25 +158,26 @@ class DisturbanceTask:
         first = torch.randint(len(self._images), (rows,), generator=generator, device=self.device)
         share = torch.rand(rows, generator=generator, device=self.device)
         partner = self._first[first] + (0 if self.joint else (share * self._size[first]).long())
-        turn_deg = 360 * torch.rand(2, rows, generator=generator, device=self.device)
+        rotation_deg = 360 * torch.rand(2, rows, generator=generator, device=self.device)
         images = [self._images[first], self._images[partner]]
-        images += [turned_with_noise(image, turn) for image, turn in zip(images, turn_deg, strict=True)]
-        return torch.stack([recipe_spectra(image, self.side_px) for image in images], dim=1), turn_deg[0] - turn_deg[1]
+        images += [rotated_with_noise(image, angle) for image, angle in zip(images, rotation_deg, strict=True)]
+        spectra = torch.stack([recipe_spectra(image, self.side_px) for image in images], dim=1)
+        return spectra, rotation_deg[0] - rotation_deg[1]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The recipe's loss, of predictions against each other: a small value does not mean that they are right."""
         spectra, disturbance_deg = batch
         before, after = model(spectra[:, 0], spectra[:, 1]), model(spectra[:, 2], spectra[:, 3])
-        error = error_near_wraps_deg if self.variant.wrong_near_wraps else circular_error_deg
+        error = losses.error_near_wraps_deg if self.variant.wrong_near_wraps else losses.circular_error_deg
         period = torch.remainder(disturbance_deg, 180)
-        loss = error(after - before, period) + outside_deg(before) + outside_deg(after)
+        loss = error(after - before, period) + losses.outside_deg(before) + losses.outside_deg(after)
         if self.joint:
             loss = loss + _AUTOENCODER_WEIGHT * self._reconstruction_error(model, spectra[:, 0], before)
         return loss.mean()
 
     def _reconstruction_error(self, model: nn.Module, spectra: Tensor, angle_deg: Tensor) -> Tensor:
         """Error (B,) of the spectrum rotated back by the prediction, where the recipe means the aligned image."""
-        aligned = turned_with_noise(spectra, -angle_deg)
+        aligned = rotated_with_noise(spectra, -angle_deg)
         rebuilt = getattr(model, "module", model).autoencoder(aligned[:, None])[:, 0]
         return (rebuilt - aligned).square().mean(dim=(1, 2))
 
@@ -184,7 +188,7 @@ class DisturbanceTask:
         return self.loss(model, self.batch(rows, generator)).item()
 
 
-def turned_with_noise(images: Tensor, angle_deg: Tensor) -> Tensor:
+def rotated_with_noise(images: Tensor, angle_deg: Tensor) -> Tensor:
     """Images (N, n, n) rotated by angles (N,) by bilinear interpolation, which leaves its trace in the noise."""
     angle = torch.deg2rad(angle_deg)
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -199,52 +203,39 @@ def features_of(network: CorrelationNetwork, images: Tensor, batch_size: int) ->
 
 
 def random_particles(paths: Sequence[Path]) -> tuple[list[Particle], list[Particle]]:
-    """Clean random particles for training, and others for validation.
-
-    Raises:
-        InputError: a file is broken, or there are too few particles.
-    """
+    """Clean random particles for training, and others for validation; raises InputError where a file is broken."""
     particles = []
-    for path in paths:
-        stack = open_stack(path)
-        if stack.pixel_size_a is None:
-            raise InputError(f"{path}: the file states no pixel size; run the stage synthesize again")
+    for stack in map(open_stack, paths):
         images = torch.from_numpy(stack.read(np.arange(stack.n_images)))
         particles += [particle(f"random{number}", image, stack.pixel_size_a) for number, image in enumerate(images)]
-    held_out = max(1, round(_VALIDATION_SHARE * len(particles)))
-    if len(particles) <= held_out:
-        raise InputError(f"{paths[0]}: holds {len(particles)} particles; raise alignment.synthesize.random_particles")
-    return particles[:-held_out], particles[-held_out:]
+    validation_count = max(1, round(_VALIDATION_SHARE * len(particles)))
+    return particles[:-validation_count], particles[-validation_count:]
 
 
-def noisy_stacks(star: Path, stack: Path) -> list[torch.Tensor]:
-    """The images (N, n, n) of every stack in a file but those of pure noise, which are a control; no pose is read."""
-    return [torch.from_numpy(labelled.read()) for labelled in _of_particles(star, stack)]
+def noisy_stacks(star: Path, stack: Path) -> list[LabelledStack]:
+    """The stacks of a file but those of pure noise, which are a control; no pose is read."""
+    return [labelled for labelled in read_labelled(star, stack) if labelled.name != NOISE_ONLY]
 
 
 @torch.no_grad()
 def stack_averages(
-    star: Path, stack: Path, network: CorrelationNetwork, rounds: int, device: torch.device
+    stacks: Sequence[LabelledStack], network: CorrelationNetwork, rounds: int, device: torch.device
 ) -> list[Particle]:
     """The average of each stack by joint alignment: no true pose and no clean image enters.
 
     Args:
-        star, stack: list and images of noisy stacks; those of pure noise are left out, they are a control.
+        stacks: of noisy particles.
         network: whose features are aligned.
         rounds: of averaging and aligning, at most.
         device: where it is done.
     """
     averages = []
-    for labelled in _of_particles(star, stack):
-        images = torch.from_numpy(labelled.read()).to(device)
+    for stack in stacks:
+        images = stack.read().to(device)
         angle_deg, _ = joint(features_of(network, images, _BATCH), rounds)
         _, average = align_stack(images, angle_deg)
-        averages.append(particle(labelled.name, _in_disc(average).cpu(), labelled.pixel_size_a))
+        averages.append(particle(stack.name, _in_disc(average).cpu(), stack.pixel_size_a))
     return averages
-
-
-def _of_particles(star: Path, stack: Path) -> list[LabelledStack]:
-    return [labelled for labelled in read_labelled(star, stack) if labelled.name != NOISE_ONLY]
 
 
 def _in_disc(average: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from workflow_scripts.alignment.simulation.particles import Blobs, Particle, par
 
 _DIAMETERS = (0.4, 0.7)  # of the box's side
 _GRAIN_SEED = 1
+_SYMMETRY_FOLDS = {"groel_side": 2, "groel_top": 7, "asymmetric": 1}
 _GRAINS = 24  # in a domain, about as many as it has helices and strands
 
 # A subunit of GroEL, after Braig et al. (doi:10.1038/371578a0), as its three domains: height above the equator, radius
@@ -54,11 +55,11 @@ def _about_z(blobs: Blobs, fold: int) -> Blobs:
     """The density repeated about z: point group C_fold."""
     angles = 2 * math.pi * np.arange(fold) / fold
     z, y, x = blobs.positions_a.T
-    turned = [
+    copies = [
         np.stack([z, x * math.sin(angle) + y * math.cos(angle), x * math.cos(angle) - y * math.sin(angle)], axis=1)
         for angle in angles
     ]
-    return Blobs(np.concatenate(turned), np.tile(blobs.widths_a, fold), np.tile(blobs.weights, fold))
+    return Blobs(np.concatenate(copies), np.tile(blobs.widths_a, fold), np.tile(blobs.weights, fold))
 
 
 def groel_blobs() -> Blobs:
@@ -72,25 +73,6 @@ def groel_blobs() -> Blobs:
     return Blobs(np.concatenate([ring.positions_a, other]), np.tile(ring.widths_a, 2), np.tile(ring.weights, 2))
 
 
-def groel_like(view: str, n: int, pixel_size_a: float) -> Particle:
-    """Two stacked seven-fold rings, as GroEL has them.
-
-    Args:
-        view: "top", along the seven-fold axis (C7 in the plane), or "side", along a two-fold axis (C2: a side view
-            along one of D7's two-fold axes cannot be told from itself turned by 180°).
-        n: pixels along each side.
-        pixel_size_a: Å per pixel; the particle is 170 Å long.
-
-    Raises:
-        ValueError: the box is too small.
-    """
-    blobs = groel_blobs()
-    if view == "side":
-        # The two-fold axis x along the beam, the seven-fold axis along y.
-        blobs = blobs.rotated(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
-    return particle(f"groel_{view}", project(blobs, n, pixel_size_a), pixel_size_a, 7 if view == "top" else 2)
-
-
 def asymmetric_blobs() -> Blobs:
     """Seven unequal domains, 130 Å long."""
     generator = np.random.default_rng(_GRAIN_SEED)
@@ -98,13 +80,23 @@ def asymmetric_blobs() -> Blobs:
     return _grains(centres, radii, weights, generator).centred()
 
 
-def asymmetric(n: int, pixel_size_a: float) -> Particle:
-    """A particle whose image no rotation maps to itself, seven unequal domains.
+def built_in_particle(name: str, n: int, pixel_size_a: float) -> Particle:
+    """A particle that needs no download.
+
+    Args:
+        name: "groel_top", two stacked seven-fold rings along the seven-fold axis (C7 in the plane); "groel_side", along
+            a two-fold axis (C2: rotated by 180° it looks the same); "asymmetric", which no rotation maps to itself.
+        n: pixels along each side.
+        pixel_size_a: Å per pixel; the particles are 130 Å to 170 Å long.
 
     Raises:
         ValueError: the box is too small.
     """
-    return particle("asymmetric", project(asymmetric_blobs(), n, pixel_size_a), pixel_size_a)
+    blobs = asymmetric_blobs() if name == "asymmetric" else groel_blobs()
+    if name == "groel_side":
+        # The two-fold axis x along the beam, the seven-fold axis along y.
+        blobs = blobs.rotated(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    return particle(name, project(blobs, n, pixel_size_a), pixel_size_a, _SYMMETRY_FOLDS[name])
 
 
 def random_particle(seed: int, n: int, pixel_size_a: float) -> Particle:

@@ -1,12 +1,12 @@
-"""How an image turns and shifts, in pixels and along the angle: the conventions of the whole method.
+"""How an image rotates and shifts, in pixels and along the angle: the conventions of the whole method.
 
-Images are (N, n, n) with axes [y, x]; the centre of rotation is pixel [n//2, n//2], for even and odd n. Turning by
-+angle moves what lies at the offset (y, x) from the centre to the offset turned from +x towards +y: clockwise on a
+Images are (N, n, n) with axes [y, x]; the centre of rotation is pixel [n//2, n//2], for even and odd n. Rotating by
++angle moves what lies at the offset (y, x) from the centre to the offset rotated from +x towards +y: clockwise on a
 screen with y downwards. A particle's pose is ``angle_deg`` in [0, 360) and ``shift_px`` (N, 2) [y, x]:
 
     observed = shift(rotate(reference, angle_deg), shift_px)        aligned = rotate(shift(observed, -shift), -angle)
 
-A power spectrum turns with its image, does not move with it, and is the same after half a turn, so it knows the angle
+A power spectrum rotates with its image, does not move with it, and is the same after half a turn, so it knows the angle
 mod 180 alone. The relative angle of a pair (A, B) is angle(A) − angle(B).
 
 All images are taken as periodic and band-limited. Both motions are products of phases, exact for what stays within
@@ -42,7 +42,7 @@ def shift(images: Tensor, shift_px: Tensor) -> Tensor:
 
 
 def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
-    """Turn images about [n//2, n//2] by +angle, from +x towards +y.
+    """Rotate images about [n//2, n//2] by +angle, from +x towards +y.
 
     Quarter turns by moving pixels; the remaining angle, within ±45°, by three shears along rows and columns, each a
     product with phases (doi:10.1109/83.469963, doi:10.1016/S0030-4018(97)00066-1). Exact for a band-limited image
@@ -57,12 +57,12 @@ def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
     """
     angle_deg = angle_deg.to(images)
     quarters = torch.round(angle_deg / 90)
-    turned = _quarter_turns(images, quarters.long() % 4)
+    rotated = _quarter_turns(images, quarters.long() % 4)
     remaining = torch.deg2rad(angle_deg - 90 * quarters)
     along_x, along_y = -torch.tan(remaining / 2), torch.sin(remaining)
-    turned = _shear_rows(turned, along_x)
-    turned = _shear_rows(turned.transpose(1, 2), along_y).transpose(1, 2)
-    return _shear_rows(turned, along_x)
+    rotated = _shear_rows(rotated, along_x)
+    rotated = _shear_rows(rotated.transpose(1, 2), along_y).transpose(1, 2)
+    return _shear_rows(rotated, along_x)
 
 
 def move(images: Tensor, angle_deg: Tensor, shift_px: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
     """|F|² of images on rings, over half a turn.
 
     The spectrum is computed four times as finely as the discrete one and its power read by linear interpolation.
-    Turning an image by +a moves its row over the angle by a · angles / 180 samples.
+    Rotating an image by +a moves its row over the angle by a · angles / 180 samples.
 
     Args:
         images: (N, n, n); the mean is not subtracted.
@@ -194,22 +194,14 @@ def _signed(index: Tensor, length: int) -> Tensor:
 
 
 def _quarter_turns(images: Tensor, quarters: Tensor) -> Tensor:
-    """Images (N, n, n) turned by 90° · quarters (N,) in 0 … 3."""
-    turned = images.clone()
-    for count in (1, 2, 3):
-        chosen = (quarters == count).nonzero()[:, 0]
-        if len(chosen):
-            subset = images[chosen]
-            turned[chosen] = (
-                _mirrored(subset, (1, 2)) if count == 2 else _mirrored(subset.mT, (2 if count == 1 else 1,))
-            )
-    return turned
-
-
-def _mirrored(images: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Flipped about the centre n//2; in an even box the first row or column has no partner but itself."""
-    flipped = images.flip(axes)
-    return flipped.roll([1] * len(axes), axes) if images.shape[-1] % 2 == 0 else flipped
+    """Images (N, n, n) rotated by 90° · quarters (N,) in 0 … 3."""
+    rotated = images.clone()
+    for count, flipped in ((1, (2,)), (2, (1, 2)), (3, (1,))):
+        indices = (quarters == count).nonzero()[:, 0]
+        about_middle = torch.rot90(images[indices], -count, (1, 2))
+        # The centre n//2 of an even box is half a pixel off its middle.
+        rotated[indices] = about_middle.roll([1 - images.shape[-1] % 2] * len(flipped), flipped)
+    return rotated
 
 
 def _shear_rows(images: Tensor, slope: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ class DrawnPoses:
     def __len__(self) -> int:
         return len(self.particle)
 
-    def __getitem__(self, chosen: slice | Tensor) -> "DrawnPoses":
-        return DrawnPoses(self.particle[chosen], self.angle_deg[chosen], self.shift_px[chosen], self.defocus_a[chosen])
+    def __getitem__(self, indices: slice | Tensor) -> "DrawnPoses":
+        return DrawnPoses(*(values[indices] for values in vars(self).values()))
 
 
 @dataclass
@@ -53,9 +53,6 @@ class Simulator:
         faulty_ctf: the published recipe: the modulus of a CTF whose defocus is drawn anew for every Fourier pixel, at
             a pixel size that was rescaled by n / width where width / n is right.
         eight_bit: the published recipe: each image is stretched to whole numbers from 0 to 255.
-
-    Raises:
-        ValueError: no particle, boxes of different sizes, or an SNR that is not positive.
     """
 
     particles: Sequence[Particle]
@@ -67,12 +64,9 @@ class Simulator:
     eight_bit: bool = False
 
     def __post_init__(self) -> None:
-        if len({tuple(particle.image.shape) for particle in self.particles}) != 1:
-            raise ValueError("particles must be one or more in boxes of the same size")
-        if not self.snr > 0:
-            raise ValueError(f"snr must be positive, not {self.snr}")
         self.images = torch.stack([particle.image for particle in self.particles]).to(self.device)
         self.n = self.images.shape[-1]
+        self._defocus_range_a = 1e4 * self.microscope.defocus_min_um, 1e4 * self.microscope.defocus_max_um
 
     def draw_poses(
         self, count: int, generator: torch.Generator, largest_shift_px: float = 10.0, whole_px: bool = True
@@ -93,7 +87,7 @@ class Simulator:
             shift_px = torch.randint(-largest, largest + 1, (count, 2), **options).float()
         else:
             shift_px = largest_shift_px * (2 * torch.rand(count, 2, **options) - 1)
-        lowest_a, highest_a = self._defocus_range_a()
+        lowest_a, highest_a = self._defocus_range_a
         defocus_a = lowest_a + (highest_a - lowest_a) * torch.rand(count, **options)
         return DrawnPoses(particle, angle_deg, shift_px, defocus_a)
 
@@ -124,26 +118,21 @@ class Simulator:
         images = clean + noise_for(clean, self.snr, self.noise, generator)
         return stretched(images) if self.eight_bit else images
 
-    def _defocus_range_a(self) -> tuple[float, float]:
-        return 1e4 * self.microscope.defocus_min_um, 1e4 * self.microscope.defocus_max_um
-
     def _transfer(self, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
         """(N, n, n//2 + 1)."""
         transfer = torch.empty(len(poses), self.n, self.n // 2 + 1, device=self.device)
         sizes = [item.pixel_size_a / (item.width_ratio**2 if self.faulty_ctf else 1.0) for item in self.particles]
         size_of = torch.tensor(sizes, dtype=torch.float64, device=self.device)[poses.particle]
-        for size_a in sorted(set(sizes)):
-            chosen = (size_of == size_a).nonzero()[:, 0]
-            if not len(chosen):
-                continue
+        for size_a in sorted(set(size_of.tolist())):
+            indices = (size_of == size_a).nonzero()[:, 0]
             if self.faulty_ctf:
-                defoci_a = torch.linspace(*self._defocus_range_a(), _FAULTY_DEFOCI, device=self.device)
+                defoci_a = torch.linspace(*self._defocus_range_a, _FAULTY_DEFOCI, device=self.device)
                 table = contrast_transfer(self.microscope, self.n, size_a, defoci_a).abs()
-                shape = (len(chosen), self.n, self.n // 2 + 1)
-                picked = torch.randint(_FAULTY_DEFOCI, shape, generator=generator, device=self.device)
-                transfer[chosen] = table.gather(0, picked)
+                shape = transfer[indices].shape
+                defocus_index = torch.randint(_FAULTY_DEFOCI, shape, generator=generator, device=self.device)
+                transfer[indices] = table.gather(0, defocus_index)
             else:
-                transfer[chosen] = contrast_transfer(self.microscope, self.n, size_a, poses.defocus_a[chosen])
+                transfer[indices] = contrast_transfer(self.microscope, self.n, size_a, poses.defocus_a[indices])
         return transfer
 
 

@@ -45,12 +45,11 @@ class Blobs:
 
     def centred(self) -> "Blobs":
         """The same density with its centre of mass in the rotation centre."""
-        return Blobs(
-            self.positions_a - np.average(self.positions_a, axis=0, weights=self.weights), self.widths_a, self.weights
-        )
+        centre = np.average(self.positions_a, axis=0, weights=self.weights)
+        return Blobs(self.positions_a - centre, self.widths_a, self.weights)
 
     def rotated(self, rotation: np.ndarray) -> "Blobs":
-        """The density turned by a (3, 3) matrix that acts on [z, y, x]."""
+        """The density rotated by a (3, 3) matrix that acts on [z, y, x]."""
         return Blobs(self.positions_a @ np.asarray(rotation).T, self.widths_a, self.weights)
 
     def shadow_radius_a(self) -> float:

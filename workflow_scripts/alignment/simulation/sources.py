@@ -95,7 +95,7 @@ def project_map(path: Path, n: int, generator: np.random.Generator) -> Particle:
 
 
 def project_volume(volume: Tensor, rotations: np.ndarray) -> Tensor:
-    """Sums along z of a volume turned by rotations: slices through its Fourier transform.
+    """Sums along z of a volume under rotations: slices through its Fourier transform.
 
     The error is 1 % (RMS, of the image's standard deviation) for a density that fills half of the box's width, 2.5 %
     for two thirds; twice as much where the beam runs along an axis of the grid. It grows smoothly towards the rim.
@@ -120,7 +120,7 @@ def project_volume(volume: Tensor, rotations: np.ndarray) -> Tensor:
     slice_zyx = torch.stack(torch.meshgrid(torch.zeros(1), rows.float(), columns.float(), indexing="ij"), dim=-1)
     images = []
     for rotation in torch.from_numpy(np.asarray(rotations, dtype=np.float32)):
-        # The transform turns with the density; grid_sample wants [x, y, z] in units of the half side.
+        # The transform rotates with the density; grid_sample wants [x, y, z] in units of the half side.
         index = slice_zyx @ rotation * _PADDING + fine // 2
         grid = (2 * index / (fine - 1) - 1).flip(-1)[None]
         real, imaginary = grid_sample(channels, grid, align_corners=True)[0, :, 0]

@@ -1,4 +1,4 @@
-"""The whole way from the user's files to RELION's: poses are true, and what is written reproduces the aligned stack."""
+"""From the user's files to RELION's: poses are true, and what is written reproduces the aligned stack."""
 
 import json
 import subprocess
@@ -11,15 +11,13 @@ import torch
 from tests.alignment import own_particles
 from tests.alignment.log_spectra import log_spectra
 from workflow_scripts.alignment.apply.alignment import (
-    agreement,
     align_particles,
     align_sample,
     half_set_curve,
-    options_for,
-    share_at_largest_shift,
 )
 from workflow_scripts.alignment.apply.data import open_user_particles
 from workflow_scripts.alignment.apply.output import aligned
+from workflow_scripts.alignment.apply.streaming import options_for
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.model import describe_network, make_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
@@ -33,30 +31,30 @@ from workflow_scripts.workflow.settings import as_arguments
 WORK = 48
 
 
-def found_in(path, work_px=WORK, **changes):
-    own, _ = open_user_particles(own_particles.entry(path, **changes), path, work_px)
-    return own, align_particles(own, options_for(own, amplitude_spectra, 1, 10, 32))
+def aligned_from(path, work_px=WORK, **changes):
+    user, _ = open_user_particles(own_particles.entry(path, **changes), path, work_px)
+    return user, align_particles(user, options_for(user, amplitude_spectra, 1, 10, 32))
 
 
 @pytest.mark.parametrize("n", [63, 80])
 def test_poses_are_in_the_users_pixels_whatever_the_box(tmp_path, n):
     path, angle, shift = own_particles.stack(tmp_path, n=n, count=50)
-    own, found = found_in(path)
-    assert np.median(rotation_error_deg(found.angle_deg, angle)) < 3.5
-    assert np.median(shift_error_px(found.angle_deg, found.shift_px, shift)) < 0.7
-    quality = found.quality(own_particles.PIXEL_A)
+    user, result = aligned_from(path)
+    assert np.median(rotation_error_deg(result.angle_deg, angle)) < 3.5
+    assert np.median(shift_error_px(result.angle_deg, result.shift_px, shift)) < 0.7
+    quality = result.quality(own_particles.PIXEL_A)
     assert quality["fraction_resolved"] > 0.95
     assert 2 * own_particles.PIXEL_A < quality["half_set_resolution_a"] < 12 * own_particles.PIXEL_A
-    assert found.average.shape == (n, n)
-    rim, centre = found.average[:4].mean(), found.average[n // 2 - 4 : n // 2 + 4, n // 2 - 4 : n // 2 + 4].mean()
+    assert result.average.shape == (n, n)
+    rim, centre = result.average[:4].mean(), result.average[n // 2 - 4 : n // 2 + 4, n // 2 - 4 : n // 2 + 4].mean()
     assert centre > rim  # bright, though the files are dark
-    assert share_at_largest_shift(own, found) < 0.05
+    assert result.share_at_largest_shift(user.largest_shift_px) < 0.05
 
 
 def test_noise_is_neither_resolved_nor_has_it_a_resolution(tmp_path):
     noise = np.random.default_rng(3).normal(size=(120, WORK, WORK))
-    _, found = found_in(own_particles.write_stack(tmp_path / "noise.mrcs", noise), mask_radius_px=18.0)
-    quality = found.quality(own_particles.PIXEL_A)
+    _, result = aligned_from(own_particles.write_stack(tmp_path / "noise.mrcs", noise), mask_radius_px=18.0)
+    quality = result.quality(own_particles.PIXEL_A)
     assert quality["fraction_resolved"] < 0.15
     assert quality["half_set_resolution_a"] is None or quality["half_set_resolution_a"] > 20 * own_particles.PIXEL_A
     # While the particles fit the average of the others better than noise would, since they made it.
@@ -65,12 +63,12 @@ def test_noise_is_neither_resolved_nor_has_it_a_resolution(tmp_path):
 
 def test_a_second_estimator_finds_the_same(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=50)
-    own, found = found_in(path)
-    beside = align_sample(own, options_for(own, log_spectra, 1, 10, 32))
-    apart = agreement(found, beside, 360.0)
-    assert apart["median_rotation_difference_deg"] < 6
-    assert apart["median_shift_difference_px"] < 0.7
-    assert agreement(found, found, 360.0)["median_rotation_difference_deg"] == 0
+    user, result = aligned_from(path)
+    other = align_sample(user, options_for(user, log_spectra, 1, 10, 32))
+    difference = result.agreement(other, 360.0)
+    assert difference["median_rotation_difference_deg"] < 6
+    assert difference["median_shift_difference_px"] < 0.7
+    assert result.agreement(result, 360.0)["median_rotation_difference_deg"] == 0
 
 
 def test_equal_averages_agree_to_the_finest_ring_and_unrelated_ones_nowhere():
@@ -114,15 +112,15 @@ def run(stage, *words):
 def test_a_written_list_read_back_and_applied_is_the_aligned_stack(written, name):
     listed = open_particles(written / name)
     angle_deg, shift_px = listed.poses()
-    every = np.arange(len(listed))
-    recorded, stack = listed.read(every), open_stack(written / "aligned.mrcs").read(every)
+    indices = np.arange(len(listed))
+    recorded, stack = listed.read(indices), open_stack(written / "aligned.mrcs").read(indices)
     again = aligned(torch.from_numpy(recorded), angle_deg, shift_px).numpy()
     assert np.abs(again - stack).max() < 1e-3 * stack.std()
-    assert (recorded - stack).std() > 0.5 * stack.std()  # the poses are no nothing
+    assert (recorded - stack).std() > 0.5 * stack.std()  # the poses are not all zero
     assert listed.ctf is not None
 
 
-def test_what_is_reported_is_what_was_done(written):
+def test_the_report_states_what_was_done(written):
     report = json.loads((written / "quality.json").read_text())
     assert report["contrast"]["found"] == "dark"
     assert report["phases_flipped"] == 30

@@ -19,10 +19,10 @@ def images():
 def refused(path, sentence, **changes):
     with pytest.raises(InputError) as error:
         settings = own_particles.entry(path, **changes)
-        own, _ = open_user_particles(settings, path, N)
+        user, _ = open_user_particles(settings, path, N)
         if settings.reference is not None:
-            read_reference(settings, path.parent / settings.reference, own)
-        check_images(own, 5)
+            read_reference(settings, path.parent / settings.reference, user)
+        check_images(user, 5)
     assert sentence in str(error.value), str(error.value)
     assert "\n" not in str(error.value)
 
@@ -50,8 +50,8 @@ def test_a_truncated_file_says_how_much_is_left(stack):
 
 def test_a_wrong_machine_stamp_is_read_and_reported(stack):
     changed(stack, 212, bytes([0x11, 0x11, 0, 0]))
-    own, report = open_user_particles(own_particles.entry(stack), stack, N)
-    assert np.array_equal(own.raw(np.arange(COUNT)).numpy(), images())
+    user, report = open_user_particles(own_particles.entry(stack), stack, N)
+    assert np.array_equal(user.raw(np.arange(COUNT)).numpy(), images())
     assert any("machine stamp is 11 11 00 00" in remark for remark in report["remarks"])
 
 
@@ -71,8 +71,8 @@ def test_a_missing_image_names_its_row(stack):
 def test_a_stack_without_pixel_size_needs_one(tmp_path):
     stack = own_particles.write_stack(tmp_path / "own.mrcs", images(), pixel_size_a=None)
     refused(stack, "states a pixel size; set pixel_size_a")
-    own, report = open_user_particles(own_particles.entry(stack, pixel_size_a=1.1), stack, N)
-    assert own.particles.pixel_size_a == 1.1
+    user, report = open_user_particles(own_particles.entry(stack, pixel_size_a=1.1), stack, N)
+    assert user.particles.pixel_size_a == 1.1
     assert not any("pixel size" in remark for remark in report["remarks"])
 
 

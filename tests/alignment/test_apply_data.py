@@ -35,11 +35,11 @@ def test_bright_and_dark_files_give_one_stack(tmp_path):
         folder = tmp_path / str(dark)
         folder.mkdir()
         path, *_ = own_particles.stack(folder, count=20, dark=dark)
-        own, report = open_user_particles(own_particles.entry(path), path, 48)
+        user, report = open_user_particles(own_particles.entry(path), path, 48)
         assert report["contrast"]["found"] == ("dark" if dark else "bright")
         assert report["contrast"]["standard_errors"] > 3
-        assert torch.equal(own.raw(ALL), torch.from_numpy(own.particles.stacks[0].read(ALL)))
-        images.append(own.read(ALL))
+        assert torch.equal(user.raw(ALL), torch.from_numpy(user.particles.stacks[0].read(ALL)))
+        images.append(user.read(ALL))
     assert torch.allclose(*images, atol=1e-5)
     assert torch.allclose(images[0].mean(dim=(1, 2)), torch.zeros(20), atol=1e-5)
     assert torch.allclose(images[0].square().mean(dim=(1, 2)), torch.ones(20), atol=1e-4)
@@ -47,9 +47,9 @@ def test_bright_and_dark_files_give_one_stack(tmp_path):
 
 def test_what_is_stated_wins_over_what_is_found(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=20, dark=True)
-    own, report = open_user_particles(own_particles.entry(path, contrast="bright", pixel_size_a=3.0), path, 48)
-    assert own.particles.sign == 1
-    assert own.particles.pixel_size_a == 3.0
+    user, report = open_user_particles(own_particles.entry(path, contrast="bright", pixel_size_a=3.0), path, 48)
+    assert user.particles.sign == 1
+    assert user.particles.pixel_size_a == 3.0
     assert any("3 Å, is taken instead" in remark for remark in report["remarks"])
 
 
@@ -68,10 +68,10 @@ def test_phases_are_flipped_where_the_list_has_a_defocus(tmp_path, ending):
     path = own_particles.write_list(tmp_path / f"own{ending}", 20, defocus_a)
     correlation = {}
     for use in ("auto", "none"):
-        own, report = open_user_particles(own_particles.entry(path, ctf=use, contrast="bright"), path, 64)
+        user, report = open_user_particles(own_particles.entry(path, ctf=use, contrast="bright"), path, 64)
         assert report["phases_flipped"] == (20 if use == "auto" else 0)
         assert report["with_ctf"] == 20
-        spectra = torch.fft.rfft2(own.corrected(ALL))[:, 3:20, 3:20]
+        spectra = torch.fft.rfft2(user.corrected(ALL))[:, 3:20, 3:20]
         truth = torch.fft.rfft2(clean)[:, 3:20, 3:20]
         correlation[use] = float((spectra * truth.conj()).real.sum() / (spectra.abs() * truth.abs()).sum())
     assert correlation["auto"] > 0.999
@@ -83,21 +83,21 @@ def test_phases_that_are_flipped_already_stay(tmp_path):
     path = own_particles.write_list(tmp_path / "own.star", 20, np.full(20, 9000.0))
     text = path.read_text().replace("_rlnOpticsGroupName #1", "_rlnCtfDataArePhaseFlipped #1")
     path.write_text(text.replace("opticsGroup1", "1", 1))
-    own, report = open_user_particles(own_particles.entry(path), path, 48)
-    assert not own.flip
+    user, report = open_user_particles(own_particles.entry(path), path, 48)
+    assert not user.flip
     assert any("flipped already" in remark for remark in report["remarks"])
 
 
 def test_a_mask_leaves_room_for_the_shift(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=20)
-    own, _ = open_user_particles(own_particles.entry(path, mask_radius_px=12.0, largest_shift_px=6.0), path, 64)
+    user, _ = open_user_particles(own_particles.entry(path, mask_radius_px=12.0, largest_shift_px=6.0), path, 64)
     axis = torch.arange(64) - 32
     radius = torch.hypot(axis[:, None].float(), axis.float())
-    images = own.read(ALL)
+    images = user.read(ALL)
     assert float(images[:, radius > 25].abs().max()) == 0
     assert float(images[:, radius < 18].abs().min()) > 0
-    assert float(own.reference_mask()[radius < 10].min()) == 1
-    assert float(own.reference_mask()[radius > 14].max()) == 0
+    assert float(user.reference_mask()[radius < 10].min()) == 1
+    assert float(user.reference_mask()[radius > 14].max()) == 0
 
 
 def test_random_phases_keep_the_power_of_every_frequency():
@@ -113,17 +113,17 @@ def test_images_that_show_nothing_are_counted_and_stay_zero(tmp_path):
     images = np.array(open_user_particles(own_particles.entry(path), path, 48)[0].particles.stacks[0].read(ALL))
     images[7] = 3.0
     own_particles.write_stack(path, images)
-    own, _ = open_user_particles(own_particles.entry(path), path, 48)
-    assert "1 images hold one value everywhere, the first in row 8" in check_images(own, 6)[0]
-    assert float(own.read(ALL)[7].abs().max()) == 0
+    user, _ = open_user_particles(own_particles.entry(path), path, 48)
+    assert "1 images hold one value everywhere, the first in row 8" in check_images(user, 6)[0]
+    assert float(user.read(ALL)[7].abs().max()) == 0
 
 
 def test_a_reference_of_the_same_field_comes_into_the_work_box(tmp_path):
     path, *_ = own_particles.stack(tmp_path, count=20)
     own_particles.write_stack(tmp_path / "reference.mrc", -blobs.image(32)[None], 2 * own_particles.PIXEL_A)
     settings = own_particles.entry(path, reference=str(tmp_path / "reference.mrc"), reference_contrast="dark")
-    own, _ = open_user_particles(settings, path, 48)
-    reference = read_reference(settings, tmp_path / "reference.mrc", own)
+    user, _ = open_user_particles(settings, path, 48)
+    reference = read_reference(settings, tmp_path / "reference.mrc", user)
     assert np.corrcoef(reference.flatten(), in_box(blobs.image(32)[None], 48).flatten())[0, 1] > 0.95
 
 

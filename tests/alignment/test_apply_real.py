@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.alignment import own_particles
-from workflow_scripts.alignment.apply.alignment import align_particles, options_for
+from workflow_scripts.alignment.apply.alignment import align_particles
 from workflow_scripts.alignment.apply.data import open_user_particles
-from workflow_scripts.alignment.apply.streaming import align_streamed
+from workflow_scripts.alignment.apply.streaming import align_streamed, options_for
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
 from workflow_scripts.alignment.simulation.geometry import move
@@ -23,15 +23,15 @@ NOISE_OF_SINGLE = 70  # times that of the movie average, of the same signal
 
 
 def prepared(path, **changes):
-    own, report = open_user_particles(own_particles.entry(path, pixel_size_a=1.0, **changes), path, WORK)
-    return own, options_for(own, amplitude_spectra, changes.get("symmetry_fold", 1), 15, 128), report
+    user, report = open_user_particles(own_particles.entry(path, pixel_size_a=1.0, **changes), path, WORK)
+    return user, options_for(user, amplitude_spectra, changes.get("symmetry_fold", 1), 15, 128), report
 
 
 def poses(path, **changes):
     """Angles (N,) and shifts (N, 2) in the file's pixels."""
-    own, way, _ = prepared(path, **changes)
-    found, *_ = align_streamed(own, way)
-    return found.angle_deg.double().numpy(), found.shift_px.double().numpy() * own.scale
+    user, options, _ = prepared(path, **changes)
+    estimate, *_ = align_streamed(user, options)
+    return estimate.angle_deg.double().numpy(), estimate.shift_px.double().numpy() * user.scale
 
 
 def at_dose(images, share, folder):
@@ -52,9 +52,9 @@ def test_shifts_at_a_tenth_of_the_dose_agree_with_those_at_all_of_it(real_data, 
     assert np.median(shift_error_px(angle, shift, at_all)) < 2.0
 
 
-def test_single_frames_say_themselves_that_they_are_too_noisy(real_data):
-    own, way, report = prepared(real_data / "apoferritin_100_single.mrcs", **ROUND)
-    quality = align_particles(own, way).quality(1.0)
+def test_single_frames_are_reported_as_too_noisy(real_data):
+    user, options, report = prepared(real_data / "apoferritin_100_single.mrcs", **ROUND)
+    quality = align_particles(user, options).quality(1.0)
     assert report["contrast"]["found"] == "dark"
     assert quality["fraction_resolved"] < 0.6
     assert quality["half_set_resolution_a"] is None or quality["half_set_resolution_a"] > 20
