@@ -68,18 +68,18 @@ def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
     truth = comparison.read_truth(paths[True])
     calls = []
 
-    def reconstruct(counts, positions_px, dose_e):
+    def reconstruct(scan, dose_e):
         """The truth of the first scan, an edge in place of all others."""
         calls.append(dose_e)
         fine = made[True][f"{made[True]['scans'][0]}.phase_rad"]
         image = torch.from_numpy(fine) if len(calls) == 1 else torch.zeros(fine.shape).index_fill(0, torch.arange(4), 1)
-        return Stitched(image, torch.ones_like(image), (0, 0), 4, 1, 0.0)
+        return imaging.image_arrays(Stitched(image, torch.ones_like(image), (0, 0), 4, 1))
 
-    answers = imaging.predict_test_file(imaging.ImageEstimator(reconstruct), "fitted", paths[True])
+    arrays = imaging.predict_scans(reconstruct, "fitted", paths[True])
     assert len(calls) == 2 + len(PERTURBATIONS)
-    unasked = imaging.ImageEstimator(reconstruct, takes_perturbed=False)
-    assert not any("perturbation" in where for _, where in imaging.predict_test_file(unasked, "fitted", paths[True]))
-    write_predictions(tmp_path / "p.npz", "ptychography", 0, answers)
+    unperturbed = imaging.predict_scans(reconstruct, "fitted", paths[True], perturbed=False)
+    assert not any("perturbation" in where for _, where in unperturbed)
+    write_predictions(tmp_path / "p.npz", "ptychography", 0, arrays)
     (prediction,) = comparison.predictions_of(tmp_path / "p.npz", truth)
     rows = metrics.metric_rows(truth, [prediction], [], settings.evaluate())
     errors = {row["condition"]: row["value"] for row in rows if "perturbation" in row["condition"]}

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from tests.diffractive_imaging import scanned, settings
 from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
 from workflow_scripts.diffractive_imaging.evaluation.transfer import white_noise_scan
-from workflow_scripts.diffractive_imaging.networks.imaging import predict_test_file
+from workflow_scripts.diffractive_imaging.networks import imaging
 from workflow_scripts.diffractive_imaging.networks.stitching import (
     Stitched,
     least_squares,
     standard_error,
     to_object_pixels,
 )
-from workflow_scripts.diffractive_imaging.settings import VARIANTS
 from workflow_scripts.diffractive_imaging.simulation import datasets, forward
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.files import read_all_arrays
@@ -79,22 +78,19 @@ def test_the_gauge_and_pixels_without_spread_do_not_count():
     assert relative.shape == (15,) and np.allclose(relative, 0)
 
 
-class KnownObject:
-    """An estimator that knows the objects and errs by white noise of a given size."""
+def noisy_truths(fine_objects, errors_rad):
+    """An estimator that returns the objects (H, W) in turn, with white noise of these sizes on object pixels."""
+    objects, rng = iter(zip(fine_objects, errors_rad, strict=True)), np.random.default_rng(0)
 
-    has_spread, takes_perturbed, chooses_iteration, variant = True, False, False, VARIANTS["corrected"]
-
-    def __init__(self, truths):
-        self._truths, self._rng = iter(truths), np.random.default_rng(0)
-
-    def image(self, counts, positions_px, dose_e):
-        fine, error = next(self._truths)
+    def reconstruct(scan, dose_e):
+        fine, error = next(objects)
         small = to_object_pixels(fine, forward.UPSAMPLING)
-        noisy = fine + error * torch.from_numpy(self._rng.standard_normal(small.shape)).repeat_interleave(
-            forward.UPSAMPLING, 0
-        ).repeat_interleave(forward.UPSAMPLING, 1)
-        whole = noisy, torch.ones_like(noisy), (0, 0), forward.UPSAMPLING, 1, 0.0
-        return Stitched(*whole), torch.full(small.shape, 0.1)
+        noise = error * torch.from_numpy(rng.standard_normal(small.shape))
+        noisy = fine + torch.kron(noise, torch.ones(forward.UPSAMPLING, forward.UPSAMPLING))
+        image = Stitched(noisy, torch.ones_like(noisy), (0, 0), forward.UPSAMPLING, 1)
+        return imaging.image_arrays(image) | {"spread_rad": np.full(small.shape, 0.1, np.float32)}
+
+    return reconstruct
 
 
 def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
@@ -103,8 +99,10 @@ def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
     assert datasets.CALIBRATION not in arrays["scans"]
     names = [*arrays["scans"].tolist(), datasets.CALIBRATION]
     errors = {names[0]: 0.6, datasets.STEP_EDGE: 0.15, datasets.CALIBRATION: 0.3}
-    truths = [(torch.from_numpy(arrays[f"{name}.phase_rad"]).double(), errors[name]) for name in names]
-    write_predictions(tmp_path / "ridge.npz", "ridge", 0, predict_test_file(KnownObject(truths), "fitted", test))
+    fine_objects = [torch.from_numpy(arrays[f"{name}.phase_rad"]).double() for name in names]
+    estimator = noisy_truths(fine_objects, [errors[name] for name in names])
+    images = imaging.predict_scans(estimator, "fitted", test, calibration=True)
+    write_predictions(tmp_path / "ridge.npz", "ridge", 0, images)
     truth = comparison.read_truth(test)
     predictions = list(comparison.predictions_of(tmp_path / "ridge.npz", truth))
     rows = metrics.coverage_rows(truth, predictions, settings.evaluate())

@@ -131,6 +131,7 @@ def test_the_published_axes_are_right_only_for_a_transposed_detector(perfect, tr
 
 def test_only_the_corrected_arm_turns_the_patterns_of_a_transposed_detector():
     counts = torch.arange(32.0).reshape(2, 4, 4)
-    assert torch.equal(imaging.oriented(counts, True, CORRECTED), counts.transpose(-2, -1))
-    assert torch.equal(imaging.oriented(counts, False, CORRECTED), counts)
-    assert torch.equal(imaging.oriented(counts, True, PUBLISHED), counts)
+    transposed, straight = (datasets.Scan(counts, torch.zeros(2, 2), flag) for flag in (True, False))
+    assert torch.equal(imaging.oriented(transposed, CORRECTED), counts.transpose(-2, -1))
+    assert torch.equal(imaging.oriented(straight, CORRECTED), counts)
+    assert torch.equal(imaging.oriented(transposed, PUBLISHED), counts)

@@ -36,7 +36,7 @@ def finetune(job: Job[Arguments]) -> None:
         scans = []
         for name in scan_names(job.input("measured")):
             scan = read_scan(job.input("measured"), name, light.dose_e)
-            counts = oriented(scan.counts, scan.detector_transposed, variant)
+            counts = oriented(scan, variant)
             patches = estimate_patches(
                 network, counts, light.dose_e, light, variant, device, arguments.precision, arguments.batch_size
             )

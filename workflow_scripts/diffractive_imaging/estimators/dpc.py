@@ -13,10 +13,10 @@ from scipy.sparse import coo_array, csc_array, diags_array, eye_array, kron, vst
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.networks.imaging import ImageEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.imaging import Predictions, image_arrays, predict_scans
 from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_slopes, spline_weights, taps
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
-from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.command import Job
 
@@ -30,10 +30,11 @@ _RIDGE = 1e-9
 def predict(job: Job, device: torch.device) -> Predictions:
     """Images alone. It assumes neither a dose nor a shape of the probe, so it gets no perturbed scans."""
     light = Illumination.read(job.input("test"))
-    estimator = ImageEstimator(
-        lambda counts, positions_px, dose_e: reconstruct(counts, positions_px, light), takes_perturbed=False
-    )
-    return predict_test_file(estimator, "fitted", job.input("test"))
+
+    def image(scan: Scan, dose_e: float) -> dict[str, np.ndarray]:
+        return image_arrays(reconstruct(scan.along_object().counts, scan.positions_px, light))
+
+    return predict_scans(image, "fitted", job.input("test"), perturbed=False)
 
 
 def center_of_mass(patterns: Tensor, origin_px: int) -> Tensor:

@@ -1,11 +1,9 @@
 """A trained network of either arm, with the weights of both its stages."""
 
-from functools import partial
-
 import torch
 
-from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions, predict_test_file
-from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions
+from workflow_scripts.diffractive_imaging.networks.reconstruction import load_estimate
 from workflow_scripts.diffractive_imaging.settings import VARIANTS, arm_named
 from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
@@ -26,24 +24,11 @@ def predict(job: Job, device: torch.device) -> Predictions:
     result: Predictions = {}
     # Without finetuning the two weights are the same.
     for stage in ("pretrained",) if variant.without_finetune else ("pretrained", "finetuned"):
-        estimate = partial(
-            estimate_patches,
-            load_network(job.input(stage)),
-            light=light,
-            variant=variant,
-            device=device,
-            precision=arguments.precision,
-            batch_size=options.batch_size,
+        estimate = load_estimate(job.input(stage), light, variant, device, arguments, options.batch_size)
+        estimator = PatchEstimator(
+            estimate, light, variant, arguments.training_seed, has_spread=not variant.damped_stitching
         )
         # The published arm, known to be wrong, gets no perturbed scans; nor do finetuned weights, adapted to others.
-        takes_perturbed = variant == VARIANTS["corrected"] and stage == "pretrained"
-        estimator = PatchEstimator(
-            estimate,
-            light,
-            variant,
-            arguments.training_seed,
-            has_spread=not variant.damped_stitching,
-            takes_perturbed=takes_perturbed,
-        )
-        result |= predict_test_file(estimator, stage, test)
+        perturbed = variant == VARIANTS["corrected"] and stage == "pretrained"
+        result |= estimator.predict(stage, test, perturbed=perturbed)
     return result

@@ -11,14 +11,15 @@ import math
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.networks.imaging import ImageEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.imaging import Predictions, image_arrays, predict_scans
 from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_weights, taps
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings as Options
-from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
 from workflow_scripts.workflow.command import Job
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted
@@ -35,15 +36,15 @@ def predict(job: Job, device: torch.device) -> Predictions:
     """Images alone, each of its best iteration; the log holds the losses of all."""
     light = Illumination.read(job.input("test"))
 
-    def image(counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
-        arguments = job.arguments
-        fit = reconstruct(counts, positions_px, light, dose_e, arguments.options, arguments.training_seed, device)
+    def image(scan: Scan, dose_e: float) -> dict[str, np.ndarray]:
+        options, seed = job.arguments.options, job.arguments.training_seed
+        fit = reconstruct(scan.along_object().counts, scan.positions_px, light, dose_e, options, seed, device)
         for number, (loss, held_out) in enumerate(fit.losses, start=1):
             best = ", the best" if number == fit.image.iterations else ""
             print(f"iteration {number}: loss {loss:.5f}, held out {held_out:.5f}{best}", file=sys.stderr)
-        return fit.image
+        return image_arrays(fit.image) | {"iterations": np.array(fit.image.iterations)}
 
-    return predict_test_file(ImageEstimator(image, chooses_iteration=True), "fitted", job.input("test"))
+    return predict_scans(image, "fitted", job.input("test"))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions
 from workflow_scripts.diffractive_imaging.networks.pattern_task import Examples, read_examples
 from workflow_scripts.diffractive_imaging.settings import VARIANTS
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
@@ -33,7 +33,7 @@ def predict(job: Job, device: torch.device) -> Predictions:
     job.require("shards")
     light = Illumination.read(job.input("test"))
     estimator = PatchEstimator(RidgeByDose(job.inputs["shards"], light), light, has_spread=True)
-    return predict_test_file(estimator, "fitted", job.input("test"))
+    return estimator.predict("fitted", job.input("test"))
 
 
 class RidgeByDose:

@@ -3,17 +3,15 @@
 A fault that only changes how an image is made needs no training: the weights without any fault serve for it too.
 """
 
-from functools import partial
-
 import torch
 
 from workflow_scripts.diffractive_imaging.networks.imaging import (
     PatchEstimator,
     Predictions,
-    image_arrays,
     predict_patches,
+    reconstruct_all,
 )
-from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.reconstruction import load_estimate
 from workflow_scripts.diffractive_imaging.settings import ABLATIONS, IMAGE_FAULTS, NO_FAULT, arm_named, with_fault
 from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, full_dose_photographs, read_scan
@@ -32,20 +30,13 @@ def predict(job: Job, device: torch.device) -> Predictions:
     options: Options = arguments.options
     trained_fault = arm_named(arguments.estimator, ABLATIONS)
     light = Illumination.read(test)
-    estimate = partial(
-        estimate_patches,
-        load_network(job.input("pretrained")),
-        light=light,
-        variant=with_fault(trained_fault),
-        device=device,
-        precision=arguments.precision,
-        batch_size=options.batch_size,
-    )
+    weights, variant = job.input("pretrained"), with_fault(trained_fault)
+    estimate = load_estimate(weights, light, variant, device, arguments, options.batch_size)
     result = predict_patches(estimate, "pretrained", test, fault=trained_fault)
     photographs = full_dose_photographs(test)
     measured = [read_scan(test, name, light.dose_e) for name in photographs.scans]
     for fault in (NO_FAULT, *IMAGE_FAULTS) if trained_fault == NO_FAULT else (trained_fault,):
         estimator = PatchEstimator(estimate, light, with_fault(fault), arguments.training_seed)
         where = condition(**photographs.where, fault=fault)
-        result["pretrained", where] = image_arrays(estimator, measured, light.dose_e)
+        result["pretrained", where] = reconstruct_all(estimator.reconstruct, measured, light.dose_e)
     return result
