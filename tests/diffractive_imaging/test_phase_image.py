@@ -31,7 +31,7 @@ def image(scene):
 
 def test_the_true_object_leaves_shot_noise_alone():
     fine, positions, counts = own_scan.scene()
-    truth = Stitched(fine, torch.ones_like(fine), (0, 0), 4, 0, 0.0)
+    truth = Stitched(fine, torch.ones_like(fine), (0, 0), 4, 0)
     light = replace(own_scan.light(), upsampling=4)
     for dose in (1.0, 0.01):
         thinned = torch.binomial(counts, torch.tensor(dose), generator=torch.Generator().manual_seed(0))

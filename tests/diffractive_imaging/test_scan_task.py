@@ -33,7 +33,7 @@ def scene():
     fine = 0.4 * torch.sin(2 * torch.pi * x / 9) * torch.cos(2 * torch.pi * y / 8)
     generator = torch.Generator().manual_seed(0)
     counts = forward.simulate_scan(light.probe, fine, positions, light.dose_e, generator).float()
-    truth = Stitched(fine, torch.ones_like(fine), (0, 0), 4, 0, 0.0)
+    truth = Stitched(fine, torch.ones_like(fine), (0, 0), 4, 0)
     task = ScanTask([(truth, counts, positions)], light, 0.2, 0, torch.device("cpu"))
     patches = forward.window_at(fine, positions, 32, 1).float()
     return task, forward.network_input(counts, light.dose_e), patches

@@ -66,4 +66,4 @@ def as_stitched(
     fine = refined(coefficients.cpu(), upsampling)[top : top + coverage.shape[0], left : left + coverage.shape[1]]
     covered = coverage > 0
     phase = torch.where(covered, fine - fine[covered].mean(), torch.nan)
-    return Stitched(phase, coverage, layout.origin, upsampling, iterations, float("nan"))
+    return Stitched(phase, coverage, layout.origin, upsampling, iterations)
