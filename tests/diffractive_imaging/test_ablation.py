@@ -96,13 +96,13 @@ def test_the_truth_scores_perfectly_and_every_row_names_its_fault(folder, tmp_pa
         {low: true, full: np.zeros_like(true)},
         {scan: comparison.Images(image[None, 5:20, 4:], [(5, 4)])},
     )
-    rows = metrics.metric_rows(truth, [perfect], [], settings.evaluate())
+    rows = metrics.metric_rows(truth, [perfect], settings.evaluate())
     values = {(row["metric"], row["condition"]): row["value"] for row in rows if "fault" in row["condition"]}
     expected = {("patch_r2", low): 1.0, ("patch_r2", full): 0.0, ("phase_rmse_rad_meanfree", scan): 0.0}
     assert values == pytest.approx(expected, abs=1e-6)
     # They stand beside the corrected arm's own rows; its headlines stay what they are.
     own = replace(comparison.predict_zeros(truth), estimator="corrected", seed=3)
-    everything = metrics.metric_rows(truth, [own, perfect], [], settings.evaluate())
+    everything = metrics.metric_rows(truth, [own, perfect], settings.evaluate())
     write_metrics(metrics.with_headlines(everything, truth), tmp_path / "metrics.csv")
     headline = headline_numbers(read_metrics(tmp_path / "metrics.csv"))
     assert headline.set_index(["estimator", "metric"])["value"]["corrected", "patch_r2"] == 0

@@ -184,7 +184,7 @@ def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_pa
 
     write_arrays(tmp_path / "test.npz", arrays)
     truth = comparison.read_truth(tmp_path / "test.npz")
-    rows = metrics.metric_rows(truth, [comparison.predict_zeros(truth)], [], settings.evaluate())
+    rows = metrics.metric_rows(truth, [comparison.predict_zeros(truth)], settings.evaluate())
     errors = {row["condition"]: float(row["value"]) for row in rows if row["metric"] == "phase_rmse_rad_meanfree"}
     assert errors["dose_e=27882;object=hbn"] == pytest.approx(0.037, abs=0.002)
     assert errors["dose_e=27882;object=hbn_twisted"] > 1.2 * errors["dose_e=27882;object=hbn"]

@@ -57,24 +57,20 @@ def test_a_new_baseline_is_in_every_panel_of_all_estimators(tmp_path):
     write_predictions(tmp_path / "toy.npz", "toy_baseline", 0, answers)
     truth = comparison.read_truth(test)
     predictions = [comparison.predict_zeros(truth), *comparison.predictions_of(tmp_path / "toy.npz", truth)]
-    rows = metrics.with_headlines(metrics.metric_rows(truth, predictions, [], settings.evaluate()), truth)
+    rows = metrics.with_headlines(metrics.metric_rows(truth, predictions, settings.evaluate()), truth)
     write_metrics(rows, tmp_path / "metrics.csv")
     table_of_metrics = read_metrics(tmp_path / "metrics.csv")
     r2 = table_of_metrics[table_of_metrics["metric"] == "patch_r2"].set_index("estimator")["value"]
     assert r2["toy_baseline"] == r2["zeros"] == 0
 
-    np.savez(tmp_path / "examples.npz", **examples.example_images(test, truth, predictions[1:]))
+    images = examples.example_images(test, truth, predictions[1:])
     registry = type(REGISTRY)({"toy_baseline": Estimator(kind="classical", label="toy"), **REGISTRY})
     transfer = pd.DataFrame({"estimator": ["corrected"], "scan": "default", "period_px": 5.0, "transfer": 1.0})
     table = plot.patch_table(table_of_metrics, transfer)
     with style():
         figures = [
-            plot.draw_patches(table, plot.patch_images(tmp_path / "examples.npz"), registry),
-            plot.draw_scans(
-                plot.scan_table(table_of_metrics),
-                plot.scan_images(tmp_path / "examples.npz"),
-                registry,
-            ),
+            plot.draw_patches(table, images, registry),
+            plot.draw_scans(plot.scan_table(table_of_metrics), images, registry),
         ]
     named = SimpleNamespace(titles=0, legends=0)
     for axis in (axis for figure in figures for axis in figure.get_axes()):

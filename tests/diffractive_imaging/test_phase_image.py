@@ -9,8 +9,13 @@ import tifffile
 import torch
 
 from tests.diffractive_imaging import own_scan
-from workflow_scripts.diffractive_imaging.apply.output import write_h5, write_preview, write_tiff
-from workflow_scripts.diffractive_imaging.apply.phase_image import phase_image, reduced_chi2
+from workflow_scripts.diffractive_imaging.apply.phase_image import (
+    phase_image,
+    reduced_chi2,
+    write_h5,
+    write_preview,
+    write_tiff,
+)
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Scan

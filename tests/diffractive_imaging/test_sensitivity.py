@@ -81,7 +81,7 @@ def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
     assert not any("perturbation" in where for _, where in unperturbed)
     write_predictions(tmp_path / "p.npz", "ptychography", 0, arrays)
     (prediction,) = comparison.predictions_of(tmp_path / "p.npz", truth)
-    rows = metrics.metric_rows(truth, [prediction], [], settings.evaluate())
+    rows = metrics.metric_rows(truth, [prediction], settings.evaluate())
     errors = {row["condition"]: row["value"] for row in rows if "perturbation" in row["condition"]}
     where = "dose_e=27882;object=photograph;perturbation={};phase_std_rad=0.5"
     assert set(errors) == {where.format(name) for name in ("none", *PERTURBATIONS)}

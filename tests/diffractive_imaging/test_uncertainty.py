@@ -112,7 +112,7 @@ def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
     assert shares == pytest.approx([0.383, 0.954], abs=0.05)
     assert values["calibration_factor", where.format("calibration")] > 1
     assert not any("calibration" in condition for metric, condition in values if metric == "coverage_68")
-    errors = metrics.metric_rows(truth, predictions, [], settings.evaluate())
+    errors = metrics.metric_rows(truth, predictions, settings.evaluate())
     assert not any("calibration" in row["condition"] for row in errors)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,8 +12,6 @@ from workflow_scripts.diffractive_imaging.simulation import sources
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
-
-Entry = TypeVar("Entry")  # of a table of arms
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def with_fault(fault: str) -> Variant:
     return VARIANTS["corrected"] if fault == NO_FAULT else replace(VARIANTS["corrected"], **{fault: True})
 
 
-def arm_named(name: str, arms: Mapping[str, Entry]) -> Entry:
+def arm_named(name: str, arms: Mapping[str, Any]) -> Any:
     """The entry of an estimator among some arms; raises InputError where it is none of them."""
     if name not in arms:
         raise InputError(f"--estimator is {name}, but its module knows {', '.join(arms)}")
@@ -67,11 +65,6 @@ def arm_named(name: str, arms: Mapping[str, Entry]) -> Entry:
 def ablation_arm(fault: str) -> str:
     """What the arm with this one fault is called, in the names of files too."""
     return f"only_{fault}"
-
-
-def ablation_arms(faults: Sequence[str], variants: Sequence[str]) -> list[str]:
-    """The arms with a single fault, and the one without any; none where no fault, or no corrected arm, is asked for."""
-    return [ablation_arm(fault) for fault in (NO_FAULT, *faults)] if faults and "corrected" in variants else []
 
 
 # By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
@@ -93,7 +86,8 @@ class ProbeSettings(Settings):
     detector_px: int = Field(
         ge=16,
         le=256,
-        description="Detector pixels along each side, after binning or cropping; a multiple of 16.",
+        multiple_of=16,
+        description="Detector pixels along each side, after binning or cropping.",
     )
     voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
     semiangle_mrad: float = Field(gt=0, le=200, description="Convergence semiangle, mrad.")
@@ -115,8 +109,6 @@ class ProbeSettings(Settings):
 
     @model_validator(mode="after")
     def _disc_fits(self) -> "ProbeSettings":
-        if self.detector_px % 16:
-            raise ValueError(f"detector_px must be a multiple of 16, not {self.detector_px}")
         if self.aperture_radius_px >= self.detector_px / 2:
             raise ValueError(
                 f"aperture_radius_px {self.aperture_radius_px} does not fit a detector of {self.detector_px} px"
@@ -338,8 +330,10 @@ class Evaluate(Settings):
     seed: int = Field(ge=0, description="Seed of the white-noise object, of the jitter and of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
-        """The arms of the ablation, of those whose base is among the variants."""
-        return ablation_arms(self.ablations, variants)
+        """The arms with a single fault, and the one without any; none where no fault or no corrected arm is wanted."""
+        if not self.ablations or "corrected" not in variants:
+            return []
+        return [ablation_arm(fault) for fault in (NO_FAULT, *self.ablations)]
 
 
 class Plot(Settings):

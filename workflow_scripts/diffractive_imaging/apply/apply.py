@@ -4,12 +4,14 @@ import numpy as np
 from pydantic import Field
 
 from workflow_scripts.diffractive_imaging.apply.data import SCAN_NAME
-from workflow_scripts.diffractive_imaging.apply.output import write_h5, write_preview, write_tiff
 from workflow_scripts.diffractive_imaging.apply.phase_image import (
     PhaseImage,
     correlation,
     phase_image,
     reduced_chi2,
+    write_h5,
+    write_preview,
+    write_tiff,
 )
 from workflow_scripts.diffractive_imaging.estimators import ptychography
 from workflow_scripts.diffractive_imaging.networks.reconstruction import load_estimate

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
-from workflow_scripts.diffractive_imaging.evaluation.transfer import Transfer, transfer_rows
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, PHOTOGRAPH
@@ -28,10 +27,8 @@ from workflow_scripts.study.tables import metric_row, with_headline
 ONE_SIGMA = 0.6827  # share of a normal distribution within one standard deviation
 
 
-def metric_rows(
-    truth: Truth, predictions: Sequence[Prediction], transfers: Sequence[Transfer], settings: Evaluate
-) -> list[dict]:
-    """The rows of patches, images and stitchings.
+def metric_rows(truth: Truth, predictions: Sequence[Prediction], settings: Evaluate) -> list[dict]:
+    """The rows of patches and images.
 
     A row of a network without a stage is of the weights that a user would take: for the patches of the 1/f
     set the pretrained ones (the finetuned ones are adapted to other objects, the scans), for the images of
@@ -42,8 +39,6 @@ def metric_rows(
         rows += _patch_rows(truth, prediction, settings)
         rows += _image_rows(truth, prediction, settings)
         rows += _sensitivity_rows(truth, prediction)
-    for transfer in transfers:
-        rows += transfer_rows(transfer)
     return rows + _recipe_rows(truth)
 
 
@@ -69,8 +64,7 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         usual = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
         misfit = patch_misfit(predicted, true[usual])  # (M, 2); every 1/f object is a source
         interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
-        named = {"condition": condition(**values, **prediction.labels("finetune")), "seed": prediction.seed}
-        rows.append(metric_row(prediction.estimator, "patch_r2", "1", interval, **named))
+        rows.append(prediction.row("patch_r2", "1", interval, **values, **prediction.labels("finetune")))
     return rows
 
 
@@ -88,11 +82,11 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         interval = bootstrap(
             np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
         )
-        named = {"condition": condition(**values, **prediction.labels("pretrain")), "seed": prediction.seed}
-        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval, **named))
+        values |= prediction.labels("pretrain")
+        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", interval, **values))
         if images.iterations is not None:
-            chosen = float(np.median(images.iterations))
-            rows.append(metric_row(prediction.estimator, "best_iteration", "1", chosen, n=len(errors), **named))
+            median = float(np.median(images.iterations))
+            rows.append(prediction.row("best_iteration", "1", median, n=len(errors), **values))
     return rows
 
 
@@ -112,8 +106,7 @@ def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
     rows = []
     for where, images in perturbed.items():
         error = phase_rmse_rad_meanfree(*images.beside(truth.images_rad[PHOTOGRAPH])[0])
-        named = {"condition": where, "seed": prediction.seed}
-        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", error, **named))
+        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", error, **parse_condition(where)))
     return rows
 
 
@@ -149,13 +142,13 @@ def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Eva
             calibration = {"object": CALIBRATION, "phase_std_rad": truth.scan_phase_std_rad}
             (calibrating,) = relative[condition(dose_e=values["dose_e"], **calibration)]
             factor = calibration_factor(calibrating)
-            named = {"condition": condition(**values, **prediction.labels("pretrain")), "seed": prediction.seed}
+            values |= prediction.labels("pretrain")
             if values["object"] == CALIBRATION:
-                yield metric_row(prediction.estimator, "calibration_factor", "1", factor, **named)
+                yield prediction.row("calibration_factor", "1", factor, **values)
             else:
                 shares = np.array([covered_share(scan, factor) for scan in errors])
                 interval = bootstrap(shares, seed=settings.seed, resamples=settings.bootstrap_samples)
-                yield metric_row(prediction.estimator, "coverage_68", "1", interval, **named)
+                yield prediction.row("coverage_68", "1", interval, **values)
 
 
 def relative_error(image_rad: np.ndarray, truth_rad: np.ndarray, spread_rad: np.ndarray) -> np.ndarray:

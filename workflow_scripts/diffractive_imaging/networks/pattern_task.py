@@ -145,9 +145,8 @@ class PatternTask:
     def validate(self, model: nn.Module) -> float:
         """The loss over the validation examples, with the same noise every time."""
         generator = torch.Generator(self._device).manual_seed(0)
-        losses, rows = [], []
+        total = 0.0
         for index in torch.arange(len(self._validation), device=self._device).split(_BATCH):
             batch = self._make(self._validation.rows(index), generator)
-            losses.append(float(self.loss(model, batch)) * len(index))
-            rows.append(len(index))
-        return sum(losses) / sum(rows)
+            total += float(self.loss(model, batch)) * len(index)
+        return total / len(self._validation)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfit
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.simulation import forward
-from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, inside_raster
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 
@@ -47,7 +47,7 @@ class ScanTask:
         top = 0.0
         margin = light.n  # object pixels; the windows of the outermost patterns stay inside
         for stitched, counted, position in scans:
-            inner = _inside(position)
+            inner = inside_raster(position, _RIM_PX)
             fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * self._upsampling] * 4)
             # One tall image of all scans, so that a batch may mix them.
             shift = torch.tensor([margin + top, margin]) - torch.tensor(stitched.origin)
@@ -112,9 +112,3 @@ class ScanTask:
             step = torch.zeros(2, dtype=torch.int64, device=self._device)
             total += float(self.loss(model, self._make(part, step))) * len(part)
         return total / len(self._validation)
-
-
-def _inside(positions_px: Tensor) -> Tensor:
-    """Which positions (N, 2) lie off the rim of their scan: bool (N,)."""
-    low, high = positions_px.amin(0) + _RIM_PX, positions_px.amax(0) - _RIM_PX
-    return ((positions_px >= low) & (positions_px <= high)).all(dim=1)

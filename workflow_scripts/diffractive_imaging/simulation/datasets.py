@@ -172,14 +172,17 @@ def full_dose_photographs(path: Path) -> ScanSet:
 
 def read_perturbed(path: Path) -> dict[str, Scan]:
     """What the estimators see of the first photograph under each perturbation, by name; {} where there is none."""
-    arrays = read_arrays(path, ["perturbations", "scans", "detector_transposed"])
-    positions_name = f"{arrays['scans'][0]}.positions_px"
-    positions = torch.from_numpy(read_arrays(path, [positions_name])[positions_name])
-    scans = {}
-    for name in arrays["perturbations"].tolist():
-        counts = read_arrays(path, [f"perturbed.{name}.counts"])[f"perturbed.{name}.counts"].astype(np.float32)
-        scans[name] = Scan(torch.from_numpy(counts), positions, bool(arrays["detector_transposed"]))
-    return scans
+    names = read_arrays(path, ["perturbations"])["perturbations"].tolist()
+    counts, positions = [f"perturbed.{name}.counts" for name in names], f"{scan_names(path)[0]}.positions_px"
+    arrays = read_arrays(path, [*counts, positions, "detector_transposed"])
+    return {
+        name: Scan(
+            torch.from_numpy(arrays[f"perturbed.{name}.counts"].astype(np.float32)),
+            torch.from_numpy(arrays[positions]),
+            bool(arrays["detector_transposed"]),
+        )
+        for name in names
+    }
 
 
 def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:
@@ -307,54 +310,68 @@ def test_set(
         [_count(light, unit * np.float32(std), dose, rng) for dose in settings.test_dose_e]
         for std in settings.test_phase_std_rad
     ]
-    scan = settings.scan
-    # Half a window, and two more pixels for the interpolation between fine pixels.
-    positions, side = raster(scan.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
-    shapes = {
-        path.name: objects.large_photograph(photographs.read_grey(path, minimum_px=2 * light.n), side)
-        for path in files[: scan.photographs]
-    }
-    shapes[STEP_EDGE] = objects.step_edge(side)
     arrays = {
         "unit_phase": unit,
         "phase_std_rad": np.array(settings.test_phase_std_rad),
         "test_dose_e": np.array(settings.test_dose_e),
         "counts": np.array(counts),
-        "detector_transposed": np.bool_(scan.detector_transposed),
-        "scan_phase_std_rad": np.float64(scan.phase_std_rad),
-        "scans": np.array([*shapes, *scan.crystals]),
+        "detector_transposed": np.bool_(settings.scan.detector_transposed),
+        "scan_phase_std_rad": np.float64(settings.scan.phase_std_rad),
     }
+    return arrays | _scans(settings, light, files, rng) | light.arrays()
+
+
+def _scans(
+    settings: Synthesize, light: Illumination, files: Sequence[Path], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The arrays of a test file from `scans` on: of every scan, and of the perturbed ones."""
+    scan = settings.scan
+    # Half a window, and two more pixels for the interpolation between fine pixels.
+    positions, side = raster(scan.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
     doses = torch.tensor(settings.test_dose_e, dtype=torch.float32)[:, None, None, None]
-    scanned = {}  # by name: the truth on the fine grid and what the detector counts at every dose
-    for name, shape in shapes.items():
+
+    def scan_shape(shape: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
-        scanned[name] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(rng))
+        return fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(rng))
+
+    shapes = {
+        path.name: objects.large_photograph(photographs.read_grey(path, minimum_px=2 * light.n), side)
+        for path in files[: scan.photographs]
+    }
+    shapes[STEP_EDGE] = objects.step_edge(side)
+    # By name: the true phase on the fine grid, and what the detector counts at every dose.
+    scanned = {name: scan_shape(shape, rng) for name, shape in shapes.items()}
     for name in scan.crystals:
         crystal = crystals.build(name, side, light.pixel_size_a, settings.probe.voltage_kv, scan.twist_deg)
-        scanned[name] = (
-            crystal.phase_rad,
-            crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng)),
-        )
+        counts = crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng))
+        scanned[name] = crystal.phase_rad, counts
+    perturbed = PERTURBATIONS if scan.perturbed else ()
+    arrays = {"scans": np.array(list(scanned)), "perturbations": np.array(perturbed, dtype=str)}
     # Separate generators, so that the other arrays are the same with these scans and without.
     calibration_rng, perturbation_rng = rng.spawn(2)
-    shape = objects.power_law_noise(1, side, calibration_rng)[0]
-    fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
-    scanned[CALIBRATION] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(calibration_rng))
-    first = next(iter(shapes))
-    names = PERTURBATIONS if scan.perturbed else ()
-    arrays["perturbations"] = np.array(names, dtype=str)
-    for name in names:
-        assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, scanned[first][0], positions, light.dose_e
-        counted = perturbations.simulate(name, *assumed, _generator(perturbation_rng))
-        counted = counted.transpose(-2, -1) if scan.detector_transposed else counted
-        arrays[f"perturbed.{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
-    for name, (fine, counted) in scanned.items():
-        if scan.detector_transposed:
-            counted = counted.transpose(-2, -1)
-        arrays[f"{name}.phase_rad"] = fine.numpy()
+    first_phase, _ = next(iter(scanned.values()))
+    for name in perturbed:
+        assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, first_phase, positions, light.dose_e
+        counts = perturbations.simulate(name, *assumed, _generator(perturbation_rng))
+        arrays[f"perturbed.{name}.counts"] = _recorded(counts, scan.detector_transposed)
+    scanned[CALIBRATION] = scan_shape(objects.power_law_noise(1, side, calibration_rng)[0], calibration_rng)
+    for name, (phase, counts) in scanned.items():
+        arrays[f"{name}.phase_rad"] = phase.numpy()
         arrays[f"{name}.positions_px"] = positions.numpy()
-        arrays[f"{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
-    return arrays | light.arrays()
+        arrays[f"{name}.counts"] = _recorded(counts, scan.detector_transposed)
+    return arrays
+
+
+def _recorded(counts: Tensor, transposed: bool) -> np.ndarray:
+    """Counts (…, n, n) as the detector records them, of the smallest unsigned type that holds them."""
+    recorded = counts.transpose(-2, -1) if transposed else counts
+    return recorded.numpy().astype(np.min_scalar_type(int(counts.max())))
+
+
+def inside_raster(positions_px: Tensor, margin_px: float) -> Tensor:
+    """Which positions (N, 2) lie at least so far from the rim of their scan: bool (N,)."""
+    low, high = positions_px.amin(0) + margin_px, positions_px.amax(0) - margin_px
+    return ((positions_px >= low) & (positions_px <= high)).all(dim=1)
 
 
 def raster(

@@ -189,10 +189,5 @@ def simulate_scan(
         (N, n, n), or (D, N, n, n).
     """
     n = probe.shape[-1]
-    return torch.cat(
-        [
-            measure(probe, window_at(fine_object, part, n, UPSAMPLING), dose_e, generator)
-            for part in positions_px.split(_SCAN_BATCH)
-        ],
-        dim=-3,
-    )
+    phases = (window_at(fine_object, part, n, UPSAMPLING) for part in positions_px.split(_SCAN_BATCH))
+    return torch.cat([measure(probe, phase, dose_e, generator) for phase in phases], dim=-3)
