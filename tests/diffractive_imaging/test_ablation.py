@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.diffractive_imaging import scanned, settings
-from workflow_scripts.diffractive_imaging.estimators import single_fault
+from workflow_scripts.diffractive_imaging.estimators import network as network_estimator
 from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
 from workflow_scripts.diffractive_imaging.networks.model import make_network
 from workflow_scripts.diffractive_imaging.settings import ABLATIONS, ARMS, IMAGE_FAULTS, VARIANTS, with_fault
@@ -44,7 +44,7 @@ def predicted(folder, fault):
     job = scanned.job(
         folder / "test.npz", {"pretrained": folder / "weights.safetensors"}, estimator=f"only_{fault}", training_seed=3
     )
-    answers = single_fault.predict(job, CPU)
+    answers = network_estimator.predict(job, CPU)
     assert {stage for stage, _ in answers} == {"pretrained"}
     return {where: arrays for (_, where), arrays in answers.items()}
 

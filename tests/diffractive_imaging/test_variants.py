@@ -87,8 +87,8 @@ def test_the_published_split_puts_photographs_on_both_sides(shard):
     by_sample = replace(CORRECTED, validation_split_by_sample=True)
     ours, theirs = (read_examples([shard], variant, seed=0) for variant in (CORRECTED, by_sample))
     assert [len(part) for part in ours[:2]] == [len(part) for part in theirs[:2]]
-    held_out = {tuple(row) for row in ours[1].patch_rad[:, 16].tolist()}
-    shared = held_out & {tuple(row) for row in theirs[1].patch_rad[:, 16].tolist()}
+    held_out = {tuple(row) for row in ours[1].tensors[2][:, 16].tolist()}
+    shared = held_out & {tuple(row) for row in theirs[1].tensors[2][:, 16].tolist()}
     assert len(shared) < len(held_out)
 
 

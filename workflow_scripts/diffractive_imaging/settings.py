@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -53,13 +53,6 @@ NO_FAULT = "none"
 def with_fault(fault: str) -> Variant:
     """The corrected recipe with one fault, or with `NO_FAULT`."""
     return VARIANTS["corrected"] if fault == NO_FAULT else replace(VARIANTS["corrected"], **{fault: True})
-
-
-def arm_named(name: str, arms: Mapping[str, Any]) -> Any:
-    """The entry of an estimator among some arms; raises InputError where it is none of them."""
-    if name not in arms:
-        raise InputError(f"--estimator is {name}, but its module knows {', '.join(arms)}")
-    return arms[name]
 
 
 def ablation_arm(fault: str) -> str:
