@@ -38,7 +38,7 @@ def finetune(job: Job[Arguments]) -> None:
             scan = read_scan(job.input("measured"), name, light.dose_e)
             counts = oriented(scan, variant)
             patches = estimate_patches(
-                network, counts, light.dose_e, light, variant, device, arguments.precision, arguments.batch_size
+                network, light, variant, device, arguments.precision, arguments.batch_size, counts, light.dose_e
             )
             image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
             scans.append((image, counts, scan.positions_px))

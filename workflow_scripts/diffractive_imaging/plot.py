@@ -103,8 +103,8 @@ def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray], registry:
         axes[row, 0].imshow(np.sqrt(counts), cmap="magma")
         limit = np.nanmax(np.abs(images["true_patches_rad"][row]))
         for axis, patches in zip(axes[row, 1:], by_name.values(), strict=True):
-            shown = axis.imshow(patches[row], vmin=-limit, vmax=limit, cmap="RdBu_r")
-        figure.colorbar(shown, ax=axes[row, -1], label="phase (rad)")
+            image = axis.imshow(patches[row], vmin=-limit, vmax=limit, cmap="RdBu_r")
+        figure.colorbar(image, ax=axes[row, -1], label="phase (rad)")
     for axis, name in zip(axes[0], ["√counts", *by_name], strict=True):
         axis.set_title(name)
     without_ticks(axes)
@@ -144,10 +144,10 @@ def _draw_r2(axes: list[Axes], points: pd.DataFrame, registry: Registry) -> None
         of_dose = points[points["dose_e"] == dose]
         _draw_lines(axis, of_dose, "phase_std_rad", registry)
         smallest = of_dose.groupby("estimator")["value"].min()
-        for place, estimator in enumerate(registry.ordered(smallest.index)):
+        for row, estimator in enumerate(registry.ordered(smallest.index)):
             if smallest[estimator] < -0.55:
                 axis.text(
-                    *(0.03, 0.04 + 0.08 * place, f"{estimator}: down to {smallest[estimator]:.3g}"),
+                    *(0.03, 0.04 + 0.08 * row, f"{estimator}: down to {smallest[estimator]:.3g}"),
                     color=registry[estimator].looks["color"],
                     fontsize=6,
                     transform=axis.transAxes,
@@ -164,12 +164,12 @@ def scan_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """All points of panels b to d, seeds averaged: the columns of `_COLUMNS`."""
     texts, numbers = ("object", "fault", "stage", "perturbation"), ("dose_e", "phase_std_rad")
     table = with_condition_columns(metrics, texts, numbers)
-    usual = table[table["stage"].isna() & table["perturbation"].isna()]
+    final = table[table["stage"].isna() & table["perturbation"].isna()]
     keys = ["estimator", "object", "fault", "dose_e", "phase_std_rad"]
     points = []
     for panel, metric in _METRICS.items():
         # Rows of a single fault are in panel d and in no other.
-        rows = usual[(usual["metric"] == metric) & (usual["fault"].notna() == (panel == "d"))]
+        rows = final[(final["metric"] == metric) & (final["fault"].notna() == (panel == "d"))]
         points.append(mean_over_seeds(rows, keys).assign(panel=panel))
     return pd.concat(points)[_COLUMNS].reset_index(drop=True)
 
@@ -273,9 +273,9 @@ def _draw_row(
     limit = np.nanpercentile(np.abs(truth), percentile)
     pictures = [truth, *(images[f"{scan}_rad"][names.index(name)] for name in estimators)]
     for axis, picture in zip(axes, pictures, strict=True):
-        shown = axis.imshow(picture, vmin=-limit, vmax=limit)
+        image = axis.imshow(picture, vmin=-limit, vmax=limit)
     scale_bar(axes[0], float(images["pixel_size_a"]))
-    figure.colorbar(shown, ax=axes[-1], label="phase (rad)", **colour_bar)
+    figure.colorbar(image, ax=axes[-1], label="phase (rad)", **colour_bar)
     return pictures
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.apply.orientation import Orientation, search
 from workflow_scripts.diffractive_imaging.apply.settings import Apply, UserProbe
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan, read_probe
-from workflow_scripts.diffractive_imaging.simulation.forward import MASK_THRESHOLD, turned
+from workflow_scripts.diffractive_imaging.simulation.forward import MASK_THRESHOLD, rotated
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.diffraction import near_field
@@ -108,7 +108,7 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
         orientation = Orientation(settings.rotation, settings.detector_transposed)
     if orientation.transposed:
         light = replace(light, probe=light.probe.T.contiguous())
-    scan = Scan(measured, turned(positions_px, orientation.rotation_deg), orientation.transposed)
+    scan = Scan(measured, rotated(positions_px, orientation.rotation_deg), orientation.transposed)
     report = {
         "disc": {"center_px": list(disc.center_px), "radius_px": disc.radius_px},
         "window": {"first_px": list(window.first), "binning": window.binning, "detector_px": window.n},

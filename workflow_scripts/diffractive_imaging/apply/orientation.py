@@ -1,10 +1,10 @@
 """How the scan's axes lie on the detector, found from the patterns alone.
 
 The centre of mass of a pattern is the gradient of the phase, averaged under the probe; along the right axes a
-gradient has no curl (doi:10.1016/j.ultramic.2014.04.012). That leaves the angle open by 180°, and noise may blur it,
-so the candidates are told apart by χ²: a few steps of descent on the phase, through the forward model, lower it
-most where the positions are right. In exchange for the other sign of the defocus a turn by 180° and a negative
-phase give the same patterns: the probe must be given with the right sign.
+gradient has no curl (doi:10.1016/j.ultramic.2014.04.012). That leaves an ambiguity of 180°, and noise may blur the
+minimum, so the candidates are compared by χ²: a few steps of gradient descent on the phase lower it most where the
+positions are right. A scan rotated by 180°, a negative phase and the opposite defocus give the same patterns, so the
+sign of the defocus must be right.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.estimators.dpc import center_of_mass
 from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfit
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
-from workflow_scripts.diffractive_imaging.simulation.forward import turned
+from workflow_scripts.diffractive_imaging.simulation.forward import rotated
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 from workflow_scripts.workflow.errors import InputError
@@ -69,7 +69,7 @@ def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumi
     def misfit(transposed: bool, angle: float) -> float:
         angle %= 360
         if (transposed, angle) not in tried:
-            positions = turned(raster[block], angle)
+            positions = rotated(raster[block], angle)
             wave = light.probe.T if transposed else light.probe
             patterns = counts[block].transpose(1, 2) if transposed else counts[block]
             tried[transposed, angle] = descent_misfit(patterns, positions, wave, light.dose_e)
@@ -125,16 +125,15 @@ def descent_misfit(counts: Tensor, positions: Tensor, probe: Tensor, dose_e: flo
         dose_e: electrons per pattern.
     """
     n = probe.shape[-1]
-    whole = positions.round()
-    probes = shift_probe(probe, positions - whole).to(torch.complex64)  # (N, n, n)
-    corner = (whole - whole.amin(dim=0)).long()
+    nearest = positions.round()
+    probes = shift_probe(probe, positions - nearest).to(torch.complex64)  # (N, n, n)
+    corner = (nearest - nearest.amin(dim=0)).long()
     phase = torch.zeros(*(int(side) + n for side in corner.amax(dim=0)), requires_grad=True)
     optimizer = torch.optim.Adam([phase], lr=_LEARNING_RATE)
     generator = torch.Generator().manual_seed(0)
     axis = torch.arange(n)
-    last = 0.0
     for _ in range(_STEPS):
-        last = 0.0
+        misfit = 0.0
         for index in torch.randperm(len(counts), generator=generator).split(_BATCH):
             rows, columns = corner[index, :1] + axis, corner[index, 1:] + axis  # (B, n) each
             expected = dose_e * diffraction_pattern(probes[index], phase[rows[:, :, None], columns[:, None, :]])
@@ -142,8 +141,8 @@ def descent_misfit(counts: Tensor, positions: Tensor, probe: Tensor, dose_e: flo
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            last += float(loss.detach()) * len(index) / len(counts)
-    return last
+            misfit += float(loss.detach()) * len(index) / len(counts)
+    return misfit
 
 
 def _central_block(shape: tuple[int, int]) -> Tensor:

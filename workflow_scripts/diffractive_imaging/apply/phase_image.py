@@ -52,7 +52,7 @@ class PhaseImage:
 
 
 def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
-    """Stitch patches (N, n, n) and hold the image against the counts.
+    """Stitch patches (N, n, n) and compare the image with the counts.
 
     Args:
         patches: rad, of the patterns along the object's axes.
@@ -60,12 +60,12 @@ def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
         light: the illumination.
     """
     weights = light.patch_weights()
-    measured = (patches, scan.positions_px, weights)
-    stitched = least_squares(*measured, upsampling=light.upsampling)
-    variance = residual_variance(stitched, *measured)
+    laid_out = (patches, scan.positions_px, weights)
+    stitched = least_squares(*laid_out, upsampling=light.upsampling)
+    variance = residual_variance(stitched, *laid_out)
     chi2 = reduced_chi2(stitched, scan, light)
     flat = replace(stitched, phase=torch.zeros_like(stitched.phase))
-    layout, pixels = lay_out(*measured, light.upsampling)
+    layout, pixels = lay_out(*laid_out, light.upsampling)
     spread = layout.crop(layout.scatter(chi2[:, None] * layout.weights.expand_as(pixels))) / stitched.coverage
     spread = torch.where(stitched.phase.isnan(), torch.nan, spread)
 
@@ -88,7 +88,7 @@ def reduced_chi2(stitched: Stitched, scan: Scan, light: Illumination) -> Tensor:
     """∑ (counts − expected)² / ∑ expected over the pixels of each pattern, float64 (N,).
 
     A Poisson count has its mean as variance, so the true object gives 1 on average, at any dose; pixels weigh
-    by what they expect, so that the nearly dark ones do not rule. Nothing of a truth is used.
+    by their expected counts, so that nearly dark pixels do not dominate. No truth is used.
     """
     margin = light.n  # object pixels; no window leaves the padded image
     image = functional.pad(stitched.phase.nan_to_num(0.0), [margin * light.upsampling] * 4)
@@ -98,18 +98,18 @@ def reduced_chi2(stitched: Stitched, scan: Scan, light: Illumination) -> Tensor:
     for counts, part in zip(scan.counts.split(_BATCH), positions.split(_BATCH), strict=True):
         phase = window_at(image.float(), part, light.n, light.upsampling, light.upsampling)
         expected = light.dose_e * diffraction_pattern(probe, phase)
-        misfit = (counts - expected).double().square().sum(dim=(1, 2))
-        per_pattern.append(misfit / expected.double().sum(dim=(1, 2)))
+        squared_error = (counts - expected).double().square().sum(dim=(1, 2))
+        per_pattern.append(squared_error / expected.double().sum(dim=(1, 2)))
     return torch.cat(per_pattern)
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Pearson's r of two images (H, W) over the pixels that both cover."""
-    both = np.isfinite(first) & np.isfinite(second)
-    return float(np.corrcoef(first[both], second[both])[0, 1])
+    valid = np.isfinite(first) & np.isfinite(second)
+    return float(np.corrcoef(first[valid], second[valid])[0, 1])
 
 
-def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, about: dict[str, str | float | bool]) -> None:
+def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, attrs: dict[str, str | float | bool]) -> None:
     """All of the image as datasets with their units; the same image gives the same bytes.
 
     ptychography_rad: (H, W), the phase that iterative ptychography of the same patterns gives.
@@ -121,7 +121,7 @@ def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, about:
         file.create_dataset("ptychography_rad", data=ptychography_rad).attrs["unit"] = "rad"
         file.attrs["pixel_size_a"] = image.pixel_size_a
         file.attrs["origin_px"] = image.origin_px
-        for key, value in about.items():
+        for key, value in attrs.items():
             file.attrs[key] = value
 
 

@@ -101,8 +101,8 @@ class Apply(Settings):
 
     def files(self) -> dict[str, str]:
         """The files that it names, by key."""
-        named = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
-        return {key: path for key, path in named.items() if path is not None}
+        paths = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
+        return {key: path for key, path in paths.items() if path is not None}
 
     def results(self) -> list[str]:
         """Files that ask for everything that is made of the entry."""
@@ -113,5 +113,5 @@ class Apply(Settings):
 
         where: path of this entry in the configuration with a dot behind it, for messages.
         """
-        named = {"patterns_file": self.patterns, "positions_file": self.positions, "probe_file": self.probe.file}
-        return {key: [path] if path else [] for key, path in named.items()}
+        paths = {"patterns_file": self.patterns, "positions_file": self.positions, "probe_file": self.probe.file}
+        return {key: [path] if path else [] for key, path in paths.items()}

@@ -4,7 +4,7 @@ The object is cubic B-splines on object pixels, the forward model that of the si
 momentum over shuffled batches, as in ePIE (doi:10.1016/j.ultramic.2009.05.012), on the Poisson likelihood
 (doi:10.1088/1367-2630/14/6/063004). One probe's pattern hardly feels long periods, so every step is divided by
 the curvature of the likelihood at each spatial frequency, which the probe alone determines: a few passes over the
-data suffice. Patterns that are kept back choose the iteration; no truth is used.
+data suffice. Held-out patterns choose the iteration; no truth is used.
 """
 
 import math
@@ -141,8 +141,8 @@ class ScanFit:
             total += self._deviance(expected, part)
             # d/dφ of −2 Σ N log(expected); the expected sum does not depend on a pure phase object.
             ratio = self._counts[part] / expected
-            back = torch.fft.ifft2(detector_wave * ratio, norm="ortho")
-            by_phase = 4 * self._dose_e * scale * (back.real * exit_wave.imag - back.imag * exit_wave.real)
+            wave = torch.fft.ifft2(detector_wave * ratio, norm="ortho")
+            by_phase = 4 * self._dose_e * scale * (wave.real * exit_wave.imag - wave.imag * exit_wave.real)
             along_y, along_x = self._weights[part, :, :, None, None].unbind(1)  # (B, 4, 1, 1) each
             by_row = by_phase.new_zeros(len(part), n, n + TAPS - 1)
             by_coefficient = by_phase.new_zeros(len(part), n + TAPS - 1, n + TAPS - 1)
@@ -166,12 +166,12 @@ class ScanFit:
         pixel = torch.arange(n, device=self._device) - n // 2
         q_y = torch.fft.fftfreq(self.shape[0], device=self._device)
         q_x = torch.fft.rfftfreq(self.shape[1], device=self._device)
-        across = torch.exp(2j * math.pi * q_x[:, None] * pixel)[:, None, :]  # (W // 2 + 1, 1, n)
+        plane_x = torch.exp(2j * math.pi * q_x[:, None] * pixel)[:, None, :]  # (W // 2 + 1, 1, n)
         curvature = []
         for q in q_y:
-            plane = torch.exp(2j * math.pi * q * pixel)[:, None] * across  # (W // 2 + 1, n, n)
-            there, back = (torch.fft.fft2(self._probe * w, norm="ortho") * unit for w in (plane, plane.conj()))
-            curvature.append((there - back.conj()).abs().square().sum(dim=(-2, -1)))
+            plane = torch.exp(2j * math.pi * q * pixel)[:, None] * plane_x  # (W // 2 + 1, n, n)
+            plus_q, minus_q = (torch.fft.fft2(self._probe * w, norm="ortho") * unit for w in (plane, plane.conj()))
+            curvature.append((plus_q - minus_q.conj()).abs().square().sum(dim=(-2, -1)))
         symbol = 2 * self._dose_e / (n**2 * self._area_px) * torch.stack(curvature)
         return 1 / (symbol + CURVATURE_FLOOR * symbol.max())
 

@@ -1,7 +1,7 @@
 """How well an image explains the recorded counts: reduced χ² of patterns that are simulated from it, without truth.
 
-For the truth it is 1 but for what object pixels lose. It tells whether an image is compatible with the data, not that
-it is right: an error that hardly changes the patterns, as that of the longest periods, costs nothing.
+For the truth it is 1 but for what object pixels lose. A value near 1 means that an image is compatible with the data,
+not that it is right: an error that hardly changes the patterns, such as that of the longest periods, costs nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -86,8 +86,8 @@ def chi_square_reduced(
     fine = _sharpened(np.nan_to_num(image_rad))
     windows = forward.window_at(fine, positions_px - torch.tensor(origin_px), light.n, forward.UPSAMPLING)
     expected = dose_e * diffraction_pattern(light.probe, windows)
-    many = expected >= LEAST_EXPECTED_E
-    return float(((counts - expected).square() / expected)[many].mean())
+    bright = expected >= LEAST_EXPECTED_E
+    return float(((counts - expected).square() / expected)[bright].mean())
 
 
 def _sharpened(image_rad: np.ndarray) -> Tensor:

@@ -61,8 +61,8 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
     rows = []
     for where, predicted in prediction.patches_rad.items():
         values = parse_condition(where)
-        usual = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
-        misfit = patch_misfit(predicted, true[usual])  # (M, 2); every 1/f object is a source
+        base = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
+        misfit = patch_misfit(predicted, true[base])  # (M, 2); every 1/f object is a source
         interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
         rows.append(prediction.row("patch_r2", "1", interval, **values, **prediction.labels("finetune")))
     return rows
@@ -100,8 +100,8 @@ def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
     for where, images in prediction.images.items():
         values = parse_condition(where)
         if "perturbation" in values:
-            usual = {key: value for key, value in values.items() if key != "perturbation"}
-            perturbed[condition(**usual, perturbation="none")] = prediction.images[condition(**usual)]
+            base = {key: value for key, value in values.items() if key != "perturbation"}
+            perturbed[condition(**base, perturbation="none")] = prediction.images[condition(**base)]
             perturbed[where] = images
     rows = []
     for where, images in perturbed.items():
@@ -157,10 +157,10 @@ def relative_error(image_rad: np.ndarray, truth_rad: np.ndarray, spread_rad: np.
     Args:
         image_rad, truth_rad, spread_rad: (h, w) rad.
     """
-    known = np.isfinite(image_rad) & np.isfinite(spread_rad)
-    error = (image_rad - truth_rad).astype(np.float64)[known]
+    valid = np.isfinite(image_rad) & np.isfinite(spread_rad)
+    error = (image_rad - truth_rad).astype(np.float64)[valid]
     # A spread of zero beside an error is infinitely wrong.
-    return np.abs(error - error.mean()) / np.maximum(spread_rad[known], np.finfo(np.float64).tiny)
+    return np.abs(error - error.mean()) / np.maximum(spread_rad[valid], np.finfo(np.float64).tiny)
 
 
 def calibration_factor(relative: np.ndarray) -> float:

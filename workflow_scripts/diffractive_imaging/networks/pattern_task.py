@@ -51,8 +51,8 @@ def read_examples(
         torch.from_numpy(np.concatenate(counts)).float(),
         torch.cat([forward.true_patch(part, light.upsampling) for part in parts]),
     )
-    chosen = torch.from_numpy(held_out)
-    return TensorDataset(*examples[~chosen]), TensorDataset(*examples[chosen]), light
+    is_validation = torch.from_numpy(held_out)
+    return TensorDataset(*examples[~is_validation]), TensorDataset(*examples[is_validation]), light
 
 
 class PatternTask:

@@ -22,8 +22,8 @@ def load_network(path: Path) -> ResidualUnet | DenseNetwork:
     Raises:
         InputError: the file is broken, or its tensors are not those of its architecture.
     """
-    about = read_metadata(path)
-    network = make_network(int(about["n"]), check(NetworkSettings, about["network"], str(path)), seed=0)
+    metadata = read_metadata(path)
+    network = make_network(int(metadata["n"]), check(NetworkSettings, metadata["network"], str(path)), seed=0)
     load_weights(network, path)
     return network.eval()
 
@@ -36,27 +36,19 @@ def load_estimate(
     Raises:
         InputError: as of `load_network`.
     """
-    return partial(
-        estimate_patches,
-        load_network(path),
-        light=light,
-        variant=variant,
-        device=device,
-        precision=compute.precision,
-        batch_size=batch_size,
-    )
+    return partial(estimate_patches, load_network(path), light, variant, device, compute.precision, batch_size)
 
 
 @torch.no_grad()
 def estimate_patches(
     network: nn.Module,
-    counts: Tensor,
-    dose_e: float,
     light: Illumination,
     variant: Variant,
     device: torch.device,
     precision: Precision,
     batch_size: int,
+    counts: Tensor,
+    dose_e: float,
 ) -> Tensor:
     """The network's patches, float32 (N, n, n) rad on the CPU: zero outside the mask, mean-free inside.
 

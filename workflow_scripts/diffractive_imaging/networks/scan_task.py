@@ -77,14 +77,9 @@ class ScanTask:
         return self._make(self._train[indices], step)
 
     def _make(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
-        counts = self._counts[rows]
-        surroundings = forward.window_at(
-            self._surroundings,
-            self._positions[rows] + step / self._upsampling,
-            counts.shape[-1],
-            self._upsampling,
-            self._upsampling,
-        )
+        counts, upsampling = self._counts[rows], self._upsampling
+        positions = self._positions[rows] + step / upsampling
+        surroundings = forward.window_at(self._surroundings, positions, counts.shape[-1], upsampling, upsampling)
         patterns = forward.network_input(counts, self._dose_e)
         return patterns, counts, surroundings, step.expand(len(rows), 2)
 
@@ -106,7 +101,7 @@ class ScanTask:
         return amplitude_misfit(expected, counts)
 
     def validate(self, model: nn.Module) -> float:
-        """The loss over the patterns that were kept back."""
+        """The loss over the held-out patterns."""
         total = 0.0
         for part in self._validation.split(_BATCH):
             step = torch.zeros(2, dtype=torch.int64, device=self._device)

@@ -77,8 +77,8 @@ def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
         taps[[0, -1]] = 0.5
     kernel = torch.outer(taps, taps)[None, None]
     present = ~torch.isnan(image)
-    both = torch.stack([torch.where(present, image, 0.0), present]).to(torch.float64)[:, None]  # (2, 1, H, W)
-    total, area = functional.conv2d(both, kernel, stride=upsampling, padding=half)[:, 0]
+    channels = torch.stack([torch.where(present, image, 0.0), present]).to(torch.float64)[:, None]  # (2, 1, H, W)
+    total, area = functional.conv2d(channels, kernel, stride=upsampling, padding=half)[:, 0]
     rows, columns = (-(-length // upsampling) for length in image.shape)
     mean = torch.where(area >= kernel.sum() / 2, total / area, torch.nan)
     return mean[:rows, :columns].to(image.dtype)

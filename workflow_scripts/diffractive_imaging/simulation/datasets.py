@@ -1,4 +1,4 @@
-"""The arrays that the stages hand on: what the training and test files hold, and how they are made."""
+"""Training and test files: which arrays they hold, and how these are simulated and read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ SYNTHETIC = ("dead leaves", "1/f")
 
 @dataclass(frozen=True)
 class Illumination:
-    """What falls on the object.
+    """The probe and the dose.
 
     probe: complex128 (n, n), centred at [n//2, n//2], ∑|P|² = 1.
     pixel_size_a: side of an object pixel, Å.
@@ -56,7 +56,7 @@ class Illumination:
         return forward.patch_illumination(self.probe, self.upsampling) * self.mask()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As it stands in every file, so that a file explains itself."""
+        """The arrays that every file of this module holds of it."""
         return {
             "probe": self.probe.numpy(),
             "pixel_size_a": np.float64(self.pixel_size_a),
@@ -78,7 +78,7 @@ class Illumination:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a microscope would give of one scan.
+    """The recorded patterns and positions of one scan, without its truth.
 
     counts: float32 (P, n, n) as the detector recorded them.
     positions_px: float64 (P, 2) [y, x], object pixels.
@@ -152,13 +152,13 @@ class ScanSet(NamedTuple):
 def scan_sets(path: Path) -> list[ScanSet]:
     """The scans of a test file: all photographs together, `STEP_EDGE`, the crystals and `CALIBRATION`, at each dose."""
     arrays = read_arrays(path, ["scans", "test_dose_e", "scan_phase_std_rad"])
-    made = {"phase_std_rad": float(arrays["scan_phase_std_rad"])}
+    phase = {"phase_std_rad": float(arrays["scan_phase_std_rad"])}
     objects: dict[str, list[str]] = {}
     for name in [*arrays["scans"].tolist(), CALIBRATION]:
-        alone = name in (STEP_EDGE, CALIBRATION, *get_args(CrystalName))
-        objects.setdefault(name if alone else PHOTOGRAPH, []).append(name)
+        is_single = name in (STEP_EDGE, CALIBRATION, *get_args(CrystalName))
+        objects.setdefault(name if is_single else PHOTOGRAPH, []).append(name)
     return [
-        ScanSet({"object": name, "dose_e": dose, **({} if name in get_args(CrystalName) else made)}, scans, dose)
+        ScanSet({"object": name, "dose_e": dose, **({} if name in get_args(CrystalName) else phase)}, scans, dose)
         for name, scans in objects.items()
         for dose in arrays["test_dose_e"].tolist()
     ]
@@ -171,7 +171,7 @@ def full_dose_photographs(path: Path) -> ScanSet:
 
 
 def read_perturbed(path: Path) -> dict[str, Scan]:
-    """What the estimators see of the first photograph under each perturbation, by name; {} where there is none."""
+    """The scans of the first photograph under each perturbation, by name; {} where there are none."""
     names = read_arrays(path, ["perturbations"])["perturbations"].tolist()
     counts, positions = [f"perturbed.{name}.counts" for name in names], f"{scan_names(path)[0]}.positions_px"
     arrays = read_arrays(path, [*counts, positions, "detector_transposed"])
@@ -281,15 +281,15 @@ def _mixture(
     n_leaves = round(settings.dead_leaves_share * count)
     n_fractal = round(settings.one_over_f_share * count)
     n_photographs = count - n_leaves - n_fractal
-    made = [objects.dead_leaves(n_leaves, n, rng), objects.power_law_noise(n_fractal, n, rng)]
+    images = [objects.dead_leaves(n_leaves, n, rng), objects.power_law_noise(n_fractal, n, rng)]
     source = [np.zeros(n_leaves, np.int64), np.ones(n_fractal, np.int64)]
     if n_photographs:
-        images = [photographs.read_grey(path, minimum_px=2 * n) for path in files]
-        crops, origin = objects.photograph_crops(images, n_photographs, n, rng)
-        made.append(crops)
+        pictures = [photographs.read_grey(path, minimum_px=2 * n) for path in files]
+        crops, origin = objects.photograph_crops(pictures, n_photographs, n, rng)
+        images.append(crops)
         source.append(origin + len(SYNTHETIC))
     order = rng.permutation(count)
-    return np.concatenate(made)[order], np.concatenate(source)[order]
+    return np.concatenate(images)[order], np.concatenate(source)[order]
 
 
 def test_set(

@@ -167,8 +167,8 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, u
     return torch.einsum("pyaxb,pa,pb->pyx", block, weight_y, weight_x)
 
 
-def turned(positions: Tensor, angle_deg: float) -> Tensor:
-    """Positions float64 (N, 2) [y, x], turned from +x to +y about (0, 0)."""
+def rotated(positions: Tensor, angle_deg: float) -> Tensor:
+    """Positions float64 (N, 2) [y, x], rotated from +x to +y about (0, 0)."""
     cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return positions @ torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float64).T
 

@@ -43,11 +43,9 @@ def photograph_crops(
         objects float32 (count, n, n), standardised; index of each one's photograph, int64 (count,).
     """
     pyramids = [_pyramid(image) for image in photographs]
-    objects = np.empty((count, n, n), dtype=np.float32)
     origin = np.arange(count) % len(photographs)
-    for i, which in enumerate(origin):
-        objects[i] = _one_crop(pyramids[which], n, rng)
-    return standardise(objects), origin
+    crops = np.array([_one_crop(pyramids[index], n, rng) for index in origin], dtype=np.float32)
+    return standardise(crops), origin
 
 
 def _pyramid(image: np.ndarray) -> list[np.ndarray]:

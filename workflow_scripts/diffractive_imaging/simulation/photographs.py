@@ -11,13 +11,13 @@ from workflow_scripts.workflow.errors import InputError
 
 
 def large_enough(paths: Iterable[Path], minimum_px: int) -> list[Path]:
-    """Those of some whole image files whose shorter side has at least so many pixels; only their headers are read."""
-    kept = []
+    """Those image files whose shorter side has at least so many pixels; only their headers are read."""
+    large = []
     for path in paths:
         with Image.open(path) as image:
             if min(image.size) >= minimum_px:
-                kept.append(path)
-    return kept
+                large.append(path)
+    return large
 
 
 def read_grey(path: Path, minimum_px: int) -> np.ndarray:

@@ -44,7 +44,7 @@ def light() -> Illumination:
 def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Object (H, W) rad on the grid of 4 per pixel, positions (N, 2), counts (N, n, n) along the object's axes."""
     rng = np.random.default_rng(5)
-    positions = forward.turned(raster_px(POINTS, 2.0), ROTATION_DEG)
+    positions = forward.rotated(raster_px(POINTS, 2.0), ROTATION_DEG)
     positions = positions - positions.amin(dim=0) + N // 2 + 2
     side = int(positions.max()) + N // 2 + 4
     fine = torch.from_numpy(objects.refine(0.4 * objects.power_law_noise(1, side, rng, exponent=2.0)[0], 4))
