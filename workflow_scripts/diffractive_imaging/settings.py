@@ -44,7 +44,7 @@ VARIANTS = {
     "corrected": Variant(False, False, False, False, False, False, False, False),
 }
 
-# Faults that need a training of their own; those of IMAGE_FAULTS need none, only other images from the same weights.
+# Faults that need a separate training; those of IMAGE_FAULTS need none, only other images from the same weights.
 TrainingFault = Literal["loss_on_first_sample", "target_keeps_mean", "noise_drawn_once", "validation_split_by_sample"]
 IMAGE_FAULTS = ("damped_stitching", "axes_exchanged")
 NO_FAULT = "none"
@@ -56,11 +56,11 @@ def with_fault(fault: str) -> Variant:
 
 
 def ablation_arm(fault: str) -> str:
-    """What the arm with this one fault is called, in the names of files too."""
+    """The name of the arm with this single fault, also in file names."""
     return f"only_{fault}"
 
 
-# By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
+# The single fault of each arm of the ablation, by the arm's name. All are trained for the same few epochs.
 ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(TrainingFault))}
 ARMS = VARIANTS | {arm: with_fault(fault) for arm, fault in ABLATIONS.items()}
 
@@ -80,7 +80,7 @@ class ProbeSettings(Settings):
         ge=16,
         le=256,
         multiple_of=16,
-        description="Detector pixels along each side, after binning or cropping.",
+        description="Detector pixels along each side, after binning or cropping; a multiple of 16.",
     )
     voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
     semiangle_mrad: float = Field(gt=0, le=200, description="Convergence semiangle, mrad.")
@@ -129,8 +129,8 @@ class ScanSettings(Settings):
         ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
     )
     perturbed: bool = Field(
-        description="Whether the first photograph is scanned also with a wrong defocus, with a wrong scan rotation and"
-        " with partial coherence, which no estimator knows of."
+        description="Whether the first photograph is also scanned with a wrong defocus, with a wrong scan rotation and"
+        " with partial coherence, none of which the estimators model."
     )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
@@ -156,7 +156,7 @@ class Synthesize(Settings):
     validation_share: float = Field(
         gt=0,
         lt=0.5,
-        description="Share of the training objects kept for validation, with photographs of their own.",
+        description="Share of the training objects used for validation, cut from other photographs.",
     )
     phase_std_min_rad: float = Field(gt=0, description="Smallest standard deviation of a training object's phase, rad.")
     phase_std_max_rad: float = Field(
@@ -165,7 +165,7 @@ class Synthesize(Settings):
     dose_e: float = Field(
         gt=0,
         le=1e8,
-        description="Electrons per pattern: of the counts that are drawn once, and of the headline.",
+        description="Electrons per pattern of the stored training counts and of the headline.",
     )
     test_samples: int = Field(ge=16, description="1/f objects of the frozen test set, for each phase and dose.")
     test_phase_std_rad: tuple[Annotated[float, Field(gt=0)], ...] = Field(
@@ -264,7 +264,9 @@ class Pretrain(TrainingSettings):
     network: NetworkSettings = Field(description="The network, the same in both arms.")
     dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise in the corrected arm, electrons.")
     dose_max_e: float = Field(gt=0, description="Largest dose of the training noise in the corrected arm, electrons.")
-    epoch_by_hand: int = Field(ge=1, description="Epoch whose weights the published arm takes unseen.")
+    epoch_by_hand: int = Field(
+        ge=1, description="Epoch whose weights the published arm takes, whatever their validation loss."
+    )
     ablation_epochs: int = Field(
         ge=1, description="Epochs of every training with a single fault, and of the one without any beside them."
     )
@@ -289,8 +291,8 @@ class Finetune(TrainingSettings):
 class PtychographySettings(Settings):
     """Iterative ptychography."""
 
-    iterations: int = Field(ge=1, description="Passes over the patterns; held-out patterns choose the best of them.")
-    batches: int = Field(ge=1, description="Steps in each pass, every one from its own share of the patterns.")
+    iterations: int = Field(ge=1, description="Passes over the patterns; held-out patterns choose the best iteration.")
+    batches: int = Field(ge=1, description="Gradient steps in each pass, each from a different part of the patterns.")
 
 
 class InferenceSettings(Settings):
@@ -310,9 +312,9 @@ class Evaluate(Settings):
     """Predictions against the truth."""
 
     ablations: tuple[TrainingFault, ...] = Field(
-        description="Faults of the published training that are also switched on alone, each in a short training; with"
-        " them come one without any fault, and its images with each fault of the stitching. Only with the corrected"
-        " arm; [] leaves all of it out."
+        description="Faults of the published training that are also switched on one at a time, each in a short"
+        " training, beside one without any fault, whose images are also made with each fault of the stitching. Only"
+        " with the corrected arm; [] leaves all of it out."
     )
     bootstrap_samples: int = Field(ge=100, description="Resamplings of the sources for every interval.")
     transfer_points: int = Field(

@@ -27,7 +27,8 @@ class UserProbe(Settings):
     )
     amplitude: Literal["aperture", "mean_pattern"] = Field(
         default="aperture",
-        description="Amplitude in the aperture: even up to its rim, or the root of the mean pattern, halo included.",
+        description="Amplitude in the aperture: uniform up to its rim, or the square root of the mean pattern, with its"
+        " halo.",
     )
 
 
@@ -73,15 +74,15 @@ class Apply(Settings):
     )
     rotation: float | Literal["search"] = Field(
         default=0.0,
-        description="Angle in degrees by which the scan's axes are turned from +x to +y to lie along the detector's;"
-        " search finds it, and whether the detector is transposed, from the patterns alone.",
+        description="Angle in degrees by which the scan's axes are rotated from +x to +y to lie along the detector's;"
+        " search finds it, and whether the detector is transposed, from the patterns.",
     )
     detector_transposed: bool = Field(
-        default=False, description="Whether the recorded patterns have x and y exchanged; a search answers it itself."
+        default=False, description="Whether the recorded patterns have x and y exchanged; a search finds this too."
     )
     probe: UserProbe = Field(description="The probe.")
     dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise, electrons per pattern.")
-    dose_max_e: float = Field(gt=0, description="Largest; the scan's own dose must lie between the two.")
+    dose_max_e: float = Field(gt=0, description="Largest; the scan's mean dose must lie between the two.")
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Apply":
