@@ -75,33 +75,27 @@ def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumi
             tried[transposed, angle] = descent_misfit(patterns, positions, wave, light.dose_e)
         return tried[transposed, angle]
 
-    curls = {transposed: curl_by_angle(field_px, transposed) for transposed in (False, True)}
-    starts = [
-        (transposed, float(_ANGLES_DEG[curl.argmin()]) + turn)
-        for transposed, curl in curls.items()
-        for turn in (0, 180)
-    ]
+    least_curl, starts = [], []
+    for transposed in (False, True):
+        curl = curl_by_angle(field_px, transposed)
+        angle = float(_ANGLES_DEG[curl.argmin()])
+        starts += [(transposed, angle), (transposed, angle + 180)]
+        least_curl.append(
+            {
+                "detector_transposed": transposed,
+                "rotation_deg_mod180": angle,
+                "curl_over_mean_of_angles": float(curl.min() / curl.mean()),
+            }
+        )
     transposed, angle = min(starts, key=lambda start: misfit(*start))
     for step in _REFINEMENTS_DEG:
-        angle = min((angle, angle - step, angle + step), key=lambda tried_angle: misfit(transposed, tried_angle)) % 360
-    return Orientation(
-        angle,
-        transposed,
-        {
-            "least_curl": [
-                {
-                    "detector_transposed": flipped,
-                    "rotation_deg_mod180": float(_ANGLES_DEG[curl.argmin()]),
-                    "curl_over_mean_of_angles": float(curl.min() / curl.mean()),
-                }
-                for flipped, curl in curls.items()
-            ],
-            "misfit": [
-                {"detector_transposed": flipped, "rotation_deg": tried_angle, "chi2_amplitude": value}
-                for (flipped, tried_angle), value in sorted(tried.items())
-            ],
-        },
-    )
+        candidates = (angle, angle - step, angle + step)
+        angle = min(candidates, key=lambda candidate: misfit(transposed, candidate)) % 360
+    misfits = [
+        {"detector_transposed": flipped, "rotation_deg": candidate, "chi2_amplitude": chi2}
+        for (flipped, candidate), chi2 in sorted(tried.items())
+    ]
+    return Orientation(angle, transposed, {"least_curl": least_curl, "misfit": misfits})
 
 
 def curl_by_angle(field_px: np.ndarray, transposed: bool) -> np.ndarray:

@@ -284,7 +284,7 @@ def _mixture(
     images = [objects.dead_leaves(n_leaves, n, rng), objects.power_law_noise(n_fractal, n, rng)]
     source = [np.zeros(n_leaves, np.int64), np.ones(n_fractal, np.int64)]
     if n_photographs:
-        pictures = [photographs.read_grey(path, minimum_px=2 * n) for path in files]
+        pictures = {str(path): photographs.read_grey(path, minimum_px=2 * n) for path in files}
         crops, origin = objects.photograph_crops(pictures, n_photographs, n, rng)
         images.append(crops)
         source.append(origin + len(SYNTHETIC))
@@ -335,7 +335,7 @@ def _scans(
         return fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(rng))
 
     shapes = {
-        path.name: objects.large_photograph(photographs.read_grey(path, minimum_px=2 * light.n), side)
+        path.name: objects.large_photograph(str(path), photographs.read_grey(path, minimum_px=2 * light.n), side)
         for path in files[: scan.photographs]
     }
     shapes[STEP_EDGE] = objects.step_edge(side)
