@@ -1,4 +1,4 @@
-"""A user's scan: what is read is what was recorded, and every mistake is one sentence."""
+"""Checking the user's scan: it comes back as recorded, and every mistake is one sentence."""
 
 import h5py
 import numpy as np
@@ -33,15 +33,15 @@ def prepared(folder, stack, positions_file=None, probe_file=None, **changes):
 
 
 def test_what_was_recorded_comes_back(tmp_path, scene, stack):
-    found = prepared(tmp_path, stack)
-    write_arrays(tmp_path / "scan.npz", found.arrays())
-    scan = read_scan(tmp_path / "scan.npz", SCAN_NAME, found.light.dose_e).along_object()
+    checked = prepared(tmp_path, stack)
+    write_arrays(tmp_path / "scan.npz", checked.arrays())
+    scan = read_scan(tmp_path / "scan.npz", SCAN_NAME, checked.light.dose_e).along_object()
     assert torch.equal(scan.counts, scene[2])
     shift = scene[1][0] - scan.positions_px[0]
     assert torch.allclose(scan.positions_px + shift, scene[1])
-    assert found.light.pixel_size_a == pytest.approx(user_scan.PIXEL_A)
-    assert found.light.dose_e == pytest.approx(user_scan.DOSE_E, rel=0.01)
-    assert torch.allclose(found.light.probe, user_scan.light().probe.T)
+    assert checked.light.pixel_size_a == pytest.approx(user_scan.PIXEL_A)
+    assert checked.light.dose_e == pytest.approx(user_scan.DOSE_E, rel=0.01)
+    assert torch.allclose(checked.light.probe, user_scan.light().probe.T)
 
 
 @pytest.mark.parametrize("kind", ["(N, H, W)", "h5", "positions", "positions in Å", "float", "half the counts"])
@@ -51,24 +51,24 @@ def test_other_forms_of_the_same_scan_give_the_same(tmp_path, stack, kind):
     table = user_scan.raster_px(user_scan.POINTS, 2.0).numpy()
     match kind:
         case "(N, H, W)":
-            found = prepared(tmp_path, flat, scan_shape=list(user_scan.POINTS))
+            checked = prepared(tmp_path, flat, scan_shape=list(user_scan.POINTS))
         case "h5":
             with h5py.File(tmp_path / "scan.h5", "w") as file:
                 file["entry/data"] = stack
             entry = user_scan.settings(patterns="scan.h5", dataset="entry/data")
-            found = checked_scan(check(Apply, entry), tmp_path / "scan.h5", None, None)
+            checked = checked_scan(check(Apply, entry), tmp_path / "scan.h5", None, None)
         case "positions" | "positions in Å":
             unit = "angstrom" if kind.endswith("Å") else "px"
             np.save(tmp_path / "positions.npy", table * (user_scan.PIXEL_A if unit == "angstrom" else 1.0))
             changes = {"positions": "positions.npy", "positions_unit": unit, "step_a": None}
-            found = prepared(tmp_path, flat, tmp_path / "positions.npy", **changes)
+            checked = prepared(tmp_path, flat, tmp_path / "positions.npy", **changes)
         case "float":
-            found = prepared(tmp_path, stack.astype(np.float32))
+            checked = prepared(tmp_path, stack.astype(np.float32))
         case "half the counts":
-            found = prepared(tmp_path, 3 * stack, counts_per_electron=3.0)
-    assert torch.allclose(found.scan.counts, expected.scan.counts)
-    assert torch.allclose(found.scan.positions_px, expected.scan.positions_px)
-    assert found.light.dose_e == pytest.approx(expected.light.dose_e)
+            checked = prepared(tmp_path, 3 * stack, counts_per_electron=3.0)
+    assert torch.allclose(checked.scan.counts, expected.scan.counts)
+    assert torch.allclose(checked.scan.positions_px, expected.scan.positions_px)
+    assert checked.light.dose_e == pytest.approx(expected.light.dose_e)
 
 
 def test_the_offset_of_the_disc_that_was_found_goes_into_the_probe(tmp_path):
@@ -76,7 +76,7 @@ def test_the_offset_of_the_disc_that_was_found_goes_into_the_probe(tmp_path):
     mean = np.clip(20.5 - np.hypot(y - 43.3, x - 51.8), 0, 1) + 0.02
     probe = user_scan.PROBE
     for amplitude in ("aperture", "mean_pattern"):
-        found = prepared(
+        checked = prepared(
             tmp_path,
             np.round(100 * mean).astype(np.uint16)[None, None].repeat(4, 0).repeat(4, 1),
             center_px=None,
@@ -85,10 +85,10 @@ def test_the_offset_of_the_disc_that_was_found_goes_into_the_probe(tmp_path):
             dose_min_e=100.0,
             dose_max_e=1.0e6,
         )
-        intensity = far_field(found.light.probe).abs().square()
+        intensity = far_field(checked.light.probe).abs().square()
         axis = torch.arange(user_scan.N).double()
         center = [float((intensity.sum(dim=1 - side) * axis).sum()) for side in (0, 1)]
-        first = found.report["window"]["first_px"]
+        first = checked.report["window"]["first_px"]
         expected = [(c - 0.5 - f) / 2 for c, f in zip((43.3, 51.8), first, strict=True)]
         assert center == pytest.approx(expected, abs=0.15), amplitude
 
@@ -97,10 +97,10 @@ def test_the_offset_of_the_disc_that_was_found_goes_into_the_probe(tmp_path):
 def test_binning_keeps_every_count_of_the_window(binning, top, left):
     patterns = np.random.default_rng(0).integers(0, 9, (2, 16 * binning + 5, 16 * binning + 5))
     cut = Window((top, left), binning, 16, (0.0, 0.0)).cut(patterns)
-    kept = patterns[:, top : top + 16 * binning, left : left + 16 * binning]
+    window = patterns[:, top : top + 16 * binning, left : left + 16 * binning]
     assert cut.shape == (2, 16, 16)
-    assert (cut.sum(axis=(1, 2)) == kept.sum(axis=(1, 2))).all()
-    assert cut[0, 0, 0] == kept[0, :binning, :binning].sum()
+    assert (cut.sum(axis=(1, 2)) == window.sum(axis=(1, 2))).all()
+    assert cut[0, 0, 0] == window[0, :binning, :binning].sum()
 
 
 def with_value(stack, value):
@@ -145,12 +145,12 @@ def h5_file(path, stack, dataset="entry/data"):
         file["other"] = [1.0]
 
 
-@pytest.mark.parametrize("kept", [0, 100, 0.5, -64])
-def test_a_truncated_h5_file_is_refused(tmp_path, stack, kept):
+@pytest.mark.parametrize("length", [0, 100, 0.5, -64])
+def test_a_truncated_h5_file_is_refused(tmp_path, stack, length):
     path = tmp_path / "scan.h5"
     h5_file(path, stack)
     content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    path.write_bytes(content[: int(length * len(content)) if isinstance(length, float) else length])
     with pytest.raises(InputError, match=r"scan\.h5") as error:
         checked_scan(check(Apply, user_scan.settings(patterns="scan.h5", dataset="entry/data")), path, None, None)
     assert "\n" not in str(error.value)
@@ -208,6 +208,12 @@ def test_a_probe_of_another_size_is_refused(tmp_path, stack):
     assert torch.allclose(
         prepared(tmp_path, stack, probe_file=tmp_path / "probe.npy").light.probe.T, user_scan.light().probe
     )
+
+
+def test_a_probe_that_is_not_centred_is_refused(tmp_path, stack):
+    np.save(tmp_path / "probe.npy", np.fft.ifftshift(user_scan.light().probe.numpy()))
+    with pytest.raises(InputError, match=r"probe\.npy: dark within the 8 object pixels of a patch"):
+        prepared(tmp_path, stack, probe_file=tmp_path / "probe.npy", upsampling=4)
 
 
 CONTRADICTIONS = {

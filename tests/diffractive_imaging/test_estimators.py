@@ -52,8 +52,8 @@ def test_the_network_refuses_an_arm_that_it_does_not_know(tmp_path):
 
 def test_a_new_baseline_is_in_every_panel_of_all_estimators(tmp_path):
     test = scanned.write_test_file(tmp_path / "test.npz", points=24)
-    answers = toy_baseline.predict(scanned.job(test), CPU)
-    write_predictions(tmp_path / "toy.npz", "toy_baseline", 0, answers)
+    toy_predictions = toy_baseline.predict(scanned.job(test), CPU)
+    write_predictions(tmp_path / "toy.npz", "toy_baseline", 0, toy_predictions)
     truth = comparison.read_truth(test)
     predictions = [comparison.predict_zeros(truth), *comparison.predictions_of(tmp_path / "toy.npz", truth)]
     rows = metrics.with_headlines(metrics.metric_rows(truth, predictions, settings.evaluate()), truth)
@@ -71,18 +71,18 @@ def test_a_new_baseline_is_in_every_panel_of_all_estimators(tmp_path):
             plot.draw_patches(table, images, registry),
             plot.draw_scans(plot.scan_table(table_of_metrics), images, registry),
         ]
-    named = SimpleNamespace(titles=0, legends=0)
+    counts = SimpleNamespace(titles=0, legends=0)
     for axis in (axis for figure in figures for axis in figure.get_axes()):
-        named.titles += axis.get_title().startswith("toy_baseline")
-        named.legends += axis.get_legend_handles_labels()[1][:1] == ["toy_baseline"]
-    assert (named.titles, named.legends) == (3, 3)  # patches and two scans; R², photographs and step edge
+        counts.titles += axis.get_title().startswith("toy_baseline")
+        counts.legends += axis.get_legend_handles_labels()[1][:1] == ["toy_baseline"]
+    assert (counts.titles, counts.legends) == (3, 3)  # patches and two scans; R², photographs and step edge
 
 
-def test_answers_of_another_test_file_are_refused(tmp_path):
+def test_predictions_for_another_test_file_are_refused(tmp_path):
     test = scanned.write_test_file(tmp_path / "test.npz", points=16)
     truth = comparison.read_truth(test)
     where = "dose_e=27882;phase_std_rad=0.5"
-    wrong = {
+    by_message = {
         "holds nothing under dose_e=3": {"dose_e=3;phase_std_rad=0.5": {"patches_rad": np.zeros((16, 145))}},
         "asks for": {where: {"patches_rad": np.zeros((16, 1))}},
         r"image_rad is \(2, 4, 4\), but the test file asks for": {
@@ -92,7 +92,7 @@ def test_answers_of_another_test_file_are_refused(tmp_path):
             }
         },
     }
-    for message, parts in wrong.items():
+    for message, parts in by_message.items():
         write_predictions(tmp_path / "p.npz", "ridge", 0, {("fitted", key): value for key, value in parts.items()})
         with pytest.raises(InputError, match=message):
             list(comparison.predictions_of(tmp_path / "p.npz", truth))

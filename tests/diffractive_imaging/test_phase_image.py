@@ -67,10 +67,10 @@ def test_a_pattern_of_another_object_stands_out_in_the_map_of_chi2(scene, image)
     scan, patches = scene
     counts = scan.counts.clone()
     counts[90] = counts[5]
-    found = phase_image(patches, Scan(counts, scan.positions_px, False), user_scan.light())
-    assert (found.chi2_per_pattern - image.chi2_per_pattern).argmax() == 90
-    row, column = np.unravel_index(np.nanargmax(found.chi2 - image.chi2), found.chi2.shape)
-    where = scan.positions_px[90].numpy() - found.origin_px
+    changed = phase_image(patches, Scan(counts, scan.positions_px, False), user_scan.light())
+    assert (changed.chi2_per_pattern - image.chi2_per_pattern).argmax() == 90
+    row, column = np.unravel_index(np.nanargmax(changed.chi2 - image.chi2), changed.chi2.shape)
+    where = scan.positions_px[90].numpy() - changed.origin_px
     assert np.hypot(row - where[0], column - where[1]) < user_scan.N / 2
 
 

@@ -23,12 +23,12 @@ from workflow_scripts.workflow.files import read_all_arrays
 
 @pytest.fixture(scope="module")
 def light():
-    given = settings.synthesize()
-    return datasets.illumination(given.probe, given.dose_e, None)
+    synthesize = settings.synthesize()
+    return datasets.illumination(synthesize.probe, synthesize.dose_e, None)
 
 
 def noisy_image(light, noise_rad):
-    """Patches of white noise of their own, stitched: image and spread."""
+    """Stitched patches of white noise, each drawn anew: image and spread."""
     perfect = white_noise_scan(24, 0.87, 0.1, light.n, seed=0)
     noise = torch.randn(perfect.patches_rad.shape, generator=torch.Generator().manual_seed(0))
     patches = noise_rad * noise
@@ -40,9 +40,9 @@ def noisy_image(light, noise_rad):
 def test_the_spread_is_proportional_to_the_noise_and_lies_on_object_pixels(light):
     (image, once), (_, twice) = noisy_image(light, 0.1), noisy_image(light, 0.2)
     assert once.shape == tuple(image.to_object_pixels().shape)
-    known = np.isfinite(once)
-    assert known.mean() > 0.7
-    np.testing.assert_allclose(twice[known], 2 * once[known], rtol=1e-4)
+    valid = np.isfinite(once)
+    assert valid.mean() > 0.7
+    np.testing.assert_allclose(twice[valid], 2 * once[valid], rtol=1e-4)
     # About ten patches lie on a pixel, so the mean is about three times better than a patch.
     assert np.nanmedian(once) == pytest.approx(0.1 / 3, rel=0.4)
 
@@ -55,7 +55,7 @@ def test_a_single_patch_has_no_spread(light):
 
 
 @given(st.floats(0.1, 10), st.integers(0, 100))
-def test_normal_errors_are_calibrated_by_their_own_scale(scale, seed):
+def test_normal_errors_are_calibrated_by_their_scale(scale, seed):
     rng = np.random.default_rng(seed)
     spread = rng.uniform(0.5, 2, (200, 200))
     calibrating, testing = (scale * spread * rng.standard_normal(spread.shape) for _ in range(2))

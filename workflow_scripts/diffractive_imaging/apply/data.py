@@ -96,6 +96,11 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
     size = pixel_size_a(window.n, settings.probe.voltage_kv, settings.probe.semiangle_mrad, radius)
     wave = _probe(settings.probe, window, radius, counts.mean(axis=0, dtype=np.float64), probe)
     light = Illumination(wave, size, dose_e, settings.upsampling)
+    if not light.mask().any():
+        raise InputError(
+            f"{probe or 'probe'}: dark within the {window.n // settings.upsampling} object pixels of a patch; centre"
+            f" the wave at [{window.n // 2}, {window.n // 2}] (numpy's fftshift), or lower upsampling"
+        )
     measured = torch.from_numpy(counts)
     if table is None:
         positions_px = raster_px(shape, settings.step_a / size)

@@ -11,7 +11,7 @@ from workflow_scripts.diffractive_imaging.networks.stitching import to_object_pi
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, ScanSet, scan_sets
 from workflow_scripts.study.bootstrap import Estimate
-from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import TRAINED_STAGES, Part, read_predictions
 from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.errors import InputError
@@ -108,13 +108,17 @@ class Prediction:
     patches_rad: Mapping[str, np.ndarray]
     images: Mapping[str, Images]
 
-    def labels(self, stage: str) -> dict[str, str]:
-        """The stage as part of a condition; {} unless it is the one named."""
-        return {"stage": stage} if self.stage == stage else {}
+    def row(self, metric: str, unit: str, value: float | Estimate, where: str, stage: str = "", n: int = 1) -> dict:
+        """A row of metrics.csv.
 
-    def row(self, metric: str, unit: str, value: float | Estimate, n: int = 1, **where: str | float) -> dict:
-        """A row of metrics.csv; arguments as of `metric_row`, and the values of its condition."""
-        return metric_row(self.estimator, metric, unit, value, condition=condition(**where), seed=self.seed, n=n)
+        Args:
+            metric, unit, value, n: as of `metric_row`.
+            where: its condition.
+            stage: which the condition names too if it is that of the prediction.
+        """
+        labels = {"stage": stage} if self.stage == stage else {}
+        where = condition(**parse_condition(where), **labels)
+        return metric_row(self.estimator, metric, unit, value, condition=where, seed=self.seed, n=n)
 
 
 def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:

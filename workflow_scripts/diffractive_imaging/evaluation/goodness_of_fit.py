@@ -54,7 +54,7 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
                 for image, origin, patterns in zip(images.image_rad, images.origins_px, measured, strict=True)
             ]
             interval = bootstrap(np.array(values), seed=settings.seed, resamples=settings.bootstrap_samples)
-            yield prediction.row("chi_square_reduced", "1", interval, **scans.where, **prediction.labels("pretrain"))
+            yield prediction.row("chi_square_reduced", "1", interval, where, "pretrain")
 
 
 def inner_patterns(positions_px: Tensor, n: int, seed: int) -> Tensor:

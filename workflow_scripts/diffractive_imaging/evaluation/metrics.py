@@ -64,7 +64,7 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         base = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
         misfit = patch_misfit(predicted, true[base])  # (M, 2); every 1/f object is a source
         interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
-        rows.append(prediction.row("patch_r2", "1", interval, **values, **prediction.labels("finetune")))
+        rows.append(prediction.row("patch_r2", "1", interval, where, "finetune"))
     return rows
 
 
@@ -82,11 +82,10 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         interval = bootstrap(
             np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
         )
-        values |= prediction.labels("pretrain")
-        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", interval, **values))
+        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", interval, where, "pretrain"))
         if images.iterations is not None:
             median = float(np.median(images.iterations))
-            rows.append(prediction.row("best_iteration", "1", median, n=len(errors), **values))
+            rows.append(prediction.row("best_iteration", "1", median, where, "pretrain", n=len(errors)))
     return rows
 
 
@@ -106,7 +105,7 @@ def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
     rows = []
     for where, images in perturbed.items():
         error = phase_rmse_rad_meanfree(*images.beside(truth.images_rad[PHOTOGRAPH])[0])
-        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", error, **parse_condition(where)))
+        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", error, where))
     return rows
 
 
@@ -142,13 +141,12 @@ def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Eva
             calibration = {"object": CALIBRATION, "phase_std_rad": truth.scan_phase_std_rad}
             (calibrating,) = relative[condition(dose_e=values["dose_e"], **calibration)]
             factor = calibration_factor(calibrating)
-            values |= prediction.labels("pretrain")
             if values["object"] == CALIBRATION:
-                yield prediction.row("calibration_factor", "1", factor, **values)
+                yield prediction.row("calibration_factor", "1", factor, where, "pretrain")
             else:
                 shares = np.array([covered_share(scan, factor) for scan in errors])
                 interval = bootstrap(shares, seed=settings.seed, resamples=settings.bootstrap_samples)
-                yield prediction.row("coverage_68", "1", interval, **values)
+                yield prediction.row("coverage_68", "1", interval, where, "pretrain")
 
 
 def relative_error(image_rad: np.ndarray, truth_rad: np.ndarray, spread_rad: np.ndarray) -> np.ndarray:

@@ -143,7 +143,7 @@ def standard_error(
     """The uncalibrated standard error of each object pixel, (h, w) rad, as `Stitched.to_object_pixels` lies.
 
     The errors of the fine pixels in an object pixel go together, so their variances are averaged, not divided.
-    NaN where fewer than `LEAST_PATCHES` lie: a single patch is contradicted by no other. `evaluation.coverage` explains
+    NaN where fewer than `LEAST_PATCHES` lie: a single patch is contradicted by no other. `evaluation.metrics` explains
     what it means.
 
     Args:
