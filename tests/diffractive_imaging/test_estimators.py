@@ -46,7 +46,7 @@ def test_a_missing_input_is_named(name, tmp_path):
 def test_the_network_refuses_an_arm_that_it_does_not_know(tmp_path):
     weights = {"pretrained": tmp_path / "weights", "finetuned": tmp_path / "weights"}
     job = scanned.job(tmp_path / "test.npz", weights, estimator="ridge", module="network")
-    with pytest.raises(InputError, match="--estimator is ridge, but its module knows published, corrected"):
+    with pytest.raises(InputError, match="--estimator is ridge, but its module has the arms published, corrected"):
         module_of("corrected").predict(job, CPU)
 
 

@@ -154,18 +154,14 @@ class Synthesize(Settings):
         ge=0, le=1, description="Share of the training objects that are 1/f images; the rest are photographs."
     )
     validation_share: float = Field(
-        gt=0,
-        lt=0.5,
-        description="Share of the training objects used for validation, cut from other photographs.",
+        gt=0, lt=0.5, description="Share of the training objects used for validation, cut from other photographs."
     )
     phase_std_min_rad: float = Field(gt=0, description="Smallest standard deviation of a training object's phase, rad.")
     phase_std_max_rad: float = Field(
         gt=0, le=3, description="Largest standard deviation of a training object's phase, rad."
     )
     dose_e: float = Field(
-        gt=0,
-        le=1e8,
-        description="Electrons per pattern of the stored training counts and of the headline.",
+        gt=0, le=1e8, description="Electrons per pattern of the stored training counts and of the headline."
     )
     test_samples: int = Field(ge=16, description="1/f objects of the frozen test set, for each phase and dose.")
     test_phase_std_rad: tuple[Annotated[float, Field(gt=0)], ...] = Field(

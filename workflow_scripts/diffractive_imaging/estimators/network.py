@@ -30,7 +30,7 @@ def predict(job: Job, device: torch.device) -> Predictions:
     options: Options = arguments.options
     job.require("pretrained")
     if arguments.estimator not in ARMS:
-        raise InputError(f"--estimator is {arguments.estimator}, but its module knows {', '.join(ARMS)}")
+        raise InputError(f"--estimator is {arguments.estimator}, but its module has the arms {', '.join(ARMS)}")
     variant, light = ARMS[arguments.estimator], Illumination.read(test)
 
     def estimator(stage: str) -> PatchEstimator:

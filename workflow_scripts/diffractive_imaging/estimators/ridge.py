@@ -1,7 +1,7 @@
 """Ridge regression from a diffraction pattern to the mean-free patch: the baseline, in closed form.
 
-It is fitted to the networks' own training examples. An expert knows the dose: each dose has a fit of its own, whose
-penalty and feature (√I or I) are chosen on the validation examples at that dose.
+It is fitted to the training examples of the networks. The dose is known, so each dose has a separate fit, whose penalty
+and feature (√I or I) are chosen on the validation examples at that dose.
 """
 
 from collections.abc import Iterable, Sequence

@@ -17,10 +17,10 @@ _EXAMPLES = 4  # patterns that the figure shows
 
 
 def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) -> dict[str, np.ndarray]:
-    """What the figure shows as pictures, of the first seed of every estimator.
+    """The images of the figures, by the first seed of every estimator.
 
     Args:
-        path: the test file, whose counts are shown.
+        path: the test file, for its counts.
 
     Returns:
         patch_estimators (F,), those of the E that predict patches; estimators (E,); scans (C,); counts (X, n, n) of X
@@ -32,7 +32,7 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
         InputError: an estimator predicted nothing at full dose.
     """
     first_seeds = _first_of_each_estimator(predictions)
-    of_patches = [prediction for prediction in first_seeds if prediction.patches_rad]
+    with_patches = [prediction for prediction in first_seeds if prediction.patches_rad]
     nearest = int(np.argmin(np.abs(np.array(truth.phase_std_rad) - truth.scan_phase_std_rad)))
     dose = int(np.argmax(truth.dose_e))
     where = condition(dose_e=truth.dose_e[dose], phase_std_rad=truth.phase_std_rad[nearest])
@@ -40,12 +40,15 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
     true = true - true.mean(axis=1, keepdims=True)
     mask = forward.patch_mask(truth.light.probe).numpy()
     arrays = {
-        "patch_estimators": np.array([prediction.estimator for prediction in of_patches]),
+        "patch_estimators": np.array([prediction.estimator for prediction in with_patches]),
         "estimators": np.array([prediction.estimator for prediction in first_seeds]),
         "counts": read_arrays(path, ["counts"])["counts"][nearest, dose, :_EXAMPLES],
         "true_patches_rad": _on_box(true, mask),
         "patches_rad": np.array(
-            [_on_box(_under(where, prediction.patches_rad, prediction)[:_EXAMPLES], mask) for prediction in of_patches]
+            [
+                _on_box(_under(where, prediction.patches_rad, prediction)[:_EXAMPLES], mask)
+                for prediction in with_patches
+            ]
         ),
         "pixel_size_a": np.float64(truth.light.pixel_size_a),
     }

@@ -1,7 +1,8 @@
 """How well an image explains the recorded counts: reduced χ² of patterns that are simulated from it, without truth.
 
-For the truth it is 1 but for what object pixels lose. A value near 1 means that an image is compatible with the data,
-not that it is right: an error that hardly changes the patterns, such as that of the longest periods, costs nothing.
+For the truth it is 1, apart from detail lost to object pixels. A value near 1 means that an image is compatible with
+the data, not that it is right: an error that hardly changes the patterns, such as that of the longest periods, costs
+nothing.
 """
 
 from collections.abc import Iterator, Sequence

@@ -6,9 +6,9 @@ neighbours are not, because neighbouring probes see the same object: one factor,
 brings 68.27 % of the errors within one standard error. With it the errors are calibrated for objects like that one
 and for no others, so `coverage_68` is reported.
 
-What the spread cannot see: an error that overlapping patches share, such as a wrong probe, a wrong scan or a wrong
-prior of the network; and long periods, which the image gets from the patches' slopes alone, so that small errors
-that never contradict each other add up over many patches. Such errors make a coverage too small.
+The spread does not show errors that overlapping patches share, such as a wrong probe, a wrong scan or a wrong prior of
+the network; nor those of long periods, which the image takes from the slopes of patches, so that small errors which
+never contradict each other add up over many patches. Such errors make a coverage too small.
 """
 
 from collections.abc import Iterator, Sequence

@@ -30,7 +30,7 @@ class Layout:
     offsets: (K,) flat index of each pixel from that corner.
     remainders: (N, 2) [y, x] float64, how far each patch lies from where it was rounded to, in fine pixels, ≤ ½.
     shape: (H, W) of the image, a fast size of the FFT.
-    extent: (H, W) without what was added for the FFT.
+    extent: (H, W) without the padding for the FFT.
     origin: (y, x) of image pixel [0, 0] in object pixels.
     """
 
@@ -59,7 +59,7 @@ class Layout:
         return image.reshape(self.shape)
 
     def crop(self, image: torch.Tensor) -> torch.Tensor:
-        """Without what was added for the FFT."""
+        """Without the padding for the FFT."""
         return image[: self.extent[0], : self.extent[1]]
 
 

@@ -46,13 +46,13 @@ class ScanTask:
         images, counts, positions = [], [], []
         top = 0.0
         margin = light.n  # object pixels; the windows of the outermost patterns stay inside
-        for stitched, counted, position in scans:
+        for stitched, recorded, position in scans:
             inner = inside_raster(position, _RIM_PX)
             fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * self._upsampling] * 4)
             # One tall image of all scans, so that a batch may mix them.
             shift = torch.tensor([margin + top, margin]) - torch.tensor(stitched.origin)
             positions.append(position[inner] + shift)
-            counts.append(counted[inner])
+            counts.append(recorded[inner])
             images.append(fine)
             top += fine.shape[0] / self._upsampling
         width = max(image.shape[1] for image in images)

@@ -69,7 +69,7 @@ def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
     """Area mean of a fine image (H, W) over object pixels centred on every `upsampling`-th fine pixel.
 
     For an even upsampling the outermost samples of an object pixel lie on its edge and count half.
-    NaN marks no data: the mean runs over what is there, and is NaN where that is less than half of the area.
+    NaN marks no data: the mean is that of the valid part, and NaN where this is less than half of the area.
     """
     half = upsampling // 2
     taps = torch.ones(2 * half + 1, dtype=torch.float64, device=image.device)
@@ -85,15 +85,12 @@ def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
 
 
 def least_squares(
-    patches: torch.Tensor,
-    positions: torch.Tensor,
-    weights: torch.Tensor,
-    upsampling: int = UPSAMPLING,
+    patches: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor, upsampling: int = UPSAMPLING
 ) -> Stitched:
     """The image that explains all patches best, each with an offset of its own.
 
     patches: (N, n, n) phase in rad on the fine grid; pixel [n//2, n//2] lies on the position.
-    positions: (N, 2) [y, x] in object pixels; what the fine grid rounds off is made up for to second order.
+    positions: (N, 2) [y, x] in object pixels; their rounding to the fine grid is corrected to second order.
     weights: (n, n) illumination inside the mask, zero outside; its scale does not matter.
     Parts of the scan that share no pixel have no common phase: each part gets mean zero.
     Raises InputError for NaN inside the mask, and for positions that span too much.
@@ -105,7 +102,7 @@ def least_squares(
     rounded, iterations, relative = _conjugate_gradients(operator, right_side, TOLERANCE)
     image = rounded
     for _ in range(SUBPIXEL_PASSES):
-        right_side = _moved_back(image, layout, operator.covered)
+        right_side = _rounding_correction(image, layout, operator.covered)
         change, more, _ = _conjugate_gradients(operator, right_side, SUBPIXEL_TOLERANCE)
         image, iterations = rounded + change, iterations + more
     if relative > TOLERANCE:
@@ -143,11 +140,11 @@ def standard_error(
     """The uncalibrated standard error of each object pixel, (h, w) rad, as `Stitched.to_object_pixels` lies.
 
     The errors of the fine pixels in an object pixel go together, so their variances are averaged, not divided.
-    NaN where fewer than `LEAST_PATCHES` lie: a single patch is contradicted by no other. `evaluation.metrics` explains
+    NaN where fewer than `LEAST_PATCHES` lie: a single patch can disagree with no other. `evaluation.metrics` explains
     what it means.
 
     Args:
-        stitched, patches, positions_px, weights: the image by `least_squares` and what it was made from.
+        stitched, patches, positions_px, weights: the image by `least_squares`, and the arguments of that.
     """
     patches_there = stitched.coverage / weights.max()
     variance = residual_variance(stitched, patches, positions_px, weights) / patches_there
@@ -239,7 +236,7 @@ class NormalOperator:
         return self.coverage * image - torch.where(self.covered, _convolve(means, self.kernel), 0.0)
 
     def long_periods(self, residual: torch.Tensor) -> torch.Tensor:
-        """The error (H, W) that a residual stands for, at periods beyond a patch."""
+        """The estimated error (H, W) behind a residual, at periods longer than a patch."""
         height, width = residual.shape
         sums = functional.avg_pool2d(residual[None], self.factor, ceil_mode=True, divisor_override=1)
         blocks = sums[0]  # (H', W')
@@ -290,10 +287,10 @@ def _conjugate_gradients(
     raise AssertionError("the loop returns")
 
 
-def _moved_back(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> torch.Tensor:
-    """The right side (H, W) of what patches that were rounded to the fine grid lack.
+def _rounding_correction(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> torch.Tensor:
+    """The right side (H, W) that corrects for rounding the patches to the fine grid.
 
-    A patch shows a(x_j + δ_j + p); seen from the rounded x_j this is a(x_j + p) + δ_j · ∇a + ½ δ_j · ∇∇a δ_j + O(δ³).
+    A patch shows a(x_j + δ_j + p); about the rounded x_j this is a(x_j + p) + δ_j · ∇a + ½ δ_j · ∇∇a δ_j + O(δ³).
     """
     along_y, along_x = _slope(image, covered, 0), _slope(image, covered, 1)
     curved_y, curved_x = _slope(along_y, covered, 0), _slope(along_x, covered, 1)
@@ -301,15 +298,15 @@ def _moved_back(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> t
     terms = [term.flatten() for term in (along_y, along_x, curved_y, curved_x, twisted)]
     y, x = layout.remainders.T
     factors = torch.stack([y, x, y * y / 2, x * x / 2, y * x], dim=1)  # (N, 5)
-    moved = torch.zeros_like(image).flatten()
+    right_side = torch.zeros_like(image).flatten()
     for chunk, index in layout.indices():
-        lacking = torch.zeros(index.shape, dtype=image.dtype, device=image.device)  # (n, K)
+        correction = torch.zeros(index.shape, dtype=image.dtype, device=image.device)  # (n, K)
         for factor, term in zip(factors[chunk].T, terms, strict=True):
-            lacking.addcmul_(factor[:, None], term[index], value=-1)
-        _subtract_means(lacking, layout)
-        lacking.mul_(layout.weights)
-        moved.index_add_(0, index.flatten(), lacking.flatten())
-    return moved.reshape(image.shape)
+            correction.addcmul_(factor[:, None], term[index], value=-1)
+        _subtract_means(correction, layout)
+        correction.mul_(layout.weights)
+        right_side.index_add_(0, index.flatten(), correction.flatten())
+    return right_side.reshape(image.shape)
 
 
 def _slope(image: torch.Tensor, covered: torch.Tensor, axis: int) -> torch.Tensor:

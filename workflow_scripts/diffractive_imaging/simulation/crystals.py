@@ -157,8 +157,8 @@ def patterns(probe: Tensor, crystal: Crystal, positions_px: Tensor) -> Tensor:
     spectrum = torch.zeros(len(probes), fine_n, fine_n, dtype=torch.complex64)
     spectrum[:, detector[:, None], detector] = far_field(probes).to(spectrum)
     wave = torch.fft.ifft2(spectrum, norm="ortho")
-    around = torch.fft.ifftshift(torch.arange(fine_n) - fine_n // 2)
-    rows, columns = (center[:, :1] + around)[:, :, None], (center[:, 1:] + around)[:, None, :]
+    window = torch.fft.ifftshift(torch.arange(fine_n) - fine_n // 2)
+    rows, columns = (center[:, :1] + window)[:, :, None], (center[:, 1:] + window)[:, None, :]
     windows = [layer[rows, columns] for layer in crystal.slices]  # (N, fine n, fine n) each
     distances_a = [LAYER_DISTANCE_A] * (len(windows) - 1)
     exit_wave = multislice(wave, windows, distances_a, crystal.pixel_size_a, crystal.voltage_kv)

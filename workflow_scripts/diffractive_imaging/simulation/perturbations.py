@@ -1,4 +1,4 @@
-"""Scans of an experiment that is not what the estimators assume: by name, all at full dose.
+"""Scans of an experiment that differs from what the estimators assume, by name; all at full dose.
 
 defocus_20a: the probe has 20 Å more defocus than the one in the file.
 rotation_3deg: the scan is rotated by 3° about its centre, but not the positions in the file.

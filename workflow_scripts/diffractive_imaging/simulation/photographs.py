@@ -33,7 +33,7 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
         image = read_picture(path)
         if image.ndim == 3 and image.shape[-1] in (3, 4):
             image = color.rgb2gray(image[..., :3])
-    except Exception as error:  # the readers of the many formats raise whatever they like
+    except Exception as error:  # the readers of the many formats raise many types
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}); expected a whole .png, .jpg or .tif, "
             "replace or remove the file"
