@@ -1,4 +1,4 @@
-"""A user's scan through the whole DAG, and what Snakemake says of one that cannot be used."""
+"""A user's scan through the whole DAG, and the messages for one that cannot be used."""
 
 import json
 import subprocess
