@@ -19,7 +19,7 @@ from workflow_scripts.optics.diffraction import near_field
 from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
 
-SCAN_NAME = "scan"  # in the file that the stages hand on
+SCAN_NAME = "scan"  # its name in the checked file
 
 
 @dataclass(frozen=True)
