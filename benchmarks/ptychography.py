@@ -74,8 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     weights = (forward.patch_illumination(light.probe) * forward.patch_mask(light.probe)).to(device)
 
     def by_network() -> Stitched:
-        how = (VARIANTS["corrected"], device, "float32", predict.network.batch_size)
-        patches = estimate_patches(network, counts, options.dose, light, *how)
+        batch_size = predict.network.batch_size
+        patches = estimate_patches(
+            network, light, VARIANTS["corrected"], device, "float32", batch_size, counts, options.dose
+        )
         return least_squares(patches.to(device), positions, weights)
 
     def fit(iterations: int) -> ptychography.Reconstruction:

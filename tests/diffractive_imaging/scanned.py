@@ -34,8 +34,8 @@ class Scanned(NamedTuple):
 
 def scan(points: int = 32) -> Scanned:
     """A jittered raster over a smooth random object (1/f²)."""
-    given = settings.synthesize()
-    light = datasets.illumination(given.probe, given.dose_e, None)
+    synthesize = settings.synthesize()
+    light = datasets.illumination(synthesize.probe, synthesize.dose_e, None)
     rng = np.random.default_rng(0)
     positions, side = datasets.raster(points, 0.87, 0.1, light.n / 2 + 2, rng)
     shape = 0.5 * objects.power_law_noise(1, side, rng, exponent=2.0)[0]
@@ -47,10 +47,10 @@ def scan(points: int = 32) -> Scanned:
 def write_test_file(path: Path, points: int, perturbed: bool = False, **changes) -> Path:
     """A test file of the smoke scale with scans of `points` a side."""
     scan = settings.synthesize().scan.model_dump(mode="json") | {"points": points, "perturbed": perturbed}
-    given = settings.synthesize(scan=scan, **changes)
-    light = datasets.illumination(given.probe, given.dose_e, None)
-    chosen = large_enough(photographs(None, "test"), 2 * light.n)
-    write_arrays(path, datasets.test_set(given, light, chosen, np.random.default_rng(0)))
+    synthesize = settings.synthesize(scan=scan, **changes)
+    light = datasets.illumination(synthesize.probe, synthesize.dose_e, None)
+    files = large_enough(photographs(None, "test"), 2 * light.n)
+    write_arrays(path, datasets.test_set(synthesize, light, files, np.random.default_rng(0)))
     return path
 
 

@@ -32,8 +32,8 @@ def test_the_image_is_the_object_blurred_by_the_probe(scan):
     blurred = scan._replace(fine=blur(scan.fine, scan.light))
     assert blurred.rmse(image) < 0.5 * scan.rmse(image)
     assert scan.rmse(image) < 0.2  # the object has 0.5 rad
-    shown, truth = beside_truth(image, scan.fine)
-    assert shown.shape == truth.shape
+    image_rad, truth = beside_truth(image, scan.fine)
+    assert image_rad.shape == truth.shape
 
 
 def blur(fine, light: datasets.Illumination):

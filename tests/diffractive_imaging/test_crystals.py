@@ -21,8 +21,8 @@ SIDE = 52
 
 @pytest.fixture(scope="module")
 def light():
-    given = settings.synthesize()
-    return datasets.illumination(given.probe, given.dose_e, None)
+    synthesize = settings.synthesize()
+    return datasets.illumination(synthesize.probe, synthesize.dose_e, None)
 
 
 @pytest.fixture(scope="module", params=["hbn", "hbn_twisted"])
@@ -71,15 +71,15 @@ def test_without_twist_boron_lies_over_nitrogen_as_in_the_bulk():
     assert (symbols[upper] != symbols[lower][nearest])[inner].all()
 
 
-def test_a_twist_turns_the_second_layer_about_the_middle():
-    plain, turned = (crystals.sheets((0.0, angle), 30.0) for angle in (60.0, 66.0))
-    second = [atoms[atoms.positions[:, 2] > 1] for atoms in (plain, turned)]
+def test_a_twist_rotates_the_second_layer_about_the_middle():
+    plain, twisted = (crystals.sheets((0.0, angle), 30.0) for angle in (60.0, 66.0))
+    second = [atoms[atoms.positions[:, 2] > 1] for atoms in (plain, twisted)]
     second[0].positions -= [15, 15, 0]
     second[0].rotate(6.0, "z")
     second[0].positions += [15, 15, 0]
-    near = [atoms.positions[np.linalg.norm(atoms.positions[:, :2] - 15, axis=1) < 8] for atoms in second]
-    assert len(near[0]) == len(near[1])
-    assert np.linalg.norm(near[0][:, None] - near[1][None], axis=2).min(axis=1).max() < 1e-6
+    central = [atoms.positions[np.linalg.norm(atoms.positions[:, :2] - 15, axis=1) < 8] for atoms in second]
+    assert len(central[0]) == len(central[1])
+    assert np.linalg.norm(central[0][:, None] - central[1][None], axis=2).min(axis=1).max() < 1e-6
 
 
 def spectrum(image):
@@ -114,8 +114,8 @@ def test_object_pixels_hold_the_truth(crystal):
 def test_without_a_crystal_the_pattern_is_the_probes(light, positions):
     crystal = crystals.build("hbn_twisted", SIDE, light.pixel_size_a, 80.0, 6.0)
     empty = replace(crystal, slices=torch.ones_like(crystal.slices))
-    found = crystals.patterns(light.probe, empty, positions)
-    assert torch.allclose(found.double(), vacuum(light).expand_as(found), atol=1e-7)
+    patterns = crystals.patterns(light.probe, empty, positions)
+    assert torch.allclose(patterns.double(), vacuum(light).expand_as(patterns), atol=1e-7)
 
 
 def misfit(light, crystal, positions, counted_at):
@@ -146,21 +146,21 @@ def test_few_electrons_miss_the_detector(crystal, light, positions):
 
 
 def test_a_finer_grid_changes_less_than_two_percent(light, positions, monkeypatch):
-    found = {}
+    by_upsampling = {}
     for upsampling in (crystals.MULTISLICE_UPSAMPLING, 6):
         monkeypatch.setattr(crystals, "MULTISLICE_UPSAMPLING", upsampling)
         crystal = crystals.build("hbn_twisted", SIDE, light.pixel_size_a, 80.0, 6.0)
-        found[upsampling] = crystals.patterns(light.probe, crystal, positions[:16]).double()
-    coarse, fine = found.values()
+        by_upsampling[upsampling] = crystals.patterns(light.probe, crystal, positions[:16]).double()
+    coarse, fine = by_upsampling.values()
     assert (coarse - fine).norm() < 0.02 * (fine - vacuum(light)).norm()
 
 
 def test_counts_have_the_dose_and_repeat_with_the_seed(crystal, light, positions):
-    first, again = (
+    first, repeated = (
         crystals.simulate_scan(light.probe, crystal, positions, 1000.0, torch.Generator().manual_seed(3))
         for _ in range(2)
     )
-    assert torch.equal(first, again)
+    assert torch.equal(first, repeated)
     assert float(first.sum((1, 2)).mean()) == pytest.approx(1000, abs=30)
 
 
@@ -171,11 +171,11 @@ def test_a_window_that_leaves_the_crystal_is_refused(crystal, light):
 
 def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_path):
     scan = settings.synthesize().scan.model_dump(mode="json") | {"points": 16}
-    made = {}
+    by_number = {}
     for names in ([], ["hbn", "hbn_twisted"]):
         changed = settings.synthesize(scan=scan | {"crystals": names})
-        made[len(names)] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
-    without, arrays = made.values()
+        by_number[len(names)] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
+    without, arrays = by_number.values()
     assert arrays["scans"].tolist() == [*without["scans"].tolist(), "hbn", "hbn_twisted"]
     assert all(np.array_equal(without[name], arrays[name]) for name in without if name != "scans")
     fine = arrays["hbn.phase_rad"]
@@ -184,7 +184,7 @@ def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_pa
 
     write_arrays(tmp_path / "test.npz", arrays)
     truth = comparison.read_truth(tmp_path / "test.npz")
-    rows = metrics.metric_rows(truth, [comparison.predict_zeros(truth)], [], settings.evaluate())
+    rows = metrics.metric_rows(truth, [comparison.predict_zeros(truth)], settings.evaluate())
     errors = {row["condition"]: float(row["value"]) for row in rows if row["metric"] == "phase_rmse_rad_meanfree"}
     assert errors["dose_e=27882;object=hbn"] == pytest.approx(0.037, abs=0.002)
     assert errors["dose_e=27882;object=hbn_twisted"] > 1.2 * errors["dose_e=27882;object=hbn"]

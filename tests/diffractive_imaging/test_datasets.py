@@ -1,4 +1,4 @@
-"""The files that the stages hand on: what they hold, that they repeat, and what a bad probe says."""
+"""Training and test files: what they hold, that they repeat, and how a bad probe is refused."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ from workflow_scripts.workflow.files import write_arrays
 
 @pytest.fixture(scope="module")
 def light():
-    given_settings = settings.synthesize()
-    return datasets.illumination(given_settings.probe, given_settings.dose_e, None)
+    synthesize = settings.synthesize()
+    return datasets.illumination(synthesize.probe, synthesize.dose_e, None)
 
 
 def make_training(light, seed=0, **changes):
@@ -26,47 +26,47 @@ def make_training(light, seed=0, **changes):
 
 
 def test_training_and_validation_share_no_photograph(light):
-    made = make_training(light, samples_per_shard=64)
-    assert made["phase_rad"].shape == made["counts"].shape == (64, 32, 32)
+    arrays = make_training(light, samples_per_shard=64)
+    assert arrays["phase_rad"].shape == arrays["counts"].shape == (64, 32, 32)
     sides = [
-        set(made["source_names"][made["source"][side]]) - set(datasets.SYNTHETIC)
-        for side in (made["validation"], ~made["validation"])
+        set(arrays["source_names"][arrays["source"][side]]) - set(datasets.SYNTHETIC)
+        for side in (arrays["validation"], ~arrays["validation"])
     ]
     assert all(sides)
     assert not sides[0] & sides[1]
 
 
 def test_the_same_seed_gives_the_same_arrays_and_another_seed_others(light):
-    first, again, other = (make_training(light, seed, samples_per_shard=32) for seed in (1, 1, 2))
-    assert all(np.array_equal(first[name], again[name]) for name in first)
-    assert not np.array_equal(first["phase_rad"], other["phase_rad"])
+    first, repeated, different = (make_training(light, seed, samples_per_shard=32) for seed in (1, 1, 2))
+    assert all(np.array_equal(first[name], repeated[name]) for name in first)
+    assert not np.array_equal(first["phase_rad"], different["phase_rad"])
 
 
 def test_counts_have_the_dose_and_the_pattern_of_their_phase(light):
-    made = make_training(light, samples_per_shard=64)
-    electrons = made["counts"].sum(axis=(1, 2))
+    arrays = make_training(light, samples_per_shard=64)
+    electrons = arrays["counts"].sum(axis=(1, 2))
     assert abs(electrons.mean() / light.dose_e - 1) < 0.005
-    expected = light.dose_e * diffraction_pattern(light.probe, torch.from_numpy(made["phase_rad"]).double()).numpy()
+    expected = light.dose_e * diffraction_pattern(light.probe, torch.from_numpy(arrays["phase_rad"]).double()).numpy()
     bright = expected > 10
-    chi_square = ((made["counts"] - expected) ** 2 / expected)[bright].mean()
+    chi_square = ((arrays["counts"] - expected) ** 2 / expected)[bright].mean()
     assert abs(chi_square - 1) < 0.05
 
 
 def test_the_shares_of_the_mixture_are_those_of_the_settings(light):
-    made = make_training(light, samples_per_shard=100, dead_leaves_share=1.0, one_over_f_share=0.0)
-    assert set(made["source_names"][made["source"]]) == {"dead leaves"}
+    arrays = make_training(light, samples_per_shard=100, dead_leaves_share=1.0, one_over_f_share=0.0)
+    assert set(arrays["source_names"][arrays["source"]]) == {"dead leaves"}
 
 
 def test_a_transposed_detector_records_transposed_patterns(light):
-    made = {}
+    arrays = {}
     for transposed in (False, True):
         smoke = settings.synthesize().scan.model_dump(mode="json")
         scan = smoke | {"points": 16, "crystals": ["hbn"], "detector_transposed": transposed}
         changed = settings.synthesize(scan=scan)
-        made[transposed] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
-    for name in made[True]["scans"]:
-        assert np.array_equal(made[True][f"{name}.counts"], made[False][f"{name}.counts"].transpose(0, 1, 3, 2))
-    assert np.array_equal(made[True]["counts"], made[False]["counts"])
+        arrays[transposed] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
+    for name in arrays[True]["scans"]:
+        assert np.array_equal(arrays[True][f"{name}.counts"], arrays[False][f"{name}.counts"].transpose(0, 1, 3, 2))
+    assert np.array_equal(arrays[True]["counts"], arrays[False]["counts"])
 
 
 @given(st.integers(2, 20), st.floats(0.2, 2), st.floats(0, 0.5), st.floats(0, 20), st.integers(0, 5))
@@ -79,9 +79,9 @@ def test_an_object_holds_the_margin_around_every_position(points, step, jitter, 
 
 def test_an_illumination_reads_back(light, tmp_path):
     write_arrays(tmp_path / "a.npz", light.arrays())
-    again = datasets.Illumination.read(tmp_path / "a.npz")
-    assert torch.equal(again.probe, light.probe)
-    assert (again.pixel_size_a, again.dose_e) == (light.pixel_size_a, light.dose_e)
+    read = datasets.Illumination.read(tmp_path / "a.npz")
+    assert torch.equal(read.probe, light.probe)
+    assert (read.pixel_size_a, read.dose_e) == (light.pixel_size_a, light.dose_e)
 
 
 def test_a_probe_from_a_file_is_the_wave_normalised(tmp_path, light):
@@ -132,13 +132,13 @@ def test_a_probe_file_that_is_no_array_or_holds_objects_is_refused(tmp_path):
 
 
 def test_a_scan_is_counted_at_every_dose_and_read_back_by_it(light, tmp_path):
-    made = datasets.test_set(
+    arrays = datasets.test_set(
         settings.synthesize(test_dose_e=[light.dose_e, 300.0]),
         light,
         photographs(None, "test"),
         np.random.default_rng(0),
     )
-    write_arrays(tmp_path / "a.npz", made)
+    write_arrays(tmp_path / "a.npz", arrays)
     for dose in (light.dose_e, 300.0):
         scan = datasets.read_scan(tmp_path / "a.npz", datasets.STEP_EDGE, dose)
         assert scan.counts.shape == (24**2, 32, 32)

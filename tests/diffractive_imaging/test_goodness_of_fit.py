@@ -17,47 +17,47 @@ DOSE_E = 27882.0
 
 
 @pytest.fixture(scope="module")
-def known():
+def known_scan():
     """A scan of a known object: the counts of its inner patterns, and the truth in object pixels."""
     scan = scanned.scan(points=50)
-    chosen = goodness_of_fit.inner_patterns(scan.positions, scan.light.n, seed=0)
-    counts = poisson_counts(scan.patterns[chosen], DOSE_E, torch.Generator().manual_seed(0))
+    inner = goodness_of_fit.inner_patterns(scan.positions, scan.light.n, seed=0)
+    counts = poisson_counts(scan.patterns[inner], DOSE_E, torch.Generator().manual_seed(0))
     image = to_object_pixels(scan.fine, forward.UPSAMPLING).numpy()
-    return scan, scan.positions[chosen], counts, image
+    return scan, scan.positions[inner], counts, image
 
 
-def chi_square(known, image, origin=(0, 0)):
-    scan, positions, counts, _ = known
+def chi_square(known_scan, image, origin=(0, 0)):
+    scan, positions, counts, _ = known_scan
     return goodness_of_fit.chi_square_reduced(image, origin, counts, positions, scan.light, DOSE_E)
 
 
-def test_the_truth_explains_the_counts_and_nothing_else_does(known):
-    image = known[3]
-    assert chi_square(known, image) == pytest.approx(1, abs=0.03)
-    assert chi_square(known, image.T) > 2
-    assert chi_square(known, 0 * image) > 2
+def test_the_truth_explains_the_counts_and_nothing_else_does(known_scan):
+    image = known_scan[3]
+    assert chi_square(known_scan, image) == pytest.approx(1, abs=0.03)
+    assert chi_square(known_scan, image.T) > 2
+    assert chi_square(known_scan, 0 * image) > 2
 
 
-def test_it_knows_no_gauge_and_minds_where_the_image_begins(known):
-    image = known[3]
-    assert chi_square(known, image + 1) == pytest.approx(chi_square(known, image), abs=1e-3)
-    assert chi_square(known, image[2:, 1:], (2, 1)) == pytest.approx(chi_square(known, image), abs=0.01)
-    assert chi_square(known, image, (2, 1)) > 1.2
+def test_it_depends_on_the_origin_of_the_image_and_not_on_its_gauge(known_scan):
+    image = known_scan[3]
+    assert chi_square(known_scan, image + 1) == pytest.approx(chi_square(known_scan, image), abs=1e-3)
+    assert chi_square(known_scan, image[2:, 1:], (2, 1)) == pytest.approx(chi_square(known_scan, image), abs=0.01)
+    assert chi_square(known_scan, image, (2, 1)) > 1.2
 
 
-def test_worse_images_fit_worse(known):
-    image = known[3]
+def test_worse_images_fit_worse(known_scan):
+    image = known_scan[3]
     noise = np.random.default_rng(0).standard_normal(image.shape)
-    values = [chi_square(known, image + error * noise) for error in (0, 0.02, 0.05, 0.1)]
+    values = [chi_square(known_scan, image + error * noise) for error in (0, 0.02, 0.05, 0.1)]
     assert values == sorted(values) and values[-1] > 1.2
 
 
 def test_inner_patterns_keep_a_window_from_the_rim_and_are_the_same_again():
     positions = scanned.scan(points=50).positions
-    chosen = goodness_of_fit.inner_patterns(positions, 16, seed=0)
-    assert len(chosen) == goodness_of_fit.PATTERNS == len(set(chosen.tolist()))
-    assert torch.equal(chosen, goodness_of_fit.inner_patterns(positions, 16, seed=0))
-    margin = torch.minimum(positions[chosen] - positions.amin(0), positions.amax(0) - positions[chosen])
+    inner = goodness_of_fit.inner_patterns(positions, 16, seed=0)
+    assert len(inner) == goodness_of_fit.PATTERNS == len(set(inner.tolist()))
+    assert torch.equal(inner, goodness_of_fit.inner_patterns(positions, 16, seed=0))
+    margin = torch.minimum(positions[inner] - positions.amin(0), positions.amax(0) - positions[inner])
     assert float(margin.min()) >= 10
     assert len(goodness_of_fit.inner_patterns(positions[:9], 16, seed=0)) == 0
 

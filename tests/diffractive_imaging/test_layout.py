@@ -50,7 +50,7 @@ def test_rounded_place_and_remainder_are_the_position(positions, upsampling):
     assert torch.allclose(centres + layout.remainders, upsampling * positions)
 
 
-def test_only_the_pixels_under_the_weights_take_room():
+def test_only_pixels_with_weight_are_stored():
     weights = torch.zeros(32, 32)
     weights[10:20, 11:23] = 1.0
     layout, pixels = lay_out(torch.zeros(1, 32, 32), torch.tensor([[100.0, 200.0]]), weights, 4)
@@ -78,7 +78,7 @@ def test_what_cannot_be_stitched_is_one_sentence(patches, positions, message):
     assert "\n" not in str(caught.value)
 
 
-def test_nan_outside_the_mask_is_no_matter():
+def test_nan_outside_the_mask_is_ignored():
     patches = torch.zeros(3, 8, 8)
     patches[:, 0, 0] = math.nan
     weights = with_value(torch.ones(8, 8), (0, 0), 0.0)

@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.diffractive_imaging.simulation import objects
+from workflow_scripts.workflow.errors import InputError
 
 N = 32
-PHOTOGRAPHS = [np.random.default_rng(k).random((80 + 30 * k, 120)).astype(np.float32) for k in range(3)]
+PHOTOGRAPHS = {f"{k}.png": np.random.default_rng(k).random((80 + 30 * k, 120)).astype(np.float32) for k in range(3)}
 MAKERS = {
     "photograph_crops": lambda count, rng: objects.photograph_crops(PHOTOGRAPHS, count, N, rng)[0],
     "power_law_noise": lambda count, rng: objects.power_law_noise(count, N, rng),
@@ -18,11 +19,11 @@ MAKERS = {
 @given(count=st.integers(1, 7), seed=st.integers(0, 2**31))
 @settings(deadline=None, max_examples=3)
 def test_every_object_is_standardised_and_repeatable(name, count, seed):
-    made, again = (MAKERS[name](count, np.random.default_rng(seed)) for _ in range(2))
-    assert made.shape == (count, N, N) and made.dtype == np.float32
-    np.testing.assert_allclose(made.mean(axis=(1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(made.std(axis=(1, 2)), 1, rtol=1e-4)
-    np.testing.assert_array_equal(made, again)
+    images, repeated = (MAKERS[name](count, np.random.default_rng(seed)) for _ in range(2))
+    assert images.shape == (count, N, N) and images.dtype == np.float32
+    np.testing.assert_allclose(images.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(images.std(axis=(1, 2)), 1, rtol=1e-4)
+    np.testing.assert_array_equal(images, repeated)
 
 
 def test_photographs_take_turns():
@@ -38,13 +39,20 @@ def test_spectrum_follows_its_law(exponent):
 
 
 def test_a_flat_photograph_is_refused():
-    with pytest.raises(ValueError, match="flat"):
-        objects.photograph_crops([np.ones((80, 80))], 1, N, np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"flat\.png: so flat that 100 random crops show nothing"):
+        objects.photograph_crops({"flat.png": np.ones((80, 80))}, 1, N, np.random.default_rng(0))
+
+
+def test_a_photograph_with_a_flat_central_square_is_refused():
+    panorama = np.zeros((80, 240))
+    panorama[:, :20] = 1
+    with pytest.raises(InputError, match=r"wall\.png: the same value in every pixel of its central square"):
+        objects.large_photograph("wall.png", panorama, N)
 
 
 def test_a_ramp_is_cropped_as_a_ramp():
     ramp = np.broadcast_to(np.arange(200.0), (200, 200))
-    crop = objects.photograph_crops([ramp], 1, N, np.random.default_rng(3))[0][0]
+    crop = objects.photograph_crops({"ramp.png": ramp}, 1, N, np.random.default_rng(3))[0][0]
     second_difference = np.diff(crop, n=2, axis=0)
     np.testing.assert_allclose(second_difference, 0, atol=1e-4)
 
@@ -60,10 +68,10 @@ def test_step_edge_has_two_levels_and_a_straight_edge():
 @pytest.mark.parametrize("size", [40, 200])
 def test_large_photograph_keeps_its_picture(size):
     y, x = np.mgrid[:100, :130]
-    picture = objects.large_photograph(np.sin(x / 20) + np.cos(y / 15), size)
+    picture = objects.large_photograph("waves.png", np.sin(x / 20) + np.cos(y / 15), size)
     assert picture.shape == (size, size)
-    place = (np.arange(size) + 0.5) * 100 / size - 0.5
-    expected = np.sin((place[None, :] + 15) / 20) + np.cos(place[:, None] / 15)
+    position = (np.arange(size) + 0.5) * 100 / size - 0.5
+    expected = np.sin((position[None, :] + 15) / 20) + np.cos(position[:, None] / 15)
     assert np.corrcoef(picture.ravel(), expected.ravel())[0, 1] > 0.999
 
 

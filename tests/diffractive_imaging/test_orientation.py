@@ -1,14 +1,14 @@
-"""The search over rotation and transposition: it finds what was put in, and the truth of a real scan."""
+"""The search over rotation and transposition: it finds that of a simulated scan and of a real one."""
 
 import numpy as np
 import pytest
 import torch
 
-from tests.diffractive_imaging import own_scan
+from tests.diffractive_imaging import user_scan
 from workflow_scripts.diffractive_imaging.apply.data import checked_scan
 from workflow_scripts.diffractive_imaging.apply.orientation import curl_by_angle, search
 from workflow_scripts.diffractive_imaging.apply.settings import Apply
-from workflow_scripts.diffractive_imaging.simulation.forward import turned
+from workflow_scripts.diffractive_imaging.simulation.forward import rotated
 from workflow_scripts.workflow.settings import check
 
 
@@ -17,29 +17,29 @@ def test_a_gradient_has_the_least_curl_along_its_own_axes(transposed):
     y, x = np.mgrid[:24, :24] / 24
     potential = np.sin(7 * x + 3 * y**2) + np.cos(9 * y * x)
     gradient = torch.from_numpy(np.stack(np.gradient(potential), axis=-1).reshape(-1, 2))
-    seen = turned(gradient, 50.0).numpy().reshape(24, 24, 2)
+    recorded = rotated(gradient, 50.0).numpy().reshape(24, 24, 2)
     if transposed:
-        seen = seen[..., ::-1]
-    curls = {flipped: curl_by_angle(seen, flipped) for flipped in (False, True)}
+        recorded = recorded[..., ::-1]
+    curls = {flipped: curl_by_angle(recorded, flipped) for flipped in (False, True)}
     assert 2 * curls[transposed].argmin() == 50
     assert curls[transposed].min() < 0.05 * min(curls[transposed].mean(), curls[not transposed].min())
 
 
 def test_the_search_finds_the_orientation_of_a_simulated_scan():
-    _, _, counts = own_scan.scene()
-    raster = own_scan.raster_px(own_scan.POINTS, 2.0)
-    found = search(counts.transpose(1, 2), raster, own_scan.POINTS, own_scan.light())
-    assert found.transposed
-    assert found.rotation_deg == pytest.approx(own_scan.ROTATION_DEG, abs=4)
-    tried = found.report()["search"]["misfit"]
-    # Both handednesses and both directions were asked.
+    _, _, counts = user_scan.scene()
+    raster = user_scan.raster_px(user_scan.POINTS, 2.0)
+    orientation = search(counts.transpose(1, 2), raster, user_scan.POINTS, user_scan.light())
+    assert orientation.transposed
+    assert orientation.rotation_deg == pytest.approx(user_scan.ROTATION_DEG, abs=4)
+    tried = orientation.report()["search"]["misfit"]
+    # Both handednesses and both directions were tried.
     assert {(entry["detector_transposed"], entry["rotation_deg"] // 180) for entry in tried} == {
         *((False, 0), (False, 1), (True, 0), (True, 1))
     }
 
 
 def test_the_search_finds_the_orientation_of_a_real_scan(real_data):
-    entry = own_scan.settings(
+    entry = user_scan.settings(
         patterns="rotavirus_24x24.h5",
         dataset="data",
         binning=4,

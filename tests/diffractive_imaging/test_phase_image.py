@@ -8,9 +8,14 @@ import pytest
 import tifffile
 import torch
 
-from tests.diffractive_imaging import own_scan
-from workflow_scripts.diffractive_imaging.apply.output import write_h5, write_preview, write_tiff
-from workflow_scripts.diffractive_imaging.apply.phase_image import phase_image, reduced_chi2
+from tests.diffractive_imaging import user_scan
+from workflow_scripts.diffractive_imaging.apply.phase_image import (
+    phase_image,
+    reduced_chi2,
+    write_h5,
+    write_preview,
+    write_tiff,
+)
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Scan
@@ -19,20 +24,20 @@ from workflow_scripts.diffractive_imaging.simulation.datasets import Scan
 @pytest.fixture(scope="module")
 def scene():
     """A scan, and the true patches of it on object pixels."""
-    fine, positions, counts = own_scan.scene()
-    patches = forward.window_at(fine, positions, own_scan.N, 4).float()
+    fine, positions, counts = user_scan.scene()
+    patches = forward.window_at(fine, positions, user_scan.N, 4).float()
     return Scan(counts, positions, False), patches
 
 
 @pytest.fixture(scope="module")
 def image(scene):
-    return phase_image(scene[1], scene[0], own_scan.light())
+    return phase_image(scene[1], scene[0], user_scan.light())
 
 
 def test_the_true_object_leaves_shot_noise_alone():
-    fine, positions, counts = own_scan.scene()
-    truth = Stitched(fine, torch.ones_like(fine), (0, 0), 4, 0, 0.0)
-    light = replace(own_scan.light(), upsampling=4)
+    fine, positions, counts = user_scan.scene()
+    truth = Stitched(fine, torch.ones_like(fine), (0, 0), 4, 0)
+    light = replace(user_scan.light(), upsampling=4)
     for dose in (1.0, 0.01):
         thinned = torch.binomial(counts, torch.tensor(dose), generator=torch.Generator().manual_seed(0))
         scan = Scan(thinned, positions, False)
@@ -46,14 +51,14 @@ def test_true_patches_leave_little_more_than_shot_noise_and_wrong_ones_much_more
     assert median < 1.25
     assert image.chi2_without_object > 1.5 * median
     scan, patches = scene
-    worse = phase_image(0.5 * patches, scan, own_scan.light())
+    worse = phase_image(0.5 * patches, scan, user_scan.light())
     assert np.median(worse.chi2_per_pattern) > 1.1 * median
 
 
 def test_the_spread_is_that_of_the_patches(scene, image):
     scan, patches = scene
     noise = 0.1 * torch.randn(patches.shape, generator=torch.Generator().manual_seed(0))
-    noisy = phase_image(patches + noise, scan, own_scan.light())
+    noisy = phase_image(patches + noise, scan, user_scan.light())
     assert np.nanmedian(noisy.uncertainty_rad) == pytest.approx(0.1, rel=0.15)
     assert np.nanmedian(image.uncertainty_rad) < 0.5 * np.nanmedian(noisy.uncertainty_rad)
 
@@ -62,11 +67,11 @@ def test_a_pattern_of_another_object_stands_out_in_the_map_of_chi2(scene, image)
     scan, patches = scene
     counts = scan.counts.clone()
     counts[90] = counts[5]
-    found = phase_image(patches, Scan(counts, scan.positions_px, False), own_scan.light())
-    assert (found.chi2_per_pattern - image.chi2_per_pattern).argmax() == 90
-    row, column = np.unravel_index(np.nanargmax(found.chi2 - image.chi2), found.chi2.shape)
-    where = scan.positions_px[90].numpy() - found.origin_px
-    assert np.hypot(row - where[0], column - where[1]) < own_scan.N / 2
+    changed = phase_image(patches, Scan(counts, scan.positions_px, False), user_scan.light())
+    assert (changed.chi2_per_pattern - image.chi2_per_pattern).argmax() == 90
+    row, column = np.unravel_index(np.nanargmax(changed.chi2 - image.chi2), changed.chi2.shape)
+    where = scan.positions_px[90].numpy() - changed.origin_px
+    assert np.hypot(row - where[0], column - where[1]) < user_scan.N / 2
 
 
 def test_the_files_carry_radians_and_angstrom(tmp_path, image):
@@ -79,7 +84,7 @@ def test_the_files_carry_radians_and_angstrom(tmp_path, image):
     with h5py.File(tmp_path / "a.h5") as file:
         np.testing.assert_array_equal(file["phase_rad"][...], image.phase_rad)
         assert file["phase_rad"].attrs["unit"] == "rad"
-        assert file.attrs["pixel_size_a"] == own_scan.PIXEL_A
+        assert file.attrs["pixel_size_a"] == user_scan.PIXEL_A
         assert file.attrs["scan_rotation_deg"] == 30.0
         assert set(file) == {
             *("phase_rad", "uncertainty_rad", "chi2", "chi2_per_pattern", "positions_px", "ptychography_rad")
@@ -89,4 +94,4 @@ def test_the_files_carry_radians_and_angstrom(tmp_path, image):
         assert file.imagej_metadata["unit"] == "angstrom"
         assert file.imagej_metadata["Info"] == "phase in rad"
         pixels, length = file.pages[0].tags["XResolution"].value
-        assert length / pixels == pytest.approx(own_scan.PIXEL_A, rel=1e-5)
+        assert length / pixels == pytest.approx(user_scan.PIXEL_A, rel=1e-5)

@@ -23,23 +23,23 @@ OUTPUTS = ("weights.safetensors", "last.safetensors", "history.csv")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("killed"))
-    given_settings = settings.synthesize()
-    light = datasets.illumination(given_settings.probe, given_settings.dose_e, None)
+    synthesize = settings.synthesize()
+    light = datasets.illumination(synthesize.probe, synthesize.dose_e, None)
     files = [photographs(None, split)[:2] for split in ("train", "validation")]
-    made = datasets.training_set(given_settings, light, *files, np.random.default_rng(0))
-    write_arrays(folder / "shard0.npz", made)
+    arrays = datasets.training_set(synthesize, light, *files, np.random.default_rng(0))
+    write_arrays(folder / "shard0.npz", arrays)
     return folder
 
 
 def start(project, name):
-    given_settings = settings.pretrain(epochs=60, epoch_by_hand=60, checkpoint_interval_s=0.0)
+    pretrain = settings.pretrain(epochs=60, epoch_by_hand=60, checkpoint_interval_s=0.0)
     words = ["--variant", "corrected", "--seed", "3", "--gpus", "0", "--precision", "float32", "--shards", "shard0.npz"]
     outputs = zip(("--weights", "--last", "--history"), OUTPUTS, strict=True)
     words += [word for flag, file in outputs for word in (flag, f"{name}/{file}")]
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "workflow_scripts.diffractive_imaging.pretrain", *words),
-            *(*as_arguments(given_settings), "--provenance", f"{name}/provenance.json"),
+            *(*as_arguments(pretrain), "--provenance", f"{name}/provenance.json"),
         ],
         cwd=project,
         env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"},
@@ -62,8 +62,8 @@ def test_killed_and_run_again_gives_the_weights_of_an_undisturbed_run(project):
         if killed.returncode == 0:
             break
         assert not list((project / "killed").glob("*.safetensors"))
-    again = start(project, "killed")
-    assert again.wait(120) == 0, again.stderr.read()
+    resumed = start(project, "killed")
+    assert resumed.wait(120) == 0, resumed.stderr.read()
     for name in OUTPUTS:
         assert (project / "killed" / name).read_bytes() == (project / "undisturbed" / name).read_bytes(), name
     assert not list((project / ".checkpoints").iterdir())

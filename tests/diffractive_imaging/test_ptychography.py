@@ -45,19 +45,19 @@ def test_the_loss_falls_and_the_image_is_that_of_the_smallest_held_out_loss(nois
 @pytest.mark.parametrize(("dose", "limit"), [(27882.0, 0.02), (279.0, 0.10)])
 def test_counted_data_give_the_object_as_well_as_the_dose_allows(scan, dose, limit):
     counts = torch.poisson(dose * scan.patterns, generator=torch.Generator().manual_seed(1))
-    found = reconstruct(scan, counts, dose)
-    assert 0.2 * limit < scan.rmse(found.image) < limit
-    again = reconstruct(scan, counts, dose)
-    assert torch.equal(found.image.phase.nan_to_num(7.0), again.image.phase.nan_to_num(7.0))
+    fit = reconstruct(scan, counts, dose)
+    assert 0.2 * limit < scan.rmse(fit.image) < limit
+    repeated = reconstruct(scan, counts, dose)
+    assert torch.equal(fit.image.phase.nan_to_num(7.0), repeated.image.phase.nan_to_num(7.0))
 
 
 def test_an_early_iteration_is_taken_where_the_fit_runs_into_the_noise(scan):
     counts = torch.poisson(3 * scan.patterns, generator=torch.Generator().manual_seed(1))
-    found = reconstruct(scan, counts, 3.0, iterations=30)
-    assert found.image.iterations < 30
-    fitted, held_out = zip(*found.losses, strict=True)
-    assert fitted[-1] < fitted[found.image.iterations - 1]
-    assert held_out[-1] > held_out[found.image.iterations - 1]
+    fit = reconstruct(scan, counts, 3.0, iterations=30)
+    assert fit.image.iterations < 30
+    fitted, held_out = zip(*fit.losses, strict=True)
+    assert fitted[-1] < fitted[fit.image.iterations - 1]
+    assert held_out[-1] > held_out[fit.image.iterations - 1]
 
 
 def test_the_gradient_is_that_of_the_forward_model(scan):
@@ -114,5 +114,5 @@ def test_the_curvature_is_that_of_the_loss_around_a_flat_object(scan):
 def test_ptychography_does_not_look_beyond_its_patterns(scan):
     """Patterns of nothing give nothing, wherever they lie."""
     flat = diffraction_pattern(scan.light.probe, torch.zeros(32, 32, dtype=torch.float64)).expand(1024, 32, 32)
-    found = reconstruct(scan, 1000 * flat, 1000.0, iterations=2)
-    assert float(found.image.phase[found.image.coverage > 0].abs().max()) < 1e-3
+    fit = reconstruct(scan, 1000 * flat, 1000.0, iterations=2)
+    assert float(fit.image.phase[fit.image.coverage > 0].abs().max()) < 1e-3

@@ -22,10 +22,8 @@ def problem(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_batches_and_closed_form_agree_with_least_squares_on_everything():
     counts, patches = problem(300)
-    equations = ridge.NormalEquations(MASK, "amplitude")
-    for part in range(3):
-        equations.add(counts[part::3], 500.0, patches[part::3])
-    (fit,) = equations.solve([1e-3])
+    batches = ((counts[part::3], patches[part::3]) for part in range(3))
+    (fit,) = ridge.fit(batches, 500.0, MASK, "amplitude", [1e-3])
     x = ridge.features(counts, 500.0, "amplitude")
     x, y = x - x.mean(dim=0), patches[:, MASK] - patches[:, MASK].mean(dim=0)
     penalty = 1e-3 * torch.trace(x.T @ x) / N**2
@@ -38,20 +36,16 @@ def test_a_linear_map_is_found_and_the_better_penalty_and_feature_chosen():
     fits = []
     counts, patches = problem(300)
     for feature in ridge.FEATURES:
-        equations = ridge.NormalEquations(MASK, feature)
-        equations.add(counts, 500.0, patches)
-        fits += equations.solve([1e-6, 1e-2, 1e6])
+        fits += ridge.fit([(counts, patches)], 500.0, MASK, feature, [1e-6, 1e-2, 1e6])
     counts, patches = problem(200, seed=1)
-    best = ridge.tune(fits, counts, 500.0, patches)
+    best = ridge.tune(fits, counts, patches, 500.0)
     assert best.feature == "amplitude" and best.penalty < 1e6
     assert ridge.patch_r2(ridge.estimate(best, counts, 500.0), patches) > 0.99
 
 
 def test_a_huge_penalty_predicts_the_mean():
     counts, patches = problem(100)
-    equations = ridge.NormalEquations(MASK, "intensity")
-    equations.add(counts, 500.0, patches)
-    (fit,) = equations.solve([1e12])
+    (fit,) = ridge.fit([(counts, patches)], 500.0, MASK, "intensity", [1e12])
     predicted = ridge.estimate(fit, counts[:2], 500.0)
     assert torch.allclose(predicted[:, MASK], patches[:, MASK].mean(dim=0).expand(2, 9), atol=1e-6)
     assert (predicted[:, ~MASK] == 0).all()
@@ -73,8 +67,7 @@ def test_is_no_straw_man_on_one_over_f_objects(phase_std_rad, anchor):
     phase = phase_std_rad * noise
     patches = forward.remove_mask_mean(forward.true_patch(phase), mask)
     counts = forward.measure(probe.to(torch.complex64), phase, 27882.0, generator)
-    equations = ridge.NormalEquations(mask, "intensity")
-    equations.add(counts[:4000], 27882.0, patches[:4000])
-    best = ridge.tune(equations.solve([1e-3, 1e-2, 1e-1]), counts[4000:4500], 27882.0, patches[4000:4500])
+    fits = ridge.fit([(counts[:4000], patches[:4000])], 27882.0, mask, "intensity", [1e-3, 1e-2, 1e-1])
+    best = ridge.tune(fits, counts[4000:4500], patches[4000:4500], 27882.0)
     measured = ridge.patch_r2(ridge.estimate(best, counts[4500:], 27882.0), patches[4500:])
     assert measured == pytest.approx(anchor, abs=0.03)

@@ -25,8 +25,8 @@ def scan():
 
 
 def counted(name, scan, fine=None):
-    given = scan.light.probe, scan.light.pixel_size_a, 80.0, scan.fine if fine is None else fine, scan.positions
-    return perturbations.simulate(name, *given, DOSE_E, torch.Generator().manual_seed(0)) / DOSE_E
+    experiment = scan.light.probe, scan.light.pixel_size_a, 80.0, scan.fine if fine is None else fine, scan.positions
+    return perturbations.simulate(name, *experiment, DOSE_E, torch.Generator().manual_seed(0)) / DOSE_E
 
 
 def test_more_defocus_is_the_probe_made_with_it(scan):
@@ -61,27 +61,31 @@ def test_a_source_adds_the_moments_of_a_gaussian():
 
 def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
     paths = {on: scanned.write_test_file(tmp_path / f"{on}.npz", points=16, perturbed=on) for on in (False, True)}
-    made = {on: read_all_arrays(path) for on, path in paths.items()}
-    assert all(np.array_equal(made[False][key], made[True][key]) for key in made[False] if key != "perturbations")
+    by_switch = {on: read_all_arrays(path) for on, path in paths.items()}
+    assert all(
+        np.array_equal(by_switch[False][key], by_switch[True][key])
+        for key in by_switch[False]
+        if key != "perturbations"
+    )
     # What finetuning reads holds none of them.
-    assert not set(PERTURBATIONS) & set(made[True]["scans"].tolist())
+    assert not set(PERTURBATIONS) & set(by_switch[True]["scans"].tolist())
     truth = comparison.read_truth(paths[True])
     calls = []
 
-    def reconstruct(counts, positions_px, dose_e):
+    def reconstruct(scan, dose_e):
         """The truth of the first scan, an edge in place of all others."""
         calls.append(dose_e)
-        fine = made[True][f"{made[True]['scans'][0]}.phase_rad"]
+        fine = by_switch[True][f"{by_switch[True]['scans'][0]}.phase_rad"]
         image = torch.from_numpy(fine) if len(calls) == 1 else torch.zeros(fine.shape).index_fill(0, torch.arange(4), 1)
-        return Stitched(image, torch.ones_like(image), (0, 0), 4, 1, 0.0)
+        return imaging.image_arrays(Stitched(image, torch.ones_like(image), (0, 0), 4, 1))
 
-    answers = imaging.predict_test_file(imaging.ImageEstimator(reconstruct), "fitted", paths[True])
+    arrays = imaging.predict_scans(reconstruct, "fitted", paths[True])
     assert len(calls) == 2 + len(PERTURBATIONS)
-    unasked = imaging.ImageEstimator(reconstruct, takes_perturbed=False)
-    assert not any("perturbation" in where for _, where in imaging.predict_test_file(unasked, "fitted", paths[True]))
-    write_predictions(tmp_path / "p.npz", "ptychography", 0, answers)
+    unperturbed = imaging.predict_scans(reconstruct, "fitted", paths[True], perturbed=False)
+    assert not any("perturbation" in where for _, where in unperturbed)
+    write_predictions(tmp_path / "p.npz", "ptychography", 0, arrays)
     (prediction,) = comparison.predictions_of(tmp_path / "p.npz", truth)
-    rows = metrics.metric_rows(truth, [prediction], [], settings.evaluate())
+    rows = metrics.metric_rows(truth, [prediction], settings.evaluate())
     errors = {row["condition"]: row["value"] for row in rows if "perturbation" in row["condition"]}
     where = "dose_e=27882;object=photograph;perturbation={};phase_std_rad=0.5"
     assert set(errors) == {where.format(name) for name in ("none", *PERTURBATIONS)}

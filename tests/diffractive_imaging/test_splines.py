@@ -17,8 +17,8 @@ fractions = st.floats(0, 1, exclude_max=True).map(lambda x: torch.tensor(x, dtyp
 @given(fractions)
 def test_weights_are_those_of_scipy_and_slopes_their_derivatives(fraction):
     basis = BSpline.basis_element([-2, -1, 0, 1, 2])
-    at = [float(fraction) - k for k in (-1, 0, 1, 2)]
-    inside = [min(max(x, -2.0), 2.0) for x in at]
+    points = [float(fraction) - k for k in (-1, 0, 1, 2)]
+    inside = [min(max(x, -2.0), 2.0) for x in points]
     assert splines.spline_weights(fraction).tolist() == pytest.approx(basis(inside).tolist(), abs=1e-12)
     assert splines.spline_slopes(fraction).tolist() == pytest.approx(basis.derivative()(inside).tolist(), abs=1e-9)
 

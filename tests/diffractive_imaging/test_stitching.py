@@ -67,7 +67,7 @@ def test_the_published_stitch_is_a_high_pass_filter(perfect):
 @given(st.integers(0, 2**16))
 @settings(max_examples=15, deadline=None)
 def test_least_squares_is_the_minimum_over_image_and_offsets(seed):
-    """Against numpy's dense least squares with the offsets as unknowns of their own."""
+    """Against numpy's dense least squares with the offsets as further unknowns."""
     patches, positions, weights = random_scan(seed)
     layout, pixels = lay_out(patches, positions, weights, 4)
     n_pixels = math.prod(layout.shape)
@@ -107,13 +107,13 @@ def test_the_operator_and_its_preconditioner_are_symmetric_and_never_negative(se
 def test_an_offset_of_a_patch_changes_nothing(perfect):
     _, positions, patches = perfect
     offsets = torch.randn(len(patches), 1, 1, generator=torch.Generator().manual_seed(1))
-    one = least_squares(patches[:500], positions[:500], illumination())
-    other = least_squares((patches + offsets)[:500], positions[:500], illumination())
-    assert torch.allclose(one.phase, other.phase, atol=1e-5, equal_nan=True)
+    plain = least_squares(patches[:500], positions[:500], illumination())
+    shifted = least_squares((patches + offsets)[:500], positions[:500], illumination())
+    assert torch.allclose(plain.phase, shifted.phase, atol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("gap", [2.0, 40.0])
-def test_parts_that_share_no_pixel_have_each_a_mean_of_zero(gap):
+def test_each_part_that_shares_no_pixel_with_another_has_a_mean_of_zero(gap):
     """A gap of 2 px lets patches of 2 px touch without sharing a pixel: their offset stays unknown."""
     patches = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(2))
     stitched = least_squares(patches, torch.tensor([[0.0, 0.0], [0.0, gap]]), torch.ones(8, 8))
@@ -165,7 +165,7 @@ def test_residual_variance_is_the_spread_of_the_patches():
 
 
 def test_the_published_stitch_follows_its_recipe():
-    """Against a literal transcription: whole patches, indexed by the mask, on a canvas of its own."""
+    """Against a literal transcription: whole patches, indexed by the mask, on a separate canvas."""
     generator = torch.Generator().manual_seed(0)
     patches = torch.randn((12, 16, 16), generator=generator, dtype=torch.float64)
     positions = 3 + 3 * torch.rand((12, 2), generator=generator, dtype=torch.float64)

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from tests.diffractive_imaging import scanned, settings
 from workflow_scripts.diffractive_imaging.evaluation import comparison, metrics
 from workflow_scripts.diffractive_imaging.evaluation.transfer import white_noise_scan
-from workflow_scripts.diffractive_imaging.networks.imaging import predict_test_file
+from workflow_scripts.diffractive_imaging.networks import imaging
 from workflow_scripts.diffractive_imaging.networks.stitching import (
     Stitched,
     least_squares,
     standard_error,
     to_object_pixels,
 )
-from workflow_scripts.diffractive_imaging.settings import VARIANTS
 from workflow_scripts.diffractive_imaging.simulation import datasets, forward
 from workflow_scripts.study.predictions import write_predictions
 from workflow_scripts.workflow.files import read_all_arrays
@@ -24,12 +23,12 @@ from workflow_scripts.workflow.files import read_all_arrays
 
 @pytest.fixture(scope="module")
 def light():
-    given = settings.synthesize()
-    return datasets.illumination(given.probe, given.dose_e, None)
+    synthesize = settings.synthesize()
+    return datasets.illumination(synthesize.probe, synthesize.dose_e, None)
 
 
 def noisy_image(light, noise_rad):
-    """Patches of white noise of their own, stitched: image and spread."""
+    """Stitched patches of white noise, each drawn anew: image and spread."""
     perfect = white_noise_scan(24, 0.87, 0.1, light.n, seed=0)
     noise = torch.randn(perfect.patches_rad.shape, generator=torch.Generator().manual_seed(0))
     patches = noise_rad * noise
@@ -41,9 +40,9 @@ def noisy_image(light, noise_rad):
 def test_the_spread_is_proportional_to_the_noise_and_lies_on_object_pixels(light):
     (image, once), (_, twice) = noisy_image(light, 0.1), noisy_image(light, 0.2)
     assert once.shape == tuple(image.to_object_pixels().shape)
-    known = np.isfinite(once)
-    assert known.mean() > 0.7
-    np.testing.assert_allclose(twice[known], 2 * once[known], rtol=1e-4)
+    valid = np.isfinite(once)
+    assert valid.mean() > 0.7
+    np.testing.assert_allclose(twice[valid], 2 * once[valid], rtol=1e-4)
     # About ten patches lie on a pixel, so the mean is about three times better than a patch.
     assert np.nanmedian(once) == pytest.approx(0.1 / 3, rel=0.4)
 
@@ -56,7 +55,7 @@ def test_a_single_patch_has_no_spread(light):
 
 
 @given(st.floats(0.1, 10), st.integers(0, 100))
-def test_normal_errors_are_calibrated_by_their_own_scale(scale, seed):
+def test_normal_errors_are_calibrated_by_their_scale(scale, seed):
     rng = np.random.default_rng(seed)
     spread = rng.uniform(0.5, 2, (200, 200))
     calibrating, testing = (scale * spread * rng.standard_normal(spread.shape) for _ in range(2))
@@ -79,22 +78,19 @@ def test_the_gauge_and_pixels_without_spread_do_not_count():
     assert relative.shape == (15,) and np.allclose(relative, 0)
 
 
-class KnownObject:
-    """An estimator that knows the objects and errs by white noise of a given size."""
+def noisy_truths(fine_objects, errors_rad):
+    """An estimator that returns the objects (H, W) in turn, with white noise of these sizes on object pixels."""
+    objects, rng = iter(zip(fine_objects, errors_rad, strict=True)), np.random.default_rng(0)
 
-    has_spread, takes_perturbed, chooses_iteration, variant = True, False, False, VARIANTS["corrected"]
-
-    def __init__(self, truths):
-        self._truths, self._rng = iter(truths), np.random.default_rng(0)
-
-    def image(self, counts, positions_px, dose_e):
-        fine, error = next(self._truths)
+    def reconstruct(scan, dose_e):
+        fine, error = next(objects)
         small = to_object_pixels(fine, forward.UPSAMPLING)
-        noisy = fine + error * torch.from_numpy(self._rng.standard_normal(small.shape)).repeat_interleave(
-            forward.UPSAMPLING, 0
-        ).repeat_interleave(forward.UPSAMPLING, 1)
-        whole = noisy, torch.ones_like(noisy), (0, 0), forward.UPSAMPLING, 1, 0.0
-        return Stitched(*whole), torch.full(small.shape, 0.1)
+        noise = error * torch.from_numpy(rng.standard_normal(small.shape))
+        noisy = fine + torch.kron(noise, torch.ones(forward.UPSAMPLING, forward.UPSAMPLING))
+        image = Stitched(noisy, torch.ones_like(noisy), (0, 0), forward.UPSAMPLING, 1)
+        return imaging.image_arrays(image) | {"spread_rad": np.full(small.shape, 0.1, np.float32)}
+
+    return reconstruct
 
 
 def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
@@ -103,8 +99,10 @@ def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
     assert datasets.CALIBRATION not in arrays["scans"]
     names = [*arrays["scans"].tolist(), datasets.CALIBRATION]
     errors = {names[0]: 0.6, datasets.STEP_EDGE: 0.15, datasets.CALIBRATION: 0.3}
-    truths = [(torch.from_numpy(arrays[f"{name}.phase_rad"]).double(), errors[name]) for name in names]
-    write_predictions(tmp_path / "ridge.npz", "ridge", 0, predict_test_file(KnownObject(truths), "fitted", test))
+    fine_objects = [torch.from_numpy(arrays[f"{name}.phase_rad"]).double() for name in names]
+    estimator = noisy_truths(fine_objects, [errors[name] for name in names])
+    images = imaging.predict_scans(estimator, "fitted", test, calibration=True)
+    write_predictions(tmp_path / "ridge.npz", "ridge", 0, images)
     truth = comparison.read_truth(test)
     predictions = list(comparison.predictions_of(tmp_path / "ridge.npz", truth))
     rows = metrics.coverage_rows(truth, predictions, settings.evaluate())
@@ -114,7 +112,7 @@ def test_the_factor_comes_from_the_calibration_scan_alone(tmp_path):
     assert shares == pytest.approx([0.383, 0.954], abs=0.05)
     assert values["calibration_factor", where.format("calibration")] > 1
     assert not any("calibration" in condition for metric, condition in values if metric == "coverage_68")
-    errors = metrics.metric_rows(truth, predictions, [], settings.evaluate())
+    errors = metrics.metric_rows(truth, predictions, settings.evaluate())
     assert not any("calibration" in row["condition"] for row in errors)
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.workflow.command import Job
 
@@ -11,4 +11,4 @@ def predict(job: Job, device: torch.device) -> Predictions:
     """Patches, and the images stitched from them."""
     test = job.input("test")
     estimator = PatchEstimator(lambda counts, dose_e: torch.zeros(counts.shape), Illumination.read(test))
-    return predict_test_file(estimator, "fitted", test)
+    return estimator.predict("fitted", test)

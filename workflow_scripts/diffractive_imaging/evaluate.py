@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
-import pandas as pd
-
 from workflow_scripts.diffractive_imaging.evaluation import metrics
 from workflow_scripts.diffractive_imaging.evaluation.comparison import predict_zeros, predictions_of, read_truth
 from workflow_scripts.diffractive_imaging.evaluation.examples import example_images
 from workflow_scripts.diffractive_imaging.evaluation.goodness_of_fit import chi_square_rows
-from workflow_scripts.diffractive_imaging.evaluation.transfer import stitch_perfect_patches
+from workflow_scripts.diffractive_imaging.evaluation.transfer import transfer_of_stitchings
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.study.conditions import parse_condition
 from workflow_scripts.study.rounding import number
@@ -41,15 +39,15 @@ def evaluate(job: Job[Arguments]) -> None:
     # Their conditions name the fault.
     ablated = [replace(prediction, estimator="corrected") for prediction in ablated]
     predictions = [predict_zeros(truth), *predictions]
-    transfers = list(stitch_perfect_patches(truth.light, settings))
+    transfer_rows, transfer_table = transfer_of_stitchings(truth.light, settings)
     rows = [
-        *metrics.metric_rows(truth, [*predictions, *ablated], transfers, settings),
+        *transfer_rows,
+        *metrics.metric_rows(truth, [*predictions, *ablated], settings),
         *metrics.coverage_rows(truth, predictions, settings),
         *chi_square_rows(test, truth, predictions, settings),
     ]
     write_metrics(metrics.with_headlines(rows, truth), job.outputs["metrics"])
-    table = pd.concat([transfer.table() for transfer in transfers])
-    table.to_csv(job.outputs["transfer"], index=False, lineterminator="\n", float_format=number)
+    transfer_table.to_csv(job.outputs["transfer"], index=False, lineterminator="\n", float_format=number)
     write_arrays(job.outputs["examples"], example_images(test, truth, predictions[1:]))
 
 

@@ -36,9 +36,9 @@ def finetune(job: Job[Arguments]) -> None:
         scans = []
         for name in scan_names(job.input("measured")):
             scan = read_scan(job.input("measured"), name, light.dose_e)
-            counts = oriented(scan.counts, scan.detector_transposed, variant)
+            counts = oriented(scan, variant)
             patches = estimate_patches(
-                network, counts, light.dose_e, light, variant, device, arguments.precision, arguments.batch_size
+                network, light, variant, device, arguments.precision, arguments.batch_size, counts, light.dose_e
             )
             image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
             scans.append((image, counts, scan.positions_px))

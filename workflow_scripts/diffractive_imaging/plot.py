@@ -4,9 +4,7 @@ The first shows patches, a stitched photograph, the transfer of both stitchings 
 estimator, error against dose, coverage, and each fault alone.
 """
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -32,9 +30,7 @@ from workflow_scripts.study.figures import (
 )
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.files import read_arrays
-
-IMAGES = ("patch_estimators", "estimators", "counts", "true_patches_rad", "patches_rad", "pixel_size_a")
+from workflow_scripts.workflow.files import read_all_arrays
 
 OBJECTS = {
     "photograph": "photographs",
@@ -53,22 +49,15 @@ class Arguments(Plot):
 def plot(job: Job[Arguments]) -> None:
     """Write both figures in three formats and the tables of their curves."""
     metrics, registry = read_metrics(job.input("metrics")), read_registry(job.input("estimators"))
-    examples = job.input("examples")
+    images = read_all_arrays(job.input("examples"))
     patches = patch_table(metrics, pd.read_csv(job.input("transfer")))
     scans = scan_table(metrics)
     with style():
         # The four files of a figure share their stem.
-        figure = draw_patches(patches, patch_images(examples), registry)
+        figure = draw_patches(patches, images, registry)
         save_figure(figure, patches, job.outputs["svg"].with_suffix(""))
-        figure = draw_scans(scans, scan_images(examples), registry)
+        figure = draw_scans(scans, images, registry)
         save_figure(figure, scans, job.outputs["scans_svg"].with_suffix(""))
-
-
-def patch_images(path: Path) -> dict[str, np.ndarray]:
-    """What panels a and b show: `IMAGES`, and of the first scan, a photograph, true_scan_rad and scan_rad."""
-    shown = str(read_arrays(path, ["scans"])["scans"][0])
-    images = read_arrays(path, [*IMAGES, f"true.{shown}_rad", f"{shown}_rad"])
-    return images | {"true_scan_rad": images[f"true.{shown}_rad"], "scan_rad": images[f"{shown}_rad"]}
 
 
 def patch_table(metrics: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
@@ -114,8 +103,8 @@ def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray], registry:
         axes[row, 0].imshow(np.sqrt(counts), cmap="magma")
         limit = np.nanmax(np.abs(images["true_patches_rad"][row]))
         for axis, patches in zip(axes[row, 1:], by_name.values(), strict=True):
-            shown = axis.imshow(patches[row], vmin=-limit, vmax=limit, cmap="RdBu_r")
-        figure.colorbar(shown, ax=axes[row, -1], label="phase (rad)")
+            image = axis.imshow(patches[row], vmin=-limit, vmax=limit, cmap="RdBu_r")
+        figure.colorbar(image, ax=axes[row, -1], label="phase (rad)")
     for axis, name in zip(axes[0], ["√counts", *by_name], strict=True):
         axis.set_title(name)
     without_ticks(axes)
@@ -123,15 +112,13 @@ def _draw_patches(figure: SubFigure, images: Mapping[str, np.ndarray], registry:
 
 
 def _draw_scan(figure: SubFigure, images: Mapping[str, np.ndarray], registry: Registry) -> None:
-    truth = images["true_scan_rad"]
-    limit = np.nanpercentile(np.abs(truth), 99)
-    by_name = dict(zip(images["estimators"].tolist(), images["scan_rad"], strict=True))
-    by_name = {"truth": truth} | {name: by_name[name] for name in registry.ordered(by_name)}
-    axes = figure.subplots(1, len(by_name), squeeze=False)[0]
-    for axis, (name, picture) in zip(axes, by_name.items(), strict=True):
-        rmse = np.nanstd(picture - truth)
-        axis.set_title(name if name == "truth" else f"{name}\nRMSE {rmse:.3f} rad")
-    _draw_row(figure, axes, by_name.values(), limit, images["pixel_size_a"], shrink=0.75)
+    estimators = registry.ordered(images["estimators"].tolist())
+    axes = figure.subplots(1, 1 + len(estimators), squeeze=False)[0]
+    # The first scan is that of a photograph.
+    truth, *pictures = _draw_row(figure, axes, images, images["scans"][0], estimators, percentile=99, shrink=0.75)
+    axes[0].set_title("truth")
+    for axis, name, picture in zip(axes[1:], estimators, pictures, strict=True):
+        axis.set_title(f"{name}\nRMSE {np.nanstd(picture - truth):.3f} rad")
     without_ticks(axes)
     letter(axes[0], "b")
 
@@ -155,12 +142,12 @@ def _draw_r2(axes: list[Axes], points: pd.DataFrame, registry: Registry) -> None
     doses = sorted(points["dose_e"].unique(), reverse=True)
     for axis, dose in zip(axes, doses, strict=True):
         of_dose = points[points["dose_e"] == dose]
-        for place, estimator in enumerate(registry.ordered(of_dose["estimator"])):
-            line = of_dose[of_dose["estimator"] == estimator].sort_values("phase_std_rad")
-            _draw_line(axis, line, "phase_std_rad", label=estimator, **registry[estimator].looks)
-            if (line["value"] < -0.55).any():
+        _draw_lines(axis, of_dose, "phase_std_rad", registry)
+        smallest = of_dose.groupby("estimator")["value"].min()
+        for row, estimator in enumerate(registry.ordered(smallest.index)):
+            if smallest[estimator] < -0.55:
                 axis.text(
-                    *(0.03, 0.04 + 0.08 * place, f"{estimator}: down to {line['value'].min():.3g}"),
+                    *(0.03, 0.04 + 0.08 * row, f"{estimator}: down to {smallest[estimator]:.3g}"),
                     color=registry[estimator].looks["color"],
                     fontsize=6,
                     transform=axis.transAxes,
@@ -173,23 +160,16 @@ def _draw_r2(axes: list[Axes], points: pd.DataFrame, registry: Registry) -> None
     letter(axes[0], "d")
 
 
-def scan_images(path: Path) -> dict[str, np.ndarray]:
-    """What panel a shows: estimators, scans, pixel_size_a, and true.<scan>_rad and <scan>_rad of each."""
-    scans = [name for name in OBJECTS if name in read_arrays(path, ["scans"])["scans"].tolist()]
-    names = [f"{prefix}{scan}_rad" for scan in scans for prefix in ("true.", "")]
-    return read_arrays(path, ["estimators", "pixel_size_a", *names]) | {"scans": np.array(scans)}
-
-
 def scan_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """All points of panels b to d, seeds averaged: the columns of `_COLUMNS`."""
     texts, numbers = ("object", "fault", "stage", "perturbation"), ("dose_e", "phase_std_rad")
     table = with_condition_columns(metrics, texts, numbers)
-    usual = table[table["stage"].isna() & table["perturbation"].isna()]
+    final = table[table["stage"].isna() & table["perturbation"].isna()]
     keys = ["estimator", "object", "fault", "dose_e", "phase_std_rad"]
     points = []
     for panel, metric in _METRICS.items():
         # Rows of a single fault are in panel d and in no other.
-        rows = usual[(usual["metric"] == metric) & (usual["fault"].notna() == (panel == "d"))]
+        rows = final[(final["metric"] == metric) & (final["fault"].notna() == (panel == "d"))]
         points.append(mean_over_seeds(rows, keys).assign(panel=panel))
     return pd.concat(points)[_COLUMNS].reset_index(drop=True)
 
@@ -203,7 +183,9 @@ def draw_scans(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: 
     objects = [name for name in OBJECTS if name in set(errors["object"])]
     axes = middle.subplots(1, len(objects), squeeze=False)[0]
     for axis, name in zip(axes, objects, strict=True):
-        _draw_lines(axis, errors[errors["object"] == name], OBJECTS[name], registry)
+        _draw_lines(axis, errors[errors["object"] == name], "dose_e", registry)
+        axis.set_xscale("log")
+        axis.set(title=OBJECTS[name], xlabel="electrons per pattern")
         log_ordinate(axis)
     axes[0].set_ylabel("RMSE, mean-free (rad)")
     middle.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
@@ -215,27 +197,16 @@ def draw_scans(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: 
 
 
 def _draw_scan_images(figure: SubFigure, images: Mapping[str, np.ndarray], registry: Registry) -> None:
-    scans, names = images["scans"].tolist(), images["estimators"].tolist()
-    estimators = registry.ordered(names)
+    scans = [name for name in OBJECTS if name in images["scans"].tolist()]
+    estimators = registry.ordered(images["estimators"].tolist())
     axes = figure.subplots(len(scans), 1 + len(estimators), squeeze=False)
     for row, scan in zip(axes, scans, strict=True):
-        truth = images[f"true.{scan}_rad"]
-        limit = np.nanpercentile(np.abs(truth), 99.5)
-        pictures = [truth, *(images[f"{scan}_rad"][names.index(name)] for name in estimators)]
-        _draw_row(figure, row, pictures, limit, images["pixel_size_a"])
+        _draw_row(figure, row, images, scan, estimators, percentile=99.5)
         row[0].set_ylabel(OBJECTS[scan])
     for axis, name in zip(axes[0], ["truth", *estimators], strict=True):
         axis.set_title(name)
     without_ticks(axes)
     letter(axes[0, 0], "a")
-
-
-def _draw_lines(axis: Axes, points: pd.DataFrame, title: str, registry: Registry) -> None:
-    for estimator in registry.ordered(points["estimator"]):
-        line = points[points["estimator"] == estimator].sort_values("dose_e")
-        _draw_line(axis, line, "dose_e", label=estimator, **registry[estimator].looks)
-    axis.set_xscale("log")
-    axis.set(title=title, xlabel="electrons per pattern")
 
 
 def _draw_coverage(axis: Axes, points: pd.DataFrame) -> None:
@@ -282,19 +253,38 @@ def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
 
 
 def _draw_row(
-    figure: SubFigure, axes: np.ndarray, pictures: Iterable[np.ndarray], limit: float, pixel_size_a: Any, **bar: float
-) -> None:
-    """Images (H, W) with phases up to ± `limit` rad, a scale bar on the first, a colour bar beside the last."""
+    figure: SubFigure,
+    axes: np.ndarray,
+    images: Mapping[str, np.ndarray],
+    scan: str,
+    estimators: list[str],
+    percentile: float,
+    **colour_bar: float,
+) -> list[np.ndarray]:
+    """The true phase of a scan and that of every estimator, with one scale bar and one colour bar.
+
+    Args:
+        percentile: of the true phase's magnitude, where the colours end.
+
+    Returns:
+        the images, the truth first.
+    """
+    truth, names = images[f"true.{scan}_rad"], images["estimators"].tolist()
+    limit = np.nanpercentile(np.abs(truth), percentile)
+    pictures = [truth, *(images[f"{scan}_rad"][names.index(name)] for name in estimators)]
     for axis, picture in zip(axes, pictures, strict=True):
-        shown = axis.imshow(picture, vmin=-limit, vmax=limit)
-    scale_bar(axes[0], float(pixel_size_a))
-    figure.colorbar(shown, ax=axes[-1], label="phase (rad)", **bar)
+        image = axis.imshow(picture, vmin=-limit, vmax=limit)
+    scale_bar(axes[0], float(images["pixel_size_a"]))
+    figure.colorbar(image, ax=axes[-1], label="phase (rad)", **colour_bar)
+    return pictures
 
 
-def _draw_line(axis: Axes, line: pd.DataFrame, x: str, **looks: Any) -> None:
-    """Values against the column `x`, with their intervals."""
-    reach = [(line["value"] - line["low"]).fillna(0), (line["high"] - line["value"]).fillna(0)]
-    axis.errorbar(line[x], line["value"], yerr=reach, capsize=1.5, **looks)
+def _draw_lines(axis: Axes, points: pd.DataFrame, x: str, registry: Registry) -> None:
+    """Values of every estimator against the column `x`, with their intervals."""
+    for estimator in registry.ordered(points["estimator"]):
+        line = points[points["estimator"] == estimator].sort_values(x)
+        reach = [(line["value"] - line["low"]).fillna(0), (line["high"] - line["value"]).fillna(0)]
+        axis.errorbar(line[x], line["value"], yerr=reach, capsize=1.5, label=estimator, **registry[estimator].looks)
 
 
 if __name__ == "__main__":

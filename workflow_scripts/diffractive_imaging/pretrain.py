@@ -40,10 +40,10 @@ def pretrain(job: Job[Arguments]) -> None:
             settings=arguments.model_copy(update={"epochs": epochs}),
             keep_epoch=arguments.epoch_by_hand if variant.epoch_by_hand else None,
         )
-    chosen = trained.kept if variant.epoch_by_hand else trained.best
-    about = {"n": light.n, "network": arguments.network.model_dump(mode="json")}
-    write_trained(job, chosen, trained.history, about)
-    save_weights(trained.last, job.outputs["last"], about)
+    weights = trained.kept if variant.epoch_by_hand else trained.best
+    metadata = {"n": light.n, "network": arguments.network.model_dump(mode="json")}
+    write_trained(job, weights, trained.history, metadata)
+    save_weights(trained.last, job.outputs["last"], metadata)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,8 +12,6 @@ from workflow_scripts.diffractive_imaging.simulation import sources
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
-
-Entry = TypeVar("Entry")  # of a table of arms
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ VARIANTS = {
     "corrected": Variant(False, False, False, False, False, False, False, False),
 }
 
-# Faults that need a training of their own; those of IMAGE_FAULTS need none, only other images from the same weights.
+# Faults that need a separate training; those of IMAGE_FAULTS need none, only other images from the same weights.
 TrainingFault = Literal["loss_on_first_sample", "target_keeps_mean", "noise_drawn_once", "validation_split_by_sample"]
 IMAGE_FAULTS = ("damped_stitching", "axes_exchanged")
 NO_FAULT = "none"
@@ -57,24 +55,12 @@ def with_fault(fault: str) -> Variant:
     return VARIANTS["corrected"] if fault == NO_FAULT else replace(VARIANTS["corrected"], **{fault: True})
 
 
-def arm_named(name: str, arms: Mapping[str, Entry]) -> Entry:
-    """The entry of an estimator among some arms; raises InputError where it is none of them."""
-    if name not in arms:
-        raise InputError(f"--estimator is {name}, but its module knows {', '.join(arms)}")
-    return arms[name]
-
-
 def ablation_arm(fault: str) -> str:
-    """What the arm with this one fault is called, in the names of files too."""
+    """The name of the arm with this single fault, also in file names."""
     return f"only_{fault}"
 
 
-def ablation_arms(faults: Sequence[str], variants: Sequence[str]) -> list[str]:
-    """The arms with a single fault, and the one without any; none where no fault, or no corrected arm, is asked for."""
-    return [ablation_arm(fault) for fault in (NO_FAULT, *faults)] if faults and "corrected" in variants else []
-
-
-# By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
+# The single fault of each arm of the ablation, by the arm's name. All are trained for the same few epochs.
 ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(TrainingFault))}
 ARMS = VARIANTS | {arm: with_fault(fault) for arm, fault in ABLATIONS.items()}
 
@@ -93,6 +79,7 @@ class ProbeSettings(Settings):
     detector_px: int = Field(
         ge=16,
         le=256,
+        multiple_of=16,
         description="Detector pixels along each side, after binning or cropping; a multiple of 16.",
     )
     voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
@@ -115,8 +102,6 @@ class ProbeSettings(Settings):
 
     @model_validator(mode="after")
     def _disc_fits(self) -> "ProbeSettings":
-        if self.detector_px % 16:
-            raise ValueError(f"detector_px must be a multiple of 16, not {self.detector_px}")
         if self.aperture_radius_px >= self.detector_px / 2:
             raise ValueError(
                 f"aperture_radius_px {self.aperture_radius_px} does not fit a detector of {self.detector_px} px"
@@ -144,8 +129,8 @@ class ScanSettings(Settings):
         ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
     )
     perturbed: bool = Field(
-        description="Whether the first photograph is scanned also with a wrong defocus, with a wrong scan rotation and"
-        " with partial coherence, which no estimator knows of."
+        description="Whether the first photograph is also scanned with a wrong defocus, with a wrong scan rotation and"
+        " with partial coherence, none of which the estimators model."
     )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
@@ -169,18 +154,14 @@ class Synthesize(Settings):
         ge=0, le=1, description="Share of the training objects that are 1/f images; the rest are photographs."
     )
     validation_share: float = Field(
-        gt=0,
-        lt=0.5,
-        description="Share of the training objects kept for validation, with photographs of their own.",
+        gt=0, lt=0.5, description="Share of the training objects used for validation, cut from other photographs."
     )
     phase_std_min_rad: float = Field(gt=0, description="Smallest standard deviation of a training object's phase, rad.")
     phase_std_max_rad: float = Field(
         gt=0, le=3, description="Largest standard deviation of a training object's phase, rad."
     )
     dose_e: float = Field(
-        gt=0,
-        le=1e8,
-        description="Electrons per pattern: of the counts that are drawn once, and of the headline.",
+        gt=0, le=1e8, description="Electrons per pattern of the stored training counts and of the headline."
     )
     test_samples: int = Field(ge=16, description="1/f objects of the frozen test set, for each phase and dose.")
     test_phase_std_rad: tuple[Annotated[float, Field(gt=0)], ...] = Field(
@@ -279,7 +260,9 @@ class Pretrain(TrainingSettings):
     network: NetworkSettings = Field(description="The network, the same in both arms.")
     dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise in the corrected arm, electrons.")
     dose_max_e: float = Field(gt=0, description="Largest dose of the training noise in the corrected arm, electrons.")
-    epoch_by_hand: int = Field(ge=1, description="Epoch whose weights the published arm takes unseen.")
+    epoch_by_hand: int = Field(
+        ge=1, description="Epoch whose weights the published arm takes, whatever their validation loss."
+    )
     ablation_epochs: int = Field(
         ge=1, description="Epochs of every training with a single fault, and of the one without any beside them."
     )
@@ -304,8 +287,8 @@ class Finetune(TrainingSettings):
 class PtychographySettings(Settings):
     """Iterative ptychography."""
 
-    iterations: int = Field(ge=1, description="Passes over the patterns; held-out patterns choose the best of them.")
-    batches: int = Field(ge=1, description="Steps in each pass, every one from its own share of the patterns.")
+    iterations: int = Field(ge=1, description="Passes over the patterns; held-out patterns choose the best iteration.")
+    batches: int = Field(ge=1, description="Gradient steps in each pass, each from a different part of the patterns.")
 
 
 class InferenceSettings(Settings):
@@ -325,9 +308,9 @@ class Evaluate(Settings):
     """Predictions against the truth."""
 
     ablations: tuple[TrainingFault, ...] = Field(
-        description="Faults of the published training that are also switched on alone, each in a short training; with"
-        " them come one without any fault, and its images with each fault of the stitching. Only with the corrected"
-        " arm; [] leaves all of it out."
+        description="Faults of the published training that are also switched on one at a time, each in a short"
+        " training, beside one without any fault, whose images are also made with each fault of the stitching. Only"
+        " with the corrected arm; [] leaves all of it out."
     )
     bootstrap_samples: int = Field(ge=100, description="Resamplings of the sources for every interval.")
     transfer_points: int = Field(
@@ -338,8 +321,10 @@ class Evaluate(Settings):
     seed: int = Field(ge=0, description="Seed of the white-noise object, of the jitter and of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
-        """The arms of the ablation, of those whose base is among the variants."""
-        return ablation_arms(self.ablations, variants)
+        """The arms with a single fault, and the one without any; none where no fault or no corrected arm is wanted."""
+        if not self.ablations or "corrected" not in variants:
+            return []
+        return [ablation_arm(fault) for fault in (NO_FAULT, *self.ablations)]
 
 
 class Plot(Settings):

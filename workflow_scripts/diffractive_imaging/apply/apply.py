@@ -4,15 +4,17 @@ import numpy as np
 from pydantic import Field
 
 from workflow_scripts.diffractive_imaging.apply.data import SCAN_NAME
-from workflow_scripts.diffractive_imaging.apply.output import write_h5, write_preview, write_tiff
 from workflow_scripts.diffractive_imaging.apply.phase_image import (
     PhaseImage,
     correlation,
     phase_image,
     reduced_chi2,
+    write_h5,
+    write_preview,
+    write_tiff,
 )
 from workflow_scripts.diffractive_imaging.estimators import ptychography
-from workflow_scripts.diffractive_imaging.networks.reconstruction import estimate_patches, load_network
+from workflow_scripts.diffractive_imaging.networks.reconstruction import load_estimate
 from workflow_scripts.diffractive_imaging.settings import VARIANTS, Predict
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan
 from workflow_scripts.learning.devices import leased_device
@@ -36,17 +38,10 @@ def apply(job: Job[Arguments]) -> None:
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         for stage in ("pretrained", "finetuned"):
-            patches = estimate_patches(
-                load_network(job.input(stage)),
-                scan.counts,
-                light.dose_e,
-                light,
-                VARIANTS["corrected"],
-                device,
-                arguments.precision,
-                arguments.network.batch_size,
+            estimate = load_estimate(
+                job.input(stage), light, VARIANTS["corrected"], device, arguments, arguments.network.batch_size
             )
-            images[stage] = phase_image(patches, scan, light)
+            images[stage] = phase_image(estimate(scan.counts, light.dose_e), scan, light)
         classical = ptychography.reconstruct(
             scan.counts, scan.positions_px, light, light.dose_e, arguments.ptychography, seed=0, device=device
         ).image

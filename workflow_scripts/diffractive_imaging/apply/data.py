@@ -12,14 +12,14 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.apply.orientation import Orientation, search
 from workflow_scripts.diffractive_imaging.apply.settings import Apply, UserProbe
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan, read_probe
-from workflow_scripts.diffractive_imaging.simulation.forward import MASK_THRESHOLD, turned
+from workflow_scripts.diffractive_imaging.simulation.forward import MASK_THRESHOLD, rotated
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
 from workflow_scripts.optics.diffraction import near_field
 from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
 
-SCAN_NAME = "scan"  # in the file that the stages hand on
+SCAN_NAME = "scan"  # its name in the checked file
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
     size = pixel_size_a(window.n, settings.probe.voltage_kv, settings.probe.semiangle_mrad, radius)
     wave = _probe(settings.probe, window, radius, counts.mean(axis=0, dtype=np.float64), probe)
     light = Illumination(wave, size, dose_e, settings.upsampling)
+    if not light.mask().any():
+        raise InputError(
+            f"{probe or 'probe'}: dark within the {window.n // settings.upsampling} object pixels of a patch; centre"
+            f" the wave at [{window.n // 2}, {window.n // 2}] (numpy's fftshift), or lower upsampling"
+        )
     measured = torch.from_numpy(counts)
     if table is None:
         positions_px = raster_px(shape, settings.step_a / size)
@@ -108,7 +113,7 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
         orientation = Orientation(settings.rotation, settings.detector_transposed)
     if orientation.transposed:
         light = replace(light, probe=light.probe.T.contiguous())
-    scan = Scan(measured, turned(positions_px, orientation.rotation_deg), orientation.transposed)
+    scan = Scan(measured, rotated(positions_px, orientation.rotation_deg), orientation.transposed)
     report = {
         "disc": {"center_px": list(disc.center_px), "radius_px": disc.radius_px},
         "window": {"first_px": list(window.first), "binning": window.binning, "detector_px": window.n},

@@ -1,10 +1,10 @@
 """How the scan's axes lie on the detector, found from the patterns alone.
 
 The centre of mass of a pattern is the gradient of the phase, averaged under the probe; along the right axes a
-gradient has no curl (doi:10.1016/j.ultramic.2014.04.012). That leaves the angle open by 180°, and noise may blur it,
-so the candidates are told apart by χ²: a few steps of descent on the phase, through the forward model, lower it
-most where the positions are right. In exchange for the other sign of the defocus a turn by 180° and a negative
-phase give the same patterns: the probe must be given with the right sign.
+gradient has no curl (doi:10.1016/j.ultramic.2014.04.012). That leaves an ambiguity of 180°, and noise may blur the
+minimum, so the candidates are compared by χ²: a few steps of gradient descent on the phase lower it most where the
+positions are right. A scan rotated by 180°, a negative phase and the opposite defocus give the same patterns, so the
+sign of the defocus must be right.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.estimators.dpc import center_of_mass
 from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfit
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
-from workflow_scripts.diffractive_imaging.simulation.forward import turned
+from workflow_scripts.diffractive_imaging.simulation.forward import rotated
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 from workflow_scripts.workflow.errors import InputError
@@ -69,39 +69,33 @@ def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumi
     def misfit(transposed: bool, angle: float) -> float:
         angle %= 360
         if (transposed, angle) not in tried:
-            positions = turned(raster[block], angle)
+            positions = rotated(raster[block], angle)
             wave = light.probe.T if transposed else light.probe
             patterns = counts[block].transpose(1, 2) if transposed else counts[block]
             tried[transposed, angle] = descent_misfit(patterns, positions, wave, light.dose_e)
         return tried[transposed, angle]
 
-    curls = {transposed: curl_by_angle(field_px, transposed) for transposed in (False, True)}
-    starts = [
-        (transposed, float(_ANGLES_DEG[curl.argmin()]) + turn)
-        for transposed, curl in curls.items()
-        for turn in (0, 180)
-    ]
+    least_curl, starts = [], []
+    for transposed in (False, True):
+        curl = curl_by_angle(field_px, transposed)
+        angle = float(_ANGLES_DEG[curl.argmin()])
+        starts += [(transposed, angle), (transposed, angle + 180)]
+        least_curl.append(
+            {
+                "detector_transposed": transposed,
+                "rotation_deg_mod180": angle,
+                "curl_over_mean_of_angles": float(curl.min() / curl.mean()),
+            }
+        )
     transposed, angle = min(starts, key=lambda start: misfit(*start))
     for step in _REFINEMENTS_DEG:
-        angle = min((angle, angle - step, angle + step), key=lambda tried_angle: misfit(transposed, tried_angle)) % 360
-    return Orientation(
-        angle,
-        transposed,
-        {
-            "least_curl": [
-                {
-                    "detector_transposed": flipped,
-                    "rotation_deg_mod180": float(_ANGLES_DEG[curl.argmin()]),
-                    "curl_over_mean_of_angles": float(curl.min() / curl.mean()),
-                }
-                for flipped, curl in curls.items()
-            ],
-            "misfit": [
-                {"detector_transposed": flipped, "rotation_deg": tried_angle, "chi2_amplitude": value}
-                for (flipped, tried_angle), value in sorted(tried.items())
-            ],
-        },
-    )
+        candidates = (angle, angle - step, angle + step)
+        angle = min(candidates, key=lambda candidate: misfit(transposed, candidate)) % 360
+    misfits = [
+        {"detector_transposed": flipped, "rotation_deg": candidate, "chi2_amplitude": chi2}
+        for (flipped, candidate), chi2 in sorted(tried.items())
+    ]
+    return Orientation(angle, transposed, {"least_curl": least_curl, "misfit": misfits})
 
 
 def curl_by_angle(field_px: np.ndarray, transposed: bool) -> np.ndarray:
@@ -125,16 +119,15 @@ def descent_misfit(counts: Tensor, positions: Tensor, probe: Tensor, dose_e: flo
         dose_e: electrons per pattern.
     """
     n = probe.shape[-1]
-    whole = positions.round()
-    probes = shift_probe(probe, positions - whole).to(torch.complex64)  # (N, n, n)
-    corner = (whole - whole.amin(dim=0)).long()
+    nearest = positions.round()
+    probes = shift_probe(probe, positions - nearest).to(torch.complex64)  # (N, n, n)
+    corner = (nearest - nearest.amin(dim=0)).long()
     phase = torch.zeros(*(int(side) + n for side in corner.amax(dim=0)), requires_grad=True)
     optimizer = torch.optim.Adam([phase], lr=_LEARNING_RATE)
     generator = torch.Generator().manual_seed(0)
     axis = torch.arange(n)
-    last = 0.0
     for _ in range(_STEPS):
-        last = 0.0
+        misfit = 0.0
         for index in torch.randperm(len(counts), generator=generator).split(_BATCH):
             rows, columns = corner[index, :1] + axis, corner[index, 1:] + axis  # (B, n) each
             expected = dose_e * diffraction_pattern(probes[index], phase[rows[:, :, None], columns[:, None, :]])
@@ -142,8 +135,8 @@ def descent_misfit(counts: Tensor, positions: Tensor, probe: Tensor, dose_e: flo
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            last += float(loss.detach()) * len(index) / len(counts)
-    return last
+            misfit += float(loss.detach()) * len(index) / len(counts)
+    return misfit
 
 
 def _central_block(shape: tuple[int, int]) -> Tensor:

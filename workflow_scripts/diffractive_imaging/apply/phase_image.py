@@ -1,8 +1,14 @@
-"""From the patches of a measured scan to its phase image, with measures of its quality that need no truth."""
+"""From the patches of a measured scan to its phase image, with measures of its quality that need no truth.
+
+Its files: all of it (.h5), the phase for ImageJ (.tif), a preview (.png).
+"""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+import h5py
 import numpy as np
+import tifffile
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +23,7 @@ from workflow_scripts.diffractive_imaging.networks.stitching import (
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
 from workflow_scripts.diffractive_imaging.simulation.forward import window_at
 from workflow_scripts.optics.diffraction import diffraction_pattern
+from workflow_scripts.study.figures import save_panels
 
 _BATCH = 256
 
@@ -45,7 +52,7 @@ class PhaseImage:
 
 
 def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
-    """Stitch patches (N, n, n) and hold the image against the counts.
+    """Stitch patches (N, n, n) and compare the image with the counts.
 
     Args:
         patches: rad, of the patterns along the object's axes.
@@ -53,12 +60,12 @@ def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
         light: the illumination.
     """
     weights = light.patch_weights()
-    measured = (patches, scan.positions_px, weights)
-    stitched = least_squares(*measured, upsampling=light.upsampling)
-    variance = residual_variance(stitched, *measured)
+    laid_out = (patches, scan.positions_px, weights)
+    stitched = least_squares(*laid_out, upsampling=light.upsampling)
+    variance = residual_variance(stitched, *laid_out)
     chi2 = reduced_chi2(stitched, scan, light)
     flat = replace(stitched, phase=torch.zeros_like(stitched.phase))
-    layout, pixels = lay_out(*measured, light.upsampling)
+    layout, pixels = lay_out(*laid_out, light.upsampling)
     spread = layout.crop(layout.scatter(chi2[:, None] * layout.weights.expand_as(pixels))) / stitched.coverage
     spread = torch.where(stitched.phase.isnan(), torch.nan, spread)
 
@@ -81,7 +88,7 @@ def reduced_chi2(stitched: Stitched, scan: Scan, light: Illumination) -> Tensor:
     """∑ (counts − expected)² / ∑ expected over the pixels of each pattern, float64 (N,).
 
     A Poisson count has its mean as variance, so the true object gives 1 on average, at any dose; pixels weigh
-    by what they expect, so that the nearly dark ones do not rule. Nothing of a truth is used.
+    by their expected counts, so that nearly dark pixels do not dominate. No truth is used.
     """
     margin = light.n  # object pixels; no window leaves the padded image
     image = functional.pad(stitched.phase.nan_to_num(0.0), [margin * light.upsampling] * 4)
@@ -91,12 +98,51 @@ def reduced_chi2(stitched: Stitched, scan: Scan, light: Illumination) -> Tensor:
     for counts, part in zip(scan.counts.split(_BATCH), positions.split(_BATCH), strict=True):
         phase = window_at(image.float(), part, light.n, light.upsampling, light.upsampling)
         expected = light.dose_e * diffraction_pattern(probe, phase)
-        misfit = (counts - expected).double().square().sum(dim=(1, 2))
-        per_pattern.append(misfit / expected.double().sum(dim=(1, 2)))
+        squared_error = (counts - expected).double().square().sum(dim=(1, 2))
+        per_pattern.append(squared_error / expected.double().sum(dim=(1, 2)))
     return torch.cat(per_pattern)
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Pearson's r of two images (H, W) over the pixels that both cover."""
-    both = np.isfinite(first) & np.isfinite(second)
-    return float(np.corrcoef(first[both], second[both])[0, 1])
+    valid = np.isfinite(first) & np.isfinite(second)
+    return float(np.corrcoef(first[valid], second[valid])[0, 1])
+
+
+def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, attrs: dict[str, str | float | bool]) -> None:
+    """All of the image as datasets with their units; the same image gives the same bytes.
+
+    ptychography_rad: (H, W), the phase that iterative ptychography of the same patterns gives.
+    """
+    units = {"phase_rad": "rad", "uncertainty_rad": "rad", "chi2": "1", "chi2_per_pattern": "1", "positions_px": "px"}
+    with h5py.File(path, "w") as file:
+        for name, unit in units.items():
+            file.create_dataset(name, data=getattr(image, name)).attrs["unit"] = unit
+        file.create_dataset("ptychography_rad", data=ptychography_rad).attrs["unit"] = "rad"
+        file.attrs["pixel_size_a"] = image.pixel_size_a
+        file.attrs["origin_px"] = image.origin_px
+        for key, value in attrs.items():
+            file.attrs[key] = value
+
+
+def write_tiff(path: Path, image: PhaseImage) -> None:
+    """The phase as float32 TIFF that ImageJ opens with its scale; rad, Å per pixel in the tags."""
+    per_a = 1 / image.pixel_size_a
+    tifffile.imwrite(
+        path,
+        image.phase_rad,
+        imagej=True,
+        resolution=(per_a, per_a),
+        metadata={"axes": "YX", "unit": "angstrom", "Info": "phase in rad"},
+    )
+
+
+def write_preview(path: Path, image: PhaseImage, ptychography_rad: np.ndarray) -> None:
+    """Phase, ptychography of the same patterns, uncertainty and χ² side by side, (H, W) each; no dates, equal bytes."""
+    panels = {
+        "network: phase (rad)": image.phase_rad,
+        "ptychography: phase (rad)": ptychography_rad,
+        "spread of the patches (rad)": image.uncertainty_rad,
+        "reduced χ²": image.chi2,
+    }
+    save_panels(path, panels, image.pixel_size_a)

@@ -27,7 +27,8 @@ class UserProbe(Settings):
     )
     amplitude: Literal["aperture", "mean_pattern"] = Field(
         default="aperture",
-        description="Amplitude in the aperture: even up to its rim, or the root of the mean pattern, halo included.",
+        description="Amplitude in the aperture: uniform up to its rim, or the square root of the mean pattern, with its"
+        " halo.",
     )
 
 
@@ -73,15 +74,15 @@ class Apply(Settings):
     )
     rotation: float | Literal["search"] = Field(
         default=0.0,
-        description="Angle in degrees by which the scan's axes are turned from +x to +y to lie along the detector's;"
-        " search finds it, and whether the detector is transposed, from the patterns alone.",
+        description="Angle in degrees by which the scan's axes are rotated from +x to +y to lie along the detector's;"
+        " search finds it, and whether the detector is transposed, from the patterns.",
     )
     detector_transposed: bool = Field(
-        default=False, description="Whether the recorded patterns have x and y exchanged; a search answers it itself."
+        default=False, description="Whether the recorded patterns have x and y exchanged; a search finds this too."
     )
     probe: UserProbe = Field(description="The probe.")
     dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise, electrons per pattern.")
-    dose_max_e: float = Field(gt=0, description="Largest; the scan's own dose must lie between the two.")
+    dose_max_e: float = Field(gt=0, description="Largest; the scan's mean dose must lie between the two.")
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Apply":
@@ -101,8 +102,8 @@ class Apply(Settings):
 
     def files(self) -> dict[str, str]:
         """The files that it names, by key."""
-        named = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
-        return {key: path for key, path in named.items() if path is not None}
+        paths = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
+        return {key: path for key, path in paths.items() if path is not None}
 
     def results(self) -> list[str]:
         """Files that ask for everything that is made of the entry."""
@@ -113,5 +114,5 @@ class Apply(Settings):
 
         where: path of this entry in the configuration with a dot behind it, for messages.
         """
-        named = {"patterns_file": self.patterns, "positions_file": self.positions, "probe_file": self.probe.file}
-        return {key: [path] if path else [] for key, path in named.items()}
+        paths = {"patterns_file": self.patterns, "positions_file": self.positions, "probe_file": self.probe.file}
+        return {key: [path] if path else [] for key, path in paths.items()}

@@ -13,10 +13,10 @@ from scipy.sparse import coo_array, csc_array, diags_array, eye_array, kron, vst
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.networks.imaging import ImageEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.imaging import Predictions, image_arrays, predict_scans
 from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_slopes, spline_weights, taps
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
-from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.command import Job
 
@@ -30,10 +30,11 @@ _RIDGE = 1e-9
 def predict(job: Job, device: torch.device) -> Predictions:
     """Images alone. It assumes neither a dose nor a shape of the probe, so it gets no perturbed scans."""
     light = Illumination.read(job.input("test"))
-    estimator = ImageEstimator(
-        lambda counts, positions_px, dose_e: reconstruct(counts, positions_px, light), takes_perturbed=False
-    )
-    return predict_test_file(estimator, "fitted", job.input("test"))
+
+    def image(scan: Scan, dose_e: float) -> dict[str, np.ndarray]:
+        return image_arrays(reconstruct(scan.along_object().counts, scan.positions_px, light))
+
+    return predict_scans(image, "fitted", job.input("test"), perturbed=False)
 
 
 def center_of_mass(patterns: Tensor, origin_px: int) -> Tensor:
@@ -50,8 +51,8 @@ def center_of_mass(patterns: Tensor, origin_px: int) -> Tensor:
 
 def phase_gradient(counts: Tensor, light: Illumination) -> Tensor:
     """Phase gradient [y, x] under the probe in rad per object pixel, (N, 2), from patterns (N, n, n)."""
-    alone = diffraction_pattern(light.probe, torch.zeros(light.n, light.n, dtype=torch.float64))
-    shift = center_of_mass(counts, light.n // 2) - center_of_mass(alone[None], light.n // 2).to(counts.device)
+    beam = diffraction_pattern(light.probe, torch.zeros(light.n, light.n, dtype=torch.float64))
+    shift = center_of_mass(counts, light.n // 2) - center_of_mass(beam[None], light.n // 2).to(counts.device)
     return 2 * math.pi / light.n * shift
 
 
@@ -72,7 +73,7 @@ def integrate(gradient: Tensor, positions_px: Tensor, light: Illumination) -> St
     slopes = _slope_matrices(positions_px - corner, (height, width))
     normal = sum(matrix.T @ matrix for matrix in slopes) + SMOOTHNESS**2 * _bending((height, width))
     normal = csc_array(normal + _RIDGE * eye_array(height * width))
-    right_side = sum(matrix.T @ along.numpy() for matrix, along in zip(slopes, gradient.double().T, strict=True))
+    right_side = sum(matrix.T @ values.numpy() for matrix, values in zip(slopes, gradient.double().T, strict=True))
     coefficients = torch.from_numpy(spsolve(normal, right_side)).reshape(height, width)
     return as_stitched(coefficients, tuple(corner.tolist()), positions_px, light, iterations=1)
 
@@ -81,19 +82,19 @@ def _slope_matrices(points: Tensor, shape: tuple[int, int]) -> list[coo_array]:
     """Two sparse matrices (N, H · W): coefficients to their slope along y, and along x, at points (N, 2)."""
     first, fraction = taps(points)
     weights, slopes = spline_weights(fraction), spline_slopes(fraction)  # (N, 2, 4)
-    near = first[..., None] + torch.arange(TAPS)  # (N, 2, 4)
-    columns = (near[:, 0, :, None] * shape[1] + near[:, 1, None, :]).flatten(1)  # (N, 16)
+    indices = first[..., None] + torch.arange(TAPS)  # (N, 2, 4)
+    columns = (indices[:, 0, :, None] * shape[1] + indices[:, 1, None, :]).flatten(1)  # (N, 16)
     rows = np.repeat(np.arange(len(points)), TAPS**2)
     matrices = []
     for along_y, along_x in ((slopes[:, 0], weights[:, 1]), (weights[:, 0], slopes[:, 1])):
         values = along_y[:, :, None] * along_x[:, None, :]
-        place = (rows, columns.flatten().numpy())
-        matrices.append(coo_array((values.flatten().numpy(), place), shape=(len(points), math.prod(shape))).tocsr())
+        index = (rows, columns.flatten().numpy())
+        matrices.append(coo_array((values.flatten().numpy(), index), shape=(len(points), math.prod(shape))).tocsr())
     return matrices
 
 
 def _bending(shape: tuple[int, int]) -> csc_array:
     """RᵀR of the second differences R along both axes of an image (H, W)."""
     second = [diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(length - 2, length)) for length in shape]
-    along = vstack([kron(second[0], eye_array(shape[1])), kron(eye_array(shape[0]), second[1])])
-    return (along.T @ along).tocsc()
+    both_axes = vstack([kron(second[0], eye_array(shape[1])), kron(eye_array(shape[0]), second[1])])
+    return (both_axes.T @ both_axes).tocsc()

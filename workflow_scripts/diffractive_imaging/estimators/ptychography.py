@@ -4,21 +4,22 @@ The object is cubic B-splines on object pixels, the forward model that of the si
 momentum over shuffled batches, as in ePIE (doi:10.1016/j.ultramic.2009.05.012), on the Poisson likelihood
 (doi:10.1088/1367-2630/14/6/063004). One probe's pattern hardly feels long periods, so every step is divided by
 the curvature of the likelihood at each spatial frequency, which the probe alone determines: a few passes over the
-data suffice. Patterns that are kept back choose the iteration; no truth is used.
+data suffice. Held-out patterns choose the iteration; no truth is used.
 """
 
 import math
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.networks.imaging import ImageEstimator, Predictions, predict_test_file
+from workflow_scripts.diffractive_imaging.networks.imaging import Predictions, image_arrays, predict_scans
 from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_weights, taps
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings as Options
-from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
 from workflow_scripts.workflow.command import Job
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted
@@ -35,15 +36,15 @@ def predict(job: Job, device: torch.device) -> Predictions:
     """Images alone, each of its best iteration; the log holds the losses of all."""
     light = Illumination.read(job.input("test"))
 
-    def image(counts: Tensor, positions_px: Tensor, dose_e: float) -> Stitched:
-        arguments = job.arguments
-        fit = reconstruct(counts, positions_px, light, dose_e, arguments.options, arguments.training_seed, device)
+    def image(scan: Scan, dose_e: float) -> dict[str, np.ndarray]:
+        options, seed = job.arguments.options, job.arguments.training_seed
+        fit = reconstruct(scan.along_object().counts, scan.positions_px, light, dose_e, options, seed, device)
         for number, (loss, held_out) in enumerate(fit.losses, start=1):
             best = ", the best" if number == fit.image.iterations else ""
             print(f"iteration {number}: loss {loss:.5f}, held out {held_out:.5f}{best}", file=sys.stderr)
-        return fit.image
+        return image_arrays(fit.image) | {"iterations": np.array(fit.image.iterations)}
 
-    return predict_test_file(ImageEstimator(image, chooses_iteration=True), "fitted", job.input("test"))
+    return predict_scans(image, "fitted", job.input("test"))
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class ScanFit:
             total += self._deviance(expected, part)
             # d/dφ of −2 Σ N log(expected); the expected sum does not depend on a pure phase object.
             ratio = self._counts[part] / expected
-            back = torch.fft.ifft2(detector_wave * ratio, norm="ortho")
-            by_phase = 4 * self._dose_e * scale * (back.real * exit_wave.imag - back.imag * exit_wave.real)
+            wave = torch.fft.ifft2(detector_wave * ratio, norm="ortho")
+            by_phase = 4 * self._dose_e * scale * (wave.real * exit_wave.imag - wave.imag * exit_wave.real)
             along_y, along_x = self._weights[part, :, :, None, None].unbind(1)  # (B, 4, 1, 1) each
             by_row = by_phase.new_zeros(len(part), n, n + TAPS - 1)
             by_coefficient = by_phase.new_zeros(len(part), n + TAPS - 1, n + TAPS - 1)
@@ -165,12 +166,12 @@ class ScanFit:
         pixel = torch.arange(n, device=self._device) - n // 2
         q_y = torch.fft.fftfreq(self.shape[0], device=self._device)
         q_x = torch.fft.rfftfreq(self.shape[1], device=self._device)
-        across = torch.exp(2j * math.pi * q_x[:, None] * pixel)[:, None, :]  # (W // 2 + 1, 1, n)
+        plane_x = torch.exp(2j * math.pi * q_x[:, None] * pixel)[:, None, :]  # (W // 2 + 1, 1, n)
         curvature = []
         for q in q_y:
-            plane = torch.exp(2j * math.pi * q * pixel)[:, None] * across  # (W // 2 + 1, n, n)
-            there, back = (torch.fft.fft2(self._probe * w, norm="ortho") * unit for w in (plane, plane.conj()))
-            curvature.append((there - back.conj()).abs().square().sum(dim=(-2, -1)))
+            plane = torch.exp(2j * math.pi * q * pixel)[:, None] * plane_x  # (W // 2 + 1, n, n)
+            plus_q, minus_q = (torch.fft.fft2(self._probe * w, norm="ortho") * unit for w in (plane, plane.conj()))
+            curvature.append((plus_q - minus_q.conj()).abs().square().sum(dim=(-2, -1)))
         symbol = 2 * self._dose_e / (n**2 * self._area_px) * torch.stack(curvature)
         return 1 / (symbol + CURVATURE_FLOOR * symbol.max())
 

@@ -1,7 +1,7 @@
 """Ridge regression from a diffraction pattern to the mean-free patch: the baseline, in closed form.
 
-It is fitted to the networks' own training examples. An expert knows the dose: each dose has a fit of its own, whose
-penalty and feature (√I or I) are chosen on the validation examples at that dose.
+It is fitted to the training examples of the networks. The dose is known, so each dose has a separate fit, whose penalty
+and feature (√I or I) are chosen on the validation examples at that dose.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions, predict_test_file
-from workflow_scripts.diffractive_imaging.networks.pattern_task import Examples, read_examples
+from workflow_scripts.diffractive_imaging.networks.imaging import PatchEstimator, Predictions
+from workflow_scripts.diffractive_imaging.networks.pattern_task import read_examples
 from workflow_scripts.diffractive_imaging.settings import VARIANTS
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.diffractive_imaging.simulation.forward import network_input, patch_mask, remove_mask_mean
@@ -33,7 +33,7 @@ def predict(job: Job, device: torch.device) -> Predictions:
     job.require("shards")
     light = Illumination.read(job.input("test"))
     estimator = PatchEstimator(RidgeByDose(job.inputs["shards"], light), light, has_spread=True)
-    return predict_test_file(estimator, "fitted", job.input("test"))
+    return estimator.predict("fitted", job.input("test"))
 
 
 class RidgeByDose:
@@ -54,18 +54,22 @@ class RidgeByDose:
 
     def _fit(self, dose_e: float) -> "Ridge":
         generator = torch.Generator().manual_seed(0)
-        held_out = self._measured(self._validation, dose_e, generator)
+        held_out = self._counted(self._validation[:], dose_e, generator)
         fits = []
         for feature in FEATURES:
-            equations = NormalEquations(self._mask, feature)
-            for index in torch.arange(len(self._train)).split(_BATCH):
-                equations.add(*self._measured(self._train.rows(index), dose_e, generator))
-            fits += equations.solve()
-        return tune(fits, *held_out)
+            batches = (
+                self._counted(self._train[start : start + _BATCH], dose_e, generator)
+                for start in range(0, len(self._train), _BATCH)
+            )
+            fits += fit(batches, dose_e, self._mask, feature)
+        return tune(fits, *held_out, dose_e)
 
-    def _measured(self, examples: Examples, dose_e: float, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
-        counts = poisson_counts(examples.pattern, dose_e, generator)
-        return counts, dose_e, remove_mask_mean(examples.patch_rad, self._mask)
+    def _counted(
+        self, examples: tuple[Tensor, ...], dose_e: float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Counts at a dose and mean-free patches, (B, n, n) each, of examples of `read_examples`."""
+        pattern, _, patch = examples
+        return poisson_counts(pattern, dose_e, generator), remove_mask_mean(patch, self._mask)
 
 
 class Ridge(NamedTuple):
@@ -78,48 +82,49 @@ class Ridge(NamedTuple):
     penalty: float
 
 
-class NormalEquations:
-    """Sums over batches from which ridge of any penalty follows, float64, never more than (n², n²)."""
+def fit(
+    batches: Iterable[tuple[Tensor, Tensor]],
+    dose_e: float,
+    mask: Tensor,
+    feature: str,
+    penalties: Iterable[float] = PENALTIES,
+) -> list[Ridge]:
+    """min ‖y − Xw − b‖² + λ ‖w‖² for each λ = penalty × mean eigenvalue, one decomposition for all.
 
-    def __init__(self, mask: Tensor, feature: str) -> None:
-        """Args: mask bool (n, n); feature one of ``FEATURES``."""
-        n, outputs = mask.numel(), int(mask.sum())
-        self.mask, self.feature, self.count = mask, feature, 0
-        self._sum_x = mask.new_zeros(n, dtype=torch.float64)
-        self._sum_y = mask.new_zeros(outputs, dtype=torch.float64)
-        self._xx = mask.new_zeros(n, n, dtype=torch.float64)
-        self._xy = mask.new_zeros(n, outputs, dtype=torch.float64)
+    The normal equations are sums over batches, float64, never more than (n², n²).
 
-    def add(self, counts: Tensor, dose_e: Tensor | float, patches: Tensor) -> None:
-        """Takes in a batch: counts (B, n, n), their dose, target patches (B, n, n)."""
-        x = features(counts, dose_e, self.feature)  # (B, n²)
-        y = patches[:, self.mask].double()  # (B, M)
-        self.count += len(x)
-        self._sum_x += x.sum(dim=0)
-        self._sum_y += y.sum(dim=0)
-        self._xx.addmm_(x.T, x)
-        self._xy.addmm_(x.T, y)
-
-    def solve(self, penalties: Iterable[float] = PENALTIES) -> list[Ridge]:
-        """min ‖y − Xw − b‖² + λ ‖w‖² for each λ = penalty × mean eigenvalue, one decomposition for all."""
-        mean_x, mean_y = self._sum_x / self.count, self._sum_y / self.count
-        gram = self._xx - self.count * torch.outer(mean_x, mean_x)
-        values, vectors = torch.linalg.eigh(gram)
-        projected = vectors.T @ (self._xy - self.count * torch.outer(mean_x, mean_y))
-        fits = []
-        for penalty in penalties:
-            weight = vectors @ (projected / (values.clamp(min=0) + penalty * values.mean())[:, None])
-            fits.append(Ridge(weight, mean_y - mean_x @ weight, self.mask, self.feature, penalty))
-        return fits
+    Args:
+        batches: counts (B, n, n) and target patches (B, n, n).
+        mask: bool (n, n), where patches are fitted.
+        feature: one of ``FEATURES``.
+    """
+    n, outputs = mask.numel(), int(mask.sum())
+    xx, xy = (torch.zeros(n, size, dtype=torch.float64) for size in (n, outputs))
+    count, sum_x, sum_y = 0, 0.0, 0.0
+    for counts, patches in batches:
+        x = features(counts, dose_e, feature)  # (B, n²)
+        y = patches[:, mask].double()  # (B, M)
+        count += len(x)
+        sum_x, sum_y = sum_x + x.sum(dim=0), sum_y + y.sum(dim=0)
+        xx.addmm_(x.T, x)
+        xy.addmm_(x.T, y)
+    mean_x, mean_y = sum_x / count, sum_y / count
+    values, vectors = torch.linalg.eigh(xx - count * torch.outer(mean_x, mean_x))
+    projected = vectors.T @ (xy - count * torch.outer(mean_x, mean_y))
+    fits = []
+    for penalty in penalties:
+        weight = vectors @ (projected / (values.clamp(min=0) + penalty * values.mean())[:, None])
+        fits.append(Ridge(weight, mean_y - mean_x @ weight, mask, feature, penalty))
+    return fits
 
 
-def features(counts: Tensor, dose_e: Tensor | float, feature: str) -> Tensor:
+def features(counts: Tensor, dose_e: float, feature: str) -> Tensor:
     """float64 (B, n²) from counts (B, n, n): √(counts/dose) · n, or for ``intensity`` its square."""
     amplitude = network_input(counts.double(), dose_e).flatten(1)
     return amplitude if feature == "amplitude" else amplitude.square()
 
 
-def estimate(ridge: Ridge, counts: Tensor, dose_e: Tensor | float) -> Tensor:
+def estimate(ridge: Ridge, counts: Tensor, dose_e: float) -> Tensor:
     """Patches (B, n, n) in the dtype of ``counts`` (B, n, n), zero outside the mask."""
     patches = counts.new_zeros(counts.shape)
     patches[:, ridge.mask] = (features(counts, dose_e, ridge.feature) @ ridge.weight + ridge.offset).to(counts)
@@ -131,6 +136,6 @@ def patch_r2(predicted: Tensor, true: Tensor) -> float:
     return 1 - float((predicted - true).double().square().sum() / true.double().square().sum())
 
 
-def tune(fits: Iterable[Ridge], counts: Tensor, dose_e: Tensor | float, patches: Tensor) -> Ridge:
-    """The fit with the largest patch R² on validation data; arguments as for ``NormalEquations.add``."""
-    return max(fits, key=lambda fit: patch_r2(estimate(fit, counts, dose_e), patches))
+def tune(fits: Iterable[Ridge], counts: Tensor, patches: Tensor, dose_e: float) -> Ridge:
+    """The fit with the largest patch R² on validation data; counts and patches as a batch of `fit`."""
+    return max(fits, key=lambda ridge: patch_r2(estimate(ridge, counts, dose_e), patches))

@@ -1,4 +1,4 @@
-"""Truth and predictions of the test file, read and laid side by side."""
+"""Truth and predictions of a test file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,10 @@ import torch
 from workflow_scripts.diffractive_imaging.networks.stitching import to_object_pixels
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, ScanSet, scan_sets
-from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.bootstrap import Estimate
+from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import TRAINED_STAGES, Part, read_predictions
+from workflow_scripts.study.tables import metric_row
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
@@ -106,9 +108,17 @@ class Prediction:
     patches_rad: Mapping[str, np.ndarray]
     images: Mapping[str, Images]
 
-    def labels(self, stage: str) -> dict[str, str]:
-        """The stage as part of a condition; {} unless it is the one named."""
-        return {"stage": stage} if self.stage == stage else {}
+    def row(self, metric: str, unit: str, value: float | Estimate, where: str, stage: str = "", n: int = 1) -> dict:
+        """A row of metrics.csv.
+
+        Args:
+            metric, unit, value, n: as of `metric_row`.
+            where: its condition.
+            stage: which the condition names too if it is that of the prediction.
+        """
+        labels = {"stage": stage} if self.stage == stage else {}
+        where = condition(**parse_condition(where), **labels)
+        return metric_row(self.estimator, metric, unit, value, condition=where, seed=self.seed, n=n)
 
 
 def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:
@@ -124,14 +134,14 @@ def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:
         patches, images = {}, {}
         for part in predictions.parts:
             values = part.values
-            usual = condition(**{key: value for key, value in values.items() if key not in ("fault", "perturbation")})
-            if usual not in n_scans:
-                raise InputError(f"{path}: the test file holds nothing under {usual}; predict again")
+            base = condition(**{key: value for key, value in values.items() if key not in ("fault", "perturbation")})
+            if base not in n_scans:
+                raise InputError(f"{path}: the test file holds nothing under {base}; predict again")
             if part.stage == stage and "patches_rad" in part.names:
                 shape = truth.patches_rad.shape[1:]
                 patches[part.condition] = part.read("patches_rad", shapes={"patches_rad": shape})["patches_rad"]
             elif part.stage == stage:
-                images[part.condition] = _read_images(part, 1 if "perturbation" in values else n_scans[usual])
+                images[part.condition] = _read_images(part, 1 if "perturbation" in values else n_scans[base])
         yield Prediction(
             estimator=predictions.estimator,
             seed=predictions.seed if stage in TRAINED_STAGES else None,
@@ -142,12 +152,11 @@ def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:
 
 
 def _read_images(part: Part, n: int) -> Images:
-    origins = part.read("origin_px", shapes={"origin_px": (n, 2)})["origin_px"].tolist()
-    names = [name for name in ("image_rad", "spread_rad", "iterations") if name == "image_rad" or name in part.names]
-    images = ("image_rad", "spread_rad")
-    shapes = {name: (n, -1, -1) if name in images else (n,) for name in names}
+    shapes = {"origin_px": (n, 2), "image_rad": (n, -1, -1), "spread_rad": (n, -1, -1), "iterations": (n,)}
+    names = [name for name in shapes if name in ("origin_px", "image_rad") or name in part.names]
     arrays = part.read(*names, shapes=shapes, finite=False)  # NaN marks what no patch covers
-    return Images(origins_px=[tuple(origin) for origin in origins], **arrays)
+    origins = [tuple(origin) for origin in arrays.pop("origin_px").tolist()]
+    return Images(origins_px=origins, **arrays)
 
 
 def predict_zeros(truth: Truth) -> Prediction:

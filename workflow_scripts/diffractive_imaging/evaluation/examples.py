@@ -17,10 +17,10 @@ _EXAMPLES = 4  # patterns that the figure shows
 
 
 def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) -> dict[str, np.ndarray]:
-    """What the figure shows as pictures, of the first seed of every estimator.
+    """The images of the figures, by the first seed of every estimator.
 
     Args:
-        path: the test file, whose counts are shown.
+        path: the test file, for its counts.
 
     Returns:
         patch_estimators (F,), those of the E that predict patches; estimators (E,); scans (C,); counts (X, n, n) of X
@@ -31,8 +31,8 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
     Raises:
         InputError: an estimator predicted nothing at full dose.
     """
-    shown = _first_of_each_estimator(predictions)
-    of_patches = [prediction for prediction in shown if prediction.patches_rad]
+    first_seeds = _first_of_each_estimator(predictions)
+    with_patches = [prediction for prediction in first_seeds if prediction.patches_rad]
     nearest = int(np.argmin(np.abs(np.array(truth.phase_std_rad) - truth.scan_phase_std_rad)))
     dose = int(np.argmax(truth.dose_e))
     where = condition(dose_e=truth.dose_e[dose], phase_std_rad=truth.phase_std_rad[nearest])
@@ -40,19 +40,22 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
     true = true - true.mean(axis=1, keepdims=True)
     mask = forward.patch_mask(truth.light.probe).numpy()
     arrays = {
-        "patch_estimators": np.array([prediction.estimator for prediction in of_patches]),
-        "estimators": np.array([prediction.estimator for prediction in shown]),
+        "patch_estimators": np.array([prediction.estimator for prediction in with_patches]),
+        "estimators": np.array([prediction.estimator for prediction in first_seeds]),
         "counts": read_arrays(path, ["counts"])["counts"][nearest, dose, :_EXAMPLES],
         "true_patches_rad": _on_box(true, mask),
         "patches_rad": np.array(
-            [_on_box(_under(where, prediction.patches_rad, prediction)[:_EXAMPLES], mask) for prediction in of_patches]
+            [
+                _on_box(_under(where, prediction.patches_rad, prediction)[:_EXAMPLES], mask)
+                for prediction in with_patches
+            ]
         ),
         "pixel_size_a": np.float64(truth.light.pixel_size_a),
     }
     names = []
     for scans in truth.scan_sets:
         if scans.where["object"] != CALIBRATION and scans.dose_e == truth.light.dose_e:
-            images = [_under(condition(**scans.where), prediction.images, prediction) for prediction in shown]
+            images = [_under(condition(**scans.where), prediction.images, prediction) for prediction in first_seeds]
             names += scans.scans
             for index, scan in enumerate(scans.scans):
                 arrays |= _common_frame(scan, truth.images_rad[scans.where["object"]][index], images, index)
@@ -67,11 +70,11 @@ def _under(where: str, by_condition: Mapping[str, Any], prediction: Prediction) 
 
 def _first_of_each_estimator(predictions: Sequence[Prediction]) -> list[Prediction]:
     """The first seed's last stage of every estimator, in the order of the predictions."""
-    chosen: dict[str, Prediction] = {}
+    last_stages: dict[str, Prediction] = {}
     for prediction in predictions:
-        if chosen.setdefault(prediction.estimator, prediction).seed == prediction.seed:
-            chosen[prediction.estimator] = prediction
-    return list(chosen.values())
+        if last_stages.setdefault(prediction.estimator, prediction).seed == prediction.seed:
+            last_stages[prediction.estimator] = prediction
+    return list(last_stages.values())
 
 
 def _on_box(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -82,16 +85,16 @@ def _on_box(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return images[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _common_frame(scan: str, truth: np.ndarray, shown: Sequence[Images], index: int) -> dict[str, np.ndarray]:
+def _common_frame(scan: str, truth: np.ndarray, by_estimator: Sequence[Images], index: int) -> dict[str, np.ndarray]:
     """Truth (H, W) and the images of a scan, each the one at `index`, in the frame that all cover, mean-free."""
-    whole = np.full((len(shown) + 1, *truth.shape), np.nan, np.float32)
-    whole[0] = truth
-    for canvas, images in zip(whole[1:], shown, strict=True):
+    frames = np.full((len(by_estimator) + 1, *truth.shape), np.nan, np.float32)
+    frames[0] = truth
+    for canvas, images in zip(frames[1:], by_estimator, strict=True):
         (top, left), image = images.origins_px[index], images.image_rad[index]
         canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
-    covered = np.isfinite(whole).all(axis=0)
+    covered = np.isfinite(frames).all(axis=0)
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     frame = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    whole = np.where(covered, whole, np.nan)[frame]
-    whole -= np.nanmean(whole, axis=(1, 2), keepdims=True)
-    return {f"true.{scan}_rad": whole[0], f"{scan}_rad": whole[1:]}
+    frames = np.where(covered, frames, np.nan)[frame]
+    frames -= np.nanmean(frames, axis=(1, 2), keepdims=True)
+    return {f"true.{scan}_rad": frames[0], f"{scan}_rad": frames[1:]}

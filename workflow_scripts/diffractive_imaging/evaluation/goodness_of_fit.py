@@ -1,7 +1,8 @@
 """How well an image explains the recorded counts: reduced χ² of patterns that are simulated from it, without truth.
 
-For the truth it is 1 but for what object pixels lose. It tells whether an image is compatible with the data, not that
-it is right: an error that hardly changes the patterns, as that of the longest periods, costs nothing.
+For the truth it is 1, apart from detail lost to object pixels. A value near 1 means that an image is compatible with
+the data, not that it is right: an error that hardly changes the patterns, such as that of the longest periods, costs
+nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,10 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.simulation import forward
-from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, Illumination, read_scan
+from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, Illumination, inside_raster, read_scan
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.conditions import condition
-from workflow_scripts.study.tables import metric_row
 
 PATTERNS = 200  # of each scan, at most: enough for χ² to a percent
 LEAST_EXPECTED_E = 5  # Pearson's χ² needs counts that are not few
@@ -55,8 +55,7 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
                 for image, origin, patterns in zip(images.image_rad, images.origins_px, measured, strict=True)
             ]
             interval = bootstrap(np.array(values), seed=settings.seed, resamples=settings.bootstrap_samples)
-            named = {"condition": condition(**scans.where, **prediction.labels("pretrain")), "seed": prediction.seed}
-            yield metric_row(prediction.estimator, "chi_square_reduced", "1", interval, **named)
+            yield prediction.row("chi_square_reduced", "1", interval, where, "pretrain")
 
 
 def inner_patterns(positions_px: Tensor, n: int, seed: int) -> Tensor:
@@ -64,9 +63,7 @@ def inner_patterns(positions_px: Tensor, n: int, seed: int) -> Tensor:
 
     The raster is covered by every estimator, so all are compared with the same patterns.
     """
-    margin = n // 2 + _REACH_PX
-    low, high = positions_px.amin(0) + margin, positions_px.amax(0) - margin
-    (inside,) = torch.nonzero(((positions_px >= low) & (positions_px <= high)).all(dim=1), as_tuple=True)
+    (inside,) = torch.nonzero(inside_raster(positions_px, n // 2 + _REACH_PX), as_tuple=True)
     order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(seed))
     return inside[order[:PATTERNS]].sort().values
 
@@ -90,8 +87,8 @@ def chi_square_reduced(
     fine = _sharpened(np.nan_to_num(image_rad))
     windows = forward.window_at(fine, positions_px - torch.tensor(origin_px), light.n, forward.UPSAMPLING)
     expected = dose_e * diffraction_pattern(light.probe, windows)
-    many = expected >= LEAST_EXPECTED_E
-    return float(((counts - expected).square() / expected)[many].mean())
+    bright = expected >= LEAST_EXPECTED_E
+    return float(((counts - expected).square() / expected)[bright].mean())
 
 
 def _sharpened(image_rad: np.ndarray) -> Tensor:

@@ -6,9 +6,9 @@ neighbours are not, because neighbouring probes see the same object: one factor,
 brings 68.27 % of the errors within one standard error. With it the errors are calibrated for objects like that one
 and for no others, so `coverage_68` is reported.
 
-What the spread cannot see: an error that overlapping patches share, such as a wrong probe, a wrong scan or a wrong
-prior of the network; and long periods, which the image gets from the patches' slopes alone, so that small errors
-that never contradict each other add up over many patches. Such errors make a coverage too small.
+The spread does not show errors that overlapping patches share, such as a wrong probe, a wrong scan or a wrong prior of
+the network; nor those of long periods, which the image takes from the slopes of patches, so that small errors which
+never contradict each other add up over many patches. Such errors make a coverage too small.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
-from workflow_scripts.diffractive_imaging.evaluation.transfer import Transfer, transfer_rows
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, PHOTOGRAPH
@@ -28,10 +27,8 @@ from workflow_scripts.study.tables import metric_row, with_headline
 ONE_SIGMA = 0.6827  # share of a normal distribution within one standard deviation
 
 
-def metric_rows(
-    truth: Truth, predictions: Sequence[Prediction], transfers: Sequence[Transfer], settings: Evaluate
-) -> list[dict]:
-    """The rows of patches, images and stitchings.
+def metric_rows(truth: Truth, predictions: Sequence[Prediction], settings: Evaluate) -> list[dict]:
+    """The rows of patches and images.
 
     A row of a network without a stage is of the weights that a user would take: for the patches of the 1/f
     set the pretrained ones (the finetuned ones are adapted to other objects, the scans), for the images of
@@ -42,8 +39,6 @@ def metric_rows(
         rows += _patch_rows(truth, prediction, settings)
         rows += _image_rows(truth, prediction, settings)
         rows += _sensitivity_rows(truth, prediction)
-    for transfer in transfers:
-        rows += transfer_rows(transfer)
     return rows + _recipe_rows(truth)
 
 
@@ -66,11 +61,10 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
     rows = []
     for where, predicted in prediction.patches_rad.items():
         values = parse_condition(where)
-        usual = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
-        misfit = patch_misfit(predicted, true[usual])  # (M, 2); every 1/f object is a source
+        base = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
+        misfit = patch_misfit(predicted, true[base])  # (M, 2); every 1/f object is a source
         interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
-        named = {"condition": condition(**values, **prediction.labels("finetune")), "seed": prediction.seed}
-        rows.append(metric_row(prediction.estimator, "patch_r2", "1", interval, **named))
+        rows.append(prediction.row("patch_r2", "1", interval, where, "finetune"))
     return rows
 
 
@@ -88,11 +82,10 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         interval = bootstrap(
             np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
         )
-        named = {"condition": condition(**values, **prediction.labels("pretrain")), "seed": prediction.seed}
-        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", interval, **named))
+        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", interval, where, "pretrain"))
         if images.iterations is not None:
-            chosen = float(np.median(images.iterations))
-            rows.append(metric_row(prediction.estimator, "best_iteration", "1", chosen, n=len(errors), **named))
+            median = float(np.median(images.iterations))
+            rows.append(prediction.row("best_iteration", "1", median, where, "pretrain", n=len(errors)))
     return rows
 
 
@@ -106,14 +99,13 @@ def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
     for where, images in prediction.images.items():
         values = parse_condition(where)
         if "perturbation" in values:
-            usual = {key: value for key, value in values.items() if key != "perturbation"}
-            perturbed[condition(**usual, perturbation="none")] = prediction.images[condition(**usual)]
+            base = {key: value for key, value in values.items() if key != "perturbation"}
+            perturbed[condition(**base, perturbation="none")] = prediction.images[condition(**base)]
             perturbed[where] = images
     rows = []
     for where, images in perturbed.items():
         error = phase_rmse_rad_meanfree(*images.beside(truth.images_rad[PHOTOGRAPH])[0])
-        named = {"condition": where, "seed": prediction.seed}
-        rows.append(metric_row(prediction.estimator, "phase_rmse_rad_meanfree", "rad", error, **named))
+        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", error, where))
     return rows
 
 
@@ -149,13 +141,12 @@ def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Eva
             calibration = {"object": CALIBRATION, "phase_std_rad": truth.scan_phase_std_rad}
             (calibrating,) = relative[condition(dose_e=values["dose_e"], **calibration)]
             factor = calibration_factor(calibrating)
-            named = {"condition": condition(**values, **prediction.labels("pretrain")), "seed": prediction.seed}
             if values["object"] == CALIBRATION:
-                yield metric_row(prediction.estimator, "calibration_factor", "1", factor, **named)
+                yield prediction.row("calibration_factor", "1", factor, where, "pretrain")
             else:
                 shares = np.array([covered_share(scan, factor) for scan in errors])
                 interval = bootstrap(shares, seed=settings.seed, resamples=settings.bootstrap_samples)
-                yield metric_row(prediction.estimator, "coverage_68", "1", interval, **named)
+                yield prediction.row("coverage_68", "1", interval, where, "pretrain")
 
 
 def relative_error(image_rad: np.ndarray, truth_rad: np.ndarray, spread_rad: np.ndarray) -> np.ndarray:
@@ -164,10 +155,10 @@ def relative_error(image_rad: np.ndarray, truth_rad: np.ndarray, spread_rad: np.
     Args:
         image_rad, truth_rad, spread_rad: (h, w) rad.
     """
-    known = np.isfinite(image_rad) & np.isfinite(spread_rad)
-    error = (image_rad - truth_rad).astype(np.float64)[known]
+    valid = np.isfinite(image_rad) & np.isfinite(spread_rad)
+    error = (image_rad - truth_rad).astype(np.float64)[valid]
     # A spread of zero beside an error is infinitely wrong.
-    return np.abs(error - error.mean()) / np.maximum(spread_rad[known], np.finfo(np.float64).tiny)
+    return np.abs(error - error.mean()) / np.maximum(spread_rad[valid], np.finfo(np.float64).tiny)
 
 
 def calibration_factor(relative: np.ndarray) -> float:

@@ -1,7 +1,5 @@
 """What a stitching alone transmits: perfect patches of a white-noise object, stitched and compared with it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -68,54 +66,44 @@ def transfer_by_period(image: np.ndarray, truth: np.ndarray) -> dict[str, float]
     return by_metric | {f"transfer_period_{LONG_PERIOD_PX}px": transfer_at_period(image, truth, LONG_PERIOD_PX)}
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """Perfect patches of a white-noise object, stitched.
+def transfer_of_stitchings(light: Illumination, settings: Evaluate) -> tuple[list[dict], pd.DataFrame]:
+    """What both stitchings transmit, in the geometry of our scans and in that of the published experiment.
 
-    estimator: published (damped average) or corrected (least squares).
-    scan: "published" for the geometry of the published experiment; None for that of our scans and probe.
-    image_rad, truth_rad: (H, W) in object pixels, NaN where no patch lies.
+    Returns:
+        rows of metrics.csv, T in bands of the period; T of every ring: period_px, transfer, estimator (published for
+        the damped average, corrected for least squares), scan (default or published).
     """
-
-    estimator: str
-    scan: str | None
-    image_rad: np.ndarray
-    truth_rad: np.ndarray
-
-    def table(self) -> pd.DataFrame:
-        """T(k) of every ring: estimator, scan, period_px, transfer."""
-        rings = radial_transfer(self.image_rad, self.truth_rad)[["period_px", "transfer"]]
-        return rings.assign(estimator=self.estimator, scan=self.scan or "default")
-
-
-def stitch_perfect_patches(light: Illumination, settings: Evaluate) -> Iterator[Transfer]:
-    """Both stitchings of perfect patches, in the geometry of our scans and in that of the published experiment."""
-    n = light.n
-    lit = torch.zeros(n, n, dtype=torch.bool)
-    side = slice(n // 2 - PUBLISHED_MASK_PX // 2, n // 2 + PUBLISHED_MASK_PX // 2)
-    lit[side, side] = True
-    probe_mask = forward.patch_mask(light.probe)
-    illumination = forward.patch_illumination(light.probe)
-    geometries = {
-        None: (settings.transfer_step_px, settings.transfer_jitter_px, probe_mask, illumination),
-        "published": (PUBLISHED_STEP_PX, 0.0, lit, torch.ones(n, n, dtype=torch.float64)),
-    }
-    for scan, (step, jitter, mask, weights) in geometries.items():
-        perfect = white_noise_scan(settings.transfer_points, step, jitter, n, settings.seed)
-        scanned = perfect.patches_rad, perfect.positions_px
+    rows, tables = [], []
+    for scan, (step, jitter, mask, weights) in _geometries(light, settings).items():
+        perfect = white_noise_scan(settings.transfer_points, step, jitter, light.n, settings.seed)
+        patches, positions = perfect.patches_rad, perfect.positions_px
         generator = torch.Generator().manual_seed(settings.seed)
-        for estimator, stitched in (
-            ("published", damped_average(*scanned, mask, generator=generator)),
-            ("corrected", least_squares(*scanned, weights * mask)),
-        ):
-            yield Transfer(estimator, scan, *beside_truth(stitched, perfect.object_rad))
+        images = {
+            "published": damped_average(patches, positions, mask, generator=generator),
+            "corrected": least_squares(patches, positions, weights * mask),
+        }
+        labels = {} if scan == "default" else {"scan": scan}
+        where = condition(object="white_noise", patches="perfect", **labels)
+        for estimator, stitched in images.items():
+            image, truth = beside_truth(stitched, perfect.object_rad)
+            rings = radial_transfer(image, truth)[["period_px", "transfer"]]
+            tables.append(rings.assign(estimator=estimator, scan=scan))
+            rows += [
+                metric_row(estimator, metric, "1", value, condition=where)
+                for metric, value in transfer_by_period(image, truth).items()
+                if np.isfinite(value)  # a small scan holds no period of 100 px
+            ]
+    return rows, pd.concat(tables)
 
 
-def transfer_rows(transfer: Transfer) -> list[dict]:
-    """T in bands of the period."""
-    where = condition(object="white_noise", patches="perfect", **({"scan": transfer.scan} if transfer.scan else {}))
-    return [
-        metric_row(transfer.estimator, metric, "1", value, condition=where)
-        for metric, value in transfer_by_period(transfer.image_rad, transfer.truth_rad).items()
-        if np.isfinite(value)  # a small scan holds no period of 100 px
-    ]
+def _geometries(light: Illumination, settings: Evaluate) -> dict[str, tuple[float, float, Tensor, Tensor]]:
+    """Step and jitter of the raster in object pixels, mask (n, n) and weights (n, n) of a patch, by name."""
+    n = light.n
+    published_mask = torch.zeros(n, n, dtype=torch.bool)
+    side = slice(n // 2 - PUBLISHED_MASK_PX // 2, n // 2 + PUBLISHED_MASK_PX // 2)
+    published_mask[side, side] = True
+    mask, illumination = forward.patch_mask(light.probe), forward.patch_illumination(light.probe)
+    return {
+        "default": (settings.transfer_step_px, settings.transfer_jitter_px, mask, illumination),
+        "published": (PUBLISHED_STEP_PX, 0.0, published_mask, torch.ones(n, n, dtype=torch.float64)),
+    }

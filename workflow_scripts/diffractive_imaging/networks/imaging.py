@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,36 +30,26 @@ from workflow_scripts.workflow.files import read_arrays
 
 # Arrays by name, by stage and condition: what `study.predictions.write_predictions` takes.
 Predictions = dict[tuple[str, str], dict[str, np.ndarray]]
-# Patterns (N, n, n) and their dose, electrons per pattern → patches float32 (N, n, n) rad on the fine grid, zero
-# outside the mask, mean-free inside.
+# Patterns (N, n, n) along the object's axes and their dose, electrons per pattern → patches float32 (N, n, n) rad on
+# the fine grid, zero outside the mask, mean-free inside.
 EstimatePatches = Callable[[Tensor, float], Tensor]
+# A scan and its dose, electrons per pattern → the arrays of `image_arrays`, and others that the estimator adds.
+Reconstruct = Callable[[Scan, float], dict[str, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class ImageEstimator:
-    """Predictions with images alone.
+def image_arrays(image: Stitched) -> dict[str, np.ndarray]:
+    """An image as predictions hold it.
 
-    Attributes:
-        reconstruct: patterns (N, n, n) along the object's axes, positions (N, 2) [y, x] in object pixels and the dose
-            in electrons per pattern → image.
-        takes_perturbed: whether it also gets the perturbed scans, whose experiment is not what it assumes.
-        chooses_iteration: whether the number of its iterations is a result.
+    Returns:
+        image_rad float32 (h, w) in object pixels, NaN where no patch lies; origin_px (2,), the object pixel [y, x] of
+        its [0, 0].
     """
-
-    reconstruct: Callable[[Tensor, Tensor, float], Stitched]
-    takes_perturbed: bool = True
-    chooses_iteration: bool = False
-    has_spread: bool = field(default=False, init=False)
-    variant: Variant = field(default=VARIANTS["corrected"], init=False)
-
-    def image(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, None]:
-        """The image, and no spread; arguments as of `reconstruct`."""
-        return self.reconstruct(counts, positions_px, dose_e), None
+    return {"image_rad": image.to_object_pixels().numpy().astype(np.float32), "origin_px": np.array(image.origin)}
 
 
 @dataclass(frozen=True)
 class PatchEstimator:
-    """Predictions with patches, which are stitched to images.
+    """An estimator that predicts patches, from which images are stitched.
 
     Attributes:
         estimate: from patterns to patches.
@@ -67,7 +57,6 @@ class PatchEstimator:
         variant: how patterns are oriented and patches stitched; baselines are treated as the corrected arm is.
         seed: of the shuffles of the published stitching.
         has_spread: whether images come with the uncalibrated standard error of their pixels.
-        takes_perturbed: as of `ImageEstimator`.
     """
 
     estimate: EstimatePatches
@@ -75,48 +64,28 @@ class PatchEstimator:
     variant: Variant = VARIANTS["corrected"]
     seed: int = 0
     has_spread: bool = False
-    takes_perturbed: bool = True
-    chooses_iteration: bool = field(default=False, init=False)
 
-    def image(self, counts: Tensor, positions_px: Tensor, dose_e: float) -> tuple[Stitched, Tensor | None]:
-        """The image of patterns (N, n, n) at positions (N, 2) and, if `has_spread`, the spread (h, w) of its pixels."""
-        patches = self.estimate(counts, dose_e)
-        image = stitch(patches, positions_px, self.light, self.variant, self.seed)
-        if not self.has_spread:
-            return image, None
-        return image, standard_error(image, patches, positions_px, self.light.patch_weights())
+    def reconstruct(self, scan: Scan, dose_e: float) -> dict[str, np.ndarray]:
+        """The arrays of `image_arrays`, and with a spread spread_rad float32 (h, w), NaN where it is unknown."""
+        patches = self.estimate(oriented(scan, self.variant), dose_e)
+        image = stitch(patches, scan.positions_px, self.light, self.variant, self.seed)
+        arrays = image_arrays(image)
+        if self.has_spread:
+            spread = standard_error(image, patches, scan.positions_px, self.light.patch_weights())
+            arrays["spread_rad"] = spread.numpy().astype(np.float32)
+        return arrays
 
-
-def predict_test_file(estimator: ImageEstimator | PatchEstimator, stage: str, test: Path) -> Predictions:
-    """What one stage of an estimator predicts for a whole test file, under the conditions of metrics.csv.
-
-    Returns:
-        patches_rad of the test set from a `PatchEstimator`; the arrays of `image_arrays` of the scans of every object,
-        of the scan `CALIBRATION` only with a spread; and, if it `takes_perturbed`, images of the perturbed scans.
-    """
-    result: Predictions = {}
-    if isinstance(estimator, PatchEstimator):
-        result |= predict_patches(estimator.estimate, stage, test)
-    for scans in scan_sets(test):
-        if scans.where["object"] != CALIBRATION or estimator.has_spread:
-            where = condition(**scans.where)
-            print(f"{stage} {where}", file=sys.stderr, flush=True)
-            measured = [read_scan(test, name, scans.dose_e) for name in scans.scans]
-            result[stage, where] = image_arrays(estimator, measured, scans.dose_e)
-    if estimator.takes_perturbed:
-        photographs = full_dose_photographs(test)
-        for name, scan in read_perturbed(test).items():
-            where = condition(**photographs.where, perturbation=name)
-            arrays = image_arrays(estimator, [scan], photographs.dose_e)
-            result[stage, where] = {key: arrays[key] for key in ("image_rad", "origin_px")}
-    return result
+    def predict(self, stage: str, test: Path, perturbed: bool = True) -> Predictions:
+        """Patches of the test set and images of the scans; arguments as of `predict_scans`."""
+        patches = predict_patches(self.estimate, stage, test)
+        return patches | predict_scans(self.reconstruct, stage, test, calibration=self.has_spread, perturbed=perturbed)
 
 
 def predict_patches(estimate: EstimatePatches, stage: str, test: Path, **where: str) -> Predictions:
     """The patches of the test set: patches_rad (M, K) in the K pixels of the mask, for each phase and dose.
 
     Args:
-        where: what else the conditions name.
+        where: further values of the conditions.
     """
     arrays = read_arrays(test, ["counts", "phase_std_rad", "test_dose_e"])  # counts (S, D, M, n, n)
     mask = Illumination.read(test).mask()
@@ -128,36 +97,41 @@ def predict_patches(estimate: EstimatePatches, stage: str, test: Path, **where: 
     return result
 
 
-def image_arrays(
-    estimator: ImageEstimator | PatchEstimator, scans: Sequence[Scan], dose_e: float
-) -> dict[str, np.ndarray]:
-    """The images of C scans with the same positions.
+def predict_scans(
+    reconstruct: Reconstruct, stage: str, test: Path, *, calibration: bool = False, perturbed: bool = True
+) -> Predictions:
+    """The images of the scans of a test file, under the conditions of metrics.csv.
 
-    Returns:
-        image_rad float32 (C, h, w) in object pixels, NaN where no patch lies; origin_px (C, 2), the object pixel
-        [y, x] of their [0, 0]; with a spread spread_rad float32 (C, h, w), NaN where it is unknown; iterations (C,) if
-        the estimator chooses them.
+    Args:
+        stage: of the estimator, as predictions name it.
+        calibration: whether the scan `CALIBRATION` is reconstructed too, as an estimator with a spread needs it.
+        perturbed: whether the perturbed scans are, whose experiment is not what the estimator assumes.
     """
-    images, spreads = [], []
-    for scan in scans:
-        counts = oriented(scan.counts, scan.detector_transposed, estimator.variant)
-        image, spread = estimator.image(counts, scan.positions_px, dose_e)
-        images.append(image)
-        spreads.append(spread)
-    arrays = {
-        "image_rad": np.array([image.to_object_pixels().numpy() for image in images], np.float32),
-        "origin_px": np.array([image.origin for image in images]),
-    }
-    if estimator.has_spread:
-        arrays["spread_rad"] = np.array([spread.numpy() for spread in spreads], np.float32)
-    if estimator.chooses_iteration:
-        arrays["iterations"] = np.array([image.iterations for image in images])
-    return arrays
+    result: Predictions = {}
+    for scans in scan_sets(test):
+        if scans.where["object"] != CALIBRATION or calibration:
+            where = condition(**scans.where)
+            print(f"{stage} {where}", file=sys.stderr, flush=True)
+            measured = [read_scan(test, name, scans.dose_e) for name in scans.scans]
+            result[stage, where] = reconstruct_all(reconstruct, measured, scans.dose_e)
+    if perturbed:
+        photographs = full_dose_photographs(test)
+        for name, scan in read_perturbed(test).items():
+            arrays = reconstruct_all(reconstruct, [scan], photographs.dose_e)
+            where = condition(**photographs.where, perturbation=name)
+            result[stage, where] = {key: arrays[key] for key in ("image_rad", "origin_px")}
+    return result
 
 
-def oriented(counts: Tensor, transposed: bool, variant: Variant) -> Tensor:
-    """Patterns (…, n, n) with the axes of the object; the published recipe takes them as they were recorded."""
-    return counts if variant.axes_exchanged or not transposed else counts.transpose(-2, -1)
+def reconstruct_all(reconstruct: Reconstruct, scans: Sequence[Scan], dose_e: float) -> dict[str, np.ndarray]:
+    """The arrays of C scans with the same positions, each with a leading axis (C, …)."""
+    images = [reconstruct(scan, dose_e) for scan in scans]
+    return {name: np.array([image[name] for image in images]) for name in images[0]}
+
+
+def oriented(scan: Scan, variant: Variant) -> Tensor:
+    """The counts (N, n, n) along the axes of the object; the published recipe takes them as they were recorded."""
+    return scan.counts if variant.axes_exchanged else scan.along_object().counts
 
 
 def stitch(patches: Tensor, positions_px: Tensor, light: Illumination, variant: Variant, seed: int) -> Stitched:

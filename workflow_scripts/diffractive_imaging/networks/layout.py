@@ -24,13 +24,13 @@ CHUNK_PIXELS = 16_777_216
 class Layout:
     """N patches, each reduced to the K pixels where the weights are > 0, in an image on the fine grid.
 
-    rows, columns: (K,) of these pixels in the patch.
+    rows, columns: (K,) of these pixels, counted from the first row and column that hold one.
     weights: (K,) float64.
     corners: (N,) flat index in the image of the first row and column of each patch's K pixels.
     offsets: (K,) flat index of each pixel from that corner.
     remainders: (N, 2) [y, x] float64, how far each patch lies from where it was rounded to, in fine pixels, ≤ ½.
     shape: (H, W) of the image, a fast size of the FFT.
-    extent: (H, W) without what was added for the FFT.
+    extent: (H, W) without the padding for the FFT.
     origin: (y, x) of image pixel [0, 0] in object pixels.
     """
 
@@ -59,7 +59,7 @@ class Layout:
         return image.reshape(self.shape)
 
     def crop(self, image: torch.Tensor) -> torch.Tensor:
-        """Without what was added for the FFT."""
+        """Without the padding for the FFT."""
         return image[: self.extent[0], : self.extent[1]]
 
 
@@ -88,7 +88,8 @@ def lay_out(
             f"the first is number {int(torch.nonzero(~finite)[0])}; expected phases in rad: leave those out."
         )
     top, left = int(rows.min()), int(columns.min())
-    box = np.array([int(rows.max()) - top + 1, int(columns.max()) - left + 1])
+    rows, columns = rows - top, columns - left
+    box = np.array([int(rows.max()) + 1, int(columns.max()) + 1])
     nearest = np.rint(positions * upsampling)
     corners = nearest.astype(np.int64) - n // 2 + np.array([top, left])  # (N, 2)
     origin = np.floor_divide(corners.min(0), upsampling)
@@ -98,9 +99,9 @@ def lay_out(
     layout = Layout(
         rows=rows,
         columns=columns,
-        weights=weights[rows, columns].to(torch.float64),
+        weights=weights[weights > 0].to(torch.float64),
         corners=torch.from_numpy(corners[:, 0] * shape[1] + corners[:, 1]).to(patches.device),
-        offsets=(rows - top) * shape[1] + (columns - left),
+        offsets=rows * shape[1] + columns,
         remainders=torch.from_numpy(positions * upsampling - nearest).to(patches.device),
         shape=shape,
         extent=(int(extent[0]), int(extent[1])),

@@ -77,8 +77,8 @@ class ResidualUnet(nn.Module):
 class DenseNetwork(nn.Module):
     """The reduced network: principal components of the pattern, then dense residual layers.
 
-    A pattern and its patch live in spaces that are Fourier transforms of each other, so that neighbours in
-    one tell nothing about neighbours in the other; without a GPU the dense layers learn several times more
+    A pattern and its patch live in spaces that are Fourier transforms of each other, so that adjacent
+    pixels of one mean nothing to the other; without a GPU the dense layers learn several times more
     from the same minutes than convolutions do.
     """
 

@@ -1,12 +1,12 @@
 """Pretraining: from simulated patterns to the patches of phase behind them, in either arm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from workflow_scripts.diffractive_imaging.networks.losses import weighted_absolute_error
 from workflow_scripts.diffractive_imaging.settings import Pretrain, Variant
@@ -21,33 +21,13 @@ _BATCH = 512
 _FIRST_PATTERNS = 8192
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Patterns with their patches; tensors on one device.
-
-    pattern: float32 (N, n, n), the expected share of the electrons in each pixel.
-    counts: float32 (N, n, n), drawn once at the full dose.
-    patch_rad: float32 (N, n, n) on the fine grid, its mean not removed.
-    """
-
-    pattern: Tensor
-    counts: Tensor
-    patch_rad: Tensor
-
-    def __len__(self) -> int:
-        return len(self.pattern)
-
-    def to(self, device: torch.device) -> "Examples":
-        """The examples on a device."""
-        return Examples(self.pattern.to(device), self.counts.to(device), self.patch_rad.to(device))
-
-    def rows(self, index: Tensor) -> "Examples":
-        """Some of the examples."""
-        return Examples(self.pattern[index], self.counts[index], self.patch_rad[index])
-
-
-def read_examples(shards: Sequence[Path], variant: Variant, seed: int) -> tuple[Examples, Examples, Illumination]:
+def read_examples(
+    shards: Sequence[Path], variant: Variant, seed: int
+) -> tuple[TensorDataset, TensorDataset, Illumination]:
     """Training and validation examples of all shards, and the illumination that they share.
+
+    An example is its pattern float32 (n, n), the expected share of the electrons in each pixel; its counts float32
+    (n, n), drawn once at the full dose; and its patch float32 (n, n) on the fine grid in rad, the mean not removed.
 
     Raises:
         InputError: a shard is broken, or was made for another probe.
@@ -65,27 +45,22 @@ def read_examples(shards: Sequence[Path], variant: Variant, seed: int) -> tuple[
     if variant.validation_split_by_sample:
         # As many samples as the other arm holds out, but of any photograph.
         held_out = np.random.default_rng(seed).permutation(held_out)
-    examples = _examples(light, np.concatenate(phases), np.concatenate(counts))
-    chosen = torch.from_numpy(held_out)
-    return examples.rows(~chosen), examples.rows(chosen), light
-
-
-def _examples(light: Illumination, phase_rad: np.ndarray, counts: np.ndarray) -> Examples:
-    probe = light.probe.to(torch.complex64)
-    parts = torch.from_numpy(phase_rad).split(_BATCH)
-    return Examples(
-        pattern=torch.cat([diffraction_pattern(probe, part) for part in parts]),
-        counts=torch.from_numpy(counts).float(),
-        patch_rad=torch.cat([forward.true_patch(part, light.upsampling) for part in parts]),
+    probe, parts = light.probe.to(torch.complex64), torch.from_numpy(np.concatenate(phases)).split(_BATCH)
+    examples = TensorDataset(
+        torch.cat([diffraction_pattern(probe, part) for part in parts]),
+        torch.from_numpy(np.concatenate(counts)).float(),
+        torch.cat([forward.true_patch(part, light.upsampling) for part in parts]),
     )
+    is_validation = torch.from_numpy(held_out)
+    return TensorDataset(*examples[~is_validation]), TensorDataset(*examples[is_validation]), light
 
 
 class PatternTask:
     """The task of `learning.training.train`: from one noisy pattern to the phase in the illuminated patch.
 
     Args:
-        train: examples to learn from.
-        validation: examples that choose the weights (where the variant lets them).
+        train: examples of `read_examples` to learn from.
+        validation: those that choose the weights (where the variant lets them).
         light: the illumination of all.
         variant: the faults that are present.
         settings: range of the training dose.
@@ -94,15 +69,17 @@ class PatternTask:
 
     def __init__(
         self,
-        train: Examples,
-        validation: Examples,
+        train: TensorDataset,
+        validation: TensorDataset,
         light: Illumination,
         variant: Variant,
         settings: Pretrain,
         device: torch.device,
     ) -> None:
         self.n_samples = len(train)
-        self._train, self._validation = train.to(device), validation.to(device)
+        self._train, self._validation = (
+            TensorDataset(*(tensor.to(device) for tensor in examples.tensors)) for examples in (train, validation)
+        )
         self._mask = light.mask().to(device)
         self._variant = variant
         self._settings = settings
@@ -110,29 +87,28 @@ class PatternTask:
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Network inputs (B, n, n), target patches (B, n, n), and the weight of each row (B,), 1 on average."""
-        return self._make(self._train.rows(indices), generator)
+        return self._make(self._train[indices], generator)
 
     def first_patterns(self) -> tuple[Tensor, Tensor]:
         """Network inputs and targets (N, n, n) for a start in closed form, on the CPU."""
         generator = torch.Generator(self._device).manual_seed(0)
-        rows = torch.arange(min(_FIRST_PATTERNS, self.n_samples), device=self._device)
-        patterns, target, _ = self._make(self._train.rows(rows), generator)
+        patterns, target, _ = self._make(self._train[:_FIRST_PATTERNS], generator)
         return patterns.cpu(), target.cpu()
 
-    def _make(self, examples: Examples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        rows = len(examples)
+    def _make(self, examples: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        expected, counts, target = examples
+        rows = len(expected)
         weight = torch.ones(rows, device=self._device)
         if self._variant.loss_on_first_sample:
             weight = weight.new_zeros(rows)
             weight[0] = rows
         if self._variant.noise_drawn_once:
-            patterns = forward.network_input(examples.counts, None)
+            patterns = forward.network_input(counts, None)
         else:
             share = torch.rand(rows, 1, 1, generator=generator, device=self._device)
             dose = self._settings.dose_max_e * (self._settings.dose_min_e / self._settings.dose_max_e) ** share
-            counts = poisson_counts(examples.pattern, dose, generator)
+            counts = poisson_counts(expected, dose, generator)
             patterns = forward.network_input(counts, dose)
-        target = examples.patch_rad
         if not self._variant.target_keeps_mean:
             target = forward.remove_mask_mean(target, self._mask)
         return patterns, target, weight
@@ -145,9 +121,8 @@ class PatternTask:
     def validate(self, model: nn.Module) -> float:
         """The loss over the validation examples, with the same noise every time."""
         generator = torch.Generator(self._device).manual_seed(0)
-        losses, rows = [], []
+        total = 0.0
         for index in torch.arange(len(self._validation), device=self._device).split(_BATCH):
-            batch = self._make(self._validation.rows(index), generator)
-            losses.append(float(self.loss(model, batch)) * len(index))
-            rows.append(len(index))
-        return sum(losses) / sum(rows)
+            batch = self._make(self._validation[index], generator)
+            total += float(self.loss(model, batch)) * len(index)
+        return total / len(self._validation)

@@ -1,17 +1,19 @@
 """From counts to patches by a trained network, in either arm."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from workflow_scripts.diffractive_imaging.networks.imaging import EstimatePatches
 from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, ResidualUnet, make_network
 from workflow_scripts.diffractive_imaging.settings import NetworkSettings, Variant
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.learning.devices import Precision, autocast
 from workflow_scripts.learning.weights import load_weights, read_metadata
-from workflow_scripts.workflow.settings import check
+from workflow_scripts.workflow.settings import Compute, check
 
 
 def load_network(path: Path) -> ResidualUnet | DenseNetwork:
@@ -20,22 +22,33 @@ def load_network(path: Path) -> ResidualUnet | DenseNetwork:
     Raises:
         InputError: the file is broken, or its tensors are not those of its architecture.
     """
-    about = read_metadata(path)
-    network = make_network(int(about["n"]), check(NetworkSettings, about["network"], str(path)), seed=0)
+    metadata = read_metadata(path)
+    network = make_network(int(metadata["n"]), check(NetworkSettings, metadata["network"], str(path)), seed=0)
     load_weights(network, path)
     return network.eval()
+
+
+def load_estimate(
+    path: Path, light: Illumination, variant: Variant, device: torch.device, compute: Compute, batch_size: int
+) -> EstimatePatches:
+    """`estimate_patches` by the network of a weights file, with the precision of `compute`.
+
+    Raises:
+        InputError: as of `load_network`.
+    """
+    return partial(estimate_patches, load_network(path), light, variant, device, compute.precision, batch_size)
 
 
 @torch.no_grad()
 def estimate_patches(
     network: nn.Module,
-    counts: Tensor,
-    dose_e: float,
     light: Illumination,
     variant: Variant,
     device: torch.device,
     precision: Precision,
     batch_size: int,
+    counts: Tensor,
+    dose_e: float,
 ) -> Tensor:
     """The network's patches, float32 (N, n, n) rad on the CPU: zero outside the mask, mean-free inside.
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfit
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.simulation import forward
-from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, inside_raster
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 
@@ -46,13 +46,13 @@ class ScanTask:
         images, counts, positions = [], [], []
         top = 0.0
         margin = light.n  # object pixels; the windows of the outermost patterns stay inside
-        for stitched, counted, position in scans:
-            inner = _inside(position)
+        for stitched, recorded, position in scans:
+            inner = inside_raster(position, _RIM_PX)
             fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * self._upsampling] * 4)
             # One tall image of all scans, so that a batch may mix them.
             shift = torch.tensor([margin + top, margin]) - torch.tensor(stitched.origin)
             positions.append(position[inner] + shift)
-            counts.append(counted[inner])
+            counts.append(recorded[inner])
             images.append(fine)
             top += fine.shape[0] / self._upsampling
         width = max(image.shape[1] for image in images)
@@ -77,14 +77,9 @@ class ScanTask:
         return self._make(self._train[indices], step)
 
     def _make(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
-        counts = self._counts[rows]
-        surroundings = forward.window_at(
-            self._surroundings,
-            self._positions[rows] + step / self._upsampling,
-            counts.shape[-1],
-            self._upsampling,
-            self._upsampling,
-        )
+        counts, upsampling = self._counts[rows], self._upsampling
+        positions = self._positions[rows] + step / upsampling
+        surroundings = forward.window_at(self._surroundings, positions, counts.shape[-1], upsampling, upsampling)
         patterns = forward.network_input(counts, self._dose_e)
         return patterns, counts, surroundings, step.expand(len(rows), 2)
 
@@ -106,15 +101,9 @@ class ScanTask:
         return amplitude_misfit(expected, counts)
 
     def validate(self, model: nn.Module) -> float:
-        """The loss over the patterns that were kept back."""
+        """The loss over the held-out patterns."""
         total = 0.0
         for part in self._validation.split(_BATCH):
             step = torch.zeros(2, dtype=torch.int64, device=self._device)
             total += float(self.loss(model, self._make(part, step))) * len(part)
         return total / len(self._validation)
-
-
-def _inside(positions_px: Tensor) -> Tensor:
-    """Which positions (N, 2) lie off the rim of their scan: bool (N,)."""
-    low, high = positions_px.amin(0) + _RIM_PX, positions_px.amax(0) - _RIM_PX
-    return ((positions_px >= low) & (positions_px <= high)).all(dim=1)

@@ -56,14 +56,14 @@ def as_stitched(
         coefficients: (H, W) rad; they must reach two object pixels beyond the masks.
         origin: object pixel (y, x) of coefficient [0, 0].
         positions_px: (N, 2) [y, x], object pixels.
-        iterations: how many it took.
+        iterations: of the estimator.
     """
     n, upsampling = light.n, light.upsampling
-    nothing = torch.zeros(1, 1, 1).expand(len(positions_px), n, n)
-    layout, _ = lay_out(nothing, positions_px.cpu(), light.patch_weights(), upsampling)
+    zeros = torch.zeros(1, 1, 1).expand(len(positions_px), n, n)
+    layout, _ = lay_out(zeros, positions_px.cpu(), light.patch_weights(), upsampling)
     coverage = layout.crop(layout.scatter(layout.weights.expand(len(positions_px), -1)))
     top, left = (upsampling * (first - start - 1) for first, start in zip(layout.origin, origin, strict=True))
     fine = refined(coefficients.cpu(), upsampling)[top : top + coverage.shape[0], left : left + coverage.shape[1]]
     covered = coverage > 0
     phase = torch.where(covered, fine - fine[covered].mean(), torch.nan)
-    return Stitched(phase, coverage, layout.origin, upsampling, iterations, float("nan"))
+    return Stitched(phase, coverage, layout.origin, upsampling, iterations)

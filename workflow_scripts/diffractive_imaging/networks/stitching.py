@@ -27,7 +27,7 @@ from torch.nn import functional
 from workflow_scripts.diffractive_imaging.networks.layout import Layout, lay_out
 from workflow_scripts.diffractive_imaging.simulation.forward import UPSAMPLING
 
-# On `Stitched.relative_residual`; 1e-5 takes about ten iterations.
+# On the preconditioned residual, relative to the first; 1e-5 takes about ten iterations.
 TOLERANCE, MAX_ITERATIONS = 1e-5, 200
 # On perfect patches of white noise two passes raise the spectral SNR of periods of 100 px from below 1 to some
 # hundreds, and more add nothing. A pass needs a few digits of its correction alone.
@@ -48,8 +48,6 @@ class Stitched:
         upsampling · (o − origin).
     upsampling: fine pixels per object pixel.
     iterations: of conjugate gradients, or passes of the damped average.
-    relative_residual: what is left of the preconditioned residual, the worse of all periods and of those
-        beyond a patch; NaN for the damped average, which solves nothing.
     """
 
     phase: torch.Tensor
@@ -57,7 +55,6 @@ class Stitched:
     origin: tuple[int, int]
     upsampling: int
     iterations: int
-    relative_residual: float
 
     def to_object_pixels(self) -> torch.Tensor:
         """Area mean over each object pixel, (H / upsampling, W / upsampling) rad; [0, 0] is `origin`."""
@@ -72,7 +69,7 @@ def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
     """Area mean of a fine image (H, W) over object pixels centred on every `upsampling`-th fine pixel.
 
     For an even upsampling the outermost samples of an object pixel lie on its edge and count half.
-    NaN marks no data: the mean runs over what is there, and is NaN where that is less than half of the area.
+    NaN marks no data: the mean is that of the valid part, and NaN where this is less than half of the area.
     """
     half = upsampling // 2
     taps = torch.ones(2 * half + 1, dtype=torch.float64, device=image.device)
@@ -80,23 +77,20 @@ def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
         taps[[0, -1]] = 0.5
     kernel = torch.outer(taps, taps)[None, None]
     present = ~torch.isnan(image)
-    both = torch.stack([torch.where(present, image, 0.0), present]).to(torch.float64)[:, None]  # (2, 1, H, W)
-    total, area = functional.conv2d(both, kernel, stride=upsampling, padding=half)[:, 0]
+    channels = torch.stack([torch.where(present, image, 0.0), present]).to(torch.float64)[:, None]  # (2, 1, H, W)
+    total, area = functional.conv2d(channels, kernel, stride=upsampling, padding=half)[:, 0]
     rows, columns = (-(-length // upsampling) for length in image.shape)
     mean = torch.where(area >= kernel.sum() / 2, total / area, torch.nan)
     return mean[:rows, :columns].to(image.dtype)
 
 
 def least_squares(
-    patches: torch.Tensor,
-    positions: torch.Tensor,
-    weights: torch.Tensor,
-    upsampling: int = UPSAMPLING,
+    patches: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor, upsampling: int = UPSAMPLING
 ) -> Stitched:
     """The image that explains all patches best, each with an offset of its own.
 
     patches: (N, n, n) phase in rad on the fine grid; pixel [n//2, n//2] lies on the position.
-    positions: (N, 2) [y, x] in object pixels; what the fine grid rounds off is made up for to second order.
+    positions: (N, 2) [y, x] in object pixels; their rounding to the fine grid is corrected to second order.
     weights: (n, n) illumination inside the mask, zero outside; its scale does not matter.
     Parts of the scan that share no pixel have no common phase: each part gets mean zero.
     Raises InputError for NaN inside the mask, and for positions that span too much.
@@ -108,7 +102,7 @@ def least_squares(
     rounded, iterations, relative = _conjugate_gradients(operator, right_side, TOLERANCE)
     image = rounded
     for _ in range(SUBPIXEL_PASSES):
-        right_side = _moved_back(image, layout, operator.covered)
+        right_side = _rounding_correction(image, layout, operator.covered)
         change, more, _ = _conjugate_gradients(operator, right_side, SUBPIXEL_TOLERANCE)
         image, iterations = rounded + change, iterations + more
     if relative > TOLERANCE:
@@ -117,15 +111,9 @@ def least_squares(
             f"not {TOLERANCE:.1e}: the longest periods may be wrong.",
             stacklevel=2,
         )
-    image = torch.where(operator.covered, image - _part_means(image, _parts(layout)), torch.nan)
-    return Stitched(
-        phase=layout.crop(image).to(patches.dtype),
-        coverage=layout.crop(operator.coverage),
-        origin=layout.origin,
-        upsampling=upsampling,
-        iterations=iterations,
-        relative_residual=relative,
-    )
+    image = torch.where(operator.covered, image - _part_means(image, layout), torch.nan)
+    phase = layout.crop(image).to(patches.dtype)
+    return Stitched(phase, layout.crop(operator.coverage), layout.origin, upsampling, iterations)
 
 
 def residual_variance(
@@ -152,11 +140,11 @@ def standard_error(
     """The uncalibrated standard error of each object pixel, (h, w) rad, as `Stitched.to_object_pixels` lies.
 
     The errors of the fine pixels in an object pixel go together, so their variances are averaged, not divided.
-    NaN where fewer than `LEAST_PATCHES` lie: a single patch is contradicted by no other. `evaluation.coverage` explains
+    NaN where fewer than `LEAST_PATCHES` lie: a single patch can disagree with no other. `evaluation.metrics` explains
     what it means.
 
     Args:
-        stitched, patches, positions_px, weights: the image by `least_squares` and what it was made from.
+        stitched, patches, positions_px, weights: the image by `least_squares`, and the arguments of that.
     """
     patches_there = stitched.coverage / weights.max()
     variance = residual_variance(stitched, patches, positions_px, weights) / patches_there
@@ -184,7 +172,7 @@ def damped_average(
     layout, pixels = lay_out(patches, positions, (mask > 0).to(torch.float64), upsampling)
     coverage = layout.scatter(torch.ones_like(pixels))
     _subtract_means(pixels, layout)
-    rows, columns = layout.rows - layout.rows.min(), layout.columns - layout.columns.min()
+    rows, columns = layout.rows, layout.columns
     height, width = int(rows.max()) + 1, int(columns.max()) + 1
     boxes = torch.zeros((len(pixels), height, width), dtype=torch.float64)
     boxes[:, rows, columns] = DAMPED_STEP * pixels.cpu()
@@ -201,14 +189,8 @@ def damped_average(
 
     image = torch.from_numpy(image).to(pixels.device)
     image = torch.where(coverage > 0, image - image[coverage > 0].mean(), torch.nan)
-    return Stitched(
-        phase=layout.crop(image).to(patches.dtype),
-        coverage=layout.crop(coverage),
-        origin=layout.origin,
-        upsampling=upsampling,
-        iterations=DAMPED_PASSES,
-        relative_residual=math.nan,
-    )
+    phase = layout.crop(image).to(patches.dtype)
+    return Stitched(phase, layout.crop(coverage), layout.origin, upsampling, DAMPED_PASSES)
 
 
 class NormalOperator:
@@ -234,13 +216,12 @@ class NormalOperator:
         self.count = count / w.sum()
 
         # Long periods live on a grid a third to a quarter as fine as a patch is wide, continued evenly.
-        rows, columns = layout.rows - layout.rows.min(), layout.columns - layout.columns.min()
-        self.factor = max(1, int(max(rows.max(), columns.max()) + 1) // 4)
+        self.factor = max(1, int(max(layout.rows.max(), layout.columns.max()) + 1) // 4)
         self.coarse = [-(-length // self.factor) for length in layout.shape]
         ky = torch.fft.fftfreq(2 * self.coarse[0], d=self.factor, dtype=torch.float64, device=w.device)
         kx = torch.fft.rfftfreq(2 * self.coarse[1], d=self.factor, dtype=torch.float64, device=w.device)
-        along_y = torch.exp(-2j * torch.pi * ky[:, None] * rows)  # (2H', K)
-        along_x = torch.exp(-2j * torch.pi * kx[:, None] * columns)  # (W' + 1, K)
+        along_y = torch.exp(-2j * torch.pi * ky[:, None] * layout.rows)  # (2H', K)
+        along_x = torch.exp(-2j * torch.pi * kx[:, None] * layout.columns)  # (W' + 1, K)
         power = ((along_y * w) @ along_x.T).abs().square() / w.sum() ** 2  # |ŵ/Σw|²
         power = (power + power.flip(0).roll(1, 0)) / 2  # even in ky, as the continued image is
         # With constant coverage n the symbol of A is n·S, S = 1 − |ŵ/Σw|². The half with 1/coverage is right
@@ -255,11 +236,10 @@ class NormalOperator:
         return self.coverage * image - torch.where(self.covered, _convolve(means, self.kernel), 0.0)
 
     def long_periods(self, residual: torch.Tensor) -> torch.Tensor:
-        """The error (H, W) that a residual stands for, at periods beyond a patch."""
+        """The estimated error (H, W) behind a residual, at periods longer than a patch."""
         height, width = residual.shape
-        added = [c * self.factor - length for c, length in zip(self.coarse, residual.shape, strict=True)]
-        padded = functional.pad(residual, (0, added[1], 0, added[0]))
-        blocks = functional.avg_pool2d(padded[None], self.factor, divisor_override=1)[0]  # (H', W') sums
+        sums = functional.avg_pool2d(residual[None], self.factor, ceil_mode=True, divisor_override=1)
+        blocks = sums[0]  # (H', W')
         even = torch.cat([blocks, blocks.flip(0)], 0)
         even = torch.cat([even, even.flip(1)], 1)
         error = _convolve(even, self.symbol)[: self.coarse[0], : self.coarse[1]]
@@ -307,10 +287,10 @@ def _conjugate_gradients(
     raise AssertionError("the loop returns")
 
 
-def _moved_back(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> torch.Tensor:
-    """The right side (H, W) of what patches that were rounded to the fine grid lack.
+def _rounding_correction(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> torch.Tensor:
+    """The right side (H, W) that corrects for rounding the patches to the fine grid.
 
-    A patch shows a(x_j + δ_j + p); seen from the rounded x_j this is a(x_j + p) + δ_j · ∇a + ½ δ_j · ∇∇a δ_j + O(δ³).
+    A patch shows a(x_j + δ_j + p); about the rounded x_j this is a(x_j + p) + δ_j · ∇a + ½ δ_j · ∇∇a δ_j + O(δ³).
     """
     along_y, along_x = _slope(image, covered, 0), _slope(image, covered, 1)
     curved_y, curved_x = _slope(along_y, covered, 0), _slope(along_x, covered, 1)
@@ -318,15 +298,15 @@ def _moved_back(image: torch.Tensor, layout: Layout, covered: torch.Tensor) -> t
     terms = [term.flatten() for term in (along_y, along_x, curved_y, curved_x, twisted)]
     y, x = layout.remainders.T
     factors = torch.stack([y, x, y * y / 2, x * x / 2, y * x], dim=1)  # (N, 5)
-    moved = torch.zeros_like(image).flatten()
+    right_side = torch.zeros_like(image).flatten()
     for chunk, index in layout.indices():
-        lacking = torch.zeros(index.shape, dtype=image.dtype, device=image.device)  # (n, K)
+        correction = torch.zeros(index.shape, dtype=image.dtype, device=image.device)  # (n, K)
         for factor, term in zip(factors[chunk].T, terms, strict=True):
-            lacking.addcmul_(factor[:, None], term[index], value=-1)
-        _subtract_means(lacking, layout)
-        lacking.mul_(layout.weights)
-        moved.index_add_(0, index.flatten(), lacking.flatten())
-    return moved.reshape(image.shape)
+            correction.addcmul_(factor[:, None], term[index], value=-1)
+        _subtract_means(correction, layout)
+        correction.mul_(layout.weights)
+        right_side.index_add_(0, index.flatten(), correction.flatten())
+    return right_side.reshape(image.shape)
 
 
 def _slope(image: torch.Tensor, covered: torch.Tensor, axis: int) -> torch.Tensor:
@@ -338,8 +318,8 @@ def _slope(image: torch.Tensor, covered: torch.Tensor, axis: int) -> torch.Tenso
     return (forward + forward.roll(1, axis)) / (number + number.roll(1, axis)).clamp_min(1.0)
 
 
-def _parts(layout: Layout) -> torch.Tensor:
-    """The part (H, W) that each pixel belongs to: patches that share a pixel belong together.
+def _part_means(image: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """At each pixel (H, W) the mean over its part: patches that share a pixel belong to one part.
 
     The graph joins every patch to its pixels; a pixel without a patch is a part of its own.
     """
@@ -350,13 +330,6 @@ def _parts(layout: Layout) -> torch.Tensor:
     starts = np.concatenate([np.zeros(n_pixels), np.arange(0, pixels.size + 1, pixels.shape[1])])
     edges = np.ones(pixels.size, np.int8), pixels.ravel(), starts.astype(np.int32)
     _, labels = csgraph.connected_components(csr_matrix(edges, shape=(n_nodes, n_nodes)), directed=False)
-    return torch.from_numpy(labels[:n_pixels].reshape(layout.shape)).to(layout.corners.device, torch.int64)
-
-
-def _part_means(image: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
-    """At each pixel (H, W) the mean over its part."""
-    labels, values = parts.flatten(), image.flatten()
-    total = torch.zeros(int(labels.max()) + 1, dtype=image.dtype, device=image.device)
-    size = torch.zeros_like(total).index_add_(0, labels, torch.ones_like(values))
-    total.index_add_(0, labels, values)
-    return (total / size.clamp_min(1.0))[parts]
+    labels = labels[:n_pixels]
+    means = np.bincount(labels, image.cpu().flatten().numpy()) / np.bincount(labels)
+    return torch.from_numpy(means[labels].reshape(layout.shape)).to(image.device)

@@ -64,7 +64,7 @@ def build(name: CrystalName, side: int, pixel_size_a: float, voltage_kv: float, 
         voltage_kv: of the electrons, kV.
         twist_deg: the second layer against the stacking of the bulk.
     """
-    # In the bulk every layer is turned by 60° against the last, boron over nitrogen.
+    # In the bulk every layer is rotated by 60° against the last, boron over nitrogen.
     angles_deg = {"hbn": (ORIENTATION_DEG,), "hbn_twisted": (ORIENTATION_DEG, ORIENTATION_DEG + 60 + twist_deg)}[name]
     margin = math.ceil(_MARGIN_A / pixel_size_a)
     cell = side + 2 * margin
@@ -93,7 +93,7 @@ def build(name: CrystalName, side: int, pixel_size_a: float, voltage_kv: float, 
 
 
 def sheets(angles_deg: Sequence[float], side_a: float) -> "ase.Atoms":
-    """Layers of hBN over a square cell, each turned about the middle of the cell, where its hexagons have a centre.
+    """Layers of hBN over a square cell, each rotated about the middle of the cell, where its hexagons have a centre.
 
     Args:
         angles_deg: of the layers, from z = 0 upwards.
@@ -107,14 +107,14 @@ def sheets(angles_deg: Sequence[float], side_a: float) -> "ase.Atoms":
     # Boron, nitrogen and the centre of a hexagon follow each other along the long diagonal of the unit cell.
     boron, nitrogen = flake.positions[:2]
     flake.positions -= (flake.cell[0] + flake.cell[1]) / 2 + boron + 2 * (nitrogen - boron)
-    cut = ase.Atoms(cell=[side_a, side_a, LAYER_DISTANCE_A * len(angles_deg)])
+    atoms = ase.Atoms(cell=[side_a, side_a, LAYER_DISTANCE_A * len(angles_deg)])
     for layer, angle_deg in enumerate(angles_deg):
-        turned = flake.copy()
-        turned.rotate(angle_deg, "z")
-        turned.positions += [side_a / 2, side_a / 2, LAYER_DISTANCE_A * layer]
-        inside = ((turned.positions[:, :2] >= 0) & (turned.positions[:, :2] < side_a)).all(axis=1)
-        cut += turned[inside]
-    return cut
+        sheet = flake.copy()
+        sheet.rotate(angle_deg, "z")
+        sheet.positions += [side_a / 2, side_a / 2, LAYER_DISTANCE_A * layer]
+        inside = ((sheet.positions[:, :2] >= 0) & (sheet.positions[:, :2] < side_a)).all(axis=1)
+        atoms += sheet[inside]
+    return atoms
 
 
 def simulate_scan(
@@ -141,24 +141,24 @@ def simulate_scan(
 def patterns(probe: Tensor, crystal: Crystal, positions_px: Tensor) -> Tensor:
     """Intensity on the detector, as share of the electrons: float32 (N, n, n); arguments of :func:`simulate_scan`.
 
-    The wave is carried in a window of the probe's size. What a position leaves over from whole pixels of the slices
-    moves the probe instead of the crystal.
+    The wave is carried in a window of the probe's size. The sub-pixel part of a position moves
+    the probe instead of the crystal.
     """
     n = probe.shape[-1]
     fine_n = MULTISLICE_UPSAMPLING * n
     nearest = (positions_px * MULTISLICE_UPSAMPLING).round()  # (N, 2) pixels of the slices
-    middle = nearest.long()
+    center = nearest.long()
     size = torch.tensor(crystal.slices.shape[-2:])
-    if (middle < fine_n // 2).any() or (middle + fine_n // 2 > size).any():
+    if (center < fine_n // 2).any() or (center + fine_n // 2 > size).any():
         raise ValueError("a scan position lies so close to the border that its window leaves the crystal")
-    moved = shift_probe(probe, positions_px - nearest / MULTISLICE_UPSAMPLING)  # (N, n, n)
+    probes = shift_probe(probe, positions_px - nearest / MULTISLICE_UPSAMPLING)  # (N, n, n)
     # The large arrays are kept in the order of the FFT, probe centre and zero frequency at [0, 0].
     detector = torch.arange(n) - n // 2
-    spectrum = torch.zeros(len(moved), fine_n, fine_n, dtype=torch.complex64)
-    spectrum[:, detector[:, None], detector] = far_field(moved).to(spectrum)
+    spectrum = torch.zeros(len(probes), fine_n, fine_n, dtype=torch.complex64)
+    spectrum[:, detector[:, None], detector] = far_field(probes).to(spectrum)
     wave = torch.fft.ifft2(spectrum, norm="ortho")
-    around = torch.fft.ifftshift(torch.arange(fine_n) - fine_n // 2)
-    rows, columns = (middle[:, :1] + around)[:, :, None], (middle[:, 1:] + around)[:, None, :]
+    window = torch.fft.ifftshift(torch.arange(fine_n) - fine_n // 2)
+    rows, columns = (center[:, :1] + window)[:, :, None], (center[:, 1:] + window)[:, None, :]
     windows = [layer[rows, columns] for layer in crystal.slices]  # (N, fine n, fine n) each
     distances_a = [LAYER_DISTANCE_A] * (len(windows) - 1)
     exit_wave = multislice(wave, windows, distances_a, crystal.pixel_size_a, crystal.voltage_kv)

@@ -1,4 +1,4 @@
-"""The arrays that the stages hand on: what the training and test files hold, and how they are made."""
+"""Training and test files: which arrays they hold, and how these are simulated and read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ SYNTHETIC = ("dead leaves", "1/f")
 
 @dataclass(frozen=True)
 class Illumination:
-    """What falls on the object.
+    """The probe and the dose.
 
     probe: complex128 (n, n), centred at [n//2, n//2], ∑|P|² = 1.
     pixel_size_a: side of an object pixel, Å.
@@ -56,7 +56,7 @@ class Illumination:
         return forward.patch_illumination(self.probe, self.upsampling) * self.mask()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As it stands in every file, so that a file explains itself."""
+        """The arrays that every file of this module holds of it."""
         return {
             "probe": self.probe.numpy(),
             "pixel_size_a": np.float64(self.pixel_size_a),
@@ -78,7 +78,7 @@ class Illumination:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a microscope would give of one scan.
+    """The recorded patterns and positions of one scan, without its truth.
 
     counts: float32 (P, n, n) as the detector recorded them.
     positions_px: float64 (P, 2) [y, x], object pixels.
@@ -152,13 +152,13 @@ class ScanSet(NamedTuple):
 def scan_sets(path: Path) -> list[ScanSet]:
     """The scans of a test file: all photographs together, `STEP_EDGE`, the crystals and `CALIBRATION`, at each dose."""
     arrays = read_arrays(path, ["scans", "test_dose_e", "scan_phase_std_rad"])
-    made = {"phase_std_rad": float(arrays["scan_phase_std_rad"])}
+    phase = {"phase_std_rad": float(arrays["scan_phase_std_rad"])}
     objects: dict[str, list[str]] = {}
     for name in [*arrays["scans"].tolist(), CALIBRATION]:
-        alone = name in (STEP_EDGE, CALIBRATION, *get_args(CrystalName))
-        objects.setdefault(name if alone else PHOTOGRAPH, []).append(name)
+        is_single = name in (STEP_EDGE, CALIBRATION, *get_args(CrystalName))
+        objects.setdefault(name if is_single else PHOTOGRAPH, []).append(name)
     return [
-        ScanSet({"object": name, "dose_e": dose, **({} if name in get_args(CrystalName) else made)}, scans, dose)
+        ScanSet({"object": name, "dose_e": dose, **({} if name in get_args(CrystalName) else phase)}, scans, dose)
         for name, scans in objects.items()
         for dose in arrays["test_dose_e"].tolist()
     ]
@@ -171,15 +171,18 @@ def full_dose_photographs(path: Path) -> ScanSet:
 
 
 def read_perturbed(path: Path) -> dict[str, Scan]:
-    """What the estimators see of the first photograph under each perturbation, by name; {} where there is none."""
-    arrays = read_arrays(path, ["perturbations", "scans", "detector_transposed"])
-    positions_name = f"{arrays['scans'][0]}.positions_px"
-    positions = torch.from_numpy(read_arrays(path, [positions_name])[positions_name])
-    scans = {}
-    for name in arrays["perturbations"].tolist():
-        counts = read_arrays(path, [f"perturbed.{name}.counts"])[f"perturbed.{name}.counts"].astype(np.float32)
-        scans[name] = Scan(torch.from_numpy(counts), positions, bool(arrays["detector_transposed"]))
-    return scans
+    """The scans of the first photograph under each perturbation, by name; {} where there are none."""
+    names = read_arrays(path, ["perturbations"])["perturbations"].tolist()
+    counts, positions = [f"perturbed.{name}.counts" for name in names], f"{scan_names(path)[0]}.positions_px"
+    arrays = read_arrays(path, [*counts, positions, "detector_transposed"])
+    return {
+        name: Scan(
+            torch.from_numpy(arrays[f"perturbed.{name}.counts"].astype(np.float32)),
+            torch.from_numpy(arrays[positions]),
+            bool(arrays["detector_transposed"]),
+        )
+        for name in names
+    }
 
 
 def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:
@@ -278,15 +281,15 @@ def _mixture(
     n_leaves = round(settings.dead_leaves_share * count)
     n_fractal = round(settings.one_over_f_share * count)
     n_photographs = count - n_leaves - n_fractal
-    made = [objects.dead_leaves(n_leaves, n, rng), objects.power_law_noise(n_fractal, n, rng)]
+    images = [objects.dead_leaves(n_leaves, n, rng), objects.power_law_noise(n_fractal, n, rng)]
     source = [np.zeros(n_leaves, np.int64), np.ones(n_fractal, np.int64)]
     if n_photographs:
-        images = [photographs.read_grey(path, minimum_px=2 * n) for path in files]
-        crops, origin = objects.photograph_crops(images, n_photographs, n, rng)
-        made.append(crops)
+        pictures = {str(path): photographs.read_grey(path, minimum_px=2 * n) for path in files}
+        crops, origin = objects.photograph_crops(pictures, n_photographs, n, rng)
+        images.append(crops)
         source.append(origin + len(SYNTHETIC))
     order = rng.permutation(count)
-    return np.concatenate(made)[order], np.concatenate(source)[order]
+    return np.concatenate(images)[order], np.concatenate(source)[order]
 
 
 def test_set(
@@ -307,54 +310,68 @@ def test_set(
         [_count(light, unit * np.float32(std), dose, rng) for dose in settings.test_dose_e]
         for std in settings.test_phase_std_rad
     ]
-    scan = settings.scan
-    # Half a window, and two more pixels for the interpolation between fine pixels.
-    positions, side = raster(scan.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
-    shapes = {
-        path.name: objects.large_photograph(photographs.read_grey(path, minimum_px=2 * light.n), side)
-        for path in files[: scan.photographs]
-    }
-    shapes[STEP_EDGE] = objects.step_edge(side)
     arrays = {
         "unit_phase": unit,
         "phase_std_rad": np.array(settings.test_phase_std_rad),
         "test_dose_e": np.array(settings.test_dose_e),
         "counts": np.array(counts),
-        "detector_transposed": np.bool_(scan.detector_transposed),
-        "scan_phase_std_rad": np.float64(scan.phase_std_rad),
-        "scans": np.array([*shapes, *scan.crystals]),
+        "detector_transposed": np.bool_(settings.scan.detector_transposed),
+        "scan_phase_std_rad": np.float64(settings.scan.phase_std_rad),
     }
+    return arrays | _scans(settings, light, files, rng) | light.arrays()
+
+
+def _scans(
+    settings: Synthesize, light: Illumination, files: Sequence[Path], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The arrays of a test file from `scans` on: of every scan, and of the perturbed ones."""
+    scan = settings.scan
+    # Half a window, and two more pixels for the interpolation between fine pixels.
+    positions, side = raster(scan.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
     doses = torch.tensor(settings.test_dose_e, dtype=torch.float32)[:, None, None, None]
-    scanned = {}  # by name: the truth on the fine grid and what the detector counts at every dose
-    for name, shape in shapes.items():
+
+    def scan_shape(shape: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
-        scanned[name] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(rng))
+        return fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(rng))
+
+    shapes = {
+        path.name: objects.large_photograph(str(path), photographs.read_grey(path, minimum_px=2 * light.n), side)
+        for path in files[: scan.photographs]
+    }
+    shapes[STEP_EDGE] = objects.step_edge(side)
+    # By name: the true phase on the fine grid, and what the detector counts at every dose.
+    scanned = {name: scan_shape(shape, rng) for name, shape in shapes.items()}
     for name in scan.crystals:
         crystal = crystals.build(name, side, light.pixel_size_a, settings.probe.voltage_kv, scan.twist_deg)
-        scanned[name] = (
-            crystal.phase_rad,
-            crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng)),
-        )
+        counts = crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng))
+        scanned[name] = crystal.phase_rad, counts
+    perturbed = PERTURBATIONS if scan.perturbed else ()
+    arrays = {"scans": np.array(list(scanned)), "perturbations": np.array(perturbed, dtype=str)}
     # Separate generators, so that the other arrays are the same with these scans and without.
     calibration_rng, perturbation_rng = rng.spawn(2)
-    shape = objects.power_law_noise(1, side, calibration_rng)[0]
-    fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
-    scanned[CALIBRATION] = fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(calibration_rng))
-    first = next(iter(shapes))
-    names = PERTURBATIONS if scan.perturbed else ()
-    arrays["perturbations"] = np.array(names, dtype=str)
-    for name in names:
-        assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, scanned[first][0], positions, light.dose_e
-        counted = perturbations.simulate(name, *assumed, _generator(perturbation_rng))
-        counted = counted.transpose(-2, -1) if scan.detector_transposed else counted
-        arrays[f"perturbed.{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
-    for name, (fine, counted) in scanned.items():
-        if scan.detector_transposed:
-            counted = counted.transpose(-2, -1)
-        arrays[f"{name}.phase_rad"] = fine.numpy()
+    first_phase, _ = next(iter(scanned.values()))
+    for name in perturbed:
+        assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, first_phase, positions, light.dose_e
+        counts = perturbations.simulate(name, *assumed, _generator(perturbation_rng))
+        arrays[f"perturbed.{name}.counts"] = _recorded(counts, scan.detector_transposed)
+    scanned[CALIBRATION] = scan_shape(objects.power_law_noise(1, side, calibration_rng)[0], calibration_rng)
+    for name, (phase, counts) in scanned.items():
+        arrays[f"{name}.phase_rad"] = phase.numpy()
         arrays[f"{name}.positions_px"] = positions.numpy()
-        arrays[f"{name}.counts"] = counted.numpy().astype(np.min_scalar_type(int(counted.max())))
-    return arrays | light.arrays()
+        arrays[f"{name}.counts"] = _recorded(counts, scan.detector_transposed)
+    return arrays
+
+
+def _recorded(counts: Tensor, transposed: bool) -> np.ndarray:
+    """Counts (…, n, n) as the detector records them, of the smallest unsigned type that holds them."""
+    recorded = counts.transpose(-2, -1) if transposed else counts
+    return recorded.numpy().astype(np.min_scalar_type(int(counts.max())))
+
+
+def inside_raster(positions_px: Tensor, margin_px: float) -> Tensor:
+    """Which positions (N, 2) lie at least so far from the rim of their scan: bool (N,)."""
+    low, high = positions_px.amin(0) + margin_px, positions_px.amax(0) - margin_px
+    return ((positions_px >= low) & (positions_px <= high)).all(dim=1)
 
 
 def raster(

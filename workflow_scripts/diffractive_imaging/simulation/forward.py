@@ -167,8 +167,8 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, u
     return torch.einsum("pyaxb,pa,pb->pyx", block, weight_y, weight_x)
 
 
-def turned(positions: Tensor, angle_deg: float) -> Tensor:
-    """Positions float64 (N, 2) [y, x], turned from +x to +y about (0, 0)."""
+def rotated(positions: Tensor, angle_deg: float) -> Tensor:
+    """Positions float64 (N, 2) [y, x], rotated from +x to +y about (0, 0)."""
     cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return positions @ torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float64).T
 
@@ -189,10 +189,5 @@ def simulate_scan(
         (N, n, n), or (D, N, n, n).
     """
     n = probe.shape[-1]
-    return torch.cat(
-        [
-            measure(probe, window_at(fine_object, part, n, UPSAMPLING), dose_e, generator)
-            for part in positions_px.split(_SCAN_BATCH)
-        ],
-        dim=-3,
-    )
+    phases = (window_at(fine_object, part, n, UPSAMPLING) for part in positions_px.split(_SCAN_BATCH))
+    return torch.cat([measure(probe, phase, dose_e, generator) for phase in phases], dim=-3)

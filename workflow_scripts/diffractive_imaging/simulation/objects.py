@@ -3,8 +3,12 @@
 Every object has zero mean and unit standard deviation; multiplied by ``phase_std_rad`` it is a phase.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import ndimage
+
+from workflow_scripts.workflow.errors import InputError
 
 _CANVAS_PX = 512
 _CROPS_PER_CANVAS = 1000
@@ -26,7 +30,7 @@ def standardise(images: np.ndarray) -> np.ndarray:
 
 
 def photograph_crops(
-    photographs: list[np.ndarray], count: int, n: int, rng: np.random.Generator
+    photographs: Mapping[str, np.ndarray], count: int, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crops at random place, rotation and scale; the photographs take turns.
 
@@ -35,19 +39,20 @@ def photograph_crops(
     are nearly flat (below 2 % of the photograph's own standard deviation) are drawn again.
 
     Args:
-        photographs: grey images (height, width), finite, each side at least 1.5 n.
+        photographs: by name, grey images (height, width), finite, each side at least 1.5 n.
         count: number of objects.
         n: pixels along each side of an object.
 
     Returns:
-        objects float32 (count, n, n), standardised; index of each one's photograph, int64 (count,).
+        objects float32 (count, n, n), standardised; the index of the photograph of each, int64 (count,).
+
+    Raises:
+        InputError: a photograph shows nothing in 100 crops.
     """
-    pyramids = [_pyramid(image) for image in photographs]
-    objects = np.empty((count, n, n), dtype=np.float32)
+    names, pyramids = list(photographs), [_pyramid(image) for image in photographs.values()]
     origin = np.arange(count) % len(photographs)
-    for i, which in enumerate(origin):
-        objects[i] = _one_crop(pyramids[which], n, rng)
-    return standardise(objects), origin
+    crops = np.array([_one_crop(names[index], pyramids[index], n, rng) for index in origin], dtype=np.float32)
+    return standardise(crops), origin
 
 
 def _pyramid(image: np.ndarray) -> list[np.ndarray]:
@@ -60,7 +65,7 @@ def _pyramid(image: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
-def _one_crop(pyramid: list[np.ndarray], n: int, rng: np.random.Generator) -> np.ndarray:
+def _one_crop(name: str, pyramid: list[np.ndarray], n: int, rng: np.random.Generator) -> np.ndarray:
     """One crop (n, n) that is not flat."""
     full = pyramid[0]
     floor = 0.02 * full.std()
@@ -80,7 +85,7 @@ def _one_crop(pyramid: list[np.ndarray], n: int, rng: np.random.Generator) -> np
         crop = ndimage.map_coordinates(image, [y, x], order=1, mode="nearest")
         if crop.std() > floor:
             return crop
-    raise ValueError("a photograph is so flat that 100 crops of it show nothing")
+    raise InputError(f"{name}: so flat that 100 random crops show nothing, expected a picture; remove the file")
 
 
 def power_law_noise(count: int, n: int, rng: np.random.Generator, exponent: float = 1.0) -> np.ndarray:
@@ -141,15 +146,20 @@ def step_edge(size: int) -> np.ndarray:
     return standardise(np.clip(distance, -0.5, 0.5))
 
 
-def large_photograph(photograph: np.ndarray, size: int) -> np.ndarray:
+def large_photograph(name: str, photograph: np.ndarray, size: int) -> np.ndarray:
     """The central square of a photograph brought to (size, size) object pixels, standardised.
 
     Args:
         photograph: (height, width); enlarged by cubic splines, reduced after block means.
+
+    Raises:
+        InputError: the square has the same value in every pixel.
     """
     side = min(photograph.shape)
     top, left = ((length - side) // 2 for length in photograph.shape)
     square = np.asarray(photograph[top : top + side, left : left + side], dtype=np.float32)
+    if np.ptp(square) == 0:
+        raise InputError(f"{name}: the same value in every pixel of its central square; remove the file")
     level = max(0, int(np.log2(side / size)))
     square = _pyramid(square)[min(level, 3)]
     return standardise(ndimage.zoom(square, size / square.shape[0], order=3, mode="nearest", grid_mode=True))

@@ -1,7 +1,7 @@
-"""Scans of an experiment that is not what the estimators assume: by name, all at full dose.
+"""Scans of an experiment that differs from what the estimators assume, by name; all at full dose.
 
-defocus_20a: the probe has 20 Å more defocus than the one that is handed on.
-rotation_3deg: the scan is turned by 3° about its centre, the positions are handed on unturned.
+defocus_20a: the probe has 20 Å more defocus than the one in the file.
+rotation_3deg: the scan is rotated by 3° about its centre, but not the positions in the file.
 source_0.5px: the source is a Gaussian of 0.5 object px rms in each direction: patterns of shifted probes add up.
 """
 
@@ -32,7 +32,7 @@ def simulate(
     dose_e: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Counts (N, n, n) of one of `PERTURBATIONS`; what is handed on is `probe` and `positions_px`.
+    """Counts (N, n, n) of one of `PERTURBATIONS`; estimators read `probe` and `positions_px`.
 
     Args:
         probe: complex (n, n).
@@ -47,7 +47,7 @@ def simulate(
     if name == "defocus_20a":
         probe = defocused(probe, DEFOCUS_A, pixel_size_a, voltage_kv)
     if name == "rotation_3deg":
-        positions_px = centre + forward.turned(positions_px - centre, ROTATION_DEG)
+        positions_px = centre + forward.rotated(positions_px - centre, ROTATION_DEG)
     # Poisson counts of shifted probes add up to the Poisson counts of their sum.
     nodes = _NODES if name == "source_0.5px" else ((0.0, 1.0),)
     counts = torch.zeros(())

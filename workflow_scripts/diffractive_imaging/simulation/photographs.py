@@ -11,13 +11,13 @@ from workflow_scripts.workflow.errors import InputError
 
 
 def large_enough(paths: Iterable[Path], minimum_px: int) -> list[Path]:
-    """Those of some whole image files whose shorter side has at least so many pixels; only their headers are read."""
-    kept = []
+    """Those image files whose shorter side has at least so many pixels; only their headers are read."""
+    large = []
     for path in paths:
         with Image.open(path) as image:
             if min(image.size) >= minimum_px:
-                kept.append(path)
-    return kept
+                large.append(path)
+    return large
 
 
 def read_grey(path: Path, minimum_px: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
         image = read_picture(path)
         if image.ndim == 3 and image.shape[-1] in (3, 4):
             image = color.rgb2gray(image[..., :3])
-    except Exception as error:  # the readers of the many formats raise whatever they like
+    except Exception as error:  # the readers of the many formats raise many types
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}); expected a whole .png, .jpg or .tif, "
             "replace or remove the file"

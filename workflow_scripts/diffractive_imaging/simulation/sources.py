@@ -49,10 +49,10 @@ def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1)
         )
     order = sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())
     share = max(1, len(order) // 7)
-    chosen = {"test": order[:share], "validation": order[share : 2 * share], "train": order[2 * share :]}[split]
+    paths = {"test": order[:share], "validation": order[share : 2 * share], "train": order[2 * share :]}[split]
     if split == "test":
-        return sorted(chosen)
-    return sorted(chosen[shard::shards] or [chosen[shard % len(chosen)]])
+        return sorted(paths)
+    return sorted(paths[shard::shards] or [paths[shard % len(paths)]])
 
 
 def shipped() -> list[Path]:
@@ -77,13 +77,8 @@ def _listed(folder: Path) -> list[Path]:
 def _distinct(files: list[Path]) -> list[Path]:
     """The files without copies; only files of the same size are read."""
     sizes = Counter(path.stat().st_size for path in files)
-    digests: set[str] = set()
-    kept = []
+    distinct: dict[tuple[int, str], Path] = {}
     for path in files:
-        if sizes[path.stat().st_size] > 1:
-            digest = sha256(path)
-            if digest in digests:
-                continue
-            digests.add(digest)
-        kept.append(path)
-    return kept
+        size = path.stat().st_size
+        distinct.setdefault((size, sha256(path) if sizes[size] > 1 else ""), path)
+    return list(distinct.values())

@@ -1,4 +1,4 @@
-"""A user's scan through the whole DAG, and what Snakemake says of one that cannot be used."""
+"""A user's scan through the whole DAG, and the messages for one that cannot be used."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.diffractive_imaging import own_scan
+from tests.diffractive_imaging import user_scan
 from tests.workflow.running import ENVIRONMENT, copy_project, planned, snakemake
 from workflow_scripts.diffractive_imaging.settings import Apply
 from workflow_scripts.workflow.settings import as_arguments, check
@@ -21,12 +21,12 @@ FOLDER = "results/smoke/diffractive_imaging/apply/mine"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("apply"))
-    np.save(folder / "scan.npy", own_scan.recorded(own_scan.scene()[2]))
+    np.save(folder / "scan.npy", user_scan.recorded(user_scan.scene()[2]))
     return folder
 
 
 def configure(project, name="mine", **changes):
-    entries = {name: own_scan.settings(**changes)}
+    entries = {name: user_scan.settings(**changes)}
     (project / "my.yaml").write_text(yaml.safe_dump({"apply": {"diffractive_imaging": entries}}))
 
 
@@ -39,10 +39,10 @@ def test_one_scan_from_its_file_to_its_phase(project):
         assert (folder / name).stat().st_size > 200, name
     with h5py.File(folder / "phase.h5") as file:
         assert np.isfinite(file["phase_rad"][...]).any()
-        assert len(file["chi2_per_pattern"]) == own_scan.POINTS[0] * own_scan.POINTS[1]
-        assert file.attrs["pixel_size_a"] == pytest.approx(own_scan.PIXEL_A)
+        assert len(file["chi2_per_pattern"]) == user_scan.POINTS[0] * user_scan.POINTS[1]
+        assert file.attrs["pixel_size_a"] == pytest.approx(user_scan.PIXEL_A)
     quality = json.loads((folder / "quality.json").read_text())
-    assert quality["orientation"] == {"rotation_deg": own_scan.ROTATION_DEG, "detector_transposed": True}
+    assert quality["orientation"] == {"rotation_deg": user_scan.ROTATION_DEG, "detector_transposed": True}
     # Even a network of smoke size explains the patterns better than no object does.
     assert quality["quality"]["chi2_finetuned"] < quality["quality"]["chi2_without_object"]
     record = json.loads((folder / "check/provenance.json").read_text())
@@ -97,7 +97,7 @@ def test_a_scan_that_cannot_be_used_leaves_one_sentence_and_nothing_else(project
     stack = np.load(project / "scan.npy").astype(np.float32)
     stack[0, 0, 0, 0] = np.nan
     np.save(tmp_path / "bad.npy", stack)
-    words = as_arguments(check(Apply, own_scan.settings()))
+    words = as_arguments(check(Apply, user_scan.settings()))
     outputs = [f"--{name}={tmp_path}/out/{name}.json" for name in ("scan", "report", "provenance")]
     done = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""A small 4D-STEM scan as a user might have it: simulated, then recorded by a larger, turned, transposed detector."""
+"""A small 4D-STEM scan as a user might have it: simulated, then recorded by a larger, rotated, transposed detector."""
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def light() -> Illumination:
 def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Object (H, W) rad on the grid of 4 per pixel, positions (N, 2), counts (N, n, n) along the object's axes."""
     rng = np.random.default_rng(5)
-    positions = forward.turned(raster_px(POINTS, 2.0), ROTATION_DEG)
+    positions = forward.rotated(raster_px(POINTS, 2.0), ROTATION_DEG)
     positions = positions - positions.amin(dim=0) + N // 2 + 2
     side = int(positions.max()) + N // 2 + 4
     fine = torch.from_numpy(objects.refine(0.4 * objects.power_law_noise(1, side, rng, exponent=2.0)[0], 4))
@@ -55,8 +55,8 @@ def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def recorded(counts: torch.Tensor) -> np.ndarray:
     """uint16 (Ry, Rx, H, W): transposed, each pixel's counts in one of its 2 × 2, off the middle of the detector."""
-    turned = counts.transpose(1, 2).numpy().astype(np.uint16)
+    transposed = counts.transpose(1, 2).numpy().astype(np.uint16)
     top, left = MARGIN
-    stack = np.zeros((len(turned), BINNING * N + 8, BINNING * N + 6), np.uint16)
-    stack[:, top : top + BINNING * N : BINNING, left + 1 : left + 1 + BINNING * N : BINNING] = turned
+    stack = np.zeros((len(transposed), BINNING * N + 8, BINNING * N + 6), np.uint16)
+    stack[:, top : top + BINNING * N : BINNING, left + 1 : left + 1 + BINNING * N : BINNING] = transposed
     return stack.reshape(*POINTS, *stack.shape[1:])

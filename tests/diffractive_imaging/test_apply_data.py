@@ -1,4 +1,4 @@
-"""A user's scan: what is read is what was recorded, and every mistake is one sentence."""
+"""Checking the user's scan: it comes back as recorded, and every mistake is one sentence."""
 
 import h5py
 import numpy as np
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.diffractive_imaging import own_scan
+from tests.diffractive_imaging import user_scan
 from workflow_scripts.diffractive_imaging.apply.data import SCAN_NAME, Window, checked_scan
 from workflow_scripts.diffractive_imaging.apply.settings import Apply
 from workflow_scripts.diffractive_imaging.simulation.datasets import read_scan
@@ -19,64 +19,64 @@ from workflow_scripts.workflow.settings import check
 
 @pytest.fixture(scope="module")
 def scene():
-    return own_scan.scene()
+    return user_scan.scene()
 
 
 @pytest.fixture(scope="module")
 def stack(scene):
-    return own_scan.recorded(scene[2])
+    return user_scan.recorded(scene[2])
 
 
 def prepared(folder, stack, positions_file=None, probe_file=None, **changes):
     np.save(folder / "scan.npy", stack)
-    return checked_scan(check(Apply, own_scan.settings(**changes)), folder / "scan.npy", positions_file, probe_file)
+    return checked_scan(check(Apply, user_scan.settings(**changes)), folder / "scan.npy", positions_file, probe_file)
 
 
 def test_what_was_recorded_comes_back(tmp_path, scene, stack):
-    found = prepared(tmp_path, stack)
-    write_arrays(tmp_path / "scan.npz", found.arrays())
-    scan = read_scan(tmp_path / "scan.npz", SCAN_NAME, found.light.dose_e).along_object()
+    checked = prepared(tmp_path, stack)
+    write_arrays(tmp_path / "scan.npz", checked.arrays())
+    scan = read_scan(tmp_path / "scan.npz", SCAN_NAME, checked.light.dose_e).along_object()
     assert torch.equal(scan.counts, scene[2])
     shift = scene[1][0] - scan.positions_px[0]
     assert torch.allclose(scan.positions_px + shift, scene[1])
-    assert found.light.pixel_size_a == pytest.approx(own_scan.PIXEL_A)
-    assert found.light.dose_e == pytest.approx(own_scan.DOSE_E, rel=0.01)
-    assert torch.allclose(found.light.probe, own_scan.light().probe.T)
+    assert checked.light.pixel_size_a == pytest.approx(user_scan.PIXEL_A)
+    assert checked.light.dose_e == pytest.approx(user_scan.DOSE_E, rel=0.01)
+    assert torch.allclose(checked.light.probe, user_scan.light().probe.T)
 
 
 @pytest.mark.parametrize("kind", ["(N, H, W)", "h5", "positions", "positions in Å", "float", "half the counts"])
 def test_other_forms_of_the_same_scan_give_the_same(tmp_path, stack, kind):
     expected = prepared(tmp_path, stack)
     flat = stack.reshape(-1, *stack.shape[2:])
-    table = own_scan.raster_px(own_scan.POINTS, 2.0).numpy()
+    table = user_scan.raster_px(user_scan.POINTS, 2.0).numpy()
     match kind:
         case "(N, H, W)":
-            found = prepared(tmp_path, flat, scan_shape=list(own_scan.POINTS))
+            checked = prepared(tmp_path, flat, scan_shape=list(user_scan.POINTS))
         case "h5":
             with h5py.File(tmp_path / "scan.h5", "w") as file:
                 file["entry/data"] = stack
-            entry = own_scan.settings(patterns="scan.h5", dataset="entry/data")
-            found = checked_scan(check(Apply, entry), tmp_path / "scan.h5", None, None)
+            entry = user_scan.settings(patterns="scan.h5", dataset="entry/data")
+            checked = checked_scan(check(Apply, entry), tmp_path / "scan.h5", None, None)
         case "positions" | "positions in Å":
             unit = "angstrom" if kind.endswith("Å") else "px"
-            np.save(tmp_path / "positions.npy", table * (own_scan.PIXEL_A if unit == "angstrom" else 1.0))
+            np.save(tmp_path / "positions.npy", table * (user_scan.PIXEL_A if unit == "angstrom" else 1.0))
             changes = {"positions": "positions.npy", "positions_unit": unit, "step_a": None}
-            found = prepared(tmp_path, flat, tmp_path / "positions.npy", **changes)
+            checked = prepared(tmp_path, flat, tmp_path / "positions.npy", **changes)
         case "float":
-            found = prepared(tmp_path, stack.astype(np.float32))
+            checked = prepared(tmp_path, stack.astype(np.float32))
         case "half the counts":
-            found = prepared(tmp_path, 3 * stack, counts_per_electron=3.0)
-    assert torch.allclose(found.scan.counts, expected.scan.counts)
-    assert torch.allclose(found.scan.positions_px, expected.scan.positions_px)
-    assert found.light.dose_e == pytest.approx(expected.light.dose_e)
+            checked = prepared(tmp_path, 3 * stack, counts_per_electron=3.0)
+    assert torch.allclose(checked.scan.counts, expected.scan.counts)
+    assert torch.allclose(checked.scan.positions_px, expected.scan.positions_px)
+    assert checked.light.dose_e == pytest.approx(expected.light.dose_e)
 
 
 def test_the_offset_of_the_disc_that_was_found_goes_into_the_probe(tmp_path):
     y, x = np.mgrid[:90, :100]
     mean = np.clip(20.5 - np.hypot(y - 43.3, x - 51.8), 0, 1) + 0.02
-    probe = own_scan.PROBE
+    probe = user_scan.PROBE
     for amplitude in ("aperture", "mean_pattern"):
-        found = prepared(
+        checked = prepared(
             tmp_path,
             np.round(100 * mean).astype(np.uint16)[None, None].repeat(4, 0).repeat(4, 1),
             center_px=None,
@@ -85,10 +85,10 @@ def test_the_offset_of_the_disc_that_was_found_goes_into_the_probe(tmp_path):
             dose_min_e=100.0,
             dose_max_e=1.0e6,
         )
-        intensity = far_field(found.light.probe).abs().square()
-        axis = torch.arange(own_scan.N).double()
+        intensity = far_field(checked.light.probe).abs().square()
+        axis = torch.arange(user_scan.N).double()
         center = [float((intensity.sum(dim=1 - side) * axis).sum()) for side in (0, 1)]
-        first = found.report["window"]["first_px"]
+        first = checked.report["window"]["first_px"]
         expected = [(c - 0.5 - f) / 2 for c, f in zip((43.3, 51.8), first, strict=True)]
         assert center == pytest.approx(expected, abs=0.15), amplitude
 
@@ -97,10 +97,10 @@ def test_the_offset_of_the_disc_that_was_found_goes_into_the_probe(tmp_path):
 def test_binning_keeps_every_count_of_the_window(binning, top, left):
     patterns = np.random.default_rng(0).integers(0, 9, (2, 16 * binning + 5, 16 * binning + 5))
     cut = Window((top, left), binning, 16, (0.0, 0.0)).cut(patterns)
-    kept = patterns[:, top : top + 16 * binning, left : left + 16 * binning]
+    window = patterns[:, top : top + 16 * binning, left : left + 16 * binning]
     assert cut.shape == (2, 16, 16)
-    assert (cut.sum(axis=(1, 2)) == kept.sum(axis=(1, 2))).all()
-    assert cut[0, 0, 0] == kept[0, :binning, :binning].sum()
+    assert (cut.sum(axis=(1, 2)) == window.sum(axis=(1, 2))).all()
+    assert cut[0, 0, 0] == window[0, :binning, :binning].sum()
 
 
 def with_value(stack, value):
@@ -145,14 +145,14 @@ def h5_file(path, stack, dataset="entry/data"):
         file["other"] = [1.0]
 
 
-@pytest.mark.parametrize("kept", [0, 100, 0.5, -64])
-def test_a_truncated_h5_file_is_refused(tmp_path, stack, kept):
+@pytest.mark.parametrize("length", [0, 100, 0.5, -64])
+def test_a_truncated_h5_file_is_refused(tmp_path, stack, length):
     path = tmp_path / "scan.h5"
     h5_file(path, stack)
     content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    path.write_bytes(content[: int(length * len(content)) if isinstance(length, float) else length])
     with pytest.raises(InputError, match=r"scan\.h5") as error:
-        checked_scan(check(Apply, own_scan.settings(patterns="scan.h5", dataset="entry/data")), path, None, None)
+        checked_scan(check(Apply, user_scan.settings(patterns="scan.h5", dataset="entry/data")), path, None, None)
     assert "\n" not in str(error.value)
 
 
@@ -160,12 +160,12 @@ def test_a_wrong_dataset_path_is_refused_with_those_that_exist(tmp_path, stack):
     h5_file(tmp_path / "scan.h5", stack)
     for wrong in ("data", "entry"):
         with pytest.raises(InputError, match=r"has no dataset .*; it holds entry/data, other"):
-            entry = check(Apply, own_scan.settings(patterns="scan.h5", dataset=wrong))
+            entry = check(Apply, user_scan.settings(patterns="scan.h5", dataset=wrong))
             checked_scan(entry, tmp_path / "scan.h5", None, None)
 
 
 def test_a_file_that_is_absent_or_no_array_is_refused(tmp_path):
-    entry = check(Apply, own_scan.settings())
+    entry = check(Apply, user_scan.settings())
     with pytest.raises(InputError, match=r"there is no file .*absent\.npy"):
         checked_scan(entry, tmp_path / "absent.npy", None, None)
     for content in (b"", b"not an array", b"\x93NUMPY"):
@@ -192,7 +192,7 @@ def test_positions_that_do_not_fit_are_refused(tmp_path, stack, kind):
 
 @pytest.mark.parametrize("kind", ["step_a", "positions"])
 def test_a_step_in_another_unit_is_refused(tmp_path, stack, kind):
-    changes = {"step_a": 1000 * own_scan.STEP_A}
+    changes = {"step_a": 1000 * user_scan.STEP_A}
     if kind == "positions":
         np.save(tmp_path / "positions.npy", 1e3 * np.arange(2 * 12 * 14).reshape(-1, 2))
         changes = {"step_a": None, "positions": "positions.npy"}
@@ -204,10 +204,16 @@ def test_a_probe_of_another_size_is_refused(tmp_path, stack):
     np.save(tmp_path / "probe.npy", np.ones((31, 31), complex))
     with pytest.raises(InputError, match=r"shape \(31, 31\), expected \(32, 32\)"):
         prepared(tmp_path, stack, probe_file=tmp_path / "probe.npy")
-    np.save(tmp_path / "probe.npy", 7 * own_scan.light().probe.numpy())
+    np.save(tmp_path / "probe.npy", 7 * user_scan.light().probe.numpy())
     assert torch.allclose(
-        prepared(tmp_path, stack, probe_file=tmp_path / "probe.npy").light.probe.T, own_scan.light().probe
+        prepared(tmp_path, stack, probe_file=tmp_path / "probe.npy").light.probe.T, user_scan.light().probe
     )
+
+
+def test_a_probe_that_is_not_centred_is_refused(tmp_path, stack):
+    np.save(tmp_path / "probe.npy", np.fft.ifftshift(user_scan.light().probe.numpy()))
+    with pytest.raises(InputError, match=r"probe\.npy: dark within the 8 object pixels of a patch"):
+        prepared(tmp_path, stack, probe_file=tmp_path / "probe.npy", upsampling=4)
 
 
 CONTRADICTIONS = {
@@ -225,5 +231,5 @@ CONTRADICTIONS = {
 def test_settings_that_contradict_are_refused(kind):
     changes, sentence = CONTRADICTIONS[kind]
     with pytest.raises(InputError, match=sentence) as error:
-        check(Apply, own_scan.settings(**changes), "apply.diffractive_imaging.mine")
+        check(Apply, user_scan.settings(**changes), "apply.diffractive_imaging.mine")
     assert "apply.diffractive_imaging.mine" in str(error.value)
