@@ -1,7 +1,6 @@
 """Crystals: two built-in ones, and any from a .cif; each mistake in a file raises a sentence that names it."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ DEFAULT_DEBYE_WALLER_A2, SOFT_DEBYE_WALLER_A2 = 0.5, 4.0
 class Crystal:
     """One cell of a crystal.
 
-    name: for people.
+    name: as figures and reports call it.
     lattice_a: float64 (3, 3), rows a, b, c in Å: a along x, b in the plane of x and y, as ase has it.
     fractional: float64 (A, 3), 0 ≤ coordinate < 1.
     numbers: int (A,) atomic numbers.
@@ -55,36 +54,32 @@ class Crystal:
         return tuple(chemical_symbols[number] for number in self.numbers)
 
 
-@dataclass(frozen=True)
-class _Published:
-    """A crystal as it is published: cell in Å and degrees, operations (a space group or a list), sites in fractions."""
+def _polyethylene() -> Crystal:
+    """Orthorhombic, Pnam, two chains along c: cell and carbon of Bunn (doi:10.1039/TF9393500482).
 
-    cell: tuple[float, float, float, float, float, float]
-    operations: int | tuple[str, ...]
-    sites: tuple[tuple[str, tuple[float, float, float]], ...]
-    debye_waller_a2: dict[str, float]
+    Hydrogens, which he did not locate, at C–H 1.09 Å in the plane of their carbon across c, with the tetrahedral angle
+    between them.
+    """
+    cell = cellpar_to_cell((7.40, 4.93, 2.534, 90, 90, 90))
+    sites = np.array([[0.038, 0.065, 0.25], [0.00369, 0.28002, 0.25], [0.18449, 0.04188, 0.25]])
+    numbers = np.array([atomic_numbers[symbol] for symbol in ("C", "H", "H")])
+    operations = [
+        *("x,y,z", "-x,-y,z+1/2", "x+1/2,-y+1/2,-z+1/2", "-x+1/2,y+1/2,-z"),
+        *("-x,-y,-z", "x,y,-z+1/2", "-x+1/2,y+1/2,z+1/2", "x+1/2,-y+1/2,z"),
+    ]
+    unit = Crystal("polyethylene", cell, sites, numbers, np.ones(3), np.full(3, SOFT_DEBYE_WALLER_A2))
+    return _expanded(unit, parse_sitesym(operations))
 
 
-_PUBLISHED = {
-    # Orthorhombic, Pnam, two chains along c: cell and carbon of Bunn (doi:10.1039/TF9393500482). Hydrogens, which he
-    # did not locate, at C–H 1.09 Å in the plane of their carbon across c, with the tetrahedral angle between them.
-    "polyethylene": _Published(
-        (7.40, 4.93, 2.534, 90, 90, 90),
-        (
-            *("x,y,z", "-x,-y,z+1/2", "x+1/2,-y+1/2,-z+1/2", "-x+1/2,y+1/2,-z"),
-            *("-x,-y,-z", "x,y,-z+1/2", "-x+1/2,y+1/2,z+1/2", "x+1/2,-y+1/2,z"),
-        ),
-        (
-            ("C", (0.038, 0.065, 0.25)),
-            ("H", (0.00369, 0.28002, 0.25)),
-            ("H", (0.18449, 0.04188, 0.25)),
-        ),
-        {"C": SOFT_DEBYE_WALLER_A2, "H": SOFT_DEBYE_WALLER_A2},
-    ),
-    # Lattice parameter: CODATA 2022 (doi:10.1103/RevModPhys.97.025002). B: the default.
-    "silicon": _Published((5.43102, 5.43102, 5.43102, 90, 90, 90), 227, (("Si", (0.0, 0.0, 0.0)),), {}),
-}
-BUILT_IN = tuple(_PUBLISHED)
+def _silicon() -> Crystal:
+    """Lattice parameter: CODATA 2022 (doi:10.1103/RevModPhys.97.025002)."""
+    cell = cellpar_to_cell((5.43102, 5.43102, 5.43102, 90, 90, 90))
+    numbers = np.array([atomic_numbers["Si"]])
+    unit = Crystal("silicon", cell, np.zeros((1, 3)), numbers, np.ones(1), np.full(1, DEFAULT_DEBYE_WALLER_A2))
+    return _expanded(unit, Spacegroup(227).get_op())
+
+
+BUILT_IN = {"polyethylene": _polyethylene, "silicon": _silicon}
 
 
 def load(crystal: str) -> Crystal:
@@ -93,28 +88,11 @@ def load(crystal: str) -> Crystal:
     Raises:
         InputError: it is neither, or the file cannot be used.
     """
-    if crystal in _PUBLISHED:
-        return _built_in(crystal)
+    if crystal in BUILT_IN:
+        return BUILT_IN[crystal]()
     if not crystal.lower().endswith(".cif"):
         raise InputError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
     return read_crystal(Path(crystal))
-
-
-def _built_in(name: str) -> Crystal:
-    published = _PUBLISHED[name]
-    lattice_a = cellpar_to_cell(published.cell)
-    if isinstance(published.operations, int):
-        operations = Spacegroup(published.operations).get_op()
-    else:
-        operations = parse_sitesym(list(published.operations))
-    symbols, sites = zip(*published.sites, strict=True)
-    factors = [published.debye_waller_a2.get(symbol, DEFAULT_DEBYE_WALLER_A2) for symbol in symbols]
-    unit = Crystal(name, lattice_a, np.array(sites), _numbers(symbols), np.ones(len(sites)), np.array(factors))
-    return _expanded(unit, operations)
-
-
-def _numbers(symbols: Iterable[str]) -> np.ndarray:
-    return np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64)
 
 
 def read_crystal(path: Path) -> Crystal:
@@ -133,7 +111,6 @@ def read_crystal(path: Path) -> Crystal:
         InputError: the file is absent, damaged or too large, holds no atoms or several structures, an unknown
             element, occupancies or a cell that cannot be, or a space group whose operations are not known.
     """
-    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path")
     try:
@@ -172,10 +149,10 @@ def _of_file(content: bytes, path: Path) -> Crystal:
         )
     operations = cif.operations(block, lattice_a)
     cif.check_count(len(sites), len(operations[0]))
-    unit = Crystal(path.stem, lattice_a, sites, _numbers(symbols), occupancy, factors)
-    whole_cell = _expanded(unit, operations)
-    _check(whole_cell, path)
-    return whole_cell
+    numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
+    crystal = _expanded(Crystal(path.stem, lattice_a, sites, numbers, occupancy, factors), operations)
+    _check(crystal, path)
+    return crystal
 
 
 def _expanded(unit: Crystal, operations: tuple[np.ndarray, np.ndarray]) -> Crystal:
@@ -188,11 +165,11 @@ def _expanded(unit: Crystal, operations: tuple[np.ndarray, np.ndarray]) -> Cryst
         if share <= 0:
             continue
         for image in cif.distinct((rotations @ site + translations) % 1.0, unit.lattice_a):
-            same = _close(np.array(places).reshape(-1, 3), image, unit.lattice_a)
-            same = [atom for atom in same if atoms[atom][0] == number]
-            if same:
-                _, before, b = atoms[same[0]]
-                atoms[same[0]] = (number, min(1.0, before + share), b)
+            close = _close(np.array(places).reshape(-1, 3), image, unit.lattice_a, cif.ONE_SITE_A)
+            same_element = [atom for atom in close if atoms[atom][0] == number]
+            if same_element:
+                _, share_before, factor_before = atoms[same_element[0]]
+                atoms[same_element[0]] = (number, min(1.0, share_before + share), factor_before)
             else:
                 places.append(image)
                 atoms.append((number, min(1.0, float(share)), float(factor)))
@@ -201,10 +178,10 @@ def _expanded(unit: Crystal, operations: tuple[np.ndarray, np.ndarray]) -> Cryst
     return Crystal(unit.name, unit.lattice_a, fractional, numbers.astype(np.int64), shares, factors)
 
 
-def _close(places: np.ndarray, image: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
-    """Indices of the places (P, 3) within the size of one site around an image (3,)."""
-    apart = places - image
-    return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < cif.ONE_SITE_A)
+def _close(places: np.ndarray, place: np.ndarray, lattice_a: np.ndarray, within_a: float) -> np.ndarray:
+    """Indices of the places (P, 3) that lie within a distance in Å of one place (3,) or of its periodic images."""
+    apart = places - place
+    return np.flatnonzero(np.linalg.norm((apart - apart.round()) @ lattice_a, axis=-1) < within_a)
 
 
 def _optional(block: CIFBlock, tag: str, default: np.ndarray, path: Path) -> np.ndarray:
@@ -219,11 +196,7 @@ def _optional(block: CIFBlock, tag: str, default: np.ndarray, path: Path) -> np.
 
 
 def _check(crystal: Crystal, path: Path) -> None:
-    """Whether the atoms can be a crystal.
-
-    Raises:
-        InputError: they cannot.
-    """
+    """Refuse atoms that cannot be those of a crystal."""
     atoms = len(crystal.numbers)
     if not atoms:
         raise InputError(f"{path}: found no atoms that occupy their sites; correct the occupancies")
@@ -236,8 +209,7 @@ def _check(crystal: Crystal, path: Path) -> None:
             f"expected at least {cif.SMALLEST_ATOM_A3:g} Å³ for each; correct the cell or its unit"
         )
     for atom, place in enumerate(crystal.fractional):
-        apart = crystal.fractional - place
-        close = np.linalg.norm((apart - apart.round()) @ crystal.lattice_a, axis=-1) < cif.CLOSEST_A
+        close = _close(crystal.fractional, place, crystal.lattice_a, cif.CLOSEST_A)
         if (total := float(crystal.occupancy[close].sum())) > 1.02:
             raise InputError(
                 f"{path}: found atoms within {cif.CLOSEST_A} Å of {crystal.symbols[atom]} whose occupancies add"
