@@ -16,8 +16,8 @@ from torch import Tensor
 from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.alignment.simulation.geometry import resized_spectra
 from workflow_scripts.alignment.simulation.grids import read_mrc
-from workflow_scripts.alignment.simulation.particle_files import ParticleStack, index_batches, open_particles
 from workflow_scripts.alignment.simulation.sources import read_centre
+from workflow_scripts.formats.particles import ParticleStack, index_batches, open_particles
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.errors import InputError
 

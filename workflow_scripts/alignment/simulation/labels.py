@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.simulation.particle_files import CtfParameters, ParticleStack, open_particles
+from workflow_scripts.formats.particles import CtfParameters, ParticleStack, open_particles
 from workflow_scripts.formats.star import numbers
 from workflow_scripts.workflow.errors import InputError
 

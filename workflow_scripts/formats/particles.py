@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.alignment.simulation.poses import from_relion, from_xmipp
 from workflow_scripts.formats.mrc import Stack, open_stack
+from workflow_scripts.formats.poses import from_relion, from_xmipp
 from workflow_scripts.formats.star import Table, numbers, parse_image_name, read_tables, resolve
 from workflow_scripts.workflow.errors import InputError
 

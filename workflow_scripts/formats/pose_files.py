@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.simulation.particle_files import CTF_LABELS, CtfParameters
-from workflow_scripts.alignment.simulation.poses import to_relion, to_xmipp
+from workflow_scripts.formats.particles import CTF_LABELS, CtfParameters
+from workflow_scripts.formats.poses import to_relion, to_xmipp
 from workflow_scripts.formats.star import Table, write_tables
 
 # RELION refuses an optics table without these; it corrects no CTF without rlnDefocusU, so they then have no effect.

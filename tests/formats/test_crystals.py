@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.potential.conftest import as_atoms, density, distances, same_distances
-from workflow_scripts.potential.simulation.structure_files import _from_cif, read_structure
+from workflow_scripts.formats.crystals import _from_cif, read_structure
 from workflow_scripts.potential.simulation.structures import crystal, from_atoms
 from workflow_scripts.workflow.errors import InputError
 
