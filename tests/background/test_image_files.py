@@ -7,7 +7,7 @@ import tifffile
 from tests.background.ole_fixture import write_ole, xradia_streams
 from workflow_scripts.background.apply.image_files import read_images, read_mean
 from workflow_scripts.background.apply.settings import IMAGES
-from workflow_scripts.formats.folder import image_files
+from workflow_scripts.formats.files import image_files
 from workflow_scripts.workflow.errors import InputError
 
 

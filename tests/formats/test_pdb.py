@@ -64,7 +64,7 @@ def test_an_mmcif_counts_its_first_model_and_first_alternatives_and_no_water(tmp
     [
         (None, "absent.pdb", "no such file"),
         ("", "some.txt", "ending"),
-        ("", "empty.pdb", "no atoms"),
+        ("", "empty.pdb", "the file is empty"),
         ("REMARK nothing\nEND\n", "none.pdb", "no atoms"),
         (pdb_line("O", 0, 0, 0, residue="HOH"), "water.pdb", "no atoms"),
         (pdb_text(SOME)[:120], "cut.pdb", "no coordinates in line 2"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
-from workflow_scripts.formats.pose_files import write_star, write_xmd
+from workflow_scripts.formats.particles import write_star, write_xmd
 from workflow_scripts.formats.poses import from_relion, from_xmipp, to_relion, to_xmipp
 from workflow_scripts.formats.star import read_tables
 

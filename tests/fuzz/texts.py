@@ -15,10 +15,10 @@ from snakemake.exceptions import WorkflowError
 from tests.fuzz.kinds import Planted, Reader
 from tests.fuzz.mutations import of_array
 from workflow_scripts.background.apply.layout import read_layout
-from workflow_scripts.formats.crystals import read_structure
 from workflow_scripts.formats.pdb import read_atoms
 from workflow_scripts.learning import checkpoints, weights
 from workflow_scripts.matching.simulation.crystals import read_crystal
+from workflow_scripts.potential.simulation.structures import read_structure
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import checked
 from workflow_scripts.workflow.errors import InputError

@@ -12,6 +12,7 @@ from workflow_scripts.workflow.arrays import ArrayError, check_size, open_npy, r
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import shortened
 
+LARGEST = 1e15  # of values that are counted: its square and its sum are still numbers in 32 bits
 _CHUNK_BYTES = 64 * 2**20
 
 

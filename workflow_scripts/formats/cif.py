@@ -16,16 +16,10 @@ from ase.io.cif import CIFBlock, parse_cif
 from ase.spacegroup import Spacegroup
 from ase.spacegroup.spacegroup import SpacegroupError, parse_sitesym
 
-LARGEST_FILE_BYTES = 20 * 2**20
 LONGEST_LINE_BYTES = 20_000  # the format ends at 2048; the parser takes minutes for what is much longer
-MOST_ATOMS = 20_000
 MOST_OPERATIONS = 192  # of a space group in its largest conventional cell
 HEAVIEST = 103  # the last element whose scattering factors are known
 CELL_SIDES_A = (1.0, 500.0)
-SMALLEST_ATOM_A3 = 2.0
-CLOSEST_A = 0.3
-# Images of a site under symmetry that lie closer than this are one atom: the coordinates are rounded.
-ONE_SITE_A = 0.1
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_space_group_symop.operation_xyz", "_symmetry_equiv_pos_as_xyz")
 
 
@@ -160,21 +154,6 @@ def _listed_operations(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
                 f"found the symmetry operation {word[:60]!r}, expected the form -x,y+1/2,z; correct it"
             )
     return parse_sitesym(words)
-
-
-def check_count(n_sites: int, n_operations: int) -> None:
-    """Raise StructureError where so many sites and operations are more than one cell of a crystal."""
-    if n_sites * n_operations > 10 * MOST_ATOMS:
-        raise StructureError(f"found {n_sites} sites and {n_operations} operations; cut out one cell")
-
-
-def distinct(images: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
-    """The distinct positions among the images (n, 3) of a site: images that differ by rounding become their mean."""
-    apart = images[None] - images[:, None]  # (n, n, 3)
-    apart -= apart.round()
-    close = np.linalg.norm(apart @ lattice_a, axis=-1) < ONE_SITE_A
-    middles = images + (apart * close[..., None]).sum(axis=1) / close.sum(axis=1, keepdims=True)
-    return middles[close.argmax(axis=1) == np.arange(len(images))]
 
 
 def column(block: CIFBlock, tag: str) -> list:

@@ -1,15 +1,14 @@
 """Atoms of a .pdb or .cif file of the Protein Data Bank; a mistake in one is reported in one sentence."""
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.formats.endings import MMCIF, PDB
+from workflow_scripts.formats.endings import CIF, PDB, has_ending
+from workflow_scripts.formats.files import read_content
 from workflow_scripts.workflow.errors import InputError
 
 _LARGEST_FILE_BYTES = 512 * 2**20
@@ -51,12 +50,11 @@ def read_atoms(path: Path) -> Atoms:
         InputError: absent, damaged or no such file, or without atoms.
     """
     path = Path(path)
-    kind = Path(path.name.lower().removesuffix(".gz")).suffix
-    if kind not in PDB + MMCIF:
+    if not has_ending(path, PDB + CIF):
         raise InputError(f"{path}: found the ending {path.suffix!r}, expected .pdb or .cif, or either with .gz")
     lines = _lines(path)
     symbols, positions, read_already = [], [], set()
-    for record in _of_pdb(lines) if kind in PDB else _of_mmcif(lines, path):
+    for record in _of_pdb(lines) if has_ending(path, PDB) else _of_mmcif(lines, path):
         if record.residue in _WATER or (record.is_alternative and record.name in read_already):
             continue
         if record.is_alternative:
@@ -77,15 +75,7 @@ def read_atoms(path: Path) -> Atoms:
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; correct the path")
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from None
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise InputError(f"{path}: found more than {_LARGEST_FILE_BYTES >> 20} MiB, expected one molecule; cut it out")
+    content = read_content(path, _LARGEST_FILE_BYTES, "one molecule")
     lines = content.decode("ascii", errors="replace").splitlines()
     if longest := next((number for number, line in enumerate(lines, start=1) if len(line) > _LONGEST_LINE), None):
         raise InputError(f"{path}: line {longest} is too long for a file of atoms; download the file again")

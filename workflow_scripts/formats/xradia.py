@@ -11,16 +11,11 @@ from pathlib import Path
 import numpy as np
 import olefile
 
-from workflow_scripts.formats.endings import XRADIA as XRADIA
-from workflow_scripts.workflow.arrays import reason
+from workflow_scripts.workflow.arrays import ArrayError, reason
 
 _TYPES = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 _LARGEST_PX = 32768
 _MOST_IMAGES = 100_000
-
-
-class XradiaError(Exception):
-    """The reason why a file cannot be used; it completes a sentence that begins with the file's name."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +37,20 @@ def read_xradia(path: Path) -> Recorded:
     """All images of a .xrm or .txrm.
 
     Raises:
-        XradiaError: the file is no OLE file, lacks a stream, or a stream is too short or holds an impossible value.
+        ArrayError: the file is no OLE file, lacks a stream, or a stream is too short or holds an impossible value.
     """
     try:
         if path.stat().st_size == 0:
-            raise XradiaError("is empty")
+            raise ArrayError("is empty")
         if not olefile.isOleFile(path):
-            raise XradiaError("is no OLE file, as Xradia's are")
+            raise ArrayError("is no OLE file, as Xradia's are")
         with olefile.OleFileIO(path) as ole:
             return _recorded(ole, path.stat().st_size)
-    except XradiaError:
+    except ArrayError:
         raise
     # A damaged OLE file ends in errors of struct, of indices and of olefile.
     except Exception as error:
-        raise XradiaError(f"is a damaged OLE file ({reason(error)})") from None
+        raise ArrayError(f"is a damaged OLE file ({reason(error)})") from None
 
 
 def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> Recorded:
@@ -63,18 +58,18 @@ def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> Recorded:
         int(_values(ole, f"ImageInfo/{n}", "<i4", 1)[0]) for n in ("ImageWidth", "ImageHeight", "DataType")
     )
     if not (0 < width <= _LARGEST_PX and 0 < height <= _LARGEST_PX):
-        raise XradiaError(f"announces images of {height} × {width} pixels")
+        raise ArrayError(f"announces images of {height} × {width} pixels")
     if kind not in _TYPES:
-        raise XradiaError(f"announces pixels of the type {kind}, expected 3 (uint8), 5 (uint16) or 10 (float32)")
+        raise ArrayError(f"announces pixels of the type {kind}, expected 3 (uint8), 5 (uint16) or 10 (float32)")
     count = 1
     for name in ("NoOfImages", "ImagesTaken"):
         if ole.exists(f"ImageInfo/{name}"):
             count = int(_values(ole, f"ImageInfo/{name}", "<i4", 1)[0])
             break
     if not 0 < count <= _MOST_IMAGES:
-        raise XradiaError(f"announces {count} images")
+        raise ArrayError(f"announces {count} images")
     if count * height * width * _TYPES[kind].itemsize > file_bytes:
-        raise XradiaError(
+        raise ArrayError(
             f"announces {count} images of {height} × {width} pixels, more than its {file_bytes} bytes hold"
         )
     pages = [
@@ -87,7 +82,7 @@ def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> Recorded:
             [_values(ole, f"ImageInfo/{axis}Position", "<f4", count).astype(np.float64) for axis in "YX"], axis=1
         )
         if not np.isfinite(positions_um).all():
-            raise XradiaError("has a stage position that is no finite number")
+            raise ArrayError("has a stage position that is no finite number")
     pixel_size_um = None
     if ole.exists("ImageInfo/PixelSize"):
         value = float(_values(ole, "ImageInfo/PixelSize", "<f4", 1)[0])
@@ -97,10 +92,10 @@ def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> Recorded:
 
 def _values(ole: olefile.OleFileIO, name: str, dtype: str | np.dtype, count: int) -> np.ndarray:
     if not ole.exists(name) or ole.get_type(name) != olefile.STGTY_STREAM:
-        raise XradiaError(f"has no stream {name}")
+        raise ArrayError(f"has no stream {name}")
     wanted = count * np.dtype(dtype).itemsize
     with ole.openstream(name) as stream:
         content = stream.read(wanted)
     if len(content) < wanted:
-        raise XradiaError(f"ends within {name}: {len(content)} of {wanted} bytes")
+        raise ArrayError(f"ends within {name}: {len(content)} of {wanted} bytes")
     return np.frombuffer(content, dtype=dtype)

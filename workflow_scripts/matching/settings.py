@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from workflow_scripts.formats.endings import CIF, CUBE, has_ending
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.matching.apply.settings import Apply as Apply  # the settings of one entry of apply.matching
 from workflow_scripts.workflow.settings import Settings
@@ -75,7 +76,7 @@ def base_of(estimator: str) -> str:
 
 def is_file(crystal: str) -> bool:
     """Whether a crystal is the path of a file instead of a built-in one."""
-    return crystal.lower().endswith(".cif")
+    return has_ending(crystal, CIF + CUBE)
 
 
 class DiffractionSettings(Settings):

@@ -15,8 +15,7 @@ from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, stack_name
 from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.alignment.simulation.sources import read_particle
 from workflow_scripts.formats.mrc import StackWriter
-from workflow_scripts.formats.particles import CtfParameters
-from workflow_scripts.formats.pose_files import write_star
+from workflow_scripts.formats.particles import CtfParameters, write_star
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.progress import Progress
 

@@ -1,7 +1,7 @@
 """The user's tiles, references and dark frames: TIFF files, TIFF stacks, Xradia's .xrm and .txrm.
 
 What is wrong with the files of a folder is reported in one sentence that names them all; what was odd and could be used
-is a remark. Colour is refused unless its channels are equal: a luminance would be no count.
+is a remark.
 """
 
 from collections import Counter
@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
-from workflow_scripts.formats.images import tiff_series
-from workflow_scripts.formats.xradia import XRADIA, XradiaError, read_xradia
-from workflow_scripts.workflow.arrays import reason
+from workflow_scripts.formats import images
+from workflow_scripts.workflow.arrays import ArrayError
 from workflow_scripts.workflow.errors import InputError
 
 SMALLEST_PX = 16
@@ -36,10 +34,6 @@ class ImageSet:
     images: np.ndarray
     pixel_size_um: float | None
     remarks: tuple[str, ...]
-
-
-class _Unusable(Exception):
-    """Why a file cannot be used; becomes part of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +65,8 @@ def read_images(
     for file in files:
         try:
             read.append(_read(file, may_be_constant))
-        except _Unusable as reason:
-            bad.append(f"{file.name} {reason}")
+        except ArrayError as error:
+            bad.append(f"{file.name} {error}")
     if read:
         usual = Counter(file.pages.shape[1:] for file in read).most_common(1)[0][0]
         for file in read:
@@ -111,71 +105,29 @@ def read_images(
 
 def read_mean(files: Sequence[Path], what: str, shape: tuple[int, int]) -> np.ndarray:
     """Mean of the dark frames in files, float32 (H, W); raises as `read_images`."""
-    images = read_images(files, what, shape, may_be_constant=True).images
-    return images.mean(axis=0, dtype=np.float64).astype(np.float32)
+    frames = read_images(files, what, shape, may_be_constant=True).images
+    return frames.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _read(path: Path, may_be_constant: bool) -> _File:
-    remarks = []
-    pixel_size_um = None
-    if path.suffix.lower() in XRADIA:
-        try:
-            recorded = read_xradia(path)
-        except XradiaError as error:
-            raise _Unusable(str(error)) from None
-        pages, pixel_size_um = recorded.images, recorded.pixel_size_um
-    else:
-        pages, grey = _tiff(path)
-        if grey:
-            remarks.append(f"{path.name}: its colour channels are equal; one of them is read")
+    recorded, remarks = images.read_images(path), []
+    pages = recorded.pages
+    if recorded.was_colour:
+        remarks.append(f"{path.name}: its colour channels are equal; one of them is read")
     if min(pages.shape[1:]) < SMALLEST_PX:
-        raise _Unusable(f"has {pages.shape[1]} × {pages.shape[2]} pixels, expected at least {SMALLEST_PX} a side")
+        raise ArrayError(f"has {pages.shape[1]} × {pages.shape[2]} pixels, expected at least {SMALLEST_PX} a side")
     for number, page in enumerate(pages, start=1):
         where = f"holds in image {number} " if len(pages) > 1 else "holds "
         with np.errstate(over="ignore"):
             finite = np.isfinite(page.astype(np.float32))  # as which they are handed on
         if not finite.all():
-            raise _Unusable(f"{where}{int((~finite).sum())} values that are not finite as 32-bit floats")
+            raise ArrayError(f"{where}{int((~finite).sum())} values that are not finite as 32-bit floats")
         if not may_be_constant and page.min() == page.max():
-            raise _Unusable(f"{where}the value {page.flat[0]:g} alone")
+            raise ArrayError(f"{where}the value {page.flat[0]:g} alone")
         if not may_be_constant and np.median(page) <= 0:
-            raise _Unusable(f"{where}counts of which half are not above 0; give raw counts, not logarithms")
+            raise ArrayError(f"{where}counts of which half are not above 0; give raw counts, not logarithms")
     if pages.dtype.kind in "ui" and (share := float((pages == np.iinfo(pages.dtype).max).mean())) > _FULL_SHARE:
         remarks.append(
             f"{path.name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"
         )
-    return _File(path.name, pages, pixel_size_um, tuple(remarks))
-
-
-def _tiff(path: Path) -> tuple[np.ndarray, bool]:
-    """Pages (n, H, W) in the type of the file, and whether they were grey images saved as colour."""
-    try:
-        if path.stat().st_size == 0:
-            raise _Unusable("is empty")
-        with tifffile.TiffFile(path) as file:
-            series = [(part.axes, part.asarray()) for part in tiff_series(file, path)]
-            palette = any(page.photometric == tifffile.PHOTOMETRIC.PALETTE for page in file.pages)
-    except _Unusable:
-        raise
-    # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile.
-    except Exception as error:
-        raise _Unusable(f"is not a whole TIFF ({reason(error)})") from None
-    if not series:
-        raise _Unusable("holds no image")
-    if palette:
-        raise _Unusable("has a colour table, expected counts")
-    stacks, grey = [], False
-    for axes, pages in series:
-        if pages.dtype.kind not in "uif" or pages.size == 0:
-            raise _Unusable(f"holds {pages.dtype} {pages.shape}, expected real numbers")
-        if "S" in axes:
-            channels = np.moveaxis(pages, axes.index("S"), 0)[:3]
-            if not (channels == channels[0]).all():
-                raise _Unusable("is a colour image, expected counts; export it in grey")
-            pages, grey = channels[0], True
-        if pages.ndim < 2:
-            raise _Unusable(f"holds an array of the shape {pages.shape}, expected images")
-        stacks.append(pages.reshape(-1, *pages.shape[-2:]))
-    if len({(pages.shape[1:], pages.dtype) for pages in stacks}) > 1:
-        raise _Unusable(f"holds {len(stacks)} kinds of images, expected pages of one size and type")
-    return np.concatenate(stacks), grey
+    return _File(path.name, pages, recorded.pixel_size_um, tuple(remarks))
