@@ -282,6 +282,12 @@ def test_another_kind_of_file(tmp_path):
     assert "expected .cif or .cube" in sentence(saved(tmp_path, SALT, "given.xyz"))
 
 
+def test_a_formula_that_cannot_be_read_is_left_out_at_once(tmp_path):
+    """A pattern that matches in many ways would take for ever where it does not match."""
+    text = SALT.replace("'Cl Na'", "'" + "C12 " * 40 + "?'")
+    assert read_crystal(saved(tmp_path, text), ordered=True).symbols.count("Cl") == 4
+
+
 def test_sites_that_are_rounded_are_not_doubled(tmp_path):
     """0.33 for a third is 0.01 Å off, in each image to another side; their middle is right."""
     text = COBALTATE.replace("0 0 0.5\n", "0.33 0.67 0.16667\n")

@@ -12,6 +12,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io.cube import read_cube
 from ase.neighborlist import neighbor_list
+from gemmi.cif import Block
 
 from workflow_scripts.formats import cif
 from workflow_scripts.formats.cif import StructureError
@@ -168,7 +169,7 @@ def _from_cif(content: bytes, ordered: bool) -> Crystal:
     return crystal
 
 
-def _debye_waller_a2(block: cif.CIFBlock, symbols: list[str]) -> np.ndarray:
+def _debye_waller_a2(block: Block, symbols: list[str]) -> np.ndarray:
     is_soft = {"C", "H"} <= set(symbols)
     factors = np.full(len(symbols), SOFT_DEBYE_WALLER_A2 if is_soft else DEFAULT_DEBYE_WALLER_A2)
     factors = _optional(block, "_atom_site_u_iso_or_equiv", factors / (8 * math.pi**2)) * 8 * math.pi**2
@@ -181,7 +182,7 @@ def _debye_waller_a2(block: cif.CIFBlock, symbols: list[str]) -> np.ndarray:
     return factors
 
 
-def _optional(block: cif.CIFBlock, tag: str, default: np.ndarray) -> np.ndarray:
+def _optional(block: Block, tag: str, default: np.ndarray) -> np.ndarray:
     """A column of numbers (S,); the default where it is absent, and for values that are not known."""
     values = cif.column(block, tag)
     if not values:
@@ -192,12 +193,12 @@ def _optional(block: cif.CIFBlock, tag: str, default: np.ndarray) -> np.ndarray:
     return cif.numbers(filled, f"values of {tag}")
 
 
-def _check_formula(block: cif.CIFBlock, counts: Counter) -> None:
+def _check_formula(block: Block, counts: Counter) -> None:
     """The atoms against the formula that the file states: a file that was cut off within the atoms has too few."""
-    stated = str(block.get("_chemical_formula_sum", "")).strip("'\" ")
-    parts = re.findall(r"([A-Z][a-z]?)(\d*\.?\d*)", stated)
-    if not re.fullmatch(r"(\s*[A-Z][a-z]?\d*\.?\d*)+\s*", stated):
+    stated = " ".join(cif.column(block, "_chemical_formula_sum")[:1])
+    if not re.fullmatch(r"(\s*[A-Z][a-z]?\d*(\.\d*)?)+\s*", stated):
         return
+    parts = re.findall(r"([A-Z][a-z]?)(\d*(?:\.\d*)?)", stated)
     expected: Counter = Counter()
     for symbol, count in parts:
         expected["H" if symbol == "D" else symbol] += float(count or 1)

@@ -113,7 +113,7 @@ class ObservationSettings(Settings):
 class Synthesize(Settings):
     """A crystal to calculated patterns over its orientations, and to observed ones."""
 
-    crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif.")
+    crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif or .cube file.")
     diffraction: DiffractionSettings = Field(description="Illumination, camera and crystal size.")
     observation: ObservationSettings = Field(description="How an observed pattern differs from the calculated one.")
     cells: int = Field(
@@ -137,7 +137,9 @@ class Synthesize(Settings):
             if not Path(crystal).is_file():
                 raise ValueError(f"there is no file {crystal}")
         elif crystal not in BUILT_IN:
-            raise ValueError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
+            raise ValueError(
+                f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif or .cube"
+            )
         return crystal
 
     def files(self) -> list[str]:

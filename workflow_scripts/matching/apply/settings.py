@@ -21,7 +21,7 @@ class Apply(Settings):
     scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="Scan points [rows, columns] of patterns (N, H, W) or of the images in a folder."
     )
-    crystal: str = Field(description="The crystal: polyethylene, or the path of a .cif.")
+    crystal: str = Field(description="The crystal: polyethylene, or the path of a .cif or .cube file.")
     pixel_size_per_a: float = Field(gt=0, le=1, description="Side of a detector pixel, 1/Å.")
     center_px: tuple[float, float] | None = Field(
         default=None,

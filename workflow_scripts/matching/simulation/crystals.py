@@ -57,5 +57,5 @@ def load(crystal: str) -> Crystal:
     if crystal in BUILT_IN:
         return BUILT_IN[crystal]()
     if not has_ending(crystal, CIF + CUBE):
-        raise InputError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
+        raise InputError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif or .cube")
     return read_crystal(Path(crystal))
