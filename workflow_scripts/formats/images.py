@@ -44,8 +44,8 @@ def read_images(path: Path) -> Recorded:
         ArrayError: the file is damaged, or holds colours, no real numbers, or images that differ.
     """
     if has_ending(path, XRADIA):
-        xradia = read_xradia(path)
-        return Recorded(xradia.images, False, xradia.pixel_size_um)
+        pages, pixel_size_um = read_xradia(path)
+        return Recorded(pages, False, pixel_size_um)
     if has_ending(path, TIFF):
         return Recorded(*read_tiff(path), None)
     try:

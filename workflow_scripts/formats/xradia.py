@@ -1,11 +1,10 @@
 """Xradia's .xrm (one image) and .txrm (several): OLE files whose streams hold sizes, type and pixels.
 
 The names of the streams are those that dxchange reads (doi:10.1107/S160057751401604X): ImageInfo/ImageWidth,
-ImageHeight, DataType (5: uint16, 10: float32), NoOfImages, XPosition, YPosition, PixelSize; image m lies in
+ImageHeight, DataType (5: uint16, 10: float32), NoOfImages, PixelSize; image m lies in
 ImageData{n}/Image{m} with n = ⌈m / 100⌉.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +17,8 @@ _LARGEST_PX = 32768
 _MOST_IMAGES = 100_000
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """What an Xradia file holds.
-
-    Attributes:
-        images: (N, H, W), uint8, uint16 or float32.
-        positions_um: stage positions (N, 2) [y, x], µm; None where the file has none.
-        pixel_size_um: None where the file has none.
-    """
-
-    images: np.ndarray
-    positions_um: np.ndarray | None
-    pixel_size_um: float | None
-
-
-def read_xradia(path: Path) -> Recorded:
-    """All images of a .xrm or .txrm.
+def read_xradia(path: Path) -> tuple[np.ndarray, float | None]:
+    """All images of a .xrm or .txrm, (N, H, W) in uint8, uint16 or float32, and the pixel size in µm, if it has one.
 
     Raises:
         ArrayError: the file is no OLE file, lacks a stream, or a stream is too short or holds an impossible value.
@@ -53,7 +37,7 @@ def read_xradia(path: Path) -> Recorded:
         raise ArrayError(f"is a damaged OLE file ({reason(error)})") from None
 
 
-def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> Recorded:
+def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> tuple[np.ndarray, float | None]:
     width, height, kind = (
         int(_values(ole, f"ImageInfo/{n}", "<i4", 1)[0]) for n in ("ImageWidth", "ImageHeight", "DataType")
     )
@@ -76,18 +60,11 @@ def _recorded(ole: olefile.OleFileIO, file_bytes: int) -> Recorded:
         _values(ole, f"ImageData{(m + 99) // 100}/Image{m}", _TYPES[kind], height * width).reshape(height, width)
         for m in range(1, count + 1)
     ]
-    positions_um = None
-    if all(ole.exists(f"ImageInfo/{axis}Position") for axis in "YX"):
-        positions_um = np.stack(
-            [_values(ole, f"ImageInfo/{axis}Position", "<f4", count).astype(np.float64) for axis in "YX"], axis=1
-        )
-        if not np.isfinite(positions_um).all():
-            raise ArrayError("has a stage position that is no finite number")
     pixel_size_um = None
     if ole.exists("ImageInfo/PixelSize"):
         value = float(_values(ole, "ImageInfo/PixelSize", "<f4", 1)[0])
         pixel_size_um = value if np.isfinite(value) and value > 0 else None
-    return Recorded(np.stack(pages), positions_um, pixel_size_um)
+    return np.stack(pages), pixel_size_um
 
 
 def _values(ole: olefile.OleFileIO, name: str, dtype: str | np.dtype, count: int) -> np.ndarray:

@@ -8,11 +8,12 @@ import numpy as np
 from workflow_scripts.formats.arrays import opened, values
 from workflow_scripts.formats.endings import TIFF, has_ending, is_hdf5
 from workflow_scripts.formats.tiff import read_tiff
-from workflow_scripts.workflow.arrays import ArrayError, open_npz
+from workflow_scripts.workflow.arrays import ArrayError
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import shortened
+from workflow_scripts.workflow.files import array_names, read_arrays, shortened
 
 SEGMENTS = 4
+_METADATA = ("sampling", "thickness_nm", "rotation", "detector", "voltage_kv", "semiangle_mrad")
 SMALLEST_PX = 16  # an image with fewer pixels a side is a mistake
 
 
@@ -60,20 +61,11 @@ def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarra
     """
     if not path.is_file():
         raise InputError(f"images: there is no file {path}; correct the path")
-    beside = {}
-    try:
-        with open_npz(path) as archive:
-            if name not in archive.names:
-                raise InputError(
-                    f"images: {path} has no array {name!r}; it holds {shortened(archive.names)}; set dataset"
-                )
-            images = archive.read(name)
-            for key in set(archive.names) & {
-                *("sampling", "thickness_nm", "rotation", "detector", "voltage_kv", "semiangle_mrad")
-            }:
-                beside[key] = archive.read(key)
-    except ArrayError as error:
-        raise InputError(f"images: {path} is not a whole .npz file ({error}); save it again") from None
+    names = array_names(path)
+    if name not in names:
+        raise InputError(f"images: {path} has no array {name!r}; it holds {shortened(names)}; set dataset")
+    beside = read_arrays(path, [key for key in (name, *_METADATA) if key in names])
+    images = beside.pop(name)
     if images.dtype.kind not in "biuf":
         raise InputError(f"images: {path}:{name} holds values of the type {images.dtype}, expected real numbers")
     if images.ndim not in (3, 4) or images.shape[-3] != 4:
