@@ -261,7 +261,7 @@ CRYSTALS = {
     "a translation by infinity": ("'-x,-y,z'", "'x+1/0,y,z'", "symmetry operation"),
     "an operation that flattens": ("'-x,-y,z'", "'x,x,x'", "symmetry operation"),
     "operations by the thousand": ("'-x,-y,z'\n", "'-x,-y,z'\n" * 1000, "1003 symmetry operations"),
-    "a line without an end": ("'-x,-y,z'", "'" * 300_000, "line 14 is too long"),
+    "a line without an end": ("'-x,-y,z'", "'" * 300_000, "symmetry operation"),
 }
 
 
@@ -278,7 +278,7 @@ def test_a_crystal_that_is_none_is_one_sentence(tmp_path, kind):
 def test_a_line_of_quotes_does_not_hang(tmp_path):
     text = TEXTS["mmcif"].whole(np.random.default_rng(0), tmp_path).decode()
     (tmp_path / "a.cif").write_text(text + "\n" + "'a " * 100_000)
-    with pytest.raises(InputError, match=r"line 21 is too long"):
+    with pytest.raises(InputError, match="unterminated"):
         read_atoms(tmp_path / "a.cif")
 
 
