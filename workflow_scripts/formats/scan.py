@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.formats.arrays import LARGEST, chunks, opened, values
+from workflow_scripts.formats.arrays import LARGEST, opened, values
 from workflow_scripts.formats.endings import is_array
 from workflow_scripts.formats.images import ImageStack
 from workflow_scripts.workflow.errors import InputError
+
+_CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,11 @@ class Scan:
         Raises:
             InputError: the file is damaged.
         """
-        for _, part in chunks(self.patterns, self.where):
-            yield part.reshape(-1, *self.pattern_shape)
+        row_bytes = max(1, 8 * int(np.prod(self.patterns.shape[1:])))
+        step = max(1, _CHUNK_BYTES // row_bytes)
+        for start in range(0, self.patterns.shape[0], step):
+            rows = values(self.patterns, f"{self.where}: a row from {start} on", slice(start, start + step))
+            yield rows.reshape(-1, *self.pattern_shape)
 
     def select(self, numbers: Sequence[int]) -> np.ndarray:
         """The patterns with these numbers in the order of `chunks`, float64 (n, H, W); raises as it does."""

@@ -5,13 +5,14 @@ is a remark.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from workflow_scripts.formats import images
+from workflow_scripts.formats.images import Recorded
 from workflow_scripts.workflow.arrays import ArrayError
 from workflow_scripts.workflow.errors import InputError
 
@@ -36,14 +37,6 @@ class ImageSet:
     remarks: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _File:
-    name: str
-    pages: np.ndarray
-    pixel_size_um: float | None
-    remarks: tuple[str, ...]
-
-
 def read_images(
     files: Sequence[Path], what: str, shape: tuple[int, int] | None = None, may_be_constant: bool = False
 ) -> ImageSet:
@@ -60,19 +53,22 @@ def read_images(
             them are named; or their size is not that of the tiles.
     """
     path = files[0] if len(files) == 1 else files[0].parent
-    read: list[_File] = []
+    read: dict[Path, Recorded] = {}
     bad: list[str] = []
     for file in files:
         try:
-            read.append(_read(file, may_be_constant))
+            recorded = images.read_images(file)
+            _check(recorded.pages, may_be_constant)
+            read[file] = recorded
         except ArrayError as error:
             bad.append(f"{file.name} {error}")
-    if read:
-        usual = Counter(file.pages.shape[1:] for file in read).most_common(1)[0][0]
-        for file in read:
-            height, width = file.pages.shape[1:]
-            if (height, width) != usual:
-                bad.append(f"{file.name} has {height} × {width} pixels, others {usual[0]} × {usual[1]}")
+    sizes_px = {file.name: recorded.pages.shape[1:] for file, recorded in read.items()}
+    usual = Counter(sizes_px.values()).most_common(1)[0][0] if read else None
+    bad += [
+        f"{name} has {size[0]} × {size[1]} pixels, others {usual[0]} × {usual[1]}"
+        for name, size in sizes_px.items()
+        if size != usual
+    ]
     if bad:
         more = f"; and {len(bad) - 8} more" if len(bad) > 8 else ""
         raise InputError(
@@ -85,22 +81,18 @@ def read_images(
             f" {shape[1]}; give {what} of the same camera and binning"
         )
     names = tuple(
-        file.name if len(file.pages) == 1 else f"{file.name}[{page + 1}]"
-        for file in read
-        for page in range(len(file.pages))
+        file.name if len(recorded.pages) == 1 else f"{file.name}[{page + 1}]"
+        for file, recorded in read.items()
+        for page in range(len(recorded.pages))
     )
-    sizes = {file.pixel_size_um for file in read}
-    kinds = Counter(str(file.pages.dtype) for file in read)
-    remarks = [remark for file in read for remark in file.remarks]
+    pixel_sizes_um = {recorded.pixel_size_um for recorded in read.values()}
+    kinds = Counter(str(recorded.pages.dtype) for recorded in read.values())
+    remarks = [remark for file, recorded in read.items() for remark in _remarks(file.name, recorded)]
     if len(kinds) > 1:
         mixed = ", ".join(f"{count} files of {kind}" for kind, count in sorted(kinds.items()))
         remarks.append(f"{what}: {path} mixes types ({mixed}); each is taken as counts, levelled by its own median")
-    return ImageSet(
-        names,
-        np.concatenate([file.pages.astype(np.float32) for file in read]),
-        sizes.pop() if len(sizes) == 1 else None,
-        tuple(remarks),
-    )
+    counts = np.concatenate([recorded.pages.astype(np.float32) for recorded in read.values()])
+    return ImageSet(names, counts, pixel_sizes_um.pop() if len(pixel_sizes_um) == 1 else None, tuple(remarks))
 
 
 def read_mean(files: Sequence[Path], what: str, shape: tuple[int, int]) -> np.ndarray:
@@ -109,11 +101,8 @@ def read_mean(files: Sequence[Path], what: str, shape: tuple[int, int]) -> np.nd
     return frames.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _read(path: Path, may_be_constant: bool) -> _File:
-    recorded, remarks = images.read_images(path), []
-    pages = recorded.pages
-    if recorded.was_colour:
-        remarks.append(f"{path.name}: its colour channels are equal; one of them is read")
+def _check(pages: np.ndarray, may_be_constant: bool) -> None:
+    """Raise ArrayError where the images (n, H, W) of a file cannot be tiles, or dark frames."""
     if min(pages.shape[1:]) < SMALLEST_PX:
         raise ArrayError(f"has {pages.shape[1]} × {pages.shape[2]} pixels, expected at least {SMALLEST_PX} a side")
     for number, page in enumerate(pages, start=1):
@@ -126,8 +115,12 @@ def _read(path: Path, may_be_constant: bool) -> _File:
             raise ArrayError(f"{where}the value {page.flat[0]:g} alone")
         if not may_be_constant and np.median(page) <= 0:
             raise ArrayError(f"{where}counts of which half are not above 0; give raw counts, not logarithms")
+
+
+def _remarks(name: str, recorded: Recorded) -> Iterator[str]:
+    """What was odd in a file."""
+    pages = recorded.pages
+    if recorded.was_colour:
+        yield f"{name}: its colour channels are equal; one of them is read"
     if pages.dtype.kind in "ui" and (share := float((pages == np.iinfo(pages.dtype).max).mean())) > _FULL_SHARE:
-        remarks.append(
-            f"{path.name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"
-        )
-    return _File(path.name, pages, recorded.pixel_size_um, tuple(remarks))
+        yield f"{name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"
