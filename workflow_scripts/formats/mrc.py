@@ -341,25 +341,23 @@ def _check_grid(shape: tuple[int, ...], dimensions: int, path: Path) -> None:
         raise InputError(f"{path}: found {size} values, expected {expected}; cut it out")
 
 
+def _steps_a(header: np.ndarray) -> list[float]:
+    """Å from one value to the next along x, y and z; NaN where the header has no number of steps."""
+    counts = [int(header[name]) for name in ("mx", "my", "mz")]
+    sides_a = [float(header["cella"][axis]) for axis in "xyz"]
+    return [side_a / count if count else math.nan for side_a, count in zip(sides_a, counts, strict=True)]
+
+
 def _grid_step_a(header: np.ndarray, dimensions: int, path: Path) -> float:
     """Å from one value to the next along all axes; 0 where the header does not state it."""
-    counts = (int(header[name]) for name in ("mx", "my", "mz"))
-    steps_a = [
-        float(np.float32(float(header["cella"][axis]) / count)) if count else math.nan
-        for axis, count in zip("xyz", counts, strict=True)
-    ]
-    smallest, largest = min(steps_a[:dimensions]), max(steps_a[:dimensions])
-    if not math.isfinite(steps_a[0]) or steps_a[0] < 0 or largest - smallest > 0.01 * steps_a[0]:
+    steps_a = [float(np.float32(step_a)) for step_a in _steps_a(header)[:dimensions]]
+    if not math.isfinite(steps_a[0]) or steps_a[0] < 0 or max(steps_a) - min(steps_a) > 0.01 * steps_a[0]:
         raise InputError(f"{path}: found pixels of {steps_a} Å, expected equal positive sides; correct the header")
     return steps_a[0]
 
 
 def _pixel_size_a(header: np.ndarray) -> float | None:
     """Å along x; None where the header has none, or one that is absurd or not the same along y."""
-    sampling = [int(header["mx"]), int(header["my"])]
-    cell_a = [float(header["cella"]["x"]), float(header["cella"]["y"])]
-    if min(sampling) < 1 or not all(map(math.isfinite, cell_a)):
-        return None
-    x_a, y_a = (side / count for side, count in zip(cell_a, sampling, strict=True))
+    x_a, y_a, _ = _steps_a(header)
     lowest, highest = _PIXEL_SIZES_A
     return x_a if lowest <= x_a <= highest and abs(x_a - y_a) <= 0.01 * x_a else None
