@@ -32,7 +32,7 @@ from workflow_scripts.alignment.networks.training import IMAGES, Augmentation, F
 from workflow_scripts.alignment.settings import VARIANTS, Predict, Pretrain, Synthesize
 from workflow_scripts.alignment.simulation import datasets
 from workflow_scripts.alignment.simulation.labels import FINETUNED, LabelledStack, read_labelled
-from workflow_scripts.alignment.simulation.particle_files import open_particles
+from workflow_scripts.formats.particles import open_particles
 from workflow_scripts.workflow.reference import merged
 from workflow_scripts.workflow.settings import check
 

@@ -5,9 +5,8 @@ import torch
 
 from tests.alignment import blobs
 from workflow_scripts.alignment.apply.settings import Apply
-from workflow_scripts.alignment.simulation.particle_files import CtfParameters
-from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
 from workflow_scripts.formats.mrc import StackWriter
+from workflow_scripts.formats.particles import CtfParameters, write_star, write_xmd
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.settings import check
 

@@ -96,7 +96,7 @@ def test_a_reference_of_another_field_of_view(stack):
 
 
 SETTINGS = {
-    "another ending": ({"particles": "own.hdf"}, "own.hdf is none of .mrcs, .mrc, .star, .xmd"),
+    "another ending": ({"particles": "own.hdf"}, "own.hdf is none of .mrcs, .st, .mrc, .map, .star, .xmd"),
     "another reference": ({"reference": "a.jpg"}, "a.jpg is none of .png, .tif, .tiff, .mrc"),
     "contrast of nothing": ({"reference_contrast": "dark"}, "is of a reference, but none is given"),
     "an unknown contrast": ({"contrast": "grey"}, "contrast"),

@@ -10,8 +10,8 @@ from workflow_scripts.alignment.apply.alignment import AlignmentResult, mean_ima
 from workflow_scripts.alignment.apply.data import open_user_particles
 from workflow_scripts.alignment.apply.output import aligned, write_aligned, write_lists, write_picture
 from workflow_scripts.alignment.simulation.geometry import align
-from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.formats.mrc import open_stack
+from workflow_scripts.formats.particles import open_particles
 from workflow_scripts.formats.star import read_tables
 
 COUNT = 9

@@ -22,8 +22,8 @@ from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shi
 from workflow_scripts.alignment.networks.model import describe_network, make_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings
-from workflow_scripts.alignment.simulation.particle_files import open_particles
 from workflow_scripts.formats.mrc import open_stack
+from workflow_scripts.formats.particles import open_particles
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import as_arguments

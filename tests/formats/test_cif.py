@@ -1,9 +1,10 @@
 """Cells, symmetry and sites of a .cif; what the methods do with them is tested there."""
 
+import gemmi
 import numpy as np
 import pytest
 
-from workflow_scripts.formats.cif import StructureError, cell, distinct, operations, sites, structure_block
+from workflow_scripts.formats.cif import StructureError, cell, operations, sites, structure_block
 
 SALT = """data_salt
 _cell_length_a 5.64
@@ -23,24 +24,14 @@ Cl1- 0.5 0.5 0.5
 """
 
 
-def test_a_group_by_name_makes_the_whole_cell():
+def test_a_group_by_name_has_all_its_operations():
     block = structure_block(SALT.encode())
     symbols, places = sites(block)
     assert symbols == ["Na", "Cl"]
+    assert np.array_equal(places, [[0, 0, 0], [0.5, 0.5, 0.5]])
     lattice_a = cell(block)
     assert np.allclose(lattice_a, 5.64 * np.eye(3))
-    rotations, translations = operations(block, lattice_a)
-    assert len(rotations) == 192
-    images = distinct((rotations @ places[1] + translations) % 1.0, lattice_a)
-    assert sorted(map(tuple, images.round(3) % 1)) == [(0, 0, 0.5), (0, 0.5, 0), (0.5, 0, 0), (0.5, 0.5, 0.5)]
-
-
-def test_images_that_rounding_sets_apart_are_one_in_the_middle():
-    images = np.array([[0.333, 0.667, 0.0], [0.334, 0.666, 0.0], [0.9995, 0.0, 0.5], [0.0005, 0.0, 0.5]])
-    found = distinct(images, 5.0 * np.eye(3))
-    assert len(found) == 2
-    assert found[0] == pytest.approx([0.3335, 0.6665, 0.0])
-    assert found[1] % 1.0 == pytest.approx([0.0, 0.0, 0.5], abs=1e-9) or found[1] == pytest.approx([1.0, 0.0, 0.5])
+    assert len(operations(block, lattice_a)[0]) == 192
 
 
 @pytest.mark.parametrize(
@@ -60,4 +51,79 @@ def test_what_is_wrong_is_one_sentence(change, words):
         sites(block)
         operations(block, cell(block))
     assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def operations_of(statement, gamma="90"):
+    """The operations that a cell with this statement about its symmetry has, translations modulo 1."""
+    text = SALT.replace("_space_group_name_H-M_alt 'F m -3 m'", statement).replace("gamma 90", f"gamma {gamma}")
+    block = structure_block(text.encode())
+    return as_set(*operations(block, cell(block)))
+
+
+def as_set(rotations, translations):
+    return {
+        (*r.astype(int).ravel(), *(24 * t).round().astype(int) % 24)
+        for r, t in zip(rotations, translations, strict=True)
+    }
+
+
+@pytest.mark.parametrize("tag", ["name_H-M_alt", "name_Hall", "all"])
+def test_every_setting_is_known_by_its_name_and_hall_symbol(tag):
+    for setting in gemmi.spacegroup_table():
+        hall = f"_space_group_name_Hall\n;{setting.hall}\n;"
+        name = f"_space_group_name_H-M_alt '{setting.xhm()}'"
+        number = f"_space_group_IT_number {setting.number}"
+        statement = {"name_H-M_alt": name, "name_Hall": hall, "all": f"{name}\n{number}\n{hall}"}[tag]
+        group = list(setting.operations())
+        expected = as_set(np.array([op.rot for op in group]) // 24, np.array([op.tran for op in group]) / 24)
+        assert operations_of(statement, "120" if setting.ext == "H" else "90") == expected, setting.xhm()
+
+
+@pytest.mark.parametrize(
+    ("number", "gamma", "count"), [(14, "90", 4), (166, "120", 36), (166, "90", 12), (225, "90", 192)]
+)
+def test_a_number_alone_means_the_standard_setting(number, gamma, count):
+    """Of a rhombohedral group that of the cell's axes."""
+    assert len(operations_of(f"_space_group_IT_number {number}", gamma)) == count
+
+
+def listed(*words):
+    return "loop_\n_space_group_symop_operation_xyz\n" + "".join(f"'{word}'\n" for word in words)
+
+
+P21 = "x,y,z", "-x,y+1/2,-z"
+
+
+def test_listed_operations_count_whatever_the_origin():
+    assert len(operations_of(listed(*P21) + "_space_group_name_H-M_alt 'P 21'")) == 2
+    assert len(operations_of(listed("x,y,z", "-x+0.25,y+1/2,-z") + "_space_group_name_H-M_alt 'P 21'")) == 2
+    assert len(operations_of(listed(*P21) + "_space_group_name_H-M_alt 'what nobody knows'")) == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (
+            listed(*P21) + "_space_group_name_H-M_alt 'P 2'",
+            "the list of operations and the space group P 2, which contra",
+        ),
+        (listed(*P21) + "_space_group_IT_number 5", "and the space group 5, which contradict"),
+        ("_space_group_name_H-M_alt 'P 21/c'\n_space_group_IT_number 15", "which contradict each other"),
+        ("_space_group_name_H-M_alt 'P 21/c'\n_space_group_name_Hall '-P 2yn'", "which contradict each other"),
+        ("_space_group_name_H-M_alt 'F d -3 m'", "ambiguous; .*origin, 'F d -3 m :1' or ':2'"),
+        ("_space_group_IT_number 227", "ambiguous"),
+        ("_space_group_name_Hall 'what nobody knows'", "not known"),
+        ("_space_group_IT_number 231", "not known"),
+        ("_space_group_magn.number_BNS 62.448", "magnetic symmetry"),
+        ("loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n-x,-y,z,-1", "magnetic symmetry"),
+        (listed("x,y,z,+1"), "found the symmetry operation 'x,y,z,\\+1'"),
+        (listed("x,y,2z"), "found the symmetry operation"),
+        (listed("x,y,z/2"), "found the symmetry operation"),
+        (listed(*["x,y,z"] * 193), "at most 192"),
+    ],
+)
+def test_symmetry_that_cannot_be_is_one_sentence(statement, words):
+    with pytest.raises(StructureError, match=words) as caught:
+        operations_of(statement + "\n")
     assert "\n" not in str(caught.value)

@@ -64,7 +64,7 @@ def test_an_mmcif_counts_its_first_model_and_first_alternatives_and_no_water(tmp
     [
         (None, "absent.pdb", "no such file"),
         ("", "some.txt", "ending"),
-        ("", "empty.pdb", "no atoms"),
+        ("", "empty.pdb", "the file is empty"),
         ("REMARK nothing\nEND\n", "none.pdb", "no atoms"),
         (pdb_line("O", 0, 0, 0, residue="HOH"), "water.pdb", "no atoms"),
         (pdb_text(SOME)[:120], "cut.pdb", "no coordinates in line 2"),
@@ -76,8 +76,8 @@ def test_an_mmcif_counts_its_first_model_and_first_alternatives_and_no_water(tmp
         (gzip.compress(pdb_text(SOME).encode(), mtime=0)[:-20], "cut.pdb.gz", "cannot be read"),
         ("data_x\n_cell.length_a 3\n", "none.cif", "_atom_site"),
         (MMCIF_HEAD + "#\n", "none.cif", "no atoms"),
-        (mmcif_text(SOME).replace("12.25", ""), "short.cif", "found 3 values in line 8, expected 4"),
-        (mmcif_text(SOME).replace("12.25", "?"), "unknown.cif", "no coordinates in line 8"),
+        (mmcif_text(SOME).replace("12.25", ""), "short.cif", "Wrong number of values"),
+        (mmcif_text(SOME).replace("12.25", "?"), "unknown.cif", "no coordinates in atom 2"),
     ],
 )
 def test_a_bad_file_is_named_in_one_sentence(tmp_path, text, name, words):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tifffile
 
-from workflow_scripts.formats.scan import find_disc, mean_pattern, pattern_chunks, scan_shape
+from workflow_scripts.formats.scan import Scan, find_disc, open_scan
 from workflow_scripts.workflow.errors import InputError
 
 
@@ -25,8 +26,11 @@ def test_no_disc_is_said_with_the_keys_to_give():
 def test_the_mean_is_over_all_patterns_in_either_form():
     stack = np.random.default_rng(0).poisson(3.0, (3, 4, 8, 9))
     for form in (stack, stack.reshape(12, 8, 9)):
-        assert np.allclose(mean_pattern(form, "it"), stack.mean(axis=(0, 1)))
-        assert np.array_equal(np.concatenate(list(pattern_chunks(form, "it"))), stack.reshape(12, 8, 9))
+        scan = Scan(form, None, "it")
+        assert len(scan) == 12 and scan.pattern_shape == (8, 9)
+        assert np.allclose(scan.mean_pattern(), stack.mean(axis=(0, 1)))
+        assert np.array_equal(np.concatenate(list(scan.chunks())), stack.reshape(12, 8, 9))
+        assert np.array_equal(scan.select([7, 2]), stack.reshape(12, 8, 9)[[7, 2]])
 
 
 @pytest.mark.parametrize(
@@ -36,19 +40,35 @@ def test_what_is_no_count_is_named(value, sentence):
     stack = np.ones((2, 4, 8, 8))
     stack[1, 1, 3, 3] = value
     with pytest.raises(InputError, match=sentence):
-        mean_pattern(stack, "it")
+        Scan(stack, None, "it").mean_pattern()
 
 
 def test_dark_patterns_are_refused():
     with pytest.raises(InputError, match="all counts are 0"):
-        mean_pattern(np.zeros((2, 4, 8, 8)), "it")
+        Scan(np.zeros((2, 4, 8, 8)), None, "it").mean_pattern()
 
 
-def test_the_shape_of_the_scan():
-    assert scan_shape((3, 4, 8, 8), None, "it") == (3, 4)
-    assert scan_shape((12, 8, 8), (4, 3), "it") == (4, 3)
-    assert scan_shape((12, 8, 8), None, "it") is None
+def raster(folder, shape, stated=None):
+    np.save(folder / "scan.npy", np.ones(shape))
+    with open_scan([folder / "scan.npy"], None, stated) as scan:
+        return scan.raster
+
+
+def test_the_raster_of_the_scan(tmp_path):
+    assert raster(tmp_path, (3, 4, 8, 8)) == (3, 4)
+    assert raster(tmp_path, (12, 8, 8), (4, 3)) == (4, 3)
+    assert raster(tmp_path, (12, 8, 8)) is None
     with pytest.raises(InputError, match=r"holds 12 patterns, but scan_shape \[5, 5\] wants 25"):
-        scan_shape((12, 8, 8), (5, 5), "it")
+        raster(tmp_path, (12, 8, 8), (5, 5))
     with pytest.raises(InputError, match="expected"):
-        scan_shape((8, 8), None, "it")
+        raster(tmp_path, (8, 8))
+
+
+def test_images_in_a_folder_are_a_scan(tmp_path):
+    images = np.random.default_rng(0).poisson(3.0, (6, 8, 9)).astype(np.uint16)
+    paths = [tmp_path / f"{number}.TIF" for number in range(6)]
+    for path, image in zip(paths, images, strict=True):
+        tifffile.imwrite(path, image)
+    with open_scan(paths, None, (2, 3)) as scan:
+        assert scan.raster == (2, 3) and scan.where == f"patterns: {tmp_path}"
+        assert np.array_equal(np.concatenate(list(scan.chunks())), images)

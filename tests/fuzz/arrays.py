@@ -12,8 +12,7 @@ from tests.fuzz.kinds import N, Planted, Reader, disc, segments
 from tests.fuzz.mutations import of_array
 from workflow_scripts.background.simulation.tile_files import read_tiles, read_training_tiles
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_probe, read_scan
-from workflow_scripts.formats.arrays import opened
-from workflow_scripts.formats.scan import find_disc, mean_pattern, scan_shape
+from workflow_scripts.formats.scan import find_disc, open_scan
 from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
 from workflow_scripts.potential.apply.data import UserImages
 from workflow_scripts.potential.apply.segment_files import read_archive
@@ -33,9 +32,8 @@ def _scan(rng, folder):
 
 
 def _patterns(path, dataset=None):
-    with opened(path, dataset, f"patterns: {path}") as array:
-        scan_shape(array.shape, None, f"patterns: {path}")
-        mean = mean_pattern(array, f"patterns: {path}")
+    with open_scan([path], dataset) as scan:
+        mean = scan.mean_pattern()
         disc = find_disc(mean, f"center_px of {path}")
     return [mean, np.array([*disc.center_px, disc.radius_px])]
 

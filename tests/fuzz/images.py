@@ -12,17 +12,14 @@ from tests.alignment.own_particles import ctf_parameters
 from tests.background.ole_fixture import write_ole, xradia_streams
 from tests.fuzz.kinds import N, Reader, disc, segments
 from tests.fuzz.mutations import of_array
-from workflow_scripts.alignment.simulation.grids import read_mrc
 from workflow_scripts.alignment.simulation.labels import read_labelled
-from workflow_scripts.alignment.simulation.particle_files import open_particles
-from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
 from workflow_scripts.alignment.simulation.sources import read_centre
 from workflow_scripts.background.apply.image_files import read_images as read_tiles_of
 from workflow_scripts.background.apply.image_files import read_mean
 from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
-from workflow_scripts.formats.mrc import StackWriter, open_stack
-from workflow_scripts.formats.scan import mean_pattern
-from workflow_scripts.matching.apply.data import ImageFolder
+from workflow_scripts.formats.mrc import StackWriter, open_stack, read_mrc
+from workflow_scripts.formats.particles import open_particles, write_star, write_xmd
+from workflow_scripts.formats.scan import open_scan
 
 # Images
 
@@ -86,8 +83,8 @@ def _png_spoiled(rng, folder):
 
 
 def _folder_of_one(path):
-    images = ImageFolder([path])
-    return [mean_pattern(images, f"patterns: {path}")]
+    with open_scan([path], None) as scan:
+        return [scan.mean_pattern()]
 
 
 def _tiles_of_one(path):

@@ -19,16 +19,16 @@ from tests.fuzz.arrays import READERS as ARRAYS
 from tests.fuzz.kinds import Planted
 from tests.fuzz.texts import CIF
 from tests.fuzz.texts import READERS as TEXTS
-from workflow_scripts.alignment.simulation.grids import read_mrc
 from workflow_scripts.background.apply.image_files import read_images
 from workflow_scripts.diffractive_imaging.simulation.datasets import read_probe
 from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
 from workflow_scripts.formats.arrays import opened, values
+from workflow_scripts.formats.images import ImageStack
+from workflow_scripts.formats.mrc import read_mrc
 from workflow_scripts.formats.pdb import read_atoms
-from workflow_scripts.formats.scan import mean_pattern
+from workflow_scripts.formats.scan import Scan
 from workflow_scripts.formats.star import read_tables, write_tables
 from workflow_scripts.learning import checkpoints, weights
-from workflow_scripts.matching.apply.data import ImageFolder
 from workflow_scripts.matching.simulation.crystals import read_crystal
 from workflow_scripts.workflow.closure import closure
 from workflow_scripts.workflow.errors import InputError
@@ -171,7 +171,7 @@ def test_a_virtual_dataset_is_read_from_its_parts(tmp_path):
 
 def test_counts_that_no_network_can_hold_are_refused():
     with pytest.raises(InputError, match=r"pattern 1 holds the count 1e\+300"):
-        mean_pattern(np.stack([np.ones((8, 8)), np.full((8, 8), 1e300)]), "patterns: a.npy")
+        Scan(np.stack([np.ones((8, 8)), np.full((8, 8), 1e300)]), None, "patterns: a.npy").mean_pattern()
 
 
 def test_a_tile_that_32_bits_cannot_hold_is_refused(tmp_path):
@@ -202,7 +202,7 @@ def test_a_picture_that_is_none_is_one_sentence(tmp_path, kind):
     with pytest.raises(InputError, match=r"a\.png"):
         read_grey(tmp_path / "a.png", 8)
     with pytest.raises(InputError, match=r"a\.png"):
-        ImageFolder([tmp_path / "a.png"])
+        ImageStack([tmp_path / "a.png"])
 
 
 def test_a_tiff_of_more_than_its_bytes_is_refused_before_it_is_read(tmp_path):
@@ -232,7 +232,7 @@ def test_a_volume_of_more_than_its_bytes_is_refused_before_it_is_read(tmp_path):
         content = bytearray(whole)
         struct.pack_into("<i", content, at, number)
         path.write_bytes(content)
-        with pytest.raises(InputError, match="its header announces"):
+        with pytest.raises(InputError, match=r"header (announces|is damaged)"):
             read_mrc(path, 2)
     path.write_bytes(b"\x1f\x8b" + whole)
     with pytest.raises(InputError, match="unpack it"):
@@ -261,7 +261,7 @@ CRYSTALS = {
     "a translation by infinity": ("'-x,-y,z'", "'x+1/0,y,z'", "symmetry operation"),
     "an operation that flattens": ("'-x,-y,z'", "'x,x,x'", "symmetry operation"),
     "operations by the thousand": ("'-x,-y,z'\n", "'-x,-y,z'\n" * 1000, "1003 symmetry operations"),
-    "a line without an end": ("'-x,-y,z'", "'" * 300_000, "line 14 is too long"),
+    "a line without an end": ("'-x,-y,z'", "'" * 300_000, "symmetry operation"),
 }
 
 
@@ -278,7 +278,7 @@ def test_a_crystal_that_is_none_is_one_sentence(tmp_path, kind):
 def test_a_line_of_quotes_does_not_hang(tmp_path):
     text = TEXTS["mmcif"].whole(np.random.default_rng(0), tmp_path).decode()
     (tmp_path / "a.cif").write_text(text + "\n" + "'a " * 100_000)
-    with pytest.raises(InputError, match=r"line 21 is too long"):
+    with pytest.raises(InputError, match="unterminated"):
         read_atoms(tmp_path / "a.cif")
 
 

@@ -18,7 +18,7 @@ from workflow_scripts.formats.pdb import read_atoms
 from workflow_scripts.formats.tile_configuration import read_layout
 from workflow_scripts.learning import checkpoints, weights
 from workflow_scripts.matching.simulation.crystals import read_crystal
-from workflow_scripts.potential.simulation.structure_files import read_structure
+from workflow_scripts.potential.simulation.structures import read_structure
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import checked
 from workflow_scripts.workflow.errors import InputError
@@ -344,8 +344,8 @@ READERS = {
         ".yaml", _overlay, (_of_overlay,), text=True, header=2, spoiled=_overlay_spoiled, beside=_config_beside
     ),
     "cif": Reader(".cif", _cif, (_of_crystal, _of_structure), text=True, header=10),
-    "cif_gz": Reader(".cif.gz", _gz(_cif), (_of_structure,), header=10),
-    "cube": Reader(".cube", _cube, (_of_structure,), text=True, header=6),
+    "cif_gz": Reader(".cif.gz", _gz(_cif), (_of_crystal, _of_structure), header=10),
+    "cube": Reader(".cube", _cube, (_of_crystal, _of_structure), text=True, header=6),
     "pdb": Reader(".pdb", _pdb, (_of_atoms,), text=True, header=1),
     "pdb_gz": Reader(".pdb.gz", _gz(_pdb), (_of_atoms,), header=10),
     "mmcif": Reader(".cif", _mmcif, (_of_atoms,), text=True, header=13),

@@ -99,7 +99,7 @@ def test_colour_images_and_mixed_pages_are_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / names[1]) as file:
         for n in (40, 30):
             file.write(np.ones((n, 52), np.uint16), metadata=None)
-    refused(tmp_path, "segment1.tif holds 2 images of different kinds", images=names)
+    refused(tmp_path, "segment1.tif holds 2 kinds of images", images=names)
     for name in names:
         tifffile.imwrite(tmp_path / name, user_images.counts()[:3], photometric="minisblack")
     refused(tmp_path, "expected one image (H, W); save one segment", images=names)

@@ -87,7 +87,7 @@ BAD_FILES = {
     "truncated.png": (truncated, "truncated.png: not a readable image"),
     "nan.tif": (
         lambda path: io.imsave(path, np.full((96, 96), np.nan, np.float32)),
-        "nan.tif: found values that are not",
+        "nan.tif: found values that are no numbers below",
     ),
     "probe.npy": (
         lambda path: np.save(path, np.ones((16, 16), complex)),

@@ -8,19 +8,20 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.alignment.apply.settings import Apply as Apply  # the settings of one entry of apply.alignment
+from workflow_scripts.formats.endings import CIF, MRC, PDB, PNG, TIFF, has_ending, without_ending
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
 Split = Literal["train", "test"]
 BUILT_IN = ("groel_side", "groel_top", "asymmetric")
-FILE_ENDINGS = (".png", ".tif", ".tiff", ".mrc", ".pdb", ".cif")
+FILE_ENDINGS = PNG + TIFF + MRC + PDB + CIF
 Snr = Annotated[float, Field(gt=0, le=10)]
 
 
 def is_file(particle: str) -> bool:
     """Whether a particle is the path of an image, a volume or a molecule, not one of those built in."""
-    return particle.endswith(FILE_ENDINGS)
+    return has_ending(particle, FILE_ENDINGS)
 
 
 def particle_name(particle: str) -> str:
@@ -28,7 +29,7 @@ def particle_name(particle: str) -> str:
 
     What a table or a condition could not hold becomes an underscore.
     """
-    return re.sub(r"[^\w.+-]+", "_", Path(particle).stem) if is_file(particle) else particle
+    return re.sub(r"[^\w.+-]+", "_", without_ending(particle)) if is_file(particle) else particle
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from workflow_scripts.workflow.arrays import ArrayError, check_size, open_npy, r
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import shortened
 
-_CHUNK_BYTES = 64 * 2**20
+LARGEST = 1e15  # of values that are counted: its square and its sum are still numbers in 32 bits
 
 
 @contextmanager
@@ -54,19 +54,6 @@ def values(array: Any, where: str, rows: Any = ...) -> np.ndarray:
         return np.asarray(array[rows], dtype=np.float64)
     except Exception as error:  # of the filters of .h5 as well
         raise InputError(f"{where} cannot be read ({reason(error)}); copy or export it again") from None
-
-
-def chunks(array: Any, what: str) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices along the first axis and the float64 values there, 64 MB at a time.
-
-    Raises:
-        InputError: the values cannot be read, since the file is damaged.
-    """
-    row_bytes = max(1, 8 * int(np.prod(array.shape[1:])))
-    step = max(1, _CHUNK_BYTES // row_bytes)
-    for start in range(0, array.shape[0], step):
-        rows = slice(start, start + step)
-        yield rows, values(array, f"{what}: a row from {start} on", rows)
 
 
 def _damaged(path: Path, what: str, error: Exception) -> InputError:

@@ -1,56 +1,44 @@
 """One crystal from a .cif: sites, cell and symmetry; a mistake is reported in one sentence, without the file's name.
 
-ase parses the file; here its tables are checked, and symmetry is applied as files of many programs mean it.
+gemmi parses the file and knows the 564 settings of the space groups; here its tables are checked.
 """
 
-import contextlib
-import io
-import math
 import re
-import warnings
 
+import gemmi
 import numpy as np
 from ase.data import atomic_numbers
 from ase.geometry import cellpar_to_cell
-from ase.io.cif import CIFBlock, parse_cif
-from ase.spacegroup import Spacegroup
-from ase.spacegroup.spacegroup import SpacegroupError, parse_sitesym
+from gemmi.cif import Block
 
-LARGEST_FILE_BYTES = 20 * 2**20
-LONGEST_LINE_BYTES = 20_000  # the format ends at 2048; the parser takes minutes for what is much longer
-MOST_ATOMS = 20_000
-MOST_OPERATIONS = 192  # of a space group in its largest conventional cell
 HEAVIEST = 103  # the last element whose scattering factors are known
 CELL_SIDES_A = (1.0, 500.0)
-SMALLEST_ATOM_A3 = 2.0
-CLOSEST_A = 0.3
-# Images of a site under symmetry that lie closer than this are one atom: the coordinates are rounded.
-ONE_SITE_A = 0.1
+_MOST_OPERATIONS = 192  # of a space group in its largest conventional cell
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_space_group_symop.operation_xyz", "_symmetry_equiv_pos_as_xyz")
+_HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
+_NAME = ("_space_group_name_h-m_alt", "_symmetry_space_group_name_h-m")
+_NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
+_MAGNETIC = re.compile(r"_space_group(_symop)?[._]magn", re.IGNORECASE)
 
 
 class StructureError(ValueError):
     """The text describes no crystal that can be used."""
 
 
-def structure_block(content: bytes) -> CIFBlock:
+def structure_block(content: bytes) -> Block:
     """The only data block with atoms.
 
     Raises:
         StructureError: there is none, or more than one, or the content is no whole .cif.
     """
-    for number, line in enumerate(content.splitlines(), start=1):
-        if len(line) > LONGEST_LINE_BYTES:
-            raise StructureError(f"line {number} is too long for a .cif; export the structure again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # the reader warns where it leaves something out
-            blocks = [block for block in parse_cif(io.BytesIO(content)) if "_atom_site_fract_x" in block]
-    except Exception as error:  # the reader raises whatever it likes
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        document = gemmi.cif.read_string(content.decode("utf-8", errors="replace"))
+    except Exception as error:  # of several types
+        reason = str(error).removeprefix("string:")[:120]
         raise StructureError(
             f"not a whole .cif file ({reason}); export the structure again, or copy the file again"
         ) from None
+    blocks = [block for block in document if column(block, "_atom_site_fract_x")]
     if not blocks:
         raise StructureError("found no atoms, expected a loop of _atom_site_fract_x, y and z; export it again")
     if len(blocks) > 1:
@@ -58,46 +46,50 @@ def structure_block(content: bytes) -> CIFBlock:
     return blocks[0]
 
 
-def sites(block: CIFBlock) -> tuple[list[str], np.ndarray]:
+def sites(block: Block) -> tuple[list[str], np.ndarray]:
     """Elements and fractional coordinates (S, 3) of the asymmetric unit.
 
     Elements are read from types such as Ga3+ or, where there are none, from labels such as SrA or O12.
 
     Raises:
-        StructureError: there are none, they do not fit each other, or an element is unknown.
+        StructureError: they do not fit each other, or an element is unknown.
     """
-    places = numbers([column(block, f"_atom_site_fract_{axis}") for axis in "xyz"], "coordinates").T
-    if not len(places):
-        raise StructureError("found no atoms in its loop of sites; complete the list of atoms")
+    columns = [numbers(column(block, f"_atom_site_fract_{axis}"), "coordinates") for axis in "xyz"]
     symbols = []
     for text in column(block, "_atom_site_type_symbol") or column(block, "_atom_site_label"):
-        match = re.match(r"[A-Z][a-z]?", str(text))
-        symbol = {"D": "H", "T": "H"}.get(match[0], match[0]) if match else str(text)
+        match = re.match(r"[A-Z][a-z]?", text)
+        symbol = {"D": "H", "T": "H"}.get(match[0], match[0]) if match else text
         if not 1 <= atomic_numbers.get(symbol, 0) <= HEAVIEST:
-            raise StructureError(f"found the atom {text!r}, expected an element; name it in _atom_site_type_symbol")
+            raise StructureError(
+                f"found the atom {text[:60]!r}, expected an element; name it in _atom_site_type_symbol"
+            )
         symbols.append(symbol)
-    if len(places) != len(symbols):
-        raise StructureError(f"found {len(symbols)} elements for {len(places)} positions; complete the list of atoms")
-    return symbols, places
+    if {len(coordinates) for coordinates in columns} != {len(symbols)}:
+        raise StructureError(
+            f"found {len(symbols)} elements for {min(map(len, columns))} positions; complete the list of atoms"
+        )
+    return symbols, np.stack(columns, axis=1)
 
 
-def cell(block: CIFBlock) -> np.ndarray:
+def cell(block: Block) -> np.ndarray:
     """Rows a, b, c in Å: a along x, b in the plane of x and y.
 
     Raises:
         StructureError: there is none, or it is impossible.
     """
-    parameters = block.get_cellpar()
-    if parameters is None:
+    tags = [f"_cell_length_{side}" for side in "abc"] + [f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")]
+    values = [_first(block, (tag,)) for tag in tags]
+    if "" in values:
         raise StructureError("found no cell, expected _cell_length_a to _cell_angle_gamma; complete the file")
-    parameters = numbers(parameters, "cell parameters")
-    check_sides(parameters[:3])
-    cosines = np.cos(np.deg2rad(parameters[3:]))
+    parameters = numbers(values, "cell parameters")
+    sides, angles = parameters[:3], parameters[3:]
+    check_sides(sides)
+    cosines = np.cos(np.deg2rad(angles))
     # The squared volume of a cell with sides of 1.
     squared = 1 - (cosines**2).sum() + 2 * cosines.prod()
-    if parameters[3:].min() <= 0 or parameters[3:].max() >= 180 or squared < 0.01:
-        angles = ", ".join(f"{angle:g}" for angle in parameters[3:])
-        raise StructureError(f"found the cell angles {angles}°, which no cell has; correct the cell")
+    if angles.min() <= 0 or angles.max() >= 180 or squared < 0.01:
+        listed = ", ".join(f"{angle:g}" for angle in angles)
+        raise StructureError(f"found the cell angles {listed}°, which no cell has; correct the cell")
     return np.asarray(cellpar_to_cell(parameters))
 
 
@@ -111,93 +103,98 @@ def check_sides(sides_a: np.ndarray) -> None:
         )
 
 
-def operations(block: CIFBlock, lattice_a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def operations(block: Block, lattice_a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3, 3) rotations and (n, 3) translations: those that the file lists, else those of its space group.
 
     Raises:
-        StructureError: one is none, there are too many, or only the group is given, and it is unknown or has several
-            settings.
+        StructureError: one is none or magnetic, there are too many, what the file states contradicts itself, or only
+            the group is given, and it is unknown or has two origins.
     """
-    for tag in _OPERATIONS:
-        if listed := column(block, tag):
-            return _listed_operations([str(operation).strip("'\" ") for operation in listed])
-    name = block.get("_space_group_name_h-m_alt", block.get("_symmetry_space_group_name_h-m"))
-    number = block.get("_space_group_it_number", block.get("_symmetry_int_tables_number"))
-    if name is None and number is None:
-        return np.eye(3, dtype=int)[None], np.zeros((1, 3))
-    short, _, origin = str(name).strip("'\" ").replace("_", "").partition(":")
-    words = short.split()
-    if len(words) == 4 and words[1] == words[3] == "1":  # P 1 21/c 1
-        words = [words[0], words[2]]
-    groups = _settings(" ".join(words)) or _settings(int(number) if str(number).isdigit() else 0)
-    if len(groups) == 2 and groups[0].lattice == "R":
-        cosine = lattice_a[0] @ lattice_a[1] / np.linalg.norm(lattice_a[0]) / np.linalg.norm(lattice_a[1])
-        return groups[0 if abs(cosine + 0.5) < 0.02 else 1].get_op()  # hexagonal axes show in their angle of 120°
-    if len(groups) == 2 and origin in ("1", "2"):
-        return groups[int(origin) - 1].get_op()
-    if len(groups) != 1:
+    if _MAGNETIC.search(block.as_string()):
+        raise StructureError("found magnetic symmetry, which is not read; export the structure without moments")
+    listed = [_operation(word) for tag in _OPERATIONS for word in column(block, tag)]
+    if len(listed) > _MOST_OPERATIONS:
         raise StructureError(
-            f"found the space group {name or number}, which is {'ambiguous' if groups else 'not known'}; "
-            f"list its operations in {_OPERATIONS[0]}"
-            + (f", or end its name with its origin, '{groups[0].symbol} :1' or ':2'" if len(groups) == 2 else "")
+            f"found {len(listed)} symmetry operations, expected at most {_MOST_OPERATIONS}; list each once"
         )
-    return groups[0].get_op()
-
-
-def _listed_operations(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    if len(words) > MOST_OPERATIONS:
+    stated = _stated_settings(block, listed, lattice_a)
+    known = [settings for settings in stated.values() if settings]
+    possible = set.intersection(*known) if known else set()
+    if known and not possible:
+        raise StructureError(f"found the {' and the '.join(stated)}, which contradict each other; correct one of them")
+    if stated and not listed and len(possible) != 1:
+        name = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(min(possible))).hm if possible else ""
         raise StructureError(
-            f"found {len(words)} symmetry operations, expected at most {MOST_OPERATIONS}; list each once"
+            f"found the {' and the '.join(stated)}, which is {'ambiguous' if possible else 'not known'}; list its"
+            f" operations in {_OPERATIONS[0]}"
+            + (f", or end its name with its origin, '{name} :1' or ':2'" if possible else "")
         )
-    for word in words:
-        try:
-            (rotation,), (translation,) = parse_sitesym([word])
-            fits = round(abs(np.linalg.det(rotation))) == 1 and np.isfinite(translation).all()
-        except Exception:  # the parser raises whatever it likes
-            fits = False
-        if not fits:
-            raise StructureError(
-                f"found the symmetry operation {word[:60]!r}, expected the form -x,y+1/2,z; correct it"
-            )
-    return parse_sitesym(words)
+    group = listed or list(gemmi.symops_from_hall(possible.pop() if possible else "P 1"))
+    return np.array([op.rot for op in group]) / gemmi.Op.DEN, np.array([op.tran for op in group]) / gemmi.Op.DEN
 
 
-def check_count(n_sites: int, n_operations: int) -> None:
-    """Raise StructureError where so many sites and operations are more than one cell of a crystal."""
-    if n_sites * n_operations > 10 * MOST_ATOMS:
-        raise StructureError(f"found {n_sites} sites and {n_operations} operations; cut out one cell")
-
-
-def distinct(images: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
-    """The distinct positions among the images (n, 3) of a site: images that differ by rounding become their mean."""
-    apart = images[None] - images[:, None]  # (n, n, 3)
-    apart -= apart.round()
-    close = np.linalg.norm(apart @ lattice_a, axis=-1) < ONE_SITE_A
-    middles = images + (apart * close[..., None]).sum(axis=1) / close.sum(axis=1, keepdims=True)
-    return middles[close.argmax(axis=1) == np.arange(len(images))]
-
-
-def column(block: CIFBlock, tag: str) -> list:
-    """The values of a tag: one, many or none."""
-    values = block.get(tag, [])
-    return values if isinstance(values, list) else [values]
-
-
-def numbers(values: list, what: str) -> np.ndarray:
-    """The values as float64; raises StructureError where one is no finite number."""
+def _operation(word: str) -> gemmi.Op:
     try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.array([math.nan])
+        operation = gemmi.Op(word)
+        fits = abs(operation.det_rot()) == gemmi.Op.DEN**3
+    except Exception:  # the parser raises errors of several types
+        fits = False
+    if not fits:
+        raise StructureError(f"found the symmetry operation {word[:60]!r}, expected the form -x,y+1/2,z; correct it")
+    return operation
+
+
+def _stated_settings(block: Block, listed: list[gemmi.Op], lattice_a: np.ndarray) -> dict[str, set[str]]:
+    """What the file states about its symmetry, and the settings that this can mean, by their Hall symbols."""
+    hall, name, number = (_first(block, tags) for tags in (_HALL, _NAME, _NUMBER))
+    table = list(gemmi.spacegroup_table())
+    stated = {}
+    # Operations about another origin than those of the table are as good.
+    if listed and (group := gemmi.find_spacegroup_by_ops(gemmi.GroupOps(listed))):
+        stated["list of operations"] = {group.hall}
+    if hall:
+        stated[f"Hall symbol {hall[:60]}"] = {group.hall for group in table if group.hall == hall}
+    if name:
+        stated[f"space group {name[:60]}"] = _named_settings(name, lattice_a)
+    if number:
+        same = [group for group in table if str(group.number) == number]
+        # Alone it means the standard setting.
+        settings = {group.hall for group in same} if stated or not same else _named_settings(same[0].hm, lattice_a)
+        stated[f"space group {number[:60]}"] = settings
+    return stated
+
+
+def _named_settings(name: str, lattice_a: np.ndarray) -> set[str]:
+    """The settings of this name: two where it leaves the origin open; hexagonal axes show in their angle of 120°."""
+    cosine = lattice_a[0] @ lattice_a[1] / np.linalg.norm(lattice_a[0]) / np.linalg.norm(lattice_a[1])
+    axes = "H" if abs(cosine + 0.5) < 0.02 else "R"
+    name = re.sub(r"\s*:\s*[HhRr]$", "", name)  # the cell decides
+    groups = [gemmi.find_spacegroup_by_name(name, prefer=origin + axes) for origin in "12"]
+    return {group.hall for group in groups if group}
+
+
+def _first(block: Block, tags: tuple[str, ...]) -> str:
+    """The value of the first of these tags that has one; empty where none has."""
+    values = (value for tag in tags for value in column(block, tag) if value not in ("?", "."))
+    return next(values, "").strip()
+
+
+def column(block: Block, tag: str) -> list[str]:
+    """The values of a tag without quotes: one, many or none; ? and . stay."""
+    return [gemmi.cif.as_string(raw) or raw for raw in block.find_values(tag)]
+
+
+def numbers(values: list[str | float], what: str) -> np.ndarray:
+    """The values as float64, without their uncertainties; raises StructureError where one is no finite number."""
+    array = np.array([_number(value) if isinstance(value, str) else value for value in values], dtype=np.float64)
     if not np.isfinite(array).all():
         raise StructureError(f"found {what} that are no finite numbers; complete the file")
     return array
 
 
-def _settings(group: str | int) -> list[Spacegroup]:
-    """The settings in which a group of this name or number is known."""
-    groups = []
-    for setting in (1, 2):
-        with contextlib.suppress(SpacegroupError):
-            groups.append(Spacegroup(group, setting))
-    return groups
+def _number(text: str) -> float:
+    numerator, slash, denominator = text.partition("/")
+    if not slash:
+        return gemmi.cif.as_number(text)
+    divisor = gemmi.cif.as_number(denominator)
+    return gemmi.cif.as_number(numerator) / divisor if divisor else np.nan

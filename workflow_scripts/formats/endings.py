@@ -10,19 +10,52 @@ PNG = (".png",)
 JPEG = (".jpg", ".jpeg")
 MRC = (".mrc", ".map")  # an image or a volume
 MRC_STACK = (".mrcs", ".st")
-STAR = (".star", ".xmd")
+RELION = (".star",)
+XMIPP = (".xmd",)
 XRADIA = (".xrm", ".txrm")
-PDB = (".pdb", ".ent")
-MMCIF = (".cif", ".mmcif")
+PDB = (".pdb", ".ent", ".pdb.gz", ".ent.gz")
+CIF = (".cif", ".mmcif", ".cif.gz", ".mmcif.gz")
+CUBE = (".cube", ".cube.gz")
+PACKED = (".gz",)
 
 
 def has_ending(path: Path | str, endings: tuple[str, ...]) -> bool:
     """Whether a file has one of these endings; `HDF5 + NPY` joins two formats."""
-    return Path(path).suffix.lower() in endings
+    return str(path).lower().endswith(endings)
+
+
+def without_ending(path: Path | str) -> str:
+    """The name of a file without its folder and its ending, nor the .gz behind it."""
+    name = Path(path).name
+    return Path(name[:-3] if has_ending(name, PACKED) else name).stem
 
 
 def is_hdf5(path: Path | str) -> bool:
-    """Whether the content of a file is HDF5, whatever its name; False where there is no such file."""
+    """Whether a file is HDF5 by its ending or, whatever its name, by its content."""
+    if has_ending(path, HDF5) or not Path(path).is_file():
+        return has_ending(path, HDF5)
     import h5py  # here, since settings read this table and the import takes long
 
-    return Path(path).is_file() and h5py.is_hdf5(path)
+    return h5py.is_hdf5(path)
+
+
+def is_array(path: Path | str) -> bool:
+    """Whether a file holds arrays: HDF5 or .npy."""
+    return has_ending(path, NPY) or is_hdf5(path)
+
+
+def check_array(path: str, dataset: str | None, key: str) -> None:
+    """Check that a setting names a file of arrays, and what `check_dataset` does.
+
+    Raises:
+        ValueError: it does not; the sentence begins with the key of the file.
+    """
+    if not is_array(path):
+        raise ValueError(f"{key}: {path} is neither .npy nor .h5")
+    check_dataset(path, dataset, key)
+
+
+def check_dataset(path: str, dataset: str | None, key: str) -> None:
+    """Check that the path of a dataset is given for a file of HDF5, and for no other; raises as `check_array`."""
+    if is_hdf5(path) != (dataset is not None):
+        raise ValueError(f"{key}: a .h5 file needs the path of the dataset inside it, a .npy file has none")

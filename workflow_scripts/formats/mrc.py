@@ -1,4 +1,4 @@
-"""Stacks of images in MRC files, read in parts and written in pieces; what is wrong with one is one sentence.
+"""Images, volumes and stacks of images in MRC files; stacks are read in parts and written in pieces.
 
 The format is that of doi:10.1016/j.jsb.2015.04.002 (MRC2014), read as leniently as RELION reads it: stamps and labels
 that older programs left out do not matter as long as sizes and mode make sense.
@@ -15,11 +15,14 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode, machine_stamp_from_byte_order
 
+from workflow_scripts.formats.arrays import LARGEST
 from workflow_scripts.formats.endings import MRC, has_ending
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import whole
 
 _HEADER_BYTES = 1024
+_PACKED = (b"\x1f\x8b", b"BZ")  # .gz and .bz2
+_MOST_VALUES = 512**3  # of one image or volume
 _BOX_PX = (8, 8192)
 _MOST_IMAGES = 100_000_000
 _PIXEL_SIZES_A = (0.05, 100.0)
@@ -104,26 +107,13 @@ def open_stack(path: Path) -> Stack:
         InputError: the file is absent, is no MRC file, is cut off, or holds a volume, a transform, colours, or images
             that are not square.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; correct the path")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            content = file.read(_HEADER_BYTES)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); correct its permissions") from None
-    if not content:
-        raise InputError(f"{path}: the file is empty; extract the particles again")
-    if len(content) < _HEADER_BYTES:
-        raise InputError(f"{path}: has {size} bytes, expected an MRC file with its header of 1024; give an MRC stack")
-    header, order, remarks = _header(content, path)
+    header, order, remarks = _read_header(path)
     nx, ny, nz, mode = (int(header[name]) for name in ("nx", "ny", "nz", "mode"))
     _check_mode(mode, path)
     _check_shape(nx, ny, nz, header, path)
     dtype = dtype_from_mode(mode).newbyteorder(order)
     offset = _HEADER_BYTES + int(header["nsymbt"])
-    present = (size - offset) / (nx * ny * dtype.itemsize)
+    present = (path.stat().st_size - offset) / (nx * ny * dtype.itemsize)
     if present < nz:
         raise InputError(
             f"{path}: is cut off, with {max(0, math.floor(present))} whole images where its header announces {nz}; "
@@ -138,6 +128,54 @@ def open_stack(path: Path) -> Stack:
     if pixel_size_a is None:
         remarks.append(f"{path}: its header states no pixel size")
     return Stack(path, nz, nx, pixel_size_a, dtype, offset, tuple(remarks))
+
+
+def is_volume(path: Path) -> bool:
+    """Whether the header of an .mrc announces several sections.
+
+    Raises:
+        InputError: the file is absent or no MRC file.
+    """
+    return int(_read_header(path)[0]["nz"]) > 1
+
+
+def read_mrc(path: Path, dimensions: int) -> tuple[np.ndarray, float]:
+    """The one image or volume of an .mrc file.
+
+    Args:
+        path: .mrc or .map.
+        dimensions: 2 for an image, 3 for a volume.
+
+    Returns:
+        float32 (n, n) [y, x] or (n, n, n) [z, y, x]; Å per pixel, 0 where the header does not state it.
+
+    Raises:
+        InputError: absent, truncated or no such file, of the wrong shape or size, complex, or not finite.
+    """
+    header, order, _ = _read_header(path)
+    shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+    axes = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    _check_mode(int(header["mode"]), path)
+    dtype = dtype_from_mode(int(header["mode"])).newbyteorder(order)
+    start, n_bytes = _HEADER_BYTES + int(header["nsymbt"]), math.prod(shape) * dtype.itemsize
+    if start + n_bytes > path.stat().st_size:
+        raise InputError(
+            f"{path}: its header announces {start + n_bytes} bytes, but it has {path.stat().st_size};"
+            " copy the file again"
+        )
+    _check_grid(shape, dimensions, path)
+    if dimensions == 3 and sorted(axes) != [1, 2, 3]:
+        raise InputError(f"{path}: found the axes {axes} in its header, expected 1, 2 and 3 in any order; correct it")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.fromfile(path, dtype, math.prod(shape), offset=start).astype(np.float32)
+    values = values.reshape(shape[-dimensions:])
+    if not float(np.abs(values).max()) < LARGEST:
+        raise InputError(f"{path}: found values that are no numbers below {LARGEST:g}; repair the file")
+    if not values.max() > values.min():
+        raise InputError(f"{path}: found the same value everywhere, expected a particle; replace the file")
+    if dimensions == 3:
+        values = np.ascontiguousarray(values.transpose([axes.index(axis) for axis in (3, 2, 1)]))
+    return values, _grid_step_a(header, dimensions, path)
 
 
 class StackWriter:
@@ -210,6 +248,25 @@ class StackWriter:
         return header.tobytes()
 
 
+def _read_header(path: Path) -> tuple[np.ndarray, str, list[str]]:
+    """The header of a file, its byte order and remarks, as `_header`."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; correct the path")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            content = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct its permissions") from None
+    if not content:
+        raise InputError(f"{path}: the file is empty; export it again")
+    if content.startswith(_PACKED):
+        raise InputError(f"{path}: is compressed; unpack it")
+    if len(content) < _HEADER_BYTES:
+        raise InputError(f"{path}: has {size} bytes, expected an MRC file with its header of 1024; give an MRC file")
+    return _header(content, path)
+
+
 def _header(content: bytes, path: Path) -> tuple[np.ndarray, str, list[str]]:
     """The header in the byte order in which it makes sense, the stamp's first; that order; remarks.
 
@@ -275,12 +332,32 @@ def _check_shape(nx: int, ny: int, nz: int, header: np.ndarray, path: Path) -> N
         raise InputError(f"{path}: its images are {nx} × {ny} pixels, expected at least {_BOX_PX[0]}; use a larger box")
 
 
+def _check_grid(shape: tuple[int, ...], dimensions: int, path: Path) -> None:
+    size = " × ".join(map(str, shape))
+    if min(shape) < 1 or math.prod(shape) > _MOST_VALUES:
+        raise InputError(f"{path}: found {size} values, expected at most {_MOST_VALUES}; export it at a larger pixel")
+    if (dimensions == 2 and shape[0] != 1) or len(set(shape[-dimensions:])) > 1:
+        expected = "one square image" if dimensions == 2 else "a cubic volume"
+        raise InputError(f"{path}: found {size} values, expected {expected}; cut it out")
+
+
+def _steps_a(header: np.ndarray) -> list[float]:
+    """Å from one value to the next along x, y and z; NaN where the header has no number of steps."""
+    counts = [int(header[name]) for name in ("mx", "my", "mz")]
+    sides_a = [float(header["cella"][axis]) for axis in "xyz"]
+    return [side_a / count if count else math.nan for side_a, count in zip(sides_a, counts, strict=True)]
+
+
+def _grid_step_a(header: np.ndarray, dimensions: int, path: Path) -> float:
+    """Å from one value to the next along all axes; 0 where the header does not state it."""
+    steps_a = [float(np.float32(step_a)) for step_a in _steps_a(header)[:dimensions]]
+    if not math.isfinite(steps_a[0]) or steps_a[0] < 0 or max(steps_a) - min(steps_a) > 0.01 * steps_a[0]:
+        raise InputError(f"{path}: found pixels of {steps_a} Å, expected equal positive sides; correct the header")
+    return steps_a[0]
+
+
 def _pixel_size_a(header: np.ndarray) -> float | None:
     """Å along x; None where the header has none, or one that is absurd or not the same along y."""
-    sampling = [int(header["mx"]), int(header["my"])]
-    cell_a = [float(header["cella"]["x"]), float(header["cella"]["y"])]
-    if min(sampling) < 1 or not all(map(math.isfinite, cell_a)):
-        return None
-    x_a, y_a = (side / count for side, count in zip(cell_a, sampling, strict=True))
+    x_a, y_a, _ = _steps_a(header)
     lowest, highest = _PIXEL_SIZES_A
     return x_a if lowest <= x_a <= highest and abs(x_a - y_a) <= 0.01 * x_a else None

@@ -1,24 +1,24 @@
 """Atoms of a .pdb or .cif file of the Protein Data Bank; a mistake in one is reported in one sentence."""
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import gemmi
 import numpy as np
 
-from workflow_scripts.formats.endings import MMCIF, PDB
+from workflow_scripts.formats.endings import CIF, PDB, has_ending
+from workflow_scripts.formats.files import read_content
+from workflow_scripts.workflow.arrays import reason
 from workflow_scripts.workflow.errors import InputError
 
 _LARGEST_FILE_BYTES = 512 * 2**20
-_LONGEST_LINE = 10_000
 _FARTHEST_A = 10_000.0
 _WATER = {"HOH", "DOD", "WAT"}
-_TOKEN = re.compile(r"'(?:.*?)'(?=\s|$)|\"(?:.*?)\"(?=\s|$)|\S+")
 _COLUMNS = ("type_symbol", "Cartn_z", "Cartn_y", "Cartn_x")
-_ONE_ATOM = ("label_asym_id", "auth_seq_id", "pdbx_PDB_ins_code", "label_seq_id", "label_comp_id", "label_atom_id")
+_NAME = ("label_comp_id", "label_asym_id", "auth_seq_id", "pdbx_PDB_ins_code", "label_seq_id", "label_atom_id")
+_OPTIONAL = ("pdbx_PDB_model_num", "label_alt_id", *_NAME)
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Atoms:
 class _Record:
     """One atom as text; coordinates: z, y, x; name: the same for all alternative positions of an atom."""
 
-    line_number: int
-    residue: str | None
+    place: str
+    residue: str
     is_alternative: bool
-    name: str | tuple
+    name: str | tuple[str, ...]
     coordinates: list[str]
     element: str
 
@@ -51,12 +51,11 @@ def read_atoms(path: Path) -> Atoms:
         InputError: absent, damaged or no such file, or without atoms.
     """
     path = Path(path)
-    kind = Path(path.name.lower().removesuffix(".gz")).suffix
-    if kind not in PDB + MMCIF:
+    if not has_ending(path, PDB + CIF):
         raise InputError(f"{path}: found the ending {path.suffix!r}, expected .pdb or .cif, or either with .gz")
-    lines = _lines(path)
+    text = read_content(path, _LARGEST_FILE_BYTES, "one molecule").decode("utf-8", errors="replace")
     symbols, positions, read_already = [], [], set()
-    for record in _of_pdb(lines) if kind in PDB else _of_mmcif(lines, path):
+    for record in _of_pdb(text) if has_ending(path, PDB) else _of_mmcif(text, path):
         if record.residue in _WATER or (record.is_alternative and record.name in read_already):
             continue
         if record.is_alternative:
@@ -64,10 +63,8 @@ def read_atoms(path: Path) -> Atoms:
         try:
             positions.append([float(text) for text in record.coordinates])
         except ValueError:
-            raise InputError(
-                f"{path}: found no coordinates in line {record.line_number}; download the file again"
-            ) from None
-        symbols.append(_symbol(record.element, path, record.line_number))
+            raise InputError(f"{path}: found no coordinates in {record.place}; download the file again") from None
+        symbols.append(_symbol(record.element, path, record.place))
     if not symbols:
         raise InputError(f"{path}: found no atoms other than water, expected a molecule; download the file again")
     positions_a = np.array(positions, dtype=np.float64)
@@ -76,25 +73,9 @@ def read_atoms(path: Path) -> Atoms:
     return Atoms(np.array(symbols), positions_a)
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; correct the path")
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from None
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise InputError(f"{path}: found more than {_LARGEST_FILE_BYTES >> 20} MiB, expected one molecule; cut it out")
-    lines = content.decode("ascii", errors="replace").splitlines()
-    if longest := next((number for number, line in enumerate(lines, start=1) if len(line) > _LONGEST_LINE), None):
-        raise InputError(f"{path}: line {longest} is too long for a file of atoms; download the file again")
-    return lines
-
-
-def _of_pdb(lines: list[str]) -> Iterator[_Record]:
+def _of_pdb(text: str) -> Iterator[_Record]:
     """ATOM and HETATM records, format 3.3 of the Protein Data Bank."""
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith("ENDMDL"):
             return
         if line.startswith(("ATOM  ", "HETATM")):
@@ -102,43 +83,33 @@ def _of_pdb(lines: list[str]) -> Iterator[_Record]:
             # Old files have no element; the name of an atom keeps its first column for elements of two letters.
             element = line[76:78].strip() or line[12:14].strip(" 0123456789")
             name = line[12:16] + line[17:27]  # without column 17, the alternative position
-            yield _Record(number, line[17:20].strip(), bool(line[16:17].strip()), name, coordinates, element)
+            yield _Record(f"line {number}", line[17:20].strip(), bool(line[16:17].strip()), name, coordinates, element)
 
 
-def _of_mmcif(lines: list[str], path: Path) -> Iterator[_Record]:
-    """The loop _atom_site of a PDBx/mmCIF file."""
-    start = next((index for index, line in enumerate(lines) if line.startswith("_atom_site.")), len(lines))
-    columns: list[str] = []
-    while start < len(lines) and lines[start].startswith("_atom_site."):
-        columns.append(lines[start].split()[0].removeprefix("_atom_site."))
-        start += 1
-    missing = [name for name in _COLUMNS if name not in columns]
-    if missing:
+def _of_mmcif(text: str, path: Path) -> Iterator[_Record]:
+    """The first model in the table _atom_site of a PDBx/mmCIF file."""
+    try:
+        blocks = [block for block in gemmi.cif.read_string(text) if block.find_values(f"_atom_site.{_COLUMNS[0]}")]
+    except Exception as error:  # of several types
+        raise InputError(f"{path}: not a whole .cif file ({reason(error)}); download the file again") from None
+    table = blocks[0].find("_atom_site.", [*_COLUMNS, *(f"?{name}" for name in _OPTIONAL)]) if blocks else []
+    if not table:
         raise InputError(
-            f"{path}: found no _atom_site.{missing[0]}, expected the atoms of a PDBx/mmCIF file; download it again"
+            f"{path}: found no _atom_site.{' or '.join(_COLUMNS)}, expected the atoms of a PDBx/mmCIF file;"
+            " download it again"
         )
     first_model = None
-    for number, line in enumerate(lines[start:], start=start + 1):
-        if not line.strip() or line.startswith(("#", "loop_", "_", "data_")):
-            return
-        row = _TOKEN.findall(line) if "'" in line or '"' in line else line.split()
-        if len(row) != len(columns):
-            raise InputError(
-                f"{path}: found {len(row)} values in line {number}, expected {len(columns)} for an atom; "
-                "download the file again"
-            )
-        value = {name: text.strip("'\"") for name, text in zip(columns, row, strict=True)}
-        model = value.get("pdbx_PDB_model_num", "1")
-        first_model = first_model or model
+    for number, row in enumerate(table, start=1):
+        values = [row.str(k) if row.has(k) else "" for k in range(len(_COLUMNS) + len(_OPTIONAL))]
+        element, z, y, x, model, alternative, residue, *name = values
+        if first_model is None:
+            first_model = model
         if model == first_model:
-            coordinates = [value[column] for column in _COLUMNS[1:]]
-            is_alternative = value.get("label_alt_id", ".") not in (".", "?")
-            name = tuple(value.get(column) for column in _ONE_ATOM)
-            yield _Record(number, value.get("label_comp_id"), is_alternative, name, coordinates, value["type_symbol"])
+            yield _Record(f"atom {number}", residue, bool(alternative), (residue, *name), [z, y, x], element)
 
 
-def _symbol(text: str, path: Path, number: int) -> str:
+def _symbol(text: str, path: Path, place: str) -> str:
     symbol = {"D": "H"}.get(text.upper(), text.capitalize())
     if not re.fullmatch(r"[A-Z][a-z]?", symbol):
-        raise InputError(f"{path}: found the element {text!r} in line {number}, expected a symbol such as C or Zn")
+        raise InputError(f"{path}: found the element {text[:20]!r} in {place}, expected a symbol such as C or Zn")
     return symbol

@@ -1,15 +1,19 @@
 """Diffraction patterns of the user's 4D-STEM scan: read in parts, checked, and where the bright-field disc lies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workflow_scripts.formats.arrays import chunks
+from workflow_scripts.formats.arrays import LARGEST, opened, values
+from workflow_scripts.formats.endings import is_array
+from workflow_scripts.formats.images import ImageStack
 from workflow_scripts.workflow.errors import InputError
 
-_MOST_COUNTS = 1e15  # in a pixel: its square and its sum are still numbers in 32 bits
+_CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -20,51 +24,98 @@ class Disc:
     radius_px: float
 
 
-def scan_shape(shape: tuple[int, ...], given: tuple[int, int] | None, where: str) -> tuple[int, int] | None:
-    """The scan's rows and columns, from an array (Ry, Rx, H, W) or as given; None for (N, H, W) without it.
+@dataclass(frozen=True)
+class Scan:
+    """An open scan.
+
+    Attributes:
+        patterns: an array (N, H, W) or (Ry, Rx, H, W) that is read when it is sliced.
+        raster: rows and columns of the scan; None where nobody states them.
+        where: its name in a sentence about a mistake.
+    """
+
+    patterns: Any
+    raster: tuple[int, int] | None
+    where: str
+
+    def __len__(self) -> int:
+        return int(np.prod(self.patterns.shape[:-2]))
+
+    @property
+    def pattern_shape(self) -> tuple[int, int]:
+        """Pixels of a pattern along y and x."""
+        return tuple(self.patterns.shape[-2:])
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The patterns in their order, float64 (n, H, W) at a time.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        row_bytes = max(1, 8 * int(np.prod(self.patterns.shape[1:])))
+        step = max(1, _CHUNK_BYTES // row_bytes)
+        for start in range(0, self.patterns.shape[0], step):
+            rows = values(self.patterns, f"{self.where}: a row from {start} on", slice(start, start + step))
+            yield rows.reshape(-1, *self.pattern_shape)
+
+    def select(self, numbers: Sequence[int]) -> np.ndarray:
+        """The patterns with these numbers in the order of `chunks`, float64 (n, H, W); raises as it does."""
+        in_a_row = int(np.prod(self.patterns.shape[1:-2]))
+        patterns = []
+        for number in numbers:
+            row, column = divmod(int(number), in_a_row)
+            part = values(self.patterns, f"{self.where}: row {row}", slice(row, row + 1))
+            patterns.append(part.reshape(-1, *self.pattern_shape)[column])
+        return np.stack(patterns)
+
+    def mean_pattern(self) -> np.ndarray:
+        """The mean (H, W) of all patterns.
+
+        Raises:
+            InputError: a pattern holds a value that is no count, or all are dark.
+        """
+        total, count = np.zeros(self.pattern_shape), 0
+        for part in self.chunks():
+            _check_counts(part, count, self.where)
+            total += part.sum(axis=0)
+            count += len(part)
+        if not total.any():
+            raise InputError(f"{self.where}: all counts are 0")
+        return total / count
+
+
+@contextmanager
+def open_scan(paths: Sequence[Path], dataset: str | None, raster: tuple[int, int] | None = None) -> Iterator[Scan]:
+    """The patterns of a scan.
 
     Args:
-        shape: of the array.
-        given: rows and columns that the user states.
-        where: the array's name in a sentence about a mistake.
+        paths: one .npy or HDF5 file of (N, H, W) or (Ry, Rx, H, W), or files of one image each.
+        dataset: where the array lies inside an HDF5 file.
+        raster: rows and columns that the user states for (N, H, W).
 
     Raises:
-        InputError: the array has another number of axes, or of patterns.
+        InputError: a file is broken or holds no patterns, or their number is not that of the raster.
     """
+    if is_array(paths[0]):
+        where = f"patterns: {paths[0]}" + (f":{dataset}" if dataset else "")
+        with opened(paths[0], dataset, "patterns") as array:
+            yield Scan(array, _raster(array.shape, raster, where), where)
+    else:
+        stack = ImageStack(paths)
+        where = f"patterns: {paths[0] if len(paths) == 1 else paths[0].parent}"
+        yield Scan(stack, _raster(stack.shape, raster, where), where)
+
+
+def _raster(shape: tuple[int, ...], stated: tuple[int, int] | None, where: str) -> tuple[int, int] | None:
+    """The scan's rows and columns, from an array (Ry, Rx, H, W) or as stated; None for (N, H, W) without it."""
     if len(shape) not in (3, 4):
         raise InputError(f"{where} has the shape {shape}, expected (N, H, W) or (Ry, Rx, H, W)")
-    if given is not None and np.prod(given) != np.prod(shape[:-2]):
+    if stated is not None and np.prod(stated) != np.prod(shape[:-2]):
         raise InputError(
-            f"{where} holds {np.prod(shape[:-2])} patterns, but scan_shape {list(given)} wants"
-            f" {np.prod(given)}; correct scan_shape"
+            f"{where} holds {np.prod(shape[:-2])} patterns, but scan_shape {list(stated)} wants"
+            f" {np.prod(stated)}; correct scan_shape"
         )
-    return tuple(shape[:2]) if len(shape) == 4 else given
-
-
-def pattern_chunks(stack: Any, where: str) -> Iterator[np.ndarray]:
-    """The patterns of (N, H, W) or (Ry, Rx, H, W) in their order, float64 (n, H, W) at a time.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    for _, part in chunks(stack, where):
-        yield part.reshape(-1, *stack.shape[-2:])
-
-
-def mean_pattern(stack: Any, where: str) -> np.ndarray:
-    """The mean (H, W) of all patterns.
-
-    Raises:
-        InputError: a pattern holds a value that is no count, or all are dark.
-    """
-    total, count = np.zeros(stack.shape[-2:]), 0
-    for part in pattern_chunks(stack, where):
-        _check_counts(part, count, where)
-        total += part.sum(axis=0)
-        count += len(part)
-    if not total.any():
-        raise InputError(f"{where}: all counts are 0")
-    return total / count
+    return tuple(shape[:2]) if len(shape) == 4 else stated
 
 
 def _check_counts(patterns: np.ndarray, first: int, where: str) -> None:
@@ -72,7 +123,7 @@ def _check_counts(patterns: np.ndarray, first: int, where: str) -> None:
     for wrong, fault in (
         (~np.isfinite(patterns), "values that are not finite; repair it"),
         (patterns < 0, f"the negative count {{:g}}; {remedy}"),
-        (patterns > _MOST_COUNTS, f"the count {{:.3g}}, expected counts of at most {_MOST_COUNTS:g}; repair it"),
+        (patterns > LARGEST, f"the count {{:.3g}}, expected counts of at most {LARGEST:g}; repair it"),
     ):
         if wrong.any():
             index = int(wrong.any(axis=(1, 2)).argmax())
@@ -80,15 +131,22 @@ def _check_counts(patterns: np.ndarray, first: int, where: str) -> None:
             raise InputError(f"{where}: pattern {first + index} holds {fault.format(value)}")
 
 
-def find_disc(mean: np.ndarray, keys: str) -> Disc:
+def find_disc(
+    mean: np.ndarray, keys: str, center_px: tuple[float, float] | None = None, radius_px: float | None = None
+) -> Disc:
     """The bright-field disc of a mean pattern (H, W): the pixels above half of the mean over the disc.
 
     Args:
+        mean: the mean pattern.
         keys: settings that the user can give in place of the search, for the sentence.
+        center_px: [y, x], where it is given.
+        radius_px: where it is given.
 
     Raises:
         InputError: there is no bright disc.
     """
+    if center_px is not None and radius_px is not None:
+        return Disc(tuple(center_px), radius_px)
     level = mean.max() / 2
     for _ in range(50):
         level = mean[mean >= level].mean() / 2
@@ -96,4 +154,4 @@ def find_disc(mean: np.ndarray, keys: str) -> Disc:
     if inside.sum() < 4 or inside.mean() > 0.9:
         raise InputError(f"patterns: the mean pattern shows no bright-field disc; give {keys}")
     row, column = (float(axis.mean()) for axis in np.nonzero(inside))
-    return Disc((row, column), float(np.sqrt(inside.sum() / np.pi)))
+    return Disc(tuple(center_px or (row, column)), radius_px or float(np.sqrt(inside.sum() / np.pi)))

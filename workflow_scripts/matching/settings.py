@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from workflow_scripts.formats.endings import CIF, CUBE, has_ending
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.matching.apply.settings import Apply as Apply  # the settings of one entry of apply.matching
 from workflow_scripts.workflow.settings import Settings
@@ -75,7 +76,7 @@ def base_of(estimator: str) -> str:
 
 def is_file(crystal: str) -> bool:
     """Whether a crystal is the path of a file instead of a built-in one."""
-    return crystal.lower().endswith(".cif")
+    return has_ending(crystal, CIF + CUBE)
 
 
 class DiffractionSettings(Settings):
@@ -112,7 +113,7 @@ class ObservationSettings(Settings):
 class Synthesize(Settings):
     """A crystal to calculated patterns over its orientations, and to observed ones."""
 
-    crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif.")
+    crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif or .cube file.")
     diffraction: DiffractionSettings = Field(description="Illumination, camera and crystal size.")
     observation: ObservationSettings = Field(description="How an observed pattern differs from the calculated one.")
     cells: int = Field(ge=8, description="Cells of beam directions; every fifth is tested, 3° away from all training.")
@@ -134,7 +135,9 @@ class Synthesize(Settings):
             if not Path(crystal).is_file():
                 raise ValueError(f"there is no file {crystal}")
         elif crystal not in BUILT_IN:
-            raise ValueError(f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif")
+            raise ValueError(
+                f"there is no crystal {crystal!r}; take {', '.join(BUILT_IN)}, or the path of a .cif or .cube"
+            )
         return crystal
 
     def files(self) -> list[str]:

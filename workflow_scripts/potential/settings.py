@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from workflow_scripts.formats.endings import CIF, CUBE, has_ending, without_ending
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.potential.apply.settings import RISES
 from workflow_scripts.potential.apply.settings import Apply as Apply  # the settings of one entry of apply.potential
@@ -24,7 +25,7 @@ Ring = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=
 
 def is_file(material: str) -> bool:
     """Whether a material is the path of a structure, not one of those built in."""
-    return material.endswith((".cif", ".cube", ".cube.gz"))
+    return has_ending(material, CIF + CUBE)
 
 
 class MicroscopeSettings(Settings):
@@ -145,7 +146,7 @@ def ablation_arm(fault: str) -> str:
 
 def material_name(material: str) -> str:
     """What a material is called in samples and tables: its name, or that of its file without the ending."""
-    return Path(material).name.split(".")[0] if is_file(material) else material
+    return without_ending(material) if is_file(material) else material
 
 
 class UnetSettings(Settings):

@@ -32,15 +32,21 @@ class ArrayError(ValueError):
 
 
 class Archive:
-    """An open .npz.
+    """An open .npz, whose arrays are read on demand.
 
     Attributes:
         names: of the arrays in it.
     """
 
-    def __init__(self, file: zipfile.ZipFile) -> None:
-        self._file = file
-        self.names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
+    def __init__(self, path: Path) -> None:
+        """Raises ArrayError: it is no whole archive, or cannot be read."""
+        with _array_errors():
+            self._file = zipfile.ZipFile(path)
+        self.names = [name.removesuffix(".npy") for name in self._file.namelist() if name.endswith(".npy")]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def read(self, name: str) -> np.ndarray:
         """An array.
@@ -91,19 +97,6 @@ class Archive:
             array = np.lib.format.read_array(stream, allow_pickle=False)
             stream.read()  # to the end, where the checksum is compared
         return array
-
-
-@contextmanager
-def open_npz(path: Path) -> Iterator[Archive]:
-    """An .npz whose arrays are read on demand.
-
-    Raises:
-        ArrayError: it is no whole archive, or cannot be read.
-    """
-    with _array_errors():
-        file = zipfile.ZipFile(path)
-    with file:
-        yield Archive(file)
 
 
 def open_npy(path: Path) -> np.ndarray:

@@ -5,13 +5,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workflow_scripts.workflow.arrays import Archive, ArrayError, open_npz, reason
+from workflow_scripts.workflow.arrays import Archive, ArrayError, reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.rows import StoredRows
 
@@ -99,7 +99,7 @@ def array_names(path: Path) -> list[str]:
 @contextmanager
 def _archive(path: Path) -> Iterator[Archive]:
     try:
-        with open_npz(path) as archive:
+        with closing(Archive(path)) as archive:
             yield archive
     except ArrayError as error:
         raise InputError(f"{path} is not a whole .npz file ({error}); make it again") from None

@@ -21,8 +21,8 @@ from workflow_scripts.alignment.evaluation.averages import HALF_SETS, frc, frc_r
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
 from workflow_scripts.alignment.simulation.geometry import align
-from workflow_scripts.alignment.simulation.particle_files import index_batches, spaced
-from workflow_scripts.alignment.simulation.poses import turned_offsets
+from workflow_scripts.formats.particles import index_batches, spaced
+from workflow_scripts.formats.poses import turned_offsets
 
 _CROSSED = 1024  # particles of each half, at most, that are compared with the other half
 _NULL_QUANTILE = 0.95

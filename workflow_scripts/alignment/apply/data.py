@@ -16,9 +16,11 @@ from torch import Tensor
 from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.alignment.networks.branch import centred_spectra
 from workflow_scripts.alignment.simulation.geometry import resized_spectra
-from workflow_scripts.alignment.simulation.grids import read_mrc
-from workflow_scripts.alignment.simulation.particle_files import ParticleStack, index_batches, open_particles
+from workflow_scripts.alignment.simulation.imaging import ctf_tensors
 from workflow_scripts.alignment.simulation.sources import read_centre
+from workflow_scripts.formats.endings import MRC, has_ending
+from workflow_scripts.formats.mrc import read_mrc
+from workflow_scripts.formats.particles import ParticleStack, index_batches, open_particles
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.errors import InputError
 
@@ -104,7 +106,7 @@ class UserParticles:
 
     def _phase(self, indices: np.ndarray) -> Tensor:
         """±1, (k, n, n//2 + 1)."""
-        parameters = self.particles.ctf.subset(indices).tensors(self.device) | {"b_factor_a2": 0.0}
+        parameters = ctf_tensors(self.particles.ctf.subset(indices), self.device) | {"b_factor_a2": 0.0}
         transfer = ctf(self.particles.box_px, self.particles.pixel_size_a, **parameters)
         return torch.where(transfer < 0, -1.0, 1.0)
 
@@ -205,7 +207,7 @@ def read_reference(settings: Apply, path: Path, user: UserParticles) -> Tensor:
         InputError: it cannot be read, or is an .mrc of another field of view.
     """
     field_a = user.particles.box_px * user.particles.pixel_size_a
-    if path.suffix.lower() == ".mrc":
+    if has_ending(path, MRC):
         image, size_a = read_mrc(path, 2)
         if size_a > 0 and abs(image.shape[-1] * size_a / field_a - 1) > _SAME:
             raise InputError(

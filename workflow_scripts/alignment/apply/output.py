@@ -11,9 +11,8 @@ from workflow_scripts.alignment.apply.alignment import AlignmentResult, mean_ima
 from workflow_scripts.alignment.apply.data import UserParticles
 from workflow_scripts.alignment.evaluation.averages import HALF_SETS
 from workflow_scripts.alignment.simulation.geometry import align
-from workflow_scripts.alignment.simulation.particle_files import index_batches
-from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
 from workflow_scripts.formats.mrc import StackWriter
+from workflow_scripts.formats.particles import index_batches, write_star, write_xmd
 from workflow_scripts.study.figures import BLUE, PAGE_MM, PURPLE, new_figure, scale_bar, style, without_ticks
 
 _SHOWN = 6

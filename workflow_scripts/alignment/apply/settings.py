@@ -5,12 +5,13 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from workflow_scripts.formats.endings import MRC, MRC_STACK, PNG, RELION, TIFF, XMIPP, has_ending
 from workflow_scripts.formats.star import parse_image_name, read_tables, resolve
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Settings
 
-_STACKS, _LISTS = (".mrcs", ".mrc"), (".star", ".xmd")
-_REFERENCES = (".png", ".tif", ".tiff", ".mrc")
+_LISTS = RELION + XMIPP
+_ENDINGS = {"particles": MRC_STACK + MRC + _LISTS, "reference": PNG + TIFF + MRC}
 
 
 class Apply(Settings):
@@ -58,8 +59,8 @@ class Apply(Settings):
     @field_validator("particles", "reference")
     @classmethod
     def _has_known_ending(cls, path: str | None, about: ValidationInfo) -> str | None:
-        endings = (*_STACKS, *_LISTS) if about.field_name == "particles" else _REFERENCES
-        if path is not None and not path.lower().endswith(endings):
+        endings = _ENDINGS[about.field_name]
+        if path is not None and not has_ending(path, endings):
             raise ValueError(f"{path} is none of {', '.join(endings)}")
         return path
 
@@ -96,7 +97,7 @@ def listed_stacks(particles: str) -> list[str]:
     Mistakes in a list are reported by the job that reads it: the rules only need to know which files to watch.
     """
     path = Path(particles)
-    if path.suffix.lower() not in _LISTS or not path.is_file():
+    if not has_ending(path, _LISTS) or not path.is_file():
         return []
     try:
         tables = read_tables(path).values()

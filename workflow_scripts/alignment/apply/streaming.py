@@ -18,7 +18,7 @@ from workflow_scripts.alignment.networks.branch import Poses, align_stack, resol
 from workflow_scripts.alignment.networks.polar_alignment import joint, rotated_rows
 from workflow_scripts.alignment.simulation.geometry import align, angular_correlation, peak, rotate
 from workflow_scripts.alignment.simulation.imaging import fourier_rings, radial_power
-from workflow_scripts.alignment.simulation.particle_files import index_batches, spaced
+from workflow_scripts.formats.particles import index_batches, spaced
 
 # Images (k, n, n) to rows along half a turn (k, R, angles): a rotation by +a moves them by a · angles / 180 samples;
 # the sum of the rows' circular correlations compares two images.

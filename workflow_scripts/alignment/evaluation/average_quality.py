@@ -22,6 +22,7 @@ from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectr
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.analytic import random_particle
 from workflow_scripts.alignment.simulation.geometry import align
+from workflow_scripts.alignment.simulation.imaging import ctf_tensors
 from workflow_scripts.alignment.simulation.labels import JOINT, LabelledStack
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.study.bootstrap import Estimate
@@ -218,4 +219,4 @@ def _running_averages(
 
 def _transfer(stack: LabelledStack, indices: np.ndarray) -> Tensor:
     """Contrast transfer (k, n, n//2 + 1) of these images."""
-    return ctf(stack.images.box_px, stack.pixel_size_a, **stack.images.ctf.subset(indices).tensors()).float()
+    return ctf(stack.images.box_px, stack.pixel_size_a, **ctf_tensors(stack.images.ctf.subset(indices))).float()

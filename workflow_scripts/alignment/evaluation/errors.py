@@ -7,7 +7,7 @@ Angles that an estimator predicts for pairs have no offset, and none is subtract
 
 import numpy as np
 
-from workflow_scripts.alignment.simulation.poses import turned_offsets
+from workflow_scripts.formats.poses import turned_offsets
 
 STATISTICS = {"mean": np.mean, "median": np.median, "p90": lambda error: float(np.percentile(error, 90))}
 _RECIPE_BATCH = 32

@@ -12,11 +12,10 @@ from workflow_scripts.alignment.settings import VARIANTS, Split, Synthesize, is_
 from workflow_scripts.alignment.simulation.analytic import built_in_particle, random_particle
 from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY
-from workflow_scripts.alignment.simulation.particle_files import CtfParameters
 from workflow_scripts.alignment.simulation.particles import Particle
-from workflow_scripts.alignment.simulation.pose_files import write_star
 from workflow_scripts.alignment.simulation.sources import read_particle
 from workflow_scripts.formats.mrc import StackWriter
+from workflow_scripts.formats.particles import CtfParameters, write_star
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.progress import Progress
 

@@ -9,10 +9,16 @@ from torch import Tensor
 from workflow_scripts.alignment.settings import MicroscopeSettings
 from workflow_scripts.alignment.simulation.geometry import half_plane_weights, move
 from workflow_scripts.alignment.simulation.particles import Particle
+from workflow_scripts.formats.particles import CtfParameters
 from workflow_scripts.optics.ctf import ctf
 
 # How many defocus values the faulty CTF picks from: their phases at Nyquist differ by a fraction of a radian.
 _FAULTY_DEFOCI = 256
+
+
+def ctf_tensors(parameters: CtfParameters, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The arguments of `optics.ctf.ctf` on a device, (N,) each."""
+    return {name: torch.from_numpy(values).to(device) for name, values in vars(parameters).items()}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.alignment.simulation.particle_files import ParticleStack, open_particles
+from workflow_scripts.formats.particles import ParticleStack, open_particles
 from workflow_scripts.formats.star import numbers
 from workflow_scripts.workflow.errors import InputError
 

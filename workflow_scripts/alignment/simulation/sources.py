@@ -7,24 +7,24 @@ a grid twice as fine, corrected for what trilinear interpolation does to it, and
 from dataclasses import replace
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from workflow_scripts.alignment.simulation.grids import LARGEST, fade_out, read_mrc, resampled
+from workflow_scripts.alignment.simulation.grids import fade_out, resampled
 from workflow_scripts.alignment.simulation.particles import Blobs, Particle, particle, project, random_rotations
-from workflow_scripts.formats.images import read_picture
+from workflow_scripts.formats.endings import CIF, MRC, PDB, PNG, TIFF, has_ending, without_ending
+from workflow_scripts.formats.images import read_grey_picture
+from workflow_scripts.formats.mrc import is_volume, read_mrc
 from workflow_scripts.formats.pdb import Atoms, read_atoms
 from workflow_scripts.optics.kirkland import scattering_factor_a
 from workflow_scripts.workflow.errors import InputError
 
-_MOLECULES = (".pdb", ".cif")
 _ATOM_WIDTH_A = 0.7  # √(B / 8π²) for B = 40 Å², as in a well-resolved map
 _FILLED = 0.6  # of the box's side, by the diameter of a molecule
 _PADDING = 2
-_ENDINGS = (".png", ".tif", ".tiff", ".mrc")
+_IMAGES = PNG + TIFF + MRC
 _SMALLEST_PX = 16
 
 
@@ -68,7 +68,7 @@ def project_molecule(path: Path, n: int, generator: np.random.Generator, pixel_s
             f" of the box; use pixels of at least {2 * radius_a / (_FILLED * n):.3g} Å"
         )
     rotated = blobs.rotated(random_rotations(1, generator)[0])
-    return particle(path.stem, project(rotated, n, pixel_size_a), pixel_size_a)
+    return particle(without_ending(path), project(rotated, n, pixel_size_a), pixel_size_a)
 
 
 def project_map(path: Path, n: int, generator: np.random.Generator) -> Particle:
@@ -87,9 +87,9 @@ def project_map(path: Path, n: int, generator: np.random.Generator) -> Particle:
     if not voxel_size_a > 0:
         raise InputError(f"{path}: the header states no voxel size; correct it")
     ratio = volume.shape[-1] / n
-    (image,) = project_volume(resampled(fade_out(volume), n), random_rotations(1, generator))
+    (image,) = project_volume(resampled(fade_out(torch.from_numpy(volume)), n), random_rotations(1, generator))
     try:
-        return particle(path.stem, image, voxel_size_a * ratio, width_ratio=ratio)
+        return particle(without_ending(path), image, voxel_size_a * ratio, width_ratio=ratio)
     except ValueError as error:
         raise InputError(f"{path}: {error} when projected; move the density into the middle of the volume") from None
 
@@ -144,11 +144,10 @@ def read_centre(path: Path, n: int, pixel_size_a: float | None = None, dark_on_l
     Raises:
         InputError: no such image, not square, too small, constant, not finite, or of unknown pixel size.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _ENDINGS:
-        raise InputError(f"{path}: found the ending {path.suffix!r}, expected one of {', '.join(_ENDINGS)}")
-    image, stated_a = read_mrc(path, 2) if path.suffix.lower() == ".mrc" else (_picture(path), 0.0)
-    width = image.shape[-1]
+    if not has_ending(path, _IMAGES):
+        raise InputError(f"{path}: found the ending {path.suffix!r}, expected one of {', '.join(_IMAGES)}")
+    pixels, stated_a = read_mrc(path, 2) if has_ending(path, MRC) else (_picture(path), 0.0)
+    image, width = torch.from_numpy(pixels), pixels.shape[-1]
     if width < _SMALLEST_PX:
         raise InputError(
             f"{path}: found {width} × {width} px, expected at least {_SMALLEST_PX} a side; use a larger one"
@@ -158,30 +157,17 @@ def read_centre(path: Path, n: int, pixel_size_a: float | None = None, dark_on_l
         raise InputError(f"{path}: the header states no pixel size; correct it")
     cleared = resampled(fade_out(-image if dark_on_light else image), n)
     try:
-        return particle(path.stem, cleared, size_a * width / n, width_ratio=width / n)
+        return particle(without_ending(path), cleared, size_a * width / n, width_ratio=width / n)
     except ValueError as error:
         raise InputError(f"{path}: {error}; replace the file") from None
 
 
-def _picture(path: Path) -> torch.Tensor:
+def _picture(path: Path) -> np.ndarray:
     """A .png or .tif as float32 (n, n)."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; correct the path")
-    import skimage  # here, since most jobs read no picture and the import takes long
-    from skimage import color
-
-    try:
-        image = read_picture(path)
-        if image.ndim == 3 and image.shape[-1] in (3, 4):
-            image = color.rgb2gray(image[..., :3])
-    except Exception as error:  # the readers raise whatever they like
-        raise InputError(f"{path}: not a readable image ({type(error).__name__}); export it again") from None
-    if image.ndim != 2 or image.shape[0] != image.shape[1] or not image.size:
-        raise InputError(f"{path}: found an array of shape {image.shape}, expected one square grey image; cut it out")
-    grey = skimage.img_as_float32(image)
-    if not float(np.abs(grey).max()) < LARGEST:
-        raise InputError(f"{path}: found values that are no numbers below {LARGEST:g}; repair the file")
-    return torch.from_numpy(grey)
+    grey = read_grey_picture(path)
+    if grey.shape[0] != grey.shape[1]:
+        raise InputError(f"{path}: found an array of shape {grey.shape}, expected one square grey image; cut it out")
+    return grey
 
 
 def read_particle(path: Path, n: int, pixel_size_a: float, dark_on_light: bool, rng: np.random.Generator) -> Particle:
@@ -194,17 +180,8 @@ def read_particle(path: Path, n: int, pixel_size_a: float, dark_on_light: bool, 
         dark_on_light: the particle is dark in the image.
         rng: the only source of randomness.
     """
-    if path.suffix in _MOLECULES:
+    if has_ending(path, PDB + CIF):
         return project_molecule(path, n, rng, pixel_size_a)
-    if path.suffix == ".mrc":
-        return project_map(path, n, rng) if _is_volume(path) else read_centre(path, n, dark_on_light=dark_on_light)
+    if has_ending(path, MRC):
+        return project_map(path, n, rng) if is_volume(path) else read_centre(path, n, dark_on_light=dark_on_light)
     return replace(read_centre(path, n, 1.0, dark_on_light), pixel_size_a=pixel_size_a)
-
-
-def _is_volume(path: Path) -> bool:
-    """Whether an .mrc has several sections; a file that cannot be read is left to the error message of its reader."""
-    try:
-        with mrcfile.open(path, header_only=True, permissive=True) as file:
-            return int(file.header.nz) > 1
-    except (OSError, ValueError):
-        return False

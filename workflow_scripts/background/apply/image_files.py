@@ -1,20 +1,19 @@
 """The user's tiles, references and dark frames: TIFF files, TIFF stacks, Xradia's .xrm and .txrm.
 
 What is wrong with the files of a folder is reported in one sentence that names them all; what was odd and could be used
-is a remark. Colour is refused unless its channels are equal: a luminance would be no count.
+is a remark.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
-from workflow_scripts.formats.images import tiff_series
-from workflow_scripts.formats.xradia import XRADIA, XradiaError, read_xradia
-from workflow_scripts.workflow.arrays import reason
+from workflow_scripts.formats import images
+from workflow_scripts.formats.images import Recorded
+from workflow_scripts.workflow.arrays import ArrayError
 from workflow_scripts.workflow.errors import InputError
 
 SMALLEST_PX = 16
@@ -38,18 +37,6 @@ class ImageSet:
     remarks: tuple[str, ...]
 
 
-class _Unusable(Exception):
-    """Why a file cannot be used; becomes part of a sentence."""
-
-
-@dataclass(frozen=True)
-class _File:
-    name: str
-    pages: np.ndarray
-    pixel_size_um: float | None
-    remarks: tuple[str, ...]
-
-
 def read_images(
     files: Sequence[Path], what: str, shape: tuple[int, int] | None = None, may_be_constant: bool = False
 ) -> ImageSet:
@@ -66,19 +53,22 @@ def read_images(
             them are named; or their size is not that of the tiles.
     """
     path = files[0] if len(files) == 1 else files[0].parent
-    read: list[_File] = []
+    read: dict[Path, Recorded] = {}
     bad: list[str] = []
     for file in files:
         try:
-            read.append(_read(file, may_be_constant))
-        except _Unusable as reason:
-            bad.append(f"{file.name} {reason}")
-    if read:
-        usual = Counter(file.pages.shape[1:] for file in read).most_common(1)[0][0]
-        for file in read:
-            height, width = file.pages.shape[1:]
-            if (height, width) != usual:
-                bad.append(f"{file.name} has {height} × {width} pixels, others {usual[0]} × {usual[1]}")
+            recorded = images.read_images(file)
+            _check(recorded.pages, may_be_constant)
+            read[file] = recorded
+        except ArrayError as error:
+            bad.append(f"{file.name} {error}")
+    sizes_px = {file.name: recorded.pages.shape[1:] for file, recorded in read.items()}
+    usual = Counter(sizes_px.values()).most_common(1)[0][0] if read else None
+    bad += [
+        f"{name} has {size[0]} × {size[1]} pixels, others {usual[0]} × {usual[1]}"
+        for name, size in sizes_px.items()
+        if size != usual
+    ]
     if bad:
         more = f"; and {len(bad) - 8} more" if len(bad) > 8 else ""
         raise InputError(
@@ -91,91 +81,46 @@ def read_images(
             f" {shape[1]}; give {what} of the same camera and binning"
         )
     names = tuple(
-        file.name if len(file.pages) == 1 else f"{file.name}[{page + 1}]"
-        for file in read
-        for page in range(len(file.pages))
+        file.name if len(recorded.pages) == 1 else f"{file.name}[{page + 1}]"
+        for file, recorded in read.items()
+        for page in range(len(recorded.pages))
     )
-    sizes = {file.pixel_size_um for file in read}
-    kinds = Counter(str(file.pages.dtype) for file in read)
-    remarks = [remark for file in read for remark in file.remarks]
+    pixel_sizes_um = {recorded.pixel_size_um for recorded in read.values()}
+    kinds = Counter(str(recorded.pages.dtype) for recorded in read.values())
+    remarks = [remark for file, recorded in read.items() for remark in _remarks(file.name, recorded)]
     if len(kinds) > 1:
         mixed = ", ".join(f"{count} files of {kind}" for kind, count in sorted(kinds.items()))
         remarks.append(f"{what}: {path} mixes types ({mixed}); each is taken as counts, levelled by its own median")
-    return ImageSet(
-        names,
-        np.concatenate([file.pages.astype(np.float32) for file in read]),
-        sizes.pop() if len(sizes) == 1 else None,
-        tuple(remarks),
-    )
+    counts = np.concatenate([recorded.pages.astype(np.float32) for recorded in read.values()])
+    return ImageSet(names, counts, pixel_sizes_um.pop() if len(pixel_sizes_um) == 1 else None, tuple(remarks))
 
 
 def read_mean(files: Sequence[Path], what: str, shape: tuple[int, int]) -> np.ndarray:
     """Mean of the dark frames in files, float32 (H, W); raises as `read_images`."""
-    images = read_images(files, what, shape, may_be_constant=True).images
-    return images.mean(axis=0, dtype=np.float64).astype(np.float32)
+    frames = read_images(files, what, shape, may_be_constant=True).images
+    return frames.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _read(path: Path, may_be_constant: bool) -> _File:
-    remarks = []
-    pixel_size_um = None
-    if path.suffix.lower() in XRADIA:
-        try:
-            recorded = read_xradia(path)
-        except XradiaError as error:
-            raise _Unusable(str(error)) from None
-        pages, pixel_size_um = recorded.images, recorded.pixel_size_um
-    else:
-        pages, grey = _tiff(path)
-        if grey:
-            remarks.append(f"{path.name}: its colour channels are equal; one of them is read")
+def _check(pages: np.ndarray, may_be_constant: bool) -> None:
+    """Raise ArrayError where the images (n, H, W) of a file cannot be tiles, or dark frames."""
     if min(pages.shape[1:]) < SMALLEST_PX:
-        raise _Unusable(f"has {pages.shape[1]} × {pages.shape[2]} pixels, expected at least {SMALLEST_PX} a side")
+        raise ArrayError(f"has {pages.shape[1]} × {pages.shape[2]} pixels, expected at least {SMALLEST_PX} a side")
     for number, page in enumerate(pages, start=1):
         where = f"holds in image {number} " if len(pages) > 1 else "holds "
         with np.errstate(over="ignore"):
             finite = np.isfinite(page.astype(np.float32))  # as which they are handed on
         if not finite.all():
-            raise _Unusable(f"{where}{int((~finite).sum())} values that are not finite as 32-bit floats")
+            raise ArrayError(f"{where}{int((~finite).sum())} values that are not finite as 32-bit floats")
         if not may_be_constant and page.min() == page.max():
-            raise _Unusable(f"{where}the value {page.flat[0]:g} alone")
+            raise ArrayError(f"{where}the value {page.flat[0]:g} alone")
         if not may_be_constant and np.median(page) <= 0:
-            raise _Unusable(f"{where}counts of which half are not above 0; give raw counts, not logarithms")
+            raise ArrayError(f"{where}counts of which half are not above 0; give raw counts, not logarithms")
+
+
+def _remarks(name: str, recorded: Recorded) -> Iterator[str]:
+    """What was odd in a file."""
+    pages = recorded.pages
+    if recorded.was_colour:
+        yield f"{name}: its colour channels are equal; one of them is read"
     if pages.dtype.kind in "ui" and (share := float((pages == np.iinfo(pages.dtype).max).mean())) > _FULL_SHARE:
-        remarks.append(
-            f"{path.name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"
-        )
-    return _File(path.name, pages, pixel_size_um, tuple(remarks))
-
-
-def _tiff(path: Path) -> tuple[np.ndarray, bool]:
-    """Pages (n, H, W) in the type of the file, and whether they were grey images saved as colour."""
-    try:
-        if path.stat().st_size == 0:
-            raise _Unusable("is empty")
-        with tifffile.TiffFile(path) as file:
-            series = [(part.axes, part.asarray()) for part in tiff_series(file, path)]
-            palette = any(page.photometric == tifffile.PHOTOMETRIC.PALETTE for page in file.pages)
-    except _Unusable:
-        raise
-    # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile.
-    except Exception as error:
-        raise _Unusable(f"is not a whole TIFF ({reason(error)})") from None
-    if not series:
-        raise _Unusable("holds no image")
-    if palette:
-        raise _Unusable("has a colour table, expected counts")
-    stacks, grey = [], False
-    for axes, pages in series:
-        if pages.dtype.kind not in "uif" or pages.size == 0:
-            raise _Unusable(f"holds {pages.dtype} {pages.shape}, expected real numbers")
-        if "S" in axes:
-            channels = np.moveaxis(pages, axes.index("S"), 0)[:3]
-            if not (channels == channels[0]).all():
-                raise _Unusable("is a colour image, expected counts; export it in grey")
-            pages, grey = channels[0], True
-        if pages.ndim < 2:
-            raise _Unusable(f"holds an array of the shape {pages.shape}, expected images")
-        stacks.append(pages.reshape(-1, *pages.shape[-2:]))
-    if len({(pages.shape[1:], pages.dtype) for pages in stacks}) > 1:
-        raise _Unusable(f"holds {len(stacks)} kinds of images, expected pages of one size and type")
-    return np.concatenate(stacks), grey
+        yield f"{name}: {100 * share:.1f} % of its pixels have the largest value of {pages.dtype}: clipped"

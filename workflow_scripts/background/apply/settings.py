@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.formats.folder import image_files
+from workflow_scripts.formats.endings import TIFF, XRADIA
+from workflow_scripts.formats.files import image_files
 from workflow_scripts.workflow.settings import Settings
 
-IMAGES = (".tif", ".tiff", ".xrm", ".txrm")
+IMAGES = TIFF + XRADIA
 Px = Annotated[int, Field(ge=0)]
 
 

@@ -14,7 +14,7 @@ from workflow_scripts.diffractive_imaging.apply.settings import Apply, UserProbe
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan, read_probe
 from workflow_scripts.diffractive_imaging.simulation.forward import MASK_THRESHOLD, rotated
 from workflow_scripts.formats.arrays import opened, values
-from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
+from workflow_scripts.formats.scan import Disc, find_disc, open_scan
 from workflow_scripts.optics.diffraction import near_field
 from workflow_scripts.optics.probe import aberration_phase, make_probe, pixel_size_a
 from workflow_scripts.workflow.errors import InputError
@@ -74,23 +74,28 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
         InputError: a file is broken, the values are no counts, shapes do not fit each other or the settings.
     """
     with ExitStack() as files:
-        stack = files.enter_context(opened(patterns, settings.dataset, "patterns"))
-        where = f"patterns: {patterns}" + (f":{settings.dataset}" if settings.dataset else "")
-        shape = _scan_shape(stack.shape, settings, where)
+        recorded = files.enter_context(open_scan([patterns], settings.dataset, settings.scan_shape))
+        if settings.step_a is not None and recorded.raster is None:
+            raise InputError(
+                f"{recorded.where} has the shape {recorded.patterns.shape}: a raster (step_a) needs scan_shape:"
+                " [rows, columns]"
+            )
         table = None
         if positions is not None:
             array = files.enter_context(opened(positions, settings.positions_dataset, "positions"))
-            table = _positions(array, int(np.prod(stack.shape[:-2])), positions)
-        mean = mean_pattern(stack, where)
-        disc = _disc(settings, mean)
+            table = _positions(array, len(recorded), positions)
+        mean = recorded.mean_pattern()
+        keys = "center_px and probe.aperture_radius_px"
+        disc = find_disc(mean, keys, settings.center_px, settings.probe.aperture_radius_px)
         window = _window(settings, disc, mean.shape)
-        counts = np.concatenate([window.cut(part).astype(np.float32) for part in pattern_chunks(stack, where)])
+        counts = np.concatenate([window.cut(part).astype(np.float32) for part in recorded.chunks()])
     counts /= np.float32(settings.counts_per_electron)
     dose_e = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
     if not settings.dose_min_e <= dose_e <= settings.dose_max_e:
         raise InputError(
-            f"{where}: the patterns hold {dose_e:.0f} electrons on average, outside dose_min_e {settings.dose_min_e:g}"
-            f" to dose_max_e {settings.dose_max_e:g}; set the two around it, or counts_per_electron"
+            f"{recorded.where}: the patterns hold {dose_e:.0f} electrons on average, outside dose_min_e"
+            f" {settings.dose_min_e:g} to dose_max_e {settings.dose_max_e:g}; set the two around it, or"
+            " counts_per_electron"
         )
     radius = disc.radius_px / settings.binning
     size = pixel_size_a(window.n, settings.probe.voltage_kv, settings.probe.semiangle_mrad, radius)
@@ -103,12 +108,12 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
         )
     measured = torch.from_numpy(counts)
     if table is None:
-        positions_px = raster_px(shape, settings.step_a / size)
+        positions_px = raster_px(recorded.raster, settings.step_a / size)
     else:
         positions_px = torch.from_numpy(table / (size if settings.positions_unit == "angstrom" else 1.0))
     _check_step(positions_px, window, size, "step_a" if table is None else "positions")
     if settings.rotation == "search":
-        orientation = search(measured, positions_px, shape, light)
+        orientation = search(measured, positions_px, recorded.raster, light)
     else:
         orientation = Orientation(settings.rotation, settings.detector_transposed)
     if orientation.transposed:
@@ -151,13 +156,6 @@ def _object_mask(light: Illumination) -> Tensor:
     return inside & (intensity > MASK_THRESHOLD * intensity.max())
 
 
-def _scan_shape(shape: tuple[int, ...], settings: Apply, where: str) -> tuple[int, int] | None:
-    rows_columns = scan_shape(shape, settings.scan_shape, where)
-    if settings.step_a is not None and rows_columns is None:
-        raise InputError(f"{where} has the shape {shape}: a raster (step_a) needs scan_shape: [rows, columns]")
-    return rows_columns
-
-
 def _positions(array: Any, patterns: int, path: Path) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != 2:
         raise InputError(f"positions: {path} has the shape {tuple(array.shape)}, expected (N, 2) as [y, x]")
@@ -167,14 +165,6 @@ def _positions(array: Any, patterns: int, path: Path) -> np.ndarray:
     if not np.isfinite(positions).all():
         raise InputError(f"positions: {path} holds values that are not finite; repair or leave out those patterns")
     return positions
-
-
-def _disc(settings: Apply, mean: np.ndarray) -> Disc:
-    center, radius = settings.center_px, settings.probe.aperture_radius_px
-    if center is None or radius is None:
-        disc = find_disc(mean, "center_px and probe.aperture_radius_px")
-        center, radius = center or disc.center_px, radius or disc.radius_px
-    return Disc(tuple(center), radius)
 
 
 def _window(settings: Apply, disc: Disc, shape: tuple[int, ...]) -> Window:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from workflow_scripts.formats.endings import check_array
 from workflow_scripts.workflow.settings import Settings
 
 
@@ -90,8 +91,8 @@ class Apply(Settings):
             ("patterns", self.patterns, self.dataset),
             ("positions", self.positions, self.positions_dataset),
         ):
-            if path is not None and path.endswith((".h5", ".hdf5")) != (inside is not None):
-                raise ValueError(f"{name}: a .h5 file needs the path of the dataset inside it, a .npy file has none")
+            if path is not None:
+                check_array(path, inside, name)
         if (self.positions is None) == (self.step_a is None):
             raise ValueError("give either positions or step_a")
         if self.rotation == "search" and self.positions is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.formats.images import read_picture
+from workflow_scripts.formats.images import read_grey_picture
 from workflow_scripts.workflow.errors import InputError
 
 
@@ -26,28 +26,12 @@ def read_grey(path: Path, minimum_px: int) -> np.ndarray:
     Raises:
         InputError: not a readable image, not grey or colour, not finite, constant, or too small.
     """
-    import skimage  # here, since most jobs read no photograph and the import takes long
-    from skimage import color
-
-    try:
-        image = read_picture(path)
-        if image.ndim == 3 and image.shape[-1] in (3, 4):
-            image = color.rgb2gray(image[..., :3])
-    except Exception as error:  # the readers of the many formats raise many types
+    grey = read_grey_picture(path)
+    if min(grey.shape) < minimum_px:
         raise InputError(
-            f"{path}: not a readable image ({type(error).__name__}); expected a whole .png, .jpg or .tif, "
-            "replace or remove the file"
-        ) from error
-    if image.ndim != 2:
-        raise InputError(f"{path}: found an array of shape {image.shape}, expected one grey or RGB image; convert it")
-    if min(image.shape) < minimum_px:
-        raise InputError(
-            f"{path}: found {image.shape[0]} × {image.shape[1]} px, "
+            f"{path}: found {grey.shape[0]} × {grey.shape[1]} px, "
             f"expected at least {minimum_px} px a side; use a larger photograph"
         )
-    grey = skimage.img_as_float32(image)
-    if not np.isfinite(grey).all():
-        raise InputError(f"{path}: found values that are not finite, expected numbers only; repair the file")
     if np.ptp(grey) == 0:
         raise InputError(f"{path}: found the same value in every pixel, expected a picture; remove the file")
     return grey

@@ -8,10 +8,10 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
+from workflow_scripts.formats.endings import JPEG, PNG, TIFF, has_ending
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import sha256
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SPLITS = ("train", "validation", "test")
 # Left out on purpose: logo, chessboards, colour wheel, phantom, silhouettes and icons (drawings), the right
 # half of the stereo pair (the same scene as the left), files of a few pixels.
@@ -67,7 +67,7 @@ def shipped() -> list[Path]:
 def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; correct the path, or null for those that ship")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = sorted(path for path in folder.iterdir() if has_ending(path, PNG + JPEG + TIFF) and path.is_file())
     for path in files:
         if {"{", "}"} & set(path.name):
             raise InputError(f"{path}: Snakemake reads braces in a name as a wildcard; rename the file")

@@ -83,5 +83,5 @@ if __name__ == "__main__":
             "png": "Patterns and their best matches; of a scan the map (.png).",
             "quality": "The report on the patterns and on their orientations (.json).",
         },
-        optional_inputs={"crystal_file": "The crystal (.cif), where one is named."},
+        optional_inputs={"crystal_file": "The crystal (.cif, .cube), where one is named."},
     ).main()

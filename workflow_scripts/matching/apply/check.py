@@ -44,5 +44,5 @@ if __name__ == "__main__":
         Arguments,
         inputs={"pattern_files": "The scan (.npy, .h5), or the images in the order of their names."},
         outputs={"report": "The report on them (.json)."},
-        optional_inputs={"crystal_file": "The crystal (.cif), where one is named."},
+        optional_inputs={"crystal_file": "The crystal (.cif, .cube), where one is named."},
     ).main()

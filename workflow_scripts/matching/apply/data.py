@@ -1,23 +1,18 @@
 """The user's patterns, read in parts and put on the grid of the study's network."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.ndimage import label, maximum_filter, median_filter
 from scipy.signal import fftconvolve
-from tifffile import TiffFile
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.formats.arrays import chunks, opened
-from workflow_scripts.formats.images import read_picture
-from workflow_scripts.formats.scan import mean_pattern, scan_shape
-from workflow_scripts.matching.apply.settings import ARRAYS, H5, Apply
+from workflow_scripts.formats.scan import open_scan
+from workflow_scripts.matching.apply.settings import Apply
 from workflow_scripts.matching.networks.encoding import blurred
 from workflow_scripts.workflow.errors import InputError
 
@@ -50,66 +45,6 @@ class Layout:
     hot: Sequence[Sequence[int]]
 
 
-class ImageFolder:
-    """Images in the order of their names, as an array (N, H, W) that is read when it is sliced."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Raises InputError: the first cannot be used."""
-        self._paths = list(paths)
-        first = _image(self._paths[0])
-        self.shape = (len(self._paths), *first.shape)
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        images = []
-        for path in self._paths[rows]:
-            image = _image(path)
-            if image.shape != self.shape[1:]:
-                raise InputError(
-                    f"{path}: is {image.shape} px, but {self._paths[0].name} is {self.shape[1:]}; give one size"
-                )
-            images.append(image)
-        return np.stack(images)
-
-
-def _image(path: Path) -> np.ndarray:
-    try:
-        pages, image = _pages(path), read_picture(path)
-    except Exception as error:  # of several libraries
-        raise InputError(f"{path}: cannot be read as an image ({type(error).__name__}); export it again") from None
-    if pages > 1:
-        raise InputError(f"{path}: holds {pages} pages, expected one image in each file; save the stack as .npy or .h5")
-    if image.ndim == 3 and image.shape[-1] in (2, 3, 4):
-        channels = image[..., : 1 if image.shape[-1] == 2 else 3]  # and opacity
-        if (channels != channels[..., :1]).any():
-            raise InputError(f"{path}: is a colour image; a pattern has one value in each pixel: export it in grey")
-        image = image[..., 0]
-    if image.ndim != 2 or image.dtype.kind not in "uif" or not image.size:
-        raise InputError(f"{path}: holds {image.dtype} of the shape {image.shape}, expected one grey image (H, W)")
-    return image
-
-
-def _pages(path: Path) -> int:
-    """Pages of an image file."""
-    if path.suffix.lower() == ".png":
-        return 1
-    with TiffFile(path) as file:
-        return len(file.pages)
-
-
-@contextmanager
-def opened_patterns(settings: Apply, paths: Sequence[Path]) -> Iterator[Any]:
-    """The patterns (N, H, W) or (Ry, Rx, H, W), read when they are sliced.
-
-    Raises:
-        InputError: a file is broken or holds no patterns.
-    """
-    if settings.patterns.lower().endswith((*H5, *ARRAYS)):
-        with opened(paths[0], settings.dataset, "patterns") as array:
-            yield array
-    else:
-        yield ImageFolder(paths)
-
-
 def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
     """The layout of the patterns on the detector, from their mean.
 
@@ -117,22 +52,20 @@ def layout(settings: Apply, paths: Sequence[Path]) -> Layout:
         InputError: a file is broken, patterns are too small, the centre lies outside, or the unscattered beam is
             recorded.
     """
-    where = f"patterns: {settings.patterns}"
-    with opened_patterns(settings, paths) as stack:
-        scan = scan_shape(tuple(stack.shape), settings.scan_shape, where)
-        height, width = stack.shape[-2:]
+    with open_scan(paths, settings.dataset, settings.scan_shape) as scan:
+        height, width = scan.pattern_shape
         if min(height, width) < SMALLEST_PX:
-            raise InputError(f"{where}: patterns are {height} × {width} px, expected {SMALLEST_PX} a side or more")
-        mean = (mean_pattern(stack, where) - settings.offset) / settings.counts_per_electron
-        number = int(np.prod(stack.shape[:-2]))
+            raise InputError(f"{scan.where}: patterns are {height} × {width} px, expected {SMALLEST_PX} a side or more")
+        mean = (scan.mean_pattern() - settings.offset) / settings.counts_per_electron
+        number = len(scan)
     if settings.center_px is None:
-        _check_symmetry(mean, number, where)
+        _check_symmetry(mean, number, scan.where)
     hot = hot_pixels(mean, number)
     mean = without_hot(torch.from_numpy(mean)[None], hot)[0].numpy()
     center = settings.center_px or symmetric_center(mean)
     radius = _circle_px(settings, center, mean.shape)
-    electrons = _scattered_electrons(settings, mean, center, where)
-    return Layout(number, scan, min(height, width), tuple(map(float, center)), float(radius), electrons, hot)
+    electrons = _scattered_electrons(settings, mean, center, scan.where)
+    return Layout(number, scan.raster, min(height, width), tuple(map(float, center)), float(radius), electrons, hot)
 
 
 def _check_symmetry(mean: np.ndarray, number: int, where: str) -> None:
@@ -244,17 +177,14 @@ class UserPatterns:
 
     def batches(self) -> Iterator[Tensor]:
         """All patterns in their order."""
-        with opened_patterns(self.settings, self.paths) as stack:
-            for _, part in chunks(stack, f"patterns: {self.settings.patterns}"):
-                yield self._on_grid(part.reshape(-1, *stack.shape[-2:]))
+        with open_scan(self.paths, self.settings.dataset) as scan:
+            for patterns in scan.chunks():
+                yield self._on_grid(patterns)
 
     def select(self, numbers: Sequence[int]) -> Tensor:
         """The patterns with these numbers in the order of `batches`."""
-        with opened_patterns(self.settings, self.paths) as stack:
-            in_a_row = int(np.prod(stack.shape[1:-2]))
-            places = [divmod(int(number), in_a_row) for number in numbers]
-            rows = (np.asarray(stack[row : row + 1]).reshape(-1, *stack.shape[-2:]) for row, _ in places)
-            return self._on_grid(np.stack([part[place] for part, (_, place) in zip(rows, places, strict=True)]))
+        with open_scan(self.paths, self.settings.dataset) as scan:
+            return self._on_grid(scan.select(numbers))
 
     def _on_grid(self, patterns: np.ndarray) -> Tensor:
         electrons = torch.from_numpy(patterns.astype(np.float32)) - self.settings.offset

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.formats.folder import image_files
+from workflow_scripts.formats.endings import CIF, CUBE, PNG, TIFF, check_dataset, has_ending, is_array
+from workflow_scripts.formats.files import image_files
 from workflow_scripts.workflow.settings import Settings
 
-H5, ARRAYS, IMAGES = (".h5", ".hdf5"), (".npy",), (".tif", ".tiff", ".png")
+IMAGES = TIFF + PNG
 
 
 class Apply(Settings):
@@ -20,7 +21,7 @@ class Apply(Settings):
     scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="Rows and columns of the scan, where the patterns are (N, H, W) or images."
     )
-    crystal: str = Field(description="The crystal: polyethylene, or the path of a .cif.")
+    crystal: str = Field(description="The crystal: polyethylene, or the path of a .cif or .cube file.")
     pixel_size_per_a: float = Field(gt=0, le=1, description="Side of a detector pixel, 1/Å.")
     center_px: tuple[float, float] | None = Field(
         default=None,
@@ -47,16 +48,13 @@ class Apply(Settings):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Apply":
-        if self.dataset is not None and not self.patterns.lower().endswith(H5):
-            raise ValueError("dataset: is for .h5 files, but patterns is none")
-        if self.dataset is None and self.patterns.lower().endswith(H5):
-            raise ValueError("patterns: is an .h5 file, but dataset does not say where in it the data are")
+        check_dataset(self.patterns, self.dataset, "patterns")
         return self
 
     def files(self) -> dict[str, str]:
         """The files that the entry names, by key; a folder is checked by the job that reads it."""
-        named = {"patterns": self.patterns, "crystal": self.crystal}
-        return {key: path for key, path in named.items() if path.lower().endswith((*H5, *ARRAYS, ".cif"))}
+        files = {"patterns": self.patterns} if is_array(self.patterns) else {}
+        return files | ({"crystal": self.crystal} if has_ending(self.crystal, CIF + CUBE) else {})
 
     def results(self) -> list[str]:
         """Files whose rules make everything of the entry."""
@@ -71,7 +69,7 @@ class Apply(Settings):
         Raises:
             InputError: as `pattern_files` does.
         """
-        crystal = [self.crystal] if self.crystal.lower().endswith(".cif") else []
+        crystal = [self.crystal] if has_ending(self.crystal, CIF + CUBE) else []
         return {"pattern_files": pattern_files(self.patterns, f"{where}patterns"), "crystal_file": crystal}
 
 
@@ -85,6 +83,6 @@ def pattern_files(patterns: str, what: str = "patterns") -> list[str]:
     Raises:
         InputError: a folder is absent, or holds no image.
     """
-    if patterns.lower().endswith((*H5, *ARRAYS)):
+    if is_array(patterns):
         return [patterns]
     return [str(path) for path in image_files(patterns, IMAGES, what)]

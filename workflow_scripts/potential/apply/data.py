@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from workflow_scripts.formats.arrays import opened
-from workflow_scripts.formats.scan import Disc, find_disc, mean_pattern, pattern_chunks, scan_shape
+from workflow_scripts.formats.scan import Disc, find_disc, open_scan
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.waves import wavelength_a
-from workflow_scripts.potential.apply.segment_files import SMALLEST_PX, checked, read_archive, read_images
+from workflow_scripts.potential.apply.segment_files import SEGMENTS, SMALLEST_PX, checked, read_archive, read_images
 from workflow_scripts.potential.apply.settings import Apply
 from workflow_scripts.potential.settings import MicroscopeSettings
 from workflow_scripts.potential.simulation.samples import MATCHED, RING
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-SEGMENTS = 4
 _TOLERANCE = 0.01  # two microscopes are the same if their numbers differ by less than this share
 _SUBPIXELS = 4  # along each side of a detector pixel that lies on an edge of a segment
 
@@ -307,24 +305,19 @@ def _integrated(
     settings: Apply, path: Path, semiangle_mrad: float, ring: tuple[float, float]
 ) -> tuple[np.ndarray, float, dict[str, Any]]:
     """Counts (1, 4, Ry, Rx) on the segments, the mean sum of a pattern, and where the disc lies."""
-    where = f"patterns: {path}" + (f":{settings.dataset}" if settings.dataset else "")
-    with opened(path, settings.dataset, "patterns") as stack:
-        raster = scan_shape(stack.shape, settings.scan_shape, where)
-        if raster is None:
-            raise InputError(f"{where} has the shape {stack.shape}; set scan_shape: [rows, columns]")
-        if min(raster) < SMALLEST_PX:
+    with open_scan([path], settings.dataset, settings.scan_shape) as scan:
+        if scan.raster is None:
+            raise InputError(f"{scan.where} has the shape {scan.patterns.shape}; set scan_shape: [rows, columns]")
+        if min(scan.raster) < SMALLEST_PX:
             raise InputError(
-                f"{where} has {raster[0]} × {raster[1]} scan points, expected at least {SMALLEST_PX} a side"
+                f"{scan.where} has {scan.raster[0]} × {scan.raster[1]} scan points, expected at least {SMALLEST_PX}"
+                " a side"
             )
-        mean = mean_pattern(stack, where)
-        center, radius = settings.center_px, settings.disc_radius_px
-        if center is None or radius is None:
-            disc = find_disc(mean, "center_px and disc_radius_px")
-            center, radius = center or disc.center_px, radius or disc.radius_px
-        disc = Disc(tuple(center), radius)
+        mean = scan.mean_pattern()
+        disc = find_disc(mean, "center_px and disc_radius_px", settings.center_px, settings.disc_radius_px)
         weights = segment_weights(mean.shape, disc, semiangle_mrad, ring, settings).reshape(SEGMENTS, -1)
-        counts = np.concatenate([part.reshape(len(part), -1) @ weights.T for part in pattern_chunks(stack, where)])
-    images = checked(counts.T.reshape(1, SEGMENTS, *raster), where)
+        counts = np.concatenate([part.reshape(len(part), -1) @ weights.T for part in scan.chunks()])
+    images = checked(counts.T.reshape(1, SEGMENTS, *scan.raster), scan.where)
     return images, float(mean.sum()), {"center_px": list(disc.center_px), "radius_px": disc.radius_px}
 
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tifffile
 
 from workflow_scripts.formats.arrays import opened, values
-from workflow_scripts.formats.images import tiff_series
-from workflow_scripts.potential.apply.settings import H5, TIFF
-from workflow_scripts.workflow.arrays import ArrayError, open_npz, reason
+from workflow_scripts.formats.endings import TIFF, has_ending, is_hdf5
+from workflow_scripts.formats.tiff import read_tiff
+from workflow_scripts.workflow.arrays import ArrayError
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.files import shortened
+from workflow_scripts.workflow.files import array_names, read_arrays, shortened
 
+SEGMENTS = 4
+_METADATA = ("sampling", "thickness_nm", "rotation", "detector", "voltage_kv", "semiangle_mrad")
 SMALLEST_PX = 16  # an image with fewer pixels a side is a mistake
 
 
@@ -61,20 +61,11 @@ def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarra
     """
     if not path.is_file():
         raise InputError(f"images: there is no file {path}; correct the path")
-    beside = {}
-    try:
-        with open_npz(path) as archive:
-            if name not in archive.names:
-                raise InputError(
-                    f"images: {path} has no array {name!r}; it holds {shortened(archive.names)}; set dataset"
-                )
-            images = archive.read(name)
-            for key in set(archive.names) & {
-                *("sampling", "thickness_nm", "rotation", "detector", "voltage_kv", "semiangle_mrad")
-            }:
-                beside[key] = archive.read(key)
-    except ArrayError as error:
-        raise InputError(f"images: {path} is not a whole .npz file ({error}); save it again") from None
+    names = array_names(path)
+    if name not in names:
+        raise InputError(f"images: {path} has no array {name!r}; it holds {shortened(names)}; set dataset")
+    beside = read_arrays(path, [key for key in (name, *_METADATA) if key in names])
+    images = beside.pop(name)
     if images.dtype.kind not in "biuf":
         raise InputError(f"images: {path}:{name} holds values of the type {images.dtype}, expected real numbers")
     if images.ndim not in (3, 4) or images.shape[-3] != 4:
@@ -106,30 +97,15 @@ def checked(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _image(path: Path, dataset: str | None) -> np.ndarray:
-    if str(path).endswith(TIFF):
-        return _tiff(path)
-    inside = dataset if str(path).endswith(H5) else None
-    with opened(path, inside, "images") as array:
-        return values(array, f"images: {path}")
-
-
-def _tiff(path: Path) -> np.ndarray:
+    if not has_ending(path, TIFF):
+        with opened(path, dataset if is_hdf5(path) else None, "images") as array:
+            return values(array, f"images: {path}")
     if not path.is_file():
         raise InputError(f"images: there is no file {path}; correct the path")
     try:
-        with tifffile.TiffFile(path) as file:
-            series: list[Any] = tiff_series(file, path)
-            axes = series[0].axes if series else ""
-            # Without options, writers save four grey images as four planes of colour
-            colour = "S" in axes and not (axes == "SYX" and series[0].shape[0] == 4)
-            image = series[0].asarray() if len(series) == 1 and not colour else None
-    # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile
-    except Exception as error:
-        raise InputError(f"images: {path} is not a whole TIFF ({reason(error)}); copy or export it again") from None
-    if colour:
-        raise InputError(f"images: {path} is a colour image ({axes} {series[0].shape}); export the counts, in grey")
-    if image is None:
-        raise InputError(f"images: {path} holds {len(series)} images of different kinds, expected one; export one")
-    if image.dtype.kind not in "biuf" or image.size == 0:
-        raise InputError(f"images: {path} holds {image.dtype} {image.shape}, expected an image of real numbers")
-    return np.squeeze(image).astype(np.float64)
+        pages, was_colour = read_tiff(path, planes=SEGMENTS)
+        if was_colour:
+            raise ArrayError("is a colour image, expected counts; export it in grey")
+    except ArrayError as error:
+        raise InputError(f"images: {path} {error}; copy or export it again") from None
+    return (pages if len(pages) > 1 else pages[0]).astype(np.float64)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from workflow_scripts.formats.endings import NPY, NPZ, TIFF, check_array, has_ending, is_hdf5
 from workflow_scripts.workflow.settings import Settings
 
-H5, ARRAYS, TIFF = (".h5", ".hdf5"), (".npy", ".npz"), (".tif", ".tiff")
 MRAD = Annotated[float, Field(ge=0, le=500)]
 
 
@@ -117,13 +117,13 @@ class Apply(Settings):
         if len(set(images)) < len(images):
             raise ValueError("images: each segment needs a separate file, but one is named twice")
         for path in images:
-            if not path.endswith((*H5, *ARRAYS, *TIFF)):
+            if not has_ending(path, TIFF + NPY + NPZ) and not is_hdf5(path):
                 raise ValueError(f"images: {path} is none of .tif, .npy, .npz, .h5")
-            if path.endswith(H5) and self.dataset is None:
+            if is_hdf5(path) and self.dataset is None:
                 raise ValueError("images: a .h5 file needs dataset, the path of the image inside it")
-            if path.endswith(".npz") and len(images) > 1:
+            if has_ending(path, NPZ) and len(images) > 1:
                 raise ValueError("images: a .npz holds all four segments, so name it alone")
-        if self.dataset is not None and not any(path.endswith((*H5, ".npz")) for path in images):
+        if self.dataset is not None and not any(has_ending(path, NPZ) or is_hdf5(path) for path in images):
             raise ValueError("dataset: only .h5 and .npz files have one")
         for key in ("scan_shape", "center_px", "disc_radius_px"):
             if getattr(self, key) is not None:
@@ -139,10 +139,7 @@ class Apply(Settings):
                 raise ValueError(f"{key}: must be given, since only a .npz can hold it")
 
     def _check_patterns(self, patterns: str) -> None:
-        if not patterns.endswith((*H5, ".npy")):
-            raise ValueError(f"patterns: {patterns} is neither .npy nor .h5")
-        if patterns.endswith(H5) != (self.dataset is not None):
-            raise ValueError("patterns: a .h5 file needs the path of the dataset inside it, a .npy file has none")
+        check_array(patterns, self.dataset, "patterns")
         if self.offset != 0:
             raise ValueError("offset: is of images; subtract it from the patterns before")
         for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad"):
@@ -151,7 +148,7 @@ class Apply(Settings):
 
     def is_archive(self) -> bool:
         """Whether the images are a .npz of samples."""
-        return self.images is not None and self.images[0].endswith(".npz")
+        return self.images is not None and has_ending(self.images[0], NPZ)
 
     def files(self) -> dict[str, str]:
         """The files that it names, by key."""

@@ -1,15 +1,15 @@
 """Crystals under the beam: six built-in ones from published structures, each as an orthogonal cell that repeats."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import ase
 import numpy as np
 from ase.spacegroup import crystal as from_space_group
 
+from workflow_scripts.formats.crystals import DEFAULT_DEBYE_WALLER_A2, read_crystal
 from workflow_scripts.potential.simulation.zone_axes import orthogonal_box
-
-# Where no measured value is at hand: B in Å², of the order of most oxides at room temperature.
-DEFAULT_DEBYE_WALLER_A2 = 0.5
+from workflow_scripts.workflow.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,22 @@ def crystal(material: str) -> Crystal:
     symbols, basis = zip(*published.sites, strict=True)
     atoms = from_space_group(symbols, basis, spacegroup=published.space_group, cellpar=published.cell)
     return from_atoms(material, atoms, published.zone_axis, published.debye_waller_a2)
+
+
+def read_structure(path: Path) -> Crystal:
+    """The crystal of a .cif or .cube file as the smallest orthogonal cell along its c axis, named after the file.
+
+    A strain that brings angles from within 0.5° to 90° is accepted. The Debye–Waller factors are the default for all
+    atoms.
+
+    Raises:
+        InputError: the file cannot be used, its crystal is not ordered, or has no orthogonal cell along the axis.
+    """
+    ordered = read_crystal(path, ordered=True)
+    try:
+        return from_atoms(ordered.name, ordered.atoms(), (0, 0, 1), {})
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; give an orthogonal cell") from None
 
 
 def from_atoms(

@@ -9,9 +9,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.alignment.simulation.particle_files import CtfParameters, index_batches, open_particles, spaced
-from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
 from workflow_scripts.formats.mrc import StackWriter
+from workflow_scripts.formats.particles import (
+    CtfParameters,
+    index_batches,
+    open_particles,
+    spaced,
+    write_star,
+    write_xmd,
+)
 from workflow_scripts.formats.star import read_tables, write_tables
 from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.errors import InputError

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
-from workflow_scripts.alignment.simulation.pose_files import write_star, write_xmd
-from workflow_scripts.alignment.simulation.poses import from_relion, from_xmipp, to_relion, to_xmipp
+from workflow_scripts.formats.particles import write_star, write_xmd
+from workflow_scripts.formats.poses import from_relion, from_xmipp, to_relion, to_xmipp
 from workflow_scripts.formats.star import read_tables
 
 # Offsets (x, y) from the centre in pixels, of an object without any symmetry.

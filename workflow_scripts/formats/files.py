@@ -1,10 +1,12 @@
-"""Image files in a folder that a setting names, in the natural order of their names."""
+"""Files that a setting names: the images of a folder in the natural order of their names, the bytes of a small file."""
 
+import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.formats.endings import has_ending
+from workflow_scripts.formats.endings import PACKED, has_ending
 from workflow_scripts.workflow.errors import InputError
 
 
@@ -36,3 +38,29 @@ def image_files(path: Path | str, kinds: Sequence[str], what: str) -> list[Path]
     if not images:
         raise InputError(f"{what}: the folder {path} holds no {named}; correct the path")
     return sorted(images, key=lambda file: natural(file.name))
+
+
+def read_content(path: Path, most_bytes: int, expected: str, whole: bool = True) -> bytes:
+    """The bytes of a file, unpacked where its name ends in .gz.
+
+    Args:
+        path: the file.
+        most_bytes: more are refused.
+        expected: what the file should hold, for the sentence.
+        whole: False cuts off what is more in place of refusing it.
+
+    Raises:
+        InputError: the file is absent, empty, too large, or cannot be read.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; correct the path")
+    try:
+        with gzip.open(path) if has_ending(path, PACKED) else path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from None
+    if not content.strip():
+        raise InputError(f"{path}: the file is empty; export it again")
+    if whole and len(content) > most_bytes:
+        raise InputError(f"{path}: found more than {most_bytes >> 20} MiB, expected {expected}; cut it out")
+    return content

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.potential.conftest import as_atoms, density, distances, same_distances
-from workflow_scripts.potential.simulation.structure_files import _from_cif, read_structure
-from workflow_scripts.potential.simulation.structures import crystal, from_atoms
+from workflow_scripts.formats.crystals import Crystal, expanded, read_crystal
+from workflow_scripts.potential.simulation.structures import crystal, from_atoms, read_structure
 from workflow_scripts.workflow.errors import InputError
 
 SALT = """data_salt
@@ -92,7 +92,8 @@ def test_rhombohedral_axes_are_told_from_hexagonal_ones(tmp_path):
     text = COBALTATE.replace("2.8161", f"{side:.6f}").replace("14.0536(5)", f"{side:.6f}")
     text = re.sub(r"(alpha|beta|gamma) \d+", rf"\1 {angle:.6f}", text).replace("0 0 0.5", "0.5 0.5 0.5")
     text = text.replace("0 0 0.26032(4)", "0.26032 0.26032 0.26032")
-    same(from_atoms("", _from_cif(text.encode(), tmp_path), (1, 1, 1), {}), crystal("LiCoO2"))
+    atoms = read_crystal(saved(tmp_path, text), ordered=True).atoms()
+    same(from_atoms("", atoms, (1, 1, 1), {}), crystal("LiCoO2"))
 
 
 @pytest.mark.parametrize(("origin", "place"), [("1", "0 0 0"), ("2", "0.125 0.125 0.125")])
@@ -143,7 +144,7 @@ def test_files_agree_with_the_built_in_crystals(real_data):
     # Old files: Wyckoff's sulfur in MoS2 lies 0.1 Å deeper, his u of GaN is 0.385.
     tolerance_a = {"GaN": 0.06, "SrTiO3": 1e-3, "MoS2": 0.2}
     for material, (name, density_g_per_cm3) in stated.items():
-        read, built_in = read_structure(real_data / name), crystal(material)
+        read, built_in = read_structure(real_data / "potential" / name), crystal(material)
         assert density(read) == pytest.approx(density_g_per_cm3, abs=0.001)
         assert density(read) == pytest.approx(density(built_in), rel=0.012)
         assert sorted(read.symbols) == sorted(built_in.symbols)
@@ -154,11 +155,22 @@ def test_files_agree_with_the_built_in_crystals(real_data):
 
 
 def test_a_real_cube_is_in_bohr(real_data):
-    read = read_structure(real_data / "GaN-v_hartree-1_0.cube.gz")
+    read = read_structure(real_data / "potential" / "GaN-v_hartree-1_0.cube.gz")
     assert read.material == "GaN-v_hartree-1_0"
     assert read.cell_a == pytest.approx(crystal("GaN").cell_a, rel=0.002)
     mine, other = distances(read, 2.5), distances(crystal("GaN"), 2.5)
     assert np.allclose(mine["Ga", "N"], other["Ga", "N"], atol=0.01)
+
+
+def test_images_that_rounding_sets_apart_are_one_in_the_middle():
+    """Two operations, two sites: each has two images, which are one atom."""
+    sites = np.array([[0.333, 0.667, 0.0], [0.9995, 0.0, 0.5]])
+    unit = Crystal("", 5.0 * np.eye(3), sites, np.array([11, 17]), np.ones(2), np.ones(2))
+    shifts = np.array([[0.0, 0.0, 0.0], [0.001, -0.001, 0.0]])
+    atoms = expanded(unit, (np.stack([np.eye(3)] * 2), shifts))
+    assert atoms.numbers.tolist() == [11, 17]
+    assert atoms.fractional[0] == pytest.approx([0.3335, 0.6665, 0.0])
+    assert np.abs((atoms.fractional[1] - [0.0, -0.0005, 0.5] + 0.5) % 1.0 - 0.5).max() < 1e-9
 
 
 BROKEN = {
@@ -171,8 +183,8 @@ BROKEN = {
     "half a row": (SALT[:-8], "not a whole .cif file"),
     "a row too few": (SALT[: SALT.index("Cl1")], "ratios of its formula Cl Na"),
     "a row too long": (SALT.replace("Cl1 0.5", "Cl1 0.5 0.5"), "not a whole .cif file"),
-    "partly occupied": (SALT.replace("0.5 1.0", "0.5 0.98"), "occupancy 0.98"),
-    "occupied by words": (SALT.replace("0.5 1.0", "0.5 half"), "occupancies that are no finite numbers"),
+    "partly occupied": (SALT.replace("0.5 1.0", "0.5 0.98"), "occupancy 0.98, expected 1 everywhere"),
+    "occupied by words": (SALT.replace("0.5 1.0", "0.5 half"), "_atom_site_occupancy that are no finite numbers"),
     "unknown element": (SALT.replace("Na1", "Qq1"), "'Qq1'"),
     "no element": (SALT.replace("Na1", "?"), "'?'"),
     "nan": (SALT.replace("0 0 0", "nan 0 0"), "coordinates that are no finite numbers"),
@@ -187,7 +199,7 @@ BROKEN = {
     "flat cell": (SALT.replace("_alpha 90", "_alpha 0.01"), "cell"),
     "unknown group": (SALT.replace("225", "999"), "space group 999, which is not known"),
     "group of two origins": (SALT.replace("225", "227"), "space group 227, which is ambiguous"),
-    "atoms on each other": (SALT.replace("0.5 0.5 0.5", "0.51 0 0"), "Å apart"),
+    "atoms on each other": (SALT.replace("0.5 0.5 0.5", "0 0 0.001"), "occupancies add up to 2"),
     "two structures": (SALT + SALT.replace("data_salt", "data_more"), "2 structures"),
     "crowded": (SALT.replace("5.64", "2.1"), "Å³"),
     "no box": (
@@ -268,6 +280,12 @@ def test_a_file_that_is_not_there_and_a_folder(tmp_path):
 
 def test_another_kind_of_file(tmp_path):
     assert "expected .cif or .cube" in sentence(saved(tmp_path, SALT, "given.xyz"))
+
+
+def test_a_formula_that_cannot_be_read_is_left_out_at_once(tmp_path):
+    """A pattern that matches in many ways would take for ever where it does not match."""
+    text = SALT.replace("'Cl Na'", "'" + "C12 " * 40 + "?'")
+    assert read_crystal(saved(tmp_path, text), ordered=True).symbols.count("Cl") == 4
 
 
 def test_sites_that_are_rounded_are_not_doubled(tmp_path):

@@ -1,24 +1,23 @@
-"""The user's particles, whether they come as .mrcs, .star or .xmd: one view of images, pixel size and CTF.
+"""The user's particles, whether they come as .mrcs, .star or .xmd: one view of images, pixel size, CTF and poses.
 
 Images stay in their files and are read in batches, so a stack may be larger than the memory.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from workflow_scripts.alignment.simulation.poses import from_relion, from_xmipp
+from workflow_scripts.formats.endings import MRC, MRC_STACK, RELION, XMIPP, has_ending
 from workflow_scripts.formats.mrc import Stack, open_stack
-from workflow_scripts.formats.star import Table, numbers, parse_image_name, read_tables, resolve
+from workflow_scripts.formats.poses import from_relion, from_xmipp, to_relion, to_xmipp
+from workflow_scripts.formats.star import Table, numbers, parse_image_name, read_tables, resolve, write_tables
 from workflow_scripts.workflow.errors import InputError
 
-_STACKS = (".mrcs", ".mrc")
 # Labels in RELION's and Xmipp's tables, the default, and what values can be; None: the label must be there.
-CTF_LABELS = {
+_CTF_LABELS = {
     "voltage_kv": ("rlnVoltage", "ctfVoltage", None, (10.0, 3000.0)),
     "cs_mm": ("rlnSphericalAberration", "ctfSphericalAberration", None, (-20.0, 20.0)),
     "amplitude_contrast": ("rlnAmplitudeContrast", "ctfQ0", None, (0.0, 1.0)),
@@ -28,6 +27,10 @@ CTF_LABELS = {
     "b_factor_a2": ("rlnCtfBfactor", "", 0.0, (-1000.0, 10_000.0)),
     "phase_shift_deg": ("rlnPhaseShift", "", 0.0, (-720.0, 720.0)),
 }
+
+# RELION refuses an optics table without these; it corrects no CTF without rlnDefocusU, so they then have no effect.
+_PLACEHOLDERS = (300.0, 2.7, 0.1)
+_OPTICS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 
 
 def index_batches(count: int, size: int) -> Iterator[np.ndarray]:
@@ -57,10 +60,6 @@ class CtfParameters:
     def subset(self, indices: np.ndarray) -> "CtfParameters":
         """The parameters of these particles."""
         return CtfParameters(**{name: values[indices] for name, values in vars(self).items()})
-
-    def tensors(self, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-        """The arguments of `optics.ctf.ctf`."""
-        return {name: torch.from_numpy(values).to(device) for name, values in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -195,19 +194,103 @@ def open_particles(path: Path) -> ParticleStack:
             the particles differ in box or pixel size.
     """
     path = Path(path)
-    ending = path.suffix.lower()
-    if ending in _STACKS:
+    if has_ending(path, MRC_STACK + MRC):
         stack = open_stack(path)
         images = np.arange(stack.n_images)
         places = {"stack_index": np.zeros_like(images), "image_index": images, "rows": images + 1}
         return ParticleStack(
             path, (stack,), box_px=stack.box_px, pixel_size_a=stack.pixel_size_a, remarks=stack.remarks, **places
         )
-    if ending == ".star":
+    if has_ending(path, RELION):
         return _from_table(path, *_relion_tables(path))
-    if ending == ".xmd":
+    if has_ending(path, XMIPP):
         return _from_table(path, *_xmipp_table(path))
-    raise InputError(f"{path}: found the ending {ending!r}, expected .mrcs, .star or .xmd; give a stack or a list")
+    raise InputError(f"{path}: found the ending {path.suffix!r}, expected .mrcs, .star or .xmd; give a stack or a list")
+
+
+def write_star(
+    path: Path,
+    image_names: Sequence[str],
+    angle_deg: np.ndarray,
+    shift_px: np.ndarray,
+    *,
+    box_px: int,
+    pixel_size_a: float | None,
+    score: np.ndarray | None = None,
+    ctf: CtfParameters | None = None,
+    carried: Table | None = None,
+    added: Mapping[str, Sequence] | None = None,
+) -> None:
+    """A .star of RELION 3.1 or later: an optics table with a group for each microscope, and the particles.
+
+    Args:
+        path: the file.
+        image_names: (N,), such as 000001@stack.mrcs. Ours are read relative to the .star or to a folder above it,
+            RELION's relative to where it is started.
+        angle_deg: (N,), in our convention (see `poses`).
+        shift_px: (N, 2) as [y, x].
+        box_px: pixels along each side.
+        pixel_size_a: Å; None writes 1, so that RELION's offsets in Å are pixels.
+        score: (N,), written as rlnParticleFigureOfMerit.
+        ctf: None writes no defocus.
+        carried: columns of the .star that the particles came from; RELION's labels that are not written here (such as
+            rlnMicrographName and rlnCoordinateX) are handed on.
+        added: further columns, (N,) each, of labels that are nobody else's.
+
+    Raises:
+        ValueError: the arguments differ in length, or a value is not finite.
+    """
+    pixel_a = 1.0 if pixel_size_a is None else pixel_size_a
+    microscopes = np.tile(_PLACEHOLDERS, (len(image_names), 1))
+    particles: dict[str, Sequence] = {"rlnImageName": list(image_names)}
+    particles |= to_relion(angle_deg, shift_px, pixel_a)
+    if ctf is not None:
+        columns = {labels[0]: getattr(ctf, name) for name, labels in _CTF_LABELS.items()}
+        microscopes = np.stack([columns.pop(label) for label in _OPTICS], axis=1)
+        particles |= columns
+    if score is not None:
+        particles["rlnParticleFigureOfMerit"] = np.asarray(score, dtype=np.float64)
+    groups, group = np.unique(microscopes, axis=0, return_inverse=True)
+    particles["rlnOpticsGroup"] = group.reshape(-1) + 1
+    numbered = range(1, len(groups) + 1)
+    optics = {
+        "rlnOpticsGroupName": [f"opticsGroup{k}" for k in numbered],
+        "rlnOpticsGroup": list(numbered),
+        **dict(zip(_OPTICS, groups.T, strict=True)),
+        "rlnImagePixelSize": [pixel_a] * len(groups),
+        "rlnImageSize": [box_px] * len(groups),
+        "rlnImageDimensionality": [2] * len(groups),
+    }
+    # Poses in pixels and the pixel size of RELION 3.0 would contradict what is written here.
+    superseded = {*particles, *optics, "rlnOriginX", "rlnOriginY", "rlnMagnification", "rlnDetectorPixelSize"}
+    for label, column in (carried or {}).items():
+        if label.startswith("rln") and label not in superseded:
+            particles[label] = column
+    particles |= added or {}
+    write_tables(path, {"optics": optics, "particles": particles})
+
+
+def write_xmd(
+    path: Path,
+    image_names: Sequence[str],
+    angle_deg: np.ndarray,
+    shift_px: np.ndarray,
+    *,
+    score: np.ndarray | None = None,
+    ctf: CtfParameters | None = None,
+) -> None:
+    """An .xmd of Xmipp; the arguments are those of `write_star`, the score is written as maxCC.
+
+    Raises:
+        ValueError: the arguments differ in length, or a value is not finite.
+    """
+    columns: dict[str, Sequence] = {"image": list(image_names), "enabled": [1] * len(image_names)}
+    columns |= to_xmipp(angle_deg, shift_px)
+    if score is not None:
+        columns["maxCC"] = np.asarray(score, dtype=np.float64)
+    if ctf is not None:
+        columns |= {labels[1]: getattr(ctf, name) for name, labels in _CTF_LABELS.items() if labels[1]}
+    write_tables(path, {"noname": columns}, xmipp=True)
 
 
 def _relion_tables(path: Path) -> tuple[Table, list[int], list[str]]:
@@ -344,7 +427,7 @@ def _ctf_parameters(table: Table, path: Path, rows: list[int]) -> CtfParameters 
     if ("rlnDefocusU" if relion else "ctfDefocusU") not in table:
         return None
     parameters = {}
-    for name, (in_relion, in_xmipp, default, within) in CTF_LABELS.items():
+    for name, (in_relion, in_xmipp, default, within) in _CTF_LABELS.items():
         label = in_relion if relion else in_xmipp
         # Xmipp has written the amplitude contrast with either sign.
         span = (-1.0, 1.0) if label == "ctfQ0" else within

@@ -1,0 +1,78 @@
+"""Images in TIFF files: pages of one size and type, without colours; no more is read than the file can hold."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from workflow_scripts.workflow.arrays import ArrayError, check_size, reason
+
+_OPACITY = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
+
+
+def check_tiff(file: tifffile.TiffFile, path: Path) -> None:
+    """Raise ArrayError where an open TIFF announces more than it can hold, or numbers of no known type."""
+    for series in file.series:
+        if series.dtype is None:
+            raise ArrayError("holds numbers of an unknown type")
+        check_size(int(series.size) * series.dtype.itemsize, path.stat().st_size)
+
+
+def read_tiff(path: Path, planes: int | None = None) -> tuple[np.ndarray, bool]:
+    """The pages (n, H, W) of a TIFF in its type of numbers, and whether they were grey images saved as colour.
+
+    Args:
+        path: the file.
+        planes: planes of colour, as many as this, that are pages: some writers save a stack of three or four so.
+
+    Raises:
+        ArrayError: it is damaged or empty, or holds colours, no real numbers, or pages that differ.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise ArrayError("is empty")
+        with tifffile.TiffFile(path) as file:
+            check_tiff(file, path)
+            if any(page.photometric == tifffile.PHOTOMETRIC.PALETTE for page in file.pages):
+                raise ArrayError("has a colour table, expected counts")
+            stacks = [_pages(series, planes) for series in file.series]
+    except ArrayError:
+        raise
+    # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile.
+    except Exception as error:
+        raise ArrayError(f"is not a whole TIFF ({reason(error)})") from None
+    if not stacks:
+        raise ArrayError("holds no image")
+    if len({(pages.shape[1:], pages.dtype) for pages, _ in stacks}) > 1:
+        raise ArrayError(f"holds {len(stacks)} kinds of images, expected pages of one size and type")
+    return np.concatenate([pages for pages, _ in stacks]), any(was_colour for _, was_colour in stacks)
+
+
+def grey_of(channels: np.ndarray) -> np.ndarray:
+    """One of some equal channels (C, …); a luminance of different ones would be no count.
+
+    Raises:
+        ArrayError: they differ.
+    """
+    if not (channels == channels[0]).all():
+        raise ArrayError("is a colour image, expected counts; export it in grey")
+    return channels[0]
+
+
+def check_numbers(image: np.ndarray) -> None:
+    """Raise ArrayError where an array is empty or of other numbers than real ones."""
+    if image.dtype.kind not in "uif" or image.size == 0:
+        raise ArrayError(f"holds {image.dtype} {image.shape}, expected real numbers")
+
+
+def _pages(series: tifffile.TiffPageSeries, planes: int | None) -> tuple[np.ndarray, bool]:
+    pages, axes = series.asarray(), series.axes
+    check_numbers(pages)
+    was_colour = "S" in axes and not (axes == "SYX" and len(pages) == planes)
+    if was_colour:
+        channels = np.moveaxis(pages, axes.index("S"), 0)
+        has_opacity = bool(_OPACITY & set(series.keyframe.extrasamples))
+        pages = grey_of(channels[: 1 if len(channels) == 2 and has_opacity else 3])
+    if pages.ndim < 2:
+        raise ArrayError(f"holds an array of the shape {pages.shape}, expected images")
+    return pages.reshape(-1, *pages.shape[-2:]), was_colour
