@@ -223,10 +223,10 @@ MODULES = {
     | {"results_table": len(METHODS)}
     | {f"{method}_{stage}": 1 for method in METHODS for stage in ("pretrain", *AFTER_TRAINING)},
     "optics/plane_waves.py": everything(OTHER),
-    "study/publish_ledger.py": {"ledger": 1},
-    "study/publish_table.py": {"results_table": len(METHODS)},
-    "study/publish_cost.py": AFTER_FIGURE,
-    "study/drawing_overview.py": {"overview": 1},
+    "study/cost.py": AFTER_FIGURE,
+    "study/ledger.py": {"ledger": 1},
+    "study/result_table.py": {"results_table": len(METHODS), "overview": 1},
+    "study/overview.py": {"overview": 1},
     "study/keep_reference.py": {},
     "workflow/verify.py": {},
 }
