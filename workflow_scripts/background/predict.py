@@ -2,12 +2,12 @@
 
 from workflow_scripts.background.settings import SharedPredict
 from workflow_scripts.background.simulation.tile_files import read_tiles
-from workflow_scripts.study.predictions import write_predictions
+from workflow_scripts.study.predictions import WEIGHTS_AND_SHARDS, write_predictions
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.settings import Compute, EstimatorChoice
+from workflow_scripts.workflow.settings import EstimatorChoice
 
 
-class Arguments(SharedPredict, Compute, EstimatorChoice):
+class Arguments(SharedPredict, EstimatorChoice):
     """The settings of the stage, the estimator, and on what it runs."""
 
 
@@ -24,10 +24,6 @@ if __name__ == "__main__":
         Arguments,
         inputs={"test": "Test file of the stage synthesize (.npz)."},
         outputs={"predictions": "Log flat fields (.npz)."},
-        optional_inputs={
-            "pretrained": "Weights of the stage pretrain (.safetensors).",
-            "finetuned": "Weights of the stage finetune (.safetensors).",
-            "shards": "Training files of the stage synthesize (.npz).",
-        },
+        optional_inputs=WEIGHTS_AND_SHARDS,
         implementations="workflow_scripts.background.estimators",
     ).main()

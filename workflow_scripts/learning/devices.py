@@ -14,6 +14,7 @@ from typing import IO, Literal
 
 import torch
 
+from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -129,6 +130,14 @@ def leased_device(gpus: int) -> Iterator[torch.device]:
     else:
         with lease(1):
             yield torch.device("cuda", 0)
+
+
+@contextmanager
+def job_device(job: Job) -> Iterator[torch.device]:
+    """The device that the arguments of a job ask for, which its provenance names; raises as `leased_device` does."""
+    with leased_device(job.arguments.gpus) as device:
+        job.device = str(device)
+        yield device
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:

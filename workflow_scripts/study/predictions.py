@@ -18,6 +18,16 @@ from workflow_scripts.workflow.files import array_names, read_arrays, write_arra
 
 # Stages of a trained estimator as predictions name them, by their names in conditions of metrics.csv.
 TRAINED_STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
+# Files that a prediction may need, and those that are evaluated: help texts of command lines.
+WEIGHTS = {
+    "pretrained": "Weights of the stage pretrain (.safetensors).",
+    "finetuned": "Weights of the stage finetune (.safetensors).",
+}
+WEIGHTS_AND_SHARDS = WEIGHTS | {"shards": "Training files of the stage synthesize (.npz)."}
+TEST_AND_PREDICTIONS = {
+    "test": "Test file of the stage synthesize (.npz).",
+    "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
+}
 _NAMED = ("estimator", "seed", "parts")
 
 
