@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.study.bootstrap import Estimate
-from workflow_scripts.study.claims_summary import counted, read_ledger, stopped_holding
+from workflow_scripts.study.claims_summary import failing, read_ledger, stopped_holding
 from workflow_scripts.study.comparison import aligned, changed_settings, compared, difference_section
 from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
@@ -85,9 +85,9 @@ def test_one_line_reports_that_all_hold():
     assert list(stopped_holding(ledger(one="yes"), ledger(one="no"))) == ["no claim held in the reference"]
 
 
-def test_claims_are_counted_and_those_that_do_not_hold_are_named():
-    assert list(counted(ledger(one="yes", two="no", three="not measured", four="not measured"))) == [
-        "4 stated numbers: 1 hold, 1 not, 2 not measured at this scale",
+def test_claims_are_counted_and_those_that_fail_are_named():
+    assert list(failing(ledger(one="yes", two="no", three="not measured", four="not measured"))) == [
+        "Of 4 claims 1 hold, 1 fail, and 2 were not measured by this run.",
         "matching: two: fails: 0 where > 0 was set",
     ]
 
