@@ -66,15 +66,14 @@ def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> p
         .reset_index()
     )
     table["shown"] = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
-    keys = {
-        "estimator": _places([*order, *sorted(set(table["estimator"]) - set(order))]),
-        "condition": _places(sorted(set(table["condition"]), key=_natural)),
-        "metric": _places([first, *sorted(set(table["metric"]) - {first}, key=lambda name: _rank(name, first))]),
+    orders = {
+        "estimator": [*order, *sorted(set(table["estimator"]) - set(order))],
+        "condition": sorted(set(table["condition"]), key=_natural),
+        "metric": [first, *sorted(set(table["metric"]) - {first}, key=lambda name: _rank(name, first))],
     }
-    place = pd.DataFrame({name: table[name].map(places) for name, places in keys.items()})
-    place["statistic"] = table["statistic"]
-    place["later"] = ~table["headline"]
-    return table.loc[place.sort_values(["later", "condition", "metric", "statistic", "estimator"]).index, COLUMNS]
+    ranked = table.assign(**{name: pd.Categorical(table[name], values) for name, values in orders.items()})
+    ranked["later"] = ~table["headline"]
+    return table.loc[ranked.sort_values(["later", "condition", "metric", "statistic", "estimator"]).index, COLUMNS]
 
 
 def headline_condition(metrics: pd.DataFrame, metric: str, statistic: str = "value") -> dict[str, str]:
@@ -143,10 +142,6 @@ def metric_labels(table: pd.DataFrame) -> pd.Series:
 def readable_conditions(conditions: pd.Series) -> pd.Series:
     """Conditions with spaces between their pairs; "any" for the empty one."""
     return conditions.str.replace(";", "; ", regex=False).replace("", "any")
-
-
-def _places(names: Sequence[str]) -> dict[str, int]:
-    return {name: place for place, name in enumerate(names)}
 
 
 def _rank(name: str, first: str) -> tuple:
