@@ -41,8 +41,8 @@ def visible_gpus() -> list[Gpu]:
     """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), listed without starting CUDA in it."""
     if not torch.backends.cuda.is_built():
         return []
-    answer = subprocess.run([sys.executable, "-c", _LIST_UUIDS], capture_output=True, text=True, check=False)
-    uuids = answer.stdout.split()
+    listing = subprocess.run([sys.executable, "-c", _LIST_UUIDS], capture_output=True, text=True, check=False)
+    uuids = listing.stdout.split()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(len(uuids))) if chosen is None else (name.strip() for name in chosen.split(","))
     # CUDA ignores all names after that of a device that does not exist: there can be more names than GPUs

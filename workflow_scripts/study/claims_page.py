@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.study.documents import Section, markdown
-from workflow_scripts.study.ledger import NOT_MEASURED, Claim, judged, read_claims
+from workflow_scripts.study.ledger import NOT_MEASURED, Claim, evaluated, read_claims
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
@@ -52,7 +52,7 @@ def claims_page(root: Path = ROOT) -> str:
         f"Reference runs in `{REFERENCE}`: {', '.join(present) or 'none is kept yet, so nothing is judged here'}. "
         f"Of {len(verdicts)} claims {counts[0]} hold, {counts[1]} fail, {counts[2]} are not measured.\n\n"
         "This page is generated from `claims.yaml` of every method: `python -m workflow_scripts.study.claims_page`. "
-        "A run of your own writes its ledger to `results/<scale>/claims.csv` and into the report."
+        "Your run writes its ledger to `results/<scale>/claims.csv` and into the report."
     )
     return markdown("Claims", introduction, sections)
 
@@ -60,7 +60,7 @@ def claims_page(root: Path = ROOT) -> str:
 def _verdict(claim: Claim, metrics: dict) -> tuple[str, str]:
     if (claim.scale, claim.method) not in metrics and not claim.outside:
         return NOT_MEASURED, f"not measured: no reference run of {claim.scale}"
-    return judged(claim, metrics.get((claim.scale, claim.method)), claim.scale)
+    return evaluated(claim, metrics.get((claim.scale, claim.method)), claim.scale)
 
 
 def main() -> None:

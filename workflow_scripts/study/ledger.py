@@ -38,7 +38,7 @@ COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": oper
 class Target(Settings):
     """When a claim holds: the arm's value against a number, or a multiple of another estimator's."""
 
-    arm: str = Field(default="corrected", description="estimator whose value is judged")
+    arm: str = Field(default="corrected", description="estimator whose value is compared")
     op: Literal[">=", "<=", ">", "<", "~"] = Field(description="comparison; ~ means within the tolerance")
     value: float = Field(description="number to reach in the claim's unit, or factor where `of` is given")
     of: str | None = Field(default=None, description="estimator whose value the factor multiplies")
@@ -122,7 +122,7 @@ def make_ledger(claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.Data
                 "corrected": _shown(_measured(table, claim, "corrected")),
                 "baseline": f"{claim.baseline}: {_shown(baseline)}" if claim.baseline else "",
                 "target": f"{claim.target} ({claim.scale}; {claim.condition or 'any condition'})",
-                **dict(zip(("holds", "verdict"), judged(claim, table, scale), strict=True)),
+                **dict(zip(("holds", "verdict"), evaluated(claim, table, scale), strict=True)),
             }
         )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
@@ -151,7 +151,7 @@ def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float
     return float(rows["value"].mean())
 
 
-def judged(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, str]:
+def evaluated(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, str]:
     """Whether a claim holds ("yes", "no" or "not measured"), and the same in words.
 
     table: metrics of the claim's method at this scale, None where there are none.
@@ -185,11 +185,11 @@ def _in_words(verdict: str, claim: Claim, value: float, reference: float) -> str
     # Numbers that differ must not look the same.
     while digits < 12 and value != goal and f"{value:.{digits}g}" == f"{goal:.{digits}g}":
         digits += 1
-    measured, wanted = (_plain(quantity, digits) for quantity in (value, goal))
+    measured, expected = (_plain(quantity, digits) for quantity in (value, goal))
     sign = "" if target.op == "~" else f"{target.op} "
     tolerance = f" ± {number(target.tolerance)}" if target.tolerance else ""
     of = "" if target.of is None else f", {number(target.value)} × {target.of},"
-    return f"{verdict}: {measured}{unit} where {sign}{wanted}{tolerance}{unit}{of} was set"
+    return f"{verdict}: {measured}{unit} where {sign}{expected}{tolerance}{unit}{of} was set"
 
 
 def _plain(value: float, digits: int) -> str:

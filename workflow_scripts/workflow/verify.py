@@ -140,7 +140,7 @@ def _present_code(*modules: str) -> dict[str, str]:
 def _changed_settings(
     path: Path, record: Mapping[str, Any], folder: Path, settings: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Finding]:
-    # The networks for the user's own data have other settings than those of the stage.
+    # The networks for the user's data have other settings than those of the stage.
     if "apply" in path.relative_to(folder).parts:
         return
     recorded, module = record["settings"], record["module"]
