@@ -90,8 +90,13 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             "use the settings of the network that they were trained with"
         ) from None
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() != types[name].is_floating_point or not torch.isfinite(tensor).all():
-            raise InputError(f"{path}: the weights {name} are {tensor.dtype} or not all finite numbers; train again")
+        if tensor.is_floating_point() != types[name].is_floating_point:
+            raise InputError(
+                f"{path}: the weights {name} are of another type, {tensor.dtype} where the network has {types[name]}; "
+                "train again"
+            )
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: the weights {name} hold a value that is not a finite number; train again")
 
 
 def _read_or_refuse(path: Path) -> tuple[dict[str, torch.Tensor], dict]:

@@ -70,9 +70,7 @@ def registry(method: str) -> Registry:
 
 def study_model() -> type[Settings]:
     """The model of the whole configuration: the shared keys, `apply`, and a section for every known method."""
-    sections: dict[str, Any] = {
-        "apply": (_apply_model(), Field(description="The user's data, by method and name."))
-    }
+    sections: dict[str, Any] = {"apply": (_apply_model(), Field(description="The user's data, by method and name."))}
     for method in known_methods():
         module = importlib.import_module(f"{PACKAGE}.{method}.settings")
         stages = {
