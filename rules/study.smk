@@ -27,7 +27,7 @@ use rule plot as ledger with:
         "<results>/logs/study/ledger.log",
     localrule: True
     params:
-        **tracked_study("publish_ledger", data=beside_code("claims.yaml")),
+        **tracked_study("ledger", data=beside_code("claims.yaml")),
 
 
 use rule plot as results_table with:
@@ -48,7 +48,7 @@ use rule plot as results_table with:
         method=alternatives(STUDY.methods),
     localrule: True
     params:
-        **tracked_study("publish_table"),
+        **tracked_study("result_table"),
         beside=lambda wildcards: file_digest(
             beside_code(REGISTRY_FILE, [wildcards.method])
             + beside_code("overview.yaml", [wildcards.method])
@@ -70,7 +70,7 @@ use rule plot as cost with:
         "<results>/logs/study/cost.log",
     localrule: True
     params:
-        **tracked_study("publish_cost", folder=RESULTS),
+        **tracked_study("cost", folder=RESULTS),
 
 
 use rule plot as overview with:
@@ -93,7 +93,7 @@ use rule plot as overview with:
     localrule: True
     params:
         **tracked_study(
-            "publish_overview",
+            "overview",
             data=beside_code("overview.yaml") + beside_code(REGISTRY_FILE),
         ),
 
@@ -112,7 +112,7 @@ use rule plot as comparison with:
     localrule: True
     params:
         **tracked_study(
-            "publish_comparison",
+            "comparison",
             folder=RESULTS,
             reference_folder=f"results/reference/{STUDY.scale}",
         ),

@@ -62,7 +62,7 @@ def made(folder, **changed):
 
 def predicted(folder, module, star, stack, inputs=None, **options):
     """The file of the stage predict, by a module of estimators/ whose settings are `options`."""
-    model = predict.Arguments
+    model = predict.EstimatorChoice
     if options:
         model = create_model("Arguments", __base__=model, options=(module.Options, ...))
     name = module.__name__.rsplit(".", 1)[-1]

@@ -43,10 +43,10 @@ def test_shared_and_strided_tensors_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "expected"),
     [
-        (network(5), "of another shape: 0.weight (4, 4) where the network has (5, 5), 0.bias (4,) where"),
-        (network(layers=2), "missing: 1.weight (4, 4), 1.bias (4,);"),
-        (nn.Sequential(), "unknown: 0.bias (4,), 0.weight (4, 4);"),
-        (network(layers=9), "and 11 more;"),
+        (network(5), "size mismatch for 0.weight: copying a param with shape torch.Size([4, 4])"),
+        (network(layers=2), 'Missing key(s) in state_dict: "1.weight", "1.bias".'),
+        (nn.Sequential(), 'Unexpected key(s) in state_dict: "0.bias", "0.weight".'),
+        (network(layers=9), "…; use the settings"),
     ],
 )
 def test_a_mismatch_names_keys_and_shapes(tmp_path: Path, other: nn.Module, expected: str) -> None:
@@ -57,6 +57,13 @@ def test_a_mismatch_names_keys_and_shapes(tmp_path: Path, other: nn.Module, expe
     assert str(caught.value).startswith(f"{path}: the weights do not fit the network: ")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [torch.full((4,), torch.nan), torch.ones(4, dtype=torch.int8)])
+def test_weights_of_another_type_or_not_finite_are_refused(tmp_path: Path, value: torch.Tensor) -> None:
+    save_weights(network().state_dict() | {"0.bias": value}, tmp_path / "w.safetensors", {})
+    with pytest.raises(InputError, match=r"w.safetensors: the weights 0.bias are .*train again"):
+        load_weights(network(), tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "pickle", "missing", "folder"])

@@ -1,23 +1,8 @@
 """What the tests of the potential method share."""
 
-import os
-from pathlib import Path
-
 import ase
 import numpy as np
-import pytest
 from ase.neighborlist import neighbor_list
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real structures, by default ../shared/data/potential; skips where there is none."""
-    project = Path(__file__).parents[2]
-    root = Path(os.environ.get("BEAMTIME_REAL_DATA", project.parent / "shared" / "data"))
-    folder = root / "potential"
-    if not folder.is_dir():
-        pytest.skip(f"no real data: {folder} is not there (set BEAMTIME_REAL_DATA)")
-    return folder
 
 
 def as_atoms(crystal, pbc=True):

@@ -1,4 +1,4 @@
-"""A difference counts where the intervals do not overlap; a claim that held and does not is said."""
+"""A difference counts where the intervals do not overlap; a claim that stopped holding is reported."""
 
 import json
 
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.study.bootstrap import Estimate
-from workflow_scripts.study.claims_summary import counted, read_ledger, stopped_holding
+from workflow_scripts.study.claims_summary import failing, read_ledger, stopped_holding
 from workflow_scripts.study.comparison import aligned, changed_settings, compared, difference_section
 from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
@@ -23,26 +23,27 @@ def metrics(path, corrected, zeros=1.0, width=0.1, name="corrected"):
 
 
 def test_nothing_differs_within_intervals(tmp_path):
-    one, other = metrics(tmp_path / "a", 0.5), metrics(tmp_path / "b", 0.69, zeros=1.015)
-    found, sentences = compared(one, other)
-    assert found.empty
+    run, reference = metrics(tmp_path / "a", 0.5), metrics(tmp_path / "b", 0.69, zeros=1.015)
+    differing, sentences = compared(run, reference)
+    assert differing.empty
     assert sentences == ["Nothing differs: all 2 numbers agree with the reference within their intervals."]
 
 
 @pytest.mark.parametrize(("corrected", "zeros", "wrong"), [(0.71, 1.0, "r2"), (0.29, 1.0, "r2"), (0.5, 1.03, "error")])
 def test_disjoint_intervals_differ(corrected, zeros, wrong, tmp_path):
-    found, sentences = compared(metrics(tmp_path / "a", 0.5), metrics(tmp_path / "b", corrected, zeros))
-    assert found["metric"].tolist() == [wrong]
+    differing, sentences = compared(metrics(tmp_path / "a", 0.5), metrics(tmp_path / "b", corrected, zeros))
+    assert differing["metric"].tolist() == [wrong]
     assert sentences[0].startswith("1 of 2 numbers differ")
-    section = difference_section(found)
-    assert len(section.rows[0]) == len(section.columns)
-    assert list(aligned(section, 0))[-1] == "and 1 more"
+    table = difference_section(differing).table
+    assert table["metric"].tolist() == [f"{wrong} ({'1' if wrong == 'r2' else 'rad'})"]
+    assert list(aligned(table, 0))[-1] == "and 1 more"
 
 
 def test_what_only_one_run_has_is_counted(tmp_path):
-    one, other = metrics(tmp_path / "a", 0.5), metrics(tmp_path / "b", 0.5, name="published")
-    found, sentences = compared(one | {"alignment": one["matching"]}, other | {"potential": other["matching"]})
-    assert found.empty
+    run, reference = metrics(tmp_path / "a", 0.5), metrics(tmp_path / "b", 0.5, name="published")
+    run["alignment"], reference["potential"] = run["matching"], reference["matching"]
+    differing, sentences = compared(run, reference)
+    assert differing.empty
     assert "matching: 1 numbers are only in the reference." in sentences
     assert "The reference has no alignment." in sentences and "This run has no potential." in sentences
     assert compared({}, {})[1] == ["Nothing can be compared: the runs share no number."]
@@ -77,16 +78,16 @@ def test_a_claim_that_stopped_holding_is_one_line():
     ]
 
 
-def test_it_is_said_when_all_hold():
+def test_one_line_reports_that_all_hold():
     assert list(stopped_holding(ledger(one="yes"), ledger(one="yes", two="no"))) == [
         "every claim that held in the reference holds: 1 of 1"
     ]
     assert list(stopped_holding(ledger(one="yes"), ledger(one="no"))) == ["no claim held in the reference"]
 
 
-def test_claims_are_counted_and_those_that_do_not_hold_are_named():
-    assert list(counted(ledger(one="yes", two="no", three="not measured", four="not measured"))) == [
-        "4 stated numbers: 1 hold, 1 not, 2 not measured at this scale",
+def test_claims_are_counted_and_those_that_fail_are_named():
+    assert list(failing(ledger(one="yes", two="no", three="not measured", four="not measured"))) == [
+        "Of 4 claims 1 hold, 1 fail, and 2 were not measured by this run.",
         "matching: two: fails: 0 where > 0 was set",
     ]
 

@@ -1,10 +1,9 @@
-"""A claim holds at its scale and condition alone, and nobody wins against something worse than nothing."""
+"""A claim holds at its scale and condition alone, and nobody wins against an estimator worse than zeros."""
 
 import pytest
 import yaml
 
-from workflow_scripts.study.ledger import LEDGER_COLUMNS, NOT_MEASURED, Claim, make_ledger, read_claims
-from workflow_scripts.study.publish_ledger import page
+from workflow_scripts.study.ledger import LEDGER_COLUMNS, NOT_MEASURED, Claim, make_ledger, page, read_claims
 from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
@@ -162,12 +161,12 @@ def test_the_same_claim_twice_is_refused(tmp_path):
         ),
     ],
 )
-def test_the_verdict_says_what_was_found_and_what_was_set(changed, verdict, tmp_path):
+def test_the_verdict_has_the_measured_and_the_target_value(changed, verdict, tmp_path):
     metrics = table(tmp_path, published=0.4, corrected=0.1, zeros=0.5)
     assert make_ledger([claim(**changed)], metrics, "gpu")["verdict"][0] == verdict
 
 
-def test_a_ratio_to_what_is_worse_than_nothing_is_not_judged(tmp_path):
+def test_a_ratio_to_an_arm_worse_than_zeros_is_not_judged(tmp_path):
     metrics = table(tmp_path, published=0.6, corrected=0.1, zeros=0.5)
     assert make_ledger([claim()], metrics, "gpu")["verdict"][0].startswith(
         "not judged: published is no better than zeros"

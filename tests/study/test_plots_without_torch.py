@@ -11,7 +11,7 @@ from workflow_scripts.workflow.configuration import known_methods
 
 MODULES = [
     *(f"workflow_scripts.{method}.plot" for method in known_methods()),
-    *(f"workflow_scripts.study.publish_{name}" for name in ("overview", "table", "cost", "ledger", "comparison")),
+    *(f"workflow_scripts.study.{name}" for name in ("overview", "result_table", "cost", "ledger", "comparison")),
 ]
 
 

@@ -60,10 +60,10 @@ def test_other_files_are_refused(path, tmp_path):
     with pytest.raises(InputError, match="lacks estimator, seed, parts"):
         read_predictions(tmp_path / "other.npz")
     write_arrays(tmp_path / "empty.npz", {"estimator": "ridge", "seed": 0, "parts": np.array([], dtype=str)})
-    with pytest.raises(InputError, match="holds no answer; predict again"):
+    with pytest.raises(InputError, match="holds no prediction; predict again"):
         read_predictions(tmp_path / "empty.npz")
     write_arrays(tmp_path / "lost.npz", {"estimator": "ridge", "seed": 0, "parts": np.array(["fitted/"])})
-    with pytest.raises(InputError, match="holds no answer of fitted/, which it lists"):
+    with pytest.raises(InputError, match="holds no prediction of fitted/, which it lists"):
         read_predictions(tmp_path / "lost.npz")
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.study.transfer import (
+from workflow_scripts.study.metrics import (
     fourier_ring_correlation,
     radial_transfer,
     transfer_at_period,

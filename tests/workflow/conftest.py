@@ -1,7 +1,12 @@
 """One smoke-scale run of the whole study, shared by the tests of the DAG."""
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from filelock import FileLock
 from skimage import io
 
 from tests.workflow.running import copy_project, snakemake
@@ -16,8 +21,20 @@ diffractive_imaging:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A copy of the project with photographs of its own, after `snakemake all` at smoke scale."""
-    folder = copy_project(tmp_path_factory.mktemp("project"))
+    """A copy of the project with other photographs, after `snakemake all` at smoke scale.
+
+    Processes of pytest share one run, of which each has a copy to change.
+    """
+    of_process = tmp_path_factory.getbasetemp()
+    shared = (of_process.parent if "PYTEST_XDIST_WORKER" in os.environ else of_process) / "finished"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            made = _run_study(copy_project(tmp_path_factory.mktemp("run") / "project"))
+            made.rename(shared)
+    return Path(shutil.copytree(shared, tmp_path_factory.mktemp("copy") / "project", symlinks=True))
+
+
+def _run_study(folder):
     (folder / "my.yaml").write_text(OVERLAY)
     (folder / "photographs").mkdir()
     rng = np.random.default_rng(0)

@@ -20,6 +20,7 @@ ENVIRONMENT = os.environ | {
 
 def copy_project(folder: Path) -> Path:
     """Everything of the project that a run needs, so that a test may change it."""
+    folder.mkdir(exist_ok=True)
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:

@@ -1,11 +1,17 @@
 """What a user can get wrong: one sentence that names it, no traceback, exit code ≠ 0, nothing half-written."""
 
+import re
+
 import numpy as np
 import pytest
 import yaml
 from skimage import io
+from snakemake.utils import update_config
 
 from tests.workflow.running import copy_project, snakemake
+from workflow_scripts.workflow.configuration import checked
+from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.reference import merged
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,16 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_a_bad_configuration_is_one_sentence(kind):
+    overlay, sentence = CONFIGURATIONS[kind]
+    config = merged("smoke")
+    update_config(config, yaml.safe_load(overlay) if isinstance(overlay, str) else overlay)
+    with pytest.raises(InputError, match=re.escape(sentence)) as caught:
+        checked(config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["an unknown key", "a number as text", "text of a shell"])
 def test_a_bad_configuration_stops_before_any_job(project, kind):
     overlay, sentence = CONFIGURATIONS[kind]
     assert sentence in refused(project, overlay)
@@ -70,7 +86,7 @@ def test_yaml_that_is_none(project):
     assert "not valid JSON or YAML" in refused(project, "diffractive_imaging: [\n")
 
 
-def test_own_data_that_nobody_named_is_a_sentence(project):
+def test_apply_without_an_entry_is_a_sentence(project):
     assert "the settings have no entry in apply.alignment" in refused(project, {}, "--dry-run", "--", "alignment_apply")
 
 

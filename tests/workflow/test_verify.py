@@ -5,33 +5,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from workflow_scripts.workflow import verify
 from workflow_scripts.workflow.closure import ROOT, closure
-from workflow_scripts.workflow.configuration import STAGES, checked, recorded_settings
+from workflow_scripts.workflow.configuration import checked, recorded_settings
 from workflow_scripts.workflow.files import json_text, sha256, write_json
 from workflow_scripts.workflow.provenance import code_hashes, record, sealed
+from workflow_scripts.workflow.reference import merged
+from workflow_scripts.workflow.settings import STAGES
 
 METHODS = ("diffractive_imaging", "potential", "alignment", "background", "matching")
-
-
-def merged(*files):
-    """The configuration files, each over those before."""
-
-    def over(base, more):
-        return {**base, **{k: over(base.get(k) or {}, v) if isinstance(v, dict) else v for k, v in more.items()}}
-
-    found = {}
-    for file in files:
-        found = over(found, yaml.safe_load((ROOT / file).read_text()))
-    return found
 
 
 @pytest.fixture(scope="module")
 def present():
     """The settings of all stages, as the rule `verify` hands them on."""
-    return recorded_settings(checked(merged("config.yaml", "scales/smoke.yaml")))
+    return recorded_settings(checked(merged("smoke")))
 
 
 def modules_of(method, stage):
@@ -76,12 +65,12 @@ def copy(results, tmp_path):
     return Path(shutil.copytree(results, tmp_path / "elsewhere"))
 
 
-def said(folder, settings):
+def sentences(folder, settings):
     return [finding.sentence for finding in verify.findings(folder, settings)]
 
 
 def test_a_whole_copy_agrees(copy, present):
-    assert said(copy, present) == []
+    assert sentences(copy, present) == []
     assert len(list(copy.rglob("provenance.json"))) == 30
 
 
@@ -93,11 +82,11 @@ def test_one_flipped_bit_of_any_file_is_found_and_its_job_named(copy, present, m
         content = bytearray(whole)
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(content)
-        found = list(verify.findings(copy, present))
-        assert any(str(path) in finding.sentence for finding in found)
-        assert f"results/smoke/{path.relative_to(copy).as_posix()}" in {finding.damaged for finding in found}
+        differences = list(verify.findings(copy, present))
+        assert any(str(path) in finding.sentence for finding in differences)
+        assert f"results/smoke/{path.relative_to(copy).as_posix()}" in {finding.damaged for finding in differences}
         path.write_bytes(whole)
-    assert said(copy, present) == []
+    assert sentences(copy, present) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -107,7 +96,7 @@ def test_a_changed_setting_is_found(copy, present, method, stage):
     if not present[module]:
         return
     key, value = next(iter(present[module].items()))
-    found = said(copy, present | {module: present[module] | {key: "another"}})
+    found = sentences(copy, present | {module: present[module] | {key: "another"}})
     assert found == [
         f"{copy / method / stage / 'provenance.json'}: was made with {key} = {value!r}; it is 'another' now"
     ]
@@ -116,12 +105,12 @@ def test_a_changed_setting_is_found(copy, present, method, stage):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_changed_setting_of_an_estimator_is_found_in_its_predictions(copy, present, method):
     name = f"workflow_scripts.{method}.predict corrected"
-    found = said(copy, present | {name: {"options.none_such": 5}})
+    found = sentences(copy, present | {name: {"options.none_such": 5}})
     assert found == [
         f"{copy / method / 'predict/provenance.json'}: was made with options.none_such = None; it is 5 now"
     ]
     other = f"workflow_scripts.{method}.predict another"
-    assert said(copy, present | {other: {"options.none_such": 5}}) == []
+    assert sentences(copy, present | {other: {"options.none_such": 5}}) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -138,7 +127,7 @@ def test_a_changed_module_is_found_in_the_jobs_that_ran_it(copy, present, method
         if changed in closure(*modules_of(method, stage))
     ]
     assert expected
-    assert sorted(said(copy, present)) == sorted(expected)
+    assert sorted(sentences(copy, present)) == sorted(expected)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -147,15 +136,15 @@ def test_missing_and_extra_files_are_found(copy, present, method):
     made.unlink()
     (copy / method / "stray.csv").write_text("what is this\n")
     (copy / method / ".partial-x.npz").write_text("of a job that was killed\n")
-    found = said(copy, present)
-    assert any(one.startswith(f"{made}: is missing") for one in found)
+    found = sentences(copy, present)
+    assert any(sentence.startswith(f"{made}: is missing") for sentence in found)
     for name in ("stray.csv", ".partial-x.npz"):
-        assert any(one.startswith(f"{copy / method / name}: no provenance accounts for it") for one in found)
+        assert any(sentence.startswith(f"{copy / method / name}: no provenance accounts for it") for sentence in found)
 
 
 def test_a_lost_provenance_leaves_files_that_nothing_accounts_for(copy, present):
     (copy / "matching/pretrain/provenance.json").unlink()
-    (found,) = said(copy, present)
+    (found,) = sentences(copy, present)
     assert found.startswith(f"{copy / 'matching/pretrain/made.bin'}: no provenance accounts for it")
     assert "--forcerun results/smoke/matching/pretrain/made.bin" in found
 
@@ -163,10 +152,10 @@ def test_a_lost_provenance_leaves_files_that_nothing_accounts_for(copy, present)
 def test_a_changed_word_of_the_provenance_is_found(copy, present):
     path = copy / "potential/finetune/provenance.json"
     path.write_text(path.read_text().replace('"device": "cpu"', '"device": "gpu"'))
-    assert said(copy, present)[0] == f"{path}: was changed after its job wrote it"
+    assert sentences(copy, present)[0] == f"{path}: was changed after its job wrote it"
 
 
-def test_the_command_that_repairs_is_said(copy, present, monkeypatch, capsys):
+def test_the_command_that_repairs_is_printed(copy, present, monkeypatch, capsys):
     (copy / "alignment/predict/made.bin").write_bytes(b"")
     monkeypatch.setattr("sys.argv", ["verify", str(copy), "--settings", json_text(present)])
     with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,7 @@ from pydantic import Field
 from workflow_scripts.alignment.networks import training
 from workflow_scripts.alignment.networks.model import load_network
 from workflow_scripts.alignment.settings import VARIANTS, Finetune, MicroscopeSettings, VariantName
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
@@ -57,5 +57,5 @@ if __name__ == "__main__":
             "stack": "The stacks to align (.mrcs).",
             "star": "Their list (.star), of which the poses are not read.",
         },
-        outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
+        outputs=TRAINED,
     ).main()

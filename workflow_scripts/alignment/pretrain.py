@@ -7,7 +7,7 @@ from pydantic import Field
 from workflow_scripts.alignment.networks import training
 from workflow_scripts.alignment.networks.model import describe_network, make_network
 from workflow_scripts.alignment.settings import VARIANTS, MicroscopeSettings, Pretrain, VariantName
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 
@@ -52,8 +52,5 @@ if __name__ == "__main__":
             "stars": "Their lists (.star), of which the poses are not read.",
             "centres": "Random particles without noise, of the stage synthesize (.mrcs).",
         },
-        outputs={
-            "weights": "The weights of the least validation loss (.safetensors).",
-            "history": "Losses of every epoch (.csv).",
-        },
+        outputs=TRAINED,
     ).main()

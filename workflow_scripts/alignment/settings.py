@@ -13,7 +13,6 @@ from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
 VariantName = Literal["published", "corrected"]
-Split = Literal["train", "test"]
 BUILT_IN = ("groel_side", "groel_top", "asymmetric")
 FILE_ENDINGS = PNG + TIFF + MRC + PDB + CIF
 Snr = Annotated[float, Field(gt=0, le=10)]

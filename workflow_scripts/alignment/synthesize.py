@@ -4,27 +4,21 @@ The split `train` holds the stacks of the published arm and the clean random par
 stacks on which both are tested and the clean images of their particles.
 """
 
-from pydantic import Field
-
-from workflow_scripts.alignment.settings import Split, Synthesize
+from workflow_scripts.alignment.settings import Synthesize
 from workflow_scripts.alignment.simulation.datasets import write_files
-from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.devices import job_device
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.settings import Device, FileChoice
 
 
-class Arguments(Synthesize):
+class Arguments(Synthesize, FileChoice, Device):
     """The settings of the stage, which file to make, and on what it runs."""
-
-    split: Split = Field(description="Which file: train or test.")
-    shard: int = Field(ge=0, description="Number of the file within the split, from 0; the stack is shard<i>.mrcs.")
-    gpus: int = Field(ge=0, description="GPUs that the job asks for; 0 runs on the CPU.")
 
 
 def synthesize(job: Job[Arguments]) -> None:
     """Write one file; the same seed gives the same bytes on the same kind of device."""
     arguments = job.arguments
-    with leased_device(arguments.gpus) as device:
-        job.device = str(device)
+    with job_device(job) as device:
         write_files(arguments, arguments.split, arguments.shard, job.outputs, device)
 
 

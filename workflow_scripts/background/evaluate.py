@@ -6,6 +6,7 @@ from workflow_scripts.background.evaluation import scores
 from workflow_scripts.background.evaluation.examples import example_images
 from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.background.simulation.tile_files import read_tiles
+from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
@@ -29,9 +30,6 @@ if __name__ == "__main__":
     Command(
         evaluate,
         Evaluate,
-        inputs={
-            "test": "Test file of the stage synthesize (.npz).",
-            "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
-        },
+        inputs=TEST_AND_PREDICTIONS,
         outputs={"metrics": "Metrics (.csv).", "examples": "Example images (.npz)."},
     ).main()

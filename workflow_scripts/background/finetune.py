@@ -8,7 +8,7 @@ from workflow_scripts.background.networks.model import load_network
 from workflow_scripts.background.networks.tasks import BackgroundTask, finetuning_split
 from workflow_scripts.background.settings import ARMS, Finetune
 from workflow_scripts.background.simulation.tile_files import read_training_tiles
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 
@@ -40,5 +40,5 @@ if __name__ == "__main__":
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "shards": "Training files of the stage synthesize (.npz).",
         },
-        outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
+        outputs=TRAINED,
     ).main()

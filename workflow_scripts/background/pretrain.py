@@ -9,7 +9,7 @@ from workflow_scripts.background.networks.model import describe_network, make_ne
 from workflow_scripts.background.networks.tasks import BackgroundTask, pretraining_split
 from workflow_scripts.background.settings import ARMS, Pretrain
 from workflow_scripts.background.simulation.tile_files import read_training_tiles
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 
@@ -42,8 +42,5 @@ if __name__ == "__main__":
         pretrain,
         Arguments,
         inputs={"shards": "Training files of the stage synthesize (.npz)."},
-        outputs={
-            "weights": "The weights that validate best (.safetensors).",
-            "history": "Losses of every epoch (.csv).",
-        },
+        outputs=TRAINED,
     ).main()

@@ -9,8 +9,6 @@ from workflow_scripts.background.apply.settings import Apply as Apply  # the set
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.workflow.settings import Settings
 
-Split = Literal["train", "test"]
-
 
 class Synthesize(Settings):
     """Specimens and flat fields to raw tiles whose parts are known."""

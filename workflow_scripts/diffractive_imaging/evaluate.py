@@ -9,6 +9,7 @@ from workflow_scripts.diffractive_imaging.evaluation.goodness_of_fit import chi_
 from workflow_scripts.diffractive_imaging.evaluation.transfer import transfer_of_stitchings
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.study.conditions import parse_condition
+from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -16,11 +17,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays
 
 
-class Arguments(Evaluate):
-    """The settings of the stage."""
-
-
-def evaluate(job: Job[Arguments]) -> None:
+def evaluate(job: Job[Evaluate]) -> None:
     """Write the metrics, the transfer of the stitchings by period, and the images that the figure shows.
 
     Raises:
@@ -54,11 +51,8 @@ def evaluate(job: Job[Arguments]) -> None:
 if __name__ == "__main__":
     Command(
         evaluate,
-        Arguments,
-        inputs={
-            "test": "Test file of the stage synthesize (.npz).",
-            "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
-        },
+        Evaluate,
+        inputs=TEST_AND_PREDICTIONS,
         outputs={
             "metrics": "Metrics (.csv).",
             "transfer": "Transfer of both stitchings by period (.csv).",

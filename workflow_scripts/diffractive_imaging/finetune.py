@@ -10,7 +10,7 @@ from workflow_scripts.diffractive_imaging.networks.reconstruction import estimat
 from workflow_scripts.diffractive_imaging.networks.scan_task import ScanTask
 from workflow_scripts.diffractive_imaging.settings import VARIANTS, Finetune, VariantName
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan, scan_names
-from workflow_scripts.learning.stages import copy_weights, train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
@@ -60,5 +60,5 @@ if __name__ == "__main__":
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "measured": "Test file of the stage synthesize (.npz); of it only what a microscope would give is read.",
         },
-        outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
+        outputs=TRAINED,
     ).main()

@@ -7,7 +7,7 @@ from pydantic import Field
 from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, make_network
 from workflow_scripts.diffractive_imaging.networks.pattern_task import PatternTask, read_examples
 from workflow_scripts.diffractive_imaging.settings import ABLATIONS, ARMS, Pretrain
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
@@ -51,9 +51,5 @@ if __name__ == "__main__":
         pretrain,
         Arguments,
         inputs={"shards": "Training files of the stage synthesize (.npz)."},
-        outputs={
-            "weights": "The chosen weights (.safetensors).",
-            "last": "The weights of the last epoch (.safetensors).",
-            "history": "Losses of every epoch (.csv).",
-        },
+        outputs=TRAINED | {"last": "The weights of the last epoch (.safetensors)."},
     ).main()

@@ -65,7 +65,6 @@ ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(Traini
 ARMS = VARIANTS | {arm: with_fault(fault) for arm, fault in ABLATIONS.items()}
 
 VariantName = Literal["published", "corrected"]
-Split = Literal["train", "test"]
 CrystalName = Literal["hbn", "hbn_twisted"]
 
 

@@ -6,19 +6,16 @@ The split `train` holds the objects of training and validation, `test` the froze
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
-from workflow_scripts.diffractive_imaging.settings import Split, Synthesize
+from workflow_scripts.diffractive_imaging.settings import Synthesize
 from workflow_scripts.diffractive_imaging.simulation import datasets, photographs, sources
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
+from workflow_scripts.workflow.settings import FileChoice
 
 
-class Arguments(Synthesize):
+class Arguments(Synthesize, FileChoice):
     """The settings of the stage and which file to make."""
-
-    split: Split = Field(description="Which file: train (training and validation objects) or test.")
-    shard: int = Field(ge=0, description="Number of the file within the split, from 0.")
 
 
 def synthesize(job: Job[Arguments]) -> None:

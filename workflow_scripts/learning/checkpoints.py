@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one safetensors file each, named by its step and its own digest.
+"""Checkpoints of a training: one safetensors file each, named by its step and its digest.
 
 No file is ever unpickled. A damaged checkpoint is reported in one line, and the training starts from an older one.
 """
@@ -46,8 +46,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
             path.unlink()
         # Checkpoints of later steps were skipped when this training started
         paths = _newest_first(folder)
-        kept = [path for path in paths if _step(path) <= checkpoint.step][:_KEPT]
-        for path in set(paths).difference(kept):
+        newest = [path for path in paths if _step(path) <= checkpoint.step][:_KEPT]
+        for path in set(paths).difference(newest):
             path.unlink()
     except OSError as error:
         _warn(f"checkpoint at step {checkpoint.step} not written ({error}); the training goes on")

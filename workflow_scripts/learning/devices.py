@@ -14,6 +14,7 @@ from typing import IO, Literal
 
 import torch
 
+from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -40,8 +41,8 @@ def visible_gpus() -> list[Gpu]:
     """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), listed without starting CUDA in it."""
     if not torch.backends.cuda.is_built():
         return []
-    answer = subprocess.run([sys.executable, "-c", _LIST_UUIDS], capture_output=True, text=True, check=False)
-    uuids = answer.stdout.split()
+    listing = subprocess.run([sys.executable, "-c", _LIST_UUIDS], capture_output=True, text=True, check=False)
+    uuids = listing.stdout.split()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(len(uuids))) if chosen is None else (name.strip() for name in chosen.split(","))
     # CUDA ignores all names after that of a device that does not exist: there can be more names than GPUs
@@ -129,6 +130,14 @@ def leased_device(gpus: int) -> Iterator[torch.device]:
     else:
         with lease(1):
             yield torch.device("cuda", 0)
+
+
+@contextmanager
+def job_device(job: Job) -> Iterator[torch.device]:
+    """The device that the arguments of a job ask for, which its provenance names; raises as `leased_device` does."""
+    with leased_device(job.arguments.gpus) as device:
+        job.device = str(device)
+        yield device
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 
-from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.devices import job_device
 from workflow_scripts.learning.distributed import process_group, relaunch_under_torchrun
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.training import HISTORY, State, Task, Trained, train
 from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.files import write_rows
+
+TRAINED = {"weights": "The chosen weights (.safetensors).", "history": "Losses of every epoch (.csv)."}
 
 
 @contextmanager
@@ -23,10 +25,8 @@ def training_device(job: Job) -> Iterator[torch.device]:
     Raises:
         InputError: more GPUs are asked for than the machine shows.
     """
-    gpus = job.arguments.gpus
-    relaunch_under_torchrun(gpus)
-    with leased_device(gpus) as device, process_group(device):
-        job.device = str(device)
+    relaunch_under_torchrun(job.arguments.gpus)
+    with job_device(job) as device, process_group(device):
         yield device
 
 

@@ -7,6 +7,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from workflow_scripts.workflow.arrays import reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import sync, whole
 
@@ -80,14 +81,22 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         InputError: the file is missing, damaged, its tensors are not those of the model, or not finite.
     """
     tensors, _ = _read_or_refuse(path)
-    if differences := _differences(model.state_dict(), tensors):
+    types = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
         raise InputError(
-            f"{path}: the weights do not fit the network: {differences}; "
+            f"{path}: the weights do not fit the network: {reason(error)}; "
             "use the settings of the network that they were trained with"
-        )
-    if bad := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
-        raise InputError(f"{path}: the weights {_first_few(bad)} hold a value that is not a finite number; train again")
-    model.load_state_dict(tensors)
+        ) from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != types[name].is_floating_point:
+            raise InputError(
+                f"{path}: the weights {name} are of another type, {tensor.dtype} where the network has {types[name]}; "
+                "train again"
+            )
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: the weights {name} hold a value that is not a finite number; train again")
 
 
 def _read_or_refuse(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -97,27 +106,3 @@ def _read_or_refuse(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         raise InputError(
             f"{path}: these weights cannot be read as safetensors ({error}); make the file again"
         ) from error
-
-
-def _differences(expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> str:
-    common = expected.keys() & tensors.keys()
-    pairs = {name: (tensors[name], expected[name]) for name in expected if name in common}
-    differences = {
-        "missing": [f"{name} {tuple(tensor.shape)}" for name, tensor in expected.items() if name not in common],
-        "unknown": [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items() if name not in common],
-        "of another shape": [
-            f"{name} {tuple(tensor.shape)} where the network has {tuple(wanted.shape)}"
-            for name, (tensor, wanted) in pairs.items()
-            if tensor.shape != wanted.shape
-        ],
-        "of another type": [
-            f"{name} {tensor.dtype} where the network has {wanted.dtype}"
-            for name, (tensor, wanted) in pairs.items()
-            if tensor.dtype.is_floating_point != wanted.dtype.is_floating_point
-        ],
-    }
-    return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in differences.items() if names)
-
-
-def _first_few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

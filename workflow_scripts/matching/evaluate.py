@@ -9,6 +9,7 @@ from workflow_scripts.matching.settings import Evaluate
 from workflow_scripts.matching.simulation import cells
 from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import Queries, read_queries
+from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays
@@ -48,10 +49,7 @@ if __name__ == "__main__":
     Command(
         evaluate,
         Arguments,
-        inputs={
-            "test": "Test file of the stage synthesize (.npz).",
-            "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
-        },
+        inputs=TEST_AND_PREDICTIONS,
         outputs={"metrics": "Metrics (.csv).", "examples": "Further arrays of the figure (.npz)."},
         optional_inputs={"ablated": "Files of the stage predict, of the arms of the ablation (.npz)."},
     ).main()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.matching.networks.model import load_matcher
 from workflow_scripts.matching.networks.tasks import Augmentation, FinetuneTask, Observer
@@ -52,8 +52,5 @@ if __name__ == "__main__":
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "shards": "Training files of the stage synthesize (.npz).",
         },
-        outputs={
-            "weights": "The weights that validate best (.safetensors).",
-            "history": "Losses of every epoch (.csv).",
-        },
+        outputs=TRAINED,
     ).main()

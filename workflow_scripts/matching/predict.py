@@ -1,14 +1,14 @@
 """The best orientations of all test queries, by one estimator."""
 
-from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.devices import job_device
 from workflow_scripts.matching.settings import SharedPredict
 from workflow_scripts.matching.simulation.pattern_files import read_queries
-from workflow_scripts.study.predictions import write_predictions
+from workflow_scripts.study.predictions import WEIGHTS_AND_SHARDS, write_predictions
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.settings import Compute, EstimatorChoice
+from workflow_scripts.workflow.settings import EstimatorChoice
 
 
-class Arguments(SharedPredict, Compute, EstimatorChoice):
+class Arguments(SharedPredict, EstimatorChoice):
     """The settings of the stage, the estimator, and the device."""
 
 
@@ -19,8 +19,7 @@ def predict(job: Job[Arguments]) -> None:
         InputError: a file that the estimator needs is missing.
     """
     queries = read_queries(job.input("test"))
-    with leased_device(job.arguments.gpus) as device:
-        job.device = str(device)
+    with job_device(job) as device:
         predictions = job.implementation.predict(job, queries, device)
     parts = {(stage, ""): vars(arrays) for stage, arrays in predictions.items()}
     write_predictions(job.outputs["predictions"], job.arguments.estimator, job.arguments.training_seed, parts)
@@ -32,10 +31,6 @@ if __name__ == "__main__":
         Arguments,
         inputs={"test": "Test file of the stage synthesize (.npz)."},
         outputs={"predictions": "Orientations and scores (.npz)."},
-        optional_inputs={
-            "pretrained": "Weights of the stage pretrain (.safetensors), for a trained estimator.",
-            "finetuned": "Weights of the stage finetune (.safetensors), for a trained estimator.",
-            "shards": "Training files of the stage synthesize (.npz), for a template matcher.",
-        },
+        optional_inputs=WEIGHTS_AND_SHARDS,
         implementations="workflow_scripts.matching.estimators",
     ).main()

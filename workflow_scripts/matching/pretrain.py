@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.matching.networks.model import describe_network, make_matcher
 from workflow_scripts.matching.networks.momentum import MomentumContrast, encoder_state
 from workflow_scripts.matching.networks.tasks import Augmentation, Observer, PretrainTask
@@ -68,9 +68,6 @@ if __name__ == "__main__":
         pretrain,
         Arguments,
         inputs={"shards": "Training files of the stage synthesize (.npz)."},
-        outputs={
-            "weights": "The weights that validate best (.safetensors).",
-            "history": "Losses of every epoch (.csv).",
-        },
+        outputs=TRAINED,
         optional_inputs={"test": "Test file of the stage synthesize (.npz), which the recipe's pretraining sees."},
     ).main()

@@ -13,7 +13,6 @@ from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.matching.apply.settings import Apply as Apply  # the settings of one entry of apply.matching
 from workflow_scripts.workflow.settings import Settings
 
-Split = Literal["train", "test"]
 BUILT_IN = ("polyethylene",)
 Positive = Annotated[float, Field(gt=0)]
 

@@ -8,7 +8,7 @@ from workflow_scripts.potential.evaluation import comparison, convergence
 from workflow_scripts.potential.settings import Evaluate, material_name
 from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.potential.simulation.structures import crystal
-from workflow_scripts.study.predictions import read_predictions
+from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS, read_predictions
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import write_arrays, write_rows
@@ -49,10 +49,7 @@ if __name__ == "__main__":
     Command(
         evaluate,
         Arguments,
-        inputs={
-            "test": "Test file of the stage synthesize (.npz).",
-            "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
-        },
+        inputs=TEST_AND_PREDICTIONS,
         outputs={
             "metrics": "Metrics (.csv).",
             "examples": "Example images (.npz).",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.learning.stages import copy_weights, train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.potential.networks.model import load_network
 from workflow_scripts.potential.networks.splits import finetuning_split
@@ -63,5 +63,5 @@ if __name__ == "__main__":
             "pretrained": "Weights of the stage pretrain (.safetensors).",
             "shards": "Training files of the stage synthesize (.npz).",
         },
-        outputs={"weights": "The adapted weights (.safetensors).", "history": "Losses of every epoch (.csv)."},
+        outputs=TRAINED,
     ).main()

@@ -6,18 +6,18 @@ from itertools import product
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.devices import job_device
 from workflow_scripts.potential.settings import SharedPredict
 from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.simulation.estimation import Estimator
 from workflow_scripts.potential.simulation.samples import Samples, read_samples
 from workflow_scripts.study.conditions import condition
-from workflow_scripts.study.predictions import write_predictions
+from workflow_scripts.study.predictions import WEIGHTS_AND_SHARDS, write_predictions
 from workflow_scripts.workflow.command import Command, Job
-from workflow_scripts.workflow.settings import Compute, EstimatorChoice
+from workflow_scripts.workflow.settings import EstimatorChoice
 
 
-class Arguments(SharedPredict, Compute, EstimatorChoice):
+class Arguments(SharedPredict, EstimatorChoice):
     """The settings of the stage, the estimator, and on what it runs."""
 
     held_out_material: str = Field(description="The material that no baseline is fitted on.")
@@ -32,8 +32,7 @@ def predict(job: Job[Arguments]) -> None:
     samples = read_samples([job.input("test")])
     shuffled = with_shuffled_metadata(samples, arguments.seed)
     predicted = {}
-    with leased_device(arguments.gpus) as device:
-        job.device = str(device)
+    with job_device(job):
         estimator: Estimator = job.implementation.make(job)
         doses = [*arguments.dose_e_per_a2, *([NOISE_FREE] if estimator.without_noise else [])]
         for (stage, estimate), detector, dose in product(estimator.stages.items(), estimator.detectors, doses):
@@ -70,10 +69,6 @@ if __name__ == "__main__":
         Arguments,
         inputs={"test": "Test file of the stage synthesize (.npz)."},
         outputs={"predictions": "Potentials (.npz)."},
-        optional_inputs={
-            "pretrained": "Weights of the stage pretrain (.safetensors).",
-            "finetuned": "Weights of the stage finetune (.safetensors).",
-            "shards": "Training files of the stage synthesize (.npz), for the baselines.",
-        },
+        optional_inputs=WEIGHTS_AND_SHARDS,
         implementations="workflow_scripts.potential.estimators",
     ).main()

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.learning.stages import train_for, training_device, write_trained
+from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
 from workflow_scripts.potential.networks.encoding import input_channels, output_channels
 from workflow_scripts.potential.networks.model import describe_network, make_network
 from workflow_scripts.potential.networks.splits import pretraining_split
@@ -64,8 +64,5 @@ if __name__ == "__main__":
         pretrain,
         Arguments,
         inputs={"shards": "Training files of the stage synthesize (.npz)."},
-        outputs={
-            "weights": "The weights that validate best (.safetensors).",
-            "history": "Losses of every epoch (.csv).",
-        },
+        outputs=TRAINED,
     ).main()

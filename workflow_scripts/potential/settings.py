@@ -13,7 +13,6 @@ from workflow_scripts.potential.apply.settings import RISES
 from workflow_scripts.potential.apply.settings import Apply as Apply  # the settings of one entry of apply.potential
 from workflow_scripts.workflow.settings import Settings
 
-Split = Literal["train", "test"]
 # Faults of the published training that can be switched on alone, each in a separate training.
 TrainingFault = Literal[
     "patch_in_vacuum", "joint_minmax", "noise_not_counted", "loss_blind_to_position", "fixed_target_scale"

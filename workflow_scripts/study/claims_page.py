@@ -5,8 +5,10 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from workflow_scripts.study.documents import Section, markdown
-from workflow_scripts.study.ledger import Claim, judged, read_claims
+from workflow_scripts.study.ledger import NOT_MEASURED, Claim, evaluated, read_claims
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
@@ -28,20 +30,20 @@ def claims_page(root: Path = ROOT) -> str:
         for claim in read_claims(path, method):
             holds, verdict = _verdict(claim, metrics)
             verdicts.append(holds)
+            statistic = "" if claim.statistic == "value" else f", {claim.statistic}"
             rows.append(
-                [
-                    claim.claim,
-                    "" if claim.stated is None else f"{number(claim.stated)} {_unit(claim)}".rstrip(),
-                    f"{claim.target}, {claim.scale}",
-                    f"**{verdict}**" if holds != "not measured" else verdict,
-                    f"`{claim.metric}`{'' if claim.statistic == 'value' else f', {claim.statistic}'}; {claim.computed}",
-                    claim.source,
-                ]
+                {
+                    "claim": claim.claim,
+                    "stated": "" if claim.stated is None else f"{number(claim.stated)}{claim.unit_suffix}",
+                    "target, scale": f"{claim.target}, {claim.scale}",
+                    "verdict": verdict if holds == NOT_MEASURED else f"**{verdict}**",
+                    "how it is computed": f"`{claim.metric}`{statistic}; {claim.computed}",
+                    "source": claim.source,
+                }
             )
-        heads = ["claim", "stated", "target, scale", "verdict", "how it is computed", "who says so"]
-        sections.append(Section(method, heads, rows, texts=len(heads)))
+        sections.append(Section(method, pd.DataFrame(rows), texts=len(rows[0])))
     present = [scale for scale in SCALES if any(key[0] == scale for key in metrics)]
-    counts = [verdicts.count(kind) for kind in ("yes", "no", "not measured")]
+    counts = [verdicts.count(kind) for kind in ("yes", "no", NOT_MEASURED)]
     introduction = (
         "Every number that a source of the five studies stated, every expectation of ours about their recipes, and "
         "every target that we set, with how it is computed and what the reference runs measured. A claim is judged at "
@@ -50,19 +52,15 @@ def claims_page(root: Path = ROOT) -> str:
         f"Reference runs in `{REFERENCE}`: {', '.join(present) or 'none is kept yet, so nothing is judged here'}. "
         f"Of {len(verdicts)} claims {counts[0]} hold, {counts[1]} fail, {counts[2]} are not measured.\n\n"
         "This page is generated from `claims.yaml` of every method: `python -m workflow_scripts.study.claims_page`. "
-        "A run of your own writes its ledger to `results/<scale>/claims.csv` and into the report."
+        "Your run writes its ledger to `results/<scale>/claims.csv` and into the report."
     )
     return markdown("Claims", introduction, sections)
 
 
-def _unit(claim: Claim) -> str:
-    return "" if claim.unit == "1" else claim.unit
-
-
 def _verdict(claim: Claim, metrics: dict) -> tuple[str, str]:
     if (claim.scale, claim.method) not in metrics and not claim.outside:
-        return "not measured", f"not measured: no reference run of {claim.scale}"
-    return judged(claim, metrics.get((claim.scale, claim.method)), claim.scale)
+        return NOT_MEASURED, f"not measured: no reference run of {claim.scale}"
+    return evaluated(claim, metrics.get((claim.scale, claim.method)), claim.scale)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.study.ledger import counted
 from workflow_scripts.study.tables import read_text_table
 from workflow_scripts.workflow.errors import InputError
 
@@ -26,14 +27,11 @@ def stopped_holding(ledger: pd.DataFrame, reference: pd.DataFrame) -> Iterator[s
         yield f"every claim that held in the reference holds: {len(holding)} of {len(holding)}"
 
 
-def counted(ledger: pd.DataFrame) -> Iterator[str]:
-    """The number of claims that hold in this run, and a line for every claim that does not."""
-    wrong = ledger[ledger["holds"] == "no"]
-    hold = int((ledger["holds"] == "yes").sum())
-    unmeasured = len(ledger) - hold - len(wrong)
-    yield f"{len(ledger)} stated numbers: {hold} hold, {len(wrong)} not, {unmeasured} not measured at this scale"
-    for row in wrong.to_dict("records"):
-        yield f"{row['method']}: {row['claim']}: {row['verdict']}"
+def failing(ledger: pd.DataFrame) -> Iterator[str]:
+    """The number of claims that hold in this run, and a line for every claim that fails."""
+    yield counted(ledger)
+    for row in ledger[ledger["holds"] == "no"].itertuples():
+        yield f"{row.method}: {row.claim}: {row.verdict}"
 
 
 def read_ledger(path: Path) -> pd.DataFrame:
@@ -53,7 +51,7 @@ def main() -> None:
     reference = folder.parent / "reference" / folder.name / "claims.csv"
     try:
         ledger = read_ledger(folder / "claims.csv")
-        lines = list(counted(ledger))
+        lines = list(failing(ledger))
         if reference.is_file():
             lines += stopped_holding(ledger, read_ledger(reference))
         else:
@@ -62,7 +60,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     for line in lines:
         print(f"claims: {line}")
-    print(f"claims: each in words: docs/claims.md, and as this run found it: {folder / 'claims.csv'}")
+    print(f"claims: docs/claims.md explains each; the verdicts of this run: {folder / 'claims.csv'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Where a run differs from the reference run of its scale, beyond the intervals of both."""
+"""Compare a run with the reference run of its scale, which git keeps in results/reference/<scale>.
+
+A number differs where the intervals of both do not overlap.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,17 +9,50 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from workflow_scripts.study.documents import Section
-from workflow_scripts.study.result_table import KEYS, metric_label, tidy
-from workflow_scripts.study.rounding import shown
+from workflow_scripts.study.documents import Section, markdown
+from workflow_scripts.study.result_table import KEYS, metric_labels, readable_conditions, tidy
+from workflow_scripts.study.rounding import number, shown
+from workflow_scripts.study.tables import read_metrics_by_method
+from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json
+from workflow_scripts.workflow.settings import ScaleChoice
 
 # Relative tolerance of a number without an interval: machines and libraries round differently.
 TOLERANCE = 0.01
 COLUMNS = ["method", *KEYS, "unit", "value", "low", "high", "reference", "reference_low", "reference_high", "gap"]
+# Lines of the table that a terminal shows
+SHORT = 20
 # Settings without influence on the numbers
 _WITHOUT_INFLUENCE = ("gpus", "checkpoint_interval_s", "folder")
+
+
+class Arguments(ScaleChoice):
+    """The two runs to compare."""
+
+    folder: str = Field(min_length=1, description="results/<scale>, whose provenance names the settings.")
+    reference_folder: str = Field(min_length=1, description="results/reference/<scale>.")
+
+
+def publish(job: Job[Arguments]) -> None:
+    """Write the differences as CSV, as Markdown, and in short for a terminal."""
+    scale, folder = job.arguments.scale, job.arguments.reference_folder
+    run, reference = (read_metrics_by_method(job.inputs.get(name, [])) for name in ("metrics", "reference"))
+    differing, lines = compared(run, reference)
+    if not reference:
+        lines = [f"There is no reference run of the scale {scale} in {folder}, so there is nothing to compare with."]
+        if scale != "smoke":
+            lines.append(f"`make reference SCALE={scale}` keeps this run as one.")
+    elif changed := changed_settings(Path(job.arguments.folder), Path(folder)):
+        lines += ["Settings that differ:", *changed]
+    differing.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
+    sections = [difference_section(differing)] if len(differing) else []
+    text = markdown(f"Against the reference, scale {scale}", "\n\n".join(lines), sections)
+    job.outputs["md"].write_text(text, encoding="utf-8")
+    for section in sections:
+        lines += ["", *aligned(section.table, SHORT)]
+    job.outputs["short"].write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def differences(run: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -81,30 +117,31 @@ def changed_settings(run: Path, reference: Path) -> list[str]:
 
 def difference_section(differing: pd.DataFrame) -> Section:
     """The differences as a table."""
-    rows = [
-        [
-            row.method,
-            row.estimator,
-            row.condition.replace(";", "; ") or "any",
-            metric_label(row),
-            shown(row.value, row.low, row.high),
-            shown(row.reference, row.reference_low, row.reference_high),
-        ]
-        for row in differing.itertuples()
-    ]
-    return Section(
-        "Beyond intervals", ["method", "estimator", "condition", "metric", "this run", "reference"], rows, texts=4
+    values, references = (
+        [shown(*row) for row in differing[columns].itertuples(index=False)]
+        for columns in (["value", "low", "high"], ["reference", "reference_low", "reference_high"])
     )
+    table = pd.DataFrame(
+        {
+            "method": differing["method"],
+            "estimator": differing["estimator"],
+            "condition": readable_conditions(differing["condition"]),
+            "metric": metric_labels(differing),
+            "this run": values,
+            "reference": references,
+        }
+    )
+    return Section("Beyond intervals", table, texts=4)
 
 
-def aligned(section: Section, rows: int) -> Iterator[str]:
-    """The first rows of a table as lines of a terminal."""
-    lines = [section.columns, *section.rows[:rows]]
+def aligned(table: pd.DataFrame, rows: int) -> Iterator[str]:
+    """The first rows of a table of texts as lines of a terminal."""
+    lines = [list(table), *table.head(rows).itertuples(index=False, name=None)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-    if len(section.rows) > rows:
-        yield f"and {len(section.rows) - rows} more"
+    if len(table) > rows:
+        yield f"and {len(table) - rows} more"
 
 
 def _bounds(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]:
@@ -125,3 +162,17 @@ def _settings(folder: Path) -> dict[str, dict[str, Any]]:
         known = shared.setdefault(record["module"], settings)
         shared[record["module"]] = {key: value for key, value in known.items() if settings.get(key) == value}
     return shared
+
+
+if __name__ == "__main__":
+    Command(
+        publish,
+        Arguments,
+        inputs={"metrics": "Metrics of every method of this run (.csv)."},
+        optional_inputs={"reference": "Metrics of every method of the reference (.csv)."},
+        outputs={
+            "csv": "What differs (.csv).",
+            "md": "What differs, as Markdown.",
+            "short": "The same for a terminal (.txt).",
+        },
+    ).main()

@@ -1,15 +1,17 @@
-"""The cost of a study: time, memory and devices from the provenance of every job, energy by assumption."""
+"""Write what the study cost, from the provenance of every job: jobs, time, memory, GPU-hours and estimated energy."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from pydantic import Field
 
-from workflow_scripts.study.documents import Section
-from workflow_scripts.study.rounding import three_digits
+from workflow_scripts.study.documents import Section, write_documents
+from workflow_scripts.study.rounding import number, three_digits
+from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_json
-from workflow_scripts.workflow.settings import STAGES
+from workflow_scripts.workflow.settings import STAGES, ScaleChoice
 
 # For the energy: the power of a busy core, with its share of memory and board, and of a busy GPU of the H100's class.
 WATTS_PER_CORE, WATTS_PER_GPU = 10.0, 700.0
@@ -17,7 +19,8 @@ ASSUMPTION = (
     f"Energy is an estimate, not a measurement: {WATTS_PER_CORE:g} W for every core while it computes (CPU time) and "
     f"{WATTS_PER_GPU:g} W for every GPU while a job holds it; idle machines, cooling and losses are left out."
 )
-COLUMNS = ["method", "stage", "jobs", "wall_s", "cpu_s", "peak_memory_mb", "gpu_h", "energy_wh"]
+NUMBERS = ["wall_s", "cpu_s", "peak_memory_mb", "gpu_h", "energy_wh"]
+COLUMNS = ["method", "stage", "jobs", *NUMBERS]
 HEADS = [
     *("method", "stage", "jobs", "wall time, jobs summed (min)", "CPU time (min)", "peak memory of a job (MB)"),
     *("GPU time (h)", "energy, estimated (Wh)"),
@@ -26,8 +29,26 @@ ALL = "all stages"
 _SUMMED = ("wall_s", "cpu_s", "gpu_h")
 
 
+class Arguments(ScaleChoice):
+    """The study whose cost is summed."""
+
+    folder: str = Field(min_length=1, description="results/<scale>, whose provenance is read.")
+
+
+def publish(job: Job[Arguments]) -> None:
+    """Write the table as CSV, Markdown, LaTeX and a page."""
+    methods = [path.parent.parent.name for path in job.inputs["metrics"]]  # <method>/evaluate/metrics.csv
+    table = read_cost(Path(job.arguments.folder), methods)
+    table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
+    introduction = (
+        f"Scale {job.arguments.scale}. Wall time and CPU time are sums over jobs, which run side by side where there "
+        f"are cores; a job that was repeated counts once. Imports count in CPU time. {ASSUMPTION}"
+    )
+    write_documents(job.outputs, "What the study cost", introduction, cost_sections(table))
+
+
 def read_cost(folder: Path, methods: Sequence[str]) -> pd.DataFrame:
-    """The cost of every stage of every method in results/<scale>, without the user's own data.
+    """The cost of every stage of every method in results/<scale>, without `apply`.
 
     wall_s and cpu_s are sums over the jobs, peak_memory_mb the largest memory that one of them held. A job on a GPU
     counts its wall time for each GPU it held. A number that was not recorded is missing (NaN).
@@ -55,7 +76,7 @@ def _jobs(folder: Path, method: str) -> Iterator[dict[str, str | float | None]]:
     for path in sorted(paths):
         record = read_json(path)
         stage = record["module"].rsplit(".", 1)[1]
-        # The user's own data are no part of the study.
+        # `apply` is no part of the study.
         if stage not in STAGES or "apply" in path.relative_to(folder).parts:
             continue
         on_gpu = record["device"].startswith("cuda")
@@ -79,15 +100,33 @@ def totals(table: pd.DataFrame) -> pd.DataFrame:
 
 def cost_sections(table: pd.DataFrame) -> Iterator[Section]:
     """The totals first, then every stage."""
-    yield Section("Whole methods", HEADS[:1] + HEADS[2:], [[row[0], *row[2:]] for row in _cells(totals(table))])
-    yield Section("Stage by stage", HEADS, list(_cells(table)), texts=2)
+    yield Section("Whole methods", _as_text(totals(table)).drop(columns="stage"), total=True)
+    yield Section("Stage by stage", _as_text(table), texts=2)
 
 
-def _cells(table: pd.DataFrame) -> Iterator[list[str]]:
-    for row in table.itertuples():
-        numbers = (row.wall_s / 60, row.cpu_s / 60, row.peak_memory_mb, row.gpu_h, row.energy_wh)
-        yield [row.method, row.stage, str(int(row.jobs)), *(_number(value) for value in numbers)]
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for readers, times in minutes."""
+    numbers = table[NUMBERS].assign(wall_s=table["wall_s"] / 60, cpu_s=table["cpu_s"] / 60)
+    jobs = table["jobs"].astype(int).astype(str)
+    return table.assign(jobs=jobs, **numbers.map(_number)).set_axis(HEADS, axis=1)
 
 
 def _number(value: float) -> str:
     return "not recorded" if pd.isna(value) else three_digits(float(value))
+
+
+if __name__ == "__main__":
+    Command(
+        publish,
+        Arguments,
+        inputs={
+            "metrics": "Metrics of every method: their jobs are done.",
+            "figures": "A figure of every method: their jobs are done.",
+        },
+        outputs={
+            "csv": "One row for every method and stage, in seconds, MB, hours and Wh (.csv).",
+            "md": "The table as Markdown.",
+            "tex": "The table as LaTeX, for booktabs and longtable.",
+            "html": "The table as a page.",
+        },
+    ).main()

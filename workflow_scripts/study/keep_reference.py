@@ -1,7 +1,7 @@
 """Keep a complete run as the reference of its scale: results/<scale> → results/reference/<scale>, which git keeps.
 
 Metrics, figures with their source tables, the ledger, tables and provenance are copied; data, weights, logs and the
-user's own data are not. docs/claims.md is written anew from what was copied.
+results of `apply` are not. docs/claims.md is written anew from what was copied.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def kept_files(folder: Path) -> Iterator[Path]:
     """The files of results/<scale> that belong in the reference, relative to it, sorted."""
     files = {path.relative_to(folder) for pattern in KEPT for path in folder.glob(pattern) if path.is_file()}
     for path in sorted(files):
-        # A reference holds neither its comparison with an older one nor the user's own data.
+        # A reference holds neither its comparison with an older one nor results of `apply`.
         if "apply" not in path.parts and not path.match("tables/compare*"):
             yield path
 

@@ -1,9 +1,10 @@
-"""The claims ledger: stated numbers beside what this study measured.
+"""Write the ledger of claims: every stated number beside what this run measured, and whether it holds.
 
 The claims are in claims.yaml beside the code of every method. A claim holds only at its own scale and under its own
 condition; anything else, and any number that nobody measured, reads "not measured".
 """
 
+import html
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,24 +13,32 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import AfterValidator, Field, ValidationError
 
+from workflow_scripts.study.documents import html_table, whole_page
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.summaries import canonical
-from workflow_scripts.study.tables import under
+from workflow_scripts.study.tables import read_metrics_by_method, under
+from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
-from workflow_scripts.workflow.settings import Scale, Settings, first_mistake, read_yaml
+from workflow_scripts.workflow.settings import Scale, ScaleChoice, Settings, first_mistake, read_yaml
 
 NOT_MEASURED = "not measured"
 LEDGER_COLUMNS = [
     *("method", "claim", "metric", "unit", "stated", "published", "corrected", "baseline"),
     *("target", "holds", "verdict", "computed", "source"),
 ]
+HEADS = {
+    **{name: name for name in ("claim", "verdict", "stated", "published", "corrected", "baseline")},
+    "target": "target (scale; condition)",
+    "computed": "how it is computed",
+    "source": "source",
+}
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 class Target(Settings):
     """When a claim holds: the arm's value against a number, or a multiple of another estimator's."""
 
-    arm: str = Field(default="corrected", description="estimator whose value is judged")
+    arm: str = Field(default="corrected", description="estimator whose value is compared")
     op: Literal[">=", "<=", ">", "<", "~"] = Field(description="comparison; ~ means within the tolerance")
     value: float = Field(description="number to reach in the claim's unit, or factor where `of` is given")
     of: str | None = Field(default=None, description="estimator whose value the factor multiplies")
@@ -71,6 +80,11 @@ class Claim(Settings):
         description="what was measured outside the DAG, and by what; for numbers it never gives",
     )
 
+    @property
+    def unit_suffix(self) -> str:
+        """The unit behind a number, nothing for a number without one."""
+        return "" if self.unit == "1" else f" {self.unit}"
+
 
 def read_claims(path: Path, method: str) -> list[Claim]:
     """The claims of one method from its claims.yaml; raises InputError naming the claim and the key."""
@@ -108,7 +122,7 @@ def make_ledger(claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.Data
                 "corrected": _shown(_measured(table, claim, "corrected")),
                 "baseline": f"{claim.baseline}: {_shown(baseline)}" if claim.baseline else "",
                 "target": f"{claim.target} ({claim.scale}; {claim.condition or 'any condition'})",
-                **dict(zip(("holds", "verdict"), judged(claim, table, scale), strict=True)),
+                **dict(zip(("holds", "verdict"), evaluated(claim, table, scale), strict=True)),
             }
         )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
@@ -137,7 +151,7 @@ def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float
     return float(rows["value"].mean())
 
 
-def judged(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, str]:
+def evaluated(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, str]:
     """Whether a claim holds ("yes", "no" or "not measured"), and the same in words.
 
     table: metrics of the claim's method at this scale, None where there are none.
@@ -165,20 +179,66 @@ def judged(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, s
 
 def _in_words(verdict: str, claim: Claim, value: float, reference: float) -> str:
     """The verdict with its numbers: "fails: 1.1 % where < 1 % was set"."""
-    target, unit = claim.target, "" if claim.unit == "1" else f" {claim.unit}"
+    target, unit = claim.target, claim.unit_suffix
     goal = target.value * reference
     digits = 4
     # Numbers that differ must not look the same.
     while digits < 12 and value != goal and f"{value:.{digits}g}" == f"{goal:.{digits}g}":
         digits += 1
-    measured, wanted = (_plain(quantity, digits) for quantity in (value, goal))
+    measured, expected = (_plain(quantity, digits) for quantity in (value, goal))
     sign = "" if target.op == "~" else f"{target.op} "
     tolerance = f" ± {number(target.tolerance)}" if target.tolerance else ""
     of = "" if target.of is None else f", {number(target.value)} × {target.of},"
-    return f"{verdict}: {measured}{unit} where {sign}{wanted}{tolerance}{unit}{of} was set"
+    return f"{verdict}: {measured}{unit} where {sign}{expected}{tolerance}{unit}{of} was set"
 
 
 def _plain(value: float, digits: int) -> str:
     """A number with so many significant digits, without an exponent below 10⁷."""
     text = f"{value:.{digits}g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e7 else text
+
+
+def publish(job: Job[ScaleChoice]) -> None:
+    """Write the ledger as CSV and as a page."""
+    claims = [claim for path in job.inputs["claims"] for claim in read_claims(path, path.parent.name)]
+    ledger = make_ledger(claims, read_metrics_by_method(job.inputs["metrics"]), job.arguments.scale)
+    ledger.to_csv(job.outputs["csv"], index=False, lineterminator="\n")
+    job.outputs["html"].write_text(page(ledger, job.arguments.scale), encoding="utf-8")
+
+
+def page(ledger: pd.DataFrame, scale: str) -> str:
+    """The ledger as one HTML page that needs nothing else: a table for every method, its verdicts counted."""
+    parts = [f"<p>{counted(ledger)}</p>"]
+    for method, part in ledger.groupby("method", sort=False):
+        parts += [f"<h2>{html.escape(str(method))}</h2>", f"<p>{counted(part)}</p>"]
+        parts.append(html_table(_cells(part), escape=False))
+    return whole_page(f"Ledger of claims, scale {scale}", "\n".join(parts))
+
+
+def counted(ledger: pd.DataFrame) -> str:
+    """How many claims hold, fail, and were not measured, in a sentence."""
+    counts = ledger["holds"].value_counts()
+    return (
+        f"Of {len(ledger)} claims {counts.get('yes', 0)} hold, {counts.get('no', 0)} fail, and "
+        f"{counts.get('not measured', 0)} were not measured by this run."
+    )
+
+
+def _cells(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the page as HTML: the metric below its claim, the verdict in its colour."""
+    cells = ledger[list(HEADS)].map(lambda text: html.escape(text.replace("; ", ";").replace(";", "; ")))
+    metrics = ledger["metric"] + (" in " + ledger["unit"]).mask(ledger["unit"] == "1", "")
+    colours = ledger["holds"].str.replace(" ", "-")
+    return cells.assign(
+        claim=cells["claim"] + "<br><small>" + metrics.map(html.escape) + "</small>",
+        verdict='<span class="' + colours + '">' + cells["verdict"] + "</span>",
+    ).rename(columns=HEADS)
+
+
+if __name__ == "__main__":
+    Command(
+        publish,
+        ScaleChoice,
+        inputs={"claims": "claims.yaml of every method.", "metrics": "metrics.csv of every method."},
+        outputs={"csv": "The ledger (.csv).", "html": "The ledger as a page (.html)."},
+    ).main()

@@ -1,8 +1,8 @@
-"""predictions.npz: the answers of one estimator, in one format for all methods.
+"""predictions.npz: the predictions of one estimator, in one format for all methods.
 
 Arrays named `estimator`, `seed` and `parts`, further facts under names of their own, and for each part
 `<stage>/<condition>/<array>`: the stage of the estimator (`pretrained`, `finetuned`, or `fitted` of one that is not
-trained), under what it answered (as in metrics.csv, often empty), and what it answered.
+trained), the condition of the prediction (as in metrics.csv, often empty), and what was predicted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,22 @@ from workflow_scripts.workflow.files import array_names, read_arrays, write_arra
 
 # Stages of a trained estimator as predictions name them, by their names in conditions of metrics.csv.
 TRAINED_STAGES = {"pretrained": "pretrain", "finetuned": "finetune"}
+# Files that a prediction may need, and those that are evaluated: help texts of command lines.
+WEIGHTS = {
+    "pretrained": "Weights of the stage pretrain (.safetensors).",
+    "finetuned": "Weights of the stage finetune (.safetensors).",
+}
+WEIGHTS_AND_SHARDS = WEIGHTS | {"shards": "Training files of the stage synthesize (.npz)."}
+TEST_AND_PREDICTIONS = {
+    "test": "Test file of the stage synthesize (.npz).",
+    "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
+}
 _NAMED = ("estimator", "seed", "parts")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one stage of an estimator answered under one condition; the arrays stay in their file until `read`.
+    """What one stage of an estimator predicts under one condition; the arrays stay in their file until `read`.
 
     Attributes:
         path: the file.
@@ -48,7 +58,7 @@ class Part:
         """The named arrays, or all of them.
 
         Args:
-            shapes: what is expected of some of them; a negative number stands for any length.
+            shapes: the expected shapes of some of them; a negative number stands for any length.
             finite: whether values that are not finite are refused.
 
         Raises:
@@ -96,21 +106,21 @@ class Predictions:
 
     @property
     def stages(self) -> list[str]:
-        """The stages that answered, the last one last."""
+        """The stages with predictions, in the order in which they were written."""
         return list(dict.fromkeys(part.stage for part in self.parts))
 
 
 def write_predictions(
-    path: Path, estimator: str, seed: int, answers: Mapping[tuple[str, str], Mapping[str, Any]], **facts: Any
+    path: Path, estimator: str, seed: int, predictions: Mapping[tuple[str, str], Mapping[str, Any]], **facts: Any
 ) -> None:
-    """Write the answers of an estimator; the same arrays give the same bytes.
+    """Write the predictions of an estimator; the same arrays give the same bytes.
 
     Args:
-        answers: arrays by name, by stage and condition.
+        predictions: arrays by name, by stage and condition.
         facts: arrays that belong to no part.
     """
-    prefixes = {key: f"{key[0]}/{check_condition(key[1])}/" for key in answers}
-    arrays = {f"{prefixes[key]}{name}": array for key, named in answers.items() for name, array in named.items()}
+    prefixes = {key: f"{key[0]}/{check_condition(key[1])}/" for key in predictions}
+    arrays = {f"{prefixes[key]}{name}": array for key, named in predictions.items() for name, array in named.items()}
     parts = np.array([prefix.removesuffix("/") for prefix in prefixes.values()], dtype=str)
     write_arrays(path, {"estimator": estimator, "seed": seed, "parts": parts, **facts, **arrays})
 
@@ -129,8 +139,8 @@ def read_predictions(path: Path) -> Predictions:
         stage, _, text = str(prefix).partition("/")
         names = tuple(name.removeprefix(f"{prefix}/") for name in present if name.startswith(f"{prefix}/"))
         if not names or any("/" in name for name in names):
-            raise InputError(f"{path}: holds no answer of {prefix}, which it lists; predict again")
+            raise InputError(f"{path}: holds no prediction of {prefix}, which it lists; predict again")
         parts.append(Part(path, stage, check_condition(text), names))
     if not parts:
-        raise InputError(f"{path}: holds no answer; predict again")
+        raise InputError(f"{path}: holds no prediction; predict again")
     return Predictions(path, str(estimator), int(seed), tuple(parts), facts)

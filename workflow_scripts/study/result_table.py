@@ -1,18 +1,44 @@
-"""All estimators under all conditions, with intervals: the table of a method, its headline first."""
+"""Write the table of a method's results: all estimators under all conditions, with intervals, headline first."""
 
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from workflow_scripts.study.conditions import parse_condition
-from workflow_scripts.study.documents import Section
-from workflow_scripts.study.rounding import shown
-from workflow_scripts.study.tables import headline_numbers
+from workflow_scripts.study.documents import Section, write_documents
+from workflow_scripts.study.estimators import read_registry
+from workflow_scripts.study.rounding import number, shown
+from workflow_scripts.study.summaries import read_summary
+from workflow_scripts.study.tables import headline_numbers, read_metrics
+from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.settings import ScaleChoice
 
 # Numbers with their intervals that fit side by side on a page
 METRICS_ABREAST = 4
 KEYS = ["condition", "estimator", "metric", "statistic"]
 COLUMNS = [*KEYS, "unit", "value", "low", "high", "n", "seeds", "headline", "shown"]
+
+
+def publish(job: Job[ScaleChoice]) -> None:
+    """Write the table as CSV, Markdown, LaTeX and a page."""
+    metrics = read_metrics(job.input("metrics"))
+    # results/<scale>/<method>/evaluate/metrics.csv
+    method = job.input("metrics").parent.parent.name
+    summary = read_summary(job.input("overview")) if "overview" in job.inputs else None
+    order = list(read_registry(job.input("estimators")))
+    table = tidy(metrics, order, summary.score.metric if summary else "")
+    table.to_csv(job.outputs["csv"], index=False, lineterminator="\n", float_format=number)
+    title = method if summary is None else f"{method}: {summary.title}"
+    seeds, score = metrics["seed"].nunique(), summary and summary.score
+    introduction = (
+        f"Scale {job.arguments.scale}, {seeds} training seed{'' if seeds == 1 else 's'}. Values with their 95 % "
+        "bootstrap interval over sources, of which there are n; seeds are averaged, value and bounds alike. Units "
+        "stand in brackets, (1) for none; – was not measured."
+    )
+    if summary:
+        condition = headline_condition(metrics, score.metric, score.statistic)
+        introduction += f" The headline: {score.described(condition)}."
+    write_documents(job.outputs, title, introduction, sections(table))
 
 
 def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> pd.DataFrame:
@@ -26,29 +52,28 @@ def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> p
         order: of the estimators; those that it lacks follow.
         first: the metric that comes first; the others follow in alphabetical order.
     """
-    groups = metrics.groupby(KEYS, sort=False)
-    table = groups.agg(
-        {
-            "value": "mean",
-            "low": "mean",
-            "high": "mean",
-            "unit": "first",
-            "n": "min",
-            "seed": "nunique",
-            "headline": "any",
-        }
+    table = (
+        metrics.groupby(KEYS, sort=False)
+        .agg(
+            unit=("unit", "first"),
+            value=("value", "mean"),
+            low=("low", "mean"),
+            high=("high", "mean"),
+            n=("n", "min"),
+            seeds=("seed", "nunique"),
+            headline=("headline", "any"),
+        )
+        .reset_index()
     )
-    table = table.rename(columns={"seed": "seeds"}).reset_index()
     table["shown"] = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
-    keys = {
-        "estimator": _places([*order, *sorted(set(table["estimator"]) - set(order))]),
-        "condition": _places(sorted(set(table["condition"]), key=_natural)),
-        "metric": _places([first, *sorted(set(table["metric"]) - {first}, key=lambda name: _rank(name, first))]),
+    orders = {
+        "estimator": [*order, *sorted(set(table["estimator"]) - set(order))],
+        "condition": sorted(set(table["condition"]), key=_natural),
+        "metric": [first, *sorted(set(table["metric"]) - {first}, key=lambda name: _rank(name, first))],
     }
-    place = pd.DataFrame({name: table[name].map(places) for name, places in keys.items()})
-    place["statistic"] = table["statistic"]
-    place["later"] = ~table["headline"]
-    return table.loc[place.sort_values(["later", "condition", "metric", "statistic", "estimator"]).index, COLUMNS]
+    ranked = table.assign(**{name: pd.Categorical(table[name], values) for name, values in orders.items()})
+    ranked["later"] = ~table["headline"]
+    return table.loc[ranked.sort_values(["later", "condition", "metric", "statistic", "estimator"]).index, COLUMNS]
 
 
 def headline_condition(metrics: pd.DataFrame, metric: str, statistic: str = "value") -> dict[str, str]:
@@ -71,19 +96,15 @@ def sections(table: pd.DataFrame) -> Iterator[Section]:
 
 
 def _by_estimator(table: pd.DataFrame) -> Iterator[Section]:
-    """The headline: metrics that several estimators have abreast, those of one estimator alone below each other."""
-    answering = table.groupby(["metric", "statistic"])["estimator"].transform("nunique")
-    shared, alone = table[answering > 1], table[answering == 1]
-    if len(shared):
-        for names in _abreast(shared, []):
-            yield _section(_titled("Headline", names), shared, names, ["estimator"])
+    """The headline: metrics of several estimators side by side, those of a single estimator below each other."""
+    estimators = table.groupby(["metric", "statistic"])["estimator"].transform("nunique")
+    shared, alone = table[estimators > 1], table[estimators == 1]
+    for names in _abreast(shared, []):
+        yield _section(_titled("Headline", names), shared, names, ["estimator"])
     if len(alone):
-        yield Section(
-            "Headline: what one estimator alone has",
-            ["metric", "estimator", "value [95 % interval]", "n"],
-            [[metric_label(row), row.estimator, row.shown, str(row.n)] for row in alone.itertuples()],
-            texts=2,
-        )
+        values = {"value [95 % interval]": alone["shown"], "n": alone["n"].astype(str)}
+        rows = pd.DataFrame({"metric": metric_labels(alone), "estimator": alone["estimator"]} | values)
+        yield Section("Headline: metrics of a single estimator", rows, texts=2)
 
 
 def _abreast(table: pd.DataFrame, by: list[str]) -> Iterator[list[tuple[str, str]]]:
@@ -98,37 +119,29 @@ def _abreast(table: pd.DataFrame, by: list[str]) -> Iterator[list[tuple[str, str
 
 def _section(title: str, table: pd.DataFrame, names: list[tuple[str, str]], by: list[str]) -> Section:
     chosen = table[pd.MultiIndex.from_frame(table[["metric", "statistic"]]).isin(names)]
-    heads = {
-        (row.metric, row.statistic): metric_label(row)
-        for row in chosen.drop_duplicates(["metric", "statistic"]).itertuples()
-    }
-    rows: dict[tuple, dict] = {}
-    for row in chosen.itertuples():
-        line = rows.setdefault(tuple(getattr(row, key) for key in by), {"n": set()})
-        line[row.metric, row.statistic] = row.shown
-        line["n"].add(int(row.n))
-    cells = [
-        [
-            *(text.replace(";", "; ") or "any" for text in key),
-            *(line.get(name, "–") for name in heads),
-            " to ".join(map(str, sorted({min(line["n"]), max(line["n"])}))),
-        ]
-        for key, line in rows.items()
-    ]
-    return Section(title, [*by, *heads.values(), "n"], cells, texts=len(by))
+    values = chosen.assign(head=metric_labels(chosen)).set_index([*by, "head"])["shown"]
+    cells = values.unstack(sort=False, fill_value="–")
+    sources = chosen.groupby(by, sort=False)["n"]
+    cells["n"] = sources.agg(lambda n: " to ".join(map(str, sorted({n.min(), n.max()}))))
+    cells = cells.reset_index().rename_axis(columns=None)
+    if "condition" in by:
+        cells["condition"] = readable_conditions(cells["condition"])
+    return Section(title, cells, texts=len(by))
 
 
 def _titled(start: str, names: list[tuple[str, str]]) -> str:
     return f"{start}: {', '.join(dict.fromkeys(metric for metric, _ in names))}"
 
 
-def metric_label(row) -> str:
-    """A metric with its statistic and unit."""
-    return f"{row.metric}{'' if row.statistic == 'value' else f', {row.statistic}'} ({row.unit})"
+def metric_labels(table: pd.DataFrame) -> pd.Series:
+    """The metric of every row with its statistic and unit."""
+    statistic = (", " + table["statistic"]).mask(table["statistic"] == "value", "")
+    return table["metric"] + statistic + " (" + table["unit"] + ")"
 
 
-def _places(names: Sequence[str]) -> dict[str, int]:
-    return {name: place for place, name in enumerate(names)}
+def readable_conditions(conditions: pd.Series) -> pd.Series:
+    """Conditions with spaces between their pairs; "any" for the empty one."""
+    return conditions.str.replace(";", "; ", regex=False).replace("", "any")
 
 
 def _rank(name: str, first: str) -> tuple:
@@ -147,3 +160,21 @@ def _value(text: str) -> tuple:
         return (0, -float(text), "")
     except ValueError:
         return (1, 0.0, text)
+
+
+if __name__ == "__main__":
+    Command(
+        publish,
+        ScaleChoice,
+        inputs={
+            "metrics": "Metrics of the stage evaluate (.csv).",
+            "estimators": "estimators.yaml of the method, whose order the table keeps.",
+        },
+        optional_inputs={"overview": "overview.yaml of the method, which names the metric that comes first."},
+        outputs={
+            "csv": "One row for every number (.csv).",
+            "md": "The table as Markdown.",
+            "tex": "The table as LaTeX, for booktabs and longtable.",
+            "html": "The table as a page.",
+        },
+    ).main()

@@ -60,18 +60,18 @@ class Summary(Settings):
     """A method, for readers who do not know it."""
 
     title: str = Field(description="from what to what, in a few words")
-    question: str = Field(description="what is asked")
+    question: str = Field(description="the question that the method answers")
     data: str = Field(description="where training and test data come from, and how they are split")
     published: str = Field(description="the recipe, and what is wrong with it")
     corrected: str = Field(description="what was changed")
-    baselines: str = Field(description="what else answers")
+    baselines: str = Field(description="the other estimators")
     score: Score = Field(description="the number that says who wins")
     examples: str = Field(description="file of arrays beside metrics.csv")
-    goes_in: Picture = Field(description="what the method is given")
-    comes_out: Picture = Field(description="what the corrected arm answers")
-    truth: Picture = Field(description="the right answer")
-    pixel: Picture | None = Field(default=None, description="side of a pixel of the answer; its label is the unit")
-    input_pixel: Picture | None = Field(default=None, description="side of a pixel of what goes in")
+    goes_in: Picture = Field(description="the input of the method")
+    comes_out: Picture = Field(description="the prediction of the corrected arm")
+    truth: Picture = Field(description="the truth")
+    pixel: Picture | None = Field(default=None, description="side of a pixel of the prediction; its label is the unit")
+    input_pixel: Picture | None = Field(default=None, description="side of a pixel of the input")
 
 
 def read_summary(path: Path) -> Summary:

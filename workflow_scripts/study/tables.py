@@ -146,7 +146,7 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     table["headline"] = marks.astype(bool)
     marked = table[table["headline"]].groupby(NUMBER)["condition"].nunique()
     conditions = pd.Series(pd.MultiIndex.from_frame(table[NUMBER]).map(marked), table.index)
-    _refuse(table, conditions != 1, "number whose headline rows have another count of conditions than one", path)
+    _refuse(table, conditions != 1, "number that has not exactly one headline condition", path)
     return table
 
 
@@ -158,7 +158,7 @@ def _numbers(column: pd.Series, required: bool) -> tuple[pd.Series, pd.Series]:
     return numbers, wrong | empty if required else wrong
 
 
-def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str, path: Path) -> None:
+def _refuse(table: pd.DataFrame, wrong: pd.Series, mistake: str, path: Path) -> None:
     if wrong.any():
         row = table[wrong.to_numpy(bool)].iloc[0]
-        raise InputError(f"{path} holds a {what}: {', '.join(f'{key}={row[key]}' for key in KEY)}.")
+        raise InputError(f"{path} holds a {mistake}: {', '.join(f'{key}={row[key]}' for key in KEY)}.")

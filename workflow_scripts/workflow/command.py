@@ -110,11 +110,10 @@ class Command(Generic[SettingsType]):
             for path in paths:
                 if not path.is_file():
                     raise InputError(f"{flag(name)} names {path}, but there is no such file")
-        final = {name: Path(values[name]) for name in self.outputs}
-        provenance = Path(values["provenance"])
+        final = {name: Path(values[name]) for name in (*self.outputs, "provenance")}
         # Under torchrun only the first process leaves files behind.
-        with sole_writer(provenance, CHECKPOINTS) if _rank() == 0 else nullcontext():
-            self._write(module, implementation, arguments, inputs, final, provenance)
+        with sole_writer(final["provenance"], CHECKPOINTS) if _rank() == 0 else nullcontext():
+            self._write(module, implementation, arguments, inputs, final)
 
     def _model(self, implementation: ModuleType | None) -> type[SettingsType]:
         """The model of the arguments, with the section `options` where the implementation has settings of its own."""
@@ -131,9 +130,8 @@ class Command(Generic[SettingsType]):
         arguments: SettingsType,
         inputs: Mapping[str, list[Path]],
         final: Mapping[str, Path],
-        provenance: Path,
     ) -> None:
-        """Run the stage; its outputs and their provenance get their names together, when all are whole."""
+        """Run the stage; its outputs and their provenance, the last one, get their names when all are whole."""
         started, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.monotonic()
         settings = dict(flatten(arguments))
         checksums = {path: sha256(path) for paths in inputs.values() for path in paths}
@@ -141,9 +139,9 @@ class Command(Generic[SettingsType]):
         hashes = {portable(path): checksum for path, checksum in checksums.items()}
         code = code_hashes(closure(module, *([implementation.__name__] if implementation else [])))
         rank = _rank()
-        partial = {name: _rank_name(partial_name(path), rank) for name, path in final.items()}
-        partial_record = partial_name(provenance)
-        folders = {path.parent for path in (*final.values(), provenance)}
+        suffix = f".rank{rank}" if rank else ""
+        partial = {name: partial_name(path.with_name(path.name + suffix)) for name, path in final.items()}
+        folders = {path.parent for path in final.values()}
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         job = Job(arguments, inputs, partial, CHECKPOINTS / job_key(module, settings, hashes, code), implementation)
@@ -156,21 +154,20 @@ class Command(Generic[SettingsType]):
                 implementation=implementation.__name__ if implementation else "",
                 settings=settings,
                 inputs=hashes,
-                outputs={portable(final[name]): sha256(path) for name, path in partial.items()},
+                outputs={portable(final[name]): sha256(partial[name]) for name in self.outputs},
                 code=code,
                 device=job.device,
                 started=started,
                 wall_time_s=round(time.monotonic() - clock, 1),
             )
-            write_json(partial_record, sealed(content))
+            write_json(partial["provenance"], sealed(content))
             for path in partial.values():
                 sync(path)
             with signals_postponed():
                 for name, path in partial.items():
                     path.replace(final[name])
-                partial_record.replace(provenance)
         finally:
-            for path in (*partial.values(), *([partial_record] if rank == 0 else [])):
+            for path in partial.values():
                 path.unlink(missing_ok=True)
         for folder in folders:
             sync(folder)
@@ -252,7 +249,3 @@ def _value_of(name: str, words: list[str]) -> str | None:
 def _rank() -> int:
     """The number of this process under torchrun, where every process runs the stage; else 0."""
     return int(os.environ.get("RANK", 0))
-
-
-def _rank_name(path: Path, rank: int) -> Path:
-    return path if rank == 0 else path.with_name(f"{path.name}.rank{rank}")

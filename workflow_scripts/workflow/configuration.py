@@ -70,9 +70,7 @@ def registry(method: str) -> Registry:
 
 def study_model() -> type[Settings]:
     """The model of the whole configuration: the shared keys, `apply`, and a section for every known method."""
-    sections: dict[str, Any] = {
-        "apply": (_apply_model(), Field(description="The user's own data, by method and name."))
-    }
+    sections: dict[str, Any] = {"apply": (_apply_model(), Field(description="The user's data, by method and name."))}
     for method in known_methods():
         module = importlib.import_module(f"{PACKAGE}.{method}.settings")
         stages = {
@@ -85,7 +83,7 @@ def study_model() -> type[Settings]:
 
 
 def appliable_methods() -> dict[str, type[Settings]]:
-    """The methods that take the user's own data, with the settings of one entry."""
+    """The methods that take the user's data, with the settings of one entry."""
     modules = {method: importlib.import_module(f"{PACKAGE}.{method}.settings") for method in known_methods()}
     return {method: module.Apply for method, module in modules.items() if hasattr(module, "Apply")}
 

@@ -44,7 +44,8 @@ def job_key(module: str, settings: Mapping[str, Any], inputs: Mapping[str, str],
 def record(**job: Any) -> dict[str, Any]:
     """The provenance of one job as plain JSON; only the entries named in `COST` differ from run to run.
 
-    CPU time and peak memory are those of this process until now, with its imports.
+    CPU time is that of this process and of the children that it waited for, and peak memory that of this process, with
+    its imports.
 
     Args:
         job: module, implementation, settings, inputs, outputs and code (SHA-256 by path), device, started, wall_time_s.
@@ -53,15 +54,9 @@ def record(**job: Any) -> dict[str, Any]:
         **job,
         "environment_lock": sha256(ROOT / LOCK),
         "versions": {"python": platform.python_version(), **_versions()},
-        "cpu_time_s": round(_cpu_time_s(), 1),
+        "cpu_time_s": round(sum(os.times()[:4]), 1),
         "peak_memory_mb": round(_peak_memory_mb()),
     }
-
-
-def _cpu_time_s() -> float:
-    """User and system time of this process and of the children that it waited for, in s."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _peak_memory_mb() -> float:

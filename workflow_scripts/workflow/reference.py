@@ -4,17 +4,18 @@ environment.
 ``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 import pandas as pd
 import yaml
+from pydantic_core import PydanticUndefined
 from snakemake.utils import update_config
 
 from workflow_scripts.study.summaries import read_summary
 from workflow_scripts.workflow.closure import PACKAGE, ROOT
 from workflow_scripts.workflow.configuration import Scale, Study, appliable_methods, known_methods, schema, study_model
-from workflow_scripts.workflow.settings import STAGES, Settings, fields
+from workflow_scripts.workflow.settings import STAGES, fields
 
 REPORT = "docs/report/study.rst"
 _METHODS = ".. The methods, by `python -m workflow_scripts.workflow.reference` from overview.yaml beside each.\n"
@@ -51,48 +52,41 @@ def _reference() -> Iterator[str]:
     yield "workflow_scripts.workflow.reference`."
     yield ""
     yield "YAML reads `1e-3` as text: write `1.0e-3`."
-    laptop = merged("laptop")
+    laptop = _flat("laptop")
     yield from _table("All methods", fields(Study), laptop)
     for method in known_methods():
         section, _ = get_args(study_model().model_fields[method].annotation)  # or None
         sections = section.model_fields
         shared = [(key, field) for key, field in sections.items() if key not in STAGES]
-        yield from _table(method, iter(shared), {key: field.default for key, field in shared} | laptop[method])
+        yield from _table(method, shared, laptop, f"{method}.")
         for stage in STAGES:
-            yield from _table(f"{method}: {stage}", fields(sections[stage].annotation), laptop[method][stage])
+            described = fields(sections[stage].annotation)
+            yield from _table(f"{method}: {stage}", described, laptop, f"{method}.{stage}.")
     for method, model in appliable_methods().items():
-        yield from _own_data_table(method, model)
+        yield from _table(f"apply: {method}: your name", fields(model), {}, head="if left out")
 
 
-def _table(title: str, described: Iterator[tuple[str, Any]], values: Mapping[str, Any]) -> Iterator[str]:
-    rows = [(key, f"`{_text(_value(values, key))}`", field) for key, field in described]
-    yield from _rows(title, "laptop", rows)
+def _flat(scale: str) -> dict[str, Any]:
+    """The values of a scale by dotted key."""
+    return pd.json_normalize(merged(scale)).astype(object).to_dict("records")[0]
 
 
-def _own_data_table(method: str, model: type[Settings]) -> Iterator[str]:
-    rows = [
-        (key, "must be given" if field.is_required() else f"`{_text(field.default)}`", field)
-        for key, field in fields(model)
-    ]
-    yield from _rows(f"apply: {method}: your name", "if left out", rows)
-
-
-def _rows(title: str, head: str, rows: list[tuple[str, str, Any]]) -> Iterator[str]:
+def _table(
+    title: str, described: Iterable[tuple[str, Any]], values: Mapping[str, Any], prefix: str = "", head: str = "laptop"
+) -> Iterator[str]:
+    """Keys with their values, of which those that are absent have their default; prefix: of the keys in `values`."""
     yield from ("", f"## {title}", "")
-    if not rows:
+    described = list(described)
+    if not described:
         yield "This stage has no settings."
         return
     yield from (f"| key | {head} | range | meaning |", "|---|---|---|---|")
-    for key, value, field in rows:
+    for key, field in described:
+        value = values.get(f"{prefix}{key}", field.default)
+        text = "must be given" if value is PydanticUndefined else f"`{_text(value)}`"
         # In Markdown <…> would be a tag.
         meaning = field.description.replace("<", "&lt;")
-        yield f"| `{key}` | {value} | {_range(field)} | {meaning} |"
-
-
-def _value(values: Mapping[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        values = values[part]
-    return values
+        yield f"| `{key}` | {text} | {_range(field)} | {meaning} |"
 
 
 def _text(value: Any) -> str:
@@ -113,7 +107,7 @@ def _range(field: Any) -> str:
 
 def _sizes() -> Iterator[str]:
     scales = get_args(Scale)
-    flat = {scale: pd.json_normalize(merged(scale)).astype(object).to_dict("records")[0] for scale in scales}
+    flat = {scale: _flat(scale) for scale in scales}
     keys = [key for key in flat["laptop"] if len({repr(flat[scale].get(key)) for scale in scales}) > 1]
     yield "# The four sizes"
     yield ""

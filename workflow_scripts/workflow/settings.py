@@ -14,6 +14,7 @@ from workflow_scripts.workflow.errors import InputError
 # The stages of every method, in the order in which they run.
 STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
+Split = Literal["train", "test"]
 
 
 class Settings(BaseModel):
@@ -33,10 +34,15 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4000  # bytes, of a file's name and of its p
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
-class Compute(Settings):
-    """The devices of a stage; part of every command line that trains or predicts."""
+class Device(Settings):
+    """On what a stage runs; part of every command line that may use a GPU."""
 
     gpus: int = Field(ge=0, description="GPUs that each training and prediction job asks for; 0 runs on the CPU.")
+
+
+class Compute(Device):
+    """On what networks run; part of every command line that trains or predicts."""
+
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         description="Number format inside networks: auto takes bfloat16 on a GPU and float32 on the CPU."
     )
@@ -48,8 +54,15 @@ class ScaleChoice(Settings):
     scale: Scale = Field(description="Scale of the study.")
 
 
-class EstimatorChoice(Settings):
-    """The estimator; part of every command line that predicts."""
+class FileChoice(Settings):
+    """The file of the stage synthesize that a job makes."""
+
+    split: Split = Field(description="Which file: train or test.")
+    shard: int = Field(ge=0, description="Number of the file within the split, from 0.")
+
+
+class EstimatorChoice(Compute):
+    """The estimator, and on what it runs; part of every command line that predicts."""
 
     estimator: str = Field(min_length=1, description="Name of the estimator, as estimators.yaml lists it.")
     module: str = Field(min_length=1, description="Its module in the folder estimators/ of the method.")

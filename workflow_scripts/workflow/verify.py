@@ -6,6 +6,7 @@ bytes, missing files, files that no job accounts for, changed inputs, changed mo
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -52,15 +53,15 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
     paths = sorted(folder.rglob("*provenance.json"))
     if not paths:
         raise InputError(f"{folder} holds no provenance.json; name a folder such as results/laptop after a run")
-    records, complaints = {}, {}
+    records, errors = {}, {}
     for path in paths:
         try:
             records[path] = _read_record(path)
         except InputError as error:
-            complaints[path] = str(error)
+            errors[path] = str(error)
     snakemake_name = _naming(folder, records)
-    for path, complaint in complaints.items():
-        yield Finding(complaint, snakemake_name(path))
+    for path, sentence in errors.items():
+        yield Finding(sentence, snakemake_name(path))
     checksum, present_code = cache(sha256), cache(_present_code)
     for path, record in records.items():
         yield from _changed_files(path, record, folder, checksum)
@@ -82,18 +83,10 @@ def _changed_files(
         for name, recorded in record[kind].items():
             file = located(name, folder)
             damaged = name if kind == "outputs" else None
-            if not is_there(file):
+            if not os.path.isfile(file):  # noqa: PTH113  Path.is_file fails for a name that no system allows
                 yield Finding(f"{file}: is missing, though {path} names it among its {kind}", damaged)
             elif checksum(file) != recorded:
                 yield Finding(f"{file}: is not what {path} recorded among its {kind}", damaged)
-
-
-def is_there(file: Path) -> bool:
-    """Whether there is such a file; False for a name that no system allows."""
-    try:
-        return file.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -147,7 +140,7 @@ def _present_code(*modules: str) -> dict[str, str]:
 def _changed_settings(
     path: Path, record: Mapping[str, Any], folder: Path, settings: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Finding]:
-    # The networks for the user's own data have other settings than those of the stage.
+    # The networks for the user's data have other settings than those of the stage.
     if "apply" in path.relative_to(folder).parts:
         return
     recorded, module = record["settings"], record["module"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.simulation.geometry import align
-from workflow_scripts.study.transfer import fourier_ring_correlation
+from workflow_scripts.study.metrics import fourier_ring_correlation
 
 HALF_SETS = 0.143  # threshold for two half sets (doi:10.1016/j.jmb.2003.07.013)
 TRUTH = 0.5  # threshold against a clean reference

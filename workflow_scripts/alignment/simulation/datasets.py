@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.settings import VARIANTS, Split, Synthesize, is_file, particle_name
+from workflow_scripts.alignment.settings import VARIANTS, Synthesize, is_file, particle_name
 from workflow_scripts.alignment.simulation.analytic import built_in_particle, random_particle
 from workflow_scripts.alignment.simulation.imaging import DrawnPoses, Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY
@@ -18,6 +18,7 @@ from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.formats.particles import CtfParameters, write_star
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.progress import Progress
+from workflow_scripts.workflow.settings import Split
 
 _SPLITS = ("train", "test")
 _BATCH = 256

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.background.settings import Split, Synthesize
+from workflow_scripts.background.settings import Synthesize
 from workflow_scripts.background.simulation import backgrounds, specimens
 from workflow_scripts.background.simulation.sessions import raw_counts
 from workflow_scripts.learning.seeds import derived_seed
+from workflow_scripts.workflow.settings import Split
 
 SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it
 BEYOND_TRAINING = 1.25  # contrast of the tested flat fields, in those of training

@@ -19,8 +19,8 @@ from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, raster
 from workflow_scripts.diffractive_imaging.simulation.objects import refine
 from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.metrics import radial_transfer, transfer_at_period, transfer_in_band
 from workflow_scripts.study.tables import metric_row
-from workflow_scripts.study.transfer import radial_transfer, transfer_at_period, transfer_in_band
 
 # The published experiment's raster and mask (doi:10.1103/PhysRevLett.130.016101, data of its release).
 PUBLISHED_STEP_PX = 0.86995916

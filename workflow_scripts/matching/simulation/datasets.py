@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.learning.seeds import derived_seed
-from workflow_scripts.matching.settings import Split, Synthesize
+from workflow_scripts.matching.settings import Synthesize
 from workflow_scripts.matching.simulation import cells, observed, orientations
 from workflow_scripts.matching.simulation import pattern_files as files
 from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.matching.simulation.kinematic import Simulator
 from workflow_scripts.matching.simulation.structure_factors import laue_rotations
+from workflow_scripts.workflow.settings import Split
 
 _FOREIGN_CRYSTAL = "silicon"  # of half of the patterns that no orientation explains; the others have no spots
 GRAINS = 12  # of the synthetic polycrystal

@@ -9,13 +9,14 @@ import torch
 
 from workflow_scripts.optics.detectors import Detector
 from workflow_scripts.optics.plane_waves import ImageSeries, Probe
-from workflow_scripts.potential.settings import Split, Synthesize, is_file
+from workflow_scripts.potential.settings import Synthesize, is_file
 from workflow_scripts.potential.simulation.patches import patch
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, Microscope, Samples, joined
 from workflow_scripts.potential.simulation.specimens import View, compute, low_pass
 from workflow_scripts.potential.simulation.structures import Crystal, crystal, read_structure
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.progress import Progress
+from workflow_scripts.workflow.settings import Split
 
 _SPLITS = ("train", "test")
 _KINDS = (FILLED, PATCH)
