@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.nn.utils import parameters_to_vector
 
 from workflow_scripts.learning import devices
 from workflow_scripts.workflow.errors import InputError
@@ -84,8 +85,29 @@ def check_divides(batch_size: int) -> None:
 
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
-    """The mean of a detached scalar over the processes, the same in each."""
+    """The mean of a detached tensor over the processes, the same in each."""
     if world_size() > 1:
         value = value / world_size()
         torch.distributed.all_reduce(value)
     return value
+
+
+def average_gradients(model: torch.nn.Module) -> None:
+    """Replace every gradient by its mean over the processes.
+
+    In place of DistributedDataParallel, which stops where a loss calls the network twice or leaves out a parameter.
+    """
+    if world_size() == 1:
+        return
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    mean = mean_over_processes(parameters_to_vector(parameter.grad for parameter in parameters))
+    parts = mean.split([parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def share_buffers(model: torch.nn.Module) -> None:
+    """Give all processes the buffers of the first, such as the running means of batch normalisation."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)

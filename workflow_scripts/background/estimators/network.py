@@ -13,7 +13,8 @@ from workflow_scripts.background.settings import ARMS
 from workflow_scripts.background.settings import SamplerSettings as Options
 from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
 from workflow_scripts.background.simulation.tile_files import RawTiles
-from workflow_scripts.learning.devices import Precision, autocast, leased_device
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
@@ -109,9 +110,9 @@ class NetworkEstimator:
         device: torch.device,
         precision: Precision,
     ) -> None:
-        self._network = network.to(device).eval()
+        self._network = MixedPrecision(network.to(device), device, precision).eval()
         self._arm, self._side, self._sampling = ARMS[arm], side_px, sampling
-        self._device, self._precision = device, precision
+        self._device = device
 
     def estimate(self, logs: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The log flat field of the first tile (H, W), mean 0, and the standard deviation of the samples (H, W).
@@ -171,8 +172,7 @@ class NetworkEstimator:
     def _estimate(self, channels: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and valid pixels."""
         if self._arm.regression:
-            with autocast(self._device, self._precision):
-                samples = regress(self._network, channels).float()[:, None]
+            samples = regress(self._network, channels)[:, None]
         else:
             samples = self._samples(channels, generator)
         flats = centred(reference(channels)[:, None] + SCALE * samples, valid[:, None])
@@ -190,9 +190,8 @@ class NetworkEstimator:
             times, eta = times_from_noise(sampling.steps), 0.0
 
         def network(noisy: Tensor, time: Tensor) -> Tensor:
-            with autocast(self._device, self._precision):
-                parts = zip(*(t.split(sampling.batch_size) for t in (noisy, repeated, time)), strict=True)
-                return torch.cat([self._network(torch.cat([a, b], dim=1), t).float() for a, b, t in parts])
+            parts = zip(*(t.split(sampling.batch_size) for t in (noisy, repeated, time)), strict=True)
+            return torch.cat([self._network(torch.cat([a, b], dim=1), t) for a, b, t in parts])
 
         return sample(network, x, times, self._arm.prediction_type, eta, generator).unflatten(0, (rows, self._draws))
 

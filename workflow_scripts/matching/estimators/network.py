@@ -5,7 +5,7 @@ import functools
 import torch
 from torch import Tensor
 
-from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.matching.networks.encoding import at_in_plane_angles, normalised
 from workflow_scripts.matching.networks.model import Encoder, Matcher, correlations_of_spectra, load_matcher, spectra
 from workflow_scripts.matching.networks.retrieval import Estimator, Predictions, predict_queries
@@ -62,8 +62,8 @@ class _NetworkEstimator:
 
     @torch.inference_mode()
     def _features(self, network: Encoder, patterns: Tensor) -> Tensor:
-        with autocast(self._device, self._precision):
-            return network(network.encode(normalised(patterns) if self._normalise else patterns)).float()
+        encoded = network.encode(normalised(patterns) if self._normalise else patterns)
+        return MixedPrecision(network, self._device, self._precision)(encoded)
 
 
 class AngularEstimator(_NetworkEstimator):
