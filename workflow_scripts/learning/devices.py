@@ -16,8 +16,8 @@ import torch
 
 from workflow_scripts.learning.precision import without_tf32
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.settings import JOBS_PER_GPU
 
-JOBS_PER_GPU = "BEAMTIME_JOBS_PER_GPU"  # environment variable, set from compute.jobs_per_gpu by the workflow
 _POLL_S = 1.0
 
 # Run in a child process: CUDA fixes its devices when it starts, so it must not start in this process before
