@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch.nn.utils import parameters_to_vector
 
 from workflow_scripts.learning import devices
 from workflow_scripts.workflow.errors import InputError
@@ -99,11 +98,10 @@ def average_gradients(model: torch.nn.Module) -> None:
     """
     if world_size() == 1:
         return
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    mean = mean_over_processes(parameters_to_vector(parameter.grad for parameter in parameters))
-    parts = mean.split([parameter.numel() for parameter in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = part.view_as(parameter)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    mean = mean_over_processes(torch.cat([gradient.flatten() for gradient in gradients]))
+    for gradient, part in zip(gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(part.view(gradient.shape))
 
 
 def share_buffers(model: torch.nn.Module) -> None:
