@@ -5,13 +5,13 @@
         image.numpy()  # TypeError, as on a GPU
     print(gpu.launches.total(), gpu.synchronisations)
 
-Tensors of the pretend GPU report `cuda:0` to Python and hold CPU tensors, so that numbers are those of the CPU. What a GPU
-refuses raises: tensors of two devices in one operation, `.numpy()` of a tensor on the GPU, a generator of the other device,
-bfloat16 or float16 in operations for which CUDA has no such kernel. What costs time on a GPU is counted: operations that
-launch kernels, and those at which the CPU waits for the GPU.
+Tensors of the pretend GPU report `cuda:0` to Python and hold CPU tensors, so that numbers are those of the CPU. What a
+GPU refuses raises: tensors of two devices in one operation, `.numpy()` of a tensor on the GPU, a generator of the other
+device, bfloat16 or float16 in operations for which CUDA has no such kernel. What costs time on a GPU is counted:
+operations that launch kernels, and those at which the CPU waits for the GPU.
 
-Of the project the module `learning.devices` alone is patched, so that a lease finds this GPU. Everything is undone at the
-end of the block; only tensors that were made in it remain unusable.
+Of the project the module `learning.devices` alone is patched, so that a lease finds this GPU. Everything is undone at
+the end of the block; only tensors that were made in it remain unusable.
 """
 
 import os
@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -120,6 +119,15 @@ class _Autocast(torch.autocast):
         super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
 
+def _begin_without_gradients(self: torch.inference_mode) -> None:
+    """Inference mode as no_grad: tensors of a subclass cannot be made in it. For decorated functions too."""
+    self.gradients = torch.set_grad_enabled(torch.is_grad_enabled() and not self.mode)
+
+
+def _end_without_gradients(self: torch.inference_mode, *error: Any) -> None:
+    self.gradients.__exit__(*error)
+
+
 class _Moved(torch.autograd.Function):
     """A copy of a tensor on the other device; its gradient goes the way back."""
 
@@ -142,9 +150,6 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _is_composite(operation):  # in inference mode the dispatcher leaves its parts to us
-            with self:
-                return operation._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
         tensors = list(_tensors((args, kwargs)))
         on_gpu = [tensor for tensor in tensors if isinstance(tensor, GpuTensor)]
         name = operation._schema.name.split("::")[1]
@@ -210,8 +215,8 @@ class _Calls(TorchFunctionMode):
             Tensor.cuda: lambda tensor, device=GPU, **options: self._to(tensor, GPU, **options),
             Tensor.to: self._to,
             Tensor.type_as: self._to,
-            Tensor.numpy: self._numpy,
-            Tensor.__array__: self._numpy,
+            Tensor.numpy: _on_cpu_alone(Tensor.numpy),
+            Tensor.__array__: _on_cpu_alone(Tensor.__array__),
             Tensor.tolist: self._tolist,
         }
 
@@ -265,11 +270,6 @@ class _Calls(TorchFunctionMode):
         with self._creating(isinstance(tensor, GpuTensor)):
             return Tensor.to(tensor, dtype or tensor.dtype, copy=copies, **form)
 
-    def _numpy(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(tensor, GpuTensor):
-            raise TypeError("pretend GPU: can't convert cuda:0 device type tensor to numpy; use Tensor.cpu() first")
-        return Tensor.numpy(tensor, **kwargs) if not args else Tensor.__array__(tensor, *args)
-
     def _tolist(self, tensor: Tensor) -> list:
         if isinstance(tensor, GpuTensor):
             self.counts.synchronisations["tolist"] += 1
@@ -301,6 +301,8 @@ def _replacements(folder: Path) -> Iterable[tuple[Any, str, Any]]:
     gpu = devices.Gpu("0", "pretend")
     return [
         (torch, "Generator", Generator),
+        (torch.inference_mode, "__enter__", _begin_without_gradients),
+        (torch.inference_mode, "__exit__", _end_without_gradients),
         (torch, "autocast", _Autocast),
         (torch.amp, "autocast", _Autocast),
         (torch.cuda, "is_bf16_supported", lambda *args, **kwargs: True),
@@ -312,12 +314,6 @@ def _replacements(folder: Path) -> Iterable[tuple[Any, str, Any]]:
         (optimizers, "_foreach_supported_types", [*optimizers._foreach_supported_types, GpuTensor]),
         (_foreach_utils, "_foreach_supported_types", [*_foreach_utils._foreach_supported_types, GpuTensor]),
     ]
-
-
-@cache
-def _is_composite(operation: Any) -> bool:
-    """Whether the operation is made of others, and has no derivative of its own."""
-    return torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd")
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -341,6 +337,17 @@ def _device(tensor: Tensor) -> torch.device:
 
 def _is_gpu(device: torch.device | str | int) -> bool:
     return isinstance(device, int) or torch.device(device).type == "cuda"
+
+
+def _on_cpu_alone(convert: Callable) -> Callable:
+    """A conversion to numpy that refuses tensors of the GPU."""
+
+    def converted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(tensor, GpuTensor):
+            raise TypeError("pretend GPU: can't convert cuda:0 device type tensor to numpy; use Tensor.cpu() first")
+        return convert(tensor, *args, **kwargs)
+
+    return converted
 
 
 def _destination(args: tuple, kwargs: dict) -> tuple[torch.device | None, torch.dtype | None, bool]:

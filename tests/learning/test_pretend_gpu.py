@@ -40,6 +40,7 @@ MISTAKES = {
     "a network left on the CPU": lambda x: nn.Linear(3, 2)(x),
     "numpy": lambda x: x.numpy(),
     "numpy by conversion": lambda x: np.asarray(x),
+    "numpy by conversion to a type": lambda x: np.asarray(x, dtype=np.float32),
     "a generator of the CPU": lambda x: torch.rand(3, device=x.device, generator=torch.Generator()),
     "a generator of the CPU in place": lambda x: x.normal_(generator=torch.Generator().manual_seed(0)),
     "a generator of the CPU by its place": lambda x: torch.poisson(x, torch.Generator()),
@@ -73,7 +74,9 @@ CORRECT = {
     "indices": lambda x: x[x.argsort(dim=1)[:, 0] > 1, torch.tensor([0])].cumsum(0),
     "sparse products": lambda x: (x > 0).float().to_sparse() @ x.mT,
     "views in place": lambda x: x.clone().index_put_((torch.tensor([1], device=x.device),), x[0]).mT[1:].relu_(),
-    "numbers of Python": lambda x: x * x.new_tensor([1.0, 2, 3, 4, 5]) + torch.tensor([x.max().item()], device=x.device),
+    "numbers of Python": lambda x: (
+        x * x.new_tensor([1.0, 2, 3, 4, 5]) + torch.tensor([x.max().item()], device=x.device)
+    ),
     "interpolation": lambda x: functional.interpolate(x[None, None], scale_factor=2, mode="bilinear"),
     "a convolution": lambda x: functional.conv2d(x[None, None], x[:3, :3][None, None], padding=1),
 }
@@ -167,6 +170,14 @@ def test_a_training_has_the_weights_of_the_cpu(tmp_path, optimizer):
         torch.testing.assert_close(computed.last[name], weights)
 
 
+def test_inference_mode_has_no_gradients(gpu):
+    weight = torch.ones(3, device="cuda", requires_grad=True)
+    assert not torch.inference_mode()(lambda: (2 * weight).requires_grad)()
+    with torch.inference_mode(False):
+        assert (2 * weight).requires_grad
+    assert torch.is_grad_enabled()
+
+
 def test_bfloat16_is_that_of_the_cpu():
     torch.manual_seed(0)
     network, image = nn.Linear(3, 2), torch.randn(4, 3)
@@ -178,13 +189,18 @@ def test_bfloat16_is_that_of_the_cpu():
         assert computed.dtype == torch.bfloat16 and torch.equal(computed.cpu(), expected)
 
 
+def patched():
+    functions = (torch.Generator, torch.autocast, torch.inference_mode.__enter__, torch.cuda.device_count)
+    return [*functions, devices.visible_gpus, devices.lock_folder, dict(os.environ)]
+
+
 def test_everything_is_undone():
-    before = [torch.Generator, torch.autocast, torch.inference_mode, devices.visible_gpus, dict(os.environ)]
+    before = patched()
     with pytest.raises(KeyError), pretend_gpu():
         with devices.leased_device(1) as device:
             outliving = torch.ones(3, device=device)
         raise KeyError
-    assert [torch.Generator, torch.autocast, torch.inference_mode, devices.visible_gpus, dict(os.environ)] == before
+    assert patched() == before
     assert not torch.__future__.get_overwrite_module_params_on_conversion()
     assert torch.ones(3).device == CPU
     with pytest.raises(RuntimeError, match="outlived"):
