@@ -313,7 +313,19 @@ def _replacements(folder: Path) -> Iterable[tuple[Any, str, Any]]:
         # As on a GPU, optimizers update many parameters in one operation
         (optimizers, "_foreach_supported_types", [*optimizers._foreach_supported_types, GpuTensor]),
         (_foreach_utils, "_foreach_supported_types", [*_foreach_utils._foreach_supported_types, GpuTensor]),
+        (torch._C, "_group_tensors_by_device_and_dtype", _grouped),
     ]
+
+
+def _grouped(columns: list[list], with_indices: bool = False) -> dict[tuple[torch.device, torch.dtype], tuple]:
+    """Rows of lists of tensors, grouped by device and type of the first list; torch takes all for the CPU's."""
+    groups: dict = {}
+    for index, first in enumerate(columns[0]):
+        lists, indices = groups.setdefault((_device(first), first.dtype), ([[] for _ in columns], []))
+        indices.append(index)
+        for column, members in zip(columns, lists, strict=True):
+            members.extend(column[index : index + 1])
+    return groups
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

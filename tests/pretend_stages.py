@@ -70,15 +70,16 @@ class PretendStudy:
 
         Args:
             name: of the job.
-            flags: other values of its flags, named as in Python: `network__kind` for --network.kind. The outputs of
-                such a run are put aside, where no other job finds them.
+            flags: other values of its flags, as in `changed_words`; the outputs of such a run are put aside, in the
+                folder `changed`, where no other job finds them.
         """
         job = self.jobs[name]
         for path in job.inputs:
             if path in self._made_by and not (self.folder / path).exists():
                 self._run_first(self._made_by[path])
+        words = [f"changed/{word}" if flags and word in job.outputs else word for word in job.words]
         with pretend_gpu() if job.gpus else nullcontext(Counts()) as counts:
-            run_stage(_changed(job, flags) if flags else job.words, self.folder)
+            run_stage(changed_words(words, flags), self.folder)
         return counts
 
     def _run_first(self, name: str) -> None:
@@ -102,6 +103,14 @@ def run_stage(words: Sequence[str], folder: Path) -> None:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
 
+def changed_words(words: Sequence[str], flags: Mapping[str, str]) -> list[str]:
+    """A command line with other values of some flags, named as in Python: `network__kind` for --network.kind."""
+    words = list(words)
+    for key, value in flags.items():
+        words[words.index(f"--{key.replace('__', '.').replace('_', '-')}") + 1] = value
+    return words
+
+
 def _planned_jobs(plan: str) -> Iterator[tuple[str, PlannedJob]]:
     """Name and job of every job in the output of a dry run that runs a stage script of a method."""
     for block in re.split(r"^(?=(?:local)?rule \w+:$)", plan, flags=re.MULTILINE)[1:]:
@@ -120,14 +129,6 @@ def _planned_jobs(plan: str) -> Iterator[tuple[str, PlannedJob]]:
                 words=shlex.split(shell[1]),
             ),
         )
-
-
-def _changed(job: PlannedJob, flags: Mapping[str, str]) -> list[str]:
-    """The words of the job with other values of flags, and with outputs in another folder."""
-    words = [f"changed/{word}" if word in job.outputs else word for word in job.words]
-    for key, value in flags.items():
-        words[words.index(f"--{key.replace('__', '.').replace('_', '-')}") + 1] = value
-    return words
 
 
 @contextmanager

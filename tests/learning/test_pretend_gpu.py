@@ -116,9 +116,10 @@ def test_an_optimizer_updates_all_parameters_at_once(gpu):
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)).to("cuda")
     optimizer = torch.optim.AdamW(network.parameters())
     network(torch.ones(2, 3, device="cuda")).sum().backward()
-    gpu.launches.clear()
+    gpu.launches.clear(), gpu.synchronisations.clear()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
+    assert not gpu.synchronisations
     assert gpu.launches["_foreach_addcdiv_"] == 1
     assert not {"addcdiv_", "mul_"} & gpu.launches.keys()
 
