@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, starmap
 from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -28,8 +28,8 @@ from workflow_scripts.workflow.reference import merged
 
 BEGIN, END = "<!-- counted by benchmarks.gpu_launches -->", "<!-- end of the launches -->"
 COLUMNS = (
-    *("method", "stage", "arm", "launches a step", "before", "waits a step", "before"),
-    *("most frequent launches", "at which it waits"),
+    *("method", "stage", "arm", "launches", "before", "waits", "before", "in float64"),
+    *("most frequent launches", "what waits"),
 )
 TRAININGS = ("pretrain", "finetune")
 # Of each method at `smoke`: few data, several steps in one epoch.
@@ -84,12 +84,17 @@ def counted(words: list[str], folder: Path) -> tuple[Counts | None, str]:
             error = str(failure)
         finally:
             hook.remove()
-    steps = [
-        Counts(after.launches - before.launches, after.synchronisations - before.synchronisations)
-        for before, after in pairwise(marks)
-    ]
-    steps.sort(key=lambda step: step.launches.total())
+    steps = sorted(starmap(_between, pairwise(marks)), key=lambda step: step.launches.total())
     return (steps[len(steps) // 2] if steps else None), error
+
+
+def _between(first: Counts, second: Counts) -> Counts:
+    """What was counted between two moments."""
+    return Counts(
+        launches=second.launches - first.launches,
+        synchronisations=second.synchronisations - first.synchronisations,
+        float64=second.float64 - first.float64,
+    )
 
 
 def table_rows(method: str, folder: Path) -> Iterator[str]:
@@ -115,7 +120,7 @@ def row(method: str, stage: str, arm: str, step: Counts) -> str:
     launches, waits = step.launches, step.synchronisations
     before = BEFORE.get((method, stage, arm), ("", ""))
     cells = (
-        *(method, stage, arm, launches.total(), before[0], waits.total(), before[1]),
+        *(method, stage, arm, launches.total(), before[0], waits.total(), before[1], step.float64.total()),
         *(_listed(launches, 3), _listed(waits, None)),
     )
     return f"| {' | '.join(map(str, cells))} |"

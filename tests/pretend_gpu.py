@@ -188,7 +188,9 @@ class _Operations(TorchDispatchMode):
     def _count(self, operation: Any, name: str, args: tuple, on_gpu: list[GpuTensor]) -> None:
         if name in _WAITING:
             self.counts.synchronisations[name] += 1
-        if name in _INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1]):
+        # A number of the CPU is filled in where the mask holds, without counting how often it does
+        fills = len(args) > 2 and not isinstance(args[2], GpuTensor)
+        if name in _INDEXING and not fills and any(_is_mask(index) for index in args[1]):
             self.counts.synchronisations[f"{name} by a mask"] += 1
         if name == "repeat_interleave" and len(args) < 2:  # the length of the result is a sum on the GPU
             self.counts.synchronisations[name] += 1
@@ -375,6 +377,10 @@ def _destination(args: tuple, kwargs: dict) -> tuple[torch.device | None, torch.
         elif isinstance(value, torch.device | str | int):
             device = torch.device(value)
     return device, dtype, waits
+
+
+def _is_mask(index: Tensor | None) -> bool:
+    return index is not None and index.dtype == torch.bool
 
 
 def _refuse_missing_kernel(name: str, on_gpu: list[GpuTensor]) -> None:
