@@ -58,8 +58,27 @@ SMALL = {
         "finetune": {"batch_size": 4, "pairs": 16, "optimizer": "adamw"},
     },
 }
-# Before autocast was confined to the networks: launches and waits by method, stage and arm.
-BEFORE: dict[tuple[str, str, str], tuple[int, int]] = {}
+# Launches and waits by method, stage and arm, at commit aa28ca4: bfloat16 in the whole step, not in the networks alone.
+BEFORE = {
+    ("diffractive_imaging", "pretrain", "corrected"): (318, 2),
+    ("diffractive_imaging", "pretrain", "published"): (306, 3),
+    ("diffractive_imaging", "finetune", "corrected"): (434, 4),
+    ("potential", "pretrain", "corrected"): (1404, 4),
+    ("potential", "pretrain", "published"): (1421, 4),
+    ("potential", "finetune", "corrected"): (1404, 4),
+    ("alignment", "pretrain", "published"): (1029, 0),
+    ("alignment", "pretrain", "corrected"): (408, 24),
+    ("alignment", "finetune", "published"): (1126, 0),
+    ("alignment", "finetune", "corrected"): (408, 24),
+    ("background", "pretrain", "published"): (609, 1),
+    ("background", "pretrain", "corrected"): (635, 3),
+    ("background", "finetune", "published"): (608, 1),
+    ("background", "finetune", "corrected"): (634, 3),
+    ("matching", "pretrain", "corrected"): (368, 4),
+    ("matching", "pretrain", "published"): (1227, 4),
+    ("matching", "finetune", "corrected"): (488, 5),
+    ("matching", "finetune", "published"): (1251, 5),
+}
 
 
 def overlay(method: str) -> dict:
