@@ -10,7 +10,7 @@ import runpy
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import yaml
 from tests.pretend_gpu import Counts, pretend_gpu
 from tests.workflow.running import copy_project, snakemake
 from workflow_scripts.workflow import command
+from workflow_scripts.workflow.reference import merged
 
 BOTH_ARMS = {"compute": {"gpus": 1}, "variants": ["published", "corrected"]}
 ENTRY = "mine"  # name of the entry of `apply`
@@ -51,7 +52,7 @@ class PretendStudy:
             entry: of `apply`, whose jobs are then planned too.
         """
         self.folder = copy_project(folder)
-        self._failed: dict[str, BaseException] = {}
+        self._failed: dict[str, str] = {}
         overlay = BOTH_ARMS | {method: changes or {}} | ({"apply": {method: {ENTRY: entry}}} if entry else {})
         (folder / "gpu.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
         targets = [f"results/smoke/{method}/evaluate/metrics.csv", *([f"{method}_apply"] if entry else [])]
@@ -64,6 +65,18 @@ class PretendStudy:
     def on_gpu(self) -> list[str]:
         """The names of the jobs that take a GPU."""
         return sorted(name for name, job in self.jobs.items() if job.gpus)
+
+    def failures(self, names: Iterable[str]) -> dict[str, str]:
+        """Run jobs, each of which may fail; the errors by name. Jobs that need outputs of a failed one are left out."""
+        errors = {}
+        for name in names:
+            try:
+                self.run(name)
+            except pytest.skip.Exception:
+                continue
+            except (Exception, SystemExit) as error:
+                errors[name] = str(error)
+        return errors
 
     def run(self, name: str, **flags: str) -> Counts:
         """Run one job after those whose outputs it needs; what it counted. Skips the test where one of those fails.
@@ -87,9 +100,16 @@ class PretendStudy:
             try:
                 self.run(name)
             except (Exception, SystemExit) as error:
-                self._failed[name] = error
+                self._failed[name] = str(error)
         if name in self._failed:
             pytest.skip(f"{name} failed: {self._failed[name]}")
+
+
+def every_estimator(method: str) -> dict:
+    """Settings that leave out no baseline, and no arm of the ablation at the scale `gpu`."""
+    evaluate = merged("gpu")[method]["evaluate"]
+    ablations = {"evaluate": {"ablations": evaluate["ablations"]}} if "ablations" in evaluate else {}
+    return {"leave_out": []} | ablations
 
 
 def run_stage(words: Sequence[str], folder: Path) -> None:
