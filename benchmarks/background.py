@@ -65,7 +65,7 @@ def main() -> None:
     side_px = configuration["synthesize"]["side_px"]
     sampling = sampler.model_copy(update={"steps": steps, "samples": samples, "seed": 0})
     ours = make_network(network, input_channels(ARMS["corrected"]), 0).to(device).eval()
-    estimator = NetworkEstimator(ours, ARMS["corrected"], side_px, sampling, device, "auto")
+    estimator = NetworkEstimator(ours, ARMS["corrected"], side_px, sampling, device)
     tile = statistics.median(
         seconds(lambda: flats_of(estimator, logs, valid, options.neighbours, [0]), options.repeats, device)
     )

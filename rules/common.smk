@@ -1,4 +1,5 @@
 # The checked configuration, and the functions that turn it into inputs, outputs and parameters; every rule file uses them.
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from workflow_scripts.workflow.configuration import (
 from workflow_scripts.workflow.digests import code_digest, file_digest
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.failures import hidden_errors
-from workflow_scripts.workflow.settings import Settings, as_arguments
+from workflow_scripts.workflow.settings import JOBS_PER_GPU, Settings, as_arguments
 
 try:
     STUDY = checked(config)
@@ -25,6 +26,7 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{STUDY.scale}"
+os.environ[JOBS_PER_GPU] = str(STUDY.compute.jobs_per_gpu)
 # Of any job, MB: Python with its libraries, a network and its batch; CUDA's libraries come on top.
 LIBRARIES_MB = 1500
 CUDA_MB = 3000

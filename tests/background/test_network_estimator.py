@@ -30,7 +30,7 @@ class NoOutput(nn.Module):
 
 def estimator(network=None, arm="unet", side_px=32, **changes):
     settings = {"steps": 2, "samples": 3, "batch_size": 8, "seed": 0, "curve_steps": (1, 2), "curve_tiles": 1} | changes
-    return NetworkEstimator(network or NoOutput(), ARMS[arm], side_px, SamplerSettings(**settings), CPU, "float32")
+    return NetworkEstimator(network or NoOutput(), ARMS[arm], side_px, SamplerSettings(**settings), CPU)
 
 
 def estimate(estimator, logs):

@@ -1,17 +1,18 @@
-"""Leases and precision, with GPUs that exist only in a list."""
+"""Leases, with GPUs that exist only in a list."""
 
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 
 from workflow_scripts.learning import devices
-from workflow_scripts.learning.devices import Gpu, autocast, lease, leased_device, visible_gpus
+from workflow_scripts.learning.devices import Gpu, lease, leased_device, visible_gpus
 from workflow_scripts.workflow.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def test_too_few_free_holds_none(two_gpus: None, capsys: pytest.CaptureFixture) 
         waiting.start()
         while "waiting for 2 of 2 GPUs" not in capsys.readouterr().err:
             assert waiting.is_alive()
-        assert not (devices.lock_folder() / "uuid-b.lock").exists()  # not even tried: one is too few
+        assert not (devices.lock_folder() / "uuid-b.0.lock").exists()  # not even tried: one is too few
         with lease(1):
             assert not got_both.is_set()
     waiting.join()
@@ -155,10 +156,27 @@ def test_a_process_of_torchrun_takes_the_gpu_of_its_local_rank(
         pass
 
 
-@pytest.mark.parametrize(
-    ("precision", "expected"),
-    [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
-)
-def test_precision_of_a_forward_pass_on_the_cpu(precision: str, expected: torch.dtype) -> None:
-    with autocast(torch.device("cpu"), precision):
-        assert torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2)).dtype == expected
+def test_jobs_share_a_gpu_where_they_may(monkeypatch: pytest.MonkeyPatch, two_gpus: None) -> None:
+    """They spread over the GPUs first; a job that wants two gets two different ones."""
+    monkeypatch.setenv(devices.JOBS_PER_GPU, "2")
+    visible = []
+    with ExitStack() as leases:
+        for _ in range(3):
+            leases.enter_context(lease(1))
+            visible.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        assert visible == ["0", "1", "0"]
+        assert not devices._try_lease(devices.visible_gpus(), 2, leases)
+    with lease(2):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+        with lease(2):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_cuda_that_does_not_start_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(devices, "_LIST_UUIDS", "raise RuntimeError('the driver is too old')")
+    with pytest.raises(InputError, match="cannot list the GPUs of this machine"):
+        visible_gpus()
+    assert "the driver is too old" in capfd.readouterr().err

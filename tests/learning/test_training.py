@@ -34,7 +34,7 @@ class Scripted(TinyTask):
     def validate(self, model):
         assert not model.training
         assert not torch.is_grad_enabled()
-        self.seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        self.seen.append({name: tensor.clone() for name, tensor in model.module.state_dict().items()})
         return self.left.pop(0)
 
 
@@ -181,6 +181,6 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path, changes: dict, senten
 
 def test_frozen_parameters_are_left_out() -> None:
     model = tiny_model()
-    model[0].requires_grad_(False)
-    optimizer = make_optimizer(model, tiny_settings())
+    model.layers[0].requires_grad_(False)
+    optimizer = make_optimizer(model.layers, tiny_settings())
     assert [parameter.shape for parameter in optimizer.param_groups[0]["params"]] == [(1, 8), (1,)]

@@ -40,13 +40,28 @@ DEFAULTS = {
 }
 
 
+class TinyModel(nn.Module):
+    """A network with a layer that no loss reaches."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 1))
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
 def tiny_model(dropout: float = 0.2) -> nn.Module:
     torch.manual_seed(7)
-    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 1))
+    return TinyModel(dropout)
 
 
 class TinyTask:
-    """The sum of three numbers, seen through fresh noise; may kill the process as it asks for a batch."""
+    """The sum of three numbers behind fresh noise, by a loss that calls the network twice.
+
+    May kill the process as it asks for a batch.
+    """
 
     def __init__(self, kill_at_batch: int | None = None) -> None:
         self.samples = torch.randn(N_SAMPLES, 3, generator=torch.Generator().manual_seed(1))
@@ -65,7 +80,7 @@ class TinyTask:
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         inputs, targets = batch  # (B, 3), (B, 1)
         assert len(inputs) == BATCH_SIZE // distributed.world_size()
-        return (model(inputs) - targets).square().mean()
+        return (model(inputs) - targets).square().mean() + (model(-inputs) + targets).square().mean()
 
     def validate(self, model: nn.Module) -> float:
         return (model(self.samples) - self.samples.sum(1, keepdim=True)).square().mean().item()

@@ -1,4 +1,4 @@
-"""The device of a process: a leased GPU or the CPU, and the precision on it."""
+"""The device of a process: a leased GPU or the CPU."""
 
 import fcntl
 import os
@@ -7,17 +7,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import torch
 
+from workflow_scripts.learning.precision import without_tf32
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
-
-Precision = Literal["auto", "float32", "bfloat16"]
+from workflow_scripts.workflow.settings import JOBS_PER_GPU
 
 _POLL_S = 1.0
 
@@ -38,11 +38,20 @@ class Gpu:
 
 
 def visible_gpus() -> list[Gpu]:
-    """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), listed without starting CUDA in it."""
+    """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), listed without starting CUDA in it.
+
+    Raises:
+        InputError: CUDA does not start; its own message is on stderr.
+    """
     if not torch.backends.cuda.is_built():
         return []
-    listing = subprocess.run([sys.executable, "-c", _LIST_UUIDS], capture_output=True, text=True, check=False)
-    uuids = listing.stdout.split()
+    child = subprocess.run([sys.executable, "-c", _LIST_UUIDS], stdout=subprocess.PIPE, text=True, check=False)
+    if child.returncode:
+        raise InputError(
+            "compute.gpus: torch cannot list the GPUs of this machine, for the reason above; repair the driver, or set"
+            " compute.gpus to 0 for the CPU"
+        )
+    uuids = child.stdout.split()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(len(uuids))) if chosen is None else (name.strip() for name in chosen.split(","))
     # CUDA ignores all names after that of a device that does not exist: there can be more names than GPUs
@@ -50,7 +59,7 @@ def visible_gpus() -> list[Gpu]:
 
 
 def lock_folder() -> Path:
-    """The folder of this user's lock files, one per GPU."""
+    """The folder of this user's lock files, one for each GPU and job that may share it."""
     folder = Path(tempfile.gettempdir()) / f"beamtime-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -58,10 +67,12 @@ def lock_folder() -> Path:
 
 @contextmanager
 def lease(count: int) -> Iterator[list[IO[bytes]]]:
-    """Hold `count` GPUs, alone among the jobs of this user, and hide all others from CUDA.
+    """Hold a place on `count` GPUs, and hide all others from CUDA.
 
-    Waits while too few are free. Takes all or none, so that two jobs never wait for each other. The kernel
-    releases the locks when the process ends, however it ends. Yields the open lock files.
+    A GPU has as many places as the environment variable BEAMTIME_JOBS_PER_GPU says, one without it: jobs of this user
+    share a GPU only where they are allowed to. Waits while too few places are free. Takes all or none, so that two jobs
+    never wait for each other. The kernel releases the locks when the process ends, however it ends. Yields the open
+    lock files.
 
     Raises:
         InputError: the machine shows fewer than `count` GPUs.
@@ -87,22 +98,32 @@ def lease(count: int) -> Iterator[list[IO[bytes]]]:
 
 
 def _try_lease(gpus: list[Gpu], count: int, locks: ExitStack) -> dict[Gpu, IO[bytes]]:
-    """Lock `count` of the GPUs until `locks` is closed; where too few are free lock none, and return {}."""
+    """Lock a place on `count` of the GPUs until `locks` is closed; where too few are free lock none, and return {}.
+
+    Every GPU is tried with its first place before any with its second, so that jobs spread over the GPUs.
+    """
     leased: dict[Gpu, IO[bytes]] = {}
+    places = [(gpu, place) for place in range(int(os.environ.get(JOBS_PER_GPU, "1"))) for gpu in gpus]
     with ExitStack() as attempt:
-        for remaining, gpu in zip(range(len(gpus), 0, -1), gpus, strict=True):
-            if len(leased) + remaining < count:
+        for number, (gpu, place) in enumerate(places):
+            if len(leased) + len({other for other, _ in places[number:]} - leased.keys()) < count:
                 return {}  # so of two jobs that want all, the later one stops at the first lock
-            file = attempt.enter_context((lock_folder() / f"{gpu.uuid}.lock").open("ab"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            leased[gpu] = file
+            if gpu not in leased and (file := _try_lock(f"{gpu.uuid}.{place}.lock", attempt)):
+                leased[gpu] = file
             if len(leased) == count:
                 locks.push(attempt.pop_all())
                 return leased
     return {}
+
+
+def _try_lock(name: str, locks: ExitStack) -> IO[bytes] | None:
+    """The open lock file, locked until `locks` is closed, or None where another job holds it."""
+    file = locks.enter_context((lock_folder() / name).open("ab"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return file
 
 
 @contextmanager
@@ -117,7 +138,9 @@ def leased_device(gpus: int) -> Iterator[torch.device]:
     """
     if gpus == 0:
         yield torch.device("cpu")
-    elif "LOCAL_RANK" in os.environ:
+        return
+    without_tf32()
+    if "LOCAL_RANK" in os.environ:
         local_rank, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local_rank >= present:
             raise InputError(
@@ -138,15 +161,3 @@ def job_device(job: Job) -> Iterator[torch.device]:
     with leased_device(job.arguments.gpus) as device:
         job.device = str(device)
         yield device
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """The context of a forward pass: `auto` is bfloat16 on a GPU that computes it, float32 elsewhere.
-
-    Weights, gradients and the optimizer stay float32; bfloat16 has the range of float32, so that nothing
-    has to be scaled.
-    """
-    if precision == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bfloat16" if native else "float32"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

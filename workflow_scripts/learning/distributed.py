@@ -84,8 +84,28 @@ def check_divides(batch_size: int) -> None:
 
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
-    """The mean of a detached scalar over the processes, the same in each."""
+    """The mean of a detached tensor over the processes, the same in each."""
     if world_size() > 1:
         value = value / world_size()
         torch.distributed.all_reduce(value)
     return value
+
+
+def average_gradients(model: torch.nn.Module) -> None:
+    """Replace every gradient by its mean over the processes.
+
+    In place of DistributedDataParallel, which stops where a loss calls the network twice or leaves out a parameter.
+    """
+    if world_size() == 1:
+        return
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    mean = mean_over_processes(torch.cat([gradient.flatten() for gradient in gradients]))
+    for gradient, part in zip(gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(part.view(gradient.shape))
+
+
+def share_buffers(model: torch.nn.Module) -> None:
+    """Give all processes the buffers of the first, such as the running means of batch normalisation."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from workflow_scripts.learning import checkpoints, distributed
 from workflow_scripts.learning.checkpoints import Checkpoint
-from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.learning.seeds import derived_seed
 from workflow_scripts.learning.settings import TrainingSettings
 from workflow_scripts.learning.weights import on_cpu
@@ -44,13 +43,14 @@ class Task(Protocol):
         Indices and generator are on the device.
         """
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(self, model: MixedPrecision, batch: Batch) -> torch.Tensor:
         """The loss, a scalar: a mean over rows, so that the mean over equal shares is that of the batch.
 
-        A loss over some of the rows takes their weights as one more tensor of the batch.
+        The network's outputs are float32, whatever it computes in; parts of it are attributes of `model.module`. A loss
+        over some of the rows takes their weights as one more tensor of the batch.
         """
 
-    def validate(self, model: torch.nn.Module) -> float:
+    def validate(self, model: MixedPrecision) -> float:
         """The loss that chooses `best`, the smallest. Called in evaluation mode and without gradients."""
 
 
@@ -118,15 +118,13 @@ def train(
             flat = _join({**tensors, "best": best, "kept": kept})
             checkpoints.save(checkpoint_folder, Checkpoint(step, run, flat, facts))
 
-    parallel = model
-    if distributed.world_size() > 1:
-        parallel = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    network = MixedPrecision(model, device, precision)
     generator = torch.Generator(device)
     saved_at = time.monotonic()
 
     with Progress(n_steps, label, done=step, silent=not distributed.is_main()) as progress:
         for epoch in range(step // steps_per_epoch, settings.epochs):
-            parallel.train()
+            network.train()
             order = shuffle(task.n_samples, seed, epoch).to(device)[: steps_per_epoch * settings.batch_size]
             batches = order.view(steps_per_epoch, settings.batch_size)  # indices of the samples
             for indices in batches[step % steps_per_epoch :]:
@@ -137,10 +135,10 @@ def train(
                 generator.manual_seed(derived_seed(seed, _BATCH, step))
                 torch.manual_seed(derived_seed(seed, _DROPOUT, step, distributed.rank()))
                 batch = task.batch(indices, generator)
-                with autocast(device, precision):
-                    loss = task.loss(parallel, distributed.rows_of_this_process(batch))
+                loss = task.loss(network, distributed.rows_of_this_process(batch))
                 optimizer.zero_grad()
                 loss.backward()
+                distributed.average_gradients(model)
                 if settings.gradient_clip_norm > 0:
                     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip_norm)
                 optimizer.step()
@@ -156,7 +154,7 @@ def train(
 
             training_loss = loss_sum.item() / steps_per_epoch
             _check_finite(training_loss, "training", epoch + 1, settings)
-            validation_loss = _validate(model, task, seed, step, device, precision)
+            validation_loss = _validate(network, task, seed, step)
             _check_finite(validation_loss, "validation", epoch + 1, settings)
             if all(validation_loss < row["validation_loss"] for row in history):
                 best = on_cpu(model.state_dict())
@@ -200,13 +198,12 @@ def make_optimizer(model: torch.nn.Module, settings: TrainingSettings) -> torch.
     return torch.optim.AdamW(parameters, **common)
 
 
-def _validate(
-    model: torch.nn.Module, task: Task, seed: int, step: int, device: torch.device, precision: Precision
-) -> float:
+def _validate(network: MixedPrecision, task: Task, seed: int, step: int) -> float:
+    distributed.share_buffers(network)
     torch.manual_seed(derived_seed(seed, _VALIDATION, step))
-    model.eval()
-    with torch.no_grad(), autocast(device, precision):
-        return float(task.validate(model))
+    network.eval()
+    with torch.no_grad():
+        return float(task.validate(network))
 
 
 def _check(task: Task, settings: TrainingSettings, keep_epoch: int | None) -> None:

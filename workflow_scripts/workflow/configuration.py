@@ -27,6 +27,9 @@ class ComputeSection(Compute):
     """The key `compute`: the devices that the stages use, and what Snakemake reserves for them."""
 
     threads: int = Field(ge=1, description="CPU threads of each training and prediction job.")
+    jobs_per_gpu: int = Field(
+        ge=1, le=64, description="Jobs of one user that may share a GPU where no scheduler assigns it."
+    )
 
 
 class Study(Settings):

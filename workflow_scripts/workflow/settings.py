@@ -34,6 +34,10 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4000  # bytes, of a file's name and of its p
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
+# Environment variable with the number of jobs that may share a GPU; no argument, since no result depends on it.
+JOBS_PER_GPU = "BEAMTIME_JOBS_PER_GPU"
+
+
 class Device(Settings):
     """On what a stage runs; part of every command line that may use a GPU."""
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from workflow_scripts.alignment.networks.polar_alignment import ANGLES, FIRST_RING, standardised
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings, Variant
 from workflow_scripts.alignment.simulation.geometry import polar_power_spectra
+from workflow_scripts.learning.precision import full_precision
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.settings import check
 
@@ -104,7 +105,9 @@ class RecipeNetwork(nn.Module):
                 if min(hidden.shape[-2:]) > 1:
                     hidden = functional.max_pool2d(hidden, 2)
             vectors.append(hidden.mean(dim=(-2, -1)))
-        return 90 + 90 * self.regression(torch.cat(vectors, dim=1))[:, 0]
+        # bfloat16 has steps of 1° at 180°
+        with full_precision(first.device):
+            return 90 + 90 * self.regression(torch.cat(vectors, dim=1).float())[:, 0]
 
 
 class _Block(nn.Module):

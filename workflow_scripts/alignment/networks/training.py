@@ -107,7 +107,7 @@ class FreshNoiseTask:
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Mean over particles, each the mean over the pairs of its images."""
         spectra, angle_deg = batch
-        features = model(spectra.flatten(0, 1)).float()
+        features = model(spectra.flatten(0, 1))
         whole = torch.fft.rfft(features).unflatten(0, spectra.shape[:2])  # (B, 4, F, 91)
         first, second = torch.triu_indices(IMAGES, IMAGES, 1, device=angle_deg.device)
         curves = torch.fft.irfft((whole[:, first] * whole[:, second].conj()).sum(dim=2), n=features.shape[-1])

@@ -17,7 +17,8 @@ from workflow_scripts.background.settings import ARMS, Variant
 from workflow_scripts.background.settings import SamplerSettings as Options
 from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
 from workflow_scripts.background.simulation.tile_files import RawTiles
-from workflow_scripts.learning.devices import Precision, autocast, leased_device
+from workflow_scripts.learning.devices import leased_device
+from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
@@ -96,7 +97,6 @@ class NetworkEstimator:
         side_px: side of the images on which it was trained, px.
         sampling: of the corrected arm; the recipe takes 50 steps and 1 sample, the regression neither.
         device: on which it runs.
-        precision: number format inside the network.
     """
 
     network: nn.Module
@@ -104,13 +104,13 @@ class NetworkEstimator:
     side_px: int
     sampling: Options
     device: torch.device
-    precision: Precision
 
     @classmethod
     def load(cls, path: Path, arm: str, sampling: Options, device: torch.device, precision: Precision) -> Self:
         """The estimator of a weights file; raises as `load_network`."""
         network, about = load_network(path, arm)
-        return cls(network.to(device), ARMS[arm], about["side_px"], sampling, device, precision)
+        network = MixedPrecision(network.to(device), device, precision).eval()
+        return cls(network, ARMS[arm], about["side_px"], sampling, device)
 
     def with_sampling(self, **changes: int) -> Self:
         """The same network with other settings of the sampler."""
@@ -170,8 +170,7 @@ class NetworkEstimator:
     def _estimate(self, channels: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log flat field and spread (B, 1, H, W) of conditions (B, 6, H, W) and valid pixels."""
         if self.variant.regression:
-            with autocast(self.device, self.precision):
-                samples = regress(self.network, channels).float()[:, None]
+            samples = regress(self.network, channels)[:, None]
         else:
             samples = self._samples(channels, generator)
         flats = centred(reference(channels)[:, None] + SCALE * samples, valid[:, None])
@@ -190,10 +189,8 @@ class NetworkEstimator:
             times, eta = times_from_noise(sampling.steps), 0.0
 
         def network(noisy: Tensor, time: Tensor) -> Tensor:
-            with autocast(self.device, self.precision):
-                parts = zip(*(t.split(sampling.batch_size) for t in (noisy, repeated, time)), strict=True)
-                outputs = [self.network(torch.cat([images, conds], dim=1), t).float() for images, conds, t in parts]
-                return torch.cat(outputs)
+            parts = zip(*(t.split(sampling.batch_size) for t in (noisy, repeated, time)), strict=True)
+            return torch.cat([self.network(torch.cat([images, conds], dim=1), t) for images, conds, t in parts])
 
         return sample(network, x, times, self.variant.prediction_type, eta, generator).unflatten(0, (rows, samples))
 

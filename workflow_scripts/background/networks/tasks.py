@@ -145,7 +145,7 @@ class BackgroundTask:
         else:
             output = model(torch.cat([noised(image, noise, times), channels], dim=1), times)
             truth = target(image, noise, times, self._variant.prediction_type)
-        squared = ((output.float() - truth) * valid).square().mean(dim=(1, 2, 3))
+        squared = ((output - truth) * valid).square().mean(dim=(1, 2, 3))
         # The metric is the root of every row; a few hopeless sets would dominate the mean of the squares
         return squared.mean() if self._variant.rescaled_to_mean else (squared + _ROUNDING).sqrt().mean()
 

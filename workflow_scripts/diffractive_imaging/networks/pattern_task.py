@@ -116,7 +116,7 @@ class PatternTask:
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Mean absolute error in the mask, rad."""
         patterns, target, weight = batch
-        return weighted_absolute_error(model(patterns).float(), target, self._mask, weight)
+        return weighted_absolute_error(model(patterns), target, self._mask, weight)
 
     def validate(self, model: nn.Module) -> float:
         """The loss over the validation examples, with the same noise every time."""

@@ -11,7 +11,7 @@ from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, Re
 from workflow_scripts.diffractive_imaging.settings import NetworkSettings, Variant
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
-from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.workflow.settings import Compute, check
 
@@ -57,13 +57,11 @@ def estimate_patches(
         counts: (N, n, n), already `imaging.oriented`.
         dose_e: electrons per pattern; the published input does not use it.
     """
-    network.to(device)
+    network = MixedPrecision(network.to(device), device, precision)
     mask = light.mask().to(device)
     dose = None if variant.noise_drawn_once else dose_e
     patches = []
     for part in counts.float().split(batch_size):
         patterns = forward.network_input(part.to(device), dose)
-        with autocast(device, precision):
-            predicted = network(patterns)
-        patches.append(forward.remove_mask_mean(predicted.float(), mask).cpu())
+        patches.append(forward.remove_mask_mean(network(patterns), mask).cpu())
     return torch.cat(patches)

@@ -87,7 +87,7 @@ class ScanTask:
         """Misfit of the amplitudes per detector pixel, 1 for shot noise alone."""
         patterns, counts, surroundings, steps = batch
         n, (row, column) = patterns.shape[-1], steps[0].tolist()
-        patch = forward.remove_mask_mean(model(patterns).float(), self._mask)
+        patch = forward.remove_mask_mean(model(patterns), self._mask)
         # The fine pixels of the patch that object pixels fall on, when the grid is moved by (row, column).
         coarse, lit = (image[..., row :: self._upsampling, column :: self._upsampling] for image in (patch, self._mask))
         rim = (n - coarse.shape[-1]) // 2

@@ -5,7 +5,7 @@ import functools
 import torch
 from torch import Tensor
 
-from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.matching.networks.encoding import at_in_plane_angles, normalised
 from workflow_scripts.matching.networks.model import (
     AngularNetwork,
@@ -74,8 +74,8 @@ class NetworkEstimator:
 
     @torch.inference_mode()
     def _features(self, network: Encoder, patterns: Tensor) -> Tensor:
-        with autocast(self._device, self._precision):
-            return network(network.encode(normalised(patterns) if self._normalise else patterns)).float()
+        encoded = network.encode(normalised(patterns) if self._normalise else patterns)
+        return MixedPrecision(network, self._device, self._precision)(encoded)
 
     @torch.inference_mode()
     def curves(self, counts: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.learning.precision import full_precision
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.matching.networks.encoding import polar_patterns, stabilised
 from workflow_scripts.matching.settings import ARMS, NetworkSettings, Variant
@@ -87,7 +88,7 @@ def correlations(first: Tensor, second: Tensor) -> Tensor:
 
 def spectra(features: Tensor) -> Tensor:
     """Features (N, C, A) along the angle as `correlations_of_spectra` takes them: (A // 2 + 1, N, C) complex."""
-    return torch.fft.rfft(features.float()).permute(2, 0, 1).contiguous()
+    return torch.fft.rfft(features).permute(2, 0, 1).contiguous()
 
 
 def correlations_of_spectra(first: Tensor, second: Tensor, angles: int) -> Tensor:
@@ -114,8 +115,9 @@ class RecipeNetwork(Encoder):
         hidden, means = patterns[:, None], []
         for stage in self.stages:
             hidden = stage(hidden)
-            means.append(hidden.mean(dim=(2, 3)))
-        return functional.normalize(self.head(means[-1]), dim=1), means
+            means.append(hidden.float().mean(dim=(2, 3)))
+        with full_precision(patterns.device):
+            return functional.normalize(self.head(means[-1]), dim=1), means
 
 
 class RecipeResNet(Encoder):
@@ -134,8 +136,9 @@ class RecipeResNet(Encoder):
         hidden, means = body.maxpool(body.act(body.bn1(body.conv1(patterns[:, None])))), []
         for stage in (body.layer1, body.layer2, body.layer3, body.layer4):
             hidden = stage(hidden)
-            means.append(hidden.mean(dim=(2, 3)))
-        return functional.normalize(body.fc(means[-1]), dim=1), means
+            means.append(hidden.float().mean(dim=(2, 3)))
+        with full_precision(patterns.device):
+            return functional.normalize(body.fc(means[-1]), dim=1), means
 
 
 class Matcher(nn.Module):

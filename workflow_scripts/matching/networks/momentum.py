@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.learning.precision import full_precision, in_float32
 from workflow_scripts.matching.networks.losses import queue_contrast
 from workflow_scripts.matching.networks.model import AngularNetwork, Encoder, correlations
 from workflow_scripts.matching.settings import Pretrain
@@ -32,12 +33,20 @@ class MomentumContrast(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """The mean contrast of patterns (B, …); in training the keys of the second views join the queue."""
-        query = self.encoder(first).float()
+        query = in_float32(self.encoder(first))
         with torch.no_grad():
             if self.training:
                 for slow, fast in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
                     slow.lerp_(fast, 1 - self._key_momentum)
-            key = self.key_encoder(second).float()
+            key = in_float32(self.key_encoder(second))
+        with full_precision(first.device):
+            loss = self._contrast(query, key)
+        if self.training:
+            self._join(key)
+        return loss
+
+    def _contrast(self, query: Tensor, key: Tensor) -> Tensor:
+        """The mean contrast of features (B, …) of both views against the queue."""
         if query.ndim == 3:
             # With its own key alone, not with all of the batch: a product of the channels
             product = torch.fft.rfft(query) * torch.fft.rfft(key).conj()
@@ -45,8 +54,6 @@ class MomentumContrast(nn.Module):
             negative = correlations(query, self.queue.clone())
         else:
             positive, negative = (query * key).sum(dim=1), query @ self.queue.clone().T
-        if self.training:
-            self._join(key)
         return queue_contrast(positive / self._temperature, negative / self._temperature).mean()
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ from workflow_scripts.matching.simulation.pattern_files import Pairs
 
 _CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # deviation of a view from the recorded pattern
 _CELLS = 200  # of beam directions; validation takes whole ones
+_VALIDATION_BATCH = 128  # 5 GB of correlations with the queue at the scale `gpu`
 
 Encode = Callable[[Tensor], Tensor]
 
@@ -130,7 +131,7 @@ class PretrainTask:
         """The same of the validation patterns, with the same draws every time."""
         rows = self._observer.validation_rows
         generator = torch.Generator(rows.device).manual_seed(0)
-        return float(model(*self._draw(rows, len(rows), generator, self._extra[:0])))
+        return _mean_over_batches(rows, lambda part: model(*self._draw(rows, len(part), generator, self._extra[:0])))
 
 
 class FinetuneTask:
@@ -166,7 +167,7 @@ class FinetuneTask:
         if features.ndim == 3:
             total = angular_contrast(sharpness * correlations(features, expected)).mean()
         else:
-            total = contrast(sharpness * (features.float() @ expected.float().T)).mean()
+            total = contrast(sharpness * (features @ expected.T)).mean()
         settings, variant = self._settings, self._observer.variant
         stage = min(settings.stage, len(stages) - 1)
         if settings.cosine_weight > 0:
@@ -183,7 +184,12 @@ class FinetuneTask:
         """The loss of the validation pairs, with the same counts every time."""
         rows = self._observer.validation_rows
         generator = torch.Generator(rows.device).manual_seed(0)
-        return float(self.loss(model, self._pairs(rows, generator)))
+        return _mean_over_batches(rows, lambda part: self.loss(model, self._pairs(part, generator)))
+
+
+def _mean_over_batches(rows: Tensor, loss: Callable[[Tensor], Tensor]) -> float:
+    """The mean loss of rows (N,), batch by batch: the correlations of a pattern with all others need much memory."""
+    return sum(len(part) / len(rows) * float(loss(part)) for part in rows.split(_VALIDATION_BATCH))
 
 
 def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.learning.devices import Precision
+from workflow_scripts.learning.precision import Precision
 from workflow_scripts.potential.apply.data import UserImages
 from workflow_scripts.potential.apply.tiles import estimate_image
 from workflow_scripts.potential.networks.encoding import make_scenes

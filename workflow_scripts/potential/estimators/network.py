@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from workflow_scripts.learning.devices import Precision
+from workflow_scripts.learning.precision import Precision
 from workflow_scripts.potential.networks.encoding import scenes_of
 from workflow_scripts.potential.networks.model import infer, load_network
 from workflow_scripts.potential.settings import ABLATIONS, ARMS, Variant

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts.learning.devices import Precision, autocast
+from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.potential.networks.encoding import Scenes, decode_potential, network_inputs
 from workflow_scripts.potential.settings import NetworkSettings, Variant
@@ -104,6 +104,5 @@ def load_network(path: Path) -> nn.Module:
 @torch.no_grad()
 def infer(network: nn.Module, scenes: Scenes, variant: Variant, precision: Precision) -> Tensor:
     """The outputs of a network for scenes on its device, float32 (B, output channels, H, W), V Å."""
-    with autocast(scenes.images.device, precision):
-        output = network(network_inputs(scenes, variant))
-    return decode_potential(output.float(), scenes.thickness_nm, variant)
+    output = MixedPrecision(network, scenes.images.device, precision)(network_inputs(scenes, variant))
+    return decode_potential(output, scenes.thickness_nm, variant)

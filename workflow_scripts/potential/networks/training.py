@@ -103,8 +103,7 @@ class ImageTask:
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The weighted terms, a mean over rows."""
         inputs, target = batch
-        # The recipe's Fourier term has no half precision
-        return loss_by_row(model(inputs).float(), target, self._terms).mean()
+        return loss_by_row(model(inputs), target, self._terms).mean()
 
     def validate(self, model: nn.Module) -> float:
         """The loss over the validation samples: with the same noise every time, or as the recipe does, with none."""

@@ -1,0 +1,96 @@
+"""Both arms of every method at `smoke`: trained by two gloo processes, and in bfloat16."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.gpu_first_run import plan
+from workflow_scripts.workflow.closure import ROOT
+
+LIMIT_S = 300
+
+
+class Study:
+    """A folder with the training files of all methods, and the commands of their ten pretrainings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("workflow_scripts", "tests", "benchmarks", "config.yaml", "scales", "rules", "envs"):
+            (folder / name).symlink_to(ROOT / name)
+        synthesize, self.pretrain = [], []
+        for job in plan("smoke", gpus=0):
+            command = re.sub(r" 2> .*", "", job.command)
+            # The published arm of matching pretrains on the test patterns too
+            if job.rule.endswith("_synthesize") and ("--split train" in command or job.rule.startswith("matching")):
+                synthesize.append(command)
+            elif job.rule.endswith("_pretrain"):
+                # Two particles make a batch that two processes can share
+                self.pretrain.append(command + (" --batch-size 12" if job.rule.startswith("alignment") else ""))
+        assert (len(synthesize), len(self.pretrain)) == (6, 10)
+        assert self.start("synthesize", synthesize).wait(LIMIT_S) == 0
+
+    def start(self, name: str, commands: list[str], **environment: str) -> subprocess.Popen:
+        """A process that runs the commands in the folder; its errors are in <name>.log."""
+        for command in commands:
+            for file in re.findall(r"results/\S+", command):
+                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"{name}.txt"
+        file.write_text("\n".join(commands), encoding="utf-8")
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.learning.run_commands", str(file)],
+            cwd=self.folder,
+            env=os.environ | environment,
+            stderr=(self.folder / f"{name}.log").open("w", encoding="utf-8"),
+        )
+
+    def pretrain_into(self, stage: str, *words: str) -> list[str]:
+        """The commands of the pretrainings, with outputs under another name of the stage and further arguments."""
+        return [" ".join([command.replace("/pretrain/", f"/{stage}/"), *words]) for command in self.pretrain]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study(tmp_path_factory.mktemp("study"))
+
+
+def test_two_processes(study: Study) -> None:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port = listener.getsockname()[1] % 30000 + 20000  # each command takes the next one
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    commands = study.pretrain_into("two_processes")
+    processes = [
+        study.start(f"rank{rank}", commands, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in (0, 1)
+    ]
+    try:
+        codes = [process.wait(LIMIT_S) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert codes == [0, 0], (study.folder / "rank0.log").read_text()[-3000:]
+    weights = list(study.folder.glob("results/smoke/*/two_processes/*/seed0/weights.safetensors"))
+    assert len(weights) == 10
+    for path in weights:
+        assert all(torch.isfinite(tensor).all() for tensor in load_file(path).values())
+
+
+def test_validation_in_bfloat16_is_that_in_float32(study: Study) -> None:
+    """Within 1 %, on equal weights, which so small a learning rate leaves where they started."""
+    commands = []
+    for precision in ("float32", "bfloat16"):
+        commands += study.pretrain_into(precision, "--precision", precision, "--learning-rate", "1e-12")
+    assert study.start("precision", commands).wait(LIMIT_S) == 0
+    histories = sorted(study.folder.glob("results/smoke/*/float32/*/seed0/history.csv"))
+    assert len(histories) == 10
+    for path in histories:
+        rounded = Path(str(path).replace("float32", "bfloat16"))
+        losses = [pd.read_csv(file)["validation_loss"].tolist() for file in (path, rounded)]
+        assert losses[1] == pytest.approx(losses[0], rel=0.01), path

@@ -1,0 +1,172 @@
+"""The jobs of a method as a dry run plans them at `smoke`, each in this process and, where it may take one, on a GPU.
+
+The GPU is the pretend one. A test runs one job by its name, that of its log; jobs whose outputs it needs run before it,
+once for all tests.
+"""
+
+import os
+import re
+import runpy
+import shlex
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import yaml
+
+from tests.pretend_gpu import Counts, pretend_gpu
+from tests.workflow.running import copy_project, snakemake
+from workflow_scripts.workflow import command
+from workflow_scripts.workflow.reference import merged
+
+BOTH_ARMS = {"compute": {"gpus": 1}, "variants": ["published", "corrected"]}
+ENTRY = "mine"  # name of the entry of `apply`
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job as a dry run prints it: its rule, its GPUs, its files, and its command line from the module on."""
+
+    rule: str
+    gpus: int
+    inputs: list[str]
+    outputs: list[str]
+    words: list[str]
+
+
+class PretendStudy:
+    """A method's jobs on the pretend GPU, in a folder of their own."""
+
+    def __init__(self, folder: Path, method: str, changes: Mapping | None = None, entry: Mapping | None = None) -> None:
+        """Plan all jobs of the method.
+
+        Args:
+            folder: empty but for the user's files.
+            method: of the study.
+            changes: of its settings at `smoke`.
+            entry: of `apply`, whose jobs are then planned too.
+        """
+        self.folder = copy_project(folder)
+        self._failed: dict[str, str] = {}
+        overlay = BOTH_ARMS | {method: changes or {}} | ({"apply": {method: {ENTRY: entry}}} if entry else {})
+        (folder / "gpu.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
+        targets = [f"results/smoke/{method}/evaluate/metrics.csv", *([f"{method}_apply"] if entry else [])]
+        words = ("--dry-run", "--forceall", "--configfile", "gpu.yaml", "--config", "scale=smoke", "--", *targets)
+        done = snakemake(folder, *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.jobs = dict(_planned_jobs(done.stdout))
+        self._made_by = {path: name for name, job in self.jobs.items() for path in job.outputs}
+
+    def on_gpu(self) -> list[str]:
+        """The names of the jobs that take a GPU."""
+        return sorted(name for name, job in self.jobs.items() if job.gpus)
+
+    def failures(self, names: Iterable[str]) -> dict[str, str]:
+        """Run jobs, each of which may fail; the errors by name. Jobs that need outputs of a failed one are left out."""
+        errors = {}
+        for name in names:
+            try:
+                self.run(name)
+            except pytest.skip.Exception:
+                continue
+            except (Exception, SystemExit) as error:
+                errors[name] = str(error)
+        return errors
+
+    def run(self, name: str, **flags: str) -> Counts:
+        """Run one job after those whose outputs it needs; what it counted. Skips the test where one of those fails.
+
+        Args:
+            name: of the job.
+            flags: other values of its flags, as in `changed_words`; the outputs of such a run are put aside, in the
+                folder `changed`, where no other job finds them.
+        """
+        job = self.jobs[name]
+        for path in job.inputs:
+            if path in self._made_by and not (self.folder / path).exists():
+                self._run_first(self._made_by[path])
+        words = [f"changed/{word}" if flags and word in job.outputs else word for word in job.words]
+        with pretend_gpu() if job.gpus else nullcontext(Counts()) as counts:
+            run_stage(changed_words(words, flags), self.folder)
+        return counts
+
+    def _run_first(self, name: str) -> None:
+        if name not in self._failed:
+            try:
+                self.run(name)
+            except (Exception, SystemExit) as error:
+                self._failed[name] = str(error)
+        if name in self._failed:
+            pytest.skip(f"{name} failed: {self._failed[name]}")
+
+
+def every_estimator(method: str) -> dict:
+    """Settings that leave out no baseline, and no arm of the ablation at the scale `gpu`."""
+    evaluate = merged("gpu")[method]["evaluate"]
+    ablations = {"evaluate": {"ablations": evaluate["ablations"]}} if "ablations" in evaluate else {}
+    return {"leave_out": []} | ablations
+
+
+def run_stage(words: Sequence[str], folder: Path) -> None:
+    """Run a stage script in this process: its module and its arguments, with paths relative to the folder.
+
+    Raises:
+        SystemExit: the script refused its input; its sentence is in stderr.
+    """
+    checkpoints = mock.patch.object(command, "CHECKPOINTS", folder / ".checkpoints")
+    with checkpoints, mock.patch.object(sys, "argv", list(words)), _directory(folder), _signals_restored():
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+def changed_words(words: Sequence[str], flags: Mapping[str, str]) -> list[str]:
+    """A command line with other values of some flags, named as in Python: `network__kind` for --network.kind."""
+    words = list(words)
+    for key, value in flags.items():
+        words[words.index(f"--{key.replace('__', '.').replace('_', '-')}") + 1] = value
+    return words
+
+
+def _planned_jobs(plan: str) -> Iterator[tuple[str, PlannedJob]]:
+    """Name and job of every job in the output of a dry run that runs a stage script of a method."""
+    for block in re.split(r"^(?=(?:local)?rule \w+:$)", plan, flags=re.MULTILINE)[1:]:
+        lines = dict(re.findall(r"^    (\w+): (.*)$", block, flags=re.MULTILINE))
+        shell = re.search(r"^Shell command: python -m (.*) 2> \S+$", block, flags=re.MULTILINE)
+        if shell is None:
+            continue
+        gpus = re.search(r"\bgpu=(\d+)", lines["resources"])
+        yield (
+            Path(lines["log"]).stem,
+            PlannedJob(
+                rule=re.match(r"(?:local)?rule (\w+):", block)[1],
+                gpus=int(gpus[1]) if gpus else 0,
+                inputs=lines.get("input", "").split(", "),
+                outputs=lines["output"].split(", "),
+                words=shlex.split(shell[1]),
+            ),
+        )
+
+
+@contextmanager
+def _directory(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    """Undo the handlers that a stage script sets."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
