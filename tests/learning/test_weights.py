@@ -62,7 +62,7 @@ def test_a_mismatch_names_keys_and_shapes(tmp_path: Path, other: nn.Module, expe
 @pytest.mark.parametrize("value", [torch.full((4,), torch.nan), torch.ones(4, dtype=torch.int8)])
 def test_weights_of_another_type_or_not_finite_are_refused(tmp_path: Path, value: torch.Tensor) -> None:
     save_weights(network().state_dict() | {"0.bias": value}, tmp_path / "w.safetensors", {})
-    with pytest.raises(InputError, match=r"w.safetensors: the weights 0.bias are .*train again"):
+    with pytest.raises(InputError, match=r"the weights 0.bias (hold a value|are of another type).*train again"):
         load_weights(network(), tmp_path / "w.safetensors")
 
 
