@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.alignment import own_particles
+from tests.alignment import user_particles
 from workflow_scripts.alignment.apply.data import check_images, open_user_particles, read_reference
 from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.workflow.errors import InputError
@@ -18,7 +18,7 @@ def images():
 
 def refused(path, sentence, **changes):
     with pytest.raises(InputError) as error:
-        settings = own_particles.entry(path, **changes)
+        settings = user_particles.entry(path, **changes)
         user, _ = open_user_particles(settings, path, N)
         if settings.reference is not None:
             read_reference(settings, path.parent / settings.reference, user)
@@ -29,7 +29,7 @@ def refused(path, sentence, **changes):
 
 @pytest.fixture
 def stack(tmp_path):
-    return own_particles.write_stack(tmp_path / "own.mrcs", images())
+    return user_particles.write_stack(tmp_path / "own.mrcs", images())
 
 
 def changed(stack, position, content):
@@ -50,39 +50,39 @@ def test_a_truncated_file_says_how_much_is_left(stack):
 
 def test_a_wrong_machine_stamp_is_read_and_reported(stack):
     changed(stack, 212, bytes([0x11, 0x11, 0, 0]))
-    user, report = open_user_particles(own_particles.entry(stack), stack, N)
+    user, report = open_user_particles(user_particles.entry(stack), stack, N)
     assert np.array_equal(user.raw(np.arange(COUNT)).numpy(), images())
     assert any("machine stamp is 11 11 00 00" in remark for remark in report["remarks"])
 
 
 def test_a_volume_is_no_stack(tmp_path):
-    volume = own_particles.write_stack(tmp_path / "volume.mrc", np.zeros((N, N, N), dtype=np.float32) + images()[:1])
+    volume = user_particles.write_stack(tmp_path / "volume.mrc", np.zeros((N, N, N), dtype=np.float32) + images()[:1])
     changed(volume, 88, np.int32(1).tobytes())
     refused(volume, "is a volume of 48 × 48 × 48 voxels by its header")
 
 
 def test_a_missing_image_names_its_row(stack):
-    star = own_particles.write_list(stack.with_name("own.star"), COUNT + 3)
+    star = user_particles.write_list(stack.with_name("own.star"), COUNT + 3)
     refused(star, "row 13 names image 13 of")
-    star = own_particles.write_list(stack.with_name("own.star"), COUNT, stack_name="gone.mrcs")
+    star = user_particles.write_list(stack.with_name("own.star"), COUNT, stack_name="gone.mrcs")
     refused(star, "row 1 names the stack gone.mrcs, which is neither beside the list")
 
 
 def test_a_stack_without_pixel_size_needs_one(tmp_path):
-    stack = own_particles.write_stack(tmp_path / "own.mrcs", images(), pixel_size_a=None)
+    stack = user_particles.write_stack(tmp_path / "own.mrcs", images(), pixel_size_a=None)
     refused(stack, "states a pixel size; set pixel_size_a")
-    user, report = open_user_particles(own_particles.entry(stack, pixel_size_a=1.1), stack, N)
+    user, report = open_user_particles(user_particles.entry(stack, pixel_size_a=1.1), stack, N)
     assert user.particles.pixel_size_a == 1.1
     assert not any("pixel size" in remark for remark in report["remarks"])
 
 
 def test_too_few_and_too_small(tmp_path):
-    refused(own_particles.write_stack(tmp_path / "few.mrcs", images()[:3]), "has 3 particles, expected at least 4")
-    refused(own_particles.write_stack(tmp_path / "small.mrcs", images()[:, :32, :32]), "expected at least 36")
+    refused(user_particles.write_stack(tmp_path / "few.mrcs", images()[:3]), "has 3 particles, expected at least 4")
+    refused(user_particles.write_stack(tmp_path / "small.mrcs", images()[:, :32, :32]), "expected at least 36")
 
 
 def test_nothing_but_constants(tmp_path):
-    refused(own_particles.write_stack(tmp_path / "own.mrcs", np.ones((5, N, N))), "every image holds one value")
+    refused(user_particles.write_stack(tmp_path / "own.mrcs", np.ones((5, N, N))), "every image holds one value")
 
 
 def test_sizes_that_do_not_fit_the_box(stack):
@@ -91,7 +91,7 @@ def test_sizes_that_do_not_fit_the_box(stack):
 
 
 def test_a_reference_of_another_field_of_view(stack):
-    own_particles.write_stack(stack.with_name("reference.mrc"), images()[:1], 2 * own_particles.PIXEL_A)
+    user_particles.write_stack(stack.with_name("reference.mrc"), images()[:1], 2 * user_particles.PIXEL_A)
     refused(stack, "reference.mrc: shows 240 Å, but the particles' boxes 120 Å", reference="reference.mrc")
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.alignment import blobs, own_particles
+from tests.alignment import blobs, user_particles
 from workflow_scripts.alignment.apply.alignment import AlignmentResult, mean_image
 from workflow_scripts.alignment.apply.data import open_user_particles
 from workflow_scripts.alignment.apply.output import aligned, write_aligned, write_lists, write_picture
@@ -28,10 +28,10 @@ def result_at(angle_deg, shift_px, n):
 @pytest.mark.parametrize("n", [48, 51])
 @pytest.mark.parametrize("form", ["own.mrcs", "own.star", "own.xmd"])
 def test_every_form_comes_back_as_the_aligned_stack(tmp_path, form, n):
-    path, angle, shift = own_particles.stack(tmp_path, n=n, count=COUNT, snr=100.0)
+    path, angle, shift = user_particles.stack(tmp_path, n=n, count=COUNT, snr=100.0)
     if form != "own.mrcs":
-        path = own_particles.write_list(tmp_path / form, COUNT)
-    user, _ = open_user_particles(own_particles.entry(path, pixel_size_a=own_particles.PIXEL_A), path, 48)
+        path = user_particles.write_list(tmp_path / form, COUNT)
+    user, _ = open_user_particles(user_particles.entry(path, pixel_size_a=user_particles.PIXEL_A), path, 48)
     out = tmp_path / "deep" / "out"
     out.mkdir(parents=True)
     result = result_at(angle, shift, n)
@@ -49,10 +49,10 @@ def test_every_form_comes_back_as_the_aligned_stack(tmp_path, form, n):
 
 
 def test_what_the_users_list_says_is_handed_on(tmp_path):
-    own_particles.stack(tmp_path, count=COUNT)
+    user_particles.stack(tmp_path, count=COUNT)
     defocus_a, carried = np.linspace(9000.0, 9800.0, COUNT), {"rlnMicrographName": [f"m{k}.mrc" for k in range(COUNT)]}
-    path = own_particles.write_list(tmp_path / "own.star", COUNT, defocus_a, carried=carried)
-    user, _ = open_user_particles(own_particles.entry(path), path, 48)
+    path = user_particles.write_list(tmp_path / "own.star", COUNT, defocus_a, carried=carried)
+    user, _ = open_user_particles(user_particles.entry(path), path, 48)
     write_lists(
         tmp_path / "aligned.star", tmp_path / "aligned.xmd", user, result_at(ALL * 10, np.zeros((COUNT, 2)), 64)
     )
@@ -63,8 +63,8 @@ def test_what_the_users_list_says_is_handed_on(tmp_path):
 
 
 def test_the_picture_is_a_whole_file_of_equal_bytes(tmp_path):
-    path, angle, shift = own_particles.stack(tmp_path, count=COUNT)
-    user, _ = open_user_particles(own_particles.entry(path), path, 48)
+    path, angle, shift = user_particles.stack(tmp_path, count=COUNT)
+    user, _ = open_user_particles(user_particles.entry(path), path, 48)
     result = result_at(angle, shift, 64)
     pictures = []
     for name in ("first.png", "second.png"):

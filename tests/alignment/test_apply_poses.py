@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.alignment import own_particles
+from tests.alignment import user_particles
 from tests.alignment.log_spectra import log_spectra
 from workflow_scripts.alignment.apply.alignment import (
     align_particles,
@@ -32,19 +32,19 @@ WORK = 48
 
 
 def aligned_from(path, work_px=WORK, **changes):
-    user, _ = open_user_particles(own_particles.entry(path, **changes), path, work_px)
+    user, _ = open_user_particles(user_particles.entry(path, **changes), path, work_px)
     return user, align_particles(user, options_for(user, amplitude_spectra, 1, 10, 32))
 
 
 @pytest.mark.parametrize("n", [63, 80])
 def test_poses_are_in_the_users_pixels_whatever_the_box(tmp_path, n):
-    path, angle, shift = own_particles.stack(tmp_path, n=n, count=50)
+    path, angle, shift = user_particles.stack(tmp_path, n=n, count=50)
     user, result = aligned_from(path)
     assert np.median(rotation_error_deg(result.angle_deg, angle)) < 3.5
     assert np.median(shift_error_px(result.angle_deg, result.shift_px, shift)) < 0.7
-    quality = result.quality(own_particles.PIXEL_A)
+    quality = result.quality(user_particles.PIXEL_A)
     assert quality["fraction_resolved"] > 0.95
-    assert 2 * own_particles.PIXEL_A < quality["half_set_resolution_a"] < 12 * own_particles.PIXEL_A
+    assert 2 * user_particles.PIXEL_A < quality["half_set_resolution_a"] < 12 * user_particles.PIXEL_A
     assert result.average.shape == (n, n)
     rim, centre = result.average[:4].mean(), result.average[n // 2 - 4 : n // 2 + 4, n // 2 - 4 : n // 2 + 4].mean()
     assert centre > rim  # bright, though the files are dark
@@ -53,16 +53,16 @@ def test_poses_are_in_the_users_pixels_whatever_the_box(tmp_path, n):
 
 def test_noise_is_neither_resolved_nor_has_it_a_resolution(tmp_path):
     noise = np.random.default_rng(3).normal(size=(120, WORK, WORK))
-    _, result = aligned_from(own_particles.write_stack(tmp_path / "noise.mrcs", noise), mask_radius_px=18.0)
-    quality = result.quality(own_particles.PIXEL_A)
+    _, result = aligned_from(user_particles.write_stack(tmp_path / "noise.mrcs", noise), mask_radius_px=18.0)
+    quality = result.quality(user_particles.PIXEL_A)
     assert quality["fraction_resolved"] < 0.15
-    assert quality["half_set_resolution_a"] is None or quality["half_set_resolution_a"] > 20 * own_particles.PIXEL_A
+    assert quality["half_set_resolution_a"] is None or quality["half_set_resolution_a"] > 20 * user_particles.PIXEL_A
     # While the particles fit the average of the others better than noise would, since they made it.
     assert quality["score"]["p50"] > quality["score_of_random_phases"]["p50"]
 
 
 def test_a_second_estimator_finds_the_same(tmp_path):
-    path, *_ = own_particles.stack(tmp_path, count=50)
+    path, *_ = user_particles.stack(tmp_path, count=50)
     user, result = aligned_from(path)
     other = align_sample(user, options_for(user, log_spectra, 1, 10, 32))
     difference = result.agreement(other, 360.0)
@@ -83,9 +83,9 @@ def test_equal_averages_agree_to_the_finest_ring_and_unrelated_ones_nowhere():
 def written(tmp_path_factory):
     """A folder in which both stage scripts have run on particles of a .star."""
     folder = tmp_path_factory.mktemp("own")
-    own_particles.stack(folder, n=64, count=30)
-    path = own_particles.write_list(folder / "own.star", 30, np.linspace(9000, 12000, 30))
-    words = [*as_arguments(own_particles.entry(path)), "--particles-file", path, "--box-px", WORK, "--batch-size", 8]
+    user_particles.stack(folder, n=64, count=30)
+    path = user_particles.write_list(folder / "own.star", 30, np.linspace(9000, 12000, 30))
+    words = [*as_arguments(user_particles.entry(path)), "--particles-file", path, "--box-px", WORK, "--batch-size", 8]
     run("apply.check", *words, "--report", folder / "report.json", "--provenance", folder / "check.json")
     out = folder / "out"
     outputs = {"stack": "aligned.mrcs", "star": "aligned.star", "xmd": "aligned.xmd", "average": "average.mrc"}
@@ -129,6 +129,6 @@ def test_the_report_states_what_was_done(written):
     assert quality["estimator"] == "corrected"
     assert set(quality["estimators"][quality["estimator"]]) >= {"half_set_resolution_a", "score", "fraction_resolved"}
     average = open_stack(written / "average.mrc")
-    assert (average.n_images, average.box_px, average.pixel_size_a) == (1, 64, pytest.approx(own_particles.PIXEL_A))
+    assert (average.n_images, average.box_px, average.pixel_size_a) == (1, 64, pytest.approx(user_particles.PIXEL_A))
     assert (written / "before_after.png").read_bytes().startswith(b"\x89PNG")
-    assert open_particles(written / "aligned.star").pixel_size_a == own_particles.PIXEL_A
+    assert open_particles(written / "aligned.star").pixel_size_a == user_particles.PIXEL_A

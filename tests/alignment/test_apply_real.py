@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.alignment import own_particles
+from tests.alignment import user_particles
 from workflow_scripts.alignment.apply.alignment import align_particles
 from workflow_scripts.alignment.apply.data import open_user_particles
 from workflow_scripts.alignment.apply.streaming import align_streamed, options_for
@@ -23,7 +23,7 @@ NOISE_OF_SINGLE = 70  # times that of the movie average, of the same signal
 
 
 def prepared(path, **changes):
-    user, report = open_user_particles(own_particles.entry(path, pixel_size_a=1.0, **changes), path, WORK)
+    user, report = open_user_particles(user_particles.entry(path, pixel_size_a=1.0, **changes), path, WORK)
     return user, options_for(user, amplitude_spectra, changes.get("symmetry_fold", 1), 15, 128), report
 
 
@@ -39,7 +39,7 @@ def at_dose(images, share, folder):
     spectra = np.abs(np.fft.fft2(images)) ** 2
     variance = spectra[:, 20:40, 20:40].mean() / images[0].size  # beyond the signal
     noise = np.random.default_rng(0).normal(size=images.shape) * np.sqrt(variance * (1 / share - 1))
-    return own_particles.write_stack(folder / "less.mrcs", (images + noise).astype(np.float32))
+    return user_particles.write_stack(folder / "less.mrcs", (images + noise).astype(np.float32))
 
 
 def test_shifts_at_a_tenth_of_the_dose_agree_with_those_at_all_of_it(real_data, tmp_path):
@@ -67,7 +67,7 @@ def test_noisy_copies_of_a_class_average_come_back(real_data, tmp_path, number):
     angle, shift = 360 * torch.rand(60, generator=generator), 16 * torch.rand(60, 2, generator=generator) - 8
     images = move(clean.expand(60, -1, -1), angle, shift)
     noise = torch.randn(images.shape, generator=generator) * (images.var(dim=(1, 2), keepdim=True) / 0.1).sqrt()
-    path = own_particles.write_stack(tmp_path / "copies.mrcs", images + noise)
+    path = user_particles.write_stack(tmp_path / "copies.mrcs", images + noise)
     found_angle, found_shift = poses(path, contrast="bright")
     assert np.median(rotation_error_deg(found_angle, angle.numpy())) < 6
     assert np.median(shift_error_px(found_angle, found_shift, shift.numpy())) < 1.5

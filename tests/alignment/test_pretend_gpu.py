@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.alignment import own_particles
+from tests.alignment import user_particles
 from tests.pretend_stages import PretendStudy, every_estimator
 
 JOBS = [
@@ -16,8 +16,8 @@ JOBS = [
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alignment")
-    own_particles.stack(folder, count=20)
-    own_particles.write_list(folder / "own.star", 20)
+    user_particles.stack(folder, count=20)
+    user_particles.write_list(folder / "own.star", 20)
     return PretendStudy(folder, "alignment", every_estimator("alignment"), {"particles": "own.star"})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from tests.alignment.own_particles import ctf_parameters
+from tests.alignment.user_particles import ctf_parameters
 from tests.background.ole_fixture import write_ole, xradia_streams
 from tests.fuzz.kinds import N, Reader, disc, segments
 from tests.fuzz.mutations import of_array

@@ -13,7 +13,7 @@ import safetensors.torch
 import tifffile
 import torch
 
-from tests.alignment.own_particles import write_stack
+from tests.alignment.user_particles import write_stack
 from tests.background.ole_fixture import write_ole, xradia_streams
 from tests.fuzz.arrays import READERS as ARRAYS
 from tests.fuzz.kinds import Planted

@@ -9,7 +9,7 @@ import tifffile
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from tests.alignment.own_particles import write_list, write_stack
+from tests.alignment.user_particles import write_list, write_stack
 from tests.background import user_tiles
 from tests.workflow.running import ENVIRONMENT, copy_project, snakemake
 from workflow_scripts.workflow.configuration import Name

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from ase.build import make_supercell
-from ase.data import chemical_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +22,7 @@ def some_crystal(numbers, fractional, lattice_a=None, occupancy=None, debye_wall
         "some",
         np.diag([4.0, 4.5, 5.0]) if lattice_a is None else lattice_a,
         np.array(fractional, dtype=float),
-        tuple(chemical_symbols[number] for number in numbers),
+        np.array(numbers),
         np.ones(count) if occupancy is None else np.array(occupancy),
         np.full(count, 0.7) if debye_waller_a2 is None else np.array(debye_waller_a2),
     )

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.alignment import own_particles
+from tests.alignment import user_particles
 from tests.workflow.running import copy_project, planned, snakemake
 
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
@@ -13,8 +13,8 @@ FOLDER = "results/smoke/alignment/apply/mine"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("apply"))
-    own_particles.stack(folder, count=20)
-    own_particles.write_list(folder / "own.star", 20)
+    user_particles.stack(folder, count=20)
+    user_particles.write_list(folder / "own.star", 20)
     return folder
 
 
@@ -37,7 +37,7 @@ def test_a_changed_stack_behind_a_list_is_seen(project):
     done = snakemake(project, *WORDS, report)
     assert done.returncode == 0, done.stdout + done.stderr
     assert planned(project, *WORDS, report) == {}
-    own_particles.stack(project, count=20, seed=3)
+    user_particles.stack(project, count=20, seed=3)
     assert planned(project, *WORDS, report) == {"alignment_apply_check": 1}
 
 

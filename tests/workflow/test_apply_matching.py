@@ -42,7 +42,7 @@ MISTAKES = {
     "a text": ({"patterns": "config.yaml"}, "apply.matching.mine.patterns: config.yaml is no .tif, .tiff or .png"),
     "an absent crystal": ({"crystal": "absent.cif"}, "apply.matching.mine.crystal: there is no file absent.cif"),
     "an unknown key": ({"pattern": "scan.npy"}, "apply.matching.mine.pattern: there is no such key"),
-    "no dataset": ({"patterns": "scan.h5"}, "dataset does not say where"),
+    "no dataset": ({"patterns": "scan.h5"}, "needs the path of the dataset inside it"),
 }
 
 

@@ -76,7 +76,7 @@ def test_a_lock_pins_everything_without_local_versions(name):
     assert name != "lock.txt" or "torch==2.13.0" in lines
 
 
-PARTS = ["Physics in half a page", "The data", "The stages", "The two arms", "Results", "On your own files", "Limits"]
+PARTS = ["Physics in half a page", "The data", "The stages", "The two arms", "Results", "On your files", "Limits"]
 
 
 @pytest.mark.parametrize("method", appliable_methods())
@@ -86,5 +86,5 @@ def test_every_method_has_a_page_of_the_same_form(method):
     assert [heading for heading in headings if heading in PARTS] == PARTS
     results = text.split("\n## Results\n")[1]
     assert f"](images/{method}.png)" in results
-    own = text.split("\n## On your own files\n")[1]
+    own = text.split("\n## On your files\n")[1]
     assert f"{method}_apply" in own and "](own-data.md#" in own

@@ -93,6 +93,7 @@ def wasserstein(
         generator: of the directions, on the device of the sets.
         paired: the recipe's max-sliced, which sorts an axis of length 1: rows are compared in their order.
     """
+    first, second = first.float(), second.float()
     directions = uniform_directions(projections, first.shape[1], generator)
     distance = paired_power if paired and kind == "max_sliced" else power_1d
     if kind == "generalised":
