@@ -20,10 +20,11 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.dry_run import PlannedJob, dry_run
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.settings import JOBS_PER_GPU
 
@@ -36,47 +37,14 @@ ARMS = ("published", "corrected")
 POLL_S = 0.1
 KEPT = (".csv", ".json", ".jsonl", ".log", ".png", ".svg", ".html", ".md", ".txt")
 LARGEST_KEPT_BYTES = 2**20  # of a file in the archive
-_BLOCK = re.compile(r"^(?:local)?rule (?P<rule>\w+):\n(?P<lines>(?: {4}.*\n)+)Shell command: (?P<command>.*)$", re.M)
-_FILES = re.compile(r"^ {4}(?P<kind>input|output|log): (?P<files>.*)$", re.M)
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job of a dry run: its rule, the files it reads and makes (its log among them), and its command line."""
-
-    rule: str
-    inputs: list[str]
-    outputs: list[str]
-    command: str
-
-
-def parse_plan(text: str) -> list[PlannedJob]:
-    """The jobs that a dry run with printed commands names."""
-    jobs = []
-    for block in _BLOCK.finditer(text):
-        if block["command"] == "None":  # a target that only collects
-            continue
-        files = {line["kind"]: line["files"].split(", ") for line in _FILES.finditer(block["lines"])}
-        outputs = files.get("output", []) + files.get("log", [])
-        jobs.append(PlannedJob(block["rule"], files.get("input", []), outputs, block["command"]))
-    return jobs
 
 
 def plan(scale: str, gpus: int) -> list[PlannedJob]:
-    """All jobs of a scale, with both arms.
-
-    Raises:
-        RuntimeError: the dry run fails.
-    """
+    """All jobs of a scale, with both arms."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as settings:
         settings.write(f"compute: {{gpus: {gpus}}}\nvariants: [published, corrected]\n")
         settings.flush()
-        command = [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--forceall"]
-        command += ["--configfile", settings.name, "--config", f"scale={scale}"]
-        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise RuntimeError(ran.stdout + ran.stderr)
-    return parse_plan(ran.stdout)
+        return dry_run(["--configfile", settings.name, "--config", f"scale={scale}"])
 
 
 class Run:
@@ -172,7 +140,7 @@ class Run:
         return not any(file in made for file in job.inputs) and all((ROOT / file).exists() for file in job.inputs)
 
     def _start(self, job: PlannedJob) -> subprocess.Popen:
-        for file in job.outputs:
+        for file in (*job.outputs, job.log):
             (ROOT / file).parent.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(["bash", "-c", f"exec {job.command}"], cwd=ROOT, env=self.environment)
 

@@ -9,14 +9,12 @@ Time and memory are those that a job wrote into its provenance. Fails where a ru
 
 import argparse
 import json
-import os
-import re
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.dry_run import dry_run
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.files import partial_name
 from workflow_scripts.workflow.verify import located
@@ -74,39 +72,15 @@ class Row:
         ]
 
 
-def planned(words: Sequence[str], folder: Path = ROOT) -> str:
-    """What a dry run of all jobs prints.
-
-    Raises:
-        RuntimeError: Snakemake cannot plan them.
-    """
-    call = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1", *words]
-    # With Slurm's packages installed and no controller running, the call would wait for it.
-    environment = {"SLURM_CONF": "/dev/null"} | os.environ
-    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"snakemake cannot plan {' '.join(words)}:\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
 def asked(scale: str, words: Iterable[str] = (), folder: Path = ROOT) -> list[Asked]:
     """Every job of the whole study at this scale with what it asks for, as a dry run names them."""
-    return list(_jobs(planned([*words, "--config", f"scale={scale}"], folder)))
-
-
-def _jobs(plan: str) -> Iterator[Asked]:
-    for block in re.split(r"^(?=(?:local)?rule \w+:$)", plan, flags=re.MULTILINE)[1:]:
-        lines = dict(re.findall(r"^    (\w+): (.*)$", block, flags=re.MULTILINE))
-        if "provenance.json" not in lines.get("output", ""):
-            continue  # a rule that only collects
-        resources = dict(pair.split("=", 1) for pair in lines["resources"].split(", "))
-        yield Asked(
-            rule=re.match(r"(?:local)?rule (\w+):", block)[1],
-            provenance=next(name for name in lines["output"].split(", ") if name.endswith("provenance.json")),
-            threads=int(lines.get("threads", 1)),
-            memory_mb=int(resources["mem_mb"]),
-            runtime_min=int(resources["runtime"]),
-        )
+    jobs = []
+    for job in dry_run([*words, "--config", f"scale={scale}"], folder):
+        provenance = [name for name in job.outputs if name.endswith("provenance.json")]
+        if provenance:
+            memory_mb, runtime_min = int(job.resources["mem_mb"]), int(job.resources["runtime"])
+            jobs.append(Asked(job.rule, provenance[0], job.threads, memory_mb, runtime_min))
+    return jobs
 
 
 def taken(job: Asked, results: Path) -> Taken | None:

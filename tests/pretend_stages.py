@@ -5,38 +5,26 @@ once for all tests.
 """
 
 import os
-import re
 import runpy
 import shlex
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import yaml
 
+from benchmarks.dry_run import PlannedJob, dry_run
 from tests.pretend_gpu import Counts, pretend_gpu
-from tests.workflow.running import copy_project, snakemake
+from tests.workflow.running import copy_project
 from workflow_scripts.workflow import command
 from workflow_scripts.workflow.reference import merged
 
 BOTH_ARMS = {"compute": {"gpus": 1}, "variants": ["published", "corrected"]}
 ENTRY = "mine"  # name of the entry of `apply`
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job as a dry run prints it: its rule, its GPUs, its files, and its command line from the module on."""
-
-    rule: str
-    gpus: int
-    inputs: list[str]
-    outputs: list[str]
-    words: list[str]
 
 
 class PretendStudy:
@@ -56,15 +44,13 @@ class PretendStudy:
         overlay = BOTH_ARMS | {method: changes or {}} | ({"apply": {method: {ENTRY: entry}}} if entry else {})
         (folder / "gpu.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
         targets = [f"results/smoke/{method}/evaluate/metrics.csv", *([f"{method}_apply"] if entry else [])]
-        words = ("--dry-run", "--forceall", "--configfile", "gpu.yaml", "--config", "scale=smoke", "--", *targets)
-        done = snakemake(folder, *words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        self.jobs = dict(_planned_jobs(done.stdout))
+        words = ("--configfile", "gpu.yaml", "--config", "scale=smoke", "--", *targets)
+        self.jobs = {Path(job.log).stem: job for job in dry_run(words, folder) if job.log}
         self._made_by = {path: name for name, job in self.jobs.items() for path in job.outputs}
 
     def on_gpu(self) -> list[str]:
         """The names of the jobs that take a GPU."""
-        return sorted(name for name, job in self.jobs.items() if job.gpus)
+        return sorted(name for name, job in self.jobs.items() if _takes_gpu(job))
 
     def failures(self, names: Iterable[str]) -> dict[str, str]:
         """Run jobs, each of which may fail; the errors by name. Jobs that need outputs of a failed one are left out."""
@@ -90,8 +76,10 @@ class PretendStudy:
         for path in job.inputs:
             if path in self._made_by and not (self.folder / path).exists():
                 self._run_first(self._made_by[path])
-        words = [f"changed/{word}" if flags and word in job.outputs else word for word in job.words]
-        with pretend_gpu() if job.gpus else nullcontext(Counts()) as counts:
+        words = shlex.split(job.command.split(" 2> ")[0])
+        words = words[words.index("-m") + 1 :]
+        words = [f"changed/{word}" if flags and word in job.outputs else word for word in words]
+        with pretend_gpu() if _takes_gpu(job) else nullcontext(Counts()) as counts:
             run_stage(changed_words(words, flags), self.folder)
         return counts
 
@@ -103,6 +91,10 @@ class PretendStudy:
                 self._failed[name] = str(error)
         if name in self._failed:
             pytest.skip(f"{name} failed: {self._failed[name]}")
+
+
+def _takes_gpu(job: PlannedJob) -> bool:
+    return job.resources.get("gpu", "0") != "0"
 
 
 def every_estimator(method: str) -> dict:
@@ -129,26 +121,6 @@ def changed_words(words: Sequence[str], flags: Mapping[str, str]) -> list[str]:
     for key, value in flags.items():
         words[words.index(f"--{key.replace('__', '.').replace('_', '-')}") + 1] = value
     return words
-
-
-def _planned_jobs(plan: str) -> Iterator[tuple[str, PlannedJob]]:
-    """Name and job of every job in the output of a dry run that runs a stage script of a method."""
-    for block in re.split(r"^(?=(?:local)?rule \w+:$)", plan, flags=re.MULTILINE)[1:]:
-        lines = dict(re.findall(r"^    (\w+): (.*)$", block, flags=re.MULTILINE))
-        shell = re.search(r"^Shell command: python -m (.*) 2> \S+$", block, flags=re.MULTILINE)
-        if shell is None:
-            continue
-        gpus = re.search(r"\bgpu=(\d+)", lines["resources"])
-        yield (
-            Path(lines["log"]).stem,
-            PlannedJob(
-                rule=re.match(r"(?:local)?rule (\w+):", block)[1],
-                gpus=int(gpus[1]) if gpus else 0,
-                inputs=lines.get("input", "").split(", "),
-                outputs=lines["output"].split(", "),
-                words=shlex.split(shell[1]),
-            ),
-        )
 
 
 @contextmanager

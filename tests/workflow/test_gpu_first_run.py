@@ -8,24 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_first_run
-from benchmarks.gpu_first_run import PlannedJob, Run, parse_plan, plan
-
-PRINTED = """
-[Sat Nov 28 06:01:17 2026]
-localrule all:
-    input: results/smoke/figures/background.svg
-    jobid: 0
-Shell command: None
-
-[Sat Nov 28 06:01:17 2026]
-rule background_pretrain:
-    input: results/a.npz, results/b.npz
-    output: results/weights.safetensors
-    log: results/logs/pretrain.log
-    jobid: 3
-    wildcards: method=background
-Shell command: python -m workflow_scripts.background.pretrain --shards results/a.npz results/b.npz
-"""
+from benchmarks.dry_run import PlannedJob
+from benchmarks.gpu_first_run import Run, plan
 
 
 @pytest.fixture
@@ -38,26 +22,22 @@ def steps(run: Run) -> list[dict]:
     return [json.loads(line) for line in (run.output / "steps.jsonl").read_text().splitlines()]
 
 
-def test_jobs_of_a_dry_run() -> None:
-    (job,) = parse_plan(PRINTED)
-    assert job.rule == "background_pretrain"
-    assert job.inputs == ["results/a.npz", "results/b.npz"]
-    assert job.outputs == ["results/weights.safetensors", "results/logs/pretrain.log"]
-    assert job.command.startswith("python -m workflow_scripts.background.pretrain")
+def job(rule: str, inputs: list[str], outputs: list[str], command: str) -> PlannedJob:
+    return PlannedJob(rule, inputs, outputs, f"logs/{rule}.log", 1, {}, command)
 
 
 def test_jobs_run_in_their_order_and_what_needs_a_failed_one_does_not(run: Run, tmp_path: Path) -> None:
-    copy = PlannedJob("copy", ["made/first"], ["copied/second"], "cp made/first copied/second")
-    make = PlannedJob("make", [], ["made/first"], "python -c \"open('made/first', 'w').write('x')\"")
-    fail = PlannedJob("fail", [], ["nothing"], "false")
-    after = PlannedJob("after", ["nothing"], ["never"], "touch never")
+    copy = job("copy", ["made/first"], ["copied/second"], "cp made/first copied/second")
+    make = job("make", [], ["made/first"], "python -c \"open('made/first', 'w').write('x')\"")
+    fail = job("fail", [], ["nothing"], "false")
+    after = job("after", ["nothing"], ["never"], "touch never")
     run.run_jobs("try", [after, copy, make, fail], limit_s=30)
     assert (tmp_path / "copied/second").read_text() == "x"
     assert steps(run)[-1] == {"step": "try", "failed": ["fail"], "stopped": [], "not_started": ["after"]}
 
 
 def test_a_job_is_stopped_when_the_time_is_over(run: Run) -> None:
-    run.run_jobs("try", [PlannedJob("long", [], ["out"], "sleep 60")], limit_s=0.3)
+    run.run_jobs("try", [job("long", [], ["out"], "sleep 60")], limit_s=0.3)
     assert steps(run)[-1]["stopped"] == ["long"]
 
 
@@ -70,7 +50,9 @@ def test_a_module_that_is_stopped_or_fails_is_recorded(run: Run) -> None:
 
 def test_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training files of one method, the steps of its trainings, and the archive; no Snakemake after the plan."""
-    jobs = [job for job in plan("smoke", gpus=0) if job.rule in ("background_synthesize", "background_pretrain")]
+    jobs = [
+        planned for planned in plan("smoke", gpus=0) if planned.rule in ("background_synthesize", "background_pretrain")
+    ]
     assert len(jobs) == 4
     monkeypatch.setattr(gpu_first_run, "ROOT", tmp_path)
     monkeypatch.setattr(gpu_first_run, "STEPS_TIMED", 3)
