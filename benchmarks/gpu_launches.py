@@ -23,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks.resources import write
 from tests.pretend_gpu import Counts, pretend_gpu
-from tests.pretend_stages import PretendStudy, changed_words, run_stage
+from tests.pretend_stages import PretendStudy, changed_words, run_stage, stage_words, takes_gpu
 from workflow_scripts.workflow.reference import merged
 
 BEGIN, END = "<!-- counted by benchmarks.gpu_launches -->", "<!-- end of the launches -->"
@@ -121,12 +121,13 @@ def table_rows(method: str, folder: Path) -> Iterator[str]:
     study = PretendStudy(folder, method, overlay(method))
     for name, job in study.jobs.items():
         stage = job.rule.removeprefix(f"{method}_")
-        on_cpu = changed_words(job.words, {"gpus": "0"}) if job.gpus else job.words
+        words = stage_words(job)
+        on_cpu = changed_words(words, {"gpus": "0"}) if takes_gpu(job) else words
         if stage == "synthesize":
             run_stage(on_cpu, study.folder)
         if stage not in TRAININGS:
             continue
-        step, error = counted(job.words, study.folder)
+        step, error = counted(words, study.folder)
         if error:
             print(f"{name} stops on a GPU: {error}", file=sys.__stderr__)
             run_stage(on_cpu, study.folder)

@@ -50,7 +50,7 @@ class PretendStudy:
 
     def on_gpu(self) -> list[str]:
         """The names of the jobs that take a GPU."""
-        return sorted(name for name, job in self.jobs.items() if _takes_gpu(job))
+        return sorted(name for name, job in self.jobs.items() if takes_gpu(job))
 
     def failures(self, names: Iterable[str]) -> dict[str, str]:
         """Run jobs, each of which may fail; the errors by name. Jobs that need outputs of a failed one are left out."""
@@ -76,10 +76,8 @@ class PretendStudy:
         for path in job.inputs:
             if path in self._made_by and not (self.folder / path).exists():
                 self._run_first(self._made_by[path])
-        words = shlex.split(job.command.split(" 2> ")[0])
-        words = words[words.index("-m") + 1 :]
-        words = [f"changed/{word}" if flags and word in job.outputs else word for word in words]
-        with pretend_gpu() if _takes_gpu(job) else nullcontext(Counts()) as counts:
+        words = [f"changed/{word}" if flags and word in job.outputs else word for word in stage_words(job)]
+        with pretend_gpu() if takes_gpu(job) else nullcontext(Counts()) as counts:
             run_stage(changed_words(words, flags), self.folder)
         return counts
 
@@ -93,7 +91,14 @@ class PretendStudy:
             pytest.skip(f"{name} failed: {self._failed[name]}")
 
 
-def _takes_gpu(job: PlannedJob) -> bool:
+def stage_words(job: PlannedJob) -> list[str]:
+    """The stage script of a job, as a module, and its arguments."""
+    words = shlex.split(job.command.split(" 2> ")[0])
+    return words[words.index("-m") + 1 :]
+
+
+def takes_gpu(job: PlannedJob) -> bool:
+    """Whether a job asks for a GPU."""
     return job.resources.get("gpu", "0") != "0"
 
 
