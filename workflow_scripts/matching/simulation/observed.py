@@ -218,7 +218,7 @@ def spots_px(
 def _background(diffraction: DiffractionSettings, observation: Recording) -> Tensor:
     axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
     y, x = (axis - observation.centre_px[:, i, None] for i in (0, 1))  # (N, n)
-    back = torch.linalg.inv(_stretch(observation))  # (N, 2, 2)
+    back = torch.linalg.inv_ex(_stretch(observation)).inverse  # (N, 2, 2); inv waits for a GPU
     square = back.mT @ back
     # |back @ offset|² without the offsets of all pixels
     squared = (square[:, 0, 0, None] * y.square())[:, :, None] + (square[:, 1, 1, None] * x.square())[:, None]

@@ -26,7 +26,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 _OF_TWO = ("centre_px", "stop_offset_px", "ring_per_a", "ring_width_per_a")
-_COLUMNS = {field.name: 1 + (field.name in _OF_TWO) for field in fields(observed.Recording)}
+_COLUMNS = [1 + (field.name in _OF_TWO) for field in fields(observed.Recording)]
 _EXPECTED = {
     **{"rotation": (3, "f"), "spots": (2, "f"), "number": (2, "i"), "places": (2, "i")},
     **{"recording": (2, "f"), "diffraction": (1, "f")},
@@ -61,9 +61,8 @@ class Pairs:
         fixed = places if rows.device.type == "cpu" else None
         light = self.diffraction
         images = shares(render(spots[..., :2], spots[..., 2], light.side_px, light.spot_px, fixed))
-        columns = self.recording[rows].split(list(_COLUMNS.values()), dim=1)
-        values = (column.squeeze(1).contiguous() for column in columns)
-        recording = observed.Recording(**dict(zip(_COLUMNS, values, strict=True)))
+        columns = self.recording[rows].split(_COLUMNS, dim=1)
+        recording = observed.Recording(*(column.squeeze(1) for column in columns))
         return images[: len(rows)], observed.recorded(light, images[len(rows) :], recording)
 
 
@@ -77,12 +76,13 @@ def pair_arrays(simulator: Simulator, rotation: Tensor, observation: observed.Ob
         columns = (torch.cat([position_px, intensity[..., None]], dim=-1) for position_px, intensity in parts)
         spots.append([pattern[pattern[:, 2] != 0] for part in columns for pattern in part.cpu()])
         places.append(torch.cat([places_of(intensity) for _, intensity in parts]))
+    recording = (vars(observation)[field.name] for field in fields(observed.Recording))
     return {
         "rotation": rotation.numpy(),
         "spots": torch.cat([rows for pair in zip(*spots, strict=True) for rows in pair]).numpy(),
         "number": np.array([list(map(len, patterns)) for patterns in spots], np.int32).T,
         "places": torch.stack(places, dim=1).int().cpu().numpy(),
-        "recording": torch.cat([vars(observation)[name].view(len(rotation), -1) for name in _COLUMNS], dim=1).numpy(),
+        "recording": torch.cat([values.view(len(rotation), -1) for values in recording], dim=1).numpy(),
         "diffraction": np.array(list(simulator.diffraction.model_dump().values()), np.float64),
     }
 
@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     number, places, pairs = arrays["number"], arrays["places"], len(arrays["rotation"])
     shapes = {
         **{"rotation": (pairs, 3, 3), "spots": (number.sum(), 3), "number": (pairs, 2), "places": (pairs, 2)},
-        **{"recording": (pairs, sum(_COLUMNS.values())), "diffraction": (len(DiffractionSettings.model_fields),)},
+        **{"recording": (pairs, sum(_COLUMNS)), "diffraction": (len(DiffractionSettings.model_fields),)},
     }
     fit = {name: array.shape for name, array in arrays.items()} == shapes
     if not fit or not ((number >= 0) & (number <= places) & (places <= number.max())).all():
