@@ -28,8 +28,7 @@ use rule pretrain as matching_pretrain with:
     wildcard_constraints:
         method="matching",
     resources:
-        # The training patterns stay in their files.
-        **job_resources("matching", "test", times=2, runtime=720),
+        **job_resources("matching", "both", times=2, runtime=720),
     params:
         more=options(background_share=MATCHING.background_share),
 
@@ -38,7 +37,7 @@ use rule finetune as matching_finetune with:
     wildcard_constraints:
         method="matching",
     resources:
-        **job_resources("matching", "train", times=0, runtime=240),
+        **job_resources("matching", "train", times=2, runtime=240),
 
 
 use rule predict as matching_predict with:
@@ -48,7 +47,7 @@ use rule predict as matching_predict with:
         # Every template of the cross-correlation is held in memory at all angles.
         **job_resources(
             "matching",
-            "test",
+            "both",
             times=5,
             more_mb=MATCHING.gallery,
             gpu=gpus_of_estimator,

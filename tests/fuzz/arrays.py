@@ -10,10 +10,12 @@ import numpy as np
 
 from tests.fuzz.kinds import N, Planted, Reader, disc, segments
 from tests.fuzz.mutations import of_array
+from tests.matching.training import pair_arrays
 from workflow_scripts.background.simulation.tile_files import read_tiles, read_training_tiles
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_probe, read_scan
 from workflow_scripts.formats.scan import find_disc, open_scan
-from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
+from workflow_scripts.matching.simulation.pairs import read_pairs
+from workflow_scripts.matching.simulation.pattern_files import read_queries
 from workflow_scripts.potential.apply.data import UserImages
 from workflow_scripts.potential.apply.segment_files import read_archive
 from workflow_scripts.potential.simulation.samples import read_samples
@@ -152,7 +154,7 @@ def _own_arrays(rng):
 def _match_arrays(rng):
     small, turned = rng.random((3, 8, 8)).astype("f4"), np.tile(np.eye(3), (3, 1, 1))
     return {
-        **dict.fromkeys(("calculated", "spots", "background", "gallery", "counts"), small),
+        **dict.fromkeys(("gallery", "counts"), small),
         **dict.fromkeys(("rotation", "second_rotation", "gallery_rotation", "symmetry"), turned),
         **{"kind": np.array(["plain"] * 3), "region": np.array(["seen"] * 3), "dose_e": np.full(3, 100.0)},
     }
@@ -251,7 +253,7 @@ def _of_tiles(path):
 
 def _of_pairs(path):
     found = read_pairs([path])
-    return [found.calculated[np.arange(len(found))], found.rotation]
+    return [found.spots.numpy(), found.rotation.numpy()]
 
 
 def _of_queries(path):
@@ -281,7 +283,8 @@ READERS = {
     ),
     "npz_potential": _archive_reader(_segment_arrays, _of_archive, _of_samples),
     "npz_own_images": _archive_reader(_own_arrays, _of_own),
-    "npz_matching": _archive_reader(_match_arrays, _of_queries, _of_pairs),
+    "npz_matching": _archive_reader(_match_arrays, _of_queries),
+    "npz_pairs": _archive_reader(lambda rng: pair_arrays(), _of_pairs),
     "npz_tiles": _archive_reader(_tile_arrays, _of_tiles),
     "npz_bank": _archive_reader(_bank_arrays, _of_bank),
     "npz_scan": _archive_reader(_scan_arrays, _of_scan),

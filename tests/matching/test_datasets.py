@@ -6,10 +6,13 @@ import torch
 
 from tests.matching.crystals import crystal
 from tests.matching.training import CPU, SYNTHESIZE, pair_arrays, pairs, queries
-from workflow_scripts.matching.simulation import cells
+from workflow_scripts.matching.simulation import cells, observed
 from workflow_scripts.matching.simulation.cells import CAP_DEG, MARGIN_DEG, seen_rotations, unseen_rotations
 from workflow_scripts.matching.simulation.datasets import make
-from workflow_scripts.matching.simulation.orientations import nearest_direction
+from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.orientations import nearest_direction, random_rotations
+from workflow_scripts.matching.simulation.pairs import pair_arrays as pair_arrays_of
+from workflow_scripts.matching.simulation.pairs import read_pairs
 from workflow_scripts.matching.simulation.pattern_files import (
     DYNAMICAL,
     MAP,
@@ -18,7 +21,6 @@ from workflow_scripts.matching.simulation.pattern_files import (
     SEEN,
     TWO_CRYSTALS,
     UNSEEN,
-    read_pairs,
     read_queries,
 )
 from workflow_scripts.matching.simulation.structure_factors import laue_rotations
@@ -74,24 +76,52 @@ def test_the_same_seed_gives_the_same_arrays_and_another_others():
     assert not np.array_equal(make(SYNTHESIZE, "train", 1, CPU)["rotation"], again["rotation"])
 
 
+def test_a_pair_is_rendered_as_the_simulation_makes_it_whatever_rows_are_beside_it(tmp_path):
+    simulator = Simulator(crystal("polyethylene"), SYNTHESIZE.diffraction)
+    generator = torch.Generator().manual_seed(0)
+    rotation = random_rotations(150, generator)
+    observation = observed.draw(SYNTHESIZE.observation, SYNTHESIZE.diffraction, 150, generator)
+    calculated, expected = simulator.patterns(rotation), observed.expected(simulator, rotation, observation)
+    path = tmp_path / "shard0.npz"
+    write_arrays(path, pair_arrays_of(simulator, rotation, observation))
+    assert path.stat().st_size < 150 * 5000
+    stored = read_pairs([path, path])
+    for rows in torch.randperm(300, generator=generator).split([1, 2, 31, 64, 202]):
+        rendered, shares = stored.render(rows)
+        assert torch.equal(rendered, calculated[rows % 150])
+        assert torch.equal(shares.spots, expected.spots[rows % 150])
+        assert torch.equal(shares.background, expected.background[rows % 150])
+
+
 def test_files_are_read_back_and_damage_ends_in_a_sentence(tmp_path):
-    good, test = tmp_path / "shard0.npz", tmp_path / "test.npz"
-    write_arrays(good, pair_arrays())
+    good, test, damaged = tmp_path / "shard0.npz", tmp_path / "test.npz", tmp_path / "damaged.npz"
+    arrays = pair_arrays()
+    write_arrays(good, arrays)
     write_arrays(test, vars(queries()))
     assert len(read_pairs([good, good])) == 2 * len(pairs())
     assert len(read_queries(test)) == len(queries())
-    damaged = tmp_path / "damaged.npz"
-    for change, words in (
-        ({"spots": np.full_like(pair_arrays()["spots"], np.nan)}, "spots"),
-        ({"spots": pair_arrays()["spots"][0]}, "spots"),
-        ({"rotation": pair_arrays()["rotation"].astype(int)}, "rotation"),
-        ({"calculated": pair_arrays()["calculated"][:0]}, "calculated"),
+    spots, number, light = arrays["spots"], arrays["number"], arrays["diffraction"]
+    for name, array, words in (
+        ("spots", np.full_like(spots, np.nan), "finite"),
+        ("spots", spots[0], "axes"),
+        ("rotation", arrays["rotation"].astype(int), "int64"),
+        ("spots", spots[:-1], "do not fit"),
+        ("spots", spots[:, :2], "do not fit"),
+        ("number", number[:-1], "do not fit"),
+        ("number", number + 1, "do not fit"),
+        ("places", arrays["places"] + 10**9, "do not fit"),
+        ("recording", arrays["recording"][:, 1:], "do not fit"),
+        ("diffraction", light[1:], "do not fit"),
+        ("diffraction", light + 1, r"synthesize\.diffraction"),
     ):
-        write_arrays(damaged, pair_arrays() | change)
-        with pytest.raises(InputError, match=words):
-            read_pairs([damaged])
-    write_arrays(damaged, {"rotation": pair_arrays()["rotation"]})
-    with pytest.raises(InputError, match="calculated"):
+        write_arrays(damaged, arrays | {name: array})
+        with pytest.raises(InputError, match=f"damaged.*{words}"):
+            read_pairs([good, damaged])
+    write_arrays(damaged, arrays | {"diffraction": 1e6 * light})
+    with pytest.raises(InputError, match=r"diffraction.*side_px"):
+        read_pairs([damaged])
+    write_arrays(damaged, {"rotation": arrays["rotation"]})
+    with pytest.raises(InputError, match="spots"):
         read_pairs([damaged])
     damaged.write_bytes(good.read_bytes()[:1000])
     with pytest.raises(InputError, match="damaged"):

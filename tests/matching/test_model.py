@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.matching.training import NETWORK, pair_arrays, seeded
+from tests.matching.training import NETWORK, calculated, seeded
 from workflow_scripts.learning.weights import on_cpu, save_weights
 from workflow_scripts.matching.networks.encoding import polar_patterns, rotated
 from workflow_scripts.matching.networks.model import (
@@ -31,7 +31,7 @@ def with_random_head(matcher):
 
 def test_a_roll_along_the_angle_rolls_the_features():
     network = with_random_head(corrected()).observed
-    polar = network.encode(torch.from_numpy(pair_arrays()["calculated"][:4]))
+    polar = network.encode(calculated(4))
     with torch.no_grad():
         rolled = network(polar.roll(7, dims=-1))
         assert torch.allclose(rolled, network(polar).roll(7, dims=-1), atol=1e-6)
@@ -39,7 +39,7 @@ def test_a_roll_along_the_angle_rolls_the_features():
 
 def test_a_turned_pattern_is_found_at_its_angle():
     network = with_random_head(corrected()).observed
-    pattern = torch.from_numpy(pair_arrays()["calculated"][:6])
+    pattern = calculated(6)
     step = 360 / NETWORK.angles
     with torch.no_grad():
         features = network(network.encode(pattern))
@@ -55,7 +55,7 @@ def test_correlations_are_sums_over_shifts():
 
 
 def test_an_untrained_network_compares_polar_patterns_whatever_its_seed():
-    patterns = torch.from_numpy(pair_arrays()["calculated"][:5])
+    patterns = calculated(5)
     with torch.no_grad():
         first, second = (net(net.encode(patterns)) for net in (corrected(0).observed, corrected(1).observed))
     assert torch.allclose(first, second, atol=1e-6)
@@ -67,7 +67,7 @@ def test_an_untrained_network_compares_polar_patterns_whatever_its_seed():
 @pytest.mark.parametrize("arm", ["published", "corrected"])
 def test_features_have_norm_one_and_do_not_depend_on_their_batch(arm):
     network = make_matcher(NETWORK, VARIANTS[arm], 0).eval().observed
-    encoded = network.encode(torch.from_numpy(pair_arrays()["calculated"][:6]))
+    encoded = network.encode(calculated(6))
     with torch.no_grad():
         together, alone = network(encoded), torch.cat([network(row[None]) for row in encoded])
     assert torch.allclose(together, alone, atol=1e-5)

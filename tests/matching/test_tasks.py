@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.matching.training import AUGMENTATION, CPU, LOSS, NETWORK, pair_arrays, pairs, queries, seeded
+from tests.matching.training import AUGMENTATION, CPU, LOSS, NETWORK, calculated, pairs, queries, seeded
 from workflow_scripts.matching import settings
 from workflow_scripts.matching.networks.losses import angular_contrast, contrast, peak_target, queue_contrast
 from workflow_scripts.matching.networks.model import make_matcher
@@ -19,7 +19,7 @@ from workflow_scripts.study.estimators import FILE, read_registry
 
 # Of the contrast with momentum, beside the settings of the training
 CONTRAST = SimpleNamespace(queue=16, key_momentum=0.5, temperature=0.1)
-SPLIT = split_by_cells(torch.from_numpy(pairs().rotation), 16)
+SPLIT = split_by_cells(pairs().rotation, 16)
 PUBLISHED, CORRECTED = VARIANTS["published"], VARIANTS["corrected"]
 
 
@@ -28,7 +28,7 @@ def same(patterns):
 
 
 def observer(variant=CORRECTED):
-    return Observer(pairs(), variant, AUGMENTATION, 16, CPU)
+    return Observer(pairs(), variant, AUGMENTATION, 16)
 
 
 def finetuning(variant=CORRECTED, encode=same, **loss):
@@ -53,7 +53,7 @@ def test_cells_that_validate_are_not_trained_on():
     train, validation = SPLIT
     assert len(validation) > 0
     assert not set(train.tolist()) & set(validation.tolist())
-    directions = torch.from_numpy(pairs().rotation[:, 2]).abs().sort(dim=1).values
+    directions = pairs().rotation[:, 2].abs().sort(dim=1).values
     nearest = torch.rad2deg(torch.arccos((directions[train] @ directions[validation].T).clamp(-1, 1)).min())
     assert float(nearest) > 0
 
@@ -150,7 +150,7 @@ def test_contrasts_are_cross_entropies():
 def test_the_queue_takes_keys_in_turn_and_the_slow_copy_follows():
     matcher = make_matcher(NETWORK, CORRECTED, 0)
     model = MomentumContrast(matcher.observed, CONTRAST, 0)
-    view = matcher.observed.encode(torch.from_numpy(pair_arrays()["calculated"][:8]))
+    view = matcher.observed.encode(calculated(8))
     before = model.queue.clone()
     model.train()(view, view)
     assert int(model.place) == 8

@@ -1,9 +1,12 @@
 """Small files of the stage synthesize and settings of the learned part."""
 
+import tempfile
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from workflow_scripts.matching.networks.tasks import Augmentation
 from workflow_scripts.matching.settings import (
@@ -14,8 +17,9 @@ from workflow_scripts.matching.settings import (
     Synthesize,
 )
 from workflow_scripts.matching.simulation.datasets import make
-from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries
-from workflow_scripts.workflow.rows import Rows
+from workflow_scripts.matching.simulation.pairs import Pairs, read_pairs
+from workflow_scripts.matching.simulation.pattern_files import Queries
+from workflow_scripts.workflow.files import write_arrays
 
 SYNTHESIZE = Synthesize(
     crystal="polyethylene",
@@ -49,9 +53,17 @@ def pair_arrays() -> dict[str, np.ndarray]:
     return make(SYNTHESIZE, "train", 0, CPU)
 
 
+@lru_cache
 def pairs() -> Pairs:
-    arrays = pair_arrays()
-    return Pairs(rotation=arrays["rotation"], **{name: Rows([arrays[name]]) for name in arrays.keys() - {"rotation"}})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.npz"
+        write_arrays(path, pair_arrays())
+        return read_pairs([path])
+
+
+def calculated(number: int) -> Tensor:
+    """The first calculated patterns (number, n, n) of the pairs."""
+    return pairs().render(torch.arange(number))[0]
 
 
 @lru_cache

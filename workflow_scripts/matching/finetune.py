@@ -9,7 +9,7 @@ from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.matching.networks.model import load_matcher
 from workflow_scripts.matching.networks.tasks import Augmentation, FinetuneTask, Observer
 from workflow_scripts.matching.settings import ARMS, LOSSES, SHORT, Finetune
-from workflow_scripts.matching.simulation.pattern_files import read_pairs
+from workflow_scripts.matching.simulation.pairs import read_pairs
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import Compute
 
@@ -30,9 +30,9 @@ def finetune(job: Job[Arguments]) -> None:
     about = read_metadata(job.input("pretrained"))
     with training_device(job) as device:
         matcher = load_matcher(job.input("pretrained"))
-        pairs = read_pairs(job.inputs["shards"])
+        pairs = read_pairs(job.inputs["shards"], device)
         augmentation = Augmentation(**about["lesson"])
-        observer = Observer(pairs, variant, augmentation, arguments.validation_pairs, device)
+        observer = Observer(pairs, variant, augmentation, arguments.validation_pairs)
         trained = train_for(
             job,
             matcher,

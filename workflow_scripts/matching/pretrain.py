@@ -11,7 +11,8 @@ from workflow_scripts.matching.networks.model import describe_network, make_matc
 from workflow_scripts.matching.networks.momentum import MomentumContrast, encoder_state
 from workflow_scripts.matching.networks.tasks import Augmentation, Observer, PretrainTask
 from workflow_scripts.matching.settings import ARMS, SHORT, Pretrain
-from workflow_scripts.matching.simulation.pattern_files import read_pairs, read_queries
+from workflow_scripts.matching.simulation.pairs import read_pairs
+from workflow_scripts.matching.simulation.pattern_files import read_queries
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute
@@ -42,11 +43,11 @@ def pretrain(job: Job[Arguments]) -> None:
     history: list[dict[str, float]] = []
     if arguments.variant != "without_pretraining":
         with training_device(job) as device:
-            pairs = read_pairs(job.inputs["shards"])
-            extra = torch.zeros(0, *pairs.calculated.shape[1:])
+            pairs = read_pairs(job.inputs["shards"], device)
+            extra = torch.zeros(0, *2 * [pairs.diffraction.side_px])
             if variant.pretraining_sees_test:
                 extra = torch.from_numpy(read_queries(job.input("test")).counts)
-            observer = Observer(pairs, variant, augmentation, arguments.validation_patterns, device)
+            observer = Observer(pairs, variant, augmentation, arguments.validation_patterns)
             epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
             trained = train_for(
                 job,

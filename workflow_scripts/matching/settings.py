@@ -144,10 +144,11 @@ class Synthesize(Settings):
         return [self.crystal] if is_file(self.crystal) else []
 
     def file_mb(self, split: str) -> float:
-        """Size of one file, MB: three patterns of every training sample; gallery, queries of all kinds and a map."""
+        """Size of one file, MB: about 300 spots of every training pair; gallery, queries of all kinds and a map."""
+        if split == "train":
+            return 4e-3 * self.train_patterns
         queries = self.queries * (len(self.dose_e) + 4) + self.map_px**2
-        patterns = 3 * self.train_patterns if split == "train" else self.gallery + queries
-        return patterns * self.diffraction.side_px**2 * 4 / 1e6
+        return (self.gallery + queries) * self.diffraction.side_px**2 * 4 / 1e6
 
 
 class NetworkSettings(Settings):

@@ -14,7 +14,7 @@ from workflow_scripts.matching.networks.model import load_matcher
 from workflow_scripts.matching.networks.retrieval import Estimator, predict_batches
 from workflow_scripts.matching.settings import DiffractionSettings, ObservationSettings
 from workflow_scripts.matching.simulation.crystals import load
-from workflow_scripts.matching.simulation.pattern_files import read_pairs
+from workflow_scripts.matching.simulation.pairs import read_pairs
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_arrays, write_json
 from workflow_scripts.workflow.settings import Compute
@@ -42,7 +42,7 @@ def apply(job: Job[Arguments]) -> None:
         job.device = str(device)
         made = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
         predictions, thresholds = {}, {}
-        matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"])
+        matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"], device)
         estimators: dict[str, Estimator] = {
             RECOMMENDED: NetworkEstimator(matcher, made.patterns, device, arguments.precision),
             COMPARISON: PolarTemplates.tuned(made.patterns, pairs, device),

@@ -9,7 +9,8 @@ from torch.nn import functional
 from workflow_scripts.matching.networks.encoding import at_in_plane_angles, blurred
 from workflow_scripts.matching.networks.retrieval import Predictions, predict_queries
 from workflow_scripts.matching.networks.tuning import GAMMAS, tuned
-from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries, read_pairs
+from workflow_scripts.matching.simulation.pairs import Pairs, read_pairs
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 
 _BINNED_PX = 32  # side of the patterns that are cross-correlated
@@ -50,7 +51,7 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
     """The predictions under the key `fitted`; raises InputError where the training pairs are missing."""
     job.require("shards")
     gallery = torch.from_numpy(queries.gallery).to(device)
-    estimator = CrossCorrelation.tuned(gallery, read_pairs(job.inputs["shards"]), device)
+    estimator = CrossCorrelation.tuned(gallery, read_pairs(job.inputs["shards"], device), device)
     return {"fitted": predict_queries(estimator, queries, job.arguments, device)}
 
 

@@ -13,7 +13,8 @@ from workflow_scripts.matching.networks.encoding import polar_patterns, stabilis
 from workflow_scripts.matching.networks.model import correlations_of_spectra, spectra
 from workflow_scripts.matching.networks.retrieval import Predictions, predict_queries
 from workflow_scripts.matching.networks.tuning import GAMMAS, tuned
-from workflow_scripts.matching.simulation.pattern_files import Pairs, Queries, read_pairs
+from workflow_scripts.matching.simulation.pairs import Pairs, read_pairs
+from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 
 RINGS, ANGLES = 32, 120
@@ -53,7 +54,7 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
     """The predictions under the key `fitted`; raises InputError where the training pairs are missing."""
     job.require("shards")
     gallery = torch.from_numpy(queries.gallery).to(device)
-    estimator = PolarTemplates.tuned(gallery, read_pairs(job.inputs["shards"]), device)
+    estimator = PolarTemplates.tuned(gallery, read_pairs(job.inputs["shards"], device), device)
     return {"fitted": predict_queries(estimator, queries, job.arguments, device)}
 
 

@@ -18,7 +18,7 @@ from workflow_scripts.matching.networks.encoding import blurred, normalised
 from workflow_scripts.matching.networks.losses import angular_contrast, contrast, cosine_embedding, wasserstein
 from workflow_scripts.matching.networks.model import correlations
 from workflow_scripts.matching.settings import LossSettings, Variant
-from workflow_scripts.matching.simulation.pattern_files import Pairs
+from workflow_scripts.matching.simulation.pairs import Pairs
 
 _CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # deviation of a view from the recorded pattern
 _CELLS = 200  # of beam directions; validation takes whole ones
@@ -44,32 +44,25 @@ class Augmentation:
 
 
 class Observer:
-    """Observed patterns of pairs, counted anew at every step; pairs stay in their files, a batch goes to the device.
+    """Observed patterns of pairs, rendered and counted anew at every step, on the device of the pairs.
 
     Args:
-        pairs: expected shares.
+        pairs: what the patterns are rendered from.
         variant: `one_dose` takes the recipe's dose and leaves out the experiment's distortions: background and spots
             of the file stay as they are, and views do not differ in camera length and centre.
         augmentation: doses.
         validation_pairs: approximate number of pairs for validation, see `split_by_cells`.
-        device: where patterns are made.
     """
 
-    def __init__(
-        self, pairs: Pairs, variant: Variant, augmentation: Augmentation, validation_pairs: int, device: torch.device
-    ) -> None:
-        self._pairs, self.variant, self._augmentation, self.device = pairs, variant, augmentation, device
-        split = split_by_cells(torch.from_numpy(pairs.rotation), validation_pairs)
-        self.training_rows, self.validation_rows = (rows.to(device) for rows in split)
+    def __init__(self, pairs: Pairs, variant: Variant, augmentation: Augmentation, validation_pairs: int) -> None:
+        self._pairs, self.variant, self._augmentation, self.device = pairs, variant, augmentation, pairs.rotation.device
+        split = split_by_cells(pairs.rotation.cpu(), validation_pairs)
+        self.training_rows, self.validation_rows = (rows.to(self.device) for rows in split)
 
     def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Calculated patterns and expected observed shares, background included, of pairs (B,): (B, n, n) each."""
-        index = rows.cpu().numpy()
-        calculated, spots, background = (
-            torch.from_numpy(part[index]).float().to(self.device)
-            for part in (self._pairs.calculated, self._pairs.spots, self._pairs.background)
-        )
-        return calculated, spots + self._augmentation.background_share * background
+        calculated, expected = self._pairs.render(rows)
+        return calculated, expected.spots + self._augmentation.background_share * expected.background
 
     def counts(self, shares: Tensor, generator: torch.Generator, distorted: bool = False) -> Tensor:
         """Counts (B, n, n) of expected shares; `distorted`: camera length and centre differ from the recorded ones."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.simulation.pattern_files import Pairs
+from workflow_scripts.matching.simulation.pairs import Pairs
 
 GAMMAS = 0.25, 0.5, 1.0  # powers to which counts are raised
 _DOSES_E = 100.0, 1000.0  # electrons in the spots of a training pattern, and again in the background
@@ -36,11 +35,9 @@ def tuned(
 def _training_patterns(pairs: Pairs, device: torch.device) -> tuple[Tensor, Tensor]:
     """Counts at low doses and calculated patterns, (P, n, n) each."""
     generator = torch.Generator().manual_seed(0)
-    rows = np.arange(min(_PAIRS, len(pairs)))
-    spots, background, calculated = (
-        torch.from_numpy(part[rows]) for part in (pairs.spots, pairs.background, pairs.calculated)
-    )
+    calculated, expected = pairs.render(torch.arange(min(_PAIRS, len(pairs)), device=pairs.rotation.device))
+    shares = (expected.spots + expected.background).cpu()
     low, high = _DOSES_E
-    dose = low * (high / low) ** torch.rand(len(spots), 1, 1, generator=generator)
-    counts = torch.poisson(dose * (spots + background), generator=generator).to(device)
+    dose = low * (high / low) ** torch.rand(len(shares), 1, 1, generator=generator)
+    counts = torch.poisson(dose * shares, generator=generator).to(device)
     return counts, calculated.to(device)

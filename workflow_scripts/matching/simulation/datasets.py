@@ -13,6 +13,7 @@ from workflow_scripts.matching.simulation import cells, observed, orientations
 from workflow_scripts.matching.simulation import pattern_files as files
 from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.pairs import pair_arrays
 from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.workflow.settings import Split
 
@@ -24,7 +25,7 @@ _TRAIN, _TEST = range(2)  # purposes of random numbers
 
 
 def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -> dict[str, np.ndarray]:
-    """The arrays of one file, see pattern_files.py.
+    """The arrays of one file, see pairs.py and pattern_files.py.
 
     Raises:
         InputError: the crystal's file cannot be used.
@@ -34,22 +35,11 @@ def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -
     symmetry = laue_rotations(specimen)
     middles = cells.tested_middles(settings.cells, symmetry)
     if split == "train":
-        return _pairs(settings, shard, simulator, symmetry, middles)
+        generator = torch.Generator().manual_seed(derived_seed(settings.seed, _TRAIN, shard))
+        rotation = cells.seen_rotations(settings.train_patterns, middles, symmetry, generator)
+        observation = observed.draw(settings.observation, settings.diffraction, len(rotation), generator)
+        return pair_arrays(simulator, rotation, observation)
     return asdict(_queries(settings, simulator, symmetry, middles))
-
-
-def _pairs(
-    settings: Synthesize, shard: int, simulator: Simulator, symmetry: Tensor, middles: Tensor
-) -> dict[str, np.ndarray]:
-    generator = torch.Generator().manual_seed(derived_seed(settings.seed, _TRAIN, shard))
-    rotation = cells.seen_rotations(settings.train_patterns, middles, symmetry, generator)
-    observed_patterns = _expected(settings, simulator, rotation, generator)
-    return {
-        "calculated": simulator.patterns(rotation).cpu().numpy(),
-        "spots": observed_patterns.spots.cpu().numpy(),
-        "background": observed_patterns.background.cpu().numpy(),
-        "rotation": rotation.numpy(),
-    }
 
 
 class _Group(NamedTuple):

@@ -130,12 +130,17 @@ class Simulator:
         Returns:
             float32 (N, n, n): shares of the spots' intensity inside the detector, sum 1; 0 where no spot is.
         """
+        return shares(render(*self.spots_px(rotations), self.diffraction.side_px, self.diffraction.spot_px))
+
+    def spots_px(self, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions (N, K, 2) [y, x] on the detector, px, and intensities (N, K) of the spots of such patterns."""
         spots = self.spots(rotations)
-        position_px = spots.position_per_a / self.diffraction.pixel_size_per_a + self.diffraction.centre_px
-        return shares(render(position_px, spots.intensity, self.diffraction.side_px, self.diffraction.spot_px))
+        return spots.position_per_a / self.diffraction.pixel_size_per_a + self.diffraction.centre_px, spots.intensity
 
 
-def render(position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float) -> Tensor:
+def render(
+    position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float, places: Tensor | None = None
+) -> Tensor:
     """Gaussian spots, each integrated over the pixels.
 
     Args:
@@ -143,22 +148,32 @@ def render(position_px: Tensor, intensity: Tensor, side_px: int, spot_px: float)
         intensity: (N, K).
         side_px: n.
         spot_px: standard deviation.
+        places: (N,) at most K, over how many spots, empty ones included, the sum of each pattern runs: its rounding
+            depends on that alone, not on the patterns beside it. By default `places_of` the intensities.
 
     Returns:
         (N, n, n); a spot inside contributes its intensity.
     """
     edges = torch.arange(side_px + 1, dtype=position_px.dtype, device=position_px.device) - 0.5
-    # Patterns of about as many spots go together, so that few places are empty.
-    last = (intensity != 0).mul(torch.arange(1, intensity.shape[1] + 1, device=intensity.device))
-    counts = last.amax(dim=1)
-    order = counts.argsort()
+    places = places_of(intensity) if places is None else places
     images = torch.zeros(len(intensity), side_px, side_px, dtype=position_px.dtype, device=position_px.device)
-    for part in order.split(_RENDERED[order.device.type]):
-        most = int(counts[part].max())
-        scaled = (edges - position_px[part, :most].unsqueeze(-1)) / (math.sqrt(2) * spot_px)  # (part, most, 2, n + 1)
-        along = torch.erf(scaled).diff(dim=-1) / 2
-        images[part] = along[:, :, 0].mul(intensity[part, :most].unsqueeze(-1)).mT @ along[:, :, 1]
+    for most in places.unique().tolist():
+        for part in (places == most).nonzero()[:, 0].split(_RENDERED[places.device.type]):
+            scaled = (edges - position_px[part, :most].unsqueeze(-1)) / (
+                math.sqrt(2) * spot_px
+            )  # (part, most, 2, n + 1)
+            along = torch.erf(scaled).diff(dim=-1) / 2
+            images[part] = along[:, :, 0].mul(intensity[part, :most].unsqueeze(-1)).mT @ along[:, :, 1]
     return images
+
+
+def places_of(intensity: Tensor) -> Tensor:
+    """Places (N,) for the spots of patterns (N, K): those of about as many get the same number, few of them empty."""
+    counts = (intensity != 0).mul(torch.arange(1, intensity.shape[1] + 1, device=intensity.device)).amax(dim=1)
+    places = torch.empty_like(counts)
+    for part in counts.argsort().split(_RENDERED[counts.device.type]):
+        places[part] = counts[part[-1]]
+    return places
 
 
 def shares(patterns: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,18 +18,16 @@ _FIRST_RING_PER_A = (0.20, 0.35)
 _SECOND_OVER_FIRST = (1.7, 2.1)
 _RING_WIDTH_PER_A = (0.02, 0.05)
 _STOP_OFFSET = 0.15  # standard deviation of the beam stop's place, share of its radius
-_BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once, the size of a core's cache
+BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once, the size of a core's cache
 _THICKNESS = 0.3  # largest deviation of the thickness, share, to either side
 _DOMAINS = 4  # orientations over which a mosaic pattern is averaged
 _WIRE = 0.3  # half the width of the wire, share of the stop's radius
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
-    """How each of N patterns is observed; every field a tensor, float32.
+class Recording:
+    """How the spots of each of N patterns are recorded, and on which background; every field a tensor, float32.
 
-    rotations_relative: float64 (N, D, 3, 3), rotations of the domains from the pattern's orientation, in the lab.
-    thickness_nm: (N,).
     centre_px: (N, 2) [y, x], the unscattered beam's offset from the middle.
     ellipticity, ellipse_rad: (N,), radii grow by 1 + e along an axis at this angle from +x to +y, and shrink across.
     camera_length: (N,), factor of all radii.
@@ -41,8 +40,6 @@ class Observation:
     ring_per_a, ring_width_per_a: (N, 2), of the diffuse rings.
     """
 
-    rotations_relative: Tensor
-    thickness_nm: Tensor
     centre_px: Tensor
     ellipticity: Tensor
     ellipse_rad: Tensor
@@ -56,9 +53,21 @@ class Observation:
     ring_per_a: Tensor
     ring_width_per_a: Tensor
 
-    def __getitem__(self, rows: slice | Tensor) -> "Observation":
+    def __getitem__(self, rows: slice | Tensor) -> Self:
         """Some of them."""
-        return Observation(**{name: value[rows] for name, value in vars(self).items()})
+        return type(self)(**{name: value[rows] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Observation(Recording):
+    """How each of N patterns is observed: the recording, and the crystal under the beam.
+
+    rotations_relative: float64 (N, D, 3, 3), rotations of the domains from the pattern's orientation, in the lab.
+    thickness_nm: float32 (N,).
+    """
+
+    rotations_relative: Tensor
+    thickness_nm: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,19 +144,27 @@ def expected(
         second: (N, 3, 3) orientations of a second crystal under the beam.
         second_share: its share of the spots' intensity.
     """
-    batch = _BATCH[simulator.device.type]
+    diffraction = simulator.diffraction
+
+    def spots_of(rotations: Tensor, part: Observation) -> Tensor:
+        spots = spots_px(simulator, rotations, part, two_beam)
+        return shares(render(*spots, diffraction.side_px, diffraction.spot_px))
+
     parts = []
-    for start in range(0, len(rotations), batch):
-        rows = slice(start, start + batch)
+    for rows in torch.arange(len(rotations)).split(BATCH[simulator.device.type]):
         part = observation[rows]
-        visible = visible_pixels(simulator.diffraction, part).to(simulator.device)
-        spots = _spots(simulator, rotations[rows], part, two_beam)
+        spots = spots_of(rotations[rows], part)
         if second is not None:
-            other = _spots(simulator, second[rows], part, two_beam)
-            spots = (1 - second_share) * spots + second_share * other
-        background = _background(simulator.diffraction, part).to(simulator.device)
-        parts.append((shares(spots * visible), shares(background * visible)))
+            spots = (1 - second_share) * spots + second_share * spots_of(second[rows], part)
+        parts.append(vars(recorded(diffraction, spots, part)).values())
     return Expected(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def recorded(diffraction: DiffractionSettings, spots: Tensor, recording: Recording) -> Expected:
+    """Shares of N patterns of spots (N, n, n) outside the beam stop, and the background there."""
+    visible = visible_pixels(diffraction, recording).to(spots.device)
+    background = _background(diffraction, recording).to(spots.device)
+    return Expected(shares(spots * visible), shares(background * visible))
 
 
 def counts(spots: Tensor, background: Tensor, dose_e: float, background_e: float, generator: torch.Generator) -> Tensor:
@@ -165,7 +182,7 @@ def counts(spots: Tensor, background: Tensor, dose_e: float, background_e: float
     return torch.poisson(dose_e * spots + background_e * background, generator=generator)
 
 
-def visible_pixels(diffraction: DiffractionSettings, observation: Observation) -> Tensor:
+def visible_pixels(diffraction: DiffractionSettings, observation: Recording) -> Tensor:
     """bool (N, n, n): the pixels whose middle neither beam stop nor wire hides."""
     axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
     place = observation.centre_px + observation.stop_offset_px
@@ -177,7 +194,7 @@ def visible_pixels(diffraction: DiffractionSettings, observation: Observation) -
     return ~hidden
 
 
-def _stretch(observation: Observation) -> Tensor:
+def _stretch(observation: Recording) -> Tensor:
     """(N, 2, 2) matrices on [y, x] in pixels: camera length and ellipse."""
     sine, cosine = observation.ellipse_rad.sin(), observation.ellipse_rad.cos()
     axis = torch.stack([sine, cosine], dim=1)  # [y, x]
@@ -187,19 +204,21 @@ def _stretch(observation: Observation) -> Tensor:
     return observation.camera_length[:, None, None] * (longer * projector + (identity - projector) / longer)
 
 
-def _spots(simulator: Simulator, rotations: Tensor, observation: Observation, two_beam: bool) -> Tensor:
-    diffraction = simulator.diffraction
+def spots_px(
+    simulator: Simulator, rotations: Tensor, observation: Observation, two_beam: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Positions (N, K, 2) [y, x] on the detector, px, and intensities (N, K) of the spots of one batch."""
     domains = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
     spots = simulator.spots(domains, observation.thickness_nm, two_beam)
-    position = spots.position_per_a / diffraction.pixel_size_per_a
+    position = spots.position_per_a / simulator.diffraction.pixel_size_per_a
     position = position @ _stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
-    return shares(render(position + diffraction.centre_px, spots.intensity, diffraction.side_px, diffraction.spot_px))
+    return position + simulator.diffraction.centre_px, spots.intensity
 
 
-def _background(diffraction: DiffractionSettings, observation: Observation) -> Tensor:
+def _background(diffraction: DiffractionSettings, observation: Recording) -> Tensor:
     axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
     y, x = (axis - observation.centre_px[:, i, None] for i in (0, 1))  # (N, n)
-    back = torch.linalg.inv(_stretch(observation))  # (N, 2, 2)
+    back = torch.linalg.inv_ex(_stretch(observation)).inverse  # (N, 2, 2); inv waits for a GPU
     square = back.mT @ back
     # |back @ offset|² without the offsets of all pixels
     squared = (square[:, 0, 0, None] * y.square())[:, :, None] + (square[:, 1, 1, None] * x.square())[:, None]

@@ -1,14 +1,4 @@
-"""The files of the stage synthesize.
-
-Training files (`read_pairs`), one row a pair:
-
-| array | type, shape | meaning |
-|---|---|---|
-| calculated | float32 (P, H, W) | kinematic pattern, share of the spots' intensity inside the detector |
-| spots, background | float32 (P, H, W) | expected shares of an observed pattern of that orientation |
-| rotation | float64 (P, 3, 3) | orientation, see orientations.py |
-
-Test file (`read_queries`):
+"""The test file of the stage synthesize.
 
 | array | type, shape | meaning |
 |---|---|---|
@@ -22,32 +12,17 @@ Test file (`read_queries`):
 | symmetry | float64 (S, 3, 3) | proper rotations of the crystal's Laue group |
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
-from workflow_scripts.workflow.rows import Rows, is_finite
+from workflow_scripts.workflow.rows import is_finite
 
 PLAIN, TWO_CRYSTALS, DYNAMICAL, NOT_CRYSTAL, MAP = KINDS = ("plain", "two_crystals", "dynamical", "not_crystal", "map")
 UNSEEN, SEEN = "unseen", "seen"
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of patterns; shapes and units as in the file. Together they may be larger than the memory."""
-
-    calculated: Rows
-    spots: Rows
-    background: Rows
-    rotation: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.calculated)
 
 
 @dataclass(frozen=True)
@@ -68,31 +43,22 @@ class Queries:
         return len(self.counts)
 
 
-def read_pairs(paths: Sequence[Path]) -> Pairs:
-    """The pairs of all training files in their order.
-
-    Raises:
-        InputError: a file is broken, holds what is not a finite number, or has patterns of another size than the first.
-    """
-    parts = [_read(path, _PAIRS, _PATTERNS) for path in paths]
-    for path, arrays in zip(paths, parts, strict=True):
-        if arrays["calculated"].shape[1:] != parts[0]["calculated"].shape[1:]:
-            raise InputError(f"{path}: its patterns have another size than in {paths[0]}; synthesize again")
-    patterns = {name: Rows([arrays[name] for arrays in parts]) for name in _PATTERNS}
-    return Pairs(**patterns, rotation=np.concatenate([arrays["rotation"] for arrays in parts]))
-
-
 def read_queries(path: Path) -> Queries:
     """The test file.
 
     Raises:
         InputError: it is broken, or holds what is not a finite number.
     """
-    return Queries(**_read(path, _QUERIES))
+    return Queries(**read_checked(path, _QUERIES))
 
 
-def _read(path: Path, expected: dict[str, tuple[int, str]], in_file: tuple[str, ...] = ()) -> dict[str, Any]:
-    arrays = read_arrays(path, expected, in_file)
+def read_checked(path: Path, expected: dict[str, tuple[int, str]]) -> dict[str, np.ndarray]:
+    """Arrays of a file by the axes and the kinds of types that they must have.
+
+    Raises:
+        InputError: it is broken, or holds an array of another kind, an empty one, or what is not a finite number.
+    """
+    arrays = read_arrays(path, expected)
     for name, (axes, types) in expected.items():
         array = arrays[name]
         if array.ndim != axes or 0 in array.shape or array.dtype.kind not in types:
@@ -104,8 +70,6 @@ def _read(path: Path, expected: dict[str, tuple[int, str]], in_file: tuple[str, 
     return arrays
 
 
-_PATTERNS = ("calculated", "spots", "background")
-_PAIRS = dict.fromkeys((*_PATTERNS, "rotation"), (3, "f"))
 _QUERIES = {
     **dict.fromkeys(("gallery", "gallery_rotation", "counts", "rotation", "second_rotation", "symmetry"), (3, "f")),
     **dict.fromkeys(("kind", "region"), (1, "U")),
