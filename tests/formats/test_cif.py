@@ -133,5 +133,5 @@ def test_symmetry_that_cannot_be_is_one_sentence(statement, words):
 
 @pytest.mark.parametrize("statement", ["_space_group_IT_number 4", "_space_group_name_H-M_alt 'P 21/c'"])
 def test_a_group_about_another_axis_than_the_cells_is_refused(statement):
-    with pytest.raises(StructureError, match="which the cell does not have; correct it operations"):
+    with pytest.raises(StructureError, match="which the cell does not have; correct it"):
         operations_of(statement + "\n", "100")
