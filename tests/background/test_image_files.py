@@ -41,6 +41,34 @@ def test_names_are_in_natural_order_and_pages_are_tiles(tmp_path):
     assert np.array_equal(images_of(tmp_path / "u.tif").images, found.images[3:])
 
 
+def test_files_of_an_ome_set_hold_their_own_images_alone(tmp_path):
+    names = ["a.ome.tif", "b.ome.tif"]
+    planes = "".join(
+        f'<TiffData FirstT="{k}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{k}</UUID></TiffData>'
+        for k, name in enumerate(names)
+    )
+    for k, name in enumerate(names):
+        about = (
+            f'<?xml version="1.0" encoding="UTF-8"?><OME UUID="urn:uuid:{k}"><Image ID="Image:0"><Pixels ID="Pixels:0"'
+            ' DimensionOrder="XYCZT" Type="uint16" SizeX="48" SizeY="64" SizeC="1" SizeZ="1" SizeT="2">'
+            f"{planes}</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(tmp_path / name, image(seed=k), description=about, metadata=None)
+    tifffile.imwrite(tmp_path / "c.ome.tif", np.stack([image(), image(seed=1)]), photometric="minisblack")
+    found = images_of(tmp_path)
+    assert np.array_equal(found.images, [image(seed=k) for k in (0, 1, 0, 1)])
+
+
+def test_a_stack_that_is_cut_off_between_two_pages_is_named(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.stack([image(seed=k) for k in range(4)]), compression="zlib", photometric="minisblack"
+    )
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: len(whole) * 3 // 5])
+    with pytest.raises(InputError, match=r"a\.tif is damaged or cut off after 3 pages"):
+        images_of(tmp_path)
+
+
 def test_equal_channels_are_grey_and_mixed_types_and_clipping_are_remarked(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.repeat(image("uint8")[..., None], 3, axis=2), photometric="rgb")
     clipped = image()

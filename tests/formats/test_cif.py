@@ -77,7 +77,8 @@ def test_every_setting_is_known_by_its_name_and_hall_symbol(tag):
         statement = {"name_H-M_alt": name, "name_Hall": hall, "all": f"{name}\n{number}\n{hall}"}[tag]
         group = list(setting.operations())
         expected = as_set(np.array([op.rot for op in group]) // 24, np.array([op.tran for op in group]) / 24)
-        assert operations_of(statement, "120" if setting.ext == "H" else "90") == expected, setting.xhm()
+        hexagonal = setting.crystal_system_str() in ("trigonal", "hexagonal") and setting.ext != "R"
+        assert operations_of(statement, "120" if hexagonal else "90") == expected, setting.xhm()
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,7 @@ def test_listed_operations_count_whatever_the_origin():
         ("_space_group_magn.number_BNS 62.448", "magnetic symmetry"),
         ("loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n-x,-y,z,-1", "magnetic symmetry"),
         (listed("x,y,z,+1"), "found the symmetry operation 'x,y,z,\\+1'"),
+        (listed("h-k,h,l"), "found the symmetry operation 'h-k,h,l'"),
         (listed("x,y,2z"), "found the symmetry operation"),
         (listed("x,y,z/2"), "found the symmetry operation"),
         (listed(*["x,y,z"] * 193), "at most 192"),
@@ -127,3 +129,9 @@ def test_symmetry_that_cannot_be_is_one_sentence(statement, words):
     with pytest.raises(StructureError, match=words) as caught:
         operations_of(statement + "\n")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("statement", ["_space_group_IT_number 4", "_space_group_name_H-M_alt 'P 21/c'"])
+def test_a_group_about_another_axis_than_the_cells_is_refused(statement):
+    with pytest.raises(StructureError, match="which the cell does not have; correct it"):
+        operations_of(statement + "\n", "100")

@@ -108,7 +108,7 @@ def operations(block: Block, lattice_a: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     Raises:
         StructureError: one is none or magnetic, there are too many, what the file states contradicts itself, or only
-            the group is given, and it is unknown or has two origins.
+            the group is given, and it is unknown, has two origins or does not fit the cell.
     """
     if _MAGNETIC.search(block.as_string()):
         raise StructureError("found magnetic symmetry, which is not read; export the structure without moments")
@@ -130,13 +130,21 @@ def operations(block: Block, lattice_a: np.ndarray) -> tuple[np.ndarray, np.ndar
             + (f", or end its name with its origin, '{name} :1' or ':2'" if possible else "")
         )
     group = listed or list(gemmi.symops_from_hall(possible.pop() if possible else "P 1"))
-    return np.array([op.rot for op in group]) / gemmi.Op.DEN, np.array([op.tran for op in group]) / gemmi.Op.DEN
+    rotations, translations = (np.array([getattr(op, part) for op in group]) / gemmi.Op.DEN for part in ("rot", "tran"))
+    metric, sides = lattice_a @ lattice_a.T, np.linalg.norm(lattice_a, axis=1)
+    turned = rotations.transpose(0, 2, 1) @ metric @ rotations
+    if not listed and (abs(turned - metric) > 0.05 * np.outer(sides, sides)).any():  # another axis is the unique one
+        raise StructureError(
+            f"found the {' and the '.join(stated)}, which the cell does not have; correct it, or list its operations"
+        )
+    return rotations, translations
 
 
 def _operation(word: str) -> gemmi.Op:
     try:
         operation = gemmi.Op(word)
-        fits = abs(operation.det_rot()) == gemmi.Op.DEN**3
+        # The parser also takes a, b, c and h, k, l, which mean other matrices.
+        fits = abs(operation.det_rot()) == gemmi.Op.DEN**3 and not set("abchkl") & set(word.lower())
     except Exception:  # the parser raises errors of several types
         fits = False
     if not fits:

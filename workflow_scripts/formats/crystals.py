@@ -196,13 +196,13 @@ def _optional(block: Block, tag: str, default: np.ndarray) -> np.ndarray:
 def _check_formula(block: Block, counts: Counter) -> None:
     """The atoms against the formula that the file states: a file that was cut off within the atoms has too few."""
     stated = " ".join(cif.column(block, "_chemical_formula_sum")[:1])
-    if not re.fullmatch(r"(\s*[A-Z][a-z]?\d*(\.\d*)?)+\s*", stated):
+    if not re.fullmatch(r"(\s*[A-Z][a-z]?(\d+(\.\d*)?)?)+\s*", stated):
         return
     parts = re.findall(r"([A-Z][a-z]?)(\d*(?:\.\d*)?)", stated)
     expected: Counter = Counter()
     for symbol, count in parts:
         expected["H" if symbol == "D" else symbol] += float(count or 1)
-    scale = counts.total() / expected.total()
+    scale = counts.total() / (expected.total() or 1.0)
     if any(abs(counts[symbol] - scale * expected[symbol]) > 0.02 * counts.total() for symbol in counts | expected):
         atoms = " ".join(f"{symbol}{count}" for symbol, count in sorted(counts.items()))
         raise StructureError(

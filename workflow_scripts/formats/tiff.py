@@ -31,10 +31,15 @@ def read_tiff(path: Path, planes: int | None = None) -> tuple[np.ndarray, bool]:
     try:
         if path.stat().st_size == 0:
             raise ArrayError("is empty")
-        with tifffile.TiffFile(path) as file:
+        # An OME-TIFF describes the other files of its set as well, and would be read with them.
+        with tifffile.TiffFile(path, is_ome=False) as file:
             check_tiff(file, path)
-            if any(page.photometric == tifffile.PHOTOMETRIC.PALETTE for page in file.pages):
+            keyframes = [page.keyframe for page in file.pages]
+            if any(page.photometric == tifffile.PHOTOMETRIC.PALETTE for page in keyframes):
                 raise ArrayError("has a colour table, expected counts")
+            n_pages = sum(not page.is_reduced for page in keyframes)
+            if sum(len(series.pages) for series in file.series) < n_pages:  # too few for the announced shape
+                raise ArrayError(f"is damaged or cut off after {n_pages} pages")
             stacks = [_pages(series, planes) for series in file.series]
     except ArrayError:
         raise
