@@ -83,11 +83,7 @@ class Apply(Settings):
     )
     probe: UserProbe = Field(description="The probe.")
     dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise, electrons per pattern.")
-    dose_max_e: float = Field(
-        gt=0,
-        description="Largest dose of the training noise, electrons per pattern; the scan's mean dose must lie between"
-        " the two.",
-    )
+    dose_max_e: float = Field(gt=0, description="Largest dose of the noise; the scan's mean must lie between the two.")
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Apply":

@@ -1,6 +1,6 @@
 """The files of the stage synthesize.
 
-Training files (`read_pairs`), one row a pair:
+Training files (`read_pairs`), one row for each pair:
 
 | array | type, shape | meaning |
 |---|---|---|
