@@ -70,7 +70,7 @@ def test_a_rule_that_takes_more_than_it_asks_is_named(finished, jobs, tmp_path, 
     record = json.loads(provenance.read_text())
     provenance.write_text(json.dumps(record | {"peak_memory_mb": 10**6}))
     assert resources.main([str(results)]) == 1
-    assert "more was taken than is asked for by matching_evaluate" in capsys.readouterr().err
+    assert "used more than requested: matching_evaluate" in capsys.readouterr().err
     (results / "figures" / "matching.provenance.json").unlink()
     resources.main([str(results)])
     assert "Not measured: matching_plot." in capsys.readouterr().out
