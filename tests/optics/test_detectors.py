@@ -29,7 +29,7 @@ def test_a_turn_by_one_segment_renames_them(segments, rotation):
     frequency = lattice()
     masks = Detector(10, 50, segments, rotation).masks(frequency, KV)
     turned = Detector(10, 50, segments, rotation + 360 / segments).masks(frequency, KV)
-    # Edges that are no multiple of 90° are rounded on their own
+    # Edges that are not multiples of 90° are rounded independently
     assert (masks.roll(-1, 0) ^ turned).float().mean() < 1e-3
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.potential import own_images
+from tests.potential import user_images
 from tests.pretend_stages import PretendStudy, every_estimator
 
 JOBS = [
@@ -18,11 +18,11 @@ COPY = "finetune_published_seed0"  # hands the pretrained weights on
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("potential")
-    for number, image in enumerate(own_images.counts()):
+    for number, image in enumerate(user_images.counts()):
         np.save(folder / f"segment{number}.npy", image)
     # 64 pixels are the least that SwinUNETR takes
     changes = every_estimator("potential") | {"synthesize": {"side_px": 64}}
-    return PretendStudy(folder, "potential", changes, own_images.settings())
+    return PretendStudy(folder, "potential", changes, user_images.settings())
 
 
 @pytest.mark.parametrize("job", JOBS)

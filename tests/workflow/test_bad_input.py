@@ -20,7 +20,7 @@ def project(tmp_path_factory):
 
 
 def refused(project, overlay, *words):
-    """What Snakemake says of an overlay; asserts that it refuses it and leaves no artifact."""
+    """Snakemake's output for an overlay; asserts that it is refused and leaves no artifact."""
     (project / "my.yaml").write_text(overlay if isinstance(overlay, str) else yaml.safe_dump(overlay))
     done = snakemake(project, "--configfile", "my.yaml", "--config", "scale=smoke", *words)
     text = done.stdout + done.stderr
