@@ -52,9 +52,9 @@ def timed(make: Callable[[], torch.Tensor], repeats: int) -> tuple[float, torch.
     return statistics.median(times[1:]), made
 
 
-def line(name: str, count: int, seconds: float, told: str = "") -> None:
+def line(name: str, count: int, seconds: float, details: str = "") -> None:
     """Print one measurement."""
-    print(f"{name:28}{seconds:9.2f} s{count / seconds:12,.0f} particles/s{told}", flush=True)
+    print(f"{name:28}{seconds:9.2f} s{count / seconds:12,.0f} particles/s{details}", flush=True)
 
 
 def of_poses(stack: LabelledStack, angle_deg: np.ndarray, shift_px: np.ndarray) -> str:

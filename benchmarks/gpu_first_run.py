@@ -1,12 +1,12 @@
-"""The first run on a borrowed GPU: what works there, what it costs, and as much of the `gpu` scale as the time allows.
+"""The first run on a borrowed GPU: what works, what it costs, and as much of the `gpu` scale as the time allows.
 
     python -m benchmarks.gpu_first_run plan plan.json
     python -m benchmarks.gpu_first_run run plan.json --minutes 9 --output gpu_first_run
 
 `plan` needs Snakemake and writes the commands of all jobs; `run` needs neither Snakemake nor a network. The steps are
-those of `STEPS`, in their order, each with a share of the time. What a step measures is written as soon as it is
-known, so that a run that is stopped has lost nothing but the step it was in. At the end <output>.tar.gz holds tables,
-figures, provenance and logs, but no training data. `--device cpu` tries everything at `smoke` without a GPU.
+those of `STEPS`, in their order, each with a share of the time. Each measurement is written at once, so that a run that
+is stopped loses only its current step. At the end <output>.tar.gz contains tables, figures, provenance and logs, but no
+training data. `--device cpu` tries everything at `smoke` without a GPU.
 """
 
 import argparse
@@ -110,24 +110,24 @@ class Run:
         self.record(step, exit_code=code, wall_s=round(time.monotonic() - began, 1), result=result)
 
     def run_jobs(self, step: str, jobs: Sequence[PlannedJob], limit_s: float) -> None:
-        """Run jobs as soon as their inputs are there, several at a time, until all are done or the time is over."""
+        """Run jobs as soon as their inputs exist, several at a time, until all are done or the time is over."""
         deadline = min(time.monotonic() + limit_s, self.deadline)
-        made = {file for job in jobs for file in job.outputs}
+        missing = {file for job in jobs for file in job.outputs}
         waiting, running, failed = list(jobs), {}, []
         while (waiting or running) and time.monotonic() < deadline:
-            for job in [job for job in waiting if self._is_ready(job, made)][: WORKERS[self.device] - len(running)]:
+            for job in [job for job in waiting if self._is_ready(job, missing)][: WORKERS[self.device] - len(running)]:
                 waiting.remove(job)
                 running[self._start(job)] = (job, time.monotonic())
             for process in [process for process in running if process.poll() is not None]:
                 job, began = running.pop(process)
-                made -= set(job.outputs)
+                missing -= set(job.outputs)
                 if process.returncode:
                     failed.append(job.rule)
                 self.record(
                     step, rule=job.rule, exit_code=process.returncode, wall_s=round(time.monotonic() - began, 1)
                 )
-            if not running and not any(self._is_ready(job, made) for job in waiting):
-                break  # what is left waits for a job that failed
+            if not running and not any(self._is_ready(job, missing) for job in waiting):
+                break  # the remaining jobs depend on a job that failed
             time.sleep(POLL_S)
         for process in running:
             process.kill()
@@ -135,9 +135,9 @@ class Run:
         stopped = [job.rule for job, _ in running.values()]
         self.record(step, failed=failed, stopped=stopped, not_started=[job.rule for job in waiting])
 
-    def _is_ready(self, job: PlannedJob, made: set[str]) -> bool:
-        """Whether no job that is not done makes an input of this one, and all inputs exist."""
-        return not any(file in made for file in job.inputs) and all((ROOT / file).exists() for file in job.inputs)
+    def _is_ready(self, job: PlannedJob, missing: set[str]) -> bool:
+        """Whether all inputs exist, and none of them is the output of a job that is not done."""
+        return not any(file in missing for file in job.inputs) and all((ROOT / file).exists() for file in job.inputs)
 
     def _start(self, job: PlannedJob) -> subprocess.Popen:
         for file in (*job.outputs, job.log):
@@ -145,7 +145,7 @@ class Run:
         return subprocess.Popen(["bash", "-c", f"exec {job.command}"], cwd=ROOT, env=self.environment)
 
     def archive(self) -> Path:
-        """Everything small that was made, as one file."""
+        """All small output files in one archive."""
         path = self.output.with_suffix(".tar.gz")
         with tarfile.open(path, "w:gz") as archive:
             for folder in (self.output, *(ROOT / "results" / scale for scale in self.jobs)):
@@ -172,7 +172,7 @@ def smoke(run: Run) -> None:
 
 
 def training_steps(run: Run) -> None:
-    """Some steps of every pretraining, on the first training file alone: as it is, then with faster variants."""
+    """Some steps of every pretraining, on the first training file only: unchanged, then with faster variants."""
     jobs = run.jobs["smoke" if run.device == "cpu" else "gpu"]
     first_files = [job for job in jobs if job.rule.endswith("_synthesize") and "--split train --shard 0" in job.command]
     run.run_jobs("first training files", first_files, limit_s=90)
@@ -196,7 +196,7 @@ def engines(run: Run) -> None:
 
 
 def chains(run: Run) -> None:
-    """The chains of the scale `gpu`, one method after the other, as far as the time reaches."""
+    """The chains of the scale `gpu`, one method after the other, as far as the time allows."""
     for method in METHODS:
         jobs = [job for job in run.jobs.get("gpu", []) if job.rule.startswith(method)]
         run.run_jobs(f"gpu {method}", jobs, limit_s=float("inf"))

@@ -1,4 +1,4 @@
-"""Time matching: queries per second against galleries of 2,000 and 20,000 beam directions, and pyxem's beside it.
+"""Time matching: queries per second against galleries of 2,000 and 20,000 beam directions, compared with pyxem.
 
     python -m benchmarks.matching
     python -m benchmarks.matching --weights results/laptop/matching/finetune/corrected/seed0/weights.safetensors

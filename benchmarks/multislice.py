@@ -1,4 +1,4 @@
-"""Time the image of a scanned crystal by our plane waves, and beside abTEM: probe by probe and by its S-matrix.
+"""Time the image of a scanned crystal by our plane waves, and by abTEM: probe by probe and by its S-matrix.
 
     python -m benchmarks.multislice
     python -m benchmarks.multislice --abtem-python /path/to/other/environment/bin/python

@@ -1,10 +1,10 @@
-"""Show what every rule of a finished study took beside what it asks of a scheduler.
+"""Compare the resources that every rule of a finished study used with those that it requests from a scheduler.
 
     python -m benchmarks.resources results/laptop
     python -m benchmarks.resources results/laptop --write docs/performance.md
     python -m benchmarks.resources results/smoke --scale smoke -- --configfile my.yaml
 
-Time and memory are those that a job wrote into its provenance. Fails where a rule took more than it asks.
+Time and memory are those that a job wrote into its provenance. Fails if a rule used more than it requests.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MINUTE = 60  # s
 
 @dataclass(frozen=True)
 class Asked:
-    """What a dry run says of one job: names of files as the rules name them, memory in MB, run time in minutes."""
+    """The request of one job, by a dry run: names of files as in the rules, memory in MB, run time in minutes."""
 
     rule: str
     provenance: str
@@ -40,7 +40,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Taken:
-    """What one job took: seconds and MB."""
+    """The resources that one job used: seconds and MB."""
 
     wall_s: float
     cpu_s: float
@@ -49,7 +49,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Row:
-    """One rule: sums of its jobs; memory and time of the one that came nearest to what it asked for."""
+    """One rule: sums over its jobs; memory and time of the job that came closest to its request."""
 
     rule: str
     jobs: int
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def head_room(self) -> float:
-        """Memory asked for over memory taken."""
+        """Requested memory over used memory."""
         return self.memory_mb / self.peak_mb
 
     def cells(self) -> list[str]:
@@ -84,7 +84,7 @@ def asked(scale: str, words: Iterable[str] = (), folder: Path = ROOT) -> list[As
 
 
 def taken(job: Asked, results: Path) -> Taken | None:
-    """What a job took by the records in a results folder; none where it has not run."""
+    """The resources that a job used, by its record in a results folder; None if it has not run."""
     provenance = located(job.provenance, results)
     if not provenance.is_file():
         return None
@@ -93,7 +93,7 @@ def taken(job: Asked, results: Path) -> Taken | None:
 
 
 def rows(jobs: Iterable[Asked], results: Path) -> list[Row]:
-    """One row for each rule of which a job has run, in the order of the rules' names."""
+    """One row for each rule with a job that has run, in alphabetical order."""
     by_rule: dict[str, list[tuple[Asked, Taken]]] = {}
     for job in jobs:
         if (measured := taken(job, results)) is not None:
@@ -102,23 +102,23 @@ def rows(jobs: Iterable[Asked], results: Path) -> list[Row]:
 
 
 def _row(rule: str, pairs: list[tuple[Asked, Taken]]) -> Row:
-    asks, longest = max(pairs, key=lambda pair: pair[1].wall_s / pair[0].runtime_min)
-    tightest, largest = max(pairs, key=lambda pair: pair[1].memory_mb / pair[0].memory_mb)
+    time_asked, time_taken = max(pairs, key=lambda pair: pair[1].wall_s / pair[0].runtime_min)
+    memory_asked, memory_taken = max(pairs, key=lambda pair: pair[1].memory_mb / pair[0].memory_mb)
     return Row(
         rule=rule,
         jobs=len(pairs),
         cpu_s=sum(measured.cpu_s for _, measured in pairs),
-        wall_s=longest.wall_s,
-        runtime_min=asks.runtime_min,
-        peak_mb=largest.memory_mb,
-        memory_mb=tightest.memory_mb,
+        wall_s=time_taken.wall_s,
+        runtime_min=time_asked.runtime_min,
+        peak_mb=memory_taken.memory_mb,
+        memory_mb=memory_asked.memory_mb,
     )
 
 
-def table(found: Iterable[Row]) -> list[str]:
+def table(measured: Iterable[Row]) -> list[str]:
     """The rows as lines of Markdown."""
     head = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    return head + [f"| {' | '.join(row.cells())} |" for row in found]
+    return head + [f"| {' | '.join(row.cells())} |" for row in measured]
 
 
 def read_table(text: str) -> dict[str, Mapping[str, str]]:
@@ -141,23 +141,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("results", type=Path, help="results/<scale> of a finished study, or a copy of it")
     parser.add_argument("--scale", help="its scale (default: the folder's name)")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between this document's marks")
-    parser.add_argument("words", nargs="*", help="after --: more words for snakemake, as in the study's own call")
+    parser.add_argument("words", nargs="*", help="after --: arguments of snakemake with which the study was run")
     options = parser.parse_args(arguments)
 
     jobs = asked(options.scale or options.results.resolve().name, options.words)
-    found = rows(jobs, options.results)
-    measured = sum(row.jobs for row in found)
-    without = sorted({job.rule for job in jobs} - {row.rule for row in found})
-    cpu_s = sum(row.cpu_s for row in found)
-    note = f"{measured} of {len(jobs)} jobs, {cpu_s:.0f} s of CPU."
-    lines = [*table(found), "", note + (f" Not measured: {', '.join(without)}." if without else "")]
+    measured = rows(jobs, options.results)
+    unmeasured = sorted({job.rule for job in jobs} - {row.rule for row in measured})
+    cpu_s = sum(row.cpu_s for row in measured)
+    note = f"{sum(row.jobs for row in measured)} of {len(jobs)} jobs, {cpu_s:.0f} s of CPU."
+    lines = [*table(measured), "", note + (f" Not measured: {', '.join(unmeasured)}." if unmeasured else "")]
     print("\n".join(lines))
     if options.write:
         write(options.write, lines)
-    over = [row.rule for row in found if row.peak_mb > row.memory_mb or row.wall_s > row.runtime_min * MINUTE]
+    over = [row.rule for row in measured if row.peak_mb > row.memory_mb or row.wall_s > row.runtime_min * MINUTE]
     if over:
-        print(f"FAILED: more was taken than is asked for by {', '.join(over)}", file=sys.stderr)
-    return 1 if over or not found else 0
+        print(f"FAILED: used more than requested: {', '.join(over)}", file=sys.stderr)
+    return 1 if over or not measured else 0
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ COMMAND = (
     " 2> {log:q}"
 )
 
-# A file, since Snakemake shows the words before a command with every job that failed.
+# The handler is in a file because Snakemake prints this prefix with every failed job.
 shell.prefix(
     "set -euo pipefail; trap 'bash workflow_scripts/workflow/killed.sh $?' EXIT; "
 )
@@ -79,7 +79,7 @@ def section(method, stage):
 
 
 def options(**values):
-    """Further settings of a command as words: a flag for each value, or for each setting of a section."""
+    """Further settings as command-line arguments: a flag for each value, or for each setting of a section."""
     words = []
     for key, value in values.items():
         if isinstance(value, Settings):
@@ -118,7 +118,7 @@ def tracked(script, data=()):
 
 
 def tracked_prediction():
-    """The parameters of `predict`: the code and the settings of one estimator do not count for the others."""
+    """The parameters of `predict`, with the code and the settings of this estimator and of no other."""
 
     def entry(wildcards):
         return REGISTRIES[wildcards.method][wildcards.estimator]
@@ -131,12 +131,12 @@ def tracked_prediction():
 
     def settings(wildcards):
         predict = section(wildcards.method, "predict")
-        own = getattr(predict, entry(wildcards).settings, None)
+        of_estimator = getattr(predict, entry(wildcards).settings, None)
         return [
             *as_arguments(predict, sections=False),
             *precision("predict"),
             *options(module=entry(wildcards).module),
-            *(options(options=own) if own else []),
+            *(options(options=of_estimator) if of_estimator else []),
         ]
 
     return tracked("predict") | {"code": code, "settings": settings}
@@ -178,12 +178,12 @@ def tracked_study(script, data=(), **settings):
 
 
 def name_and_precision(wildcards):
-    """The settings of a script `apply` that takes none of its entry, since `check` has applied them."""
+    """The settings of a script `apply` that needs none of the entry's, because `check` has applied them."""
     return options(name=wildcards.name) + precision("apply.apply")
 
 
 def training_settings(*keys):
-    """A parameter: the settings of `pretrain`, these keys replaced by those of an entry of `apply`."""
+    """A parameter: the settings of `pretrain`, with these keys taken from an entry of `apply`."""
 
     def settings(wildcards):
         entry = entry_of(wildcards.method, wildcards.name)
@@ -214,7 +214,7 @@ def files_of_entry(method, name):
 
 
 def arguments(wildcards, input, output, resources):
-    """Wildcards, GPUs, inputs and outputs of a job as words: a flag of its own name for each."""
+    """Wildcards, GPUs, inputs and outputs of a job as command-line arguments: each is the flag of its name."""
     values = {
         key: [value]
         for key, value in wildcards.items()
@@ -255,7 +255,7 @@ def recommended_weights(method, stage):
 
 
 def pretrained_weights(method, arm, seed):
-    """The pretrained weights of an arm, its own or those that it shares."""
+    """The pretrained weights of an arm, or those of the arm whose pretraining it shares."""
     return weights(method, "pretrain", REGISTRIES[method][arm].pretrained_as, seed)
 
 
@@ -271,16 +271,16 @@ def needed(wildcards):
         wildcards.estimator,
         wildcards.training_seed,
     )
-    known = {
+    available = {
         "pretrained": pretrained_weights(method, name, seed),
         "finetuned": weights(method, "finetune", name, seed),
         "shards": shards(method),
     }
-    return {key: known[key] for key in REGISTRIES[method][name].needs}
+    return {key: available[key] for key in REGISTRIES[method][name].needs}
 
 
 def predictions(method, names=None):
-    """The predictions of these estimators, for each seed those that are trained; by default of baselines and arms."""
+    """The predictions of these estimators, trained ones for each seed; by default of baselines and arms."""
     entries = REGISTRIES[method]
     if names is None:
         left_out = getattr(STUDY, method).leave_out
@@ -296,7 +296,7 @@ def predictions(method, names=None):
 
 
 def ablated(method):
-    """The predictions of the arms of the ablation, of a method that has one."""
+    """The predictions of the arms of the ablation; empty for a method without one."""
     settings = section(method, "evaluate")
     if not hasattr(settings, "ablation_arms"):
         return []
@@ -304,7 +304,7 @@ def ablated(method):
 
 
 def evaluated(method, *more):
-    """What the figures of a method are drawn from: metrics, examples, these further files, and the registry."""
+    """The inputs of `plot`: metrics, examples, these further files of `evaluate`, and the registry."""
     names = ("metrics.csv", "examples.npz", *more)
     folder = f"{RESULTS}/{method}/evaluate"
     files = {name.split(".")[0]: f"{folder}/{name}" for name in names}
@@ -376,7 +376,7 @@ def image_artifacts(name):
 
 
 def figure(method, title, second=""):
-    """Outputs of a method's figure in its formats, or with a name of those of its second figure."""
+    """Outputs of a method's figure in all formats, or of its second figure if that is named."""
     name = f"{method}_{second}" if second else method
     stem = f"<results>/figures/{{method}}{name.removeprefix(method)}"
     svg = report(
@@ -405,7 +405,7 @@ def figures_of(method):
 
 
 def minutes(large):
-    """Run time of a job, minutes: `large` at the scales for GPUs, a sixth of it, at least half an hour, at the others."""
+    """Run time of a job, minutes: `large` at `gpu` and `paper`; a sixth of it, at least half an hour, at other scales."""
     return large if STUDY.scale in ("gpu", "paper") else max(30, large // 6)
 
 
@@ -415,9 +415,9 @@ def job_resources(method, split, times, more_mb=0, runtime=60, gpu=True):
     Args:
         method: whose settings give the size of the files.
         split: train, test, or both; None: the job makes one file, of the split that the wildcard names.
-        times: how often the data lie in memory, at least half as often again as was measured (docs/performance.md);
-            0 where they stay in their files.
-        more_mb: what else the job takes.
+        times: copies of the data in memory, at least 1.5 times as many as measured (docs/performance.md); 0 if the
+            data stay in their files.
+        more_mb: further memory of the job, MB.
         runtime: minutes at the scales for GPUs.
         gpu: whether the job runs on a GPU where there is one, or a function of the wildcards that gives their number.
     """
@@ -444,6 +444,6 @@ def job_resources(method, split, times, more_mb=0, runtime=60, gpu=True):
 
 
 def gpus_of_estimator(wildcards):
-    """The GPUs of a prediction: none for an estimator that has no use for one."""
+    """The GPUs of a prediction: none for an estimator that does not use one."""
     entry = REGISTRIES[wildcards.method][wildcards.estimator]
     return STUDY.compute.gpus if entry.gpu else 0

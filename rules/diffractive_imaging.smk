@@ -59,7 +59,7 @@ use rule plot as diffractive_imaging_plot with:
     localrule: True
 
 
-# The user's 4D-STEM scans: checked scan → a network for its probe → adapted to its patterns → phase image.
+# The user's 4D-STEM scans: checked scan → network trained for its probe → adapted to its patterns → phase image.
 use rule check as diffractive_imaging_apply_check with:
     output:
         **artifacts("apply/{name}/check", "scan.npz", "report.json"),

@@ -1,4 +1,4 @@
-# Nanodiffraction patterns to orientations: patterns → contrastive pretraining → pairs → best answers → figure.
+# Nanodiffraction patterns to orientations: patterns → contrastive pretraining → pairs → best orientations → figure.
 from workflow_scripts.matching.settings import ARMS as MATCHING_ARMS
 
 MATCHING = section("matching", "synthesize")

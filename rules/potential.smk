@@ -24,7 +24,7 @@ use rule pretrain as potential_pretrain with:
     wildcard_constraints:
         method="potential",
     resources:
-        # The samples that are trained on, a half, and a copy for the device.
+        # Half of the samples are trained on; they are held in memory, with a copy for the device.
         **job_resources("potential", "train", times=1.5, runtime=720),
     params:
         more=POTENTIAL_SPLIT,

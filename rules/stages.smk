@@ -1,7 +1,7 @@
 # Templates: the rules that all methods share, with the files that they have in common. A method's rule file inherits them
-# under its own name, with its inputs and with what is special. Inheritance merges `params` by keyword and replaces every
-# other directive as a whole, and a rule that runs where Snakemake runs must say `localrule` itself. The wildcard `method`
-# matches nothing here: a template makes no file of its own.
+# under its own name, with its inputs and with what differs. Inheritance merges `params` by keyword and replaces every other
+# directive as a whole, and a rule that runs where Snakemake runs must say `localrule` itself. The wildcard `method` matches
+# nothing here, so that a template itself makes no file.
 
 
 rule synthesize:

@@ -1,4 +1,4 @@
-# What the methods' results become together: overview, tables, cost, the ledger of claims, and the checks of all of it.
+# What is made from the results of all methods: overview, tables, cost, the ledger of claims, and checks.
 import json
 
 

@@ -100,7 +100,7 @@ def test_the_truth_scores_perfectly_and_every_row_names_its_fault(folder, tmp_pa
     values = {(row["metric"], row["condition"]): row["value"] for row in rows if "fault" in row["condition"]}
     expected = {("patch_r2", low): 1.0, ("patch_r2", full): 0.0, ("phase_rmse_rad_meanfree", scan): 0.0}
     assert values == pytest.approx(expected, abs=1e-6)
-    # The rows of the corrected arm stand beside them; its headlines do not change.
+    # The corrected arm has the same rows and headlines as without the ablation.
     without_fault = replace(comparison.predict_zeros(truth), estimator="corrected", seed=3)
     everything = metrics.metric_rows(truth, [without_fault, perfect], settings.evaluate())
     write_metrics(metrics.with_headlines(everything, truth), tmp_path / "metrics.csv")

@@ -212,7 +212,7 @@ def test_a_probe_of_another_size_is_refused(tmp_path, stack):
 
 def test_a_probe_that_is_not_centred_is_refused(tmp_path, stack):
     np.save(tmp_path / "probe.npy", np.fft.ifftshift(user_scan.light().probe.numpy()))
-    with pytest.raises(InputError, match=r"probe\.npy: dark within the 8 object pixels of a patch"):
+    with pytest.raises(InputError, match=r"probe\.npy: no intensity on the 8 object pixels of a patch"):
         prepared(tmp_path, stack, probe_file=tmp_path / "probe.npy", upsampling=4)
 
 

@@ -188,5 +188,5 @@ def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_pa
     errors = {row["condition"]: float(row["value"]) for row in rows if row["metric"] == "phase_rmse_rad_meanfree"}
     assert errors["dose_e=27882;object=hbn"] == pytest.approx(0.037, abs=0.002)
     assert errors["dose_e=27882;object=hbn_twisted"] > 1.2 * errors["dose_e=27882;object=hbn"]
-    # The photographs are averaged over photographs alone.
+    # The row of the photographs averages only photographs.
     assert errors["dose_e=27882;object=photograph;phase_std_rad=0.5"] == pytest.approx(0.5, rel=0.3)

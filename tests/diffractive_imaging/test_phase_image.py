@@ -1,4 +1,4 @@
-"""The phase image of a scan: χ² knows shot noise, the files carry their units, the same image gives the same bytes."""
+"""The phase image of a scan: χ² is 1 for shot noise, the files have units, the same image gives the same bytes."""
 
 from dataclasses import replace
 

@@ -94,7 +94,7 @@ def bspline(x):
 
 
 def test_the_curvature_is_that_of_the_loss_around_a_flat_object(scan):
-    """A plane wave of small phase raises the loss of noiseless patterns of a flat object as the symbol says."""
+    """A plane wave of small phase raises the loss of noiseless patterns of a flat object as the curvature predicts."""
     dose, amplitude = 1e5, 0.01
     flat = diffraction_pattern(scan.light.probe, torch.zeros(32, 32, dtype=torch.float64)).expand(1024, 32, 32)
     fit = ptychography.ScanFit(dose * flat, scan.positions, scan.light, dose, CPU)
@@ -103,7 +103,7 @@ def test_the_curvature_is_that_of_the_loss_around_a_flat_object(scan):
     wave = amplitude * torch.cos(2 * torch.pi * (row * y[:, None] + column * x))
     rows = torch.arange(1024)
     raised = fit.loss(wave, rows) - fit.loss(0 * wave, rows)
-    # Coefficients of a plane wave to its values: the spline's own response at these frequencies.
+    # Coefficients of a plane wave to its values: the response of the spline at these frequencies.
     response = refined(wave.double(), 1).std() / wave.double().std()
     mean_square = (amplitude * response) ** 2 / 2
     curvature = 1 / fit.inverse_curvature()[row, column]
@@ -112,7 +112,7 @@ def test_the_curvature_is_that_of_the_loss_around_a_flat_object(scan):
 
 
 def test_ptychography_does_not_look_beyond_its_patterns(scan):
-    """Patterns of nothing give nothing, wherever they lie."""
+    """Patterns of a flat object give a flat image, whatever the positions."""
     flat = diffraction_pattern(scan.light.probe, torch.zeros(32, 32, dtype=torch.float64)).expand(1024, 32, 32)
     fit = reconstruct(scan, 1000 * flat, 1000.0, iterations=2)
     assert float(fit.image.phase[fit.image.coverage > 0].abs().max()) < 1e-3

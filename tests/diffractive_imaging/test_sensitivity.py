@@ -43,7 +43,7 @@ def test_every_perturbation_keeps_the_dose_and_changes_the_patterns(scan, name):
     assert patterns.shape == scan.patterns.shape
     assert torch.allclose(patterns.sum((1, 2)), torch.ones(len(patterns), dtype=patterns.dtype), atol=1e-3)
     change = (patterns - scan.patterns).abs().sum((1, 2)).mean()
-    assert 0.005 < float(change) < 1  # shot noise alone: 0.002
+    assert 0.005 < float(change) < 1  # shot noise: 0.002
 
 
 @pytest.mark.parametrize("name", ["rotation_3deg", "source_0.5px"])
@@ -67,7 +67,7 @@ def test_rows_compare_the_first_photograph_with_and_without(tmp_path):
         for key in by_switch[False]
         if key != "perturbations"
     )
-    # What finetuning reads holds none of them.
+    # Finetuning reads none of them.
     assert not set(PERTURBATIONS) & set(by_switch[True]["scans"].tolist())
     truth = comparison.read_truth(paths[True])
     calls = []

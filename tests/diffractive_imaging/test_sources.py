@@ -1,4 +1,4 @@
-"""Which photographs train, validate and test: splits share none and lose none."""
+"""The split of photographs into training, validation and test: disjoint and complete."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Write abtem_structure_factors.npz, what abTEM says of three crystals, for test_oracle.py.
+"""Write abtem_structure_factors.npz, abTEM's structure factors of three crystals, for test_oracle.py.
 
     python tests/matching/make_oracle.py
 
@@ -36,7 +36,7 @@ def main() -> None:
             ["Na", "Cl"], [(0, 0, 0), (0.5, 0.5, 0.5)], spacegroup=225, cellpar=[5.640] * 3 + [90] * 3
         ),
     }
-    # Near a zone axis, turned about all axes.
+    # Near a zone axis, rotated about all axes.
     rotation = Rotation.from_euler("zyx", [25.0, 4.0, 7.0], degrees=True).as_matrix()
     kept = {"rotation": rotation, "voltage_kv": VOLTAGE_KV, "largest_per_a": LARGEST_PER_A, "thin_a": THIN_A}
     for name, atoms in cells.items():

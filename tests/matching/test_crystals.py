@@ -186,7 +186,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_real_files(real_data):
-    """Polyethylene from a file is the built-in one; the other setting of its space group is the same crystal turned."""
+    """Polyethylene from a file is the built-in one; the other setting of its space group rotates it."""
     specimen = read_crystal(real_data / "matching" / "polyethylene_Bunn1939_CrystalBuilder.cif")
     ours = structure_factors(crystal("polyethylene"), 1.0)
     theirs = structure_factors(specimen, 1.0)

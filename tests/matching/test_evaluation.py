@@ -79,7 +79,7 @@ def test_every_kind_region_stage_and_arm_has_a_condition_of_its_own(table):
     ):
         assert row(table, estimator, metrics.BY_CLASS[5], condition)["n"] == 24
     assert not table["condition"].str.contains("not_crystal").any()
-    # Earlier stages and arms of the ablation are measured at the headline's dose alone
+    # Earlier stages and arms of the ablation are measured only at the headline's dose
     assert not table["condition"].str.contains(r"^dose_e=100;.*stage").any()
     assert not table["condition"].str.contains(r"arm=.*;dose_e=100;").any()
 

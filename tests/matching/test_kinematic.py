@@ -1,4 +1,4 @@
-"""Kinematic patterns: closed forms, symmetry, in-plane turns, the two-beam limit."""
+"""Kinematic patterns: closed forms, symmetry, in-plane rotations, the two-beam limit."""
 
 import math
 
@@ -106,7 +106,7 @@ def test_polyethylene_along_its_chains():
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_equivalent_orientations_have_equal_patterns(name):
-    """R and R S, S of the Laue group; a turn that is no symmetry changes the pattern."""
+    """R and R S, S of the Laue group; a rotation that is not a symmetry changes the pattern."""
     made = simulator(name)
     turns = rotations(5)
     symmetry = laue_rotations(made.crystal)
@@ -118,7 +118,7 @@ def test_equivalent_orientations_have_equal_patterns(name):
 
 
 def test_friedel_the_opposite_beam_sees_the_mirror_image():
-    """Along −d: turned about y by 180°, x is mirrored, for any crystal."""
+    """Along −d: rotated about y by 180°, x is mirrored, for any crystal."""
     made = Simulator(
         some_crystal([6, 8, 14], [[0, 0, 0], [0.2, 0.31, 0.44], [0.63, 0.12, 0.77]]), DiffractionSettings(**LIGHT)
     )
@@ -130,7 +130,7 @@ def test_friedel_the_opposite_beam_sees_the_mirror_image():
 
 
 def test_the_apparent_twofold_axis_is_only_approximate():
-    """A pattern turned by 180° is close to itself on a zone axis for a thin crystal, not off it."""
+    """A pattern rotated by 180° is close to itself on a zone axis for a thin crystal, not off it."""
     made = simulator(thickness_nm=3.0)
     on_axis = torch.eye(3, dtype=torch.float64)[None]
     pattern = made.patterns(on_axis)

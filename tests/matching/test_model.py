@@ -1,4 +1,4 @@
-"""The networks: turns are shifts, the untrained network is the template matcher, weights that do not fit."""
+"""The networks: rotations are shifts, the untrained network is the template matcher, weights that do not fit."""
 
 import pytest
 import torch

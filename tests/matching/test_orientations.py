@@ -60,7 +60,7 @@ def test_conventions():
 
 
 def test_smallest_rotation():
-    """R0(d) turns by the angle between d and z and by no more."""
+    """R0(d) rotates by exactly the angle between d and z."""
     beam = directions(200)
     assert torch.allclose(angle_rad(from_direction(beam)), torch.arccos(beam[:, 2]), atol=1e-7)
 

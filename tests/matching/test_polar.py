@@ -1,4 +1,4 @@
-"""Patterns on a polar grid: turns are rolls, means are kept."""
+"""Patterns on a polar grid: rotations are rolls, means are preserved."""
 
 import math
 
@@ -10,7 +10,7 @@ from workflow_scripts.matching.simulation.kinematic import render
 
 
 def spots(turn_rad=0.0):
-    """A pattern (1, 64, 64) of four spots, turned about its middle from +x to +y."""
+    """A pattern (1, 64, 64) of four spots, rotated about its middle from +x to +y."""
     radius = torch.tensor([9.0, 14.0, 20.0, 24.0])
     angle = torch.tensor([0.3, 2.0, 3.7, 5.1]) + turn_rad
     position = torch.stack([radius * angle.sin(), radius * angle.cos()], dim=-1) + 31.5

@@ -97,7 +97,7 @@ def test_systematic_absences_of_cubic_lattices():
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 10**6))
 def test_friedel_and_the_choice_of_origin(count, seed):
-    """F(−g) is the conjugate of F(g), of any crystal; a shift of the origin changes phases alone."""
+    """F(−g) is the conjugate of F(g), of any crystal; a shift of the origin changes only phases."""
     rng = np.random.default_rng(seed)
     numbers, places, share = rng.choice([1, 6, 8, 29, 79], count), rng.random((count, 3)), rng.uniform(0.2, 1, count)
     lattice = np.diag(rng.uniform(3, 6, 3)) + rng.uniform(-0.5, 0.5, (3, 3))
@@ -167,7 +167,7 @@ def test_laue_rotations_of_lattices_with_one_atom(lattice, order):
 
 
 def test_atoms_break_the_symmetry_of_a_lattice():
-    """A cubic lattice with one chain of atoms along z is tetragonal at most; a spoilt one keeps the identity alone."""
+    """A cubic lattice with one chain of atoms along z is tetragonal at most; a disordered one has only the identity."""
     along_z = some_crystal([26, 6], [[0, 0, 0], [0, 0, 0.5]], np.diag([4.0] * 3))
     assert len(laue_rotations(along_z)) == 8
     spoilt = some_crystal([26, 26, 26], [[0, 0, 0], [0.13, 0.29, 0.41], [0.37, 0.11, 0.73]], np.diag([4.0] * 3))

@@ -1,4 +1,4 @@
-"""Training tasks: views, pairs, losses at their stage; the faults of the recipe, present in one arm alone."""
+"""Training tasks: views, pairs, losses at their stage; the faults of the recipe, present in one arm only."""
 
 from dataclasses import replace
 from pathlib import Path

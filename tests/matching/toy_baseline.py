@@ -6,7 +6,7 @@ from workflow_scripts.matching.networks.retrieval import predict_queries
 
 
 class ScalarProduct:
-    """Compares patterns without a turn in the plane."""
+    """Compares patterns without rotating them in the plane."""
 
     def __init__(self, gallery):
         self.gallery = gallery.flatten(1)
@@ -17,6 +17,6 @@ class ScalarProduct:
 
 
 def predict(job, queries, device):
-    """The answers to all queries, by stage."""
+    """The predictions for all queries, by stage."""
     estimator = ScalarProduct(torch.from_numpy(queries.gallery).to(device))
     return {"fitted": predict_queries(estimator, queries, job.arguments, device)}

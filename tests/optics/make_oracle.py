@@ -1,4 +1,4 @@
-"""Write abtem_oracle.npz, what abTEM says of a few atoms, for test_oracle.py.
+"""Write abtem_oracle.npz, abTEM's waves and patterns of a few atoms, for test_oracle.py.
 
     python tests/optics/make_oracle.py
 

@@ -1,4 +1,4 @@
-"""Write abtem_scans.npz, what abTEM says of images scanned over small crystals, for the tests of images.
+"""Write abtem_scans.npz, abTEM's scanned images of small crystals, for the tests of images.
 
     python tests/optics/make_scan_oracle.py [FILE]
 
@@ -58,7 +58,7 @@ TILT_MRAD = (3.0, -5.0)
 
 
 def strontium_titanate(cells: tuple[int, int], cell_a: tuple[float, float], rng: np.random.Generator) -> ase.Atoms:
-    """One period of SrTiO3, so many cells strained to fill the cell, disturbed."""
+    """One period of SrTiO3 of several unit cells, strained to fill the cell, disturbed."""
     sites = [
         ("Sr", 0, 0, 0.25),
         ("Ti", 0.5, 0.5, 0.75),
@@ -78,7 +78,7 @@ def strontium_titanate(cells: tuple[int, int], cell_a: tuple[float, float], rng:
 
 
 def potential(atoms: ase.Atoms, shape: tuple[int, int], projection: str = "infinite") -> np.ndarray:
-    """(slices, H, W) in V Å, of abTEM's own."""
+    """(slices, H, W) in V Å, from abTEM."""
     how = {"gpts": shape, "slice_thickness": SLICE_A, "parametrization": "kirkland", "projection": projection}
     return abtem.Potential(atoms, **how).build(lazy=False).array
 

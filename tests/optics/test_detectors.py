@@ -29,7 +29,7 @@ def test_a_turn_by_one_segment_renames_them(segments, rotation):
     frequency = lattice()
     masks = Detector(10, 50, segments, rotation).masks(frequency, KV)
     turned = Detector(10, 50, segments, rotation + 360 / segments).masks(frequency, KV)
-    # Edges that are no multiple of 90° are rounded on their own
+    # Edges that are not multiples of 90° are rounded independently
     assert (masks.roll(-1, 0) ^ turned).float().mean() < 1e-3
 
 
@@ -60,8 +60,8 @@ def test_equal_segments_are_equal():
 
 
 @pytest.mark.parametrize("ring", [(10, 10), (20, 10), (-1, 10)])
-def test_a_ring_that_is_none_is_refused(ring):
-    with pytest.raises(ValueError, match="none"):
+def test_an_empty_ring_is_refused(ring):
+    with pytest.raises(ValueError, match="inner < outer"):
         Detector(*ring)
     with pytest.raises(ValueError, match="segment"):
         Detector(0, 10, 0)

@@ -1,4 +1,4 @@
-"""abTEM itself, where it is installed: what it says today is what the kept numbers say."""
+"""abTEM itself, where it is installed: its results agree with the stored ones."""
 
 import os
 import subprocess

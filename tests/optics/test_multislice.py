@@ -1,4 +1,4 @@
-"""Multislice: what vacuum, weak objects and closed forms leave no choice about."""
+"""Multislice against vacuum propagation, weak objects and closed forms."""
 
 import math
 

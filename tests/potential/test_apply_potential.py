@@ -56,7 +56,7 @@ def images_of_user(pixel_size_a=0.2, shape=(90, 70), **changes):
 
 
 class FirstChannels(nn.Module):
-    """Hands on the first image, and a metadata channel by number."""
+    """Returns the first image, and one metadata channel."""
 
     def __init__(self, channel):
         super().__init__()

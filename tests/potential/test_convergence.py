@@ -1,4 +1,4 @@
-"""How wide a cell must be: errors fall with the field of view, and rise where the beam meets itself."""
+"""How wide a cell must be: errors fall with the field of view, and rise where the beam wraps around."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Counted test images: their statistics, and that they depend on nothing but their own row."""
+"""Counted test images: their statistics, and each row is independent of the others."""
 
 from dataclasses import replace
 

@@ -59,7 +59,7 @@ def test_a_turned_object_is_seen_by_renamed_segments():
     column = torch.as_tensor(samples.potential_limited)
 
     def segments(image):
-        """Segment s sees more where the object rises towards its own azimuth."""
+        """Segment s gets more electrons where the object rises towards its azimuth."""
         dy, dx = torch.gradient(image, dim=(-2, -1))
         return torch.stack([sy * dy + sx * dx for sy, sx in ((1, 1), (-1, 1), (-1, -1), (1, -1))], dim=1)
 
@@ -80,10 +80,10 @@ def test_segments_are_renamed_as_the_detector_turns():
 
 
 def test_a_turned_scene_is_what_the_microscope_gives_of_the_turned_specimen():
-    """Multislice of a tilted crystal on one raster, and on the raster that is turned about its middle."""
+    """Multislice of a tilted crystal on one raster, and on the same raster rotated about its middle."""
     side_px, pixel_size_a, tilt_deg = 16, 0.4, (0.5, -0.3)
     first = View(33.0, (0.7, 0.2))
-    # The turned raster begins at the far end of the first row
+    # The rotated raster begins at the far end of the first row
     corner_a = first.positions_a(side_px, pixel_size_a)[side_px - 1]
     views = first, View(first.rotation_deg + 90, tuple(corner_a.tolist()))
     computed = compute(

@@ -55,14 +55,14 @@ def test_the_held_out_material_is_in_no_training_sample(shards):
 
 
 def estimated(estimator, samples, detector, dose):
-    """The answer of an estimator's only stage."""
+    """The prediction of an estimator's only stage."""
     (estimate,) = estimator.stages.values()
     return estimate(samples, measured_shares(samples, detector, dose, 0), detector, dose)
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_never_sees_the_truth_and_answers_for_both_detectors(shards, name):
-    """The same images with another truth get the same answer, finite and at every dose."""
+    """The same images with another truth get the same prediction, finite and at every dose."""
     blind = replace(TEST, potential=np.ones_like(TEST.potential), potential_limited=np.ones_like(TEST.potential))
     estimator = baseline(name, shards)
     assert estimator.detectors == (RING, MATCHED) and estimator.without_noise
@@ -116,7 +116,7 @@ def test_a_network_answers_in_volt_angstrom_whatever_the_batch(tmp_path, arm):
 
 
 class _Constant(nn.Module):
-    """Answers 1 in the first channel, 5 in the second; keeps its input."""
+    """Outputs 1 in the first channel, 5 in the second; stores its input."""
 
     def forward(self, x):
         self.input = x

@@ -98,7 +98,7 @@ def test_the_headline_is_the_mean_of_its_images_over_crystals_that_were_seen(ima
 
 
 def test_an_interval_rests_on_specimens_not_on_images(images):
-    """Images of one specimen that are counted twice narrow nothing."""
+    """Counting the images of a specimen twice does not narrow the interval."""
     zeros = images[(images["estimator"] == "zeros")]
     tables = [comparison.metric_rows(part, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
     for once, twice in zip(*tables, strict=True):

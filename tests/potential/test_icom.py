@@ -36,7 +36,7 @@ def test_the_gradient_of_a_mirrored_wave_integrates_to_the_wave(row, column):
 
 
 def test_a_slope_without_periods_does_not_wrap_around():
-    """A parabola ends where it ends: its integral is no worse at the edges than a kink costs."""
+    """A parabola that is cut off: the error of its integral at the edges is at most that of a kink."""
     side = 64
     y, x = np.meshgrid(*[(np.arange(side) - 20) * PIXEL_A] * 2, indexing="ij")
     found = icom.integrate(np.array([2 * y, x])[None], PIXEL_A)[0]
@@ -83,7 +83,7 @@ def test_a_weak_phase_object_is_recovered_up_to_its_scale(detector):
 
 
 def test_one_factor_a_thickness_makes_volts_of_it():
-    """Potentials that are their iCOM times a factor of the thickness: that factor is found."""
+    """Potentials that are their iCOM times a factor of the thickness: the fit recovers that factor."""
     samples = toy_samples(2)
     samples = samples.rows(samples.kind == FILLED)
     shares = samples.images[MATCHED]

@@ -30,7 +30,7 @@ def batch_of(task, seed=0, rows=6):
 
 
 class Constant(nn.Module):
-    """Answers 0 everywhere, and remembers what it saw."""
+    """Predicts 0 everywhere, and stores its inputs."""
 
     def __init__(self):
         super().__init__()
@@ -97,7 +97,7 @@ def test_joint_minmax_forgets_the_share_of_the_beam():
     stretched = network_inputs(scenes_of(SAMPLES, RING, 1e5, CPU), PUBLISHED)[:, :4]
     assert stretched.amin(dim=(1, 2, 3)).eq(0).all() and torch.allclose(stretched.amax(dim=(1, 2, 3)), torch.ones(24))
     dimmer = replace(SAMPLES, images={name: 0.5 * images for name, images in SAMPLES.images.items()})
-    dimmer.images[RING][:, 1:] *= 2  # the first segment alone
+    dimmer.images[RING][:, 1:] *= 2  # only the first segment
     first, second = network_inputs(scenes_of(dimmer, RING, 1e5, CPU), PUBLISHED)[:, :2].unbind(dim=1)
     # Together, not each by itself
     assert (first.amax(dim=(1, 2)) < 1).all() and (second.amin(dim=(1, 2)) > 0).all()

@@ -1,4 +1,4 @@
-"""The loss knows where the atoms are; the recipe's Fourier term does not."""
+"""The loss depends on the positions of the atoms; the recipe's Fourier term does not."""
 
 import math
 

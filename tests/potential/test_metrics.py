@@ -1,4 +1,4 @@
-"""Metrics of a potential: identities, closed forms, and that none rewards the outline or the scale."""
+"""Metrics of a potential: identities, closed forms, and no reward for the outline or the scale alone."""
 
 import numpy as np
 import pytest

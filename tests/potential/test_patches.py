@@ -1,4 +1,4 @@
-"""The recipe's specimen: a block in vacuum keeps its inner distances however it is turned."""
+"""The recipe's specimen: a block in vacuum keeps its interatomic distances when it is rotated."""
 
 import numpy as np
 import pytest

@@ -66,7 +66,7 @@ def test_less_dose_never_gives_larger_weights():
 
 
 def test_the_penalty_is_chosen_on_orientations_that_do_not_fit():
-    """Targets that no image tells of: what fits them is penalised as much as it can be."""
+    """Targets that do not depend on the images: the largest penalty is chosen."""
     samples = linear_samples(0)
     noise = 1e3 * np.random.default_rng(7).standard_normal(samples.potential.shape)
     assert fitted(samples, NOISE_FREE).penalty < 1e-3

@@ -47,7 +47,7 @@ def test_a_quarter_turn_of_the_crystal_turns_the_images_and_renames_the_segments
         detectors = [replace(detector, rotation_deg=-angle) for detector in DETECTORS]
         found = computed("KNbO3", (2.0, -1.0), detectors)
         images[angle] = found.images.at(View(angle, origin).positions_a(side, pixel_a)).unflatten(-1, (side, side))
-    # The scan at [i, j] of the turned crystal is the other's at [j, −i]
+    # The scan of the rotated crystal at [i, j] is the other scan at [j, −i]
     straight, turned = images[20.0], images[110.0]
     positions = View(20.0, origin).positions_a(2 * side, pixel_a)
     middle = torch.tensor(origin).double()
@@ -77,7 +77,7 @@ def column():
 
 
 def test_the_potential_is_summed_along_the_tilted_beam():
-    """At depth z the beam that entered at r is at r + t z: an atom there is seen at its own place less t z."""
+    """At depth z the beam that entered at r is at r + t z: the image shows an atom there at its position minus t z."""
     tilt_mrad = (30.0, -12.0)
     found = computed(column(), tilt_mrad, thickness_nm=(0.2, 4.0))
     single, line = found.potential.raster((64, 64))
@@ -104,7 +104,7 @@ def test_atoms_at_rest_give_the_same_with_phonons():
 
 
 def test_phonons_scatter_to_high_angles():
-    """What Debye–Waller factors take from the elastic wave, snapshots find again at high angles."""
+    """The intensity that Debye–Waller factors remove from the elastic wave is at high angles in snapshots."""
     hot = replace(crystal("SrTiO3"), debye_waller_a2=(1.5,) * 5)
     dark = [Detector(30, 40)]
     on_column = torch.tensor([[0.0, 0.0]]).double()

@@ -1,4 +1,4 @@
-"""Who may be on which side of a split."""
+"""Which samples may be on which side of a split."""
 
 from dataclasses import replace
 

@@ -93,7 +93,7 @@ def test_the_beam_runs_along_the_c_axis_of_hexagonal_cells_and_a_cube_axis_of_pe
 
 
 def test_tiling_neither_loses_nor_doubles_an_atom(built_in):
-    """Every copy sees the same neighbours as the one cell does, also across the seams."""
+    """Every copy has the same neighbours as the single cell, also across the seams."""
     tiled = built_in.tiled((2, 2, 2))
     assert len(tiled.symbols) == len(tiled.debye_waller_a2) == 8 * len(built_in.symbols)
     assert (tiled.positions_a < tiled.cell_a).all()

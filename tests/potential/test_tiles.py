@@ -1,4 +1,4 @@
-"""Images of any size and pixel through a network: nothing is seen of tiles, and nothing is lost on the way."""
+"""Images of any size and pixel through a network: tiles leave no trace, and resampling loses nothing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A baseline as a user would add one: the potential is the image of a bright-field detector, in units of its own."""
+"""A baseline as a user would add one: the potential is the image of a bright-field detector, in arbitrary units."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from workflow_scripts.potential.simulation.estimation import Estimator
 
 
 def make(job):
-    """A baseline without a training: one function answers for the only stage."""
+    """A baseline without training: one function for the only stage."""
     return Estimator({"fitted": estimate})
 
 

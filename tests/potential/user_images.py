@@ -39,7 +39,7 @@ def settings(**changes) -> dict:
 
 
 def shares(shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    """Shares of the beam on the network's segments, (4, H, W); each segment has a mean of its own."""
+    """Shares of the beam on the network's segments, (4, H, W); each segment has a different mean."""
     y, x = np.indices(shape) * PIXEL_A
     column = np.exp(np.cos(2 * np.pi * y / 3.9) + np.cos(2 * np.pi * x / 3.9) - 2)
     down, right = np.gradient(column)

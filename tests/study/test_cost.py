@@ -40,7 +40,7 @@ def test_sums_peaks_and_energy(folder):
         3600,
         1200,
     )
-    # One job of an hour held two GPUs; the user's own data do not count.
+    # One job of an hour held two GPUs; jobs for the user's files do not count.
     assert training["gpu_h"] == 2.0
     assert training["energy_wh"] == pytest.approx(WATTS_PER_CORE + 2 * WATTS_PER_GPU)
     assert f"{WATTS_PER_CORE:g} W" in ASSUMPTION and f"{WATTS_PER_GPU:g} W" in ASSUMPTION

@@ -1,4 +1,4 @@
-"""A claim holds at its scale and condition alone, and nobody wins against an estimator worse than zeros."""
+"""A claim holds only at its scale and condition, and no ratio to an estimator worse than zeros counts."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""The overview is drawn from tables and pictures alone, with equal bytes; overview.yaml of every method is checked."""
+"""The overview is drawn only from tables and pictures, with equal bytes; overview.yaml of every method is checked."""
 
 import numpy as np
 import pandas as pd

@@ -44,7 +44,7 @@ def test_equal_answers_have_equal_bytes(path, tmp_path):
 def test_shapes_and_values_are_checked(path, tmp_path):
     part = read_predictions(path).parts[1]
     assert part.read("flat", shapes={"flat": (-1, 4, 4)})["flat"].shape == (2, 4, 4)
-    with pytest.raises(InputError, match=r"flat is \(2, 4, 4\), but the test file asks for \(3, 4, 4\); predict again"):
+    with pytest.raises(InputError, match=r"flat is \(2, 4, 4\), but the test file needs \(3, 4, 4\); predict again"):
         part.read("flat", shapes={"flat": (3, 4, 4)})
     with pytest.raises(InputError, match="lacks"):
         part.read("absent")

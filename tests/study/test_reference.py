@@ -1,4 +1,4 @@
-"""The reference of a scale is a whole run or none, small enough for git; docs/claims.md says what it shows."""
+"""The reference of a scale is a complete run, small enough for git; docs/claims.md agrees with it."""
 
 import pytest
 
@@ -87,7 +87,7 @@ def test_the_page_judges_a_claim_by_the_reference_of_its_scale(scale, value, ver
 
 @pytest.mark.parametrize("folder", sorted((ROOT / claims_page.REFERENCE).glob("*")), ids=lambda folder: folder.name)
 def test_a_committed_reference_agrees_with_itself(folder):
-    """Its ledger is what its own metrics give by the present claims."""
+    """Its ledger follows from its metrics and the present claims."""
     metrics = {path.parents[1].name: read_metrics(path) for path in folder.glob("*/evaluate/metrics.csv")}
     claims = [
         claim

@@ -1,4 +1,4 @@
-"""A user's segmented images in the DAG: which jobs follow, and what is said before any of them of a mistake."""
+"""A user's segmented images in the DAG: which jobs follow, and the message for a mistake before any of them runs."""
 
 import numpy as np
 import pytest

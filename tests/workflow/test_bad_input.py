@@ -20,7 +20,7 @@ def project(tmp_path_factory):
 
 
 def refused(project, overlay, *words):
-    """What Snakemake says of an overlay; asserts that it refuses it and leaves no artifact."""
+    """Snakemake's output for an overlay; asserts that it is refused and leaves no artifact."""
     (project / "my.yaml").write_text(overlay if isinstance(overlay, str) else yaml.safe_dump(overlay))
     done = snakemake(project, "--configfile", "my.yaml", "--config", "scale=smoke", *words)
     text = done.stdout + done.stderr
@@ -49,7 +49,7 @@ CONFIGURATIONS = {
     "a headline that is not tested": (of_stage("synthesize", dose_e=20000.0), "test_dose_e must hold the full dose"),
     "a dose named twice": (
         of_stage("synthesize", test_dose_e=[27882.0, 27882.0]),
-        "test_dose_e must name each value once",
+        "test_dose_e must list each value once",
     ),
     "a folder that is not there": (of_stage("synthesize", photographs="/no/where"), "there is no folder /no/where"),
     "a folder without photographs": (of_stage("synthesize", photographs="rules"), "found 0 different photograph(s)"),

@@ -14,8 +14,8 @@ STAGES = sorted(
     for path in (ROOT / "workflow_scripts").glob("*/*.py")
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 )
-# Each script is imported by a child of its own, which has no project module yet; the parent has loaded once what takes
-# seconds and is no part of the project.
+# Each script is imported by a separate child process, which has no project module yet; the parent has loaded in advance
+# what takes seconds and is not part of the project.
 LOADED = """
 import importlib, json, os, sys
 import ase.spacegroup, h5py, matplotlib.pyplot, mrcfile, pandas, pydantic, scipy.signal, skimage.io, tifffile, torch

@@ -1,4 +1,4 @@
-"""A stage script's command line: whole outputs or none, one sentence for a mistake, provenance."""
+"""A stage script's command line: complete outputs or none, one sentence for a mistake, provenance."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The whole configuration: what a user writes of own data and gets wrong is a sentence that says what was meant."""
+"""The whole configuration: a mistake in a user's entry is reported in a sentence that says what was expected."""
 
 import re
 

@@ -408,7 +408,7 @@ def test_verify_passes_through_snakemake_and_finds_what_changed(finished, tmp_pa
 def test_a_damaged_intermediate_is_named_and_the_command_that_verify_says_repairs_it(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy, symlinks=True)
-    stack = copy / f"results/smoke/{THIRD}/synthesize/test/shard0.mrcs"  # a format without a checksum of its own
+    stack = copy / f"results/smoke/{THIRD}/synthesize/test/shard0.mrcs"  # a format without a checksum
     whole = stack.read_bytes()
     dates = stack.stat()
     stack.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

@@ -1,4 +1,4 @@
-"""What ends a stage from outside leaves whole files or none, says one sentence, and the next run succeeds."""
+"""An interrupted stage leaves complete files or none and a message of one sentence, and the next run succeeds."""
 
 import json
 import os

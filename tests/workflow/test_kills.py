@@ -21,7 +21,7 @@ pytestmark = pytest.mark.torture
 
 SEED = 8
 ROUNDS = 4  # kills in each stage
-# The stage's own process; Snakemake and all that it started; Snakemake alone, whose job goes on without it.
+# The process of the stage; Snakemake with all that it started; only Snakemake, whose job continues.
 VICTIMS = ("the job", "everything", "Snakemake alone")
 # Long enough that a training is killed more often than its start, and has checkpoints then.
 OVERLAY = "{method}: {{pretrain: &training {{epochs: 200, checkpoint_interval_s: 0}}, finetune: *training}}\n"

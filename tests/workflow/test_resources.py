@@ -1,4 +1,4 @@
-"""What rules ask of a scheduler: everything is named, is enough by what was measured, and grows with the data."""
+"""Requests of the rules to a scheduler: complete, sufficient for what was measured, and growing with the data."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def test_paper_is_planned_with_ten_thousand_samples_in_shards_and_few_jobs():
 
 @pytest.fixture(scope="module")
 def jobs(finished):
-    """What each job of the finished smoke study asks for."""
+    """The request of each job of the finished smoke study."""
     return resources.asked("smoke", WORDS, finished)
 
 
@@ -56,7 +56,7 @@ def test_the_sizes_that_memory_follows_are_those_of_the_files(finished):
             files = [path for path in (folder / split).glob("shard0*") if path.suffix in (".npz", ".mrcs")]
             size_mb = sum(path.stat().st_size for path in files) / 1e6
             stated_mb = getattr(study, method).synthesize.file_mb(split)
-            # Counts of scans are stored in fewer bytes than they have in memory; an archive's own words are small.
+            # Counts of scans are stored in fewer bytes than they have in memory; the overhead of an archive is small.
             least = 0.2 if (method, split) == ("diffractive_imaging", "test") else 0.6
             assert least * stated_mb <= size_mb <= 1.2 * stated_mb + 0.03, (method, split, size_mb, stated_mb)
 
@@ -70,7 +70,7 @@ def test_a_rule_that_takes_more_than_it_asks_is_named(finished, jobs, tmp_path, 
     record = json.loads(provenance.read_text())
     provenance.write_text(json.dumps(record | {"peak_memory_mb": 10**6}))
     assert resources.main([str(results)]) == 1
-    assert "more was taken than is asked for by matching_evaluate" in capsys.readouterr().err
+    assert "used more than requested: matching_evaluate" in capsys.readouterr().err
     (results / "figures" / "matching.provenance.json").unlink()
     resources.main([str(results)])
     assert "Not measured: matching_plot." in capsys.readouterr().out

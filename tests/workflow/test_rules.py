@@ -33,7 +33,7 @@ Path("{file}").write_text(json.dumps(described))
 
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory):
-    """What Snakemake knows of every rule."""
+    """Every rule as Snakemake parses it."""
     folder = tmp_path_factory.mktemp("rules")
     (folder / "dump.smk").write_text(DUMP.format(root=ROOT, file=folder / "rules.json"))
     done = snakemake(ROOT, "--snakefile", str(folder / "dump.smk"), "--list-rules")
@@ -45,7 +45,7 @@ def test_parameters_depend_on_wildcards_alone(rules):
     """Snakemake leaves functions of inputs, outputs or resources out of its check for changed parameters."""
     for name, rule in rules.items():
         for key, names in rule["functions"].items():
-            # What is made of inputs and outputs needs no check of its own: these are compared.
+            # Parameters made from inputs and outputs need no check: Snakemake compares those.
             assert names == ["wildcards"] or key == "arguments", (name, key, names)
 
 

@@ -1,4 +1,4 @@
-"""A sixth method, made from the text of its tutorial alone, in a project where everything else stays as it is."""
+"""A sixth method, made only from the text of its tutorial, in an otherwise unchanged project."""
 
 import re
 import shutil

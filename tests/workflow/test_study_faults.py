@@ -116,7 +116,7 @@ def test_read_only_inputs_and_their_dates(project, tmp_path):
     photographs.mkdir()
     rng = np.random.default_rng(0)
     for k in range(8):
-        # Above 1 MB Snakemake goes by the date alone.
+        # Above 1 MB Snakemake compares only the date.
         io.imsave(photographs / f"photo{k}.png", rng.integers(0, 255, (1100, 1100), np.uint8), check_contrast=False)
     (project / "my.yaml").write_text(f"diffractive_imaging: {{synthesize: {{photographs: {photographs}}}}}\n")
     words = ("--configfile", "my.yaml", *SMOKE, SHARD)

@@ -1,4 +1,4 @@
-"""The tutorials, done as they stand on the page."""
+"""The tutorials, carried out as written."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`verify` on a copied results folder of all five methods, without Snakemake's own records."""
+"""`verify` on a copied results folder of all five methods, without Snakemake's records."""
 
 import random
 import shutil

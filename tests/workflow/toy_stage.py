@@ -1,4 +1,4 @@
-"""A stage of two outputs in a project of its own, for the tests of what all stages share."""
+"""A stage of two outputs in a separate project, for the tests of what all stages share."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A tutorial as its reader follows it: files are written as they stand on the page, commands run one after the other.
+"""A tutorial as its reader follows it: files are written as given on the page, commands run one after the other.
 
 A block that begins with a comment naming a file is that file, or is added to its end where the comment says so
 (``# config.yaml, at its end``). A block marked ``sh`` is typed. Blocks without a language are not run.
@@ -22,7 +22,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 def follow(page: str, folder: Path) -> list[str]:
-    """Do what the page says in a copy of the project; the output of every block of commands."""
+    """Follow the page in a copy of the project; the output of every block of commands."""
     outputs = []
     for language, text in blocks(page):
         if language == "sh":

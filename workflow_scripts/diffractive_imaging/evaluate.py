@@ -33,7 +33,7 @@ def evaluate(job: Job[Evaluate]) -> None:
     absent = set(settings.ablations) - faults
     if absent and any(prediction.estimator == "corrected" for prediction in predictions):
         raise InputError(f"--ablated holds no file of {', '.join(sorted(absent))}, which --ablations names")
-    # Their conditions name the fault.
+    # The fault is in their conditions, so all of them can go by the name of the arm.
     ablated = [replace(prediction, estimator="corrected") for prediction in ablated]
     predictions = [predict_zeros(truth), *predictions]
     transfer_rows, transfer_table = transfer_of_stitchings(truth.light, settings)

@@ -1,6 +1,6 @@
 """Adapt one arm's network to the measured patterns of the scans, without any truth.
 
-The published recipe has no such stage: its arm hands the pretrained weights on.
+The published recipe has no such stage: its arm copies the pretrained weights.
 """
 
 from pydantic import Field
@@ -20,7 +20,7 @@ class Arguments(Finetune, Compute):
     """The settings of the stage, the arm, and on what it runs."""
 
     variant: VariantName = Field(description="Arm of the study: published or corrected.")
-    seed: int = Field(ge=0, description="Seed of shuffles.")
+    seed: int = Field(ge=0, description="Seed of the validation patterns and of the shuffles.")
 
 
 def finetune(job: Job[Arguments]) -> None:
@@ -58,7 +58,7 @@ if __name__ == "__main__":
         Arguments,
         inputs={
             "pretrained": "Weights of the stage pretrain (.safetensors).",
-            "measured": "Test file of the stage synthesize (.npz); of it only what a microscope would give is read.",
+            "measured": "Test file of the stage synthesize (.npz); only what a microscope would record is read.",
         },
         outputs=TRAINED,
     ).main()

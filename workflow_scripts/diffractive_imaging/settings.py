@@ -121,8 +121,8 @@ class ScanSettings(Settings):
         gt=0, le=3, description="Standard deviation of the phase of photographs and step edge, rad."
     )
     crystals: tuple[CrystalName, ...] = Field(
-        description="Crystals that are scanned by multislice too: hbn, one layer of boron nitride, and hbn_twisted,"
-        " two of them; none in []. Their phase is what it is."
+        description="Crystals that are also scanned, by multislice: hbn, one layer of boron nitride, and hbn_twisted,"
+        " two layers; [] for none. phase_std_rad does not apply to them."
     )
     twist_deg: float = Field(
         ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
@@ -132,7 +132,7 @@ class ScanSettings(Settings):
         " with partial coherence, none of which the estimators model."
     )
     detector_transposed: bool = Field(
-        description="Whether the recorded patterns have x and y exchanged, as the published experiment's have."
+        description="Whether the recorded patterns have x and y exchanged, as those of the published experiment do."
     )
 
 
@@ -148,7 +148,7 @@ class Synthesize(Settings):
         ge=1, le=400, description="Files that the training data are spread over, made in parallel."
     )
     samples_per_shard: int = Field(ge=32, description="Phase objects in each training file.")
-    dead_leaves_share: float = Field(ge=0, le=1, description="Share of the training objects that are dead leaves.")
+    dead_leaves_share: float = Field(ge=0, le=1, description="Share of dead-leaves images among the training objects.")
     one_over_f_share: float = Field(
         ge=0, le=1, description="Share of the training objects that are 1/f images; the rest are photographs."
     )
@@ -175,7 +175,7 @@ class Synthesize(Settings):
     )
 
     def inputs(self, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
-        """The user's files that one job of the stage reads, by the input of the rules.
+        """The user's files that one job of the stage reads, by the name of the rule's input.
 
         The file `train` is cut from training and validation photographs, the file `test` from those for testing.
         Photographs in the wheels of other projects are pinned by the lock and are no inputs. A job for a scan of the
@@ -217,14 +217,14 @@ class Synthesize(Settings):
         if self.phase_std_min_rad > self.phase_std_max_rad:
             raise ValueError("phase_std_min_rad must not exceed phase_std_max_rad")
         if self.dose_e not in self.test_dose_e:
-            raise ValueError(f"test_dose_e must hold the full dose, dose_e {self.dose_e:g}")
+            raise ValueError(f"test_dose_e must include the full dose, dose_e {self.dose_e:g}")
         if self.scan.phase_std_rad not in self.test_phase_std_rad:
             raise ValueError(
-                f"test_phase_std_rad must hold the headline's, scan.phase_std_rad {self.scan.phase_std_rad:g}"
+                f"test_phase_std_rad must include that of the headline, scan.phase_std_rad {self.scan.phase_std_rad:g}"
             )
         for name in ("test_dose_e", "test_phase_std_rad"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ValueError(f"{name} must name each value once, not {list(getattr(self, name))}")
+                raise ValueError(f"{name} must list each value once, not {list(getattr(self, name))}")
         return self
 
 
@@ -263,7 +263,7 @@ class Pretrain(TrainingSettings):
         ge=1, description="Epoch whose weights the published arm takes, whatever their validation loss."
     )
     ablation_epochs: int = Field(
-        ge=1, description="Epochs of every training with a single fault, and of the one without any beside them."
+        ge=1, description="Epochs of each training with a single fault, and of the one without faults beside them."
     )
 
     @model_validator(mode="after")
@@ -297,7 +297,7 @@ class InferenceSettings(Settings):
 
 
 class Predict(Settings):
-    """Patches and stitched images, by a section for each estimator that has settings."""
+    """Patches and stitched images: one section for each estimator that has settings."""
 
     network: InferenceSettings = Field(description="The trained networks.")
     ptychography: PtychographySettings = Field(description="The iterative baseline.")
@@ -307,20 +307,20 @@ class Evaluate(Settings):
     """Predictions against the truth."""
 
     ablations: tuple[TrainingFault, ...] = Field(
-        description="Faults of the published training that are also switched on one at a time, each in a short"
-        " training, beside one without any fault, whose images are also made with each fault of the stitching. Only"
-        " with the corrected arm; [] leaves all of it out."
+        description="Training faults of the published recipe to switch on one at a time, each in a short training,"
+        " beside a short training without faults; from the latter, images are also made with each fault of the"
+        " stitching. Needs the corrected arm; [] for no ablation."
     )
-    bootstrap_samples: int = Field(ge=100, description="Resamplings of the sources for every interval.")
+    bootstrap_samples: int = Field(ge=100, description="Bootstrap resamples of the sources for each interval.")
     transfer_points: int = Field(
-        ge=16, le=1024, description="Scan points along each side of the raster of perfect patches for T(k)."
+        ge=16, le=1024, description="Scan points along each side of the raster of perfect patches for the transfer T."
     )
     transfer_step_px: float = Field(gt=0, le=2, description="Mean step of that raster, object pixels.")
     transfer_jitter_px: float = Field(ge=0, le=1, description="Standard deviation of its jitter, object pixels.")
     seed: int = Field(ge=0, description="Seed of the white-noise object, of the jitter and of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
-        """The arms with a single fault, and the one without any; none where no fault or no corrected arm is wanted."""
+        """The arms with a single fault and the one without; [] if `ablations` or the corrected arm is missing."""
         if not self.ablations or "corrected" not in variants:
             return []
         return [ablation_arm(fault) for fault in (NO_FAULT, *self.ablations)]

@@ -31,7 +31,7 @@ def synthesize(job: Job[Arguments]) -> None:
         if split in job.inputs:
             return job.inputs[split]
         shipped = sources.photographs(arguments.photographs, split, arguments.shard, arguments.train_shards)
-        # A window larger than the default's leaves the smallest of them out.
+        # The smallest of them are too small for windows larger than the default.
         return photographs.large_enough(shipped, 2 * light.n) or shipped
 
     rng = np.random.default_rng([arguments.seed, arguments.split == "test", arguments.shard])
@@ -49,9 +49,9 @@ if __name__ == "__main__":
         inputs={},
         outputs={"arrays": "The objects and their patterns (.npz)."},
         optional_inputs={
-            "probe": "The probe wave (.npy); from the settings where none is named.",
+            "probe": "The probe wave (.npy); without it the settings give the probe.",
             "illumination": "A checked scan (.npz), whose probe and dose take the place of those in the settings.",
-            "train": "Photographs to train on; those that ship where none is named.",
+            "train": "Photographs to train on; without them those that ship with scikit-image and scikit-learn.",
             "validation": "Photographs to validate on.",
             "test": "Photographs to test on.",
         },

@@ -23,7 +23,7 @@ class Arguments(Evaluate):
 
 
 def evaluate(job: Job[Arguments]) -> None:
-    """Write the metrics, and further arrays of the figure.
+    """Write the metrics, and the other arrays that the figure needs.
 
     Raises:
         InputError: the files do not belong together, or an arm of the ablation or the headline is missing.
@@ -35,12 +35,12 @@ def evaluate(job: Job[Arguments]) -> None:
     table = statistics.query_metrics(predictions, queries, settings, cell_of(queries, settings.cells))
     statistics.check_complete(table, settings)
     write_metrics(statistics.metric_rows(table, queries, settings), job.outputs["metrics"])
-    shown = examples.gathered(table, predictions, queries, settings, settings.pixel_size_per_a)
-    write_arrays(job.outputs["examples"], shown)
+    arrays = examples.example_arrays(table, predictions, queries, settings, settings.pixel_size_per_a)
+    write_arrays(job.outputs["examples"], arrays)
 
 
 def cell_of(queries: Queries, number: int) -> np.ndarray:
-    """Of every query (Q,) the tested cell whose middle is nearest to its beam direction."""
+    """For every query (Q,) the index of the tested cell whose middle is nearest to its beam direction."""
     middles = cells.tested_middles(number, torch.from_numpy(queries.symmetry))
     return nearest_direction(queries.rotation[:, 2], middles.numpy(), queries.symmetry)[1]
 
@@ -50,6 +50,6 @@ if __name__ == "__main__":
         evaluate,
         Arguments,
         inputs=TEST_AND_PREDICTIONS,
-        outputs={"metrics": "Metrics (.csv).", "examples": "Further arrays of the figure (.npz)."},
+        outputs={"metrics": "Metrics (.csv).", "examples": "Examples and curves for the figure (.npz)."},
         optional_inputs={"ablated": "Files of the stage predict, of the arms of the ablation (.npz)."},
     ).main()

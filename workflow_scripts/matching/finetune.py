@@ -27,11 +27,11 @@ def finetune(job: Job[Arguments]) -> None:
     variant = ARMS[arguments.variant]
     epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
     losses = arguments.loss.model_copy(update=LOSSES.get(arguments.variant, {}))
-    about = read_metadata(job.input("pretrained"))
+    metadata = read_metadata(job.input("pretrained"))
     with training_device(job) as device:
         matcher = load_matcher(job.input("pretrained"))
         pairs = read_pairs(job.inputs["shards"], device)
-        augmentation = Augmentation(**about["lesson"])
+        augmentation = Augmentation(**metadata["lesson"])
         observer = Observer(pairs, variant, augmentation, arguments.validation_pairs)
         trained = train_for(
             job,
@@ -41,7 +41,7 @@ def finetune(job: Job[Arguments]) -> None:
             f"finetuning {arguments.variant}",
             settings=arguments.model_copy(update={"epochs": epochs}),
         )
-    write_trained(job, trained.best, trained.history, about | {"arm": arguments.variant})
+    write_trained(job, trained.best, trained.history, metadata | {"arm": arguments.variant})
 
 
 if __name__ == "__main__":

@@ -261,7 +261,7 @@ if __name__ == "__main__":
         Arguments,
         inputs={
             "metrics": "Metrics of the stage evaluate (.csv).",
-            "examples": "Further arrays of the figure, of the stage evaluate (.npz).",
+            "examples": "Examples and curves of the stage evaluate (.npz).",
             "estimators": "The method's registry of estimators (estimators.yaml).",
         },
         outputs={

@@ -27,7 +27,7 @@ class Arguments(Pretrain, Compute):
 
 
 def pretrain(job: Job[Arguments]) -> None:
-    """Write both encoders with the pretrained weights and the history; one arm keeps its initial weights.
+    """Write both encoders with the pretrained weights and the history; `without_pretraining` keeps its initial weights.
 
     Raises:
         InputError: the arm's pretraining sees the test patterns, and `--test` is missing.
@@ -60,8 +60,8 @@ def pretrain(job: Job[Arguments]) -> None:
         history = trained.history
         for encoder in (matcher.observed, matcher.calculated):
             encoder.cpu().load_state_dict(encoder_state(trained.best))
-    about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}
-    write_trained(job, matcher.state_dict(), history, about)
+    metadata = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}
+    write_trained(job, matcher.state_dict(), history, metadata)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ class Variant:
     """Which faults of the published recipe are present; docs/matching.md explains each.
 
     Attributes:
-        not_equivariant: a convolutional network embeds the Cartesian pattern, instead of features that are correlated
-            over the angle.
+        not_equivariant: a convolutional network embeds the Cartesian pattern in a vector; the corrected arm correlates
+            features of the polar pattern over the angle.
         stage_ignored: the Wasserstein term compares the embeddings, whatever `loss.stage` is.
-        max_sliced_paired: max-sliced Wasserstein sorts an axis of length 1: a paired distance.
+        max_sliced_paired: max-sliced Wasserstein sorts an axis of length 1, so it is only a paired distance.
         pretraining_sees_test: pretraining sees the observed patterns of the test.
         rotated_apart: pretraining rotates and flips two views independently, which erases the in-plane angle.
         normalised_in_pretraining_only: patterns are normalised in pretraining and raw in finetuning.
@@ -51,7 +51,7 @@ LOSSES: dict[str, dict[str, str | int]] = {
     "distributional": {"wasserstein": "distributional"},
     "sliced_stage0": {"wasserstein": "sliced", "stage": 0},
 }
-# Trained shortly: they are compared with each other. The others are trained as their base is.
+# Arms with a short training, compared with each other; the other ablations train as long as the arm that they change.
 SHORT = (*LOSSES, "without_pretraining", "without_observation")
 ARMS = (
     VARIANTS
@@ -66,7 +66,7 @@ Arm = Literal[*(name for name in ARMS if name not in VARIANTS)]
 
 
 def base_of(estimator: str) -> str:
-    """The arm of which an arm of the ablation changes one thing; an estimator that is no arm is its own."""
+    """The arm that an ablation changes in one respect; the estimator itself if it is not an arm."""
     if estimator not in ARMS:
         return estimator
     faults = vars(ARMS[estimator])
@@ -99,7 +99,7 @@ class DiffractionSettings(Settings):
 
 
 class ObservationSettings(Settings):
-    """How an observed pattern differs from the calculated one; each pattern draws its own, up to these."""
+    """How an observed pattern differs from the calculated one; drawn for each pattern, up to these limits."""
 
     mosaic_deg: float = Field(ge=0, le=5, description="Spread of the orientation inside one pattern, degrees.")
     centre_px: float = Field(ge=0, description="Standard deviation of the centre's offset along y and x, px.")
@@ -115,13 +115,13 @@ class Synthesize(Settings):
     crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif or .cube file.")
     diffraction: DiffractionSettings = Field(description="Illumination, camera and crystal size.")
     observation: ObservationSettings = Field(description="How an observed pattern differs from the calculated one.")
-    cells: int = Field(ge=8, description="Cells of beam directions; every fifth is tested, 3° away from all training.")
+    cells: int = Field(ge=8, description="Cells of beam directions; every fifth is for the test, 3° from all others.")
     train_shards: int = Field(ge=1, le=400, description="Files of training data, made in parallel.")
     train_patterns: int = Field(ge=32, description="Pairs of a calculated and an observed pattern in a training file.")
     gallery: int = Field(ge=50, description="Beam directions of the gallery, over the whole fundamental zone.")
     queries: int = Field(ge=16, description="Observed patterns of the test file at each dose and of each kind.")
     dose_e: tuple[Positive, ...] = Field(
-        min_length=1, description="Electrons in the spots of a query; kinds other than plain have the first."
+        min_length=1, description="Electrons in the spots of a query; queries of other kinds than plain have the first."
     )
     background_share: float = Field(ge=0, description="Background electrons per electron in the spots.")
     map_px: int = Field(ge=4, le=256, description="Side of the synthetic polycrystal's map, scan points.")
@@ -171,14 +171,14 @@ class Pretrain(TrainingSettings):
 
     network: NetworkSettings = Field(description="The networks.")
     patterns: int = Field(ge=16, description="Patterns in an epoch.")
-    validation_patterns: int = Field(ge=16, description="Patterns that choose the weights.")
+    validation_patterns: int = Field(ge=16, description="Validation patterns, whose loss selects the weights.")
     queue: int = Field(ge=16, description="Keys in the queue.")
     key_momentum: float = Field(ge=0, lt=1, description="Momentum of the key encoder.")
     temperature: float = Field(gt=0, le=1, description="Temperature of the contrast.")
     dose_min_e: float = Field(gt=0, description="Smallest training dose of the corrected arm, electrons in the spots.")
     dose_max_e: float = Field(gt=0, description="Largest training dose of the corrected arm, electrons in the spots.")
     recipe_dose_e: float = Field(gt=0, description="Training dose of the published arm, electrons in the spots.")
-    ablation_epochs: int = Field(ge=1, description="Epochs of each training that only the ablation needs.")
+    ablation_epochs: int = Field(ge=1, description="Epochs of the short trainings of the ablation.")
 
     @model_validator(mode="after")
     def _range_fits(self) -> "Pretrain":
@@ -188,28 +188,28 @@ class Pretrain(TrainingSettings):
 
 
 class LossSettings(Settings):
-    """Losses of the finetuning beside the contrast of the embeddings."""
+    """Losses of the finetuning in addition to the contrast of the embeddings."""
 
     wasserstein: Literal["none", "sliced", "generalised", "max_sliced", "distributional"] = Field(
         description="Distance of the features' distributions at an intermediate stage of the network."
     )
-    stage: int = Field(ge=0, description="Which intermediate stage, from 0 at the input's side.")
-    wasserstein_weight: float = Field(ge=0, description="Its weight.")
+    stage: int = Field(ge=0, description="Index of the intermediate stage, 0 being the nearest to the input.")
+    wasserstein_weight: float = Field(ge=0, description="Weight of the Wasserstein term.")
     cosine_weight: float = Field(ge=0, description="Weight of the cosine embedding loss at that stage.")
-    projections: int = Field(ge=1, description="Random directions of the sliced kinds.")
+    projections: int = Field(ge=1, description="Random directions of the Wasserstein distances.")
 
 
 class Finetune(TrainingSettings):
     """Pairs of observed and calculated patterns."""
 
-    loss: LossSettings = Field(description="Losses beside the contrast of the embeddings.")
+    loss: LossSettings = Field(description="Losses in addition to the contrast of the embeddings.")
     pairs: int = Field(ge=16, description="Pairs in an epoch.")
-    validation_pairs: int = Field(ge=16, description="Pairs that choose the weights.")
-    ablation_epochs: int = Field(ge=1, description="Epochs of each training that only the ablation needs.")
+    validation_pairs: int = Field(ge=16, description="Validation pairs, whose loss selects the weights.")
+    ablation_epochs: int = Field(ge=1, description="Epochs of the short trainings of the ablation.")
 
 
 class SharedPredict(Settings):
-    """What all estimators share."""
+    """Settings that all estimators share."""
 
     batch_size: int = Field(ge=1, description="Queries that are handled at once.")
     candidates: int = Field(ge=15, description="Orientations predicted for each query, best first.")
@@ -228,14 +228,14 @@ class UntrainedSettings(Settings):
 class Evaluate(Settings):
     """Predictions against the truth."""
 
-    ablations: tuple[Arm, ...] = Field(description="Arms of the ablation to train; [] leaves it out.")
+    ablations: tuple[Arm, ...] = Field(description="Arms of the ablation to train; [] for no ablation.")
     headline_dose_e: float = Field(gt=0, description="Dose of the headline, one of synthesize.dose_e.")
     tolerance_deg: float = Field(gt=0, le=10, description="Largest misorientation of a correct prediction, degrees.")
-    bootstrap_samples: int = Field(ge=100, description="Resamplings of the cells for every interval.")
+    bootstrap_samples: int = Field(ge=100, description="Bootstrap resamples of the cells for each interval.")
     seed: int = Field(ge=0, description="Seed of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
-        """The arms of the ablation, of those whose base is among the variants."""
+        """The arms of the ablation that change one of these variants."""
         return [arm for arm in self.ablations if base_of(arm) in variants]
 
 

@@ -33,9 +33,9 @@ def ctf(
     b_factor_a2: Parameter = 0.0,
     phase_shift_deg: Parameter = 0.0,
 ) -> Tensor:
-    """The CTF on the half plane of `torch.fft.rfft2`: what a particle's spectrum is multiplied by.
+    """The CTF on the half plane of `torch.fft.rfft2`, the factor of a particle's spectrum.
 
-    Every parameter is one number for all particles or a tensor (N,), one for each; the device is the defocus's.
+    Every parameter is one number for all particles or a tensor (N,); the CTF is on the device of the defocus.
 
     Args:
         n: pixels along each side of the box.
@@ -129,5 +129,5 @@ def ctf_at(
     constant = torch.deg2rad(per_particle(phase_shift_deg)) + torch.asin(contrast)
     fourth = (math.pi / 2) * (per_particle(cs_mm) * 1e7) * wavelengths**3
     chi = squared * (math.pi * wavelengths * defocus_a - fourth * squared) + constant
-    # The phase reaches hundreds of rad, of which float32 would keep four decimals.
+    # The phase reaches hundreds of rad, of which float32 would keep only four decimals.
     return (torch.sin(chi) * torch.exp(-per_particle(b_factor_a2) / 4 * squared)).float()

@@ -19,7 +19,7 @@ class Detector:
     Attributes:
         inner_mrad: inner angle, which belongs to the ring.
         outer_mrad: outer angle, which does not.
-        segments: how many.
+        segments: number of segments.
         rotation_deg: azimuth at which segment 0 begins, against the axes of the scan.
     """
 
@@ -30,7 +30,7 @@ class Detector:
 
     def __post_init__(self) -> None:
         if not 0 <= self.inner_mrad < self.outer_mrad:
-            raise ValueError(f"a ring from {self.inner_mrad} to {self.outer_mrad} mrad is none")
+            raise ValueError(f"a ring needs 0 ≤ inner < outer angle, not {self.inner_mrad} and {self.outer_mrad} mrad")
         if self.segments < 1:
             raise ValueError(f"a detector has at least one segment, not {self.segments}")
 
@@ -46,7 +46,7 @@ class Detector:
         """
         angle_mrad = 1e3 * wavelength_a(voltage_kv) * frequency_per_a.norm(dim=1)
         azimuth = torch.atan2(frequency_per_a[:, 1], frequency_per_a[:, 0]) - math.radians(self.rotation_deg)
-        # Rounded, so that what lies on an edge does not fall to either side by the last bit
+        # Rounded, so that the last bit does not decide on which side of an edge a frequency lies
         sectors = (azimuth / (2 * math.pi) * self.segments).mul(1e9).round().div(1e9)
         segment = sectors.floor().remainder(self.segments)
         inside = (angle_mrad >= self.inner_mrad) & (angle_mrad < self.outer_mrad)

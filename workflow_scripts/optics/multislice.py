@@ -57,7 +57,7 @@ def fresnel_propagator(
         distance_a: Δz in Å; negative goes back.
         pixel_size_a: of the grid, Å.
         voltage_kv: of the electrons, kV.
-        offset_per_a: q₀ [y, x], Å⁻¹: the wave is exp(2πi q₀·r) times what stands on the grid (Bloch's theorem).
+        offset_per_a: q₀ [y, x], Å⁻¹: the wave is exp(2πi q₀·r) times the values on the grid (Bloch's theorem).
         tilt_mrad: t [y, x] of the beam against the normal of the slices; the grid follows the beam, so that the
             detector's centre stays at q = 0.
 
@@ -114,7 +114,7 @@ def multislice(
         complex (..., H, W); clean below the band limit, aliased beyond it.
 
     Raises:
-        ValueError: the distances are not one fewer than the slices.
+        ValueError: the number of distances is not one less than the number of slices.
     """
     if len(distances_a) != len(transmissions) - 1:
         raise ValueError(f"{len(transmissions)} slices have {len(transmissions) - 1} distances, not {len(distances_a)}")

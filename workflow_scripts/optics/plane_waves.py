@@ -1,4 +1,4 @@
-"""Images of a scanning microscope from plane waves: every beam of the probe through the specimen once.
+"""Images of a scanning microscope from plane waves: every beam of the probe is propagated through the specimen once.
 
 A probe is a sum of the plane waves inside its aperture, so the waves behind the specimen of those beams, the columns of
 its scattering matrix, hold the images of every probe position, aberration and detector: the PRISM algorithm without
@@ -24,7 +24,7 @@ from workflow_scripts.optics.multislice import PixelSize, band_limit_per_a, fres
 from workflow_scripts.optics.probe import aberration_phase
 from workflow_scripts.optics.waves import wavelength_a
 
-# Waves that go through the specimen together on a CPU fill about its cache: more are slower.
+# Size of a batch of waves on a CPU, about that of its cache: larger batches are slower.
 _CACHE_BYTES = 2**20
 
 
@@ -33,7 +33,7 @@ class Field:
     """The field of view that repeats: a grid of pixels, tiled.
 
     Attributes:
-        shape: (H, W) pixels of the grid on which waves and slices stand.
+        shape: (H, W) pixels of the grid of waves and slices.
         pixel_size_a: of the grid, Å.
         tiles: (rows, columns) of grids in the field of view; more than one where the specimen is a crystal that repeats
             with the grid.
@@ -111,7 +111,7 @@ class Specimen:
     Attributes:
         transmissions: complex (S, H, W), of `multislice.transmission`; their precision is that of the computation.
         distances_a: (S,) from each slice to the next, Å; the last to the first of the next period.
-        exits: numbers of slices after which an image is wanted, rising.
+        exits: numbers of slices after which an image is wanted, in ascending order.
     """
 
     transmissions: Tensor
@@ -122,7 +122,7 @@ class Specimen:
         if len(self.distances_a) != len(self.transmissions):
             raise ValueError(f"{len(self.transmissions)} slices need as many distances, not {len(self.distances_a)}")
         if not self.exits or list(self.exits) != sorted(set(self.exits)) or self.exits[0] < 1:
-            raise ValueError(f"exits must be positive and rise, not {list(self.exits)}")
+            raise ValueError(f"exits must be positive and in ascending order, not {list(self.exits)}")
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,9 @@ def images(
     """The images of all detectors' segments after every exit; differentiable in the transmissions.
 
     Args:
-        specimen: what is scanned.
-        field: where; must be wider than the probe at its widest, or neighbouring tiles interfere.
-        probe: what scans.
+        specimen: its slices.
+        field: the field of view; must be wider than the probe at its widest, or neighbouring tiles interfere.
+        probe: the illumination.
         detectors: D segments in all, in this order.
         memory_bytes: budget of the computation; the beams go through in batches that fit.
 
@@ -180,8 +180,8 @@ def images(
         coefficients (exits, D, 2 My + 1, 2 Mx + 1), in the precision of the transmissions.
 
     Raises:
-        ValueError: a detector reaches beyond the band limit, the specimen does not stand on the grid of the field, or
-            the budget does not hold the scattered waves.
+        ValueError: a detector reaches beyond the band limit, the specimen is not on the grid of the field, or the
+            scattered waves exceed the memory budget.
     """
     outer_per_a = max(detector.outer_mrad for detector in detectors) * 1e-3 / wavelength_a(probe.voltage_kv)
     _check(specimen, field, probe, outer_per_a)
@@ -224,12 +224,12 @@ def scattering_matrix(
     offset_per_a: tuple[float, float] = (0.0, 0.0),
     memory_bytes: int = 2**31,
 ) -> Tensor:
-    """What each beam becomes behind the specimen.
+    """The scattered waves behind the specimen of each incident beam.
 
     Args:
-        specimen, field, probe: as in :func:`images`; of the probe only voltage and tilt count here.
-        beams: int64 (B, 2) reciprocal lattice vectors of the grid, as of :meth:`Field.lattice_inside`.
-        detected: int64 (K, 2) those that are kept behind the specimen.
+        specimen, field, probe: as in :func:`images`; of the probe only voltage and tilt are used.
+        beams: int64 (B, 2) reciprocal lattice vectors of the grid, as from :meth:`Field.lattice_inside`.
+        detected: int64 (K, 2) vectors of the scattered waves that are kept.
         offset_per_a: of the class of beams, Å⁻¹.
         memory_bytes: budget.
 
@@ -237,7 +237,7 @@ def scattering_matrix(
         complex (exits, K, B): each column the amplitudes of the scattered waves of a beam of amplitude 1.
 
     Raises:
-        ValueError: the budget does not hold the result and one wave.
+        ValueError: the result and one wave exceed the memory budget.
     """
     slices = specimen.transmissions
     batch = _batch(len(specimen.exits) * len(detected) * len(beams), slices, memory_bytes)
@@ -266,7 +266,7 @@ def scattering_matrix(
 
 
 def _batch(n_kept: int, slices: Tensor, memory_bytes: int) -> int:
-    """How many waves go through together."""
+    """Number of waves in a batch."""
     wave_bytes = slices[0].numel() * slices.element_size()
     # The matrix, its copy where parts are joined, and as much again for products over the detectors
     left = memory_bytes - 3 * n_kept * slices.element_size()
@@ -283,7 +283,7 @@ def _batch(n_kept: int, slices: Tensor, memory_bytes: int) -> int:
 
 
 def _times(wave: Tensor, factor: Tensor) -> Tensor:
-    """The product, in the memory of the wave where no gradient needs it."""
+    """The product, in place unless a gradient needs the wave."""
     return wave * factor if torch.is_grad_enabled() and factor.requires_grad | wave.requires_grad else wave.mul_(factor)
 
 
@@ -299,14 +299,14 @@ def _orders(n: int, like: Tensor) -> Tensor:
 
 
 def _source(series: Tensor, period_a: tuple[float, float], size_a: float) -> Tensor:
-    """What a Gaussian source of standard deviation `size_a` leaves of each coefficient."""
+    """Factor by which a Gaussian source of standard deviation `size_a` damps each coefficient."""
     y, x = (_orders(n, series) / side for n, side in zip(series.shape[-2:], period_a, strict=True))
     return torch.exp(-2 * (math.pi * size_a) ** 2 * (y[:, None].square() + x.square())).to(series.real.dtype)
 
 
 def _check(specimen: Specimen, field: Field, probe: Probe, outer_per_a: float) -> None:
     if tuple(specimen.transmissions.shape[1:]) != tuple(field.shape):
-        raise ValueError(f"slices of {tuple(specimen.transmissions.shape[1:])} do not stand on a grid of {field.shape}")
+        raise ValueError(f"slices of {tuple(specimen.transmissions.shape[1:])} do not fit a grid of {field.shape}")
     limit = band_limit_per_a(field.pixel_size_a)
     for part, reach in (("the detector", outer_per_a), ("the aperture", probe.radius_per_a)):
         if reach > limit:

@@ -26,16 +26,16 @@ def projected_slices(
     """Projected potential of each slice, Σ_atoms (h² / 2π m₀ e) ∫ f(q) exp(2πi q·(r − r_atom)) d²q.
 
     Chapter 5 of Kirkland, Advanced Computing in Electron Microscopy (doi:10.1007/978-3-030-33260-0).
-    An atom belongs as a whole to the slice that holds its centre, whatever the slice's thickness. Positions are
-    exact, not rounded to pixels, and the result is differentiable in y and x.
+    The whole atom is assigned to the slice that contains its centre, however thin the slice. Positions are exact,
+    not rounded to pixels, and the result is differentiable in y and x.
 
     Args:
         symbols: (N,) elements.
         positions_a: float64 (N, 3) [z, y, x] in Å; pixel [0, 0] lies at y = x = 0. y and x repeat with the cell.
-        boundaries_a: (S + 1,) z in Å, rising: slice s holds boundaries[s] ≤ z < boundaries[s + 1].
+        boundaries_a: (S + 1,) z in Å, ascending: slice s holds boundaries[s] ≤ z < boundaries[s + 1].
         shape: (H, W) pixels of the cell.
         pixel_size_a: of the grid, Å.
-        limit_per_a: spatial frequencies from here on are left out, Å⁻¹; at most that of Nyquist.
+        limit_per_a: spatial frequencies from this one on are left out, Å⁻¹; at most the Nyquist frequency.
         debye_waller_a2: (N,) B factors of the atoms, Å²: each is smeared by its thermal motion, exp(−B q² / 4) in
             reciprocal space; None leaves the atoms at rest.
 

@@ -47,9 +47,9 @@ def make_probe(
 ) -> Tensor:
     """Probe wave at the object: the aperture with its aberrations, carried to real space.
 
-    The rim of the aperture falls off linearly over one detector pixel, as it does on a detector whose
-    pixels integrate. Around the disc a weak coherent skirt, skirt_amplitude · exp(−(r − R) / decay) of the
-    disc's amplitude, may be added, as probes retrieved from measurements show; it is the reference wave that
+    The edge of the aperture falls off linearly over one detector pixel, as on a detector whose pixels
+    integrate. Around the disc a weak coherent skirt, skirt_amplitude · exp(−(r − R) / decay) of the disc's
+    amplitude, may be added, as is seen in probes retrieved from measurements; it is the reference wave that
     makes the dark field respond linearly to a weak phase. The source is a point: a finite one needs several
     coherent modes.
 
@@ -87,7 +87,7 @@ def make_probe(
 
 
 def shift_probe(probe: Tensor, shift_px: Tensor) -> Tensor:
-    """The probe moved by whole or part pixels, exact for a band-limited wave on a torus.
+    """The probe moved by any number of pixels, exact for a band-limited wave with periodic boundaries.
 
     Args:
         probe: complex (n, n).

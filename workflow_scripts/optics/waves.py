@@ -1,4 +1,4 @@
-"""Electron waves: what the voltage of a microscope means for wavelength and phase."""
+"""Electron waves: wavelength and interaction parameter at a microscope's voltage."""
 
 import math
 

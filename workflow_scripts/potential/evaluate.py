@@ -1,4 +1,4 @@
-"""Compare every estimator with the truth, image by image, and find how wide a cell the images need."""
+"""Compare every estimator with the truth, image by image, and measure how wide a cell the images need."""
 
 from itertools import chain
 
@@ -15,16 +15,16 @@ from workflow_scripts.workflow.files import write_arrays, write_rows
 
 
 class Arguments(Evaluate):
-    """The settings of the stage, and what was held out."""
+    """The settings of the stage, and the held-out material."""
 
     held_out_material: str = Field(description="The material that was left out of pretraining.")
 
 
 def evaluate(job: Job[Arguments]) -> None:
-    """Write the metrics, the images for the figure, and the errors of the cell.
+    """Write the metrics, the images for the figure, and the errors by field of view and by pixel.
 
     Raises:
-        InputError: the predictions of an arm with a single fault or those at the headline are missing.
+        InputError: the predictions of an arm with a single fault, or those of the headline, are missing.
     """
     settings = job.arguments
     held_out = material_name(settings.held_out_material)

@@ -21,7 +21,7 @@ from workflow_scripts.workflow.settings import Compute
 class Arguments(Finetune, Compute):
     """The settings of the stage, the arm, and on what it runs."""
 
-    variant: Literal[*ARMS] = Field(description="Arm of the study whose weights these are.")
+    variant: Literal[*ARMS] = Field(description="Arm of the study that is finetuned.")
     held_out_material: str = Field(description="The material that was left out of pretraining.")
     seed: int = Field(ge=0, description="Seed of the choice of samples, of shuffles and of noise.")
 
@@ -35,7 +35,7 @@ def finetune(job: Job[Arguments]) -> None:
         return
     with training_device(job) as device:
         network = load_network(job.input("pretrained"))
-        about = read_metadata(job.input("pretrained"))
+        metadata = read_metadata(job.input("pretrained"))
         samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
         split = finetuning_split(
             samples,
@@ -48,11 +48,11 @@ def finetune(job: Job[Arguments]) -> None:
         trained = train_for(
             job,
             network,
-            ImageTask(*split, variant, Augmentation(**about["lesson"]), device),
+            ImageTask(*split, variant, Augmentation(**metadata["lesson"]), device),
             device,
             f"finetuning {arguments.variant}",
         )
-    write_trained(job, trained.best, trained.history, about)
+    write_trained(job, trained.best, trained.history, metadata)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The figures of the projected potential, drawn from the tables and images of the stage evaluate.
 
-The first shows examples, correlations and errors of all estimators, dose and thickness; the second the recipe's scale
-beside that of the truth, and how wide a field of view and how fine a pixel the images need.
+The first shows examples, correlations and errors of all estimators, dose and thickness; the second the PSNR on the
+recipe's scale and on that of the truth, and how wide a field of view and how fine a pixel the images need.
 """
 
 from collections.abc import Mapping
@@ -67,8 +67,8 @@ def score_points(metrics: pd.DataFrame, registry: Registry) -> pd.DataFrame:
         registry: for the order of the estimators.
 
     Returns:
-        columns `SCORE_COLUMNS`; panel b is the headline, and beside it the same of the held-out material
-        (`materials` is `unseen`), predicted before a network is finetuned on it; c the doses, d the thicknesses.
+        columns `SCORE_COLUMNS`; panel b is the headline, and the same metrics of the held-out material (`materials`
+        is `unseen`), predicted before a network is finetuned on it; c the doses, d the thicknesses.
     """
     headline = parse_condition(under(metrics, HEADLINE)["condition"].iloc[0])
     table = with_condition_columns(metrics, CONDITION_TEXT, CONDITION_NUMBERS)
@@ -207,7 +207,7 @@ def _draw_curves(axis: Axes, points: pd.DataFrame, along: str, registry: Registr
 
 
 def scale_points(metrics: pd.DataFrame, cells: pd.DataFrame, registry: Registry) -> pd.DataFrame:
-    """All points of the figure: a and b the recipe's own patches without noise, averaged over the seeds, c and d cells.
+    """All points of the figure: a and b the recipe's patches without noise, averaged over the seeds, c and d cells.
 
     Args:
         metrics: as `study.tables.read_metrics` returns it.

@@ -24,9 +24,9 @@ class Arguments(SharedPredict, EstimatorChoice):
 
 
 def predict(job: Job[Arguments]) -> None:
-    """Write the potentials of all test samples: at all doses and without noise, for all detectors it accepts.
+    """Write the potentials of all test samples: at all doses and without noise, for all detectors that it accepts.
 
-    The arrays of a stage and condition: potential float32 (N, H, W), V Å.
+    For each stage and condition one array: potential float32 (N, H, W), V Å.
     """
     arguments = job.arguments
     samples = read_samples([job.input("test")])
@@ -54,7 +54,7 @@ def predict(job: Job[Arguments]) -> None:
 def with_shuffled_metadata(samples: Samples, seed: int) -> Samples:
     """The samples with thickness and rotation of another sample of their kind.
 
-    A control: the metadata must matter little to where the atoms are, and shuffled ones may not help.
+    A control: the positions of the atoms must come from the images, so shuffling may not improve them.
     """
     place = np.arange(len(samples))
     for kind in np.unique(samples.kind):

@@ -1,4 +1,4 @@
-"""Train one arm's network on all materials but the one held out; the published recipe holds none out."""
+"""Train one arm's network on all materials except the held-out one; the published recipe trains on all of them."""
 
 from dataclasses import asdict
 from typing import Literal
@@ -50,13 +50,13 @@ def pretrain(job: Job[Arguments]) -> None:
             f"pretraining {arguments.variant}",
             settings=arguments.model_copy(update={"epochs": epochs}),
         )
-    about = {
+    metadata = {
         **describe_network(network_settings, *shape),
         "arm": arguments.variant,
         "lesson": asdict(augmentation),
         "microscope": asdict(samples.microscope),
     }
-    write_trained(job, trained.best, trained.history, about)
+    write_trained(job, trained.best, trained.history, metadata)
 
 
 if __name__ == "__main__":

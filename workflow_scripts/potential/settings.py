@@ -44,7 +44,7 @@ class MicroscopeSettings(Settings):
 
 
 class MultisliceSettings(Settings):
-    """How finely the specimens are computed."""
+    """Sampling of the multislice computation."""
 
     pixel_a: float = Field(
         gt=0, le=1, description="Largest side of a pixel, Å; two thirds of its Nyquist angle must hold the detectors."
@@ -53,7 +53,7 @@ class MultisliceSettings(Settings):
     field_a: float = Field(
         gt=0,
         le=200,
-        description="Smallest field of view of a filled crystal, Å; wraps around if the probe gets wider.",
+        description="Smallest field of view of a filled crystal, Å; a probe that spreads wider wraps around.",
     )
     phonon_configurations: int = Field(
         ge=0,
@@ -75,19 +75,19 @@ class Synthesize(Settings):
     """Crystals to segmented images and their projected potential."""
 
     microscope: MicroscopeSettings = Field(description="Illumination and detectors.")
-    multislice: MultisliceSettings = Field(description="How finely the specimens are computed.")
+    multislice: MultisliceSettings = Field(description="Sampling of the multislice computation.")
     patch: PatchSettings = Field(description="The recipe's crystal patches.")
     materials: tuple[str, ...] = Field(
         min_length=2,
         description=f"Crystals: {', '.join(BUILT_IN)}, or paths of .cif, .cube or .cube.gz files.",
     )
     held_out_material: str = Field(
-        description="The one of materials that is left out of pretraining; a few samples of it finetune."
+        description="One of `materials`, left out of pretraining; a few samples of it are used for finetuning."
     )
     side_px: int = Field(ge=32, le=1024, multiple_of=32, description="Pixels along each side of an image.")
     pixel_size_a: float = Field(gt=0, le=1, description="Side of a pixel of the images, Å.")
     thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
-        min_length=1, description="Thicknesses of every specimen, nm, rising."
+        min_length=1, description="Thicknesses of every specimen, nm, in ascending order."
     )
     tilt_std_deg: float = Field(
         ge=0, le=2, description="Standard deviation of the specimen's tilt about each axis in the plane, degrees."
@@ -98,8 +98,8 @@ class Synthesize(Settings):
     )
     views: int = Field(
         ge=1,
-        description="Rotations and origins of the scan on every filled crystal; as many patches are made in its place"
-        " for the published arm.",
+        description="Scans of every filled crystal, each with a random rotation and origin; the published arm has as"
+        " many patches instead.",
     )
     test_orientations: int = Field(ge=1, description="Tilts of every material in the test file.")
     test_patches: int = Field(ge=1, description="Patches of every material in the test file.")
@@ -116,7 +116,7 @@ class Synthesize(Settings):
                     f"there is no crystal {material!r}; take {', '.join(BUILT_IN)}, or the path of a .cif or .cube"
                 )
         if len({material_name(material) for material in materials}) < len(materials):
-            raise ValueError("each material may be named once, and files must differ in their names")
+            raise ValueError("each material may be listed once, and files must differ in their names")
         return materials
 
     @model_validator(mode="after")
@@ -124,7 +124,7 @@ class Synthesize(Settings):
         if self.held_out_material not in self.materials:
             raise ValueError(f"held_out_material must be one of materials, not {self.held_out_material!r}")
         if list(self.thickness_nm) != sorted(set(self.thickness_nm)):
-            raise ValueError("thickness_nm must rise")
+            raise ValueError("thickness_nm must be in ascending order")
         return self
 
     def files(self) -> list[str]:
@@ -139,12 +139,12 @@ class Synthesize(Settings):
 
 
 def ablation_arm(fault: str) -> str:
-    """What the arm with this one fault is called, in the names of files too."""
+    """The name of the arm with this single fault, also in file names."""
     return f"only_{fault}"
 
 
 def material_name(material: str) -> str:
-    """What a material is called in samples and tables: its name, or that of its file without the ending."""
+    """The name of a material in samples and tables; for a file, its name without the ending."""
     return without_ending(material) if is_file(material) else material
 
 
@@ -177,7 +177,7 @@ class Pretrain(TrainingSettings):
     validation_share: float = Field(
         gt=0,
         lt=0.5,
-        description="Share of the crystal orientations (of the samples in the published arm) that validate.",
+        description="Share of the crystal orientations (in the published arm, of the samples) used for validation.",
     )
     dose_min_e_per_a2: float = Field(gt=0, description="Smallest dose of the training noise, electrons per Å².")
     dose_max_e_per_a2: float = Field(gt=0, description="Largest dose of the training noise, electrons per Å².")
@@ -186,7 +186,7 @@ class Pretrain(TrainingSettings):
         ge=0, description="Weight of the second task, the potential band-limited at 2α/λ, in the loss."
     )
     ablation_epochs: int = Field(
-        ge=1, description="Epochs of every training with a single fault, and of the one without any beside them."
+        ge=1, description="Epochs of each training with a single fault, and of the one without faults beside them."
     )
 
     @model_validator(mode="after")
@@ -201,7 +201,7 @@ class Finetune(TrainingSettings):
 
     samples: int = Field(ge=2, description="Samples of the held-out material to train on, from the training files.")
     validation_share: float = Field(
-        gt=0, lt=1, description="Share of those samples that validate: they choose the weights."
+        gt=0, lt=1, description="Share of those samples used for validation, which selects the weights."
     )
 
 
@@ -225,7 +225,7 @@ class InferenceSettings(Settings):
 
 
 class SharedPredict(Settings):
-    """What all estimators share."""
+    """Settings that all estimators share."""
 
     dose_e_per_a2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         min_length=1, description="Doses at which the test images are counted, electrons per Å²."
@@ -245,16 +245,16 @@ class ConvergenceSettings(Settings):
 
     material: Literal[BUILT_IN] = Field(description="The crystal, untilted.")
     field_a: tuple[Annotated[float, Field(gt=0, le=200)], ...] = Field(
-        min_length=2, description="Fields of view, Å, rising; the last is what the others are compared with."
+        min_length=2, description="Fields of view, Å, in ascending order; the others are compared with the last."
     )
     thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
-        min_length=1, description="Thicknesses at which fields of view are compared, nm, rising."
+        min_length=1, description="Thicknesses at which fields of view are compared, nm, in ascending order."
     )
     pixel_a: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        min_length=2, description="Pixels, Å, falling; the last is what the others are compared with."
+        min_length=2, description="Pixels, Å, in descending order; the others are compared with the last."
     )
     pixel_thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
-        min_length=1, description="Thicknesses at which pixels are compared, nm, rising."
+        min_length=1, description="Thicknesses at which pixels are compared, nm, in ascending order."
     )
 
 
@@ -262,17 +262,17 @@ class Evaluate(Settings):
     """Predictions against the truth."""
 
     ablations: tuple[TrainingFault, ...] = Field(
-        description="Faults of the published training that are also switched on alone, each in a short training; with"
-        " them comes one without any fault. Only with the corrected arm; [] leaves all of it out."
+        description="Training faults of the published recipe to switch on one at a time, each in a short training,"
+        " beside a short training without faults. Needs the corrected arm; [] for no ablation."
     )
     headline_dose_e_per_a2: float = Field(gt=0, description="Dose of the headline, one of predict.dose_e_per_a2.")
-    headline_thickness_nm: float = Field(gt=0, description="Largest thickness that counts in the headline, nm.")
-    bootstrap_samples: int = Field(ge=100, description="Resamplings of the specimens for every interval.")
-    convergence: ConvergenceSettings = Field(description="The figure of the cell's convergence.")
+    headline_thickness_nm: float = Field(gt=0, description="Largest thickness included in the headline, nm.")
+    bootstrap_samples: int = Field(ge=100, description="Bootstrap resamples of the specimens for each interval.")
+    convergence: ConvergenceSettings = Field(description="Convergence of the images with field of view and pixel.")
     seed: int = Field(ge=0, description="Seed of the bootstrap.")
 
     def ablation_arms(self, variants: Sequence[str]) -> list[str]:
-        """The arms with a single fault and the one without any; none without faults or without the corrected arm."""
+        """The arms with a single fault and the one without; [] if `ablations` or the corrected arm is missing."""
         if not self.ablations or "corrected" not in variants:
             return []
         return [ablation_arm(fault) for fault in (NO_FAULT, *self.ablations)]
@@ -292,8 +292,8 @@ class Variant:
             around, not on crystals that fill the field of view.
         joint_minmax: the four segments are stretched to [0, 1] together, which discards the share of the beam.
         float16_inputs: the images are rounded to half precision.
-        noise_not_counted: Gaussian noise, blur and stretching of the stretched images in training and no noise in
-            validation, not counted electrons in both.
+        noise_not_counted: training adds Gaussian noise, blur and a change of contrast to the stretched images, and
+            validation no noise, where the corrected arm counts electrons in both.
         loss_blind_to_position: the loss compares moduli of Fourier coefficients, which a shift does not change.
         fixed_target_scale: the target is a share of 600,000 V Å whatever the thickness.
         split_by_sample: samples of one crystal orientation lie on both sides of the split, no material is held out.
@@ -318,10 +318,10 @@ VARIANTS = {"published": Variant(*[True] * 10), "corrected": Variant(*[False] * 
 
 PLAIN_UNET = "unet"  # the corrected recipe with the plain U-net: a baseline where the arms train another network
 
-# By the name of the arm, the fault that it has alone. All are trained for the same few epochs.
+# The single fault of each arm of the ablation, by the arm's name. All are trained for the same few epochs.
 ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(TrainingFault))}
-_ALONE = {
+_ABLATION_VARIANTS = {
     arm: VARIANTS["corrected"] if fault == NO_FAULT else replace(VARIANTS["corrected"], **{fault: True})
     for arm, fault in ABLATIONS.items()
 }
-ARMS = VARIANTS | {PLAIN_UNET: VARIANTS["corrected"]} | _ALONE
+ARMS = VARIANTS | {PLAIN_UNET: VARIANTS["corrected"]} | _ABLATION_VARIANTS

@@ -1,4 +1,4 @@
-"""Intervals by the bootstrap over sources: photographs, materials, sessions; never over pixels or samples."""
+"""Bootstrap intervals over sources: photographs, materials, sessions; never over pixels or samples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def bootstrap(
     """
     by_source = np.asarray(by_source)
     if len(by_source) == 0:
-        raise InputError("No source is left to average over; the test split is empty.")
+        raise InputError("There is no source to average over; the test split is empty.")
     value, n = float(statistic(by_source)), len(by_source)
     if n == 1:
         return Estimate(value, float("nan"), float("nan"), 1)

@@ -46,10 +46,10 @@ def claims_page(root: Path = ROOT) -> str:
     counts = [verdicts.count(kind) for kind in ("yes", "no", NOT_MEASURED)]
     introduction = (
         "Every number that a source of the five studies stated, every expectation of ours about their recipes, and "
-        "every target that we set, with how it is computed and what the reference runs measured. A claim is judged at "
-        'its own scale and under its own condition alone; everything else reads "not measured". A ratio to *published* '
-        "counts only where *published* beats zeros.\n\n"
-        f"Reference runs in `{REFERENCE}`: {', '.join(present) or 'none is kept yet, so nothing is judged here'}. "
+        "every target that we set, with how it is computed and what the reference runs measured. A claim is evaluated "
+        'only at its scale and under its condition; everything else reads "not measured". A ratio to *published* '
+        "counts only if *published* beats zeros.\n\n"
+        f"Reference runs in `{REFERENCE}`: {', '.join(present) or 'none yet, so no claim is evaluated here'}. "
         f"Of {len(verdicts)} claims {counts[0]} hold, {counts[1]} fail, {counts[2]} are not measured.\n\n"
         "This page is generated from `claims.yaml` of every method: `python -m workflow_scripts.study.claims_page`. "
         "Your run writes its ledger to `results/<scale>/claims.csv` and into the report."

@@ -36,7 +36,7 @@ class Arguments(ScaleChoice):
 
 
 def publish(job: Job[Arguments]) -> None:
-    """Write the differences as CSV, as Markdown, and in short for a terminal."""
+    """Write the differences as CSV, as Markdown, and abridged for a terminal."""
     scale, folder = job.arguments.scale, job.arguments.reference_folder
     run, reference = (read_metrics_by_method(job.inputs.get(name, [])) for name in ("metrics", "reference"))
     differing, lines = compared(run, reference)
@@ -58,17 +58,18 @@ def publish(job: Job[Arguments]) -> None:
 def differences(run: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Numbers of both tables whose intervals do not overlap, the headline first, then the widest gap first.
 
-    Seeds are pooled; a number without an interval gets one of ±1 % of itself. `gap` is the space between the
+    Seeds are averaged; a number without an interval gets one of ±1 % of its value. `gap` is the distance between the
     intervals over the sum of their half-widths. The tables are as `read_metrics` gives them.
     """
     both = tidy(run).merge(tidy(reference).drop(columns="headline"), on=KEYS, suffixes=("", "_of_reference"))
     low, high = _bounds(both, "")
     reference_low, reference_high = _bounds(both, "_of_reference")
-    space = np.maximum(low - reference_high, reference_low - high)
-    widths = (high - low + reference_high - reference_low) / 2
-    both["gap"] = np.where(widths > 0, space / np.where(widths > 0, widths, 1), np.where(space > 0, np.inf, 0))
+    distance = np.maximum(low - reference_high, reference_low - high)
+    half_widths = (high - low + reference_high - reference_low) / 2
+    relative = distance / np.where(half_widths > 0, half_widths, 1)
+    both["gap"] = np.where(half_widths > 0, relative, np.where(distance > 0, np.inf, 0))
     names = {f"{name}_of_reference": f"reference_{name}" for name in ("low", "high")}
-    differing = both[space > 0].rename(columns=names | {"value_of_reference": "reference"})
+    differing = both[distance > 0].rename(columns=names | {"value_of_reference": "reference"})
     differing = differing.sort_values(["headline", "gap"], ascending=False, kind="stable")
     return differing.reindex(columns=COLUMNS[1:]).reset_index(drop=True)
 
@@ -152,7 +153,7 @@ def _bounds(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _settings(folder: Path) -> dict[str, dict[str, Any]]:
-    """The settings of every stage that influence the numbers, as far as all jobs of the stage share them."""
+    """By stage the settings that influence the numbers and have the same value in all its jobs."""
     shared: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.rglob("*provenance.json")):
         if "apply" in path.relative_to(folder).parts:

@@ -50,8 +50,8 @@ def publish(job: Job[Arguments]) -> None:
 def read_cost(folder: Path, methods: Sequence[str]) -> pd.DataFrame:
     """The cost of every stage of every method in results/<scale>, without `apply`.
 
-    wall_s and cpu_s are sums over the jobs, peak_memory_mb the largest memory that one of them held. A job on a GPU
-    counts its wall time for each GPU it held. A number that was not recorded is missing (NaN).
+    wall_s and cpu_s are sums over the jobs, peak_memory_mb the largest peak memory of a job. A job on GPUs counts its
+    wall time once for each GPU. A number that was not recorded is missing (NaN).
 
     Raises:
         InputError: no job of a method has a provenance.
@@ -76,7 +76,7 @@ def _jobs(folder: Path, method: str) -> Iterator[dict[str, str | float | None]]:
     for path in sorted(paths):
         record = read_json(path)
         stage = record["module"].rsplit(".", 1)[1]
-        # `apply` is no part of the study.
+        # `apply` is not part of the study.
         if stage not in STAGES or "apply" in path.relative_to(folder).parts:
             continue
         on_gpu = record["device"].startswith("cuda")

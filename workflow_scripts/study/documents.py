@@ -48,7 +48,7 @@ class Section:
     Attributes:
         title: the heading.
         table: cells as text; the heads of the columns name their units.
-        texts: number of columns of words, which come first; the columns of numbers are aligned to the right.
+        texts: number of text columns, which come first; the columns of numbers are aligned to the right.
         total: whether the last row sums those above it.
     """
 
@@ -95,7 +95,7 @@ def escape_latex(text: str) -> str:
 
 
 def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
-    """The sections as one page of HTML that needs nothing else."""
+    """The sections as one self-contained page of HTML."""
     parts = [f"<p>{html.escape(introduction)}</p>"]
     for section in sections:
         total = " total" if section.total else ""

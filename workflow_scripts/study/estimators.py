@@ -1,6 +1,7 @@
 """The registry of estimators: estimators.yaml beside the code of a method, in the order of its tables and figures.
 
-Rules, configuration, tables and figures read it. Of the stages only `plot` does: a new entry reruns no other estimator.
+Rules, configuration, tables and figures read it. The only stage that reads it is `plot`, so that a new entry reruns no
+other estimator.
 """
 
 from collections.abc import Iterable
@@ -73,15 +74,15 @@ class Registry(dict[str, Estimator]):
         return Estimator(kind="classical", label=name)
 
     def named(self, *roles: str) -> list[str]:
-        """Names of those with one of these roles."""
+        """Names of the estimators with one of these roles."""
         return [name for name, entry in self.items() if entry.role in roles]
 
     def trained(self) -> list[str]:
-        """Names of those with a training of their own."""
+        """Names of the estimators that are trained."""
         return [name for name, entry in self.items() if entry.is_trained]
 
     def predicting(self) -> list[str]:
-        """Names of those that the stage predict runs."""
+        """Names of the estimators that the stage predict runs."""
         return [name for name, entry in self.items() if entry.role != "computed"]
 
     def ordered(self, names: Iterable[str]) -> list[str]:
@@ -90,7 +91,7 @@ class Registry(dict[str, Estimator]):
         return [*(name for name in self if name in names), *sorted(names - self.keys())]
 
     def places(self) -> dict[str, int]:
-        """The place of every name."""
+        """The position of every name in the registry."""
         return {name: place for place, name in enumerate(self)}
 
 

@@ -42,7 +42,7 @@ BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, GREY, YELLOW = COLOURS.valu
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Make and save figures inside this context: it sets the style, whatever the user's matplotlibrc holds."""
+    """Make and save figures inside this context: it sets the style, regardless of the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -66,15 +66,15 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "png": {"Software": None},
     }
-    _settle(figure)
+    _freeze_layout(figure)
     for kind, metadata in unwanted.items():
         figure.savefig(stem.with_name(f"{stem.name}.{kind}"), metadata=metadata)
     text = table.to_csv(index=False, lineterminator="\n", float_format=number)
     stem.with_name(f"{stem.name}.csv").write_text(text, encoding="utf-8")
 
 
-def _settle(figure: Figure) -> None:
-    """Lay the figure out once and round places: the solver's last digits and signs of zeros differ between runs."""
+def _freeze_layout(figure: Figure) -> None:
+    """Lay the figure out once and round positions: the solver's last digits and signs of zeros differ between runs."""
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
     waiting = list(figure.subfigs)
@@ -135,7 +135,7 @@ def save_panels(path: Path, panels: Mapping[str, np.ndarray], pixel_size_a: floa
 
 
 def log_ordinate(axis: Axes) -> None:
-    """Make the vertical axis logarithmic, after drawing: ticks at 1, 2 and 5 of each decade, where many at 1 alone."""
+    """Make the vertical axis logarithmic, after drawing: ticks at 1, 2 and 5, or for many decades at 1."""
     axis.set_yscale("log")
     low, high = axis.get_ylim()
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))

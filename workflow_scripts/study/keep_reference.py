@@ -1,7 +1,7 @@
 """Keep a complete run as the reference of its scale: results/<scale> → results/reference/<scale>, which git keeps.
 
 Metrics, figures with their source tables, the ledger, tables and provenance are copied; data, weights, logs and the
-results of `apply` are not. docs/claims.md is written anew from what was copied.
+results of `apply` are not. docs/claims.md is then generated again from the copy.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def keep(folder: Path, reference: Path) -> list[Path]:
     """Copy a run over the reference of its scale, all or nothing; returns what was copied, relative to the folder.
 
     Raises:
-        InputError: the run is not complete, or more than git should keep.
+        InputError: the run is not complete, or is larger than git should keep.
     """
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     missing += [

@@ -1,7 +1,7 @@
-"""Write the ledger of claims: every stated number beside what this run measured, and whether it holds.
+"""Write the ledger of claims: every claimed number with what this run measured, and whether the claim holds.
 
-The claims are in claims.yaml beside the code of every method. A claim holds only at its own scale and under its own
-condition; anything else, and any number that nobody measured, reads "not measured".
+The claims are in claims.yaml beside the code of every method. A claim is evaluated only at its scale and under its
+condition; everything else reads "not measured".
 """
 
 import html
@@ -36,7 +36,7 @@ COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": oper
 
 
 class Target(Settings):
-    """When a claim holds: the arm's value against a number, or a multiple of another estimator's."""
+    """The criterion of a claim: the arm's value compared with a number, or with a multiple of another estimator's."""
 
     arm: str = Field(default="corrected", description="estimator whose value is compared")
     op: Literal[">=", "<=", ">", "<", "~"] = Field(description="comparison; ~ means within the tolerance")
@@ -82,7 +82,7 @@ class Claim(Settings):
 
     @property
     def unit_suffix(self) -> str:
-        """The unit behind a number, nothing for a number without one."""
+        """The unit after a number; empty for a number without one."""
         return "" if self.unit == "1" else f" {self.unit}"
 
 
@@ -168,7 +168,7 @@ def evaluated(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str
     if reference is None:
         return NOT_MEASURED, f"not measured: this run has no such number of {target.of} to compare with"
     if target.of == "published":
-        # A ratio to a recipe that is worse than zeros says nothing about ours.
+        # A ratio to a recipe that is worse than zeros is meaningless.
         zeros = _measured(table, claim, "zeros")
         better = COMPARISONS["<" if target.op.startswith("<") else ">"]
         if zeros is None or not better(reference, zeros):
@@ -193,7 +193,7 @@ def _in_words(verdict: str, claim: Claim, value: float, reference: float) -> str
 
 
 def _plain(value: float, digits: int) -> str:
-    """A number with so many significant digits, without an exponent below 10⁷."""
+    """A number with `digits` significant digits, without an exponent below 10⁷."""
     text = f"{value:.{digits}g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e7 else text
 

@@ -1,4 +1,4 @@
-"""Metrics that carry their gauge in their name, and how much of a true image a reconstruction transmits.
+"""Metrics with their gauge in their name, and the spectral transfer from a true image to its reconstruction.
 
 Over the frequencies k of a ring, with F and G the spectra of reconstruction and truth:
 
@@ -7,8 +7,8 @@ Over the frequencies k of a ring, with F and G the spectra of reconstruction and
     FRC          = Re Σ F G* / √(Σ|F|² Σ|G|²)  Fourier ring correlation,
                                                doi:10.1111/j.1365-2818.1982.tb00405.x
 
-An image (H, W) may hold NaN where nothing was measured. Both images lose their mean and are weighted by one
-Hann window over the box of the covered pixels, so neither the gauge nor the edges count.
+An image (H, W) may hold NaN where nothing was measured. The means of both images are removed, and both are weighted
+by one Hann window over the box of the covered pixels, so neither the gauge nor the edges count.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def patch_r2(misfit: np.ndarray) -> float:
 
 
 def phase_rmse_rad_meanfree(image: np.ndarray, truth: np.ndarray) -> float:
-    """RMS of image − truth (H, W) less its mean, rad, over what both cover (not NaN)."""
+    """RMS of image − truth (H, W) after subtracting its mean, rad, over the pixels that both cover (not NaN)."""
     if image.shape != truth.shape:
         raise InputError(f"Image and truth are {image.shape} and {truth.shape}; expected one shape (H, W).")
     difference = (image - truth).astype(np.float64)
@@ -51,7 +51,7 @@ def phase_rmse_rad_meanfree(image: np.ndarray, truth: np.ndarray) -> float:
 
 
 def root_mean_square(values: np.ndarray) -> float:
-    """√⟨x²⟩ of values (N,): how RMS errors of several images of one size are pooled."""
+    """√⟨x²⟩ of values (N,), such as RMS errors of several images of one size."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 
@@ -143,11 +143,11 @@ def transfer_in_band(reconstruction: np.ndarray, truth: np.ndarray, shortest_px:
 
 
 def fourier_ring_correlation(first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
-    """FRC of two independent images of one object, two half-scans say, by period_px and frequency_per_px."""
+    """FRC of two independent images of one object, such as two half-scans, by period_px and frequency_per_px."""
     return radial_transfer(first, second)[["period_px", "frequency_per_px", "frc"]]
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """NaN for nothing over nothing, infinite for something over nothing."""
+    """The quotient: NaN for 0 / 0, infinite for other divisions by 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.float64(numerator) / np.float64(denominator))

@@ -51,7 +51,7 @@ class Example:
         images: (H, W), of `goes_in`, `comes_out` and `truth`.
         estimator: the one whose prediction comes out; empty where the array names none.
         condition: of the headline, in words.
-        pixels: sides of the pixels of `goes_in` and `comes_out` in the unit that the summary names, where it names one.
+        pixels: sides of the pixels of `goes_in` and `comes_out`, in the units of the summary; {} if it has none.
     """
 
     summary: Summary
@@ -131,7 +131,7 @@ def source_table(
 def draw(table: pd.DataFrame, examples: Mapping[str, Example]) -> Figure:
     """The figure: a row for every method."""
     figure = new_figure(PAGE_MM, ROW_MM * len(examples))
-    figure.set_layout_engine("none")  # every row has the same places, whatever the words in it
+    figure.set_layout_engine("none")  # the layout of a row does not depend on its texts
     for number, (method, example) in enumerate(examples.items()):
         row, points = _Row(figure, number), table[table["method"] == method]
         row.text(1.5, 1.5, points["panel"].iloc[0], fontsize=9, fontweight="bold")
@@ -144,7 +144,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, Example]) -> Figure:
 
 @dataclass(frozen=True)
 class _Row:
-    """Places in a row of the figure: millimetres from its left and upper edge."""
+    """A row of the figure; positions are in millimetres from its left and upper edge."""
 
     figure: Figure
     number: int

@@ -1,8 +1,8 @@
 """predictions.npz: the predictions of one estimator, in one format for all methods.
 
-Arrays named `estimator`, `seed` and `parts`, further facts under names of their own, and for each part
-`<stage>/<condition>/<array>`: the stage of the estimator (`pretrained`, `finetuned`, or `fitted` of one that is not
-trained), the condition of the prediction (as in metrics.csv, often empty), and what was predicted.
+The file has the arrays `estimator`, `seed` and `parts`, further named facts, and for each part
+`<stage>/<condition>/<array>`: the stage of the estimator (`pretrained`, `finetuned`, or `fitted` if it is not
+trained), the condition of the prediction (as in metrics.csv, often empty), and a predicted array.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ class Part:
             expected = tuple((shapes or {}).get(name.removeprefix(prefix), array.shape))
             if len(expected) != array.ndim or any(n not in (-1, m) for n, m in zip(expected, array.shape, strict=True)):
                 raise InputError(
-                    f"{self.path}: {name} is {array.shape}, but the test file asks for {expected}; predict again"
+                    f"{self.path}: {name} is {array.shape}, but the test file needs {expected}; predict again"
                 )
             if finite and array.dtype.kind in "fc" and not np.isfinite(array).all():
                 raise InputError(f"{self.path}: {name} holds a value that is not finite; predict again")

@@ -14,7 +14,7 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.settings import ScaleChoice
 
 # Numbers with their intervals that fit side by side on a page
-METRICS_ABREAST = 4
+METRICS_SIDE_BY_SIDE = 4
 KEYS = ["condition", "estimator", "metric", "statistic"]
 COLUMNS = [*KEYS, "unit", "value", "low", "high", "n", "seeds", "headline", "shown"]
 
@@ -44,12 +44,12 @@ def publish(job: Job[ScaleChoice]) -> None:
 def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> pd.DataFrame:
     """One row for every estimator, condition, metric and statistic: the headline first, then the rest in order.
 
-    Over the seeds value and bounds are averaged, as in the headline: an interval over sources does not shrink with
+    Value and bounds are averaged over the seeds, as in the headline: an interval over sources does not shrink with
     seeds.
 
     Args:
         metrics: as `read_metrics` gives it.
-        order: of the estimators; those that it lacks follow.
+        order: of the estimators; further ones follow.
         first: the metric that comes first; the others follow in alphabetical order.
     """
     table = (
@@ -88,10 +88,10 @@ def headline_condition(metrics: pd.DataFrame, metric: str, statistic: str = "val
 
 
 def sections(table: pd.DataFrame) -> Iterator[Section]:
-    """A tidy table as sections: the headline, then metrics that were measured under the same conditions abreast."""
+    """A tidy table as sections: the headline, then side by side the metrics measured under the same conditions."""
     if table["headline"].any():
         yield from _by_estimator(table[table["headline"]])
-    for names in _abreast(table, ["condition"]):
+    for names in _side_by_side(table, ["condition"]):
         yield _section(_titled("All conditions", names), table, names, ["condition", "estimator"])
 
 
@@ -99,7 +99,7 @@ def _by_estimator(table: pd.DataFrame) -> Iterator[Section]:
     """The headline: metrics of several estimators side by side, those of a single estimator below each other."""
     estimators = table.groupby(["metric", "statistic"])["estimator"].transform("nunique")
     shared, alone = table[estimators > 1], table[estimators == 1]
-    for names in _abreast(shared, []):
+    for names in _side_by_side(shared, []):
         yield _section(_titled("Headline", names), shared, names, ["estimator"])
     if len(alone):
         values = {"value [95 % interval]": alone["shown"], "n": alone["n"].astype(str)}
@@ -107,14 +107,14 @@ def _by_estimator(table: pd.DataFrame) -> Iterator[Section]:
         yield Section("Headline: metrics of a single estimator", rows, texts=2)
 
 
-def _abreast(table: pd.DataFrame, by: list[str]) -> Iterator[list[tuple[str, str]]]:
-    """Metrics in groups of a page's width; those of a group have the same values of `by`."""
+def _side_by_side(table: pd.DataFrame, by: list[str]) -> Iterator[list[tuple[str, str]]]:
+    """Metrics in groups that fit the width of a page; those of a group have the same values of `by`."""
     alike: dict[frozenset, list[tuple[str, str]]] = {}
     for name, part in table.groupby(["metric", "statistic"], sort=False):
         alike.setdefault(frozenset(part[by].itertuples(index=False, name=None)), []).append(name)
     for names in alike.values():
-        for start in range(0, len(names), METRICS_ABREAST):
-            yield names[start : start + METRICS_ABREAST]
+        for start in range(0, len(names), METRICS_SIDE_BY_SIDE):
+            yield names[start : start + METRICS_SIDE_BY_SIDE]
 
 
 def _section(title: str, table: pd.DataFrame, names: list[tuple[str, str]], by: list[str]) -> Section:

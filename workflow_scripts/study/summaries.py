@@ -1,4 +1,4 @@
-"""What a method is, in words and pictures: overview.yaml beside it, behind the overview and the tables' order."""
+"""The description of a method in words and pictures, overview.yaml: for the overview figure and the order of tables."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Picture(Settings):
 
 
 class Score(Settings):
-    """The number that says who wins."""
+    """The metric by which estimators are ranked."""
 
     metric: str = Field(description="metric of the method's page")
     statistic: str = Field(default="value", description="statistic in metrics.csv")
@@ -65,7 +65,7 @@ class Summary(Settings):
     published: str = Field(description="the recipe, and what is wrong with it")
     corrected: str = Field(description="what was changed")
     baselines: str = Field(description="the other estimators")
-    score: Score = Field(description="the number that says who wins")
+    score: Score = Field(description="the metric by which estimators are ranked")
     examples: str = Field(description="file of arrays beside metrics.csv")
     goes_in: Picture = Field(description="the input of the method")
     comes_out: Picture = Field(description="the prediction of the corrected arm")
@@ -80,7 +80,7 @@ def read_summary(path: Path) -> Summary:
 
 
 def pick(arrays: dict[str, np.ndarray], picture: Picture, path: Path) -> tuple[np.ndarray, list[str]]:
-    """The image, and the names on the way to it; for a missing name the published arm, or else the last name.
+    """The image, and the names that selected it; a missing name is replaced by the published arm, else the last name.
 
     Raises:
         InputError: an array is missing or has too few dimensions.

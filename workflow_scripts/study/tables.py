@@ -10,7 +10,7 @@
 | unit | rad, px, s, …; 1 for none |
 | value, low, high | the number and its 95 % interval over the sources; empty bounds where there is none |
 | n | number of sources |
-| headline | `yes` in the rows, one for each seed, whose condition the pages name; else empty |
+| headline | `yes` in the rows, one for each seed, whose condition the pages quote; else empty |
 """
 
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ def metric_row(
 
 
 def with_headline(rows: list[dict], headline: str) -> list[dict]:
-    """The rows, with a mark in those that were measured under the headline condition."""
+    """The rows, those of the headline condition marked."""
     return [row | {"headline": row["headline"] or row["condition"] == headline} for row in rows]
 
 
@@ -127,18 +127,18 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         table[column] = table[column].astype(str)
     for column in ("value", "low", "high"):
         numbers, wrong = _numbers(table[column], required=column == "value")
-        _refuse(table, wrong, f"{column} that is no finite number", path)
+        _refuse(table, wrong, f"{column} that is not a finite number", path)
         table[column] = numbers
     for column in ("seed", "n"):
         numbers, wrong = _numbers(table[column], required=column == "n")
-        _refuse(table, wrong | (numbers % 1 > 0) | (numbers < 0), f"{column} that is no whole number ≥ 0", path)
+        _refuse(table, wrong | (numbers % 1 > 0) | (numbers < 0), f"{column} that is not a whole number ≥ 0", path)
         table[column] = numbers.astype("Int64")
     for column in ("estimator", "metric", "statistic", "unit"):
         _refuse(table, table[column] == "", f"row with an empty {column}", path)
     for text in table["condition"].unique():
         check_condition(text)
     half_open = table["low"].isna() != table["high"].isna()
-    _refuse(table, half_open | (table["low"] > table["high"]), "interval that is none", path)
+    _refuse(table, half_open | (table["low"] > table["high"]), "interval without ordered bounds", path)
     _refuse(table, table.duplicated(KEY), "second value for one number", path)
 
     marks = table["headline"].replace({"yes": True, "": False})
@@ -146,7 +146,7 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     table["headline"] = marks.astype(bool)
     marked = table[table["headline"]].groupby(NUMBER)["condition"].nunique()
     conditions = pd.Series(pd.MultiIndex.from_frame(table[NUMBER]).map(marked), table.index)
-    _refuse(table, conditions != 1, "number that has not exactly one headline condition", path)
+    _refuse(table, conditions != 1, "number without exactly one headline condition", path)
     return table
 
 

@@ -71,7 +71,7 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
     """Read, check, crop, bin and orient a scan.
 
     Raises:
-        InputError: a file is broken, the values are no counts, shapes do not fit each other or the settings.
+        InputError: a file is broken, the values are not counts, shapes do not fit each other or the settings.
     """
     with ExitStack() as files:
         recorded = files.enter_context(open_scan([patterns], settings.dataset, settings.scan_shape))
@@ -103,8 +103,8 @@ def checked_scan(settings: Apply, patterns: Path, positions: Path | None, probe:
     light = Illumination(wave, size, dose_e, settings.upsampling)
     if not light.mask().any():
         raise InputError(
-            f"{probe or 'probe'}: dark within the {window.n // settings.upsampling} object pixels of a patch; centre"
-            f" the wave at [{window.n // 2}, {window.n // 2}] (numpy's fftshift), or lower upsampling"
+            f"{probe or 'probe'}: no intensity on the {window.n // settings.upsampling} object pixels of a patch;"
+            f" centre the wave at [{window.n // 2}, {window.n // 2}] (numpy's fftshift), or lower upsampling"
         )
     measured = torch.from_numpy(counts)
     if table is None:
@@ -168,7 +168,7 @@ def _positions(array: Any, patterns: int, path: Path) -> np.ndarray:
 
 
 def _window(settings: Apply, disc: Disc, shape: tuple[int, ...]) -> Window:
-    """Cropped so that the disc's centre comes as near to pixel [n//2, n//2] as the detector's rim lets it."""
+    """Crop that brings the disc's centre as near to pixel [n//2, n//2] as the edge of the detector allows."""
     n, binning = settings.detector_px, settings.binning
     if n * binning > min(shape):
         raise InputError(
@@ -203,5 +203,5 @@ def _probe(settings: UserProbe, window: Window, radius_px: float, mean: np.ndarr
         probe = near_field(torch.polar(torch.from_numpy(mean).sqrt(), -chi))
         return probe / probe.abs().square().sum().sqrt()
     probe = make_probe(window.n, voltage, semiangle, radius_px, settings.defocus_a, settings.cs_mm)
-    # Where the disc lies off the central pixel by part of one, the wave carries a ramp of phase.
+    # A disc that is off the central pixel by a fraction of a pixel gives the wave a phase ramp.
     return probe * torch.exp(2j * torch.pi * (y * axis[:, None] + x * axis) / window.n)

@@ -1,4 +1,4 @@
-"""How the scan's axes lie on the detector, found from the patterns alone.
+"""The orientation of the scan's axes on the detector, found from the patterns alone.
 
 The centre of mass of a pattern is the gradient of the phase, averaged under the probe; along the right axes a
 gradient has no curl (doi:10.1016/j.ultramic.2014.04.012). That leaves an ambiguity of 180°, and noise may blur the
@@ -57,7 +57,7 @@ def search(counts: Tensor, raster: Tensor, shape: tuple[int, int], light: Illumi
         light: the probe along the detector's axes as recorded, and the dose.
 
     Raises:
-        InputError: the raster is too small to tell.
+        InputError: the raster is too small for a search.
     """
     if min(shape) < 4:
         raise InputError(f"rotation: search needs a raster of at least 4 × 4 points, not {shape[0]} × {shape[1]}")

@@ -1,6 +1,6 @@
 """From the patches of a measured scan to its phase image, with measures of its quality that need no truth.
 
-Its files: all of it (.h5), the phase for ImageJ (.tif), a preview (.png).
+Output files: everything (.h5), the phase for ImageJ (.tif), a preview (.png).
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class PhaseImage:
 
     phase_rad: mean zero over the covered region.
     uncertainty_rad: how far single patches spread around the image; an error that all patches share is not in it.
-    chi2: reduced χ² of the patterns, spread over the patches that they gave.
+    chi2: at each pixel the weighted mean of the reduced χ² of the patterns whose patches cover it.
     chi2_per_pattern: float64 (N,).
     chi2_without_object: the mean of the same for a flat phase.
     positions_px: float64 (N, 2) [y, x]; pixel [0, 0] of the images lies at `origin_px`.
@@ -66,8 +66,8 @@ def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
     chi2 = reduced_chi2(stitched, scan, light)
     flat = replace(stitched, phase=torch.zeros_like(stitched.phase))
     layout, pixels = lay_out(*laid_out, light.upsampling)
-    spread = layout.crop(layout.scatter(chi2[:, None] * layout.weights.expand_as(pixels))) / stitched.coverage
-    spread = torch.where(stitched.phase.isnan(), torch.nan, spread)
+    chi2_image = layout.crop(layout.scatter(chi2[:, None] * layout.weights.expand_as(pixels))) / stitched.coverage
+    chi2_image = torch.where(stitched.phase.isnan(), torch.nan, chi2_image)
 
     def on_object_pixels(image: Tensor) -> np.ndarray:
         return to_object_pixels(image, light.upsampling).numpy().astype(np.float32)
@@ -75,7 +75,7 @@ def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
     return PhaseImage(
         phase_rad=on_object_pixels(stitched.phase),
         uncertainty_rad=np.sqrt(on_object_pixels(variance)),
-        chi2=on_object_pixels(spread),
+        chi2=on_object_pixels(chi2_image),
         chi2_per_pattern=chi2.numpy(),
         chi2_without_object=float(reduced_chi2(flat, scan, light).mean()),
         positions_px=scan.positions_px.numpy(),
@@ -110,7 +110,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, attrs: dict[str, str | float | bool]) -> None:
-    """All of the image as datasets with their units; the same image gives the same bytes.
+    """Every array of the image as a dataset with its unit; the same image gives the same bytes.
 
     ptychography_rad: (H, W), the phase that iterative ptychography of the same patterns gives.
     """
@@ -138,7 +138,7 @@ def write_tiff(path: Path, image: PhaseImage) -> None:
 
 
 def write_preview(path: Path, image: PhaseImage, ptychography_rad: np.ndarray) -> None:
-    """Phase, ptychography of the same patterns, uncertainty and χ² side by side, (H, W) each; no dates, equal bytes."""
+    """Phase, ptychography of the same patterns, uncertainty and χ² side by side, (H, W) each; reproducible bytes."""
     panels = {
         "network: phase (rad)": image.phase_rad,
         "ptychography: phase (rad)": ptychography_rad,

@@ -63,7 +63,7 @@ class Apply(Settings):
     )
     positions: str | None = Field(
         default=None,
-        description="Path of the scan positions, .npy or .h5, (N, 2) as [y, x]; null takes a raster of step_a.",
+        description="Path of the scan positions, .npy or .h5, (N, 2) as [y, x]; null for a raster of step step_a.",
     )
     positions_dataset: str | None = Field(default=None, description="Path of the positions inside the .h5 file.")
     positions_unit: Literal["px", "angstrom"] = Field(
@@ -83,7 +83,7 @@ class Apply(Settings):
     )
     probe: UserProbe = Field(description="The probe.")
     dose_min_e: float = Field(gt=0, description="Smallest dose of the training noise, electrons per pattern.")
-    dose_max_e: float = Field(gt=0, description="Largest; the scan's mean dose must lie between the two.")
+    dose_max_e: float = Field(gt=0, description="Largest dose of the noise; the scan's mean must lie between the two.")
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Apply":
@@ -102,18 +102,18 @@ class Apply(Settings):
         return self
 
     def files(self) -> dict[str, str]:
-        """The files that it names, by key."""
+        """The user's files that the entry names, by key."""
         paths = {"patterns": self.patterns, "positions": self.positions, "probe.file": self.probe.file}
         return {key: path for key, path in paths.items() if path is not None}
 
     def results(self) -> list[str]:
-        """Files that ask for everything that is made of the entry."""
+        """Output files whose rules make everything for the entry."""
         return ["phase.h5"]
 
     def inputs(self, where: str = "") -> dict[str, list[str]]:
-        """The files to read, by the input of the rules.
+        """The files to read, by the name of the rule's input.
 
-        where: path of this entry in the configuration with a dot behind it, for messages.
+        where: path of this entry in the configuration, ending in a dot, for messages.
         """
         paths = {"patterns_file": self.patterns, "positions_file": self.positions, "probe_file": self.probe.file}
         return {key: [path] if path else [] for key, path in paths.items()}

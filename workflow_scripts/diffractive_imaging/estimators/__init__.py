@@ -1,1 +1,1 @@
-"""One module an estimator; its function `predict` makes the predictions for the test file."""
+"""One module for each estimator, with a function `predict(job, device)` that returns its predictions by condition."""

@@ -20,15 +20,14 @@ from workflow_scripts.diffractive_imaging.simulation.datasets import Illuminatio
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.command import Job
 
-# Weight of the second differences in the least squares: small beside slopes that were measured, it carries the image
-# straight on beyond the outermost positions and fills what falls between positions.
+# Weight of the second differences in the least squares: negligible where slopes are measured, it continues the image
+# linearly beyond the outermost positions and interpolates between positions.
 SMOOTHNESS = 0.1
-# Of the gauge: the mean is free.
-_RIDGE = 1e-9
+_RIDGE = 1e-9  # fixes the gauge: the slopes leave the mean free
 
 
 def predict(job: Job, device: torch.device) -> Predictions:
-    """Images alone. It assumes neither a dose nor a shape of the probe, so it gets no perturbed scans."""
+    """Images, no patches. Since it assumes neither a dose nor a probe shape, the perturbed scans are left out."""
     light = Illumination.read(job.input("test"))
 
     def image(scan: Scan, dose_e: float) -> dict[str, np.ndarray]:
@@ -40,7 +39,7 @@ def predict(job: Job, device: torch.device) -> Predictions:
 def center_of_mass(patterns: Tensor, origin_px: int) -> Tensor:
     """Centre of mass [y, x] of patterns (N, n, n), (N, 2) detector pixels from pixel [origin_px, origin_px].
 
-    That of an empty pattern is 0.
+    An empty pattern gives 0.
     """
     n = patterns.shape[-1]
     axis = torch.arange(n, dtype=torch.float64, device=patterns.device) - origin_px
@@ -64,8 +63,8 @@ def reconstruct(counts: Tensor, positions_px: Tensor, light: Illumination) -> St
 def integrate(gradient: Tensor, positions_px: Tensor, light: Illumination) -> Stitched:
     """The image whose slopes at the positions are closest to a gradient (N, 2) [y, x], rad per object pixel.
 
-    Least squares over cubic B-splines takes the positions where they are, jittered or not; its sparse normal
-    equations are solved directly, so the longest periods are as exact as the others.
+    Least squares over cubic B-splines uses the exact positions, jittered or not; the sparse normal equations are
+    solved directly, so the longest periods are as accurate as the others.
     """
     margin = light.n // (2 * TAPS) + TAPS  # half a patch, and the taps of the splines
     corner = positions_px.amin(0).floor().long() - margin

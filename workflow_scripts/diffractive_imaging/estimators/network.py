@@ -1,4 +1,4 @@
-"""A trained network: of either arm with the weights of both its stages, or of an arm with a single fault."""
+"""A trained network: either arm with the weights of both training stages, or an arm with a single fault."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from workflow_scripts.workflow.errors import InputError
 
 
 def predict(job: Job, device: torch.device) -> Predictions:
-    """Predictions of the pretrained weights and, where the recipe has such, of the finetuned ones.
+    """Predictions of the pretrained weights and, if the arm is finetuned, of the finetuned ones.
 
     Raises:
         InputError: weights are missing, or no arm has the estimator's name.
@@ -41,9 +41,9 @@ def predict(job: Job, device: torch.device) -> Predictions:
         return _predict_with_fault(estimator("pretrained"), ABLATIONS[arguments.estimator], test)
     job.require("finetuned")
     result: Predictions = {}
-    # Without finetuning the two weights are the same.
+    # Without finetuning both stages have the same weights.
     for stage in ("pretrained",) if variant.without_finetune else ("pretrained", "finetuned"):
-        # The published arm, known to be wrong, gets no perturbed scans; nor do finetuned weights, adapted to others.
+        # No perturbed scans for the published arm, known to be wrong, nor for weights finetuned on other scans.
         perturbed = variant == VARIANTS["corrected"] and stage == "pretrained"
         with_spread = replace(estimator(stage), has_spread=not variant.damped_stitching)
         result |= with_spread.predict(stage, test, perturbed=perturbed)
@@ -53,7 +53,7 @@ def predict(job: Job, device: torch.device) -> Predictions:
 def _predict_with_fault(estimator: PatchEstimator, trained_fault: str, test: Path) -> Predictions:
     """Patches of the test set and images of the photographs at full dose, under conditions that name the fault.
 
-    A fault that only changes how an image is made needs no training: the weights without any fault serve for it too.
+    A fault that only changes how an image is stitched needs no training: it uses the weights trained without faults.
     """
     result = predict_patches(estimator.estimate, "pretrained", test, fault=trained_fault)
     photographs = full_dose_photographs(test)

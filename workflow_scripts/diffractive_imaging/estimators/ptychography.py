@@ -2,8 +2,8 @@
 
 The object is cubic B-splines on object pixels, the forward model that of the simulation. Gradient steps with
 momentum over shuffled batches, as in ePIE (doi:10.1016/j.ultramic.2009.05.012), on the Poisson likelihood
-(doi:10.1088/1367-2630/14/6/063004). One probe's pattern hardly feels long periods, so every step is divided by
-the curvature of the likelihood at each spatial frequency, which the probe alone determines: a few passes over the
+(doi:10.1088/1367-2630/14/6/063004). A single pattern is insensitive to long periods, so every step is divided by
+the curvature of the likelihood at each spatial frequency, which depends only on the probe: a few passes over the
 data suffice. Held-out patterns choose the iteration; no truth is used.
 """
 
@@ -24,16 +24,16 @@ from workflow_scripts.workflow.command import Job
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted
 STEP, MOMENTUM = 0.25, 0.8
-CURVATURE_FLOOR = 1e-3  # of the largest: frequencies that hardly change the patterns move slowly
-# Electrons per pixel that are added to what is counted and to what is expected: the likelihood of an electron where
-# none is expected stays finite, and on average the gradient still vanishes for the truth.
+CURVATURE_FLOOR = 1e-3  # of the largest: limits the steps of frequencies that hardly change the patterns
+# Electrons per pixel that are added to the counts and to their expected values: the likelihood stays finite where none
+# is expected, and the gradient at the truth still vanishes on average.
 BACKGROUND_E = 1e-3
-# Patterns at once: on a CPU what fits its cache, on a GPU what fills it.
+# Patterns per chunk: on a CPU as many as fit in the cache, on a GPU enough to occupy it.
 _CHUNK = {"cpu": 256, "cuda": 16384}
 
 
 def predict(job: Job, device: torch.device) -> Predictions:
-    """Images alone, each of its best iteration; the log holds the losses of all."""
+    """Images, no patches, each of its best iteration; the log has the losses of all iterations."""
     light = Illumination.read(job.input("test"))
 
     def image(scan: Scan, dose_e: float) -> dict[str, np.ndarray]:
@@ -52,8 +52,8 @@ class Reconstruction:
     """The object of the best iteration, and how the fit went.
 
     image: of the iteration with the smallest loss of the held-out patterns; `image.iterations` is its number.
-    losses: (fitted, held out) of every iteration, Poisson deviance per detector pixel: 1 for the truth where
-        counts are many, less where they are few.
+    losses: (fitted, held out) of every iteration, Poisson deviance per detector pixel: 1 for the truth at high
+        counts, less at low ones.
     """
 
     image: Stitched
@@ -92,9 +92,9 @@ def reconstruct(
         for number, batch in enumerate(shuffled.chunk(batches)):
             loss, gradient = scan.loss_and_gradient(coefficients + MOMENTUM * velocity, batch)
             fitted_loss += loss * len(batch) / len(fitted)
-            falling = 0.5 + 0.5 * math.cos(math.pi * (iteration * batches + number) / steps)
+            decay = 0.5 + 0.5 * math.cos(math.pi * (iteration * batches + number) / steps)
             newton = torch.fft.irfft2(torch.fft.rfft2(gradient) * inverse, s=scan.shape)
-            velocity = MOMENTUM * velocity - STEP * falling * newton
+            velocity = MOMENTUM * velocity - STEP * decay * newton
             coefficients = coefficients + velocity
         held_out_loss = scan.loss(coefficients, held_out)
         if not losses or held_out_loss < min(loss for _, loss in losses):
@@ -122,7 +122,7 @@ class ScanFit:
         self._first = first.to(device)
         self._weights = spline_weights(fraction).float().to(device)  # (N, 2, 4)
         self._probe = light.probe.to(device, torch.complex64)
-        # The patterns in the order of the FFT. Where its input begins changes phases on the detector alone.
+        # Patterns in FFT order; the origin of the FFT's input changes only phases on the detector.
         self._counts = torch.fft.ifftshift(counts.to(device).float(), dim=(-2, -1)) + BACKGROUND_E
         self._area_px = float((positions_px.amax(0) - positions_px.amin(0) + 1).prod())
 

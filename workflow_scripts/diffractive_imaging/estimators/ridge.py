@@ -1,4 +1,4 @@
-"""Ridge regression from a diffraction pattern to the mean-free patch: the baseline, in closed form.
+"""Ridge regression from a diffraction pattern to the mean-free patch, in closed form.
 
 It is fitted to the training examples of the networks. The dose is known, so each dose has a separate fit, whose penalty
 and feature (√I or I) are chosen on the validation examples at that dose.

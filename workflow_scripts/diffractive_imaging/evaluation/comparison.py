@@ -76,7 +76,7 @@ class Images:
 
     image_rad: (C, h, w) in object pixels, NaN where no patch lies; image i begins at pixel origins_px[i], [y, x].
     spread_rad: (C, h, w), NaN where it is unknown; None of an estimator without uncertainty.
-    iterations: (C,) that the estimator chose; None where it chooses none.
+    iterations: (C,) number of the iteration that the estimator chose; None if it does not iterate.
     """
 
     image_rad: np.ndarray
@@ -97,7 +97,7 @@ class Prediction:
     """The predictions of one estimator at one stage.
 
     seed: training seed; None where nothing is trained.
-    stage: pretrain or finetune; None where there is but one.
+    stage: pretrain or finetune; None if the estimator has a single stage.
     patches_rad: by condition, (M, K) as in `Truth.patches_rad`, mean-free; {} of an estimator of images alone.
     images: by condition.
     """
@@ -112,9 +112,9 @@ class Prediction:
         """A row of metrics.csv.
 
         Args:
-            metric, unit, value, n: as of `metric_row`.
-            where: its condition.
-            stage: which the condition names too if it is that of the prediction.
+            metric, unit, value, n: as for `metric_row`.
+            where: the condition.
+            stage: the stage that the condition must name; it is added if this prediction is of that stage.
         """
         labels = {"stage": stage} if self.stage == stage else {}
         where = condition(**parse_condition(where), **labels)
@@ -134,14 +134,14 @@ def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:
         patches, images = {}, {}
         for part in predictions.parts:
             values = part.values
-            base = condition(**{key: value for key, value in values.items() if key not in ("fault", "perturbation")})
-            if base not in n_scans:
-                raise InputError(f"{path}: the test file holds nothing under {base}; predict again")
+            of_truth = condition(**{key: text for key, text in values.items() if key not in ("fault", "perturbation")})
+            if of_truth not in n_scans:
+                raise InputError(f"{path}: the test file has no data for the condition {of_truth}; predict again")
             if part.stage == stage and "patches_rad" in part.names:
                 shape = truth.patches_rad.shape[1:]
                 patches[part.condition] = part.read("patches_rad", shapes={"patches_rad": shape})["patches_rad"]
             elif part.stage == stage:
-                images[part.condition] = _read_images(part, 1 if "perturbation" in values else n_scans[base])
+                images[part.condition] = _read_images(part, 1 if "perturbation" in values else n_scans[of_truth])
         yield Prediction(
             estimator=predictions.estimator,
             seed=predictions.seed if stage in TRAINED_STAGES else None,
@@ -170,6 +170,6 @@ def predict_zeros(truth: Truth) -> Prediction:
 
 
 def cut_like(truth: np.ndarray, image: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-    """The part of a true image (H, W) that an image (h, w) with this origin shows, NaN where it shows nothing."""
+    """The part of a true image (H, W) covered by an image (h, w) with this origin, NaN where the image is NaN."""
     rows, columns = (slice(start, start + side) for start, side in zip(origin, image.shape, strict=True))
     return np.where(np.isfinite(image), truth[rows, columns], np.nan)

@@ -46,7 +46,7 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
         "true_patches_rad": _on_box(true, mask),
         "patches_rad": np.array(
             [
-                _on_box(_under(where, prediction.patches_rad, prediction)[:_EXAMPLES], mask)
+                _on_box(_at_condition(where, prediction.patches_rad, prediction)[:_EXAMPLES], mask)
                 for prediction in with_patches
             ]
         ),
@@ -55,16 +55,17 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
     names = []
     for scans in truth.scan_sets:
         if scans.where["object"] != CALIBRATION and scans.dose_e == truth.light.dose_e:
-            images = [_under(condition(**scans.where), prediction.images, prediction) for prediction in first_seeds]
+            where = condition(**scans.where)
+            images = [_at_condition(where, prediction.images, prediction) for prediction in first_seeds]
             names += scans.scans
             for index, scan in enumerate(scans.scans):
                 arrays |= _common_frame(scan, truth.images_rad[scans.where["object"]][index], images, index)
     return arrays | {"scans": np.array(names)}
 
 
-def _under(where: str, by_condition: Mapping[str, Any], prediction: Prediction) -> Any:
+def _at_condition(where: str, by_condition: Mapping[str, Any], prediction: Prediction) -> Any:
     if where not in by_condition:
-        raise InputError(f"the predictions of {prediction.estimator} hold nothing under {where}; predict again")
+        raise InputError(f"the predictions of {prediction.estimator} lack the condition {where}; predict again")
     return by_condition[where]
 
 
@@ -86,7 +87,7 @@ def _on_box(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _common_frame(scan: str, truth: np.ndarray, by_estimator: Sequence[Images], index: int) -> dict[str, np.ndarray]:
-    """Truth (H, W) and the images of a scan, each the one at `index`, in the frame that all cover, mean-free."""
+    """Truth (H, W) and the images of the scan `index`, cropped to the region that all cover, mean-free."""
     frames = np.full((len(by_estimator) + 1, *truth.shape), np.nan, np.float32)
     frames[0] = truth
     for canvas, images in zip(frames[1:], by_estimator, strict=True):

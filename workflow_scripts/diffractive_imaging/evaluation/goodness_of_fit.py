@@ -1,8 +1,8 @@
 """How well an image explains the recorded counts: reduced χ² of patterns that are simulated from it, without truth.
 
 For the truth it is 1, apart from detail lost to object pixels. A value near 1 means that an image is compatible with
-the data, not that it is right: an error that hardly changes the patterns, such as that of the longest periods, costs
-nothing.
+the data, not that it is right: χ² does not show errors that hardly change the patterns, such as those of the longest
+periods.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,10 +29,10 @@ _REACH_PX = 2
 
 
 def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction], settings: Evaluate) -> Iterator[dict]:
-    """`chi_square_reduced` of every image, the mean over photographs; none where there is nothing to compare.
+    """`chi_square_reduced` of every image, the mean over photographs.
 
-    That is a scan smaller than a window, or a dose so small that even without an object no detector pixel expects
-    `LEAST_EXPECTED_E`.
+    Left out are scans smaller than a window, and doses so small that even without an object no detector pixel expects
+    `LEAST_EXPECTED_E` electrons.
     """
     beam = diffraction_pattern(truth.light.probe, torch.zeros(truth.light.n, truth.light.n))
     for scans in truth.scan_sets:
@@ -59,7 +59,7 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
 
 
 def inner_patterns(positions_px: Tensor, n: int, seed: int) -> Tensor:
-    """At most `PATTERNS` patterns, drawn by chance, whose whole window lies within the raster: indices (M,).
+    """Indices (M,) of at most `PATTERNS` patterns, drawn at random, whose whole window lies within the raster.
 
     The raster is covered by every estimator, so all are compared with the same patterns.
     """

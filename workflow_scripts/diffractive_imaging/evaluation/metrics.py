@@ -1,4 +1,4 @@
-"""The rows of metrics.csv: patches, images, their uncertainty, and the task of the published recipe.
+"""The rows of metrics.csv: patches, images, their uncertainty, and what the published network is asked to predict.
 
 The standard error follows from how much overlapping patches disagree. Where m patches lie on a pixel and their
 residuals have the variance v, their mean has the standard error √(v / m) if their errors are independent. Errors of
@@ -30,9 +30,9 @@ ONE_SIGMA = 0.6827  # share of a normal distribution within one standard deviati
 def metric_rows(truth: Truth, predictions: Sequence[Prediction], settings: Evaluate) -> list[dict]:
     """The rows of patches and images.
 
-    A row of a network without a stage is of the weights that a user would take: for the patches of the 1/f
-    set the pretrained ones (the finetuned ones are adapted to other objects, the scans), for the images of
-    the scans the finetuned ones. The other weights have rows that name their stage.
+    A network's row whose condition names no stage belongs to the weights that a user would apply: for patches of
+    the 1/f set the pretrained ones (the finetuned ones are adapted to other objects, the scans), for images of the
+    scans the finetuned ones. Rows of the other weights name their stage.
     """
     rows = []
     for prediction in predictions:
@@ -43,7 +43,7 @@ def metric_rows(truth: Truth, predictions: Sequence[Prediction], settings: Evalu
 
 
 def with_headlines(rows: list[dict], truth: Truth) -> list[dict]:
-    """The rows, those marked that the pages quote: at full dose and the phase of the scans, or with perfect patches."""
+    """The rows with the headlines marked: at full dose and the phase of the scans, or with perfect patches."""
     full = {"dose_e": truth.light.dose_e, "phase_std_rad": truth.scan_phase_std_rad}
     for headline in (
         condition(**full),
@@ -61,17 +61,17 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
     rows = []
     for where, predicted in prediction.patches_rad.items():
         values = parse_condition(where)
-        base = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
-        misfit = patch_misfit(predicted, true[base])  # (M, 2); every 1/f object is a source
+        truth_of = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
+        misfit = patch_misfit(predicted, true[truth_of])  # (M, 2); every 1/f object is a source
         interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
         rows.append(prediction.row("patch_r2", "1", interval, where, "finetune"))
     return rows
 
 
 def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """RMSE of the scans at every dose: the photographs, of which every one is a source, the step edge and the crystals.
+    """RMSE of the scans at every dose: the photographs, each of them a source, the step edge and the crystals.
 
-    Where the estimator chooses an iteration, also the median over the same scans.
+    If the estimator chooses an iteration, also the median of that over the same scans.
     """
     rows = []
     for where, images in prediction.images.items():
@@ -90,17 +90,16 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
 
 
 def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
-    """RMSE of the first photograph under each perturbation, and under `none` that of its ordinary scan.
+    """RMSE of the first photograph under each perturbation, and for `none` that of its unperturbed scan.
 
-    It is the cost of an experiment that is not what the estimator assumes. These rows of a network are of the
-    pretrained weights.
+    It shows what a violated assumption about the experiment costs. For networks these rows use the pretrained weights.
     """
     perturbed = {}
     for where, images in prediction.images.items():
         values = parse_condition(where)
         if "perturbation" in values:
-            base = {key: value for key, value in values.items() if key != "perturbation"}
-            perturbed[condition(**base, perturbation="none")] = prediction.images[condition(**base)]
+            unperturbed = {key: value for key, value in values.items() if key != "perturbation"}
+            perturbed[condition(**unperturbed, perturbation="none")] = prediction.images[condition(**unperturbed)]
             perturbed[where] = images
     rows = []
     for where, images in perturbed.items():
@@ -110,7 +109,7 @@ def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
 
 
 def _recipe_rows(truth: Truth) -> list[dict]:
-    """The task of the recipe's network: how much of the dose falls into the mask, how much of the target is mean."""
+    """What the published network is asked to predict: the dose inside the mask, the target's variance in its mean."""
     share = forward.lit_share(truth.light.probe, truth.light.upsampling)
     mean_share = float((truth.patches_rad.mean(axis=2) ** 2).sum() / (truth.patches_rad**2).mean(axis=2).sum())
     where = condition(target="patch")
@@ -125,22 +124,22 @@ def _recipe_rows(truth: Truth) -> list[dict]:
 def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Evaluate) -> Iterator[dict]:
     """`coverage_68` of every object and `calibration_factor` of every dose, of the estimators that give a spread.
 
-    The factor comes from the scan `CALIBRATION` at the same dose and from nothing else. Rows of a network without a
-    stage are of the finetuned weights, as those of its images are.
+    The factor comes only from the scan `CALIBRATION` at the same dose. As for images, a network's rows that name no
+    stage belong to the finetuned weights.
     """
     for prediction in predictions:
-        relative = {}  # by condition, of each scan
+        relative_errors = {}  # by condition, one array for each scan
         for where, images in prediction.images.items():
             if images.spread_rad is not None:
                 pairs = images.beside(truth.images_rad[parse_condition(where)["object"]])
-                relative[where] = [
+                relative_errors[where] = [
                     relative_error(*pair, spread) for pair, spread in zip(pairs, images.spread_rad, strict=True)
                 ]
-        for where, errors in relative.items():
+        for where, errors in relative_errors.items():
             values = parse_condition(where)
             calibration = {"object": CALIBRATION, "phase_std_rad": truth.scan_phase_std_rad}
-            (calibrating,) = relative[condition(dose_e=values["dose_e"], **calibration)]
-            factor = calibration_factor(calibrating)
+            (of_calibration,) = relative_errors[condition(dose_e=values["dose_e"], **calibration)]
+            factor = calibration_factor(of_calibration)
             if values["object"] == CALIBRATION:
                 yield prediction.row("calibration_factor", "1", factor, where, "pretrain")
             else:
@@ -150,14 +149,14 @@ def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Eva
 
 
 def relative_error(image_rad: np.ndarray, truth_rad: np.ndarray, spread_rad: np.ndarray) -> np.ndarray:
-    """|error| / spread of the pixels that have a spread, (K,); the error is mean-free over them.
+    """|error| / spread at the K pixels that have a spread, (K,); the error is mean-free over them.
 
     Args:
         image_rad, truth_rad, spread_rad: (h, w) rad.
     """
     valid = np.isfinite(image_rad) & np.isfinite(spread_rad)
     error = (image_rad - truth_rad).astype(np.float64)[valid]
-    # A spread of zero beside an error is infinitely wrong.
+    # A spread of zero where there is an error counts as infinitely wrong.
     return np.abs(error - error.mean()) / np.maximum(spread_rad[valid], np.finfo(np.float64).tiny)
 
 
@@ -165,7 +164,7 @@ def calibration_factor(relative: np.ndarray) -> float:
     """What the spread is multiplied by, so that `ONE_SIGMA` of the errors lie within it.
 
     Args:
-        relative: (K,) of `relative_error`, of a scan made for it.
+        relative: (K,) from `relative_error`, for the calibration scan.
     """
     return float(np.quantile(relative, ONE_SIGMA))
 

@@ -45,7 +45,7 @@ class PerfectScan(NamedTuple):
 
 
 def white_noise_scan(points: int, step_px: float, jitter_px: float, n: int, seed: int) -> PerfectScan:
-    """A raster of `points` × `points` over an object of white noise on object pixels, n fine pixels a patch."""
+    """A raster of `points` × `points` over an object of white noise on object pixels; patches of n × n fine pixels."""
     rng = np.random.default_rng(seed)
     positions, side = raster(points, step_px, jitter_px, _MARGIN_PX, rng)
     fine = torch.from_numpy(refine(rng.standard_normal((side, side)), forward.UPSAMPLING))
@@ -61,7 +61,7 @@ def beside_truth(stitched: Stitched, object_rad: Tensor) -> tuple[np.ndarray, np
 
 
 def transfer_by_period(image: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """T by the name of its metric; NaN for periods that the images do not hold."""
+    """T by the name of its metric; NaN for periods longer than the images."""
     by_metric = {f"transfer_period_{low}_{high}px": transfer_in_band(image, truth, low, high) for low, high in BANDS_PX}
     return by_metric | {f"transfer_period_{LONG_PERIOD_PX}px": transfer_at_period(image, truth, LONG_PERIOD_PX)}
 

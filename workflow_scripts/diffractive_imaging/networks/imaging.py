@@ -1,4 +1,4 @@
-"""What all estimators share: the test set and the scans of a test file in, patches and images by condition out."""
+"""Shared by all estimators: from the test set and the scans of a test file to patches and images by condition."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ class PatchEstimator:
         return arrays
 
     def predict(self, stage: str, test: Path, perturbed: bool = True) -> Predictions:
-        """Patches of the test set and images of the scans; arguments as of `predict_scans`."""
+        """Patches of the test set and images of the scans; arguments as for `predict_scans`."""
         patches = predict_patches(self.estimate, stage, test)
         return patches | predict_scans(self.reconstruct, stage, test, calibration=self.has_spread, perturbed=perturbed)
 
@@ -104,8 +104,8 @@ def predict_scans(
 
     Args:
         stage: of the estimator, as predictions name it.
-        calibration: whether the scan `CALIBRATION` is reconstructed too, as an estimator with a spread needs it.
-        perturbed: whether the perturbed scans are, whose experiment is not what the estimator assumes.
+        calibration: whether to reconstruct the scan `CALIBRATION` too, which estimators with a spread need.
+        perturbed: whether to reconstruct the perturbed scans too, whose experiment violates the assumptions.
     """
     result: Predictions = {}
     for scans in scan_sets(test):

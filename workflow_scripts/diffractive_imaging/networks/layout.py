@@ -69,7 +69,7 @@ def lay_out(
     """Where patches (N, n, n) lie, and their values (N, K) float64 where the weights (n, n) are > 0.
 
     Raises:
-        InputError: a patch holds NaN under the weights, or the positions (N, 2) span too much.
+        InputError: a patch holds NaN under the weights, or the positions (N, 2) span too large an image.
     """
     n = patches.shape[-1]
     positions = positions.cpu().numpy().astype(np.float64)

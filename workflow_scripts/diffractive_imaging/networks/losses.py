@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def weighted_absolute_error(predicted: Tensor, target: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error of patches (B, n, n) in the mask (n, n), rad; each row with its weight (B,)."""
+    """Mean absolute error of patches (B, n, n) in the mask (n, n), rad; the patches are weighted by weight (B,)."""
     error = (predicted - target)[:, mask].abs().mean(dim=1)  # (B,)
     return (weight * error).mean()
 

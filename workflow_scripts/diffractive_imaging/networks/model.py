@@ -77,9 +77,9 @@ class ResidualUnet(nn.Module):
 class DenseNetwork(nn.Module):
     """The reduced network: principal components of the pattern, then dense residual layers.
 
-    A pattern and its patch live in spaces that are Fourier transforms of each other, so that adjacent
-    pixels of one mean nothing to the other; without a GPU the dense layers learn several times more
-    from the same minutes than convolutions do.
+    A pattern and its patch are related by a Fourier transform, so neighbouring pixels of the one do not
+    correspond to neighbouring pixels of the other; without a GPU dense layers learn several times more
+    than convolutions in the same time.
     """
 
     def __init__(self, n: int, components: int, width: int, blocks: int) -> None:
@@ -121,7 +121,7 @@ class DenseNetwork(nn.Module):
         x, y = patterns.flatten(1).double(), patches.flatten(1).double()
         mean = x.mean(dim=0)
         variances, axes = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
-        # Components that are nearly all noise are not blown up to the size of the others.
+        # Components that are mostly noise are not amplified to the variance of the others.
         scale = variances[-components:].clamp(min=1e-4 * variances.sum()).sqrt()
         projection = (axes[:, -components:] / scale).T  # (components, n²)
         z = (x - mean) @ projection.T
@@ -154,5 +154,5 @@ def make_network(n: int, settings: NetworkSettings, seed: int) -> ResidualUnet |
 
 
 def _groups(channels: int) -> int:
-    """Groups for GroupNorm: of eight channels where they divide, else a single one."""
+    """Number of groups for GroupNorm: eight channels each if eight divides them, else a single group."""
     return channels // 8 if channels % 8 == 0 else 1

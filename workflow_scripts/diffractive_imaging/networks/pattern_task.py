@@ -56,11 +56,11 @@ def read_examples(
 
 
 class PatternTask:
-    """The task of `learning.training.train`: from one noisy pattern to the phase in the illuminated patch.
+    """A `learning.training.Task`: from one noisy pattern to the phase in the illuminated patch.
 
     Args:
         train: examples of `read_examples` to learn from.
-        validation: those that choose the weights (where the variant lets them).
+        validation: examples whose loss selects the weights (unless the variant fixes the epoch).
         light: the illumination of all.
         variant: the faults that are present.
         settings: range of the training dose.
@@ -86,16 +86,16 @@ class PatternTask:
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Network inputs (B, n, n), target patches (B, n, n), and the weight of each row (B,), 1 on average."""
-        return self._make(self._train[indices], generator)
+        """Network inputs (B, n, n), target patches (B, n, n), and the weight of each example (B,), 1 on average."""
+        return self._make_batch(self._train[indices], generator)
 
     def first_patterns(self) -> tuple[Tensor, Tensor]:
         """Network inputs and targets (N, n, n) for a start in closed form, on the CPU."""
         generator = torch.Generator(self._device).manual_seed(0)
-        patterns, target, _ = self._make(self._train[:_FIRST_PATTERNS], generator)
+        patterns, target, _ = self._make_batch(self._train[:_FIRST_PATTERNS], generator)
         return patterns.cpu(), target.cpu()
 
-    def _make(self, examples: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _make_batch(self, examples: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         expected, counts, target = examples
         rows = len(expected)
         weight = torch.ones(rows, device=self._device)
@@ -123,6 +123,6 @@ class PatternTask:
         generator = torch.Generator(self._device).manual_seed(0)
         total = 0.0
         for index in torch.arange(len(self._validation), device=self._device).split(_BATCH):
-            batch = self._make(self._validation[index], generator)
+            batch = self._make_batch(self._validation[index], generator)
             total += float(self.loss(model, batch)) * len(index)
         return total / len(self._validation)

@@ -20,7 +20,7 @@ def load_network(path: Path) -> ResidualUnet | DenseNetwork:
     """The network of a weights file; the file's metadata hold its architecture.
 
     Raises:
-        InputError: the file is broken, or its tensors are not those of its architecture.
+        InputError: the file is broken, or its tensors do not match its architecture.
     """
     metadata = read_metadata(path)
     network = make_network(int(metadata["n"]), check(NetworkSettings, metadata["network"], str(path)), seed=0)
@@ -34,7 +34,7 @@ def load_estimate(
     """`estimate_patches` by the network of a weights file, with the precision of `compute`.
 
     Raises:
-        InputError: as of `load_network`.
+        InputError: as for `load_network`.
     """
     return partial(estimate_patches, load_network(path), light, variant, device, compute.precision, batch_size)
 

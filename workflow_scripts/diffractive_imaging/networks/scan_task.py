@@ -1,7 +1,7 @@
 """Finetuning on the measured patterns of a scan: predicted patches must reproduce the recorded counts.
 
-No truth is used. The stitched image of the pretrained network is the surroundings of every patch; the patch that the
-network predicts replaces it under the probe, the pattern is simulated, and compared with the counts.
+No truth is used. The stitched image of the pretrained network serves as the surroundings of every patch: under the
+probe the predicted patch replaces it, then the pattern is simulated and compared with the counts.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 
 _BATCH = 256
-# Patterns nearer to the rim of a scan, in object pixels, are left out: half of the object under them is unknown.
+# Patterns within this many object pixels of the edge of a scan are left out: half of their object is unknown.
 _RIM_PX = 4.0
 
 
 class ScanTask:
-    """The task of `learning.training.train`: measured patterns of one or several scans.
+    """A `learning.training.Task`: measured patterns of one or several scans.
 
     Args:
         scans: of each scan the stitched image, the counts (N, n, n) with the axes of the object, and the positions
             (N, 2) [y, x] in object pixels.
         light: the illumination of all.
-        validation_share: share of the patterns that choose the weights and are not trained on.
-        seed: chooses them.
+        validation_share: share of the patterns that are not trained on; their loss selects the weights.
+        seed: of the choice of these patterns.
         device: where everything is kept.
     """
 
@@ -72,11 +72,11 @@ class ScanTask:
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Network inputs, √counts, surroundings (B, n, n) each, and which fine pixels these sample (B, 2)."""
+        """Network inputs, counts, surroundings (B, n, n) each, and the fine-pixel offset of these samples (B, 2)."""
         step = torch.randint(self._upsampling, (2,), generator=generator, device=self._device)
-        return self._make(self._train[indices], step)
+        return self._make_batch(self._train[indices], step)
 
-    def _make(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
+    def _make_batch(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
         counts, upsampling = self._counts[rows], self._upsampling
         positions = self._positions[rows] + step / upsampling
         surroundings = forward.window_at(self._surroundings, positions, counts.shape[-1], upsampling, upsampling)
@@ -92,9 +92,9 @@ class ScanTask:
         coarse, lit = (image[..., row :: self._upsampling, column :: self._upsampling] for image in (patch, self._mask))
         rim = (n - coarse.shape[-1]) // 2
         patch, lit = (functional.pad(image, [rim] * 4) for image in (coarse, lit))
-        level = (surroundings * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
-        patch_level = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
-        phase = torch.where(lit, patch - patch_level + level, surroundings)
+        mean = (surroundings * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
+        patch_mean = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
+        phase = torch.where(lit, patch - patch_mean + mean, surroundings)
         shift = -steps[0].double() / self._upsampling
         probe = shift_probe(self._probe, shift).to(torch.complex64)
         expected = self._dose_e * diffraction_pattern(probe, phase)
@@ -105,5 +105,5 @@ class ScanTask:
         total = 0.0
         for part in self._validation.split(_BATCH):
             step = torch.zeros(2, dtype=torch.int64, device=self._device)
-            total += float(self.loss(model, self._make(part, step))) * len(part)
+            total += float(self.loss(model, self._make_batch(part, step))) * len(part)
         return total / len(self._validation)

@@ -1,4 +1,4 @@
-"""A large image as cubic B-splines with one coefficient per object pixel: read at points, in windows, finely.
+"""A large image as cubic B-splines with one coefficient per object pixel, sampled at points or on a finer grid.
 
 Along each axis the value at y is Σ_t b_t(f) c[⌊y⌋ − 1 + t] with f = y − ⌊y⌋ and four weights b
 (doi:10.1109/79.799930): twice continuously differentiable, and linear in c.
@@ -27,7 +27,7 @@ def spline_slopes(fraction: Tensor) -> Tensor:
 
 
 def taps(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the first coefficient of each coordinate, int64, and how far it lies past the second, in [0, 1)."""
+    """For each coordinate the index of its first coefficient, int64, and its fraction past the second, in [0, 1)."""
     below = points.floor()
     return below.long() - 1, points - below
 
@@ -35,8 +35,7 @@ def taps(points: Tensor) -> tuple[Tensor, Tensor]:
 def refined(coefficients: Tensor, upsampling: int) -> Tensor:
     """The image on a finer grid: (H, W) coefficients to (upsampling · (H − 3), upsampling · (W − 3)).
 
-    Fine pixel [0, 0] lies on coefficient [1, 1]; beyond that and its counterpart one would need coefficients
-    that are not there.
+    Fine pixel [0, 0] lies on coefficient [1, 1]: nearer to the edges four neighbouring coefficients do not exist.
     """
     fraction = torch.arange(upsampling, dtype=coefficients.dtype, device=coefficients.device) / upsampling
     weights = spline_weights(fraction)  # (u, 4)
@@ -50,7 +49,7 @@ def refined(coefficients: Tensor, upsampling: int) -> Tensor:
 def as_stitched(
     coefficients: Tensor, origin: tuple[int, int], positions_px: Tensor, light: Illumination, iterations: int
 ) -> Stitched:
-    """The image as stitched patches would give it: where the masks of the patches lie, mean zero there.
+    """The image in the form of stitched patches: defined where the masks of the patches lie, with mean zero there.
 
     Args:
         coefficients: (H, W) rad; they must reach two object pixels beyond the masks.

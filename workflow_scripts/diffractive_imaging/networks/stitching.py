@@ -30,10 +30,10 @@ from workflow_scripts.diffractive_imaging.simulation.forward import UPSAMPLING
 # On the preconditioned residual, relative to the first; 1e-5 takes about ten iterations.
 TOLERANCE, MAX_ITERATIONS = 1e-5, 200
 # On perfect patches of white noise two passes raise the spectral SNR of periods of 100 px from below 1 to some
-# hundreds, and more add nothing. A pass needs a few digits of its correction alone.
+# hundreds, and more add nothing. A pass needs only a few digits of its correction.
 SUBPIXEL_PASSES = 2
 SUBPIXEL_TOLERANCE = 1e-3
-LEAST_PATCHES = 2  # patches' worth of weight that a standard error needs
+LEAST_PATCHES = 2  # weight that a standard error needs, in units of one patch's largest weight
 DAMPED_PASSES, DAMPED_STEP = 3, 0.1  # as published
 
 
@@ -41,8 +41,8 @@ DAMPED_PASSES, DAMPED_STEP = 3, 0.1  # as published
 class Stitched:
     """An image on the fine grid.
 
-    phase: (H, W) rad, NaN where no patch lies. Its gauge: mean zero over the covered region; after
-        `least_squares` over each part of it, where patches that share no pixel fall into several.
+    phase: (H, W) rad, NaN where no patch lies. Gauge: mean zero over the covered region; after `least_squares`,
+        over each connected part of it.
     coverage: (H, W) Σ_j w, the weight that every pixel received.
     origin: (y, x) of pixel [0, 0] in object pixels, whole numbers: object pixel o lies at fine index
         upsampling · (o − origin).
@@ -87,13 +87,13 @@ def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
 def least_squares(
     patches: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor, upsampling: int = UPSAMPLING
 ) -> Stitched:
-    """The image that explains all patches best, each with an offset of its own.
+    """The least-squares image of all patches, with one free offset per patch.
 
     patches: (N, n, n) phase in rad on the fine grid; pixel [n//2, n//2] lies on the position.
     positions: (N, 2) [y, x] in object pixels; their rounding to the fine grid is corrected to second order.
     weights: (n, n) illumination inside the mask, zero outside; its scale does not matter.
     Parts of the scan that share no pixel have no common phase: each part gets mean zero.
-    Raises InputError for NaN inside the mask, and for positions that span too much.
+    Raises InputError for NaN inside the mask, and for positions that span too large an image.
     """
     layout, pixels = lay_out(patches, positions, weights, upsampling)  # pixels: (N, K)
     _subtract_means(pixels, layout)
@@ -119,10 +119,10 @@ def least_squares(
 def residual_variance(
     stitched: Stitched, patches: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """How much the patches disagree with the image: Σ_j w (b_j − a + c_j)² / Σ_j w, (H, W) in rad².
+    """Weighted variance of the patches about the image: Σ_j w (b_j − a + c_j)² / Σ_j w, (H, W) in rad².
 
-    Arguments as given to `least_squares`, which made the image. NaN where no patch lies; zero where a single one
-    does, so read it beside `Stitched.coverage`.
+    Arguments as given to `least_squares`, which made the image. NaN where no patch lies, and zero under a single
+    patch: interpret it together with `Stitched.coverage`.
     """
     layout, misfit = lay_out(patches, positions, weights, stitched.upsampling)  # misfit: (N, K)
     image = torch.zeros(layout.shape, dtype=torch.float64, device=misfit.device)
@@ -137,18 +137,18 @@ def residual_variance(
 def standard_error(
     stitched: Stitched, patches: torch.Tensor, positions_px: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """The uncalibrated standard error of each object pixel, (h, w) rad, as `Stitched.to_object_pixels` lies.
+    """The uncalibrated standard error of each object pixel, (h, w) rad, on the grid of `Stitched.to_object_pixels`.
 
-    The errors of the fine pixels in an object pixel go together, so their variances are averaged, not divided.
-    NaN where fewer than `LEAST_PATCHES` lie: a single patch can disagree with no other. `evaluation.metrics` explains
-    what it means.
+    The errors of the fine pixels in an object pixel are correlated, so their variances are averaged, not divided.
+    NaN where fewer than `LEAST_PATCHES` patches overlap: a single one cannot disagree. `evaluation.metrics` explains
+    how to interpret it.
 
     Args:
-        stitched, patches, positions_px, weights: the image by `least_squares`, and the arguments of that.
+        stitched, patches, positions_px, weights: the image of `least_squares`, and the arguments that made it.
     """
-    patches_there = stitched.coverage / weights.max()
-    variance = residual_variance(stitched, patches, positions_px, weights) / patches_there
-    variance = torch.where(patches_there >= LEAST_PATCHES, variance, torch.nan)
+    n_patches = stitched.coverage / weights.max()
+    variance = residual_variance(stitched, patches, positions_px, weights) / n_patches
+    variance = torch.where(n_patches >= LEAST_PATCHES, variance, torch.nan)
     return to_object_pixels(variance, stitched.upsampling).sqrt()
 
 
@@ -260,10 +260,10 @@ def _subtract_means(pixels: torch.Tensor, layout: Layout) -> None:
 def _conjugate_gradients(
     operator: NormalOperator, right_side: torch.Tensor, tolerance: float
 ) -> tuple[torch.Tensor, int, float]:
-    """Solve A a = right_side from a = 0; the image, the iterations and the relative residual that is left.
+    """Solve A a = right_side from a = 0; the image, the number of iterations and the final relative residual.
 
-    The energy of the residual hardly feels the long periods, where A is small, so the error that is
-    estimated for them must fall below the tolerance too.
+    The energy of the residual is insensitive to the long periods, where A is small, so the estimated error of
+    the long periods must fall below the tolerance too.
     """
     image, residual = torch.zeros_like(right_side), right_side.clone()
     direction, last_energy, first_energy, first_long = 0.0, 1.0, 0.0, 0.0
@@ -310,18 +310,18 @@ def _rounding_correction(image: torch.Tensor, layout: Layout, covered: torch.Ten
 
 
 def _slope(image: torch.Tensor, covered: torch.Tensor, axis: int) -> torch.Tensor:
-    """Differences (H, W) along an axis over covered pixels: central, at a rim one-sided, 0 for a lone pixel."""
+    """Differences (H, W) along an axis over covered pixels: central, one-sided at an edge, 0 for a lone pixel."""
     valid = covered & covered.roll(-1, axis)
     valid.select(axis, -1).fill_(False)  # the roll goes around
     forward = torch.where(valid, image.roll(-1, axis) - image, 0.0)
-    number = valid.to(image.dtype)
-    return (forward + forward.roll(1, axis)) / (number + number.roll(1, axis)).clamp_min(1.0)
+    count = valid.to(image.dtype)
+    return (forward + forward.roll(1, axis)) / (count + count.roll(1, axis)).clamp_min(1.0)
 
 
 def _part_means(image: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """At each pixel (H, W) the mean over its part: patches that share a pixel belong to one part.
+    """At each pixel (H, W) the mean over its connected part: patches that share a pixel belong to one part.
 
-    The graph joins every patch to its pixels; a pixel without a patch is a part of its own.
+    The graph joins every patch to its pixels; a pixel without a patch is a separate part.
     """
     corners = torch.unique(layout.corners).cpu().numpy()
     pixels = (corners[:, None] + layout.offsets.cpu().numpy()).astype(np.int32)  # (M, K)

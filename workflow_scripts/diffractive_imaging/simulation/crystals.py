@@ -1,6 +1,6 @@
-"""Hexagonal boron nitride under the scanning probe, by multislice: for it the phase object is an approximation.
+"""Scans of hexagonal boron nitride by multislice, which does not assume a phase object as the estimators do.
 
-Built by ase: one layer, or two that are twisted against each other. The atoms rest (no thermal motion), and
+ase builds one layer, or two that are twisted against each other. The atoms are at rest (no thermal motion), and
 each layer is one slice of projected potential.
 """
 
@@ -124,7 +124,7 @@ def simulate_scan(
 
     Args:
         probe: complex (n, n), centred at [n//2, n//2], at the surface that the electrons meet first.
-        positions_px: (N, 2) as [y, x] in object pixels, at real-valued places.
+        positions_px: (N, 2) as [y, x] in object pixels, real-valued.
         dose_e: electrons per pattern, (D, 1, 1, 1) for D doses; those scattered beyond the detector are not counted.
         generator: source of the Poisson noise.
 

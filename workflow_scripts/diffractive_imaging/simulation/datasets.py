@@ -18,10 +18,10 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
 PHOTOGRAPH, STEP_EDGE = "photograph", "step_edge"
-# A patch with fewer of the electrons explains little of the pattern; a probe that is not centred leaves it dark.
+# A patch that receives fewer of the electrons explains little of the pattern: the probe is not centred or not focused.
 LEAST_LIT_SHARE = 0.5
-_WEAKEST = 1e-100  # amplitude whose square is still a number
-CALIBRATION = "calibration"  # a 1/f object, scanned to calibrate uncertainties; none of the tests
+_WEAKEST = 1e-100  # smallest amplitude whose square does not underflow
+CALIBRATION = "calibration"  # a 1/f object, scanned only to calibrate uncertainties
 # Arrays of an illumination: axes, and kinds of type
 _ILLUMINATION = {"probe": (2, "c"), "pixel_size_a": (0, "f"), "dose_e": (0, "f"), "upsampling": (0, "i")}
 SYNTHETIC = ("dead leaves", "1/f")
@@ -120,7 +120,7 @@ def read_scan(path: Path, name: str, dose_e: float) -> Scan:
 
 
 def _read(path: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, np.ndarray]:
-    """Arrays of so many axes and of these kinds of type, finite and not empty."""
+    """Arrays with the given number of axes and kinds of dtype, checked to be finite and not empty."""
     arrays = read_arrays(path, kinds)
     for name, (axes, types) in kinds.items():
         array = arrays[name]
@@ -139,7 +139,7 @@ def scan_names(path: Path) -> list[str]:
 class ScanSet(NamedTuple):
     """The scans of one object at one dose.
 
-    where: the values of their condition in metrics.csv; a crystal has no phase_std_rad, its phase is what it is.
+    where: the values of their condition in metrics.csv; without phase_std_rad for a crystal, which sets its own phase.
     scans: their names in the test file.
     dose_e: electrons per pattern.
     """
@@ -369,7 +369,7 @@ def _recorded(counts: Tensor, transposed: bool) -> np.ndarray:
 
 
 def inside_raster(positions_px: Tensor, margin_px: float) -> Tensor:
-    """Which positions (N, 2) lie at least so far from the rim of their scan: bool (N,)."""
+    """Whether each position (N, 2) lies at least `margin_px` inside the bounding box of the scan: bool (N,)."""
     low, high = positions_px.amin(0) + margin_px, positions_px.amax(0) - margin_px
     return ((positions_px >= low) & (positions_px <= high)).all(dim=1)
 
@@ -383,10 +383,10 @@ def raster(
         points: along each side.
         step_px: mean step.
         jitter_px: standard deviation of each coordinate, cut at three of them.
-        margin_px: what an object must hold around every position.
+        margin_px: how far the object must extend around every position.
 
     Returns:
-        positions float64 (points², 2) [y, x]; pixels along each side of an object that holds them.
+        positions float64 (points², 2) [y, x]; pixels along each side of an object that contains them with the margin.
     """
     first = np.ceil(margin_px + 3 * jitter_px)
     axis = first + step_px * np.arange(points)

@@ -86,7 +86,7 @@ def patch_illumination(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
 
 
 def patch_mask(probe: Tensor, upsampling: int = UPSAMPLING) -> Tensor:
-    """Where a patch is illuminated enough to be predicted: bool (n, n) on the fine grid.
+    """The pixels of a patch that are illuminated enough to be predicted: bool (n, n) on the fine grid.
 
     Args:
         probe: complex (n, n), centred at [n//2, n//2].
@@ -114,7 +114,7 @@ def remove_mask_mean(patches: Tensor, mask: Tensor) -> Tensor:
 
 
 def measure(probe: Tensor, phase: Tensor, dose_e: Tensor | float, generator: torch.Generator) -> Tensor:
-    """Counts (..., n, n) behind the phase (..., n, n) in rad for ``dose_e`` electrons a pattern."""
+    """Poisson counts (..., n, n) of the phase objects (..., n, n), rad, for ``dose_e`` electrons per pattern."""
     return poisson_counts(diffraction_pattern(probe, phase), dose_e, generator)
 
 

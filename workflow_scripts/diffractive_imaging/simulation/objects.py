@@ -168,11 +168,11 @@ def large_photograph(name: str, photograph: np.ndarray, size: int) -> np.ndarray
 def refine(image: np.ndarray, upsampling: int) -> np.ndarray:
     """An object (H, W) on a grid ``upsampling`` times finer, by cubic splines; [u·y, u·x] keeps [y, x].
 
-    A scan reads its object on the fine grid at sub-pixel positions. What is drawn on object pixels and then
-    refined holds no detail that a patch, sampled on object pixels, could not show.
+    A scan samples its object on the fine grid at sub-pixel positions. An object that is made on object pixels and
+    then refined has no detail that a patch, sampled on object pixels, could not show.
 
     Returns:
-        float32 (upsampling · H, upsampling · W); past the last pixel the border value goes on.
+        float32 (upsampling · H, upsampling · W); the border value is continued past the last pixel.
     """
     y, x = (np.arange(upsampling * side) / upsampling for side in image.shape)
     grid = np.meshgrid(y, x, indexing="ij")

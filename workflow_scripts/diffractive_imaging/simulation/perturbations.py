@@ -36,7 +36,7 @@ def simulate(
 
     Args:
         probe: complex (n, n).
-        fine_object: (H, W) in rad on the fine grid; past its border the border's value goes on.
+        fine_object: (H, W) in rad on the fine grid; its border values are continued outwards.
         positions_px: (N, 2) as [y, x] in object pixels.
     """
     centre = (positions_px.amin(0) + positions_px.amax(0)) / 2
@@ -59,7 +59,7 @@ def simulate(
 
 
 def defocused(probe: Tensor, defocus_a: float, pixel_size_a: float, voltage_kv: float) -> Tensor:
-    """The probe (n, n) with so much more defocus, Å; positive is underfocus."""
+    """The probe (n, n) with `defocus_a` Å added to its defocus; positive is underfocus."""
     n = probe.shape[-1]
     axis = torch.arange(n, dtype=torch.float64) - n // 2
     angle_rad = torch.hypot(axis[:, None], axis) * (wavelength_a(voltage_kv) / (n * pixel_size_a))

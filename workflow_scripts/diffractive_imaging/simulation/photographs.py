@@ -11,7 +11,7 @@ from workflow_scripts.workflow.errors import InputError
 
 
 def large_enough(paths: Iterable[Path], minimum_px: int) -> list[Path]:
-    """Those image files whose shorter side has at least so many pixels; only their headers are read."""
+    """The image files whose shorter side has at least `minimum_px` pixels; only their headers are read."""
     large = []
     for path in paths:
         with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""Which photographs there are and which of them train, validate and test; looks at names, never at pictures.
+"""Which photographs exist and which of them are for training, validation and test; pictures are never decoded.
 
 The rule file imports this while it is parsed, so it imports nothing heavy.
 """
@@ -29,9 +29,9 @@ _SHIPPED = {
 def photographs(folder: str | None, split: str, shard: int = 0, shards: int = 1) -> list[Path]:
     """The files that one shard of a split cuts its objects from.
 
-    A fixed rule on the names alone: in the order of their SHA-256 the first seventh (at least one) tests,
-    the next seventh validates, the rest trains. The training files take turns; each has one. Files with
-    the same bytes count once, under the first name, so that no copy lies on both sides of the split.
+    The split depends only on the names: in the order of their SHA-256 the first seventh (at least one) is for the
+    test, the next for validation, the rest for training. Photographs are dealt out to the shards in turn, at least
+    one each. Identical files count once, under the first name, so that no copy lies on both sides of the split.
 
     Args:
         folder: the user's folder, or None for the photographs that ship with scikit-image and scikit-learn.

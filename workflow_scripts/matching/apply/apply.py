@@ -1,4 +1,4 @@
-"""Orientations of the user's patterns, by the corrected arm's network and by polar template matching beside it."""
+"""Orientations of the user's patterns, by the corrected arm's network and, for comparison, polar template matching."""
 
 import torch
 from pydantic import Field
@@ -26,10 +26,10 @@ class Arguments(Apply, Compute):
     """The entry of the configuration, the study's settings that it needs, and the device."""
 
     name: str = Field(description="Name of the patterns in the configuration.")
-    diffraction: DiffractionSettings = Field(description="The study's, for the grid and values left open.")
-    observation: ObservationSettings = Field(description="The study's, for backgrounds without a crystal.")
+    diffraction: DiffractionSettings = Field(description="Settings of the study: the grid, and defaults of the entry.")
+    observation: ObservationSettings = Field(description="Settings of the study, for backgrounds without a crystal.")
     batch_size: int = Field(ge=1, description="Patterns that are handled at once.")
-    seed: int = Field(ge=0, description="Seed of those backgrounds.")
+    seed: int = Field(ge=0, description="Seed of the simulated backgrounds.")
 
 
 def apply(job: Job[Arguments]) -> None:
@@ -40,29 +40,29 @@ def apply(job: Job[Arguments]) -> None:
     patterns = UserPatterns(arguments, job.inputs["pattern_files"], layout, arguments.diffraction.side_px)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
-        made = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
+        calculated = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
         predictions, thresholds = {}, {}
         matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"], device)
         estimators: dict[str, Estimator] = {
-            RECOMMENDED: NetworkEstimator(matcher, made.patterns, device, arguments.precision),
-            COMPARISON: PolarTemplates.tuned(made.patterns, pairs, device),
+            RECOMMENDED: NetworkEstimator(matcher, calculated.patterns, device, arguments.precision),
+            COMPARISON: PolarTemplates.tuned(calculated.patterns, pairs, device),
         }
         for name, estimator in estimators.items():
             batches = (batch for part in patterns.batches() for batch in part.split(arguments.batch_size))
-            predictions[name] = predict_batches(batches, estimator, made.gallery, arguments.candidates)
+            predictions[name] = predict_batches(batches, estimator, calculated.gallery, arguments.candidates)
             thresholds[name] = background_score(
-                estimator, made, arguments.observation, layout.electrons, arguments.seed
+                estimator, calculated, arguments.observation, layout.electrons, arguments.seed
             )
     if arguments.not_indexed_below is not None:
         thresholds[RECOMMENDED] = arguments.not_indexed_below
     best = predictions[RECOMMENDED]
-    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), made.symmetry
+    rotation, score, symmetry = best.rotation.numpy(), best.score.numpy(), calculated.symmetry
     orientations = Orientations(rotation, score, thresholds[RECOMMENDED], layout.scan, symmetry)
     write_table(job.outputs["table"], orientations)
     write_arrays(job.outputs["rotations"], {"rotation": rotation, "score": score, "symmetry": symmetry})
-    shown = example_rows(score[:, 0])
-    matches = made.simulator.patterns(torch.from_numpy(rotation[shown, 0]).double()).cpu().numpy()
-    write_picture(job.outputs["png"], patterns.select(shown).numpy(), matches, orientations)
+    rows = example_rows(score[:, 0])
+    matches = calculated.simulator.patterns(torch.from_numpy(rotation[rows, 0]).double()).cpu().numpy()
+    write_picture(job.outputs["png"], patterns.select(rows).numpy(), matches, orientations)
     agreement = quality(predictions, thresholds, symmetry)
     write_json(job.outputs["quality"], {"name": arguments.name, **report, "quality": agreement})
 

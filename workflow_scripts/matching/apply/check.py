@@ -16,7 +16,7 @@ from workflow_scripts.workflow.files import write_json
 class Arguments(Apply):
     """The entry of the configuration, and the grid on which the network works."""
 
-    diffraction: DiffractionSettings = Field(description="The study's, for the grid and values left open.")
+    diffraction: DiffractionSettings = Field(description="Settings of the study: the grid, and defaults of the entry.")
 
 
 def check(job: Job[Arguments]) -> None:
@@ -24,7 +24,7 @@ def check(job: Job[Arguments]) -> None:
     arguments = job.arguments
     recorded = layout(arguments, job.inputs["pattern_files"])
     crystal = load(arguments.crystal)
-    made = templates(arguments.model_copy(update={"gallery": 50}), crystal, recorded, arguments.diffraction, "cpu")
+    small = templates(arguments.model_copy(update={"gallery": 50}), crystal, recorded, arguments.diffraction, "cpu")
     report = {
         "layout": asdict(recorded),
         "center_found_by": "symmetry of the mean pattern" if arguments.center_px is None else "you",
@@ -32,7 +32,7 @@ def check(job: Job[Arguments]) -> None:
             "name": crystal.name,
             "atoms": len(crystal.symbols),
             "least_occupancy": float(crystal.occupancy.min()),
-            "laue_rotations": len(made.symmetry),
+            "laue_rotations": len(small.symmetry),
         },
     }
     write_json(job.outputs["report"], report)

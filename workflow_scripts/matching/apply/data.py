@@ -17,11 +17,11 @@ from workflow_scripts.matching.networks.encoding import blurred
 from workflow_scripts.workflow.errors import InputError
 
 SMALLEST_PX = 16
-FEWEST = 10  # patterns whose mean is symmetric enough to find the centre
+FEWEST = 10  # least number of patterns for a mean that is symmetric enough to find the centre
 # A hot pixel exceeds its neighbourhood by this factor, and by this number of electrons in the whole scan
 _HOT, _HOT_E = 30.0, 50.0
 _HOT_TOGETHER = 3  # largest group of touching hot pixels
-_LARGEST_REACH_PER_A = 6.0  # planes 0.17 Å apart: no diffraction pattern goes so far
+_LARGEST_REACH_PER_A = 6.0  # planes 0.17 Å apart: no diffraction pattern reaches so far
 # The unscattered beam is recorded where more than this share of the electrons lies within this share of the side
 _CENTRAL_SHARE, _CENTRAL_PX = 0.25, 0.03
 
@@ -30,10 +30,10 @@ _CENTRAL_SHARE, _CENTRAL_PX = 0.25, 0.03
 class Layout:
     """Position of the patterns on the detector.
 
-    number: patterns. scan: rows and columns, or None. side_px: smaller side of a pattern.
+    number: of patterns. scan: rows and columns, or None. side_px: smaller side of a pattern.
     center_px: [y, x] of the unscattered beam. radius_px: of the largest circle around it inside the pattern.
-    electrons: mean of a pattern, outside of beam_stop_px.
-    hot: [y, x] of hot pixels, which take the median of their neighbours.
+    electrons: mean number in a pattern, outside of beam_stop_px.
+    hot: [y, x] of hot pixels, which are replaced by the median of their neighbours.
     """
 
     number: int
@@ -99,14 +99,14 @@ def _circle_px(settings: Apply, center: tuple[float, float], shape: tuple[int, i
 
 
 def _scattered_electrons(settings: Apply, mean: np.ndarray, center: tuple[float, float], where: str) -> float:
-    """Electrons of the mean pattern (H, W) outside of beam_stop_px; the unscattered beam is refused there."""
+    """Electrons of the mean pattern (H, W) outside of beam_stop_px; refused if the unscattered beam is among them."""
     height, width = mean.shape
-    away = np.hypot(*np.ogrid[-center[0] : height - center[0], -center[1] : width - center[1]])[:height, :width]
-    scattered = np.where(away > settings.beam_stop_px, mean, 0.0)
+    radius_px = np.hypot(*np.ogrid[-center[0] : height - center[0], -center[1] : width - center[1]])[:height, :width]
+    scattered = np.where(radius_px > settings.beam_stop_px, mean, 0.0)
     total = scattered.sum()
     if total <= 0:
         raise InputError(f"{where}: hold no electrons outside of beam_stop_px; check offset and beam_stop_px")
-    central = scattered[away <= max(2.0, _CENTRAL_PX * min(height, width))].sum()
+    central = scattered[radius_px <= max(2.0, _CENTRAL_PX * min(height, width))].sum()
     if central > _CENTRAL_SHARE * total:
         raise InputError(
             f"beam_stop_px: {central / total:.0%} of the electrons lie around the centre [{center[0]:.1f},"
@@ -132,7 +132,7 @@ def hot_pixels(mean: np.ndarray, number: int) -> tuple[tuple[int, int], ...]:
 
 
 def without_hot(patterns: Tensor, hot: Sequence[Sequence[int]]) -> Tensor:
-    """Patterns (N, H, W) whose hot pixels have the median of those neighbours that are not hot, or 0."""
+    """Patterns (N, H, W) with hot pixels replaced by the median of their neighbours that are not hot, or by 0."""
     if not hot:
         return patterns
     filled = patterns.clone()
@@ -146,10 +146,10 @@ def without_hot(patterns: Tensor, hot: Sequence[Sequence[int]]) -> Tensor:
 
 
 def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
-    """The point [y, x] about which a pattern (H, W) is most symmetric: half the place of its self-convolution's peak.
+    """The point [y, x] about which a pattern (H, W) is most symmetric: half the peak position of its self-convolution.
 
-    Friedel's law makes the mean of many orientations symmetric, with a beam stop too. The pattern of a single
-    orientation need not be: its strong spots lie on one side.
+    By Friedel's law the mean over many orientations is symmetric, even with a beam stop. The pattern of a single
+    orientation need not be: its strong spots may lie on one side.
     """
     level = np.sqrt(np.clip(mean - np.median(mean), 0, None))
     correlation = fftconvolve(level, level)
@@ -161,7 +161,7 @@ def symmetric_center(mean: np.ndarray) -> tuple[float, float]:
 class UserPatterns:
     """The user's patterns on the network's grid, in electrons: float32 (B, side_px, side_px).
 
-    The largest circle around the centre fills the grid and keeps its total; pixels within beam_stop_px are 0.
+    The largest circle around the centre fills the grid, its electrons are preserved; pixels within beam_stop_px are 0.
 
     Attributes:
         settings: the entry of the configuration.

@@ -15,7 +15,7 @@ from workflow_scripts.matching.networks.retrieval import Predictions
 from workflow_scripts.study.figures import style, without_ticks
 
 _EXAMPLES = 6
-_SAME_DEG = 3.0  # two estimators agree where their first orientations are no farther apart
+_SAME_DEG = 3.0  # two estimators agree if their first orientations are at most this far apart
 _DPI = 150
 
 
@@ -41,13 +41,13 @@ def write_table(path: Path, orientations: Orientations) -> None:
     pattern = np.repeat(np.arange(number), candidates)
     row, column = ("", "") if scan is None else np.divmod(pattern, scan[1])
     indexed = (score[:, 0] >= orientations.threshold).astype(int)
-    away_deg = metrics.misorientation_deg(rotation, rotation[:, 0], orientations.symmetry).round(3)
+    from_first_deg = metrics.misorientation_deg(rotation, rotation[:, 0], orientations.symmetry).round(3)
     matrices = rotation.reshape(-1, 3, 3)
-    # Bunge's g = Z(φ2) X(Φ) Z(φ1) turns the axes from sample to crystal: Rᵀ; as rotations R = Rz(φ1) Rx(Φ) Rz(φ2)
+    # Bunge's g = Z(φ2) X(Φ) Z(φ1) takes the sample's axes to the crystal's, it is Rᵀ: R = Rz(φ1) Rx(Φ) Rz(φ2)
     euler_deg = Rotation.from_matrix(matrices).as_euler("ZXZ", degrees=True) % 360
     columns = {
         **{"pattern": pattern, "row": row, "column": column, "rank": np.tile(np.arange(candidates) + 1, number)},
-        **{"score": score.ravel(), "indexed": indexed[pattern], "away_from_first_deg": away_deg.ravel()},
+        **{"score": score.ravel(), "indexed": indexed[pattern], "away_from_first_deg": from_first_deg.ravel()},
         **dict(zip(("beam_x", "beam_y", "beam_z"), matrices[:, 2].T, strict=True)),
         **dict(zip(("euler_phi1_deg", "euler_phi_deg", "euler_phi2_deg"), euler_deg.T, strict=True)),
         **{f"r{i}{j}": matrices[:, i, j] for i, j in np.ndindex(3, 3)},
@@ -56,7 +56,7 @@ def write_table(path: Path, orientations: Orientations) -> None:
 
 
 def write_picture(path: Path, examples: np.ndarray, matches: np.ndarray, orientations: Orientations) -> None:
-    """Patterns above their best matches; of a scan also the map of beam directions, grey where not indexed.
+    """Patterns above their best matches; for a scan also the map of beam directions, grey where not indexed.
 
     Args:
         examples, matches: (E, n, n), observed and calculated.
@@ -94,7 +94,7 @@ def example_rows(score: np.ndarray) -> np.ndarray:
 
 
 def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, float], symmetry: np.ndarray) -> dict:
-    """Quality without the truth: scores, the share indexed, agreement of candidates and estimators.
+    """Measures of quality that need no truth: scores, indexed share, agreement of candidates and of estimators.
 
     Args:
         predictions: by estimator; the others are compared with the first.
@@ -116,6 +116,6 @@ def quality(predictions: Mapping[str, Predictions], thresholds: Mapping[str, flo
         }
         if name != reference:
             reference_rotation = predictions[reference].rotation[:, 0].double().numpy()
-            away_deg = metrics.misorientation_deg(rotation[:, :1], reference_rotation, symmetry)
-            report[name]["agrees_with_" + reference] = float((away_deg <= _SAME_DEG).mean())
+            from_reference_deg = metrics.misorientation_deg(rotation[:, :1], reference_rotation, symmetry)
+            report[name]["agrees_with_" + reference] = float((from_reference_deg <= _SAME_DEG).mean())
     return report

@@ -19,22 +19,22 @@ class Apply(Settings):
     )
     dataset: str | None = Field(default=None, description="Path of the data inside an .h5 file.")
     scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
-        default=None, description="Rows and columns of the scan, where the patterns are (N, H, W) or images."
+        default=None, description="Rows and columns of the scan, if the patterns are (N, H, W) or images."
     )
     crystal: str = Field(description="The crystal: polyethylene, or the path of a .cif or .cube file.")
     pixel_size_per_a: float = Field(gt=0, le=1, description="Side of a detector pixel, 1/Å.")
     center_px: tuple[float, float] | None = Field(
         default=None,
-        description="Position [y, x] of the unscattered beam, px; null: the centre of symmetry of the mean pattern.",
+        description="Position [y, x] of the unscattered beam, px; null takes the mean pattern's centre of symmetry.",
     )
-    beam_stop_px: float = Field(default=0.0, ge=0, description="Radius left out, px: beam stop or unscattered beam.")
-    counts_per_electron: float = Field(default=1.0, gt=0, description="What one electron adds to a pixel's value.")
-    offset: float = Field(default=0.0, description="A pixel's value without electrons.")
+    beam_stop_px: float = Field(default=0.0, ge=0, description="Radius to mask, px: beam stop or unscattered beam.")
+    counts_per_electron: float = Field(default=1.0, gt=0, description="Counts in the patterns per electron.")
+    offset: float = Field(default=0.0, description="Value of a pixel without electrons, subtracted first.")
     voltage_kv: float | None = Field(
-        default=None, ge=1, le=1500, description="Accelerating voltage, kV; null: the study's."
+        default=None, ge=1, le=1500, description="Accelerating voltage, kV; null takes that of the study."
     )
     thickness_nm: float | None = Field(
-        default=None, gt=0, le=200, description="Thickness of the crystal, nm; null: the study's."
+        default=None, gt=0, le=200, description="Thickness of the crystal, nm; null takes that of the study."
     )
     gallery: int = Field(default=2000, ge=50, le=50000, description="Beam directions that are tried.")
     candidates: int = Field(default=5, ge=1, le=50, description="Orientations written for each pattern, best first.")
@@ -42,8 +42,8 @@ class Apply(Settings):
         default=None,
         ge=-1,
         le=1,
-        description="Score below which a pattern counts as not indexed; null: the score that 95 % of simulated"
-        " backgrounds without a crystal stay below.",
+        description="Score below which a pattern counts as not indexed; null takes the 95th percentile of the scores"
+        " of simulated backgrounds without a crystal.",
     )
 
     @model_validator(mode="after")
@@ -52,22 +52,22 @@ class Apply(Settings):
         return self
 
     def files(self) -> dict[str, str]:
-        """The files that the entry names, by key; a folder is checked by the job that reads it."""
+        """The user's files that the entry names, by key; a folder is checked by the job that reads it."""
         files = {"patterns": self.patterns} if is_array(self.patterns) else {}
         return files | ({"crystal": self.crystal} if has_ending(self.crystal, CIF + CUBE) else {})
 
     def results(self) -> list[str]:
-        """Files whose rules make everything of the entry."""
+        """Output files whose rules make everything for the entry."""
         return ["orientations.csv"]
 
     def inputs(self, where: str = "") -> dict[str, list[str]]:
-        """The files to read, by the input of the rules.
+        """The files to read, by the name of the rule's input.
 
         Args:
-            where: path of this entry in the configuration with a dot behind it, for messages.
+            where: path of this entry in the configuration, ending in a dot, for messages.
 
         Raises:
-            InputError: as `pattern_files` does.
+            InputError: as for `pattern_files`.
         """
         crystal = [self.crystal] if has_ending(self.crystal, CIF + CUBE) else []
         return {"pattern_files": pattern_files(self.patterns, f"{where}patterns"), "crystal_file": crystal}
@@ -78,7 +78,7 @@ def pattern_files(patterns: str, what: str = "patterns") -> list[str]:
 
     Args:
         patterns: as in `Apply`.
-        what: the setting that names it, for the sentence.
+        what: the setting that names them, for messages.
 
     Raises:
         InputError: a folder is absent, or holds no image.

@@ -43,12 +43,12 @@ def templates(
     Args:
         settings: the entry of the configuration.
         crystal: the user's.
-        recorded: how the patterns lie on the detector.
-        study: the network's grid, and the values that the entry leaves open.
+        recorded: position of the patterns on the detector.
+        study: settings of the study: the network's grid, and defaults for values that the entry leaves out.
         device: where patterns are made.
 
     Raises:
-        InputError: no reflection of the crystal falls on the camera.
+        InputError: no reflection of the crystal falls on the detector.
     """
     # The pattern's circle fills the grid
     changes = {
@@ -77,22 +77,23 @@ def templates(
 
 
 def background_score(
-    estimator: Estimator, made: Templates, ranges: ObservationSettings, electrons: float, seed: int
+    estimator: Estimator, calculated: Templates, ranges: ObservationSettings, electrons: float, seed: int
 ) -> float:
-    """The score below which 95 % of counted backgrounds without a crystal stay.
+    """The 95th percentile of the scores of simulated backgrounds without a crystal.
 
     Args:
+        calculated: the templates to compare with.
         ranges: halo, rings and beam stop of the study's observed patterns.
         electrons: in each background.
         seed: of backgrounds and counts.
     """
     generator = torch.Generator().manual_seed(seed)
-    observation = draw(ranges, made.simulator.diffraction, _BACKGROUNDS, generator)
+    observation = draw(ranges, calculated.simulator.diffraction, _BACKGROUNDS, generator)
     rotation = torch.eye(3, dtype=torch.float64).expand(_BACKGROUNDS, 3, 3)
-    background = expected(made.simulator, rotation, observation).background.cpu()
+    background = expected(calculated.simulator, rotation, observation).background.cpu()
     patterns = counts(background, background, electrons, 0.0, generator)
-    grid = made.simulator.diffraction
+    grid = calculated.simulator.diffraction
     middle = grid.centre_px
-    patterns = on_grid(patterns, (middle, middle), middle, made.beam_stop_px, grid.side_px)
-    score = predict_batches([patterns], estimator, made.gallery, 1).score
+    patterns = on_grid(patterns, (middle, middle), middle, calculated.beam_stop_px, grid.side_px)
+    score = predict_batches([patterns], estimator, calculated.gallery, 1).score
     return float(np.quantile(score[:, 0].numpy(), _BELOW))

@@ -21,7 +21,7 @@ _BLUR_PX = 1.0  # standard deviation of the Gaussian before binning
 class CrossCorrelation:
     """Normalised cross-correlation with every template at every in-plane angle, at zero offset.
 
-    Patterns are blurred and binned: at low dose a spot is a few electrons spread over pixels.
+    Patterns are blurred and binned, since at low dose a spot is a few electrons spread over several pixels.
 
     Attributes:
         gamma: power to which counts are raised.
@@ -33,12 +33,12 @@ class CrossCorrelation:
 
     @classmethod
     def of(cls, gallery: Tensor, gamma: float) -> "CrossCorrelation":
-        """Of calculated patterns (G, n, n)."""
+        """From calculated patterns (G, n, n)."""
         return cls(gamma, at_in_plane_angles(gallery, lambda patterns: _normalised(patterns, gamma)))
 
     @classmethod
     def tuned(cls, gallery: Tensor, pairs: Pairs, device: torch.device) -> "CrossCorrelation":
-        """Of calculated patterns (G, n, n), with the power that suits the training pairs."""
+        """From calculated patterns (G, n, n), with the power that is best for the training pairs."""
         return cls.of(gallery, *tuned(_similarity, [(gamma,) for gamma in GAMMAS], pairs, device))
 
     def curves(self, counts: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
 
 
 def _similarity(counts: Tensor, calculated: Tensor, gamma: float) -> Tensor:
-    """Of all counts (P, n, n) with all calculated patterns (P, n, n) at their own in-plane angles: (P, P)."""
+    """Similarity of all counts (P, n, n) to all calculated patterns (P, n, n), not rotated: (P, P)."""
     return _normalised(counts, gamma) @ _normalised(calculated, gamma).T
 
 

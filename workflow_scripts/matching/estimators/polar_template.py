@@ -1,4 +1,4 @@
-"""Polar template matching: patterns correlated along the angle, as orientation mapping does it.
+"""Polar template matching: polar patterns correlated along the angle, the standard method of orientation mapping.
 
 Rauch and Véron, doi:10.1002/mawe.200500923; by fast Fourier transforms Ophus et al., doi:10.1017/S1431927622000101.
 """
@@ -37,12 +37,12 @@ class PolarTemplates:
 
     @classmethod
     def of(cls, gallery: Tensor, gamma: float, power: float) -> "PolarTemplates":
-        """Of calculated patterns (G, n, n)."""
+        """From calculated patterns (G, n, n)."""
         return cls(gamma, power, spectra(_features(gallery, gamma, power)))
 
     @classmethod
     def tuned(cls, gallery: Tensor, pairs: Pairs, device: torch.device) -> "PolarTemplates":
-        """Of calculated patterns (G, n, n), with the powers that suit the training pairs."""
+        """From calculated patterns (G, n, n), with the powers that are best for the training pairs."""
         return cls.of(gallery, *tuned(_similarity, itertools.product(GAMMAS, _POWERS), pairs, device))
 
     def curves(self, counts: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
 
 
 def _similarity(counts: Tensor, calculated: Tensor, gamma: float, power: float) -> Tensor:
-    """Of all counts (P, n, n) with all calculated patterns (P, n, n) at the best in-plane angle: (P, P)."""
+    """Similarity of all counts (P, n, n) to all calculated patterns (P, n, n) at the best in-plane angle: (P, P)."""
     return PolarTemplates.of(calculated, gamma, power).curves(counts).amax(dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""Arrays of the figure besides the table: queries and predictions, misorientations, curves of not indexed, a map."""
+"""Arrays of the figure that are not in the table: queries and predictions, misorientations, ROC curves, a map."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,33 +17,37 @@ EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 180.0, 96)])
 FALSE_SHARE = np.linspace(0, 1, 101)
 
 
-def gathered(
+def example_arrays(
     table: pd.DataFrame,
     predictions: Sequence[Prediction],
     queries: Queries,
     settings: Evaluate,
     pixel_size_per_a: float,
 ) -> dict[str, np.ndarray]:
-    """All that the figure shows but the table, of every estimator's first seed and last stage at the headline's dose.
+    """Everything in the figure that is not in the table, for every estimator's first seed and last stage.
 
     Returns:
-        shown (E,): the corrected arm (published where there is none) and the best template matcher; query (X, H, W)
-        counts, truth (X, H, W), answer (E, X, A, H, W) and answer_deg (E, X, A) of the first queries; estimators (N,),
-        edges_deg, misorientations (N, B) and floor (B,) counts; roc_of (R,), false_share (F,), roc (R, F);
+        shown (E,): the corrected arm (or published without it) and the best template matcher; of the first X queries at
+        the headline's dose query (X, H, W) counts, truth (X, H, W), the A best predictions answer (E, X, A, H, W) and
+        their misorientations answer_deg (E, X, A); histograms of the misorientations of the N estimators: estimators
+        (N,), edges_deg, misorientations (N, B), and floor (B,) of the gallery; ROC curves of R estimators for
+        recognising patterns without a crystal: roc_of (R,), false_share (F,), roc (R, F);
         map_direction (1 + E, Y, X, 3), the truth first, beam directions in the crystal's frame, and map_deg (E, Y, X),
         both empty where there is no map; symmetry; pixel_size_per_a, headline_dose_e, tolerance_deg.
     """
-    last = _last(predictions)
-    at = table[(table["dose_e"] == settings.headline_dose_e) & table["stage"].isna()]
-    by_estimator = {name: at[(at["estimator"] == name) & _seed(at, prediction)] for name, prediction in last.items()}
-    plain = of_plain_queries(at)
+    last = _last_stages(predictions)
+    rows = table[(table["dose_e"] == settings.headline_dose_e) & table["stage"].isna()]
+    by_estimator = {
+        name: rows[(rows["estimator"] == name) & _has_seed(rows, prediction)] for name, prediction in last.items()
+    }
+    plain = of_plain_queries(rows)
     template = best_template(plain)
     shown = [name for name in ("corrected", "published") if name in last][:1] + [template] * (template is not None)
     return {
         "shown": np.array(shown, dtype=str),
         **_pictures([last[name] for name in shown], queries, np.unique(plain["query"])[:SHOWN]),
         **_histograms(by_estimator),
-        **_curves(by_estimator),
+        **_roc_curves(by_estimator),
         **_map([last[name] for name in shown], queries, settings),
         "symmetry": queries.symmetry,
         "pixel_size_per_a": np.float64(pixel_size_per_a),
@@ -66,12 +70,13 @@ def in_plane_rad(rotation: np.ndarray, gallery: np.ndarray) -> float:
     return float(np.arctan2(between[1, 0] - between[0, 1], between[0, 0] + between[1, 1]))
 
 
-def drawn(rotation: np.ndarray, row: int, operation: np.ndarray, queries: Queries) -> np.ndarray:
+def rotated_template(rotation: np.ndarray, row: int, operation: np.ndarray, queries: Queries) -> np.ndarray:
     """The gallery's pattern of this row, rotated in its plane as near as possible to an orientation (3, 3)."""
     return rotated(queries.gallery[row], in_plane_rad(rotation, queries.gallery_rotation[row] @ operation))
 
 
-def _last(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
+def _last_stages(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
+    """By estimator the first seed's prediction at the last stage, without the arms of the ablation."""
     last: dict[str, Prediction] = {}
     for prediction in predictions:
         if prediction.stage is None and base_of(prediction.estimator) == prediction.estimator:
@@ -79,19 +84,20 @@ def _last(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
     return last
 
 
-def _seed(table: pd.DataFrame, prediction: Prediction) -> pd.Series:
+def _has_seed(table: pd.DataFrame, prediction: Prediction) -> pd.Series:
     return table["seed"].isna() if prediction.seed is None else table["seed"] == prediction.seed
 
 
 def _pictures(shown: Sequence[Prediction], queries: Queries, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The queries of these rows, whatever was predicted for them."""
+    """The queries of these rows with the templates of their true and of their predicted orientations."""
     true, symmetry = queries.rotation[rows], queries.symmetry
     _, nearest, operation = nearest_direction(true[:, 2], queries.gallery_rotation[:, 2], symmetry)
-    truth = [drawn(*nearest_row, queries) for nearest_row in zip(true, nearest, symmetry[operation], strict=True)]
+    truth = [rotated_template(*row, queries) for row in zip(true, nearest, symmetry[operation], strict=True)]
     pictures, degrees = [], []
     for prediction in shown:
         rotation, index = prediction.rotation[rows, :CANDIDATES], prediction.gallery_index[rows, :CANDIDATES]
-        pictures += [drawn(rotation[place], index[place], np.eye(3), queries) for place in np.ndindex(index.shape)]
+        places = np.ndindex(index.shape)
+        pictures += [rotated_template(rotation[place], index[place], np.eye(3), queries) for place in places]
         degrees.append(metrics.misorientation_deg(rotation, true, symmetry))
     shape = len(shown), len(rows), CANDIDATES
     return {
@@ -112,7 +118,7 @@ def _histograms(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarra
     }
 
 
-def _curves(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
+def _roc_curves(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
     """Plain queries of unseen directions against those without a crystal; chance has no curve."""
     curves = {}
     for name, rows in by_estimator.items():
@@ -128,7 +134,7 @@ def _curves(by_estimator: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
 
 
 def _map(shown: Sequence[Prediction], queries: Queries, settings: Evaluate) -> dict[str, np.ndarray]:
-    """The map at the headline's dose, or at the dose that the file has."""
+    """The map at the headline's dose, or else at the dose in the file."""
     of_map = queries.kind == MAP
     doses = queries.dose_e[of_map]
     if (doses == settings.headline_dose_e).any():

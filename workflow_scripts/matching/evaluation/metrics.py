@@ -3,17 +3,17 @@
 | name | unit | meaning |
 |---|---|---|
 | top1, top5, top10, top15_percent_by_class | % | queries with a correct prediction among the first 1, 5, 10 or 15 |
-| …_percent_by_class_half_turn | % | the same where a pattern rotated by 180° in its plane counts as equal |
+| …_percent_by_class_half_turn | % | the same, but orientations rotated by 180° in the plane count as equal |
 | mrr | 1 | mean of 1 / rank of the first correct prediction; 0 where none is correct |
 | misorientation_deg_median | deg | of the first prediction, the smallest over the rotations of the Laue group |
-| misorientation_deg_excess_median | deg | the same less the query's distance to the gallery's nearest beam direction |
+| misorientation_deg_excess_median | deg | the same minus the query's distance to the gallery's nearest beam direction |
 | floor_deg_median | deg | that distance: the error of the best choice in the gallery with a free in-plane angle |
 | crystals_found_top10_percent | % | share of a pattern's crystals that are among the first ten predictions |
 | not_indexed_auc | 1 | probability that the score of a pattern is above that of one without a crystal |
 
 A prediction is correct when its misorientation is at most the tolerance, the in-plane angle included; in a pattern of
-two crystals the nearer one counts. The half turn is no symmetry of a pattern, since the Ewald sphere is curved; it has
-metrics of its own.
+two crystals the nearer one counts. The half turn is not a symmetry of a pattern, since the Ewald sphere is curved, so
+it has separate metrics.
 """
 
 from collections.abc import Mapping
@@ -89,8 +89,8 @@ def _shares(right: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray
 def chance_percent(tolerance_deg: float, operations: int, top: int = 1) -> float:
     """Probability that one of `top` independent random orientations is correct, %.
 
-    The share (ω − sin ω) / π of all rotations turns by less than ω; the balls around the operations of the Laue group
-    do not overlap while ω is below half the smallest angle of the group.
+    A share (ω − sin ω) / π of all rotations has an angle below ω; the balls around the operations of the Laue group do
+    not overlap while ω is below half the smallest angle of the group.
     """
     angle = np.radians(tolerance_deg)
     once = operations * (angle - np.sin(angle)) / np.pi
@@ -98,6 +98,6 @@ def chance_percent(tolerance_deg: float, operations: int, top: int = 1) -> float
 
 
 def roc(score: np.ndarray, of_crystal: np.ndarray, false_share: np.ndarray) -> np.ndarray:
-    """Share of the crystals' patterns above the threshold that this share of the others exceeds."""
+    """Share of patterns of crystals that score above the threshold which `false_share` of the other patterns exceed."""
     thresholds = np.quantile(score[~of_crystal], 1 - false_share)
     return (score[of_crystal][None] > thresholds[:, None]).mean(axis=1)

@@ -1,7 +1,7 @@
 """Colours of beam directions for any Laue group: the fundamental zone, its corners and its key.
 
-A direction is moved by the group, inversion included, to where it lies nearest to one fixed direction: the zone. Three
-of its corners get red, green and blue; between them a direction is a sum of the corners, and so is its colour.
+A direction is replaced by its equivalent, inversion included, that is nearest to one fixed direction; these equivalents
+form the zone. Three of its corners are red, green and blue; the colour of a direction mixes those of the corners.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-# No symmetry element of a crystal in its usual setting holds it
+# It lies on no symmetry element of a crystal in its usual setting
 _REFERENCE = np.array([0.45, 0.25, 0.86]) / np.linalg.norm([0.45, 0.25, 0.86])
 # Two axes across it, the first near x
 _FIRST = np.array([1.0, 0, 0]) - _REFERENCE[0] * _REFERENCE

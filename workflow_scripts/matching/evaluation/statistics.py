@@ -34,8 +34,8 @@ _TRAINING = ["estimator", "seed", "stage"]
 class Prediction:
     """The orientations that one stage of an estimator predicts for all queries.
 
-    seed: of the training; None where nothing was trained.
-    stage: pretrain or finetune where that is not the estimator's last, else None.
+    seed: of the training; None for an estimator that is not trained.
+    stage: `pretrain` if the estimator also has a later stage, else None.
     rotation: (Q, K, 3, 3), best first.
     score: (Q, K), higher is better.
     gallery_index: (Q, K) the rows of the gallery that the predictions are rotated from.
@@ -80,11 +80,11 @@ def query_metrics(
     """All metrics of every query.
 
     Args:
-        source: (Q,) what intervals resample: the cell of beam directions of each query.
+        source: (Q,) cell of beam directions of each query, over which intervals are resampled.
 
     Returns:
         one row for each prediction and query: estimator, seed, stage; query, source, kind, region, dose_e, score; a
-        column for each of `UNITS`. Of patterns without a crystal only the score has a meaning.
+        column for each of `UNITS`. For patterns without a crystal only the score is meaningful.
     """
     floor, _, _ = nearest_direction(queries.rotation[:, 2], queries.gallery_rotation[:, 2], queries.symmetry)
     columns = {name: getattr(queries, name) for name in ("kind", "region", "dose_e")}
@@ -103,7 +103,7 @@ def check_complete(table: pd.DataFrame, settings: Evaluate) -> None:
     """Refuse a table that lacks an arm of the ablation or the headline.
 
     Raises:
-        InputError: naming them.
+        InputError: naming what is missing.
     """
     estimators = set(table["estimator"])
     absent = set(settings.ablation_arms(sorted(estimators))) - estimators
@@ -136,7 +136,7 @@ def headline(settings: Evaluate) -> str:
 def metric_rows(table: pd.DataFrame, queries: Queries, settings: Evaluate) -> list[dict]:
     """All rows of metrics.csv, without the metrics that an estimator does not have at the headline.
 
-    Earlier stages and the arms of the ablation have rows of plain queries at the headline's dose alone.
+    Earlier stages and the arms of the ablation have rows only for plain queries at the headline's dose.
     """
     rows = []
     for training, group in table.groupby(_TRAINING, dropna=False, sort=False):
@@ -171,7 +171,7 @@ def _training_rows(
 
 
 def _stage_key(stage: str | None) -> dict[str, str]:
-    """The key of an earlier stage in conditions; NaN or None: the last stage, which conditions do not name."""
+    """The key of an earlier stage in conditions; empty for the last stage (NaN or None), which they do not name."""
     return {"stage": stage} if isinstance(stage, str) else {}
 
 
@@ -183,8 +183,8 @@ def best_template(table: pd.DataFrame, metric: str = BY_CLASS[5]) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _times(sources: int, seed: int, resamples: int) -> np.ndarray:
-    """How often each source is drawn, (resamples, sources): as `study.bootstrap` draws."""
+def _draw_counts(sources: int, seed: int, resamples: int) -> np.ndarray:
+    """How often each source is drawn, (resamples, sources), with the same draws as `study.bootstrap`."""
     draws = np.random.default_rng(seed).integers(sources, size=(resamples, sources))
     return np.stack([np.bincount(draw, minlength=sources) for draw in draws]).astype(float)
 
@@ -196,7 +196,7 @@ def _interval(part: pd.DataFrame, metric: str, settings: Evaluate) -> Estimate:
     value = float(np.median(values) if metric in MEDIANS else values.mean())
     if len(names) == 1:
         return Estimate(value, float("nan"), float("nan"), 1)
-    times = _times(len(names), settings.seed, settings.bootstrap_samples)
+    times = _draw_counts(len(names), settings.seed, settings.bootstrap_samples)
     if metric in MEDIANS:
         order = np.argsort(values, kind="stable")
         below = np.cumsum(times[:, source[order]], axis=1)
@@ -213,7 +213,7 @@ def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Es
     score = np.concatenate([crystals["score"], others["score"]])
     of_crystal = np.arange(len(score)) < len(crystals)
     above = np.sign(np.subtract.outer(score[of_crystal], score[~of_crystal])) / 2 + 0.5
-    times = _times(len(score), settings.seed, settings.bootstrap_samples)
+    times = _draw_counts(len(score), settings.seed, settings.bootstrap_samples)
     pairs = times[:, of_crystal].sum(axis=1) * times[:, ~of_crystal].sum(axis=1)
     in_order = ((times[:, of_crystal] @ above) * times[:, ~of_crystal]).sum(axis=1)
     low, high = np.quantile(in_order[pairs > 0] / pairs[pairs > 0], [0.025, 0.975])
@@ -240,7 +240,7 @@ def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 
 def _paired(part: pd.DataFrame, reference: pd.DataFrame, metric: str, name: str, settings: Evaluate) -> list[dict]:
-    """Mean gain over a reference by query, of one dose and region, and the lower bound of its interval."""
+    """Mean gain over a reference, paired by query, at one dose and region, and the lower bound of its interval."""
     of_reference = reference.set_index("query")[metric]
     rows = []
     for (estimator, seed, stage), group in part.groupby(_TRAINING, dropna=False, sort=False):
@@ -255,7 +255,7 @@ def _paired(part: pd.DataFrame, reference: pd.DataFrame, metric: str, name: str,
 
 
 def _published_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """Half of the 95 % interval that 168 queries give the published arm's accuracy, a binomial share."""
+    """Half width of the 95 % interval of the published arm's accuracy with 168 queries, as a binomial share."""
     of_arm = (table["estimator"] == "published") & table["stage"].isna()
     rows = []
     at_headline = of_plain_queries(table[of_arm & (table["dose_e"] == settings.headline_dose_e)])

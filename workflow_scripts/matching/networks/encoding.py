@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IN_PLANE = 72  # in-plane angles of every template for an estimator without equivariance
-_WIDTH = 0.8  # of the Gaussian, in rings
+IN_PLANE = 72  # in-plane angles at which templates are computed for an estimator that is not equivariant
+_WIDTH = 0.8  # standard deviation of the Gaussian, in ring spacings
 _BATCH = 128  # patterns resampled at once
 
 
 def polar_patterns(patterns: Tensor, rings: int, angles: int) -> Tensor:
-    """Patterns on rings by bilinear interpolation, after a Gaussian nearly as wide as the rings are apart.
+    """Patterns on a polar grid by bilinear interpolation, after a Gaussian blur nearly as wide as the ring spacing.
 
-    The sum over a spot is then read near its middle, as a matched filter does, and no electron falls between two
-    points. A rotation of the pattern from +x to +y by 360°/angles moves every row by one sample. Linear.
+    The blur acts as a matched filter: a point near the middle of a spot gets the sum over the spot, and no electron
+    falls between two points. A rotation of the pattern from +x to +y by 360°/angles moves every row by one sample.
+    Linear.
 
     Args:
         patterns: (N, n, n), counts or shares.
@@ -54,7 +55,7 @@ def _polar_weights(side_px: int, rings: int, angles: int, dtype: torch.dtype, de
 
 
 def blurred(patterns: Tensor, sigma_px: float) -> Tensor:
-    """Patterns (N, n, n) convolved with a Gaussian of unit sum, nothing beyond the rim."""
+    """Patterns (N, n, n), zero beyond the edges, convolved with a Gaussian of unit sum."""
     reach = math.ceil(3 * sigma_px)
     axis = torch.arange(-reach, reach + 1, device=patterns.device, dtype=patterns.dtype)
     kernel = torch.exp(-0.5 * (axis / sigma_px).square())
@@ -64,18 +65,18 @@ def blurred(patterns: Tensor, sigma_px: float) -> Tensor:
 
 
 def stabilised(polar: Tensor, gamma: float = 0.5) -> Tensor:
-    """Polar patterns (N, R, A) to the power gamma (1/2 makes the variance of counts even), of mean square 1."""
+    """Polar patterns (N, R, A) to the power gamma (1/2 stabilises the variance of counts), with mean square 1."""
     raised = polar.clamp_min(0) ** gamma
     return raised / raised.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)
 
 
 def rotated(patterns: Tensor, angle_deg: Tensor) -> Tensor:
-    """Patterns (N, n, n) rotated about their middle by angles (N,) from +x to +y, bilinear, zero beyond the rim."""
+    """Patterns (N, n, n), zero beyond the edges, rotated about their middle by angles (N,) from +x to +y, bilinear."""
     n = patterns.shape[-1]
     angle = torch.deg2rad(angle_deg.to(patterns))[:, None, None]
     axis = torch.arange(n, device=patterns.device, dtype=patterns.dtype) - (n - 1) / 2
     y, x = axis[:, None], axis
-    # A pixel of the rotated pattern is read where it was before
+    # Where each pixel of the rotated pattern was before
     place = torch.stack([angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x], dim=-1)
     return functional.grid_sample(patterns[:, None], 2 * place / (n - 1), align_corners=True)[:, 0]
 

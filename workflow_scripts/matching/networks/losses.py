@@ -24,8 +24,8 @@ _ASCENT_STEPS = 20
 _ASCENT_RATE = 0.5  # of a unit vector, decaying to 0
 _MAP_STEPS = 10
 _MAP_RATE = 0.1
-_COLLAPSE_WEIGHT = 1.0  # of the mean |cosine| between directions, beside the distance over the features' norm
-_TINY = 1e-14  # the root's slope is infinite at 0
+_COLLAPSE_WEIGHT = 1.0  # of the mean |cosine| between directions, relative to the normalised distance
+_TINY = 1e-14  # keeps the slope of the root finite at 0
 
 
 def contrast(similarity: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def contrast(similarity: Tensor) -> Tensor:
 
 
 def angular_contrast(curves: Tensor) -> Tensor:
-    """The same over patterns and in-plane angles: the correct pattern at the correct angle against all others.
+    """`contrast` over patterns and in-plane angles: the correct pattern at the correct angle against all others.
 
     Args:
         curves: (B, B, A), scaled similarities; pairs on the diagonal, at the in-plane angle of sample 0.
@@ -49,9 +49,9 @@ def angular_contrast(curves: Tensor) -> Tensor:
         (B,).
     """
     paired = curves.diagonal().T  # (B, A)
-    hit = (peak_target(curves.shape[-1], curves.device) * paired).sum(dim=-1)
+    correct = (peak_target(curves.shape[-1], curves.device) * paired).sum(dim=-1)
     forward, backward = (torch.logsumexp(rows.flatten(1), dim=1) for rows in (curves, curves.transpose(0, 1)))
-    return (forward + backward) / 2 - hit
+    return (forward + backward) / 2 - correct
 
 
 def queue_contrast(positive: Tensor, negative: Tensor) -> Tensor:
@@ -64,9 +64,10 @@ def queue_contrast(positive: Tensor, negative: Tensor) -> Tensor:
     Returns:
         (B,).
     """
-    hit = positive if positive.ndim == 1 else (peak_target(positive.shape[-1], positive.device) * positive).sum(dim=1)
+    is_angular = positive.ndim == 2
+    correct = (peak_target(positive.shape[-1], positive.device) * positive).sum(dim=1) if is_angular else positive
     similarities = torch.cat([positive.view(len(positive), -1), negative.flatten(1)], dim=1)
-    return torch.logsumexp(similarities, dim=1) - hit
+    return torch.logsumexp(similarities, dim=1) - correct
 
 
 def cosine_embedding(first: Tensor, second: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ def power_1d(first: Tensor, second: Tensor) -> Tensor:
 
 
 def paired_power(first: Tensor, second: Tensor) -> Tensor:
-    """The recipe's, which sorts an axis of length 1: the rows of (N, L) and (N, L) compared in their order, (L,)."""
+    """The recipe's `power_1d`, which sorts an axis of length 1: rows of (N, L) and (N, L) compared in order, (L,)."""
     return (first - second).abs().pow(_ORDER).mean(dim=0)
 
 
@@ -160,7 +161,7 @@ def highest_direction(first: Tensor, second: Tensor, directions: Tensor, distanc
 def spread_directions(first: Tensor, second: Tensor, directions: Tensor) -> Tensor:
     """Directions (L, D) along which the distance is large: uniform ones through a linear map found by ascent.
 
-    Maximises the distance over the features' norm less the mean |cosine| between the directions.
+    Maximises the distance, divided by the norm of the features, minus the mean |cosine| between the directions.
     """
     scale = torch.cat([first, second]).square().sum(dim=1).mean().clamp_min(_TINY)
     mapping = torch.eye(directions.shape[1], device=directions.device)

@@ -1,8 +1,8 @@
 """The networks of both arms: patterns to features whose similarity measures how well two patterns match.
 
 Corrected: a polar pattern becomes features along the angle by convolutions that wrap around, with the rings as their
-channels, so that a turn of the pattern is a shift of its features. Two patterns are compared by the circular
-correlation of their features: its height is the similarity and its place the in-plane angle. An untrained network
+channels, so that rotating the pattern shifts its features. Two patterns are compared by the circular correlation of
+their features: its maximum is the similarity, the position of the maximum the in-plane angle. An untrained network
 compares the polar patterns themselves, as the template matcher does. Published: a convolutional network embeds the
 Cartesian pattern in one vector, compared by the cosine.
 """
@@ -25,7 +25,7 @@ _SHARPNESS = 14.0  # initial scale of the similarities in the contrast: 1 / 0.07
 
 
 class Encoder(nn.Module):
-    """Patterns to features or an embedding of norm 1; `with_stages` is the network's own."""
+    """Patterns to features or an embedding of norm 1; subclasses define `with_stages`."""
 
     def encode(self, patterns: Tensor) -> Tensor:
         """The network's input for patterns (N, n, n): the patterns themselves."""
@@ -57,18 +57,18 @@ class AngularNetwork(Encoder):
 
     def with_stages(self, polar: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Features (N, R, A) of polar patterns (N, R, A), and of every layer its mean over the angle (N, width)."""
-        level = stabilised(polar)
-        even = level - level.mean(dim=-1, keepdim=True)
-        # The number of electrons sets how noisy a pattern is
+        scaled = stabilised(polar)
+        centred = scaled - scaled.mean(dim=-1, keepdim=True)
+        # The number of electrons tells the network how noisy a pattern is
         total = polar.sum(dim=(1, 2)).add(1e-3).log10()[:, None, None].expand(-1, 1, self.angles)
-        hidden = torch.cat([level, even, 0.2 * total], dim=1)  # (N, 2R + 1, A)
+        hidden = torch.cat([scaled, centred, 0.2 * total], dim=1)  # (N, 2R + 1, A)
         stages = []
         for number, convolution in enumerate(self.convolutions):
-            around = functional.pad(hidden, (_KERNEL // 2, _KERNEL // 2), mode="circular")
-            after = functional.silu(convolution(around))
-            hidden = after if number == 0 else hidden + after
+            padded = functional.pad(hidden, (_KERNEL // 2, _KERNEL // 2), mode="circular")
+            activated = functional.silu(convolution(padded))
+            hidden = activated if number == 0 else hidden + activated
             stages.append(hidden.mean(dim=-1))
-        features = even * self.ring_weight + self.head(hidden)
+        features = centred * self.ring_weight + self.head(hidden)
         return features / features.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None], stages
 
 
@@ -80,8 +80,8 @@ def correlations(first: Tensor, second: Tensor) -> Tensor:
         second: (G, C, A).
 
     Returns:
-        (Q, G, A): at index d the sum of first(θ + d) second(θ), the similarity if second is turned by d samples from +x
-        to +y. For features of norm 1 it lies in [−1, 1].
+        (Q, G, A): at index d the sum of first(θ + d) second(θ), the similarity after rotating second by d samples from
+        +x to +y. For features of norm 1 it lies in [−1, 1].
     """
     return correlations_of_spectra(spectra(first), spectra(second), first.shape[-1])
 
@@ -182,9 +182,9 @@ def load_matcher(path: Path) -> Matcher:
     Raises:
         InputError: the file is missing or damaged, or not of this method.
     """
-    about = read_metadata(path, "matching")
-    settings = check(NetworkSettings, about["network"], f"{path}: network")
-    matcher = make_matcher(settings, ARMS[about["arm"]], seed=0)
+    metadata = read_metadata(path, "matching")
+    settings = check(NetworkSettings, metadata["network"], f"{path}: network")
+    matcher = make_matcher(settings, ARMS[metadata["arm"]], seed=0)
     load_weights(matcher, path)
     return matcher.eval()
 

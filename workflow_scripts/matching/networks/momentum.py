@@ -32,7 +32,7 @@ class MomentumContrast(nn.Module):
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """The mean contrast of patterns (B, …); in training the keys of the second views join the queue."""
+        """The mean contrast of two views (B, …); in training the keys of the second views are added to the queue."""
         query = in_float32(self.encoder(first))
         with torch.no_grad():
             if self.training:
@@ -42,13 +42,13 @@ class MomentumContrast(nn.Module):
         with full_precision(first.device):
             loss = self._contrast(query, key)
         if self.training:
-            self._join(key)
+            self._enqueue(key)
         return loss
 
     def _contrast(self, query: Tensor, key: Tensor) -> Tensor:
         """The mean contrast of features (B, …) of both views against the queue."""
         if query.ndim == 3:
-            # With its own key alone, not with all of the batch: a product of the channels
+            # The correlation of each query with its own key only, not with every key of the batch
             product = torch.fft.rfft(query) * torch.fft.rfft(key).conj()
             positive = torch.fft.irfft(product.sum(dim=1), n=query.shape[-1])
             negative = correlations(query, self.queue.clone())
@@ -57,7 +57,7 @@ class MomentumContrast(nn.Module):
         return queue_contrast(positive / self._temperature, negative / self._temperature).mean()
 
     @torch.no_grad()
-    def _join(self, key: Tensor) -> None:
+    def _enqueue(self, key: Tensor) -> None:
         place = (self.place + torch.arange(len(key), device=key.device)) % len(self.queue)
         self.queue[place] = key
         self.place.copy_((self.place + len(key)) % len(self.queue))

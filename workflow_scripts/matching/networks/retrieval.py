@@ -19,7 +19,7 @@ from workflow_scripts.matching.simulation.orientations import rotation_about_z
 from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.progress import Progress
 
-APART_DEG = 3.0  # two candidates for a pattern differ by more, symmetry included
+APART_DEG = 3.0  # candidates for a pattern are farther apart than this, symmetry included
 _POOL = 12  # peaks considered for every candidate
 
 
@@ -124,18 +124,18 @@ def _parabola(three: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distinct(rotation: Tensor, symmetry: Tensor, count: int) -> Tensor:
-    """Indices (Q, count) of the orientations (Q, M, 3, 3), best first, that differ from each other."""
+    """Indices (Q, count) of the orientations (Q, M, 3, 3), best first, that differ by more than `APART_DEG`."""
     rows = torch.arange(len(rotation), device=rotation.device)
-    # Larger the better; negative where a better one is near, −∞ where it is selected already
+    # The larger the better; negative where a better orientation is near, −∞ where the orientation is already selected
     rank = torch.arange(rotation.shape[1], 0, -1, device=rotation.device).repeat(len(rotation), 1).float()
-    near_trace = 1 + 2 * math.cos(math.radians(APART_DEG))
+    trace_apart = 1 + 2 * math.cos(math.radians(APART_DEG))
     flat = rotation.flatten(2)
     selected = []
     for _ in range(count):
         best = rank.argmax(dim=1)
         selected.append(best)
         equivalent = (rotation[rows, best][:, None] @ symmetry).flatten(2)  # (Q, S, 9)
-        near = (flat @ equivalent.mT).amax(dim=2) > near_trace
+        near = (flat @ equivalent.mT).amax(dim=2) > trace_apart
         rank = torch.where(near & (rank > 0), rank - 2 * rotation.shape[1], rank)
         rank[rows, best] = -math.inf
     return torch.stack(selected, dim=1)

@@ -1,9 +1,9 @@
 """Training tasks: views of a pattern without labels, then pairs of observed and calculated patterns.
 
-Expected shares become counts at every step, so that the noise never repeats. A view of the corrected arm has another
-dose, camera length and centre; the in-plane angle stays, since the network has to find it, and a joint rotation of both
-views would change nothing that an equivariant network computes. Published: one dose, and two views that are rotated,
-flipped, cropped, blurred and jittered independently.
+Counts are drawn from the expected shares at every step, so that the noise never repeats. The views of the corrected arm
+differ in dose, camera length and centre, not in the in-plane angle: the network has to find that angle, and a joint
+rotation of both views would not change what an equivariant network computes. Published: one dose, and two views that
+are rotated, flipped, cropped, blurred and jittered independently.
 """
 
 import math
@@ -21,7 +21,7 @@ from workflow_scripts.matching.settings import LossSettings, Variant
 from workflow_scripts.matching.simulation.pairs import Pairs
 
 _CAMERA_LENGTH, _CENTRE_PX = 0.02, 0.3  # deviation of a view from the recorded pattern
-_CELLS = 200  # of beam directions; validation takes whole ones
+_CELLS = 200  # cells of beam directions; a cell is entirely in training or in validation
 _VALIDATION_BATCH = 128  # 5 GB of correlations with the queue at the scale `gpu`
 
 Encode = Callable[[Tensor], Tensor]
@@ -29,7 +29,7 @@ Encode = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Doses of the training patterns; the metadata of the weights keep them for the finetuning.
+    """Doses of the training patterns; stored in the metadata of the weights under `lesson`, for the finetuning.
 
     Attributes:
         dose_min_e, dose_max_e: range of the electrons in the spots, uniform on a logarithmic scale.
@@ -44,7 +44,7 @@ class Augmentation:
 
 
 class Observer:
-    """Observed patterns of pairs, rendered and counted anew at every step, on the device of the pairs.
+    """Observed patterns of pairs, rendered with fresh counts at every step, on the device of the pairs.
 
     Args:
         pairs: what the patterns are rendered from.
@@ -83,8 +83,8 @@ class PretrainTask:
     Args:
         observer: the training files.
         extra: counts (N, n, n) of further observed patterns: those of the test in the published arm, or none.
-        encode: makes the network's input of patterns.
-        patterns: in an epoch.
+        encode: from patterns to the network's input.
+        patterns: number of patterns in an epoch.
     """
 
     def __init__(self, observer: Observer, extra: Tensor, encode: Encode, patterns: int) -> None:
@@ -92,7 +92,7 @@ class PretrainTask:
         self._observer, self._extra, self._encode = observer, extra, encode
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Two encoded views of patterns drawn anew: (B, …) each."""
+        """Two encoded views of randomly drawn patterns: (B, …) each; of `indices` only the number counts."""
         return self._draw(self._observer.training_rows, len(indices), generator, self._extra)
 
     def _draw(self, rows: Tensor, count: int, generator: torch.Generator, extra: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ class PretrainTask:
         return model(*batch)
 
     def validate(self, model: nn.Module) -> float:
-        """The same of the validation patterns, with the same draws every time."""
+        """The loss of the validation patterns, with the same random draws every time."""
         rows = self._observer.validation_rows
         generator = torch.Generator(rows.device).manual_seed(0)
         return _mean_over_batches(rows, lambda part: model(*self._draw(rows, len(part), generator, self._extra[:0])))
@@ -132,9 +132,9 @@ class FinetuneTask:
 
     Args:
         observer: the training files.
-        loss: terms beside the contrast.
-        encode: makes the network's input of patterns.
-        pairs: in an epoch.
+        loss: terms in addition to the contrast.
+        encode: from patterns to the network's input.
+        pairs: number of pairs in an epoch.
     """
 
     def __init__(self, observer: Observer, loss: LossSettings, encode: Encode, pairs: int) -> None:
@@ -186,9 +186,9 @@ def _mean_over_batches(rows: Tensor, loss: Callable[[Tensor], Tensor]) -> float:
 
 
 def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
-    """Rows that are trained on and about `validation` rows (at most a third) of whole cells of beam directions.
+    """Training rows, and about `validation` rows (at most a third) for validation, split by cells of beam directions.
 
-    Directions are folded by the symmetry of a cube, since equivalent ones must stay in one part.
+    Directions are reduced by the symmetry of a cube, so that equivalent ones are in the same part.
 
     Args: rotation: (P, 3, 3).
     """
@@ -196,9 +196,9 @@ def split_by_cells(rotation: Tensor, validation: int) -> tuple[Tensor, Tensor]:
     centres = functional.normalize(torch.rand(_CELLS, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     cell = (folded.float() @ centres.sort(dim=1).values.T).argmax(dim=1)
     size = torch.bincount(cell, minlength=_CELLS)
-    most = min(validation, len(rotation) // 3)
-    validates = (size.cumsum(0) - size < most)[cell]
-    return (~validates).nonzero()[:, 0], validates.nonzero()[:, 0][:most]
+    limit = min(validation, len(rotation) // 3)
+    is_validation = (size.cumsum(0) - size < limit)[cell]
+    return (~is_validation).nonzero()[:, 0], is_validation.nonzero()[:, 0][:limit]
 
 
 def _warped(patterns: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from workflow_scripts.matching.simulation.pairs import Pairs
 
 GAMMAS = 0.25, 0.5, 1.0  # powers to which counts are raised
-_DOSES_E = 100.0, 1000.0  # electrons in the spots of a training pattern, and again in the background
+_DOSES_E = 100.0, 1000.0  # range of electrons in the spots of a training pattern; the background has as many
 _PAIRS = 300
 
 
@@ -18,8 +18,8 @@ def tuned(
     """The choice with which most training patterns, counted at low doses, match their calculated pattern best.
 
     Args:
-        similarity: of counts (P, n, n), calculated patterns (P, n, n) and the numbers of a choice to (P, P).
-        choices: of equally good ones the first is taken.
+        similarity: from counts (P, n, n), calculated patterns (P, n, n) and the parameters of a choice to (P, P).
+        choices: the parameters to compare; ties go to the first.
         pairs: training pairs; the first 300 are used.
         device: where the patterns are compared.
     """

@@ -9,7 +9,7 @@ from workflow_scripts.workflow.errors import InputError
 TESTED = 5  # every fifth cell of beam directions is for the test
 CAP_DEG = 4.0  # radius of the tested cap around the middle of such a cell
 MARGIN_DEG = 3.0  # least angle between a tested and a trained direction
-_TRIES = 20  # rounds of drawing; more mean that the training directions are too few
+_TRIES = 20  # rounds of drawing; if more are needed, too few directions are left for training
 
 
 def tested_middles(cells: int, symmetry: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def seen_rotations(number: int, middles: Tensor, symmetry: Tensor, generator: to
     """Orientations (number, 3, 3), uniform but for the tested caps and the margin around them.
 
     Raises:
-        InputError: caps and margins leave hardly anything of the zone.
+        InputError: caps and margins cover nearly all of the zone.
     """
     accepted: list[Tensor] = []
     for _ in range(_TRIES):
@@ -45,5 +45,5 @@ def seen_rotations(number: int, middles: Tensor, symmetry: Tensor, generator: to
         away_deg, _, _ = orientations.nearest_direction(drawn[:, 2].numpy(), middles.numpy(), symmetry.numpy())
         accepted.append(orientations.reduced(drawn[torch.from_numpy(away_deg > CAP_DEG + MARGIN_DEG)], symmetry))
     else:
-        raise InputError("synthesize.cells: tested caps and their margins leave nothing to train on; lower it")
+        raise InputError("synthesize.cells: tested caps and their margins leave nothing to train on; lower cells")
     return torch.cat(accepted)[:number]

@@ -1,4 +1,4 @@
-"""Crystals: two built-in ones, and any from a file."""
+"""Crystals: polyethylene, silicon (the foreign crystal of the test), and any from a file."""
 
 from pathlib import Path
 

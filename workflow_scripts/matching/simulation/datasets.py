@@ -17,9 +17,9 @@ from workflow_scripts.matching.simulation.pairs import pair_arrays
 from workflow_scripts.matching.simulation.structure_factors import laue_rotations
 from workflow_scripts.workflow.settings import Split
 
-_FOREIGN_CRYSTAL = "silicon"  # of half of the patterns that no orientation explains; the others have no spots
+_FOREIGN_CRYSTAL = "silicon"  # half of the queries `not_crystal` are patterns of it, the other half have no spots
 GRAINS = 12  # of the synthetic polycrystal
-_GRAIN_SPREAD_DEG = 0.3  # of the orientation inside a grain, about each axis
+_GRAIN_SPREAD_DEG = 0.3  # standard deviation of the orientation inside a grain, about each axis
 _SECOND_SHARE = 0.4  # of the spots' intensity in the second crystal
 _TRAIN, _TEST = range(2)  # purposes of random numbers
 

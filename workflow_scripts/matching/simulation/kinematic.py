@@ -20,7 +20,7 @@ _WEAKEST_ANYWHERE, _WEAKEST = 1e-6, 3e-4
 
 @dataclass(frozen=True, eq=False)
 class Spots:
-    """Spots of N patterns, K each; patterns with fewer are filled up with intensity 0.
+    """Spots of N patterns, K each; patterns with fewer are padded with spots of intensity 0.
 
     position_per_a: float32 (N, K, 2), [y, x] of the transverse wave vector in 1/Å, 0 at the unscattered beam.
     intensity: float32 (N, K), shares of the incident beam.
@@ -64,7 +64,7 @@ class Simulator:
     def excitation_error_per_a(self, along_beam: Tensor, squared: Tensor) -> Tensor:
         """s in 1/Å of reflections with g_z = along_beam and |g|² = squared, positive inside the Ewald sphere.
 
-        The wave vector (0, 0, 1/λ) + g + s z has the length 1/λ: exact, in a form that does not cancel.
+        The wave vector (0, 0, 1/λ) + g + s z has the length 1/λ; exact, in a form without cancellation of digits.
         """
         across = squared - along_beam.square()
         # √(k² − a) − k = −a / (√(k² − a) + k)
@@ -157,13 +157,11 @@ def render(
     edges = torch.arange(side_px + 1, dtype=position_px.dtype, device=position_px.device) - 0.5
     places = places_of(intensity) if places is None else places
     images = torch.zeros(len(intensity), side_px, side_px, dtype=position_px.dtype, device=position_px.device)
-    for most in places.unique().tolist():
-        for part in (places == most).nonzero()[:, 0].split(_RENDERED[places.device.type]):
-            scaled = (edges - position_px[part, :most].unsqueeze(-1)) / (
-                math.sqrt(2) * spot_px
-            )  # (part, most, 2, n + 1)
-            along = torch.erf(scaled).diff(dim=-1) / 2
-            images[part] = along[:, :, 0].mul(intensity[part, :most].unsqueeze(-1)).mT @ along[:, :, 1]
+    for n_spots in places.unique().tolist():
+        for part in (places == n_spots).nonzero()[:, 0].split(_RENDERED[places.device.type]):
+            offset_px = edges - position_px[part, :n_spots].unsqueeze(-1)  # (part, n_spots, 2, n + 1)
+            along = torch.erf(offset_px / (math.sqrt(2) * spot_px)).diff(dim=-1) / 2
+            images[part] = along[:, :, 0].mul(intensity[part, :n_spots].unsqueeze(-1)).mT @ along[:, :, 1]
     return images
 
 

@@ -11,13 +11,13 @@ from workflow_scripts.matching.settings import DiffractionSettings, ObservationS
 from workflow_scripts.matching.simulation.kinematic import Simulator, render, shares
 from workflow_scripts.matching.simulation.orientations import small_rotations
 
-# The amorphous share of a specimen, in 1/Å: the decay of its halo, two diffuse rings and their widths. Chosen to cover
-# amorphous polymers, carbon and glasses, not measured on one.
+# Scattering of the amorphous part of a specimen, in 1/Å: the decay of its halo, two diffuse rings and their widths.
+# Chosen to cover amorphous polymers, carbon and glasses, not measured on any of them.
 _DECAY_PER_A = (0.08, 0.25)
 _FIRST_RING_PER_A = (0.20, 0.35)
 _SECOND_OVER_FIRST = (1.7, 2.1)
 _RING_WIDTH_PER_A = (0.02, 0.05)
-_STOP_OFFSET = 0.15  # standard deviation of the beam stop's place, share of its radius
+_STOP_OFFSET = 0.15  # standard deviation of the beam stop's position, share of its radius
 BATCH = {"cpu": 64, "cuda": 4096}  # patterns at once, the size of a core's cache
 _THICKNESS = 0.3  # largest deviation of the thickness, share, to either side
 _DOMAINS = 4  # orientations over which a mosaic pattern is averaged
@@ -54,7 +54,7 @@ class Recording:
     ring_width_per_a: Tensor
 
     def __getitem__(self, rows: slice | Tensor) -> Self:
-        """Some of them."""
+        """The observations of these patterns."""
         return type(self)(**{name: value[rows] for name, value in vars(self).items()})
 
 
@@ -140,7 +140,7 @@ def expected(
         simulator: of the crystal.
         rotations: (N, 3, 3).
         observation: N observations.
-        two_beam: dynamical intensities.
+        two_beam: whether intensities are those of the two-beam approximation.
         second: (N, 3, 3) orientations of a second crystal under the beam.
         second_share: its share of the spots' intensity.
     """
@@ -173,7 +173,7 @@ def counts(spots: Tensor, background: Tensor, dose_e: float, background_e: float
     Args:
         spots, background: (N, n, n) expected shares.
         dose_e: expected electrons in the spots.
-        background_e: in the background.
+        background_e: expected electrons in the background.
         generator: the only source of randomness, on the device of the patterns.
 
     Returns:

@@ -85,8 +85,8 @@ def reduced(rotation: Tensor, symmetry: Tensor) -> Tensor:
 def in_zone(direction: Tensor, symmetry: Tensor) -> Tensor:
     """Whether beam directions (..., 3) lie in the fundamental zone of the proper rotations (S, 3, 3).
 
-    The zone is the part 1/S of the sphere around the main axis, the one of the highest order (z where there is none):
-    of all equivalent directions the one nearest to it and then nearest to a direction across.
+    The zone is 1/S of the sphere, around the rotation axis of the highest order (z if there is none): of all equivalent
+    directions it contains the one nearest to this axis and, among those, nearest to a fixed direction across it.
     """
     centre = _centre(symmetry).to(direction)
     images = symmetry.to(direction) @ centre  # dᵀ S c = (Sᵀ d)ᵀ c
@@ -151,8 +151,8 @@ def nearest_direction(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gallery's direction nearest to every beam direction, under the symmetry.
 
-    The angle is the smallest misorientation that a choice from the gallery with a free in-plane angle can have: with
-    any in-plane angles, the smallest rotation between two orientations is by the angle between their beam directions.
+    The angle is the smallest misorientation that a choice from the gallery with a free in-plane angle can have, since
+    two orientations with free in-plane angles can be brought as close as the angle between their beam directions.
 
     Args:
         directions: (Q, 3).

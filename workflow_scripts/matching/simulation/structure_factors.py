@@ -43,7 +43,7 @@ class Reflections:
         return table[place[..., 0], place[..., 1], place[..., 2]] * inside
 
     def present(self) -> "Reflections":
-        """Those that are not absent: |F| above 1e-5 of the largest."""
+        """The reflections that are not absent: |F| above 1e-5 of the largest."""
         amplitude = self.structure_factor_a.abs()
         rows = amplitude > _ABSENT * amplitude.max()
         return Reflections(self.hkl[rows], self.g_per_a[rows], self.structure_factor_a[rows], self.volume_a3)
@@ -52,8 +52,8 @@ class Reflections:
 def structure_factors(crystal: Crystal, largest_per_a: float) -> Reflections:
     """F_hkl = Σ_j o_j f_j(|g|) exp(−B_j |g|² / 4) exp(2πi (h x_j + k y_j + l z_j)) of all 0 < |g| ≤ a resolution.
 
-    f is Kirkland's electron scattering factor in Å, without relativity: multiply by γ = 1 + eU / mc² for electrons of
-    the voltage U. o is the occupancy. Conventions as in De Graef, Introduction to Conventional Transmission Electron
+    f is Kirkland's electron scattering factor in Å, non-relativistic: multiply by γ = 1 + eU / mc² for electrons of the
+    voltage U. o is the occupancy. Conventions as in De Graef, Introduction to Conventional Transmission Electron
     Microscopy (doi:10.1017/CBO9780511615092).
 
     Args:
@@ -102,15 +102,15 @@ def laue_rotations(crystal: Crystal) -> Tensor:
     """The proper rotations of the crystal's Laue group, from |F_hkl| alone.
 
     A kinematic pattern depends on |F_g| = |F_−g| only, so two orientations R and R S give the same pattern where S maps
-    every reflection onto one of the same amplitude; of each pair S, −S that inversion joins the proper one counts.
+    every reflection onto one of the same amplitude; of each pair S, −S related by inversion the proper one is taken.
     Candidates map three short reflections onto three of the same lengths, amplitudes and angles, so that neither the
-    choice of cell (centred, a supercell) nor the space group of a file matters. The extra twofold axis that a pattern
-    along a zone axis seems to have is approximate, by the Ewald sphere's curvature, and does not count.
+    choice of cell (centred, a supercell) nor the space group of a file matters. The additional twofold axis of patterns
+    along a zone axis is only approximate, because the Ewald sphere is curved, and is not included.
 
     Returns:
         float64 (S, 3, 3) in the crystal's cartesian frame, the identity first; a group.
     """
-    # Small cells have few reflections: three shells at least.
+    # Small cells have few reflections: at least three shells are needed.
     resolution = min(12.0, max(_COMPARED_PER_A, 4 / crystal.volume_a3 ** (1 / 3)))
     while 4 / 3 * math.pi * resolution**3 * crystal.volume_a3 > 20_000:
         resolution *= 0.9
@@ -174,7 +174,7 @@ def _is_symmetry(
     whole = indices.round()
     on_lattice = np.abs(indices - whole).max(axis=1) < 0.05
     rotated_amplitude = reflections.amplitude_of(torch.from_numpy(whole.astype(np.int64))).numpy() * on_lattice
-    # Reflections that rounding pushes across the rim of the sphere are not in the list.
+    # Near the surface of the sphere rounding can put a rotated reflection outside the list.
     length = np.linalg.norm(reflections.g_per_a.numpy(), axis=1)
     inside = length < 0.99 * length.max()
     return bool((np.abs(rotated_amplitude - amplitude)[inside] < tolerance * amplitude.max()).all())

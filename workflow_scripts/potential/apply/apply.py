@@ -15,7 +15,7 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Compute):
-    """Which entry, and on what it runs."""
+    """The entry of the configuration, and on what it runs."""
 
     name: str = Field(description="Name of the images in the configuration.")
     batch_size: int = Field(ge=1, description="Tiles that go through the network at once.")
@@ -24,8 +24,8 @@ class Arguments(Compute):
 def apply(job: Job[Arguments]) -> None:
     """Write the potential in three formats, and a report on its quality."""
     arguments, images = job.arguments, UserImages.read(job.input("shares"))
-    lesson = read_metadata(job.input("weights"))["lesson"]
-    doses = (lesson["dose_min_e_per_a2"], lesson["dose_max_e_per_a2"])
+    augmentation = read_metadata(job.input("weights"))["lesson"]
+    doses = (augmentation["dose_min_e_per_a2"], augmentation["dose_max_e_per_a2"])
     training = TrainingRange.of(read_samples(job.inputs["shard"]), images.detector, doses)
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
@@ -53,7 +53,7 @@ if __name__ == "__main__":
             "shares": "The checked images (.npz).",
             "report": "The report on them (.json).",
             "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
-            "shard": "Training samples, for the range of the training (.npz).",
+            "shard": "Training samples, whose range the images are compared with (.npz).",
         },
         outputs={
             "h5": "Potential, its band-limited part and the shares (.h5).",

@@ -10,9 +10,9 @@ from workflow_scripts.workflow.files import write_arrays, write_json
 
 
 class Arguments(Apply):
-    """The entry of the configuration, and what the network is trained for."""
+    """The entry of the configuration, and the microscope that the network is trained for."""
 
-    microscope: MicroscopeSettings = Field(description="Of the training images.")
+    microscope: MicroscopeSettings = Field(description="Microscope of the training images.")
 
 
 def check(job: Job[Arguments]) -> None:

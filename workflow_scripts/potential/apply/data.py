@@ -51,7 +51,7 @@ class UserImages:
     ring_mrad: tuple[float, float]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As a file holds them."""
+        """The arrays of the file that `read` reads."""
         return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
@@ -59,7 +59,7 @@ class UserImages:
         """From the file that `apply.check` wrote.
 
         Raises:
-            InputError: it is not whole.
+            InputError: the file is incomplete or damaged.
         """
         arrays = read_arrays(path, [field.name for field in fields(cls)])
         n, *size = arrays["shares"].shape if arrays["shares"].ndim == 4 else (0,)
@@ -80,13 +80,12 @@ def checked_images(
     """Read, check and order segmented images, or integrate them from a 4D-STEM scan; and a report, as plain JSON.
 
     Args:
-        images: the files that `settings.images` names, in that order; none with patterns.
+        images: the files that `settings.images` names, in that order; empty with patterns.
         patterns: the file that `settings.patterns` names, or None.
-        microscope: what the network is trained for.
+        microscope: the one that the network is trained for.
 
     Raises:
-        InputError: a file is broken or holds no images that could be these, or they do not fit the settings or the
-            microscope.
+        InputError: a file is broken or holds no segmented images, or they do not fit the settings or the microscope.
     """
     counts, metadata = _read(settings, images, patterns)
     where = metadata.where
@@ -144,8 +143,8 @@ def _ordered(images: np.ndarray, settings: Apply, where: str) -> np.ndarray:
     if (counts < 0).any():
         raise InputError(
             f"{where}: {100 * (counts < 0).mean():.2g} % of the values are below 0 after the offset"
-            f" {settings.offset:g}, down to {counts.min():g}; expected counts ≥ 0, so correct offset, or set what"
-            " lies below 0 to 0"
+            f" {settings.offset:g}, down to {counts.min():g}; expected counts ≥ 0, so correct offset, or set negative"
+            " values to 0"
         )
     return counts
 
@@ -157,12 +156,12 @@ def _check_sampling(pixel_size_a: float, voltage_kv: float, semiangle_mrad: floa
         raise InputError(
             f"pixel_size_a: {pixel_size_a:g} Å undersamples an image at {voltage_kv:g} kV and {semiangle_mrad:g} mrad,"
             f" which holds spatial frequencies up to 2α/λ = {0.5 / largest_a:.3g} per Å, so a pixel may be"
-            f" {largest_a:.3g} Å at most; correct it, or scan more finely"
+            f" {largest_a:.3g} Å at most; correct pixel_size_a, or scan more finely"
         )
 
 
 def segment_order(azimuth_deg: float, clockwise: bool) -> list[int]:
-    """Which of the user's four images covers each of the network's segments.
+    """For each of the network's segments the index of the user's image that covers it.
 
     Args:
         azimuth_deg: at which the first image's segment begins, from +y towards +x, a multiple of 90.
@@ -179,7 +178,7 @@ def segment_weights(
     """The share of every detector pixel that lies on each of the network's segments, float64 (4, H, W).
 
     Raises:
-        InputError: the ring is cut off by the detector's rim.
+        InputError: the ring extends beyond the detector.
     """
     px_per_mrad = disc.radius_px / semiangle_mrad
     center, outer_px = disc.center_px, ring[1] * px_per_mrad
@@ -187,10 +186,10 @@ def segment_weights(
     if outer_px > distance_px:
         raise InputError(
             f"ring_mrad: {ring[1]:g} mrad are {outer_px:.1f} px from the disc's centre {center[0]:.1f},"
-            f" {center[1]:.1f}, but the detector's rim is {distance_px:.1f} px away; choose a ring of at most"
+            f" {center[1]:.1f}, but the edge of the detector is {distance_px:.1f} px away; choose a ring of at most"
             f" {distance_px / px_per_mrad:.3g} mrad, or correct center_px and disc_radius_px"
         )
-    # Angles take the place of frequencies: at a wavelength of 1 mrad per (Å⁻¹) the voltage drops out
+    # The detector takes frequencies; they are computed from angles at this voltage, and the result is the same at any
     kilovolt = 200.0
     per_mrad = 1e-3 / wavelength_a(kilovolt)
     sign = -1.0 if settings.clockwise else 1.0
@@ -227,7 +226,7 @@ class _Metadata:
         values = np.unique(self._stored_values(key, name))  # a pixel may be given by both of its sides
         if values.size != 1 or not values[0] > 0:
             raise InputError(
-                f"{self.where}: {name} beside it is {values.tolist()}, expected one positive number; set {key}"
+                f"{self.where}: {name} in the file is {values.tolist()}, expected one positive number; set {key}"
             )
         return float(values[0])
 
@@ -241,7 +240,7 @@ class _Metadata:
         ring = rings[row] if rings.shape == (2, 2) else rings
         if ring.shape != (2,) or not 0 <= ring[0] < ring[1]:
             raise InputError(
-                f"{self.where}: detector beside it is {rings.tolist()}, expected inner and outer angle, mrad; set"
+                f"{self.where}: detector in the file is {rings.tolist()}, expected inner and outer angle, mrad; set"
                 " ring_mrad"
             )
         return float(ring[0]), float(ring[1])
@@ -257,19 +256,21 @@ class _Metadata:
         else:
             labels = self._stored_values(key, name)
         if labels.shape not in (shape, (n, *shape)):
-            raise InputError(f"{self.where}: {name} beside it has the shape {labels.shape} for {n} samples; set {key}")
+            raise InputError(
+                f"{self.where}: {name} in the file has the shape {labels.shape} for {n} samples; set {key}"
+            )
         if key == "thickness_nm" and not (labels > 0).all():
             raise InputError(
-                f"{self.where}: {name} beside it holds {labels.min():g}, expected thicknesses > 0; set {key}"
+                f"{self.where}: {name} in the file holds {labels.min():g}, expected thicknesses > 0; set {key}"
             )
         return np.broadcast_to(labels, (n, *shape)).copy()
 
     def _stored_values(self, key: str, name: str) -> np.ndarray:
         if name not in self.stored:
-            raise InputError(f"{self.where}: no {name} stands beside it; set {key}")
+            raise InputError(f"{self.where}: the file has no {name}; set {key}")
         values = self.stored[name]
         if values.dtype.kind not in "biuf" or values.size == 0 or not np.isfinite(values).all():
-            raise InputError(f"{self.where}: {name} beside it holds no finite numbers; set {key}")
+            raise InputError(f"{self.where}: {name} in the file holds values that are not finite numbers; set {key}")
         return values.astype(np.float64)
 
 
@@ -304,7 +305,7 @@ def _trained_detector(
 def _integrated(
     settings: Apply, path: Path, semiangle_mrad: float, ring: tuple[float, float]
 ) -> tuple[np.ndarray, float, dict[str, Any]]:
-    """Counts (1, 4, Ry, Rx) on the segments, the mean sum of a pattern, and where the disc lies."""
+    """Counts (1, 4, Ry, Rx) on the segments, the mean sum of a pattern, and centre and radius of the disc."""
     with open_scan([path], settings.dataset, settings.scan_shape) as scan:
         if scan.raster is None:
             raise InputError(f"{scan.where} has the shape {scan.patterns.shape}; set scan_shape: [rows, columns]")
@@ -322,7 +323,7 @@ def _integrated(
 
 
 def _dose(settings: Apply, incident: float | None, pixel_size_a: float) -> tuple[float, float]:
-    """Counts of the full beam in a pixel, and electrons per Å²; one follows from the other and counts_per_electron."""
+    """Counts of the full beam in a pixel, and electrons per Å²; counts_per_electron gives one from the other."""
     per_electron, dose = settings.counts_per_electron, settings.dose_e_per_a2
     if incident is None:
         return dose * pixel_size_a**2 * per_electron, dose
@@ -330,14 +331,14 @@ def _dose(settings: Apply, incident: float | None, pixel_size_a: float) -> tuple
 
 
 def _check_shares(shares: np.ndarray, electrons: float, where: str) -> None:
-    """Refuse more electrons than arrive, but for their scatter; electrons: of the full beam in a pixel."""
+    """Refuse shares above 1 by more than shot noise explains; electrons: of the full beam in a pixel."""
     total = shares.sum(axis=1)
     mean, high = float(total.mean()), float(np.quantile(total, 0.999))
-    # Six standard deviations of a Poisson count, and as many electrons where there are few
-    scatter = 6.0 / math.sqrt(electrons) + 6.0 / electrons
-    if mean > 1.0 + _TOLERANCE or high > 1.0 + _TOLERANCE + scatter:
+    # Six standard deviations of a Poisson count, and six electrons for low counts
+    shot_noise = 6.0 / math.sqrt(electrons) + 6.0 / electrons
+    if mean > 1.0 + _TOLERANCE or high > 1.0 + _TOLERANCE + shot_noise:
         raise InputError(
             f"{where}: the four segments together hold {mean:.3g} of the incident beam on average, {high:.3g} in the"
-            " brightest pixels, but no more than 1 can arrive; enlarge incident (or counts_per_electron, with a stated"
-            " dose)"
+            " brightest pixels, but at most 1 is possible; enlarge incident (or counts_per_electron, if dose_e_per_a2"
+            " is given)"
         )

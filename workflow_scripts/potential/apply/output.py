@@ -17,7 +17,7 @@ def write_h5(
     pixel_size_a: float,
     about: dict[str, str | float],
 ) -> None:
-    """Potential, its band-limited part and the four shares with units and pixel size; the same gives the same bytes.
+    """Potential, its band-limited part and the four shares with units and pixel size; equal arrays give equal bytes.
 
     Args:
         potential: float32 (N, H, W), V Å; a single image is written as (H, W).
@@ -54,11 +54,11 @@ def write_tiff(path: Path, potential: np.ndarray, pixel_size_a: float) -> None:
 
 
 def write_preview(path: Path, shares: np.ndarray, potential: np.ndarray, pixel_size_a: float) -> None:
-    """A preview, .png: the measured images beside the potential; no dates, equal bytes.
+    """A preview, .png: the measured images beside the potential; reproducible bytes.
 
     Args:
         shares: (4, H, W).
-        potential: (2, H, W), V Å: in full, and band-limited at 2α/λ.
+        potential: (2, H, W), V Å: at full resolution, and band-limited at 2α/λ.
         pixel_size_a: side of a pixel, Å.
     """
     panels = {

@@ -1,4 +1,4 @@
-"""The projected potential behind the user's segmented images, and its quality as far as it shows without a truth."""
+"""The projected potential behind the user's segmented images, and checks of its quality that need no truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,9 +63,9 @@ def reconstruct(
     """Potential and potential band-limited at 2α/λ of every image, float32 (N, 2, H, W), V Å, on the user's pixels.
 
     Args:
-        images: of the user.
+        images: the user's.
         network: of the corrected arm, in evaluation mode; it is moved to `device`.
-        training: pixels, detectors and tiles of its training.
+        training: pixel size, detectors and image size of its training.
         device, precision: on what it runs.
         batch_size: tiles at once.
     """
@@ -96,21 +96,21 @@ def reconstruct(
 
 
 def quality(images: UserImages, potential: np.ndarray, training: TrainingRange) -> dict[str, Any]:
-    """Quantities of the images and of the potential (N, H, W), V Å, and which of them the training does not cover.
+    """Quantities of the images and of the potential (N, H, W), V Å, and which of them lie outside the training range.
 
-    They need no truth: within the range of the training a potential may still be wrong.
+    No truth is used, so a potential within the training range may still be wrong.
     """
     doses = [images.dose_e_per_a2] * len(potential)
     quantities = _quantities(images.shares, potential, images.thickness_nm, images.rotation_deg, doses)
     outside = []
     for name, values in quantities.items():
         low, high = training.ranges[name]
-        # Labels such as a thickness come back from a file with the last digit rounded
-        room = 1e-6 * max(abs(low), abs(high))
-        beyond = values[(values < low - room) | (values > high + room)]
+        # The last digit of a thickness that was read from a file may be rounded
+        rounding = 1e-6 * max(abs(low), abs(high))
+        beyond = values[(values < low - rounding) | (values > high + rounding)]
         if len(beyond):
             outside.append(
-                f"{name}: {beyond[0]:.4g} lies outside of {low:.4g} to {high:.4g}, what the network was trained with"
+                f"{name}: {beyond[0]:.4g} lies outside of {low:.4g} to {high:.4g}, the range of the network's training"
             )
     return {
         "mean_potential_volt_angstrom": potential.mean(axis=(1, 2), dtype=np.float64).tolist(),
@@ -127,7 +127,7 @@ def _quantities(
     rotation_deg: np.ndarray,
     dose_e_per_a2: Sequence[float],
 ) -> dict[str, np.ndarray]:
-    """What is compared with the training, by name and unit, of images (N, 4, H, W) and potentials (N, H, W), V Å."""
+    """The quantities of images (N, 4, H, W) and potentials (N, H, W), V Å, that are compared with the training."""
     return {
         "thickness_nm": thickness_nm,
         "tilt_mrad": np.hypot(rotation_deg[:, 1], rotation_deg[:, 2]) * _MRAD_PER_DEG,

@@ -14,7 +14,7 @@ from workflow_scripts.workflow.files import array_names, read_arrays, shortened
 
 SEGMENTS = 4
 _METADATA = ("sampling", "thickness_nm", "rotation", "detector", "voltage_kv", "semiangle_mrad")
-SMALLEST_PX = 16  # an image with fewer pixels a side is a mistake
+SMALLEST_PX = 16  # images with fewer pixels a side are refused as a mistake
 
 
 def read_images(paths: Sequence[Path], dataset: str | None) -> np.ndarray:
@@ -51,7 +51,7 @@ def read_images(paths: Sequence[Path], dataset: str | None) -> np.ndarray:
 
 
 def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """A .npz of samples: the images float64 (N, 4, H, W), or (1, 4, H, W) of one sample, and all else that is numbers.
+    """A .npz of samples: the images float64 (N, 4, H, W), N = 1 for a single sample, and the metadata that it has.
 
     Args:
         name: of the images inside it.
@@ -64,8 +64,8 @@ def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarra
     names = array_names(path)
     if name not in names:
         raise InputError(f"images: {path} has no array {name!r}; it holds {shortened(names)}; set dataset")
-    beside = read_arrays(path, [key for key in (name, *_METADATA) if key in names])
-    images = beside.pop(name)
+    metadata = read_arrays(path, [key for key in (name, *_METADATA) if key in names])
+    images = metadata.pop(name)
     if images.dtype.kind not in "biuf":
         raise InputError(f"images: {path}:{name} holds values of the type {images.dtype}, expected real numbers")
     if images.ndim not in (3, 4) or images.shape[-3] != 4:
@@ -73,14 +73,14 @@ def read_archive(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarra
     images = images.astype(np.float64)
     if images.size == 0:
         raise InputError(f"images: {path}:{name} is empty (shape {images.shape})")
-    return checked(images.reshape(-1, *images.shape[-3:]), f"images: {path}:{name}"), beside
+    return checked(images.reshape(-1, *images.shape[-3:]), f"images: {path}:{name}"), metadata
 
 
 def checked(images: np.ndarray, where: str) -> np.ndarray:
-    """The images (…, H, W) if they can be used.
+    """The images (…, H, W), unchanged, if they can be used.
 
     Raises:
-        InputError: they hold what is not finite, zeros alone, or too few pixels.
+        InputError: they have values that are not finite, only zeros, or too few pixels.
     """
     height, width = images.shape[-2:]
     if min(height, width) < SMALLEST_PX:
@@ -92,7 +92,7 @@ def checked(images: np.ndarray, where: str) -> np.ndarray:
             f"{where} holds {int(bad.sum())} values that are not finite, the first at [{row}, {column}]; repair them"
         )
     if not images.any():
-        raise InputError(f"{where} holds zeros alone; check which image was exported")
+        raise InputError(f"{where} holds only zeros; check which image was exported")
     return images
 
 

@@ -32,18 +32,18 @@ class Apply(Settings):
         description="Path of a 4D-STEM scan in place of images, .npy or .h5: counts (Ry, Rx, H, W) or (N, H, W).",
     )
     dataset: str | None = Field(
-        default=None, description="Path of the data inside .h5 files, or name inside a .npz (null takes input there)."
+        default=None, description="Path of the data inside .h5 files, or name inside a .npz, where null means `input`."
     )
     scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="Scan points [rows, columns] of patterns (N, H, W)."
     )
     center_px: tuple[float, float] | None = Field(
-        default=None, description="Centre [y, x] of the patterns' bright-field disc, pixels; null finds it."
+        default=None, description="Centre [y, x] of the bright-field disc, pixels; null finds it in the mean pattern."
     )
     disc_radius_px: float | None = Field(
         default=None,
         gt=0,
-        description="Radius of that disc, pixels, which is the semiangle; null finds it in the mean pattern.",
+        description="Radius of that disc, pixels; it corresponds to the semiangle. null finds it in the mean pattern.",
     )
     pixel_size_a: float | None = Field(
         default=None, gt=0, le=10, description="Side of a pixel of the images, Å; null takes it from the .npz."
@@ -53,8 +53,8 @@ class Apply(Settings):
     )
     rotation_deg: tuple[float, float, float] | None = Field(
         default=None,
-        description="Of the crystal [rz, rx, ry], degrees: about the beam from +y to +x, then tilts about x and y; null"
-        " takes it from the .npz, else zeros.",
+        description="Rotation of the crystal [rz, rx, ry], degrees: about the beam from +y to +x, then tilts about x"
+        " and y; null takes it from the .npz, else zeros.",
     )
     voltage_kv: float | None = Field(
         default=None, ge=1, le=1500, description="Accelerating voltage, kV; null takes it from the .npz."
@@ -81,9 +81,9 @@ class Apply(Settings):
     incident: float | None = Field(
         default=None,
         gt=0,
-        description="Value of a pixel when a detector takes the full beam, without specimen and after the offset;"
+        description="Value of a pixel if the detector receives the full beam, without specimen and after the offset;"
         " null takes 1 for a .npz (shares of the beam), for patterns their mean sum (the detector holds the whole"
-        " beam), else it follows from the next two.",
+        " beam), else it follows from counts_per_electron and dose_e_per_a2.",
     )
     counts_per_electron: float | None = Field(
         default=None, gt=0, description="Counts in the images per electron; 1 for a counting detector."
@@ -115,7 +115,7 @@ class Apply(Settings):
         if len(images) not in (1, 4):
             raise ValueError(f"images: four segment images or one file that holds them are needed, not {len(images)}")
         if len(set(images)) < len(images):
-            raise ValueError("images: each segment needs a separate file, but one is named twice")
+            raise ValueError("images: each segment needs a separate file, but one is listed twice")
         for path in images:
             if not has_ending(path, TIFF + NPY + NPZ) and not is_hdf5(path):
                 raise ValueError(f"images: {path} is none of .tif, .npy, .npz, .h5")
@@ -124,15 +124,15 @@ class Apply(Settings):
             if has_ending(path, NPZ) and len(images) > 1:
                 raise ValueError("images: a .npz holds all four segments, so name it alone")
         if self.dataset is not None and not any(has_ending(path, NPZ) or is_hdf5(path) for path in images):
-            raise ValueError("dataset: only .h5 and .npz files have one")
+            raise ValueError("dataset: applies to .h5 and .npz files only")
         for key in ("scan_shape", "center_px", "disc_radius_px"):
             if getattr(self, key) is not None:
-                raise ValueError(f"{key}: is of patterns, not of images")
+                raise ValueError(f"{key}: applies to patterns, not to images")
         if self.segment_azimuth_deg % 90:
-            # An image is renamed, never resampled for this
+            # The images are only reordered, never resampled
             raise ValueError(
                 f"segment_azimuth_deg: {self.segment_azimuth_deg:g} is no multiple of 90; rotate the scan, or resample"
-                " the images, so that its axes run along the segments' edges, and say so in rz of rotation_deg"
+                " the images, so that its axes run along the segments' edges, and add the angle to rz of rotation_deg"
             )
         for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad", "ring_mrad"):
             if getattr(self, key) is None and not self.is_archive():
@@ -141,7 +141,7 @@ class Apply(Settings):
     def _check_patterns(self, patterns: str) -> None:
         check_array(patterns, self.dataset, "patterns")
         if self.offset != 0:
-            raise ValueError("offset: is of images; subtract it from the patterns before")
+            raise ValueError("offset: applies to images; subtract it from the patterns beforehand")
         for key in ("pixel_size_a", "thickness_nm", "voltage_kv", "semiangle_mrad"):
             if getattr(self, key) is None:
                 raise ValueError(f"{key}: must be given with patterns")
@@ -151,18 +151,18 @@ class Apply(Settings):
         return self.images is not None and has_ending(self.images[0], NPZ)
 
     def files(self) -> dict[str, str]:
-        """The files that it names, by key."""
+        """The user's files that the entry names, by key."""
         if self.patterns is not None:
             return {"patterns": self.patterns}
         return {f"images.{number}": path for number, path in enumerate(self.images or ())}
 
     def results(self) -> list[str]:
-        """Files that ask for everything that is made of the entry."""
+        """Output files whose rules make everything for the entry."""
         return ["potential.h5"]
 
     def inputs(self, where: str = "") -> dict[str, list[str]]:
-        """The files to read, by the input of the rules.
+        """The files to read, by the name of the rule's input.
 
-        where: path of this entry in the configuration with a dot behind it, for messages.
+        where: path of this entry in the configuration, ending in a dot, for messages.
         """
         return {"image_files": list(self.images or ()), "patterns_file": [self.patterns] if self.patterns else []}

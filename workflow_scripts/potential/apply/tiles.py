@@ -1,4 +1,4 @@
-"""Images of any size and pixel through a network: onto its pixels, in tiles that overlap and blend, and back."""
+"""A network applied to images of any size and pixel: resampled, estimated in blended overlapping tiles, and back."""
 
 import math
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def estimate_image(
     """
     ratio = network_pixel_size_a / pixel_size_a
     limit = 0.5 / max(pixel_size_a, network_pixel_size_a)  # per Å
-    # A rim of mirror image, so that neither a tile's own rim nor that of the way back reaches the field of view
+    # A mirrored border, so that edge effects of tiles and of the resampling back stay outside the field of view
     rim = 2 * _margin(side_px)
     needed = [math.ceil((n - 1) / ratio - 1e-9) + 1 + 2 * rim for n in images.shape[-2:]]
     points = [(np.arange(max(n, side_px)) - rim) * ratio for n in needed]
@@ -67,7 +67,7 @@ def estimate_image(
 
 
 def estimate_tiled(images: Tensor, estimate: Estimate, side_px: int, batch_size: int) -> Tensor:
-    """One large image of blended tiles: a tile has almost no weight near its rim, where its surroundings are missing.
+    """One large image of blended tiles: a tile has almost no weight near its edges, where its surroundings are missing.
 
     Args:
         images: float32 (C, H, W), neither side smaller than a tile.

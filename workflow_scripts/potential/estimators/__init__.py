@@ -1,1 +1,1 @@
-"""One module for each way to estimate the potential; the stage predict runs the one that `--module` names."""
+"""One module for each estimator, with a function `make(job)` that returns a `simulation.estimation.Estimator`."""

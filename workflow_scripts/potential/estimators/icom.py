@@ -18,9 +18,9 @@ from workflow_scripts.potential.simulation.estimation import Estimator, Training
 from workflow_scripts.potential.simulation.samples import Samples
 from workflow_scripts.workflow.command import Job
 
-# Periods beyond which an image is left out, Å: the noise of an integral grows with the period.
+# Candidates for the longest period that is kept, Å: the noise of an integral grows with the period.
 LONGEST_PERIODS_A = (float("inf"), 12.0, 6.0, 4.0, 3.0)
-# The factors are fitted on at most as many images, of all training files together.
+# The factors are fitted on at most this many images, of all training files together.
 _CALIBRATION_ROWS = 500
 
 
@@ -88,17 +88,16 @@ def icom(shares: np.ndarray, samples: Samples, detector: str, longest_period_a: 
 
     A mean deflection comes from a tilt of the crystal and is removed; a periodic potential has none.
     """
-    light = samples.microscope
-    deflection = center_of_mass_mrad(shares, light.ring_mrad[detector])
+    deflection = center_of_mass_mrad(shares, samples.microscope.ring_mrad[detector])
     deflection -= deflection.mean(axis=(2, 3), keepdims=True)
-    return integrate(deflection, light.pixel_size_a, longest_period_a)
+    return integrate(deflection, samples.microscope.pixel_size_a, longest_period_a)
 
 
 def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detector: str) -> Calibration:
     """The period and the factors that fit the mean-free potentials of training samples best.
 
     Args:
-        shares: of each part of the training samples as measured at the dose in question, (N, 4, H, W).
+        shares: for each part of the training samples the shares measured at one dose, (N, 4, H, W).
         training: the parts.
         detector: `ring` or `matched`.
     """
@@ -107,7 +106,7 @@ def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detecto
         products: dict[float, np.ndarray] = {}
         for measured, samples in zip(shares, training, strict=True):
             image = icom(measured, samples, detector, longest_period_a)
-            # By thickness: a thick sample must not outweigh all others
+            # Divided by thickness: a thick sample must not outweigh all others
             scale = samples.thickness_nm[:, None, None]
             target = (samples.potential - samples.potential.mean(axis=(1, 2), keepdims=True)) / scale
             sums = np.stack([(image * target), image**2, target**2]).sum(axis=(2, 3), dtype=np.float64)
@@ -123,7 +122,7 @@ def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detecto
 
 
 def make(job: Job) -> Estimator:
-    """Integrated centre of mass in V Å, calibrated for each detector and dose anew; its mean is `metadata_mean`."""
+    """Integrated centre of mass in V Å, calibrated for each detector and dose; the mean comes from `metadata_mean`."""
     training_files, count_seed = TrainingFiles.of(job), job.arguments.seed
     mean_potential = MetadataMean(training_files)
     training = training_files.subset(_CALIBRATION_ROWS)

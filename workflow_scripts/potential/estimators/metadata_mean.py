@@ -1,4 +1,4 @@
-"""The mean potential of material and thickness, the same in every pixel: the metadata without an image."""
+"""The mean potential of material and thickness, the same in every pixel: what the metadata alone can predict."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from workflow_scripts.workflow.errors import InputError
 
 
 class MetadataMean:
-    """Mean potential per nm by kind, material and thickness; of an unseen material, the mean over all others."""
+    """Mean potential per nm by kind, material and thickness; for an unseen material the mean over all others."""
 
     def __init__(self, training: Iterable[Samples]) -> None:
         """Args: the training samples, file by file, without the held-out material."""

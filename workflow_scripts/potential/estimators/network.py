@@ -23,9 +23,9 @@ class TrainedNetwork:
 
     Attributes:
         network: in evaluation mode, on `device`.
-        variant: encoding of images and potentials that it was trained with.
-        dose_max_e_per_a2: the largest dose of its metadata; larger ones, also of images without noise, are replaced.
-        device, precision: on what it runs, number format inside.
+        variant: determines the encoding of images and potentials, as in its training.
+        dose_max_e_per_a2: the largest dose given to it; larger ones, also of images without noise, are clipped to it.
+        device, precision: on what it runs, and in which number format.
         batch_size: images at once.
     """
 
@@ -52,7 +52,7 @@ class TrainedNetwork:
 def make(job: Job) -> Estimator:
     """The network of an arm after each of its training stages.
 
-    Networks with a single fault predict counted images of the recipe's ring alone.
+    Networks with a single fault predict only from counted images of the recipe's ring.
 
     Raises:
         InputError: there is no such arm, or the weights of one of its stages are missing.

@@ -22,7 +22,7 @@ from workflow_scripts.workflow.errors import InputError
 PENALTIES = tuple(10.0**k for k in range(-8, 1))  # in units of the mean variance of a feature
 # More pixels of one image do not improve a filter of some thousand weights
 _PIXELS = 2048
-_HELD_BACK = 5  # of every five orientations of a crystal the second is kept for the choice of the penalty
+_VALIDATION_STEP = 5  # of every five orientations of a crystal the second is used to choose the penalty
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Sums:
     yy: float
 
     @classmethod
-    def nothing(cls, n_features: int) -> "_Sums":
+    def zeros(cls, n_features: int) -> "_Sums":
         row = np.zeros(n_features)
         return cls(0, row, 0.0, np.zeros((n_features, n_features)), row, 0.0)
 
@@ -60,7 +60,7 @@ class _Sums:
         return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     def noisy(self, electrons: float) -> np.ndarray:
-        """Σ x xᵀ as expected of counted shares, whose variance is x / electrons, with `electrons` on every pixel."""
+        """Expectation of Σ x xᵀ for counted shares, whose variance is x / electrons, with `electrons` per pixel."""
         return self.xx + np.diag(self.x) / electrons
 
 
@@ -74,36 +74,36 @@ class NormalEquations:
             InputError: no crystal has two orientations, or the images are smaller than half a kernel.
         """
         self._kernel_px = kernel_px
-        parts = [_Sums.nothing(4 * kernel_px**2) for _ in (0, 1)]
+        parts = [_Sums.zeros(4 * kernel_px**2) for _ in (0, 1)]
         orientations: dict[str, list[str]] = {}
         for samples in training:
             for row in range(len(samples)):
                 specimens = orientations.setdefault(str(samples.material[row]), [])
                 if samples.specimen[row] not in specimens:
                     specimens.append(samples.specimen[row])
-                part = int(specimens.index(samples.specimen[row]) % _HELD_BACK == 1)
+                part = int(specimens.index(samples.specimen[row]) % _VALIDATION_STEP == 1)
                 parts[part] += _sums_of(samples, row, detector, kernel_px)
         if not parts[1].count:
             raise InputError(
                 "ridge needs two orientations of a crystal in the training files, but every crystal has a single one;"
                 " raise orientations or train_shards of potential.synthesize"
             )
-        self._fit, self._held_back = parts
+        self._fit, self._validation = parts
 
     def solve(self, electrons: float) -> Ridge:
-        """The filter with the penalty that errs least on the held-back orientations, fitted again on all orientations.
+        """The filter with the smallest error on the validation orientations, refitted on all of them.
 
-        electrons: that fall on a pixel, dose · pixel area; infinite for images without noise.
+        electrons: incident on a pixel, dose · pixel area; infinite for images without noise.
         """
         candidates = _solutions(self._fit, electrons, PENALTIES)
-        errors = [_expected_error(self._held_back, electrons, weight, offset) for weight, offset in candidates]
+        errors = [_expected_error(self._validation, electrons, weight, offset) for weight, offset in candidates]
         penalty = PENALTIES[int(np.argmin(errors))]
-        ((weight, offset),) = _solutions(self._fit + self._held_back, electrons, [penalty])
+        ((weight, offset),) = _solutions(self._fit + self._validation, electrons, [penalty])
         return Ridge(weight.reshape(4, self._kernel_px, self._kernel_px), offset, penalty)
 
 
 def apply(ridge: Ridge, shares: np.ndarray, thickness_nm: np.ndarray) -> np.ndarray:
-    """Potential (N, H, W), V Å, of measured shares (N, 4, H, W) at thicknesses (N,); images are mirrored at the rim."""
+    """Potential (N, H, W), V Å, of measured shares (N, 4, H, W) at thicknesses (N,), mirrored at the image edges."""
     from scipy.signal import fftconvolve  # here, because its import is slow and the fit does not need it
 
     padded = _mirrored(shares, ridge.kernel.shape[-1] // 2)
@@ -169,7 +169,7 @@ def _expected_error(sums: _Sums, electrons: float, weight: np.ndarray, offset: f
 
 
 def make(job: Job) -> Estimator:
-    """Ridge deconvolution, fitted for each detector and dose anew, since both are known."""
+    """Ridge deconvolution, fitted separately for each detector and dose, since both are known."""
     options: Options = job.arguments.options
     training = TrainingFiles.of(job)
 

@@ -31,7 +31,7 @@ class Prediction:
     Attributes:
         estimator: its name.
         seed: of the training; None for an estimator that is not trained.
-        stage: pretrain where that is not the estimator's last stage, else None.
+        stage: `pretrain` if the estimator also has a later stage, else None.
         detector: `ring` or `matched`.
         metadata: `shuffled` where thickness and rotation were those of other samples, else None.
         dose_e_per_a2: of the images, rounded as conditions are.
@@ -66,7 +66,7 @@ def predictions_in(file: Predictions, samples: Samples) -> Iterator[Prediction]:
 
 
 def zeros(samples: Samples, files: Iterable[Predictions]) -> Iterator[Prediction]:
-    """Zero potential everywhere, under every condition in the files but the controls."""
+    """Zero potential everywhere, for every detector and dose in the files."""
     measured = {
         (part.values["detector"], float(part.values["dose_e_per_a2"]))
         for file in files
@@ -81,7 +81,7 @@ def zeros(samples: Samples, files: Iterable[Predictions]) -> Iterator[Prediction
 def image_metrics(
     predictions: Iterable[Prediction], samples: Samples, held_out: str, settings: Evaluate
 ) -> pd.DataFrame:
-    """All metrics of every predicted image; of the controls and the single faults at the headline's dose alone.
+    """All metrics of every predicted image; of the controls and the single faults only at the headline's dose.
 
     Args:
         predictions: of all estimators.
@@ -93,9 +93,9 @@ def image_metrics(
         one row for each prediction and sample: estimator, seed, stage, detector, metadata, dose_e_per_a2; sample, kind,
         material, materials (seen or unseen), thickness_nm, specimen; a column for each metric.
     """
-    light = samples.microscope
-    limit_per_a = 2e-3 * light.semiangle_mrad / wavelength_a(light.voltage_kv)
-    truths = [TrueImage.of(potential, light.pixel_size_a, limit_per_a) for potential in samples.potential]
+    microscope = samples.microscope
+    limit_per_a = 2e-3 * microscope.semiangle_mrad / wavelength_a(microscope.voltage_kv)
+    truths = [TrueImage.of(potential, microscope.pixel_size_a, limit_per_a) for potential in samples.potential]
     labels = pd.DataFrame(
         {
             "sample": np.arange(len(samples)),
@@ -108,8 +108,8 @@ def image_metrics(
     )
     parts = []
     for prediction in predictions:
-        at_headline_alone = prediction.metadata is not None or prediction.estimator in ABLATIONS
-        if at_headline_alone and prediction.dose_e_per_a2 != _headline_dose(settings):
+        headline_only = prediction.metadata is not None or prediction.estimator in ABLATIONS
+        if headline_only and prediction.dose_e_per_a2 != _headline_dose(settings):
             continue
         pairs = zip(prediction.potential, truths, strict=True)
         metrics = pd.DataFrame([compare(potential, truth) for potential, truth in pairs])
@@ -119,10 +119,10 @@ def image_metrics(
 
 
 def check_complete(images: pd.DataFrame, settings: Evaluate, held_out: str) -> None:
-    """Refuse metrics without one of the faults or without the headline.
+    """Refuse metrics that lack an arm of the ablation or the headline.
 
     Raises:
-        InputError: saying what is missing.
+        InputError: naming what is missing.
     """
     estimators = set(images["estimator"])
     missing = set(settings.ablations) - {ABLATIONS[name] for name in estimators & set(ABLATIONS)}
@@ -162,15 +162,14 @@ def _headline_keys(settings: Evaluate) -> dict[str, str | float]:
 def metric_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
     """All rows of metrics.csv: means over specimens, which are resampled.
 
-    A metric that an estimator lacks at the headline is left out: that of columns where no crystal of the headline has
-    two of them.
+    Metrics that an estimator lacks at the headline are left out: those of columns, if no crystal there has two of them.
     """
     rows = []
     for (estimator, seed, stage, detector, metadata), group in images.groupby(list(_ARM), dropna=False, sort=False):
         fault = ABLATIONS.get(estimator)
         arm_keys = {"detector": detector, "stage": stage, "metadata": metadata, "fault": fault}
         arm_keys = {key: value for key, value in arm_keys.items() if isinstance(value, str)}
-        for part, part_keys in _conditions(group, settings, few=bool(fault or isinstance(metadata, str))):
+        for part, part_keys in _conditions(group, settings, headline_only=bool(fault or isinstance(metadata, str))):
             named = {
                 "condition": condition(**arm_keys, **part_keys),
                 "seed": None if pd.isna(seed) else int(seed),
@@ -192,9 +191,9 @@ def example_images(
     """Images for the figure, all by the recipe's ring at the headline's dose and largest thickness.
 
     Args:
-        samples: the test samples; shown are a crystal of a material of the training, one of the held-out material,
-            and a patch.
-        files: of each estimator the first is shown, at its last stage.
+        samples: the test samples; the images show a crystal of a training material, one of the held-out material and
+            a patch.
+        files: the first of each estimator is used, at its last stage.
         settings: of the stage.
         held_out: name of the material.
 
@@ -239,23 +238,23 @@ def _headline_dose(settings: Evaluate) -> float:
 
 
 def _conditions(
-    group: pd.DataFrame, settings: Evaluate, few: bool
+    group: pd.DataFrame, settings: Evaluate, headline_only: bool
 ) -> Iterator[tuple[pd.DataFrame, dict[str, str | float]]]:
     """The parts of an arm's images that get separate rows, and the keys of their conditions."""
     dose = _headline_dose(settings)
     thin = group[group["thickness_nm"] <= settings.headline_thickness_nm]
     up_to = {"thickness_max_nm": settings.headline_thickness_nm}
     filled = thin[thin["kind"] == FILLED]
-    for (materials, at), part in filled.groupby(["materials", "dose_e_per_a2"]):
-        yield part, {"kind": FILLED, "materials": materials, "dose_e_per_a2": at, **up_to}
-    if few:
+    for (materials, at_dose), part in filled.groupby(["materials", "dose_e_per_a2"]):
+        yield part, {"kind": FILLED, "materials": materials, "dose_e_per_a2": at_dose, **up_to}
+    if headline_only:
         return
     # The recipe's own evaluation: its patches, all materials and thicknesses, with and without noise.
     patches = group[(group["kind"] == PATCH) & group["dose_e_per_a2"].isin([dose, NOISE_FREE])]
-    for at, part in patches.groupby("dose_e_per_a2"):
-        yield part, {"kind": PATCH, "materials": "all", "dose_e_per_a2": at}
-    whole = group[(group["kind"] == FILLED) & (group["dose_e_per_a2"] == dose)]
-    for (materials, thickness), part in whole.groupby(["materials", "thickness_nm"]):
+    for at_dose, part in patches.groupby("dose_e_per_a2"):
+        yield part, {"kind": PATCH, "materials": "all", "dose_e_per_a2": at_dose}
+    of_all_thicknesses = group[(group["kind"] == FILLED) & (group["dose_e_per_a2"] == dose)]
+    for (materials, thickness), part in of_all_thicknesses.groupby(["materials", "thickness_nm"]):
         yield part, {"kind": FILLED, "materials": materials, "dose_e_per_a2": dose, "thickness_nm": thickness}
     for material, part in filled[filled["dose_e_per_a2"] == dose].groupby("material"):
         yield part, {"kind": FILLED, "material": material, "dose_e_per_a2": dose, **up_to}
@@ -277,7 +276,7 @@ def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
         group = group.set_index("sample")
         for name, baseline in baselines[baselines["detector"] == detector].groupby("estimator"):
             baseline = baseline[(baseline["seed"] == seed) | baseline["seed"].isna()]
-            # A network is compared with another at the same stage, and at both with a baseline without stages.
+            # A network is compared with another network at the same stage, and at both stages with other baselines.
             same_stage = baseline["stage"].isna() if pd.isna(stage) else baseline["stage"] == stage
             baseline = baseline[same_stage | baseline["seed"].isna()].set_index("sample").reindex(group.index)
             where = {"detector": detector, "materials": materials, **_headline_keys(settings)}

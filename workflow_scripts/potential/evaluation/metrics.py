@@ -8,14 +8,14 @@
 | pearson | 1 | correlation over the pixels; 0 where the prediction is constant |
 | pearson_highpass_1.2A | 1 | the same of the periods below 1.2 Å alone, the images mirrored at their edges |
 | peak_error_percent | % | mean absolute error over mean truth on the highest 0.5 % of the truth's pixels |
-| mean_bias_percent | % | of the mean |
+| mean_bias_percent | % | relative error of the mean |
 | mean_bias_abs_percent | % | its modulus, so that biases of different samples do not cancel |
 | column_position_error_pm | pm | median distance from each column of the truth to the nearest of the prediction |
-| column_recall | 1 | share of columns that have one within half the distance of neighbours |
+| column_recall | 1 | share of true columns with a predicted one within half the distance of neighbours |
 
 Columns are local maxima of the image band-limited at 2α/λ that rise above a quarter of the way from its mean to its
-peak, in truth and prediction alike, fitted by parabolas; light columns beside heavy ones do not rise so far. A column
-that is missed errs by half the distance of neighbours, the largest error of any other column.
+peak, in truth and prediction alike, fitted by parabolas; light columns beside heavy ones do not rise so far. A missed
+column counts as an error of half the distance of neighbours, the largest error that a found column can have.
 """
 
 from dataclasses import dataclass
@@ -41,15 +41,18 @@ UNITS = {
     "column_position_error_pm": "pm",
     "column_recall": "1",
 }
-# Below this share of an image's size a contrast is rounding
+# A contrast below this share of an image's RMS is rounding
 _ROUNDING = 1e-6
 _PM_PER_A = 100.0
 
 
 @dataclass(frozen=True)
 class TrueImage:
-    """A true potential (H, W), V Å, with the quantities that every comparison uses.
+    """A true potential with the quantities that every comparison uses.
 
+    potential: (H, W), V Å.
+    detail: (H, W), its periods below 1.2 Å.
+    highest: flat indices of its highest 0.5 % of pixels.
     columns_a: (C, 2) [y, x] from pixel [0, 0], Å.
     neighbour_a: median distance of a column to its nearest neighbour, Å; NaN below two columns.
     limit_per_a: 2α/λ, Å⁻¹.
@@ -94,9 +97,9 @@ def compare(predicted: np.ndarray, truth: TrueImage) -> dict[str, float]:
     predicted, true = predicted.astype(np.float64), truth.potential
     difference = predicted - true
     peak = float(true.max())
-    # The precision of float32: a perfect prediction has a finite PSNR
+    # At least the precision of float32, so that a perfect prediction has a finite PSNR
     rmse = max(float(np.sqrt(np.mean(difference**2))), 1e-7 * peak)
-    size = float(np.sqrt(np.mean(predicted**2)))
+    rms = float(np.sqrt(np.mean(predicted**2)))
     highest = truth.highest
     bias = float(predicted.mean() / true.mean() - 1)
     error_pm, recall = _columns(predicted, truth)
@@ -104,9 +107,9 @@ def compare(predicted: np.ndarray, truth: TrueImage) -> dict[str, float]:
         "psnr_db_range_gt": 20 * np.log10(peak / rmse),
         "psnr_db_range_600000": 20 * np.log10(PUBLISHED_RANGE_VA / rmse),
         "mae_volt_angstrom": float(np.mean(np.abs(difference))),
-        "pearson": _correlation(predicted, true, size),
+        "pearson": _correlation(predicted, true, rms),
         "pearson_highpass_1.2A": _correlation(
-            high_pass(predicted, truth.pixel_size_a, HIGHPASS_PERIOD_A), truth.detail, size
+            high_pass(predicted, truth.pixel_size_a, HIGHPASS_PERIOD_A), truth.detail, rms
         ),
         "peak_error_percent": float(100 * np.abs(difference.flat[highest]).mean() / np.abs(true.flat[highest]).mean()),
         "mean_bias_percent": 100 * bias,
@@ -122,7 +125,7 @@ def high_pass(image: np.ndarray, pixel_size_a: float, longest_period_a: float) -
 
 
 def column_positions_a(image: np.ndarray, pixel_size_a: float, limit_per_a: float) -> np.ndarray:
-    """Columns (C, 2) [y, x] of a potential (H, W), Å from pixel [0, 0]; see the head of the module."""
+    """Columns (C, 2) [y, x] of a potential (H, W), Å from pixel [0, 0]; see the docstring of the module."""
     limited = _in_band(image, pixel_size_a, 0.0, limit_per_a)
     mean, peak = limited.mean(), limited.max()
     if peak - mean <= _ROUNDING * abs(peak):
@@ -138,7 +141,7 @@ def column_positions_a(image: np.ndarray, pixel_size_a: float, limit_per_a: floa
 
 
 def _columns(predicted: np.ndarray, truth: TrueImage) -> tuple[float, float]:
-    """Median distance, pm, and recall."""
+    """Median distance of the columns, pm, and their recall."""
     if not np.isfinite(truth.neighbour_a):
         return np.nan, np.nan
     half_a = truth.neighbour_a / 2
@@ -157,10 +160,10 @@ def _in_band(image: np.ndarray, pixel_size_a: float, low_per_a: float, high_per_
     return idctn(np.where((frequency >= low_per_a) & (frequency < high_per_a), spectrum, 0), norm="ortho")
 
 
-def _correlation(first: np.ndarray, second: np.ndarray, size: float) -> float:
-    """Pearson correlation; 0 where the first, of an image of this RMS, or the second has no contrast."""
+def _correlation(first: np.ndarray, second: np.ndarray, rms: float) -> float:
+    """Pearson correlation; 0 if either has no contrast. rms: of the image from which the first was made."""
     first, second = first - first.mean(), second - second.mean()
     powers = np.mean(first**2), np.mean(second**2)
-    if np.sqrt(powers[0]) <= _ROUNDING * size or powers[1] == 0:
+    if np.sqrt(powers[0]) <= _ROUNDING * rms or powers[1] == 0:
         return 0.0
     return float(np.mean(first * second) / np.sqrt(powers[0] * powers[1]))

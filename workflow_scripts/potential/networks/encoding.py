@@ -12,8 +12,8 @@ from workflow_scripts.potential.simulation.samples import MATCHED, RING, Microsc
 
 RECIPE_RANGE_V_A = 600_000.0  # the recipe's target is a share of this
 POTENTIAL_PER_NM = 200.0  # V Å per nm of thickness, about the mean of the crystals
-SEGMENTS_AFTER_ROTATION = [3, 0, 1, 2]  # by new segment the old one, a quarter turn from +y to +x later
-_SMALLEST_RANGE = 1e-8  # of min-max: an image of zeros stays one
+SEGMENTS_AFTER_ROTATION = [3, 0, 1, 2]  # segment s after a quarter turn from +y to +x was this segment before
+_SMALLEST_RANGE = 1e-8  # of min-max: an image of zeros stays zero
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Scenes:
     dose_e_per_a2: Tensor
 
     def counted(self, pixel_size_a: float, generator: torch.Generator) -> "Scenes":
-        """The same with shot noise: electrons are counted in every pixel, and the share of them is kept.
+        """The same with shot noise: electrons are counted in every pixel and converted back to shares.
 
         Args:
             pixel_size_a: side of a pixel of the scan, Å.
             generator: the only source of randomness, on the device of the images.
         """
         dose_e = (self.dose_e_per_a2 * pixel_size_a**2)[:, None, None, None]  # electrons per position of the probe
-        # A Fourier series can fall below zero by its rounding
+        # Rounding can bring a Fourier series below zero
         return replace(self, images=poisson_counts(self.images.clamp(min=0), dose_e, generator) / dose_e)
 
     def rotated(self, times: Tensor) -> "Scenes":
@@ -108,7 +108,7 @@ def make_scenes(
     dose_e_per_a2: Tensor,
     microscope: Microscope,
 ) -> Scenes:
-    """Scenes whose rows each come from one of the microscope's two detectors; shapes as of `Scenes`."""
+    """Scenes whose rows each come from one of the microscope's two detectors; shapes as in `Scenes`."""
     angles = torch.tensor([microscope.ring_mrad[RING], microscope.ring_mrad[MATCHED]], device=images.device)
     ring = angles.float()[matched.long()] / microscope.semiangle_mrad
     return Scenes(images, thickness_nm, rotation_deg, matched, ring, dose_e_per_a2)

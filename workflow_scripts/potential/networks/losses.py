@@ -23,9 +23,9 @@ def gradient_l1(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def gradient_modulus_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """The recipe's gradient term compares the moduli of the differences, so that rising and falling are the same.
+    """The recipe's gradient term compares the moduli of the differences, so it ignores the sign of a gradient.
 
-    A soft lattice moved by half a period costs less than its mean does, a single cosine nothing.
+    A smooth lattice shifted by half a period costs less than its mean does, a single cosine nothing.
     """
     return sum(
         (prediction.diff(dim=axis).abs() - target.diff(dim=axis).abs()).abs().mean(dim=(-2, -1)) for axis in (-2, -1)
@@ -49,7 +49,7 @@ def weighted_terms(
 ) -> tuple[tuple[Term, int, float], ...]:
     """The loss of an arm: its terms, each with a weight and a channel, 0 the potential or 1 its band-limited part.
 
-    The recipe's weights are its own (0.1 and 0.1), the others are of the corrected loss.
+    The weights of the recipe's terms are fixed (0.1 and 0.1); the arguments are those of the corrected loss.
 
     Args:
         gradient_weight: weight of the gradient's error beside the potential's.

@@ -18,8 +18,8 @@ from workflow_scripts.workflow.settings import check
 class Unet(nn.Module):
     """A U-net (doi:10.1007/978-3-319-24574-4_28) that treats every position alike.
 
-    Convolutions mirror the image at its rim, so that channels that are constant stay constant and the distance from
-    the rim does not show.
+    Convolutions mirror the image at its edges, so that constant channels stay constant and the output does not depend
+    on the distance from an edge.
     """
 
     def __init__(self, n_in: int, n_out: int, widths: tuple[int, ...]) -> None:
@@ -52,7 +52,7 @@ class Unet(nn.Module):
 
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:
-    # Groups of at least two channels: a group of one would lose what is constant over the image, the metadata
+    # Groups of at least two channels: a group of one would normalise away what is constant over the image, the metadata
     groups = min(8, n_out // 2)
     layers: list[nn.Module] = []
     for before in (n_in, n_out):
@@ -64,8 +64,8 @@ def _block(n_in: int, n_out: int) -> nn.Sequential:
 def make_network(settings: NetworkSettings, n_in: int, n_out: int, seed: int) -> nn.Module:
     """A network with random weights that follow from the seed.
 
-    `swin_unetr` is MONAI's SwinUNETR (doi:10.1007/978-3-031-08999-2_22) in two dimensions; its images have sides that
-    32 divides, 64 pixels or more.
+    `swin_unetr` is MONAI's SwinUNETR (doi:10.1007/978-3-031-08999-2_22) in two dimensions; the sides of its images are
+    multiples of 32, 64 pixels or more.
 
     Args:
         settings: which network, and its size.
@@ -92,11 +92,11 @@ def load_network(path: Path) -> nn.Module:
     Raises:
         InputError: the file is missing or damaged, or not of this method.
     """
-    about = read_metadata(path)
-    if not {"network", "n_in", "n_out"} <= about.keys():
+    metadata = read_metadata(path)
+    if not {"network", "n_in", "n_out"} <= metadata.keys():
         raise InputError(f"{path}: these weights are of another method; give those of potential")
-    settings = check(NetworkSettings, about["network"], f"{path}: network")
-    network = make_network(settings, about["n_in"], about["n_out"], seed=0)
+    settings = check(NetworkSettings, metadata["network"], f"{path}: network")
+    network = make_network(settings, metadata["n_in"], metadata["n_out"], seed=0)
     load_weights(network, path)
     return network.eval()
 

@@ -10,14 +10,14 @@ from workflow_scripts.workflow.errors import InputError
 def pretraining_split(
     samples: Samples, variant: Variant, held_out_material: str, share: float, seed: int
 ) -> tuple[Samples, Samples]:
-    """Samples that train and samples that validate.
+    """Samples for training and samples for validation.
 
-    Corrected: all crystal orientations of all materials but the one held out, of which a share validates, the same
-    number of every material where they divide. The recipe: all samples, of which a share validates at random.
+    Corrected: the crystal orientations of all materials but the held-out one; a share of them validates, spread as
+    evenly as possible over the materials. The recipe: all samples; a random share of them validates.
 
     Args:
         held_out_material: its name, or the path of its structure.
-        share: that validates, of the orientations or of the samples.
+        share: share of the orientations, or of the samples, for validation.
         seed: of the choice.
 
     Raises:
@@ -39,12 +39,12 @@ def pretraining_split(
 def finetuning_split(
     samples: Samples, variant: Variant, held_out_material: str, count: int, share: float, seed: int
 ) -> tuple[Samples, Samples]:
-    """A few samples of the held-out material that train, and a few of other orientations of it that validate.
+    """A few samples of the held-out material for training, and a few of its other orientations for validation.
 
     Args:
         held_out_material: its name, or the path of its structure.
         count: samples of it in all.
-        share: of them, that validates.
+        share: share of them for validation.
         seed: of the choice.
 
     Raises:
@@ -61,7 +61,7 @@ def finetuning_split(
         if len(candidates) < wanted:
             raise InputError(
                 f"finetune.samples is {count}, for which {wanted} samples of some orientations of {held_out_material}"
-                f" are needed, but the training files hold {len(candidates)}; lower it or synthesize more"
+                f" are needed, but the training files hold {len(candidates)}; lower finetune.samples or synthesize more"
             )
         parts.append(samples.rows(np.sort(rng.permutation(candidates)[:wanted])))
     return parts[0], parts[1]
@@ -70,8 +70,8 @@ def finetuning_split(
 def _validating(
     samples: Samples, chosen: np.ndarray, label: str, variant: Variant, share: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Which samples (N,) are of the orientations that validate, a share of those chosen."""
-    order = _specimens_in_turn(samples, chosen, rng)
+    """Which samples (N,) belong to the orientations for validation, a share of those chosen."""
+    order = _specimens_by_turns(samples, chosen, rng)
     _check_splits(len(order), label, variant)
     return np.isin(samples.specimen, order[: _count(share, len(order))])
 
@@ -80,8 +80,8 @@ def _kind(variant: Variant) -> str:
     return PATCH if variant.patch_in_vacuum else FILLED
 
 
-def _specimens_in_turn(samples: Samples, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The chosen samples' specimens in random order, one of every material before the second of any."""
+def _specimens_by_turns(samples: Samples, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The chosen samples' specimens in random order, but one of each material before a second of any."""
     specimens, first = np.unique(samples.specimen[chosen], return_index=True)
     material = samples.material[chosen][first]
     shuffled = rng.permutation(len(specimens))

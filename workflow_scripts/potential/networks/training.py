@@ -27,9 +27,9 @@ _BLUR_RADIUS_PX = 3
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Range of the training dose and weights of the loss, in pretraining and finetuning alike.
+    """Range of the training dose and weights of the loss terms, the same in pretraining and finetuning.
 
-    The metadata of the weights hold them under `lesson`.
+    They are stored in the metadata of the weights under `lesson`.
 
     Attributes:
         dose_min_e_per_a2, dose_max_e_per_a2: range of the training dose, electrons per Å².
@@ -43,16 +43,16 @@ class Augmentation:
 
     @classmethod
     def of(cls, settings: Pretrain) -> "Augmentation":
-        """Those of the settings of pretraining."""
+        """Taken from the settings of the stage pretrain."""
         return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 class ImageTask:
-    """The task of `learning.training.train`: from four images and metadata to the potential.
+    """A `learning.training.Task`: from four images and metadata to the potential.
 
     Args:
         train: training samples, N of them.
-        validation: samples by whose loss the weights are chosen.
+        validation: samples whose loss selects the weights.
         variant: the faults that are present.
         augmentation: doses, and weights of the loss.
         device: where the samples are kept.
@@ -69,7 +69,7 @@ class ImageTask:
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Network inputs (B, C, H, W) and targets (B, 2, H, W), rotated and disturbed by `generator`'s draws."""
+        """Network inputs (B, C, H, W) and targets (B, 2, H, W), randomly rotated and with random noise."""
         times = torch.randint(4, (len(indices),), generator=generator, device=self._device)
         scenes, potential = self._draw(self._train, indices, generator)
         scenes, potential = scenes.rotated(times), rotate_rows(potential, times)
@@ -106,7 +106,7 @@ class ImageTask:
         return loss_by_row(model(inputs), target, self._terms).mean()
 
     def validate(self, model: nn.Module) -> float:
-        """The loss over the validation samples: with the same noise every time, or as the recipe does, with none."""
+        """The loss over the validation samples: with the same noise every time, or without noise as in the recipe."""
         generator = torch.Generator(self._device).manual_seed(0)
         total, n = 0.0, len(self._validation.potential)
         for indices in torch.arange(n, device=self._device).split(_BATCH):
@@ -152,7 +152,7 @@ def disturb_as_the_recipe(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _blur(images: Tensor, std_px: Tensor) -> Tensor:
-    """Gaussian blur of every row by its own standard deviation: (B, C, H, W), (B,)."""
+    """Gaussian blur of rows (B, C, H, W) with one standard deviation each, (B,)."""
     rows, channels = images.shape[:2]
     offset = torch.arange(-_BLUR_RADIUS_PX, _BLUR_RADIUS_PX + 1, device=images.device)
     kernel = torch.softmax(-0.5 * (offset / std_px[:, None]).square(), dim=1).repeat_interleave(channels, dim=0)

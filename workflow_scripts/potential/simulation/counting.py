@@ -1,4 +1,4 @@
-"""Electrons counted in the test images: the same for every estimator, whichever rows it uses."""
+"""Electron counts of the test images, the same for every estimator and for any selection of rows."""
 
 import numpy as np
 
@@ -31,6 +31,6 @@ def measured_shares(samples: Samples, detector: str, dose_e_per_a2: float, seed:
     shares = np.empty(images.shape, np.float32)
     for row, image in enumerate(images):
         generator = np.random.default_rng([seed, _STREAM[detector], dose_bits, row])
-        # A Fourier series may ring below zero by rounding
+        # Rounding can bring a Fourier series below zero
         shares[row] = generator.poisson(np.maximum(image, 0).astype(np.float64) * electrons) / electrons
     return shares

@@ -50,10 +50,10 @@ def make_samples(settings: Synthesize, split: Split, shard: int, device: torch.d
             for (index, material), (kind, count) in product(enumerate(materials), counts.items()):
                 make = _filled if kind == FILLED else _patched
                 for number in range(count):
-                    # A specimen does not depend on the others
-                    words = [settings.seed, _SPLITS.index(split), shard, index, _KINDS.index(kind), number]
+                    # Each specimen has a separate seed, so that it does not depend on the others
+                    seed = [settings.seed, _SPLITS.index(split), shard, index, _KINDS.index(kind), number]
                     name = f"{material.material}-{kind}-{split}{shard}-{number}"
-                    samples += make(settings, material, name, np.random.default_rng(words), device)
+                    samples += make(settings, material, name, np.random.default_rng(seed), device)
                     progress.advance()
     except ValueError as error:
         raise InputError(f"potential.synthesize: {error}") from None
@@ -95,12 +95,12 @@ def _patched(
     rotation_deg, tilt_deg = rng.uniform(0, 360), rng.normal(0, settings.tilt_std_deg, 2)
     single_layer = material.material == _MONOLAYER
     block = material.layer() if single_layer else material
-    passed_nm = (0.1 * block.cell_a[0],) if single_layer else settings.thickness_nm
+    simulated_nm = (0.1 * block.cell_a[0],) if single_layer else settings.thickness_nm
     floating = patch(
         block,
         cell_a=(side_a, side_a),
         side_a=settings.patch.side_share * side_a,
-        thickness_a=10 * passed_nm[-1],
+        thickness_a=10 * simulated_nm[-1],
         # A patch counts angles from x to y, and its tilts move the atoms where ours move the beam
         rotation_deg=-rotation_deg,
         tilt_deg=(-tilt_deg[1], tilt_deg[0]),
@@ -110,7 +110,7 @@ def _patched(
         floating,
         _probe(settings, (0.0, 0.0)),
         _detectors(settings, 0.0),
-        passed_nm,
+        simulated_nm,
         settings.multislice.model_copy(update={"slice_a": settings.patch.slice_a, "field_a": side_a}),
         _generator(rng),
         device,
@@ -136,7 +136,7 @@ def _described(
 ) -> Samples:
     """Images (T, D, H, W), potential and limited potential (T, H, W) of one view as samples."""
     images, potential, limited = arrays
-    scope, n = settings.microscope, len(thickness_nm)
+    microscope, n = settings.microscope, len(thickness_nm)
     half = images.shape[1] // 2
     return Samples(
         images={RING: images[:, :half], MATCHED: images[:, half:]},
@@ -149,9 +149,9 @@ def _described(
         kind=np.array([kind] * n),
         microscope=Microscope(
             pixel_size_a=settings.pixel_size_a,
-            ring_mrad={RING: scope.ring_mrad, MATCHED: scope.matched_ring_mrad},
-            voltage_kv=scope.voltage_kv,
-            semiangle_mrad=scope.semiangle_mrad,
+            ring_mrad={RING: microscope.ring_mrad, MATCHED: microscope.matched_ring_mrad},
+            voltage_kv=microscope.voltage_kv,
+            semiangle_mrad=microscope.semiangle_mrad,
         ),
     )
 

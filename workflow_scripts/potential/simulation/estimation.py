@@ -21,7 +21,7 @@ class Estimate(Protocol):
         Args:
             samples: N rows; an estimator may use their microscope and metadata, not their potentials.
             shares: float32 (N, 4, H, W), share of the incident electrons measured on each segment.
-            detector: that measured them, `ring` or `matched`.
+            detector: the one that measured them, `ring` or `matched`.
             dose_e_per_a2: incident electrons per Å²; `counting.NOISE_FREE` for images without noise.
 
         Returns:
@@ -34,7 +34,7 @@ class Estimator:
     """An estimator that is ready to predict; every module of `estimators/` has a function `make(job)` that returns one.
 
     Attributes:
-        stages: by the name of its training stage, `pretrained` and `finetuned`, or `fitted` without a training.
+        stages: by training stage, `pretrained` and `finetuned`, or `fitted` for an estimator that is not trained.
         detectors: those whose images it accepts.
         without_noise: whether it also predicts from images without noise.
         shuffled_metadata: whether it also predicts with the metadata of other samples, as a control.
@@ -59,7 +59,7 @@ class TrainingFiles:
 
     @classmethod
     def of(cls, job: Job) -> "TrainingFiles":
-        """Those of a job of the stage predict; raises InputError where it has no `--shards`."""
+        """The training files of a job of the stage predict; raises InputError if `--shards` is missing."""
         job.require("shards")
         return cls(job.inputs["shards"], material_name(job.arguments.held_out_material))
 

@@ -1,7 +1,7 @@
 """A block of crystal in vacuum, rotated and tilted: the specimen of the published recipe.
 
-Its outline floats in vacuum, which no specimen's does, and where it is larger than the cell it is folded back into the
-cell. Both are kept: they are part of the recipe's score.
+Unlike a real specimen it is surrounded by vacuum, and where it is larger than the cell it wraps around. Both are kept,
+since the published score depends on them.
 """
 
 import math
@@ -26,7 +26,7 @@ def patch(
     cell. Atoms beyond the border of the cell come in again on the other side. The lowest atom lies at z = 0.
 
     Args:
-        crystal: repeats in all directions; a layer is taken once with thickness_a at most its cell's depth.
+        crystal: repeats in all directions; thickness_a of at most its cell's depth takes a single layer.
         cell_a: height and width of the cell, Å.
         side_a: side of the block, Å.
         thickness_a: of the block before it is tilted, Å.
@@ -61,7 +61,7 @@ def _cut(crystal: Crystal, lowest: np.ndarray, highest: np.ndarray) -> tuple[np.
     steps = np.stack(np.meshgrid(*map(np.arange, first, last), indexing="ij"), axis=-1).reshape(-1, 1, 3)
     positions = (steps * cell + crystal.positions_a).reshape(-1, 3)
     atoms = np.tile(np.arange(len(crystal.symbols)), len(steps))
-    # Rounding must not decide about an atom on the border: it belongs to the block below.
+    # The tolerance makes the treatment of atoms on the border independent of rounding: they belong to the block below.
     inside = ((positions >= lowest - 1e-6) & (positions < highest - 1e-6)).all(axis=1)
     positions, atoms = positions[inside], atoms[inside]
     order = np.lexsort(positions.T[::-1].round(6))

@@ -1,4 +1,4 @@
-"""The files of samples: segmented images, potential and metadata of the specimen; keys as the recipe's.
+"""The files of samples: segmented images, potential and metadata of the specimen, with the recipe's keys.
 
 One .npz holds N samples; every array but `sampling` and the microscope's starts with an axis of N.
 
@@ -43,9 +43,9 @@ _ROWS = {
 
 @dataclass(frozen=True)
 class Microscope:
-    """What all samples of a file share; the attributes are those of the file.
+    """What all samples of a file share.
 
-    ring_mrad holds inner and outer angle of the detectors `ring` and `matched`.
+    ring_mrad: inner and outer angle of the detectors `ring` and `matched`.
     """
 
     pixel_size_a: float
@@ -76,7 +76,7 @@ class Samples:
 
     @property
     def nominal_nm(self) -> np.ndarray:
-        """Thickness (N,) in whole nm, by which samples are grouped: whole slices pass, so it differs by material."""
+        """Thickness (N,) rounded to nm, to group samples: whole slices make the exact one differ between materials."""
         return np.round(self.thickness_nm)
 
     def rows(self, chosen: np.ndarray) -> "Samples":
@@ -86,16 +86,16 @@ class Samples:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of the file."""
-        light = self.microscope
+        microscope = self.microscope
         return {
             "input": self.images[RING],
             "input_matched": self.images[MATCHED],
             "sum": self.images[RING].sum(axis=1),
             **{key: getattr(self, name) for key, name in _ROWS.items()},
-            "sampling": np.float64(light.pixel_size_a),
-            "detector": np.array([light.ring_mrad[RING], light.ring_mrad[MATCHED]], dtype=np.float64),
-            "voltage_kv": np.float64(light.voltage_kv),
-            "semiangle_mrad": np.float64(light.semiangle_mrad),
+            "sampling": np.float64(microscope.pixel_size_a),
+            "detector": np.array([microscope.ring_mrad[RING], microscope.ring_mrad[MATCHED]], dtype=np.float64),
+            "voltage_kv": np.float64(microscope.voltage_kv),
+            "semiangle_mrad": np.float64(microscope.semiangle_mrad),
         }
 
 
@@ -118,21 +118,21 @@ def read_samples(paths: Sequence[Path], unreadable_becomes_zeros: bool = False, 
             if not unreadable_becomes_zeros:
                 raise
             parts.append(None)
-    whole = [samples for samples in parts if samples is not None]
-    if not whole:
+    readable = [samples for samples in parts if samples is not None]
+    if not readable:
         raise InputError(f"none of the {len(paths)} files of samples can be read, such as {paths[0]}; make them again")
-    made_for = whole[0].microscope, whole[0].potential.shape[1:]
+    made_for = readable[0].microscope, readable[0].potential.shape[1:]
     for path, samples in zip(paths, parts, strict=True):
         if samples is not None and (samples.microscope, samples.potential.shape[1:]) != made_for:
             raise InputError(f"{path} was made for another microscope or size than {paths[0]}; make the files again")
-    return joined([samples or _zeros_like(whole[0]) for samples in parts], Rows if in_files else np.concatenate)
+    return joined([samples or _zeros_like(readable[0]) for samples in parts], Rows if in_files else np.concatenate)
 
 
 def joined(parts: Sequence[Samples], join: Callable[[list], np.ndarray | Rows] = np.concatenate) -> Samples:
     """Samples of one microscope, one after the other.
 
     Args:
-        join: makes one of images, or of potentials.
+        join: concatenates images, or potentials.
     """
     return replace(
         parts[0],

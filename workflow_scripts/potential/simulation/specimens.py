@@ -1,4 +1,4 @@
-"""A specimen in the microscope: segmented images and projected potential, both exact Fourier series.
+"""Segmented images and projected potential of a specimen, both as exact Fourier series.
 
 Crystals that fill the field of view repeat with their unit cell, so they are computed in the frame of the crystal, once
 for all rotations of the scan: the raster and the detector rotate instead. A crystal patch in vacuum does not repeat and
@@ -53,7 +53,7 @@ class Computed:
 
     Attributes:
         images: series of coefficients (thicknesses, D, …) for the D segments of all detectors, a share of the beam.
-        potential: series of coefficients (thicknesses, …), V Å, without limit but that of the multislice grid.
+        potential: series of coefficients (thicknesses, …), V Å, band-limited only by the multislice grid.
         thickness_nm: (thicknesses,) that were passed, whole slices.
     """
 
@@ -67,37 +67,37 @@ def compute(
     probe: Probe,
     detectors: Sequence[Detector],
     thickness_nm: Sequence[float],
-    fineness: MultisliceSettings,
+    sampling: MultisliceSettings,
     generator: torch.Generator,
     device: torch.device,
 ) -> Computed:
-    """Multislice of a cell that repeats in all directions, by all beams of the probe.
+    """Multislice of a cell that repeats in all directions, for all beams of the probe.
 
     Args:
         crystal: N atoms in the cell.
         probe: with its tilt in the frame of the crystal.
         detectors: with their rotation in the frame of the crystal.
-        thickness_nm: wanted, rising; the nearest whole number of slices is passed.
-        fineness: the cell is tiled up to its field of view.
+        thickness_nm: wanted, in ascending order; each is rounded to a whole number of slices.
+        sampling: the cell is tiled up to its field of view.
         generator: of the phonons, on the CPU.
         device: where it runs.
 
     Raises:
-        ValueError: as of `optics.plane_waves.images`.
+        ValueError: as for `optics.plane_waves.images`.
     """
-    grid = _Grid.of(crystal, fineness)
+    grid = _Grid.of(crystal, sampling)
     positions_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64, device=device)
     at_rest = grid.slices(crystal.symbols, positions_a, crystal.debye_waller_a2)
     exits = [max(1, round(10 * thickness / grid.distance_a)) for thickness in thickness_nm]
-    tiles = tuple(max(1, math.ceil(fineness.field_a / side - 1e-9)) for side in crystal.cell_a[1:])
+    tiles = tuple(max(1, math.ceil(sampling.field_a / side - 1e-9)) for side in crystal.cell_a[1:])
 
     def imaged(slices: Tensor, field: Field) -> ImageSeries:
         through = transmission(slices, field.pixel_size_a, probe.voltage_kv).to(torch.complex64)
         specimen = Specimen(through, [grid.distance_a] * len(through), exits)
-        return images(specimen, field, probe, detectors, fineness.memory_mib * 2**20)
+        return images(specimen, field, probe, detectors, sampling.memory_mib * 2**20)
 
     with torch.no_grad():
-        if not fineness.phonon_configurations:
+        if not sampling.phonon_configurations:
             series = imaged(at_rest, Field(grid.shape, grid.pixel_size_a, tiles))
         else:
             # Atoms in motion do not repeat: the whole field of view, through the whole thickness, is one cell
@@ -106,9 +106,9 @@ def compute(
             field = Field(wide.shape, wide.pixel_size_a)
             snapshots = (
                 imaged(_snapshot(whole, wide, generator, device), field).coefficients
-                for _ in range(fineness.phonon_configurations)
+                for _ in range(sampling.phonon_configurations)
             )
-            series = ImageSeries(reduce(torch.add, snapshots) / fineness.phonon_configurations, field.grid_a)
+            series = ImageSeries(reduce(torch.add, snapshots) / sampling.phonon_configurations, field.grid_a)
     return Computed(
         ImageSeries(series.coefficients.cpu(), series.period_a),
         ImageSeries(_projected(at_rest, grid, exits, probe.tilt_mrad).cpu(), crystal.cell_a[1:]),
@@ -126,11 +126,11 @@ class _Grid:
     distance_a: float
 
     @classmethod
-    def of(cls, crystal: Crystal, fineness: MultisliceSettings) -> "_Grid":
+    def of(cls, crystal: Crystal, sampling: MultisliceSettings) -> "_Grid":
         """At least as fine as the settings."""
         depth, *sides = crystal.cell_a
-        shape = tuple(_even(side / fineness.pixel_a) for side in sides)
-        n_slices = math.ceil(depth / fineness.slice_a - 1e-9)
+        shape = tuple(_even(side / sampling.pixel_a) for side in sides)
+        n_slices = math.ceil(depth / sampling.slice_a - 1e-9)
         pixel_size_a = tuple(side / n for side, n in zip(sides, shape, strict=True))
         return cls(shape, pixel_size_a, n_slices, depth / n_slices)
 
@@ -140,8 +140,8 @@ class _Grid:
         return replace(self, shape=shape, n_slices=n_slices)
 
     def slices(self, symbols: Sequence[str], positions_a: Tensor, factors_a2: Sequence[float] | None) -> Tensor:
-        """Projected potential float64 (S, H, W) V Å of atoms (N, 3) that are smeared by their factors, if any."""
-        # An atom on a boundary begins the next slice, however its depth was rounded
+        """Projected potential float64 (S, H, W), V Å, of atoms (N, 3), smeared by Debye-Waller factors if given."""
+        # An atom on a boundary belongs to the next slice, regardless of rounding
         inner = (self.distance_a * (index - 1e-6) for index in range(1, self.n_slices))
         limit_per_a = 0.5 / max(self.pixel_size_a)
         boundaries_a = [-math.inf, *inner, math.inf]
@@ -151,7 +151,7 @@ class _Grid:
 
 
 def _snapshot(crystal: Crystal, grid: _Grid, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Slices of the atoms as they are displaced at one moment, each in the slice where it rests."""
+    """Slices of one snapshot of the displaced atoms, each atom in the slice of its equilibrium position."""
     at_rest_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64)
     moved_a = displaced(at_rest_a, crystal.debye_waller_a2, generator)
     moved_a[:, 0] = at_rest_a[:, 0]

@@ -1,4 +1,4 @@
-"""Crystals under the beam: six built-in ones from published structures, each as an orthogonal cell that repeats."""
+"""Crystals: six built-in ones from published structures, or from a file, each as an orthogonal cell that repeats."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,8 +145,8 @@ def crystal(material: str) -> Crystal:
 def read_structure(path: Path) -> Crystal:
     """The crystal of a .cif or .cube file as the smallest orthogonal cell along its c axis, named after the file.
 
-    A strain that brings angles from within 0.5° to 90° is accepted. The Debye–Waller factors are the default for all
-    atoms.
+    A crystal whose angles are within 0.5° of 90° is strained to be orthogonal. All atoms get the default Debye–Waller
+    factor.
 
     Raises:
         InputError: the file cannot be used, its crystal is not ordered, or has no orthogonal cell along the axis.

@@ -1,4 +1,4 @@
-"""The orthogonal cell of a crystal along a zone axis: multislice repeats a box, most crystals repeat something else."""
+"""The orthogonal cell of a crystal along a zone axis: multislice needs a rectangular box, few unit cells are one."""
 
 import itertools
 import math
@@ -12,12 +12,12 @@ from scipy.spatial import cKDTree
 _EXACT_DEG = 0.02
 TOLERANCE_DEG = 0.5
 LARGEST_SIDE_A = 60.0
-# An exact cell is preferred to a strained one unless it is so many times larger.
+# An exact cell is preferred to a strained one unless it is this many times larger.
 _WORTH = 4.0
 # Fractional coordinates agree within this distance: those of files are rounded.
 _SAME_A = 0.05
-_MOST_VECTORS = 1500  # perpendicular to the beam, shortest first
-_MOST_ATOMS = 1000  # in larger cells no translations are looked for, since all pairs of atoms would be tried
+_MAX_VECTORS = 1500  # perpendicular to the beam, shortest first
+_MAX_ATOMS = 1000  # in larger cells no translations are searched, since all pairs of atoms would be tried
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def orthogonal_box(
         ValueError: no cell is orthogonal within 0.5° with sides of at most 60 Å.
     """
     beam = np.asarray(zone_axis) @ cell_a
-    # Everything is counted along the shortest lattice vectors: along those of a skew cell it would be many more steps.
+    # Lattice vectors are searched in the reduced cell: along the vectors of a skew cell there would be many more steps.
     reduced_a, change = minkowski_reduce(cell_a)
     change = np.asarray(change, dtype=np.float64)  # integers, reduced = change @ given
     fractional = _wrapped(fractional @ np.linalg.inv(change))
@@ -83,7 +83,7 @@ def _text(indices: tuple[int, int, int]) -> str:
 
 def _centring(cell_a: np.ndarray, fractional: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """(T, 3) translations within the cell that leave the crystal as it is, in fractions; the first is zero."""
-    if len(numbers) > _MOST_ATOMS:
+    if len(numbers) > _MAX_ATOMS:
         return np.zeros((1, 3))
     kinds, counts = np.unique(numbers, return_counts=True)
     trees = {kind: cKDTree(_wrapped(fractional[numbers == kind]), boxsize=1.0) for kind in kinds}
@@ -151,7 +151,7 @@ def _smallest_pair(
         tolerance_deg: how far an angle may be off 90°.
     """
     sine = math.sin(math.radians(tolerance_deg))
-    across = np.flatnonzero(along <= sine)[:_MOST_VECTORS]
+    across = np.flatnonzero(along <= sine)[:_MAX_VECTORS]
     lengths = np.linalg.norm(vectors[across], axis=1)
     cosines = np.abs(vectors[across] @ vectors[across].T) / (lengths[:, None] * lengths)
     first_axis = np.cross(beam, np.eye(3)[np.abs(beam).argmin()])
@@ -187,7 +187,7 @@ def _filled(fractional: np.ndarray, steps: np.ndarray, vectors: np.ndarray) -> B
     cells = np.array(list(itertools.product(*ranges)))  # (C, 3)
     within = ((fractional[:, None] + cells) @ np.linalg.inv(steps)).reshape(-1, 3)
     source = np.repeat(np.arange(len(fractional)), len(cells))
-    # The faces of the cell are laid where no atoms are, for rounded coordinates must not decide who is inside.
+    # The faces of the cell are put where no atoms are, so that rounding does not decide which atoms are inside.
     lowest = np.array([_widest_gap(axis) for axis in within.T])
     inside = ((within >= lowest) & (within < lowest + 1)).all(axis=1)
     within, source = within[inside], source[inside]
