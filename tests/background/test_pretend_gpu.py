@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.background import own_tiles
+from tests.background import user_tiles
 from tests.pretend_stages import PretendStudy, every_estimator
 
 JOBS = [
@@ -16,8 +16,8 @@ JOBS = [
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("background")
-    own_tiles.write(folder / "tiles")
-    return PretendStudy(folder, "background", every_estimator("background"), own_tiles.settings())
+    user_tiles.write(folder / "tiles")
+    return PretendStudy(folder, "background", every_estimator("background"), user_tiles.settings())
 
 
 @pytest.mark.parametrize("job", JOBS)
