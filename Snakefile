@@ -1,4 +1,4 @@
-# Beamtime: five deep-learning studies in nano-imaging as one DAG. docs/architecture.md explains the house.
+# Beamtime: five deep-learning studies in nano-imaging as one DAG; docs/architecture.md explains the structure.
 from snakemake.utils import min_version
 
 from workflow_scripts.workflow.configuration import scale_file

@@ -28,7 +28,7 @@ from workflow_scripts.alignment.networks.aligner import Aligner
 from workflow_scripts.alignment.networks.branch import align_stack
 from workflow_scripts.alignment.networks.model import make_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
-from workflow_scripts.alignment.networks.training import IMAGES, Augmentation, FreshNoiseTask
+from workflow_scripts.alignment.networks.tasks import IMAGES, Augmentation, FreshNoiseTask
 from workflow_scripts.alignment.settings import VARIANTS, Predict, Pretrain, Synthesize
 from workflow_scripts.alignment.simulation import datasets
 from workflow_scripts.alignment.simulation.labels import FINETUNED, LabelledStack, read_labelled

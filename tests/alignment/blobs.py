@@ -31,11 +31,11 @@ def symmetric(order):
     return tuple(around)
 
 
-def poses(count, seed, furthest=5):
+def poses(count, seed, shift_limit=5):
     """Angles (N,) over the circle and whole shifts (N, 2)."""
     generator = torch.Generator().manual_seed(seed)
     angle = torch.rand(count, generator=generator) * 360
-    return angle, torch.randint(-furthest, furthest + 1, (count, 2), generator=generator).float()
+    return angle, torch.randint(-shift_limit, shift_limit + 1, (count, 2), generator=generator).float()
 
 
 def stack(n, angle, shift_px, snr, seed, blobs=ASYMMETRIC):

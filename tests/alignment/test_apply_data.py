@@ -50,14 +50,14 @@ def test_what_is_stated_wins_over_what_is_found(tmp_path):
     user, report = open_user_particles(user_particles.entry(path, contrast="bright", pixel_size_a=3.0), path, 48)
     assert user.particles.sign == 1
     assert user.particles.pixel_size_a == 3.0
-    assert any("3 Å, is taken instead" in remark for remark in report["remarks"])
+    assert any("3 Å, is used instead" in remark for remark in report["remarks"])
 
 
 def test_noise_has_no_contrast_and_says_so(tmp_path):
     noise = np.random.default_rng(0).normal(size=(20, 48, 48))
     path = user_particles.write_stack(tmp_path / "noise.mrcs", noise)
     _, report = open_user_particles(user_particles.entry(path), path, 48)
-    assert any("a guess" in remark for remark in report["remarks"])
+    assert any("cannot determine reliably" in remark for remark in report["remarks"])
 
 
 @pytest.mark.parametrize("ending", [".star", ".xmd"])
@@ -114,7 +114,7 @@ def test_images_that_show_nothing_are_counted_and_stay_zero(tmp_path):
     images[7] = 3.0
     user_particles.write_stack(path, images)
     user, _ = open_user_particles(user_particles.entry(path), path, 48)
-    assert "1 images hold one value everywhere, the first in row 8" in check_images(user, 6)[0]
+    assert "1 images are constant, the first in row 8" in check_images(user, 6)[0]
     assert float(user.read(ALL)[7].abs().max()) == 0
 
 

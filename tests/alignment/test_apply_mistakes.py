@@ -70,7 +70,7 @@ def test_a_missing_image_names_its_row(stack):
 
 def test_a_stack_without_pixel_size_needs_one(tmp_path):
     stack = user_particles.write_stack(tmp_path / "own.mrcs", images(), pixel_size_a=None)
-    refused(stack, "states a pixel size; set pixel_size_a")
+    refused(stack, "no pixel size in the list or the header; set pixel_size_a")
     user, report = open_user_particles(user_particles.entry(stack, pixel_size_a=1.1), stack, N)
     assert user.particles.pixel_size_a == 1.1
     assert not any("pixel size" in remark for remark in report["remarks"])
@@ -82,7 +82,7 @@ def test_too_few_and_too_small(tmp_path):
 
 
 def test_nothing_but_constants(tmp_path):
-    refused(user_particles.write_stack(tmp_path / "own.mrcs", np.ones((5, N, N))), "every image holds one value")
+    refused(user_particles.write_stack(tmp_path / "own.mrcs", np.ones((5, N, N))), "every image is constant")
 
 
 def test_sizes_that_do_not_fit_the_box(stack):
@@ -92,13 +92,13 @@ def test_sizes_that_do_not_fit_the_box(stack):
 
 def test_a_reference_of_another_field_of_view(stack):
     user_particles.write_stack(stack.with_name("reference.mrc"), images()[:1], 2 * user_particles.PIXEL_A)
-    refused(stack, "reference.mrc: shows 240 Å, but the particles' boxes 120 Å", reference="reference.mrc")
+    refused(stack, "reference.mrc: has a field of view of 240 Å, but the particles 120 Å", reference="reference.mrc")
 
 
 SETTINGS = {
-    "another ending": ({"particles": "own.hdf"}, "own.hdf is none of .mrcs, .st, .mrc, .map, .star, .xmd"),
-    "another reference": ({"reference": "a.jpg"}, "a.jpg is none of .png, .tif, .tiff, .mrc"),
-    "contrast of nothing": ({"reference_contrast": "dark"}, "is of a reference, but none is given"),
+    "another ending": ({"particles": "own.hdf"}, "own.hdf does not end in .mrcs, .st, .mrc, .map, .star, .xmd"),
+    "another reference": ({"reference": "a.jpg"}, "a.jpg does not end in .png, .tif, .tiff, .mrc"),
+    "contrast of nothing": ({"reference_contrast": "dark"}, "is set, but there is no reference"),
     "an unknown contrast": ({"contrast": "grey"}, "contrast"),
     "no fold": ({"symmetry_fold": 0}, "symmetry_fold"),
 }

@@ -30,7 +30,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def true(study):
-    return quality.averaged(quality.true_prediction(study[0]["asymmetric-white-1"]), [8, 16, 300])
+    return quality.average_stack(quality.true_prediction(study[0]["asymmetric-white-1"]), [8, 16, 300])
 
 
 def dealt_out(stack):
@@ -41,9 +41,9 @@ def dealt_out(stack):
 
 
 def test_at_true_poses_the_average_is_the_particle_as_the_microscope_shows_it(study, true):
-    centre = true.as_shown(study[1]["asymmetric"])
+    centre = true.expected_average(study[1]["asymmetric"])
     assert float(quality.correlation(true.averages[-1][None], centre)[0]) > 0.97
-    wrong = quality.averaged(dealt_out(study[0]["asymmetric-white-1"]), [])
+    wrong = quality.average_stack(dealt_out(study[0]["asymmetric-white-1"]), [])
     assert float(quality.correlation(wrong.averages[-1][None], centre)[0]) < 0.85
 
 
@@ -52,12 +52,12 @@ def test_sizes_count_the_first_images_and_never_more_than_there_are(true):
     assert true.halves.shape == (3, 2, 48, 48)
     # The two halves of equal size make the average of all.
     assert torch.allclose(true.halves[-1].mean(dim=0), true.averages[-1], atol=1e-4)
-    of_eight = quality.averaged(true.prediction, [8])
+    of_eight = quality.average_stack(true.prediction, [8])
     assert torch.allclose(of_eight.averages[0], true.averages[0], atol=1e-5)
 
 
 def test_more_images_reach_a_shorter_period(study, true):
-    centre = true.as_shown(study[1]["asymmetric"])
+    centre = true.expected_average(study[1]["asymmetric"])
     resolutions = [quality.resolution_a(average, centre, 0.5, 5.0) for average in true.averages]
     assert resolutions[0] > resolutions[-1] >= 10.0
     halves = [float(np.corrcoef(*pair.flatten(1))[0, 1]) for pair in true.halves]
@@ -65,7 +65,7 @@ def test_more_images_reach_a_shorter_period(study, true):
 
 
 def test_resolution_does_not_ask_how_the_average_stands(study, true):
-    centre = true.as_shown(study[1]["asymmetric"])
+    centre = true.expected_average(study[1]["asymmetric"])
     average = true.averages[-1]
     moved = torch.rot90(average, 2).roll((3, -2), (0, 1))
     expected = quality.resolution_a(average, centre, 0.5, 5.0)
@@ -91,7 +91,7 @@ def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_o
     predictions = [blind, Prediction("published", 0, JOINT, None, stack, leaked)]
     errors = [item for prediction in predictions for item in errors_of(prediction) if item.metric == MOD180]
     rows = pd.DataFrame(
-        quality.control_rows(errors, [quality.averaged(item, []) for item in predictions], centres, null, SETTINGS)
+        quality.control_rows(errors, [quality.average_stack(item, []) for item in predictions], centres, null, SETTINGS)
     )
     excess = rows[rows["metric"] == metrics.EXCESS].set_index(["estimator", "condition"])["value"]
     assert excess["published", "control=noise;particle=asymmetric"] > 0.05
@@ -105,7 +105,7 @@ def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_o
 def test_rows_name_sizes_at_the_headline_and_the_whole_stack_everywhere(study, true):
     stacks, centres = study
     null = quality.null_particles(48, 5.0, SETTINGS)
-    both = [true, quality.averaged(quality.true_prediction(stacks["groel_side-white-1"]), [8, 16])]
+    both = [true, quality.average_stack(quality.true_prediction(stacks["groel_side-white-1"]), [8, 16])]
     rows = pd.DataFrame(quality.quality_rows(both, centres, null, SETTINGS))
     conditions = set(rows.loc[rows["metric"] == metrics.RESOLUTION, "condition"])
     assert conditions == {

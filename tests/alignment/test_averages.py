@@ -7,8 +7,8 @@ import torch
 
 from tests.alignment.blobs import image, poses, stack
 from workflow_scripts.alignment.evaluation.averages import (
-    HALF_SETS,
-    TRUTH,
+    HALF_SET_FRC,
+    TRUTH_FRC,
     frc,
     frc_resolution,
     superimpose,
@@ -23,8 +23,8 @@ def aligned(images):
 
 def test_the_resolution_lies_between_the_rings():
     curve = pd.DataFrame({"frequency_per_px": [0.1, 0.2, 0.3], "frc": [1.0, 0.6, 0.2]})
-    assert frc_resolution(curve, TRUTH) == pytest.approx(1 / 0.225)
-    assert frc_resolution(curve, HALF_SETS) == 2.0
+    assert frc_resolution(curve, TRUTH_FRC) == pytest.approx(1 / 0.225)
+    assert frc_resolution(curve, HALF_SET_FRC) == 2.0
     assert frc_resolution(curve, 1.1) == np.inf
 
 
@@ -42,7 +42,7 @@ def test_half_sets_aligned_apart_agree_on_a_particle_and_not_on_noise():
     resolutions = {}
     for name, images in (("particles", particles), ("noise", noise)):
         first, second = (aligned(images[half])[1] for half in halves)
-        resolutions[name] = frc_resolution(frc(superimpose(first, second), second), HALF_SETS)
+        resolutions[name] = frc_resolution(frc(superimpose(first, second), second), HALF_SET_FRC)
     assert resolutions["particles"] < 12
     assert resolutions["noise"] > 1.5 * resolutions["particles"]
 
@@ -53,5 +53,5 @@ def test_more_particles_resolve_more_of_the_truth():
     for count in (20, 200):
         angle, shift_px = poses(count, seed=5)
         average = aligned(stack(64, angle, shift_px, snr=0.5, seed=6))[1]
-        resolutions.append(frc_resolution(frc(superimpose(average, reference), reference), TRUTH))
+        resolutions.append(frc_resolution(frc(superimpose(average, reference), reference), TRUTH_FRC))
     assert resolutions[1] < resolutions[0] < 20

@@ -106,5 +106,5 @@ def test_a_noise_stack_does_copy_a_reference_it_is_given():
     """Einstein from noise: why no reference from outside enters ``align_stack``."""
     noise = torch.randn(200, 64, 64, generator=torch.Generator().manual_seed(11))
     reference = image(64)
-    average = class_average(noise, resolve(noise, torch.zeros(200), reference, furthest_px=10))
+    average = class_average(noise, resolve(noise, torch.zeros(200), reference, largest_shift_px=10))
     assert smooth_correlation(average, reference) > 0.4

@@ -11,7 +11,7 @@ from tests.alignment.molecules import sentence
 from workflow_scripts.alignment.simulation.analytic import asymmetric_blobs
 from workflow_scripts.alignment.simulation.grids import fade_out, resampled
 from workflow_scripts.alignment.simulation.particles import Blobs, particle, project
-from workflow_scripts.alignment.simulation.sources import read_centre
+from workflow_scripts.alignment.simulation.sources import read_class_average
 
 FIELD_A = 256.0
 
@@ -44,7 +44,7 @@ def bytes_of(values):
 @pytest.mark.parametrize("name", ["one.png", "one.tif", "one.mrc"])
 def test_any_size_becomes_the_same_particle(tmp_path, name, width):
     values = bytes_of(picture(width)) if name == "one.png" else picture(width) + 5
-    centre = read_centre(saved(tmp_path, name, values), 128, pixel_size_a=FIELD_A / width)
+    centre = read_class_average(saved(tmp_path, name, values), 128, pixel_size_a=FIELD_A / width)
     assert centre.name == "one" and centre.image.shape == (128, 128)
     assert centre.pixel_size_a == pytest.approx(2.0) and centre.width_ratio == pytest.approx(width / 128)
     error = centre.image - torch.from_numpy(picture(128))
@@ -53,15 +53,15 @@ def test_any_size_becomes_the_same_particle(tmp_path, name, width):
 
 def test_the_header_of_an_mrc_gives_the_pixel_size_unless_the_user_does(tmp_path):
     path = saved(tmp_path, "one.mrc", picture(100), size_a=1.5)
-    assert read_centre(path, 50).pixel_size_a == pytest.approx(3.0)
-    assert read_centre(path, 50, pixel_size_a=2.0).pixel_size_a == pytest.approx(4.0)
+    assert read_class_average(path, 50).pixel_size_a == pytest.approx(3.0)
+    assert read_class_average(path, 50, pixel_size_a=2.0).pixel_size_a == pytest.approx(4.0)
 
 
 def test_dark_particles_are_turned_bright(tmp_path):
-    bright = read_centre(saved(tmp_path, "bright.tif", picture(96)), 96, 1.0)
-    dark = read_centre(saved(tmp_path, "dark.tif", 7 - picture(96)), 96, 1.0, dark_on_light=True)
+    bright = read_class_average(saved(tmp_path, "bright.tif", picture(96)), 96, 1.0)
+    dark = read_class_average(saved(tmp_path, "dark.tif", 7 - picture(96)), 96, 1.0, dark_on_light=True)
     torch.testing.assert_close(bright.image, dark.image, atol=1e-4, rtol=0)
-    wrong = read_centre(saved(tmp_path, "dark.tif", 7 - picture(96)), 96, 1.0)
+    wrong = read_class_average(saved(tmp_path, "dark.tif", 7 - picture(96)), 96, 1.0)
     torch.testing.assert_close(bright.image, -wrong.image, atol=1e-4, rtol=0)
 
 
@@ -89,25 +89,25 @@ def test_the_rim_is_faded_to_zero_and_the_inside_kept(n):
 
 def test_a_bad_image_is_named_in_one_sentence(tmp_path):
     good = picture(64)
-    assert "no such file" in sentence(tmp_path / "absent.png", read_centre, 64)
-    assert "no such file" in sentence(tmp_path / "absent.mrc", read_centre, 64)
-    assert "ending" in sentence(tmp_path / "one.jpg", read_centre, 64)
-    assert "pixel size" in sentence(saved(tmp_path, "a.png", bytes_of(good)), read_centre, 64)
-    assert "pixel size" in sentence(saved(tmp_path, "a.mrc", good), read_centre, 64)
-    assert "square" in sentence(saved(tmp_path, "b.png", bytes_of(good)[:, :50].copy()), read_centre, 64, 1.0)
-    assert "square" in sentence(saved(tmp_path, "b.mrc", good[:, :50].copy()), read_centre, 64, 1.0)
-    assert "at least 16" in sentence(saved(tmp_path, "c.tif", good[:8, :8].copy()), read_centre, 64, 1.0)
+    assert "no such file" in sentence(tmp_path / "absent.png", read_class_average, 64)
+    assert "no such file" in sentence(tmp_path / "absent.mrc", read_class_average, 64)
+    assert "ending" in sentence(tmp_path / "one.jpg", read_class_average, 64)
+    assert "pixel size" in sentence(saved(tmp_path, "a.png", bytes_of(good)), read_class_average, 64)
+    assert "pixel size" in sentence(saved(tmp_path, "a.mrc", good), read_class_average, 64)
+    assert "square" in sentence(saved(tmp_path, "b.png", bytes_of(good)[:, :50].copy()), read_class_average, 64, 1.0)
+    assert "square" in sentence(saved(tmp_path, "b.mrc", good[:, :50].copy()), read_class_average, 64, 1.0)
+    assert "at least 16" in sentence(saved(tmp_path, "c.tif", good[:8, :8].copy()), read_class_average, 64, 1.0)
     for name in ("d.tif", "d.mrc"):
         assert "no numbers below" in sentence(
-            saved(tmp_path, name, np.where(good > 1, np.nan, good)), read_centre, 64, 1.0
+            saved(tmp_path, name, np.where(good > 1, np.nan, good)), read_class_average, 64, 1.0
         )
-        flat = sentence(saved(tmp_path, name, np.full_like(good, 3)), read_centre, 64, 1.0)
+        flat = sentence(saved(tmp_path, name, np.full_like(good, 3)), read_class_average, 64, 1.0)
         assert "same value" in flat
     for name in ("e.png", "e.tif", "e.mrc"):
         path = saved(tmp_path, name, bytes_of(good) if name == "e.png" else good)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        sentence(path, read_centre, 64, 1.0)
+        sentence(path, read_class_average, 64, 1.0)
         path.write_bytes(b"")
-        sentence(path, read_centre, 64, 1.0)
+        sentence(path, read_class_average, 64, 1.0)
     stack = saved(tmp_path, "f.mrc", np.stack([good, good]))
-    assert "one square image" in sentence(stack, read_centre, 64, 1.0)
+    assert "one square image" in sentence(stack, read_class_average, 64, 1.0)

@@ -34,7 +34,7 @@ class InMemory:
 
 
 def options(**changes):
-    arguments = {"encode": amplitude_spectra, "mask": disc(N, N / 2), "furthest_px": 8.0, "symmetry_fold": 1}
+    arguments = {"encode": amplitude_spectra, "mask": disc(N, N / 2), "largest_shift_px": 8.0, "symmetry_fold": 1}
     return AlignmentOptions(**arguments | {"rounds": 10, "batch_size": 16} | changes)
 
 

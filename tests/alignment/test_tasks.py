@@ -11,7 +11,7 @@ from workflow_scripts.alignment.networks.branch import align_stack
 from workflow_scripts.alignment.networks.losses import circular_error_deg
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, make_network, polar_spectra
 from workflow_scripts.alignment.networks.polar_alignment import pairwise
-from workflow_scripts.alignment.networks.training import (
+from workflow_scripts.alignment.networks.tasks import (
     IMAGES,
     PAIRS,
     Augmentation,

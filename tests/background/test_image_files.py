@@ -5,14 +5,14 @@ import pytest
 import tifffile
 
 from tests.background.ole_fixture import write_ole, xradia_streams
-from workflow_scripts.background.apply.image_files import read_images, read_mean
+from workflow_scripts.background.apply.image_files import read_image_set, read_mean
 from workflow_scripts.background.apply.settings import IMAGES
 from workflow_scripts.formats.files import image_files
 from workflow_scripts.workflow.errors import InputError
 
 
 def images_of(path, what="tiles"):
-    return read_images(image_files(path, IMAGES, what), what)
+    return read_image_set(image_files(path, IMAGES, what), what)
 
 
 def image(dtype="uint16", shape=(64, 48), seed=0):
@@ -106,7 +106,7 @@ def test_all_that_is_wrong_in_a_folder_is_named_at_once(tmp_path):
     ("name", "words"),
     [
         ("colour.tif", "colour image"),
-        ("constant.tif", "the value 7 alone"),
+        ("constant.tif", "only the value 7"),
         ("nan.tif", "not finite"),
         ("log.tif", "not above 0"),
         ("complex.tif", "real numbers"),

@@ -14,7 +14,7 @@ from tests.fuzz.kinds import N, Reader, disc, segments
 from tests.fuzz.mutations import of_array
 from workflow_scripts.alignment.simulation.labels import read_labelled
 from workflow_scripts.alignment.simulation.sources import read_centre
-from workflow_scripts.background.apply.image_files import read_images as read_tiles_of
+from workflow_scripts.background.apply.image_files import read_image_set as read_tiles_of
 from workflow_scripts.background.apply.image_files import read_mean
 from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
 from workflow_scripts.formats.mrc import StackWriter, open_stack, read_mrc

@@ -19,7 +19,7 @@ from tests.fuzz.arrays import READERS as ARRAYS
 from tests.fuzz.kinds import Planted
 from tests.fuzz.texts import CIF
 from tests.fuzz.texts import READERS as TEXTS
-from workflow_scripts.background.apply.image_files import read_images
+from workflow_scripts.background.apply.image_files import read_image_set
 from workflow_scripts.diffractive_imaging.simulation.datasets import read_probe
 from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
 from workflow_scripts.formats.arrays import opened, values
@@ -178,7 +178,7 @@ def test_a_tile_that_32_bits_cannot_hold_is_refused(tmp_path):
     image = np.random.default_rng(0).random((20, 20)) + 1
     tifffile.imwrite(tmp_path / "a.tif", np.where(image > 1.9, 1e300, image))
     with pytest.raises(InputError, match="not finite as 32-bit floats"):
-        read_images([tmp_path / "a.tif"], "tiles")
+        read_image_set([tmp_path / "a.tif"], "tiles")
 
 
 def png(width, height, chunk=b""):
@@ -214,14 +214,14 @@ def test_a_tiff_of_more_than_its_bytes_is_refused_before_it_is_read(tmp_path):
         struct.pack_into("<HHII", content, at, tag, 4, 1, 1_000_000)
     path.write_bytes(content)
     with pytest.raises(InputError, match="announces 2000000000000 bytes"):
-        read_images([path], "tiles")
+        read_image_set([path], "tiles")
 
 
 def test_an_xradia_file_of_more_than_its_bytes_is_refused_before_it_is_read(tmp_path):
     streams = xradia_streams(np.ones((1, 16, 16), "u2")) | {"ImageInfo/NoOfImages": struct.pack("<i", 99_999)}
     write_ole(tmp_path / "a.xrm", streams)
     with pytest.raises(InputError, match="announces 99999 images"):
-        read_images([tmp_path / "a.xrm"], "tiles")
+        read_image_set([tmp_path / "a.xrm"], "tiles")
 
 
 def test_a_volume_of_more_than_its_bytes_is_refused_before_it_is_read(tmp_path):
@@ -290,7 +290,7 @@ WEIGHTS = {
     "not finite": ({"weight": torch.full((2, 3), torch.nan), "bias": torch.zeros(2)}, "{}", "not a finite number"),
     "whole numbers": ({"weight": torch.ones((2, 3), dtype=torch.int64), "bias": torch.zeros(2)}, "{}", "another type"),
     "a nest": (network().state_dict(), "[" * 100_000, "nested too deep"),
-    "a list": (network().state_dict(), "[]", "no names with values"),
+    "a list": (network().state_dict(), "[]", "are not a dictionary"),
 }
 
 

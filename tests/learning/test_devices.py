@@ -51,7 +51,7 @@ def test_no_gpu_asked_for_is_the_cpu(no_search: None) -> None:
 
 
 def test_a_gpu_where_there_is_none_is_one_sentence() -> None:
-    sentence = r"compute.gpus: 1 asked for, but this process sees 0 .*set compute.gpus to what the machine has"
+    sentence = r"compute.gpus: is 1, but this process sees 0 .*set compute.gpus to the number of GPUs"
     with pytest.raises(InputError, match=sentence), leased_device(1):
         pass
 

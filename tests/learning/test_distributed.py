@@ -59,7 +59,9 @@ def test_processes_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_that_the_processes_do_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(InputError, match="batch_size is 8, which 3 processes do not divide; choose a multiple of 3"):
+    with pytest.raises(
+        InputError, match="batch_size is 8, which cannot be divided among 3 processes; choose a multiple of 3"
+    ):
         train_tiny(tmp_path)
 
 

@@ -30,7 +30,7 @@ def test_more_gpus_than_the_machine_shows_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     made = job(tmp_path)
     made.arguments.gpus = 1
-    with pytest.raises(InputError, match="1 asked for, but this process sees 0"), training_device(made):
+    with pytest.raises(InputError, match="is 1, but this process sees 0"), training_device(made):
         pass
 
 

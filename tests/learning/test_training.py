@@ -170,8 +170,8 @@ def test_a_loss_that_is_not_finite_stops_in_one_sentence(tmp_path: Path) -> None
     ("changes", "sentence"),
     [
         ({"batch_size": 43}, "batch_size is 43, but there are 42 training samples"),
-        ({"keep_epoch": 4}, "weights of epoch 4 are to be kept, but epochs is 3"),
-        ({"keep_epoch": 0}, "weights of epoch 0 are to be kept"),
+        ({"keep_epoch": 4}, "weights of epoch 4 are needed, but epochs is 3"),
+        ({"keep_epoch": 0}, "weights of epoch 0 are needed"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(tmp_path: Path, changes: dict, sentence: str) -> None:

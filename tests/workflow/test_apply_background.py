@@ -84,7 +84,7 @@ MISTAKES = {
     "an empty folder": ({"tiles": "docs"}, "holds no .tif, .tiff, .xrm or .txrm"),
     "an absent layout": ({"layout": "absent.txt"}, "apply.background.mine.layout: there is no file absent.txt"),
     "an unknown key": ({"tile": "tiles"}, "apply.background.mine.tile: there is no such key"),
-    "half an open beam": ({"open_beam_tile": "tile_1.tif"}, "belong together"),
+    "half an open beam": ({"open_beam_tile": "tile_1.tif"}, "must be set together"),
 }
 
 

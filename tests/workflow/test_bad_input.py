@@ -44,7 +44,7 @@ CONFIGURATIONS = {
     "out of range": (of_stage("pretrain", epochs=0), "pretrain.epochs: is 0, but should be greater than or equal to 1"),
     "ranges that contradict": (of_stage("pretrain", epoch_by_hand=99), "epoch_by_hand 99 must not exceed epochs"),
     "a method that is not there": ({"methods": ["nothing"]}, "there is no method 'nothing'"),
-    "a seed named twice": ({"seeds": [1, 1]}, "seeds: is [1, 1], but each may be named once"),
+    "a seed named twice": ({"seeds": [1, 1]}, "seeds: is [1, 1], but each may be listed only once"),
     "a negative seed": ({"seeds": [-1]}, "seeds.0: is -1"),
     "a headline that is not tested": (of_stage("synthesize", dose_e=20000.0), "test_dose_e must hold the full dose"),
     "a dose named twice": (

@@ -1,4 +1,4 @@
-"""Compare all estimated poses and averages with the truth, and with what pure noise gives."""
+"""Compare all estimated poses and averages with the truth, and with the results for pure noise."""
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ def evaluate(job: Job[Evaluate]) -> None:
         stack = prediction.stack
         averages = of_noise if stack.name == NOISE_ONLY else of_particles
         if prediction.alignment == JOINT and (stack.name == NOISE_ONLY or metrics.at_headline(stack, settings)):
-            averages.append(average_quality.averaged(prediction, settings.average_sizes))
+            averages.append(average_quality.average_stack(prediction, settings.average_sizes))
     noise_errors = [item for item in errors if item.prediction.stack.name == NOISE_ONLY and item.metric == MOD180]
     null_images = average_quality.null_particles(clean.box_px, stacks[-1].pixel_size_a, settings)
     rows = [
@@ -49,7 +49,7 @@ def evaluate(job: Job[Evaluate]) -> None:
         *metrics.own_loss_rows(files, stacks, settings),
     ]
     write_metrics(with_headline(rows, metrics.headline(settings)), job.outputs["metrics"])
-    write_arrays(job.outputs["examples"], examples.gathered(errors, of_particles + of_noise, centres, settings))
+    write_arrays(job.outputs["examples"], examples.figure_arrays(errors, of_particles + of_noise, centres, settings))
 
 
 if __name__ == "__main__":
@@ -58,8 +58,8 @@ if __name__ == "__main__":
         Evaluate,
         inputs={
             "stack": "Test stack of the stage synthesize (.mrcs).",
-            "star": "Its list with the truth (.star).",
-            "centres": "Clean images of its particles (.mrcs).",
+            "star": "List of its images with the true poses (.star).",
+            "centres": "Noise-free images of its particles (.mrcs).",
             "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
         },
         outputs={"metrics": "Metrics (.csv).", "examples": "Class averages and histograms (.npz)."},

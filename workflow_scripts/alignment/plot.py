@@ -15,6 +15,7 @@ from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
+# The names of metrics repeat those of evaluation/metrics.py: importing that would load torch
 EXAMPLES = ("particles", "pixel_size_a", "centres", "noisy", "estimators", "averages")
 EXAMPLES += ("edges_deg", "curves", "counts", "headline_snr")
 LINES = {"pairwise": ":", "joint": "-"}
@@ -40,8 +41,8 @@ def plot(job: Job[Plot]) -> None:
 def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry) -> pd.DataFrame:
     """All points of panels b to g, seeds averaged, columns `COLUMNS`.
 
-    b errors of the angle and c of the shift by SNR, e resolution by number of images, f angles and g averages of pure
-    noise (`control` is noise, or null for the distribution by chance); panel d shows the counts of the examples.
+    Panels: b error of the angle and c of the shift against SNR, e resolution against the number of images, f angles and
+    g averages of pure noise (`control` is noise, or null for the chance distribution). Panel d comes from the examples.
 
     Args:
         metrics: as `study.tables.read_metrics` returns it.
@@ -72,7 +73,7 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
 
 
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
-    """The figure: a class averages, b and c errors by SNR, d histograms, e resolution by N, f and g pure noise."""
+    """The figure: a class averages, b and c errors against SNR, d histograms, e resolution against N, f and g noise."""
     rows = len(examples["particles"])
     figure = figures.new_figure(figures.PAGE_MM, 100.0 + 26.0 * rows)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 50.0])
@@ -98,7 +99,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
 
 
 def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
-    """One row for each particle: a noisy image, the clean one, averages; each on a scale of its own."""
+    """One row per particle: a noisy image, the noise-free one and the averages, each with its own grey scale."""
     names = examples["estimators"].tolist()
     shown = [names.index(name) for name in registry.ordered(names)]
     particles = examples["particles"].tolist()
@@ -117,14 +118,14 @@ def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray], regist
 
 
 def _by_snr(axis: Axes, points: pd.DataFrame, label: str, registry: Registry) -> None:
-    """A curve by estimator and alignment, dotted pair by pair; white noise filled, coloured hollow beside it."""
+    """One curve per estimator and alignment (dotted: pairwise); filled markers: white noise, hollow: coloured noise."""
     offsets: dict[tuple[str, str], float] = {}
     labels = _labels(points)
     for (name, alignment, noise), line in points.groupby(["estimator", "alignment", "noise"], sort=False):
         if noise == "white":
             factor, looks = 1.0, {"linestyle": LINES[alignment], "label": labels[name, alignment]}
         else:
-            # Hollow marks stand side by side
+            # Shifted along the abscissa, so that hollow markers do not hide each other
             factor = offsets.setdefault((name, alignment), 1.06 + 0.05 * len(offsets))
             looks = {"linestyle": "none", "markerfacecolor": "white"}
         _draw_curve(axis, line.assign(snr=line["snr"] * factor), "snr", registry[name].looks | looks)
@@ -135,7 +136,7 @@ def _by_snr(axis: Axes, points: pd.DataFrame, label: str, registry: Registry) ->
 
 
 def _draw_histogram(axis: Axes, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
-    """Cumulative: the share of errors below an angle."""
+    """Cumulative distribution: the fraction of errors below an angle."""
     edges = examples["edges_deg"]
     for (name, alignment), counts in zip(examples["curves"].tolist(), examples["counts"], strict=True):
         looks = registry[name].looks | {"marker": "", "linestyle": LINES[alignment]}
@@ -156,7 +157,7 @@ def _by_images(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
 
 
 def _log_axes(axis: Axes, measured: pd.Series) -> None:
-    """Logarithmic axes, with ticks at the abscissas that were measured."""
+    """Logarithmic axes, with ticks at the measured abscissas."""
     places = sorted(measured.unique())
     axis.set_xscale("log")
     axis.set_xticks(places, labels=[f"{place:g}" for place in places])
@@ -165,7 +166,7 @@ def _log_axes(axis: Axes, measured: pd.Series) -> None:
 
 
 def _draw_control(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
-    """Each estimator's numbers from pure noise, beside the grey bar of the interval by chance."""
+    """Each estimator's values for pure noise over a grey bar that shows the chance interval."""
     labels = _labels(points)
     texts = []
     groups = points.groupby(["estimator", "alignment"], dropna=False, sort=False)
@@ -181,14 +182,14 @@ def _draw_control(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
 
 
 def _labels(points: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Label by estimator and alignment; it names the alignment if the estimator has both."""
+    """Labels by estimator and alignment, which name the alignment where an estimator has both."""
     pairs = points[["estimator", "alignment"]].dropna().drop_duplicates().itertuples(index=False, name=None)
     both = points.groupby("estimator")["alignment"].nunique() > 1
     return {(name, alignment): f"{name}, {alignment}" if both[name] else name for name, alignment in pairs}
 
 
 def _draw_curve(axis: Axes, line: pd.DataFrame, abscissa: str, looks: dict) -> None:
-    """Values with their error bars, of length 0 without an interval, over a column."""
+    """Values against the column `abscissa`, with error bars of length 0 where there is no interval."""
     line = line.sort_values(abscissa)
     lengths = np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))  # (2, N)
     axis.errorbar(line[abscissa], line["value"], yerr=lengths, capsize=1.5, **looks)
@@ -201,12 +202,12 @@ if __name__ == "__main__":
         inputs={
             "metrics": "Metrics of the stage evaluate (.csv).",
             "examples": "Class averages and histograms of the stage evaluate (.npz).",
-            "estimators": "Registry of the estimators, their order and looks (estimators.yaml).",
+            "estimators": "Registry of the estimators: their order, colours and markers (estimators.yaml).",
         },
         outputs={
             "svg": "The figure.",
             "pdf": "The figure, with its fonts.",
             "png": "The figure, 300 dpi.",
-            "csv": "The table behind its curves.",
+            "csv": "The data of its curves.",
         },
     ).main()

@@ -31,7 +31,7 @@ if __name__ == "__main__":
         EstimatorChoice,
         inputs={
             "stack": "Test stack of the stage synthesize (.mrcs).",
-            "star": "Its list (.star), of which the true poses are not read.",
+            "star": "List of its images (.star); the true poses in it are not read.",
         },
         outputs={"predictions": "Relative angles and poses (.npz)."},
         optional_inputs=WEIGHTS,

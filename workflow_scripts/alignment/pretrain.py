@@ -1,10 +1,10 @@
-"""Train one arm's network on pairs of images: the corrected arm on random particles, the published on noisy stacks."""
+"""Train one arm's network on pairs of images: of random particles (corrected), or from noisy stacks (published)."""
 
 from dataclasses import asdict, fields
 
 from pydantic import Field
 
-from workflow_scripts.alignment.networks import training
+from workflow_scripts.alignment.networks import tasks
 from workflow_scripts.alignment.networks.model import describe_network, make_network
 from workflow_scripts.alignment.settings import VARIANTS, MicroscopeSettings, Pretrain, VariantName
 from workflow_scripts.learning.stages import TRAINED, train_for, training_device, write_trained
@@ -13,30 +13,30 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Pretrain, Compute):
-    """The settings of the stage, how the training images are made, the arm, and on what it runs."""
+    """The settings of the stage and of its training images, the arm, and the device."""
 
     microscope: MicroscopeSettings = Field(description="Contrast transfer of the corrected arm's training images.")
-    largest_shift_px: int = Field(ge=0, description="Their largest shift along y and along x, px.")
+    largest_shift_px: int = Field(ge=0, description="Largest shift along y and along x in these images, px.")
     variant: VariantName = Field(description="Arm of the study: published or corrected.")
     seed: int = Field(ge=0, description="Seed of the initial weights, of shuffles, poses and noise.")
 
 
 def pretrain(job: Job[Arguments]) -> None:
-    """Write the weights of the least validation loss, and the history."""
+    """Write the weights with the smallest validation loss, and the history."""
     arguments = job.arguments
     variant = VARIANTS[arguments.variant]
-    names = {field.name for field in fields(training.Augmentation)}
-    augmentation = training.Augmentation(**arguments.model_dump(include=names))
+    names = {field.name for field in fields(tasks.Augmentation)}
+    augmentation = tasks.Augmentation(**arguments.model_dump(include=names))
     settings, pairs = arguments.network, arguments.pairs
     with training_device(job) as device:
         if variant.noise_rotates_along:
             files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
-            stacks = [noisy.read() for star, stack in files for noisy in training.noisy_stacks(star, stack)]
+            stacks = [noisy.read() for star, stack in files for noisy in tasks.noisy_stacks(star, stack)]
             count = arguments.validation_pairs
-            task = training.DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
+            task = tasks.DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
         else:
-            particles, microscope = training.random_particles(job.inputs["centres"]), arguments.microscope
-            task = training.FreshNoiseTask(*particles, microscope, augmentation, settings.rings, pairs, device)
+            particles, microscope = tasks.random_particles(job.inputs["centres"]), arguments.microscope
+            task = tasks.FreshNoiseTask(*particles, microscope, augmentation, settings.rings, pairs, device)
         network = make_network(settings, variant, arguments.seed)
         trained = train_for(job, network, task, device, f"pretraining {arguments.variant}")
     about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}
@@ -48,9 +48,9 @@ if __name__ == "__main__":
         pretrain,
         Arguments,
         inputs={
-            "stacks": "Noisy stacks of the stage synthesize (.mrcs), beside their lists.",
-            "stars": "Their lists (.star), of which the poses are not read.",
-            "centres": "Random particles without noise, of the stage synthesize (.mrcs).",
+            "stacks": "Noisy stacks of the stage synthesize (.mrcs).",
+            "stars": "Lists of these images (.star); their poses are not read.",
+            "centres": "Noise-free images of random particles, of the stage synthesize (.mrcs).",
         },
         outputs=TRAINED,
     ).main()

@@ -19,14 +19,14 @@ Snr = Annotated[float, Field(gt=0, le=10)]
 
 
 def is_file(particle: str) -> bool:
-    """Whether a particle is the path of an image, a volume or a molecule, not one of those built in."""
+    """Whether a particle is the path of an image, a volume or a molecule rather than the name of a built-in one."""
     return has_ending(particle, FILE_ENDINGS)
 
 
 def particle_name(particle: str) -> str:
-    """What a particle is called in stacks and tables: its name, or that of its file without the ending.
+    """Name of a particle in stacks and tables: its own, or that of its file without the ending.
 
-    What a table or a condition could not hold becomes an underscore.
+    Characters that are not allowed in a condition become underscores.
     """
     return re.sub(r"[^\w.+-]+", "_", without_ending(particle)) if is_file(particle) else particle
 
@@ -36,12 +36,13 @@ class Variant:
     """Which faults of the published recipe are present; docs/alignment.md explains each.
 
     Attributes:
-        wrong_near_wraps: the loss compares |r − t| and |r − (t ± 180°)| alone, not circularly.
-        noise_rotates_along: a disturbance rotates the noisy image together with its noise, bilinearly, without fresh
-            noise after it.
-        faulty_ctf: a new random defocus for every Fourier pixel, its modulus, and the pixel size scaled the wrong way.
-        eight_bit: every image is stretched to whole numbers from 0 to 255 by itself.
-        batch_statistics: normalisation uses the statistics of the batch at prediction too.
+        wrong_near_wraps: the loss is the smallest of |r − t| and |r − (t ± 180°)|, which is not circular.
+        noise_rotates_along: augmentation rotates the noisy image, noise included, by bilinear interpolation, instead
+            of adding fresh noise after the rotation.
+        faulty_ctf: a new random defocus for every Fourier pixel, the modulus of the CTF, and the pixel size scaled the
+            wrong way.
+        eight_bit: every image is stretched to integers from 0 to 255 independently.
+        batch_statistics: batch normalisation uses the statistics of the batch at prediction too.
         not_equivariant: a convolutional network regresses the angle from two Cartesian spectra, not a correlation along
             the angle of polar ones.
         branch_unresolved: the angle stays in [0°, 180°) and every shift is zero.
@@ -56,19 +57,19 @@ class Variant:
     branch_unresolved: bool
 
 
-# One code path; each fault of the recipe is a switch of it.
+# All arms run the same code; each fault of the published recipe is a switch.
 VARIANTS = {"published": Variant(*[True] * 7), "corrected": Variant(*[False] * 7)}
 
 
 class MicroscopeSettings(Settings):
-    """Contrast transfer; every particle has a defocus of its own."""
+    """Contrast transfer; the defocus is drawn anew for every particle image."""
 
     voltage_kv: float = Field(ge=1, le=1500, description="Accelerating voltage, kV.")
     cs_mm: float = Field(ge=0, description="Spherical aberration, mm.")
-    amplitude_contrast: float = Field(ge=0, lt=1, description="Share of amplitude contrast.")
+    amplitude_contrast: float = Field(ge=0, lt=1, description="Fraction of amplitude contrast.")
     b_factor_a2: float = Field(ge=0, description="Envelope exp(-B k²/4), Å².")
     defocus_min_um: float = Field(gt=0, description="Smallest underfocus, µm.")
-    defocus_max_um: float = Field(gt=0, description="Largest, µm.")
+    defocus_max_um: float = Field(gt=0, description="Largest underfocus, µm.")
 
     @model_validator(mode="after")
     def _range_fits(self) -> "MicroscopeSettings":
@@ -78,32 +79,37 @@ class MicroscopeSettings(Settings):
 
 
 class Synthesize(Settings):
-    """Particles to noisy stacks whose poses are known."""
+    """From particles to noisy stacks with known poses."""
 
     microscope: MicroscopeSettings = Field(description="Contrast transfer.")
     box_px: int = Field(ge=36, le=1024, description="Pixels along each side of an image.")
-    pixel_size_a: float = Field(ge=0.05, le=20, description="Side of a pixel, Å; a file's image keeps its own.")
+    pixel_size_a: float = Field(
+        ge=0.05, le=20, description="Pixel size, Å; for .mrc files it follows from their headers."
+    )
     particles: tuple[str, ...] = Field(
         min_length=1,
         description=f"Particles of the test stacks: {', '.join(BUILT_IN)}, or paths of class averages (.png, .tif,"
         " .mrc), volumes (.mrc) and molecules (.pdb, .cif), each projected once.",
     )
-    dark_files: tuple[str, ...] = Field(description="Those of the files that show dark particles on light.")
+    dark_files: tuple[str, ...] = Field(
+        description="Files among particles whose particles are dark on a bright background."
+    )
     snr: tuple[Snr, ...] = Field(
         min_length=1, description="Signal-to-noise ratios (variances over the whole box) of stacks with white noise."
     )
     coloured_snr: tuple[Snr, ...] = Field(
-        description="Those of stacks whose noise has the spectrum of the signal; [] makes none."
+        description="Signal-to-noise ratios of stacks whose noise has the spectrum of the signal; [] makes none."
     )
     largest_shift_px: int = Field(ge=0, description="Largest shift of a particle along y and along x, px.")
     test_images: int = Field(ge=16, description="Images in every test stack.")
     train_shards: int = Field(ge=1, le=400, description="Files of training data, made in parallel.")
     train_images: int = Field(
         ge=16,
-        description="Noisy images of every particle in a training file, at the first of snr: of the published arm.",
+        description="Noisy images of every particle in a training file, at the first of snr; only the published arm"
+        " trains on them.",
     )
     random_particles: int = Field(
-        ge=8, description="Random particles in a training file, without noise: the corrected arm trains on these alone."
+        ge=8, description="Noise-free random particles in a training file; only the corrected arm trains on them."
     )
     seed: int = Field(ge=0, description="Seed of particles, poses, defocus and noise.")
 
@@ -143,33 +149,35 @@ class Synthesize(Settings):
 
 
 class NetworkSettings(Settings):
-    """The networks of both arms, of about the same number of weights."""
+    """The networks of both arms, with about the same number of weights."""
 
     rings: int = Field(ge=4, description="Rings of the spectrum, from 2 periods per image outwards.")
     width: int = Field(ge=4, description="Channels of each layer of the corrected arm's network.")
     layers: int = Field(ge=1, description="Layers of the corrected arm's network.")
-    recipe_px: int = Field(ge=16, description="Side of the spectrum's central part that the published arm sees, px.")
+    recipe_px: int = Field(ge=16, description="Side of the central part of the spectrum fed to the published arm, px.")
     recipe_mask_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        min_length=1, description="Channels of the published arm's mask."
+        min_length=1, description="Channels of the layers that compute the published arm's mask."
     )
     recipe_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        min_length=2, description="Channels of the published arm's residual blocks, each followed by a halving."
+        min_length=2, description="Channels of the published arm's residual blocks, each followed by 2 × 2 max pooling."
     )
 
 
 class Pretrain(TrainingSettings):
-    """Pair-wise: the rotation between two particles (UDL)."""
+    """Pairwise training: the rotation between two images (UDL)."""
 
     network: NetworkSettings = Field(description="The networks.")
     pairs: int = Field(ge=16, description="Pairs in an epoch.")
-    validation_pairs: int = Field(ge=16, description="Pairs that choose the weights, of particles kept for them.")
-    snr_min: float = Field(gt=0, description="Smallest signal-to-noise ratio of the corrected arm's training.")
-    snr_max: float = Field(gt=0, description="Largest.")
-    coloured_share: float = Field(ge=0, le=1, description="Share of its pairs with coloured noise.")
+    validation_pairs: int = Field(ge=16, description="Pairs of validation particles; their loss selects the weights.")
+    snr_min: float = Field(gt=0, description="Smallest signal-to-noise ratio of the corrected arm's training images.")
+    snr_max: float = Field(gt=0, description="Largest signal-to-noise ratio of the corrected arm's training images.")
+    coloured_share: float = Field(
+        ge=0, le=1, description="Fraction of the corrected arm's training batches with coloured noise."
+    )
 
 
 class Finetune(TrainingSettings):
-    """Jointly: all particles of the stacks against one reference that improves as they align (JUDL)."""
+    """Joint training: all images of a stack against one reference that improves as they align (JUDL)."""
 
     pairs: int = Field(ge=16, description="Pairs in an epoch.")
     rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
@@ -178,10 +186,8 @@ class Finetune(TrainingSettings):
 class PredictNetwork(Settings):
     """How the networks of both arms are applied."""
 
-    batch_size: int = Field(ge=1, description="Images, or pairs of the published arm, that are handled at once.")
-    rounds: int = Field(
-        ge=1, description="Largest number of rounds in which the corrected arm averages and aligns a stack."
-    )
+    batch_size: int = Field(ge=1, description="Images (corrected arm) or pairs (published arm) per forward pass.")
+    rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning by the corrected arm.")
 
 
 class PredictPolarJoint(Settings):
@@ -191,7 +197,7 @@ class PredictPolarJoint(Settings):
 
 
 class Predict(Settings):
-    """Poses of every particle by every estimator."""
+    """Poses of all particles, estimated by every estimator."""
 
     network: PredictNetwork = Field(description="The networks of both arms.")
     polar_joint: PredictPolarJoint = Field(description="Polar correlation with the average.")
@@ -206,11 +212,11 @@ class Evaluate(Settings):
     )
     null_permutations: int = Field(
         ge=20,
-        description="Permutations of the true poses, and random particles that no stage has seen, behind the thresholds"
-        " of the control by pure noise.",
+        description="Permutations of the true poses, and number of random particles used in no other stage, from which"
+        " the thresholds of the pure-noise control are computed.",
     )
     bootstrap_samples: int = Field(ge=100, description="Resamplings for every interval.")
-    seed: int = Field(ge=0, description="Seed of the control and of the bootstrap.")
+    seed: int = Field(ge=0, description="Seed of the pure-noise control and of the bootstrap.")
 
 
 class Plot(Settings):

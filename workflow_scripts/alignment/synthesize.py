@@ -12,7 +12,7 @@ from workflow_scripts.workflow.settings import Device, FileChoice
 
 
 class Arguments(Synthesize, FileChoice, Device):
-    """The settings of the stage, which file to make, and on what it runs."""
+    """The settings of the stage, the file to make, and the device."""
 
 
 def synthesize(job: Job[Arguments]) -> None:
@@ -32,5 +32,5 @@ if __name__ == "__main__":
             "star": "The list of the images with their poses (.star).",
             "centres": "Clean images: of the particles, or of the random particles of training (.mrcs).",
         },
-        optional_inputs={"sources": "Files that the settings name, for the provenance."},
+        optional_inputs={"sources": "Files named in the settings, recorded in the provenance."},
     ).main()

@@ -16,7 +16,7 @@ def evaluate(job: Job[Evaluate]) -> None:
     """Write the metrics and the images that the figure shows.
 
     Raises:
-        InputError: predictions are broken, lack a headline, or are there twice.
+        InputError: predictions are damaged, duplicated, or lack the headline of an estimator.
     """
     tiles, paths = read_tiles(job.input("test")), job.inputs["predictions"]
     predictions = chain([scores.zeros(tiles)], *(scores.predictions_of(path, tiles) for path in paths))

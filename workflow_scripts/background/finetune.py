@@ -14,14 +14,14 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Finetune, Compute):
-    """The settings of the stage, the arm, and on what it runs."""
+    """The settings of the stage, the arm, and the device."""
 
-    variant: Literal[*ARMS] = Field(description="Arm of the study whose weights these are.")
-    seed: int = Field(ge=0, description="Seed of all items.")
+    variant: Literal[*ARMS] = Field(description="Arm of the study whose weights are finetuned.")
+    seed: int = Field(ge=0, description="Seed of shuffles and of the random sets of tiles.")
 
 
 def finetune(job: Job[Arguments]) -> None:
-    """Write the adapted weights and the history."""
+    """Write the finetuned weights and the history."""
     arguments = job.arguments
     arm = arguments.variant
     with training_device(job) as device:

@@ -1,4 +1,4 @@
-"""The figure of the background: examples, errors and ghosts of all estimators, tiles, steps, uncertainty."""
+"""The figure of the background: examples, errors and ghosting, dependence on tiles and on steps, uncertainty."""
 
 from collections.abc import Mapping
 
@@ -16,8 +16,9 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
 EXAMPLES = ("estimators", "names", "raw", "truth", "estimated", "errors", "spread", "spread_bins", "error_bins")
-# Estimators whose corrected tiles are shown beside the truth
+# Estimators whose corrected tiles are shown
 PICTURED = ("gaussian", "median_2", "unet", "published", "corrected")
+# Repeated from evaluation/metrics.py
 ERROR, GHOST, COVERAGE = "od_rmse_up_to_constant", "ghosting_correlation", "spread_coverage"
 MEDIANS = ("median_2", "median_4", "median_16")
 NOMINAL_COVERAGE = 0.68
@@ -41,9 +42,11 @@ def plot(job: Job[Plot]) -> None:
 def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> pd.DataFrame:
     """All points of panels b to f, seeds averaged, estimators in the order of the registry.
 
+    Panels: b error and c ghosting at the headline, and of eigen flats also from references of an earlier session;
+    d error against the number of tiles; e error against the number of steps; f error against spread, and coverage.
+
     Returns:
-        columns `COLUMNS`; panels b (error) and c (ghosting) at the headline, eigen flats of earlier references beside
-        those of the same session; d errors by number of tiles; e by number of steps; f error by spread, and coverage.
+        columns `COLUMNS`.
     """
     table = with_condition_columns(metrics, texts=("stage", "references"), numbers=("tiles", "steps"))
     of_curve = table[(table["metric"] == ERROR) & table["steps"].notna()]
@@ -69,7 +72,7 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
 
 
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
-    """The figure: a examples, b errors, c ghosting, d by tiles, e by steps, f uncertainty against error."""
+    """The figure: a examples, b errors, c ghosting, d errors against tiles, e against steps, f against uncertainty."""
     rows = len(examples["names"])
     figure = new_figure(PAGE_MM, 108.0 + 21.0 * rows)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[14.0 + 21.0 * rows, 48.0, 46.0])
@@ -90,7 +93,7 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
 
 
 def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
-    """One row for each tile: raw, true density, estimates, the error of the last of them, and its uncertainty."""
+    """One row per tile: raw, true density, estimates, and error and uncertainty of the last estimate."""
     names = examples["estimators"].tolist()
     pictured = [name for name in PICTURED if name in names] or names[-1:]
     ours = pictured[-1]
@@ -115,7 +118,7 @@ def _draw_examples(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> Non
 
 
 def _draw_scores(axis: Axes, points: pd.DataFrame, registry: Registry, label: str) -> None:
-    """Estimators one below the other; hollow and lower those with references of an earlier session."""
+    """Estimators one below the other; lower hollow markers: references of an earlier session."""
     names = registry.ordered(points["estimator"])
     for place, name in enumerate(names):
         for _, point in points[points["estimator"] == name].iterrows():
@@ -134,7 +137,7 @@ def _draw_scores(axis: Axes, points: pd.DataFrame, registry: Registry, label: st
 
 
 def _draw_by_tiles(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
-    """Every estimator as a curve, or as a point where it takes one number of tiles; the medians joined."""
+    """Every estimator as a curve, or as a point if it uses a fixed number of tiles; a line joins the medians."""
     shown = points[points["estimator"] != "zeros"]
     medians = shown[shown["estimator"].isin(MEDIANS)].sort_values("tiles")
     axis.plot(medians["tiles"], medians["value"], color="0.8", linewidth=0.8, zorder=0)
@@ -144,7 +147,7 @@ def _draw_by_tiles(axis: Axes, points: pd.DataFrame, registry: Registry) -> None
 
 
 def _draw_curves(axis: Axes, points: pd.DataFrame, along: str, base: int, registry: Registry) -> None:
-    """The error of every estimator along a logarithmic abscissa that has a tick at every number of the points."""
+    """The error of every estimator against the column `along`, logarithmic with a tick at each of its values."""
     for name, line in points.groupby("estimator", sort=False):
         line = line.sort_values(along)
         reach = np.array([line["value"] - line["low"], line["high"] - line["value"]])
@@ -159,7 +162,7 @@ def _draw_curves(axis: Axes, points: pd.DataFrame, along: str, base: int, regist
 
 
 def _draw_spread(axis: Axes, points: pd.DataFrame) -> None:
-    """RMS error against stated uncertainty; on the diagonal they are equal."""
+    """RMS error against estimated uncertainty; they are equal on the diagonal."""
     bins = points[points["spread"].notna()]
     coverage = points[(points["metric"] == COVERAGE) & (points["tiles"] == 2) & (points["estimator"] == "corrected")]
     if len(bins):
@@ -175,8 +178,10 @@ def _draw_spread(axis: Axes, points: pd.DataFrame) -> None:
 
 
 def _logarithmic(axis: Axes, which: str) -> None:
-    """A logarithmic axis whose numbers are written out, also between the decades where these are few; where the values
-    are within a factor of 3 it stays linear."""
+    """Make the axis `which` logarithmic with plain numbers, also between decades if these are few.
+
+    It stays linear if its limits are within a factor of 3.
+    """
     low, high = sorted(getattr(axis, f"get_{which}lim")())
     if 0 < high < 3 * low:
         return
@@ -204,12 +209,12 @@ if __name__ == "__main__":
         inputs={
             "metrics": "Metrics of the stage evaluate (.csv).",
             "examples": "Example images of the stage evaluate (.npz).",
-            "estimators": "The registry of estimators, estimators.yaml.",
+            "estimators": "Registry of the estimators: their order, colours and markers (estimators.yaml).",
         },
         outputs={
             "svg": "The figure.",
             "pdf": "The figure, with its fonts.",
             "png": "The figure, 300 dpi.",
-            "csv": "The table behind its curves.",
+            "csv": "The data of its curves.",
         },
     ).main()

@@ -1,4 +1,4 @@
-"""The log flat field of the test tiles by one estimator."""
+"""The log flat fields of the test tiles, estimated by one estimator."""
 
 from workflow_scripts.background.simulation.tile_files import read_tiles
 from workflow_scripts.study.predictions import WEIGHTS_AND_SHARDS, write_predictions
@@ -7,7 +7,7 @@ from workflow_scripts.workflow.settings import EstimatorChoice
 
 
 def predict(job: Job[EstimatorChoice]) -> None:
-    """Write the result of the function `predict(job, tiles)` of the estimator's module, `sessions.Predictions`."""
+    """Write what `predict(job, tiles)` of the estimator's module returns, a `simulation.sessions.Predictions`."""
     predictions = job.implementation.predict(job, read_tiles(job.input("test")))
     arguments = job.arguments
     write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, predictions)

@@ -1,4 +1,4 @@
-"""Train one arm's network on synthetic sessions; the published recipe also trains on the validation sessions."""
+"""Train one arm's network on synthetic sessions; the published arm trains on the validation sessions too."""
 
 from typing import Literal
 
@@ -15,12 +15,12 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Pretrain, Compute):
-    """The settings of the stage, the arm, and on what it runs."""
+    """The settings of the stage, the arm, and the device."""
 
     variant: Literal[*ARMS] = Field(
         description="Arm of the study: published, corrected, or unet (the corrected recipe as plain regression)."
     )
-    seed: int = Field(ge=0, description="Seed of the network's first weights and of all items.")
+    seed: int = Field(ge=0, description="Seed of the initial weights, of shuffles and of the random sets of tiles.")
 
 
 def pretrain(job: Job[Arguments]) -> None:

@@ -11,25 +11,29 @@ from workflow_scripts.workflow.settings import Settings
 
 
 class Synthesize(Settings):
-    """Specimens and flat fields to raw tiles whose parts are known."""
+    """From specimens and flat fields to raw tiles with known ground truth."""
 
     side_px: int = Field(ge=32, le=1024, multiple_of=16, description="Pixels along each side of a tile.")
     train_shards: int = Field(ge=1, le=400, description="Files of training data, made in parallel.")
-    specimens: int = Field(ge=16, description="Specimens in a training file, from which pieces are cut.")
+    specimens: int = Field(ge=16, description="Specimens in a training file, from which tiles are cropped.")
     instruments: int = Field(
-        ge=4, description="Microscopes in a training file, each with a session of its own; a quarter of them validate."
+        ge=4,
+        description="Microscopes in a training file, one session each; a quarter of the sessions is for validation.",
     )
     times: int = Field(ge=2, description="Moments at which the drifting flat field of a session is recorded.")
     test_instruments: int = Field(
-        ge=1, description="Tested microscopes: a later session of each tests, an earlier one is for finetuning."
+        ge=1,
+        description="Test microscopes: a later session of each is tested, finetuning uses an earlier one.",
     )
-    test_tiles: int = Field(ge=16, description="Tiles of every tested session, one after the other as it drifts.")
-    references: int = Field(ge=4, description="Images without a specimen, of every tested session and of the earlier.")
-    dose_min: float = Field(gt=0, description="Smallest dose of an open pixel, photons.")
-    dose_max: float = Field(gt=0, le=60000, description="Largest, photons.")
+    test_tiles: int = Field(ge=16, description="Tiles of every test session, recorded in order while it drifts.")
+    references: int = Field(
+        ge=4, description="Reference images without a specimen, of every test session and of the earlier session."
+    )
+    dose_min: float = Field(gt=0, description="Smallest dose of a pixel without a specimen, photons.")
+    dose_max: float = Field(gt=0, le=60000, description="Largest dose of a pixel without a specimen, photons.")
     dark: float = Field(ge=0, description="Mean of the dark frame, counts.")
     drift: float = Field(
-        ge=0, le=10, description="Drift of a session from its first tile to its last, in units of a typical one."
+        ge=0, le=10, description="Drift from the first tile of a session to its last, relative to a typical session."
     )
     seed: int = Field(ge=0, description="Seed of specimens, microscopes, doses and counts.")
 
@@ -40,7 +44,7 @@ class Synthesize(Settings):
         return self
 
     def file_mb(self, split: str) -> float:
-        """Size of one file, MB: specimens half as wide again as a tile, and flat fields; or tiles and references."""
+        """Size of one file, MB: specimens (1.5 times as wide as a tile) and flat fields, or tiles and references."""
         flats = (self.instruments + self.test_instruments) * self.times
         tiles = self.test_instruments * (3 * self.test_tiles + 2 * self.references)
         images = 9 * self.specimens // 4 + flats if split == "train" else tiles
@@ -50,7 +54,7 @@ class Synthesize(Settings):
 class UnetSettings(Settings):
     """A lean U-net on blocks of pixels."""
 
-    block_px: int = Field(ge=1, le=4, description="Side of the blocks of pixels that enter as channels, px.")
+    block_px: int = Field(ge=1, le=4, description="Side of the pixel blocks that are rearranged into channels, px.")
     widths: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = Field(
         min_length=1, description="Channels at the blocks' resolution and after each halving, multiples of 8."
     )
@@ -66,7 +70,7 @@ class NetworkSettings(Settings):
     """The network, the same in both arms."""
 
     kind: Literal["unet", "monai"] = Field(description="Which of the two networks below both arms train.")
-    unet: UnetSettings = Field(description="The lean U-net; also the baseline of that name.")
+    unet: UnetSettings = Field(description="The lean U-net, also used by the baseline unet.")
     monai: MonaiSettings = Field(description="The recipe's network.")
 
 
@@ -75,44 +79,46 @@ class Pretrain(TrainingSettings):
 
     network: NetworkSettings = Field(description="The network, the same in both arms.")
     pairs: int = Field(ge=8, description="Training items (N tiles of one session) in an epoch.")
-    validation_pairs: int = Field(ge=8, description="Items of the validation sessions, which choose the weights.")
-    largest_set: int = Field(ge=2, le=64, description="Largest number of tiles in an item of the corrected arm.")
+    validation_pairs: int = Field(ge=8, description="Items of the validation sessions; their loss selects the weights.")
+    largest_set: int = Field(
+        ge=2, le=64, description="Largest number of tiles in a training item of the corrected arm."
+    )
 
 
 class Finetune(TrainingSettings):
     """The network, trained further on flat fields of earlier sessions of the tested microscopes."""
 
     pairs: int = Field(ge=8, description="Training items in an epoch.")
-    validation_pairs: int = Field(ge=8, description="Items that choose the weights.")
+    validation_pairs: int = Field(ge=8, description="Validation items; their loss selects the weights.")
 
 
 class SamplerSettings(Settings):
     """How a trained network is sampled."""
 
-    batch_size: int = Field(ge=1, description="Images that go through a network at once.")
+    batch_size: int = Field(ge=1, description="Images per forward pass.")
     steps: int = Field(ge=1, le=1000, description="Steps of the corrected arm's sampler.")
     samples: int = Field(
         ge=2,
         le=64,
-        description="Samples of the corrected arm: their mean is the estimate, their spread the uncertainty.",
+        description="Samples per tile of the corrected arm: their mean is the estimate, their spread the uncertainty.",
     )
     curve_steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         min_length=2,
-        description="Numbers of steps for the curve of quality, rising; the others are compared with the last.",
+        description="Increasing numbers of steps for which the error is measured, each relative to that at the last.",
     )
-    curve_tiles: int = Field(ge=1, description="Tiles of every tested session behind that curve.")
+    curve_tiles: int = Field(ge=1, description="Tiles of every test session used for curve_steps.")
     seed: int = Field(ge=0, description="Seed of the samplers.")
 
     @field_validator("curve_steps")
     @classmethod
     def _rise(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
         if list(steps) != sorted(set(steps)):
-            raise ValueError("curve_steps must rise")
+            raise ValueError("curve_steps must increase")
         return steps
 
 
 class Predict(Settings):
-    """The log flat field of the test tiles by every estimator."""
+    """The log flat fields of the test tiles, estimated by every estimator."""
 
     network: SamplerSettings = Field(description="Estimators with trained weights: the arms and unet.")
 
@@ -128,22 +134,22 @@ class Plot(Settings):
     """The figures."""
 
 
-# The arms of the study: one code path, with the faults of the recipe as named switches.
+# All arms run the same code; each fault of the published recipe is a named switch.
 @dataclass(frozen=True)
 class Variant:
     """Which faults of the published recipe are present; docs/background.md explains each.
 
     Attributes:
-        rescaled_to_mean: intensities, not logarithms; each is stretched by its own minimum and maximum, and the result
-            is rescaled to the mean 0.7, so that the absolute signal is lost.
-        weights_load_loosely: finetuning loads weights whose names do not match, without a message: nothing loads.
-        partner_unsorted: the other tile of a pair comes from an unsorted listing, not from the neighbourhood.
-        sessions_shared: the sessions that validate were trained on.
+        rescaled_to_mean: the network works on intensities, not logarithms; each image is stretched by its own minimum
+            and maximum, and the result is rescaled to the mean 0.7, so that the absolute signal is lost.
+        weights_load_loosely: finetuning loads weights whose names do not match, without an error: nothing is loaded.
+        partner_unsorted: the second tile of a pair is any tile of an unsorted file listing, not a neighbour in time.
+        sessions_shared: validation uses sessions of the training set.
         idealised_pair: training pairs have no noise, no drift and no dark current.
-        mixed_normalisation: specimens are stretched one by one, references by the largest value of all.
+        mixed_normalisation: each specimen is stretched by its own extremes, flat fields by the largest value of all.
         one_sample: the prediction is a single random sample, without an uncertainty.
-        dropped_without_guidance: the condition is dropped in training and sampling makes no use of that.
-        regression: no fault: no noise enters the network, and one pass gives the result.
+        dropped_without_guidance: the condition is dropped at random in training, but sampling uses no guidance.
+        regression: not a fault: the network regresses the flat field in one pass, without diffusion.
     """
 
     rescaled_to_mean: bool
@@ -158,11 +164,11 @@ class Variant:
 
     @property
     def prediction_type(self) -> Literal["noise", "velocity"]:
-        """What the network predicts."""
+        """The quantity that the network predicts."""
         return "noise" if self.rescaled_to_mean else "velocity"
 
 
 VARIANTS = {"published": Variant(*[True] * 8), "corrected": Variant(*[False] * 8)}
 RECOMMENDED = "corrected"  # the arm that corrects the user's tiles
-# unet: the corrected recipe as plain regression, a baseline
+# The baseline unet is the corrected recipe as plain regression
 ARMS = VARIANTS | {"unet": replace(VARIANTS["corrected"], regression=True)}

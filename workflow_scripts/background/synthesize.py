@@ -9,7 +9,7 @@ from workflow_scripts.workflow.settings import Device, FileChoice
 
 
 class Arguments(Synthesize, FileChoice, Device):
-    """The settings of the stage, which file to make, and on what it runs."""
+    """The settings of the stage, the file to make, and the device."""
 
 
 def synthesize(job: Job[Arguments]) -> None:
@@ -20,4 +20,4 @@ def synthesize(job: Job[Arguments]) -> None:
 
 
 if __name__ == "__main__":
-    Command(synthesize, Arguments, inputs={}, outputs={"arrays": "The file (.npz)."}).main()
+    Command(synthesize, Arguments, inputs={}, outputs={"arrays": "The training or test file (.npz)."}).main()

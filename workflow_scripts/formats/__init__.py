@@ -1,1 +1,1 @@
-"""Files of the field: one module a format, which checks what it reads; no method, no torch."""
+"""Readers and writers of file formats, one module per format, which check what they read; no method, no torch."""

@@ -1,4 +1,4 @@
-"""The user's arrays: .npy or a dataset of an .h5 file, read in parts; every mistake is reported in one sentence."""
+"""The user's arrays, .npy or a dataset of an .h5 file, read in parts; every error is reported in one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from workflow_scripts.workflow.arrays import ArrayError, check_size, open_npy, r
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import shortened
 
-LARGEST = 1e15  # of values that are counted: its square and its sum are still numbers in 32 bits
+LARGEST = 1e15  # largest value accepted: its square and sums of values are still finite in 32 bits
 
 
 @contextmanager
@@ -22,10 +22,10 @@ def opened(path: Path, dataset: str | None, what: str) -> Iterator[Any]:
     Args:
         path: the file.
         dataset: where the array lies inside an .h5 file; None for .npy.
-        what: what the array is, for the sentence about a mistake.
+        what: what the array is, for error messages.
 
     Raises:
-        InputError: the file is absent, is truncated or no such file, has no such dataset, or holds no real numbers.
+        InputError: the file is absent, truncated or of another format, has no such dataset, or holds no real numbers.
     """
     if not path.is_file():
         raise InputError(f"{what}: there is no file {path}; correct the path")
@@ -52,7 +52,7 @@ def values(array: Any, where: str, rows: Any = ...) -> np.ndarray:
     """
     try:
         return np.asarray(array[rows], dtype=np.float64)
-    except Exception as error:  # of the filters of .h5 as well
+    except Exception as error:  # filters of .h5 raise errors of many types
         raise InputError(f"{where} cannot be read ({reason(error)}); copy or export it again") from None
 
 
@@ -90,5 +90,5 @@ def _real(array: Any, where: str) -> Any:
 def _dataset_names(file: h5py.File) -> list[str]:
     names: list[str | bytes] = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    # Names that are no UTF-8 come as bytes.
+    # Names that are not UTF-8 are returned as bytes.
     return [name.decode(errors="replace") if isinstance(name, bytes) else name for name in names]

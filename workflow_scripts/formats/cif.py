@@ -1,6 +1,6 @@
-"""One crystal from a .cif: sites, cell and symmetry; a mistake is reported in one sentence, without the file's name.
+"""One crystal from a .cif: sites, cell and symmetry; an error is one sentence without the name of the file.
 
-gemmi parses the file and knows the 564 settings of the space groups; here its tables are checked.
+gemmi parses the file and knows the 564 settings of the space groups; the contents are checked here.
 """
 
 import re
@@ -29,7 +29,7 @@ def structure_block(content: bytes) -> Block:
     """The only data block with atoms.
 
     Raises:
-        StructureError: there is none, or more than one, or the content is no whole .cif.
+        StructureError: there is none, or more than one, or the content is not a complete .cif.
     """
     try:
         document = gemmi.cif.read_string(content.decode("utf-8", errors="replace"))
@@ -49,10 +49,10 @@ def structure_block(content: bytes) -> Block:
 def sites(block: Block) -> tuple[list[str], np.ndarray]:
     """Elements and fractional coordinates (S, 3) of the asymmetric unit.
 
-    Elements are read from types such as Ga3+ or, where there are none, from labels such as SrA or O12.
+    Elements are read from atom types such as Ga3+ or, without these, from labels such as SrA or O12.
 
     Raises:
-        StructureError: they do not fit each other, or an element is unknown.
+        StructureError: the numbers of elements and positions differ, or an element is unknown.
     """
     columns = [numbers(column(block, f"_atom_site_fract_{axis}"), "coordinates") for axis in "xyz"]
     symbols = []
@@ -72,10 +72,10 @@ def sites(block: Block) -> tuple[list[str], np.ndarray]:
 
 
 def cell(block: Block) -> np.ndarray:
-    """Rows a, b, c in Å: a along x, b in the plane of x and y.
+    """Lattice vectors as rows a, b, c in Å: a along x, b in the xy plane.
 
     Raises:
-        StructureError: there is none, or it is impossible.
+        StructureError: there is no cell, or its parameters are impossible.
     """
     tags = [f"_cell_length_{side}" for side in "abc"] + [f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")]
     values = [_first(block, (tag,)) for tag in tags]
@@ -94,7 +94,7 @@ def cell(block: Block) -> np.ndarray:
 
 
 def check_sides(sides_a: np.ndarray) -> None:
-    """Raise StructureError where sides (3,) of a cell cannot be those of a crystal in Å."""
+    """Raise StructureError where the sides (3,) of a cell in Å are too short or too long for a crystal."""
     shortest, longest = CELL_SIDES_A
     if sides_a.min() < shortest or sides_a.max() > longest:
         raise StructureError(
@@ -104,11 +104,12 @@ def check_sides(sides_a: np.ndarray) -> None:
 
 
 def operations(block: Block, lattice_a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 3, 3) rotations and (n, 3) translations: those that the file lists, else those of its space group.
+    """Rotations (n, 3, 3) and translations (n, 3) listed in the file, otherwise those of its space group.
 
     Raises:
-        StructureError: one is none or magnetic, there are too many, what the file states contradicts itself, or only
-            the group is given, and it is unknown, has two origins or does not fit the cell.
+        StructureError: an operation is invalid or magnetic, there are too many, statements about the symmetry
+            contradict each other, or only the group is given and it is unknown, has two origins or does not fit the
+            cell.
     """
     if _MAGNETIC.search(block.as_string()):
         raise StructureError("found magnetic symmetry, which is not read; export the structure without moments")
@@ -153,11 +154,11 @@ def _operation(word: str) -> gemmi.Op:
 
 
 def _stated_settings(block: Block, listed: list[gemmi.Op], lattice_a: np.ndarray) -> dict[str, set[str]]:
-    """What the file states about its symmetry, and the settings that this can mean, by their Hall symbols."""
+    """Statements of the file about its symmetry, each with the Hall symbols of the settings compatible with it."""
     hall, name, number = (_first(block, tags) for tags in (_HALL, _NAME, _NUMBER))
     table = list(gemmi.spacegroup_table())
     stated = {}
-    # Operations about another origin than those of the table are as good.
+    # Operations about an origin that is not in the table are accepted too.
     if listed and (group := gemmi.find_spacegroup_by_ops(gemmi.GroupOps(listed))):
         stated["list of operations"] = {group.hall}
     if hall:
@@ -166,14 +167,14 @@ def _stated_settings(block: Block, listed: list[gemmi.Op], lattice_a: np.ndarray
         stated[f"space group {name[:60]}"] = _named_settings(name, lattice_a)
     if number:
         same = [group for group in table if str(group.number) == number]
-        # Alone it means the standard setting.
+        # A number alone means the standard setting.
         settings = {group.hall for group in same} if stated or not same else _named_settings(same[0].hm, lattice_a)
         stated[f"space group {number[:60]}"] = settings
     return stated
 
 
 def _named_settings(name: str, lattice_a: np.ndarray) -> set[str]:
-    """The settings of this name: two where it leaves the origin open; hexagonal axes show in their angle of 120°."""
+    """The settings of this name: two if it does not state the origin; an angle of 120° tells hexagonal axes."""
     cosine = lattice_a[0] @ lattice_a[1] / np.linalg.norm(lattice_a[0]) / np.linalg.norm(lattice_a[1])
     axes = "H" if abs(cosine + 0.5) < 0.02 else "R"
     name = re.sub(r"\s*:\s*[HhRr]$", "", name)  # the cell decides
@@ -182,18 +183,18 @@ def _named_settings(name: str, lattice_a: np.ndarray) -> set[str]:
 
 
 def _first(block: Block, tags: tuple[str, ...]) -> str:
-    """The value of the first of these tags that has one; empty where none has."""
+    """The first known value of these tags; an empty string if there is none."""
     values = (value for tag in tags for value in column(block, tag) if value not in ("?", "."))
     return next(values, "").strip()
 
 
 def column(block: Block, tag: str) -> list[str]:
-    """The values of a tag without quotes: one, many or none; ? and . stay."""
+    """All values of a tag (any number) without quotes; ? and . are kept."""
     return [gemmi.cif.as_string(raw) or raw for raw in block.find_values(tag)]
 
 
 def numbers(values: list[str | float], what: str) -> np.ndarray:
-    """The values as float64, without their uncertainties; raises StructureError where one is no finite number."""
+    """The values as float64, without uncertainties in parentheses; raises StructureError if one is not finite."""
     array = np.array([_number(value) if isinstance(value, str) else value for value in values], dtype=np.float64)
     if not np.isfinite(array).all():
         raise StructureError(f"found {what} that are no finite numbers; complete the file")

@@ -1,4 +1,4 @@
-"""The user's crystals from .cif and .cube files, also packed: one cell with all its atoms."""
+"""The user's crystals from .cif and .cube files, also with .gz: one unit cell with all its atoms."""
 
 import io
 import math
@@ -21,14 +21,14 @@ from workflow_scripts.formats.files import read_content
 from workflow_scripts.workflow.arrays import reason
 from workflow_scripts.workflow.errors import InputError
 
-# Where no measured value is at hand: B in Å², of the order of most oxides at room temperature, and of soft crystals
-# of molecules or chains (those that hold both carbon and hydrogen).
+# B in Å² if the file has none: typical of oxides at room temperature, and of soft crystals of molecules or chains (with
+# both carbon and hydrogen).
 DEFAULT_DEBYE_WALLER_A2, SOFT_DEBYE_WALLER_A2 = 0.5, 4.0
 _LARGEST_FILE_BYTES = 20 * 2**20
 _MOST_ATOMS = 20_000
 _SMALLEST_ATOM_A3 = 2.0
 _CLOSEST_A = 0.3
-# Images of a site under symmetry that lie closer than this are one atom: the coordinates are rounded.
+# Symmetry-equivalent positions closer than this are one atom: coordinates in files are rounded.
 _ONE_SITE_A = 0.1
 
 
@@ -36,11 +36,11 @@ _ONE_SITE_A = 0.1
 class Crystal:
     """One cell of a crystal.
 
-    name: as figures and reports call it.
-    lattice_a: float64 (3, 3), rows a, b, c in Å; from a .cif a lies along x, b in the plane of x and y.
+    name: for figures and reports.
+    lattice_a: float64 (3, 3), rows a, b, c in Å; from a .cif, a is along x and b in the xy plane.
     fractional: float64 (A, 3).
     numbers: int (A,) atomic numbers.
-    occupancy: float64 (A,), share of the cells in which the site holds this atom.
+    occupancy: float64 (A,), fraction of the cells in which the site is occupied by this atom.
     debye_waller_a2: float64 (A,) isotropic Debye–Waller factors B = 8π²⟨u²⟩ in Å², ⟨u²⟩ along one direction.
     """
 
@@ -67,30 +67,31 @@ class Crystal:
         return tuple(chemical_symbols[number] for number in self.numbers)
 
     def atoms(self) -> ase.Atoms:
-        """The atoms, whatever their occupancy."""
+        """The atoms, regardless of their occupancy."""
         return ase.Atoms(self.numbers, scaled_positions=self.fractional, cell=self.lattice_a, pbc=True)
 
 
 def read_crystal(path: Path, ordered: bool = False) -> Crystal:
     """A crystal from a .cif or .cube file, or from either with .gz.
 
-    Of a .cif all symmetry operations are applied; images of a site within 0.1 Å are one atom. A partial occupancy
-    stays, as a weight of the atom's scattering factor: the mean over all cells, without the diffuse scattering of the
-    disorder. Sites of one element at one place are one, with the sum of their occupancies, at most 1; different
-    elements share a place. A site of occupancy 0 is left out. Isotropic B (or U, B = 8π²U) is read; without it B is
-    4 Å² in crystals with carbon and hydrogen, else 0.5 Å². Of several data blocks the only one with atoms counts.
+    A .cif is expanded by all symmetry operations; equivalent positions within 0.1 Å are one atom. A partial occupancy
+    weights the scattering factor of the atom: the mean over all cells, without diffuse scattering from disorder. Sites
+    of the same element at the same position are merged and their occupancies added, up to 1; different elements may
+    share a position. Sites of occupancy 0 are left out. Isotropic B (or U, B = 8π²U) is read; without it B is 4 Å² in
+    crystals with carbon and hydrogen, otherwise 0.5 Å². Only one data block may contain atoms.
 
-    Of a .cube only cell and atoms are taken: the Hartree potential that it may hold is one of pseudo-cores, not what
-    fast electrons see.
+    From a .cube only cell and atoms are read: a Hartree potential in it is that of pseudo-cores, not the potential that
+    scatters fast electrons.
 
     Args:
         path: the file.
-        ordered: refuses partial occupancies, atoms that are listed twice, and a list of atoms that differs from the
-            stated formula; displacements are not read.
+        ordered: refuse partial occupancies, atoms that are listed twice, and a list of atoms that differs from the
+            stated formula; Debye–Waller factors are not read.
 
     Raises:
-        InputError: the file is absent, damaged, too large or of another kind, holds no atoms or several structures, an
-            unknown element, occupancies or a cell that cannot be, or a space group whose operations are not known.
+        InputError: the file is absent, damaged, too large or of another format, holds no atoms or several structures,
+        an
+            unknown element, an impossible cell or occupancy, or a space group whose operations are not known.
     """
     if not has_ending(path, CIF + CUBE):
         raise InputError(f"{path}: found the ending {path.suffix!r}, expected .cif or .cube, or either with .gz")
@@ -105,7 +106,7 @@ def read_crystal(path: Path, ordered: bool = False) -> Crystal:
 
 
 def expanded(unit: Crystal, operations: tuple[np.ndarray, np.ndarray]) -> Crystal:
-    """The whole cell from its asymmetric unit: the distinct images of every site.
+    """The whole cell from its asymmetric unit: the distinct equivalent positions of every site.
 
     Args:
         unit: the asymmetric unit.
@@ -118,7 +119,7 @@ def expanded(unit: Crystal, operations: tuple[np.ndarray, np.ndarray]) -> Crysta
 
 
 def merged(crystal: Crystal) -> Crystal:
-    """Atoms of one element at one place as one, with the sum of their occupancies; coordinates lie in [0, 1)."""
+    """The crystal with atoms of one element at one position merged and occupancies added; coordinates in [0, 1)."""
     occupancy, different = crystal.occupancy.copy(), []
     for atom in np.flatnonzero(occupancy > 0):
         apart = crystal.fractional[different] - crystal.fractional[atom]
@@ -139,7 +140,7 @@ def _atoms_of(crystal: Crystal, index: np.ndarray) -> Crystal:
 
 
 def _distinct(images: np.ndarray, lattice_a: np.ndarray) -> np.ndarray:
-    """The distinct positions among the images (n, 3) of a site: images that differ by rounding become their mean."""
+    """Distinct positions among the equivalent ones (n, 3) of a site; those closer than `_ONE_SITE_A` are averaged."""
     apart = images[None] - images[:, None]  # (n, n, 3)
     apart -= apart.round()
     close = np.linalg.norm(apart @ lattice_a, axis=-1) < _ONE_SITE_A
@@ -183,7 +184,7 @@ def _debye_waller_a2(block: Block, symbols: list[str]) -> np.ndarray:
 
 
 def _optional(block: Block, tag: str, default: np.ndarray) -> np.ndarray:
-    """A column of numbers (S,); the default where it is absent, and for values that are not known."""
+    """A column of numbers (S,); absent columns and unknown values are replaced by the default."""
     values = cif.column(block, tag)
     if not values:
         return default
@@ -194,7 +195,7 @@ def _optional(block: Block, tag: str, default: np.ndarray) -> np.ndarray:
 
 
 def _check_formula(block: Block, counts: Counter) -> None:
-    """The atoms against the formula that the file states: a file that was cut off within the atoms has too few."""
+    """Compare the atoms with the formula in the file, to notice a file that is truncated within the list of atoms."""
     stated = " ".join(cif.column(block, "_chemical_formula_sum")[:1])
     if not re.fullmatch(r"(\s*[A-Z][a-z]?(\d+(\.\d*)?)?)+\s*", stated):
         return
@@ -218,7 +219,7 @@ def _from_cube(content: bytes) -> Crystal:
             raise StructureError(f"found {abs(counts[0])} atoms, expected at most {_MOST_ATOMS}; cut out one cell")
         if min(counts[1:]) < 1:
             raise StructureError(f"found {counts[1:]} voxels, expected positive numbers, which mean Bohr; export again")
-        # The cell and the atoms alone: the grid may be cut off.
+        # Only the cell and the atoms are read; the grid may be truncated.
         atoms = read_cube(io.StringIO("\n".join(lines)), read_data=False)["atoms"]
         if atoms.get_volume() < _SMALLEST_ATOM_A3:
             raise StructureError(f"found a cell of {atoms.get_volume():.3g} Å³; correct the cell or its unit")
@@ -232,7 +233,7 @@ def _from_cube(content: bytes) -> Crystal:
 
 
 def _check(crystal: Crystal) -> None:
-    """Raise StructureError where the atoms cannot be those of a crystal."""
+    """Raise StructureError where number, elements, positions or occupancies of the atoms are impossible."""
     count, sides = len(crystal.numbers), np.linalg.norm(crystal.lattice_a, axis=1)
     if not count:
         raise StructureError("found no atoms that occupy their sites; complete the list, or correct the occupancies")

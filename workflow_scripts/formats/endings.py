@@ -1,4 +1,4 @@
-"""Endings of file names by format, in lower case: one table for all readers, which accept them in any case."""
+"""Endings of file names by format, in lower case: one table for all readers, which ignore case."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def has_ending(path: Path | str, endings: tuple[str, ...]) -> bool:
 
 
 def without_ending(path: Path | str) -> str:
-    """The name of a file without its folder and its ending, nor the .gz behind it."""
+    """The name of a file without folder and ending; .gz and the ending before it count as one."""
     name = Path(path).name
     return Path(name[:-3] if has_ending(name, PACKED) else name).stem
 
@@ -34,7 +34,7 @@ def is_hdf5(path: Path | str) -> bool:
     """Whether a file is HDF5 by its ending or, whatever its name, by its content."""
     if has_ending(path, HDF5) or not Path(path).is_file():
         return has_ending(path, HDF5)
-    import h5py  # here, since settings read this table and the import takes long
+    import h5py  # here, since all settings import this module and h5py takes long to load
 
     return h5py.is_hdf5(path)
 
@@ -48,7 +48,7 @@ def check_array(path: str, dataset: str | None, key: str) -> None:
     """Check that a setting names a file of arrays, and what `check_dataset` does.
 
     Raises:
-        ValueError: it does not; the sentence begins with the key of the file.
+        ValueError: it does not; the message begins with the key of the file.
     """
     if not is_array(path):
         raise ValueError(f"{key}: {path} is neither .npy nor .h5")
@@ -56,6 +56,6 @@ def check_array(path: str, dataset: str | None, key: str) -> None:
 
 
 def check_dataset(path: str, dataset: str | None, key: str) -> None:
-    """Check that the path of a dataset is given for a file of HDF5, and for no other; raises as `check_array`."""
+    """Check that a dataset is given if and only if the file is HDF5; raises ValueError as `check_array` does."""
     if is_hdf5(path) != (dataset is not None):
         raise ValueError(f"{key}: a .h5 file needs the path of the dataset inside it, a .npy file has none")

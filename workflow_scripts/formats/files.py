@@ -1,4 +1,4 @@
-"""Files that a setting names: the images of a folder in the natural order of their names, the bytes of a small file."""
+"""Files named in settings: the images of a folder in natural order, the bytes of a small file."""
 
 import gzip
 import re
@@ -11,18 +11,18 @@ from workflow_scripts.workflow.errors import InputError
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """A key to sort names by: numbers inside them count as numbers, 2 before 10."""
+    """Key that sorts names in natural order: numbers in them are compared as numbers, 2 before 10."""
     parts = re.split(r"([0-9]+)", name.lower())
     return [(0, int(part), "") if number % 2 else (1, 0, part) for number, part in enumerate(parts)], name
 
 
 def image_files(path: Path | str, kinds: Sequence[str], what: str) -> list[Path]:
-    """The images of a folder, in the natural order of their names, or the one file.
+    """The images of a folder in the natural order of their names, or a single file.
 
     Args:
-        path: a folder of images, or one of them.
-        kinds: the endings of their names, as in `endings`.
-        what: the setting that names it, for the sentence.
+        path: a folder of images, or one image.
+        kinds: accepted endings, as in `endings`.
+        what: the setting that names it, for error messages.
 
     Raises:
         InputError: there is no such image.
@@ -45,9 +45,9 @@ def read_content(path: Path, most_bytes: int, expected: str, whole: bool = True)
 
     Args:
         path: the file.
-        most_bytes: more are refused.
-        expected: what the file should hold, for the sentence.
-        whole: False cuts off what is more in place of refusing it.
+        most_bytes: largest size accepted.
+        expected: what the file should contain, for error messages.
+        whole: whether larger files are refused; False truncates them instead.
 
     Raises:
         InputError: the file is absent, empty, too large, or cannot be read.

@@ -1,4 +1,4 @@
-"""The user's images and pictures, read only in the announced format and never larger than their files can hold."""
+"""The user's images and pictures: read only as the format of their ending, never larger than the file can hold."""
 
 import os
 import struct
@@ -18,18 +18,18 @@ from workflow_scripts.workflow.arrays import ArrayError, check_size, reason
 from workflow_scripts.workflow.errors import InputError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# The other formats of PIL start programs (PostScript) or hold films.
+# Other formats of PIL run programs (PostScript) or contain movies.
 _FORMATS = ("PNG", "JPEG")
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a file of images holds.
+    """The images in one file.
 
     Attributes:
-        pages: (n, H, W), in the file's type of numbers.
-        was_colour: whether they were grey images saved as colour.
-        pixel_size_um: None where the file does not state it.
+        pages: (n, H, W), in the data type of the file.
+        was_colour: whether they are grey images saved as colour.
+        pixel_size_um: None if the file does not state it.
     """
 
     pages: np.ndarray
@@ -41,7 +41,8 @@ def read_images(path: Path) -> Recorded:
     """The images of a .tif, .xrm, .txrm, .png or .jpg without colours.
 
     Raises:
-        ArrayError: the file is damaged, or holds colours, no real numbers, or images that differ.
+        ArrayError: the file is damaged, or has colours, values that are not real, or images of different sizes or
+        types.
     """
     if has_ending(path, XRADIA):
         pages, pixel_size_um = read_xradia(path)
@@ -50,7 +51,7 @@ def read_images(path: Path) -> Recorded:
         return Recorded(*read_tiff(path), None)
     try:
         image = read_picture(path)
-    except Exception as error:  # the readers of the many formats raise whatever they like
+    except Exception as error:  # readers raise errors of any type
         raise ArrayError(f"cannot be read as an image ({reason(error)})") from None
     was_colour = image.ndim == 3
     if was_colour:  # or grey with opacity
@@ -60,7 +61,7 @@ def read_images(path: Path) -> Recorded:
 
 
 class ImageStack:
-    """Files of one image each, as an array (N, H, W) that is read when it is sliced."""
+    """Files of one image each, as an array (N, H, W) that is read on slicing."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Raises InputError: the first cannot be used."""
@@ -92,7 +93,7 @@ def _single_image(path: Path) -> np.ndarray:
 
 
 def read_grey_picture(path: Path) -> np.ndarray:
-    """A .png, .jpg or .tif, grey or colour, as its luminance: float32 (H, W) from 0 to 1 (a float file keeps its own).
+    """Luminance of a .png, .jpg or .tif, grey or colour: float32 (H, W) from 0 to 1; float files are not rescaled.
 
     Raises:
         InputError: there is no such file, or it holds no single image, or values that are no finite numbers.
@@ -106,7 +107,7 @@ def read_grey_picture(path: Path) -> np.ndarray:
         image = read_picture(path)
         if image.ndim == 3 and image.shape[-1] in (3, 4):
             image = color.rgb2gray(image[..., :3])
-    except Exception as error:  # the readers of the many formats raise whatever they like
+    except Exception as error:  # readers raise errors of any type
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}), expected a whole .png, .jpg or .tif;"
             " export it again"
@@ -125,8 +126,8 @@ def read_picture(path: Path) -> np.ndarray:
     """The array of a .png, .jpg or .tif file, as skimage reads it.
 
     Raises:
-        Exception: of any type, which depends on the reader of the format; ArrayError where the file announces more
-            than it can hold.
+        Exception: of any type, depending on the reader of the format; ArrayError if the header announces more values
+            than the file can hold.
     """
     if has_ending(path, TIFF):
         with tifffile.TiffFile(path) as file:
@@ -141,7 +142,8 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def _check_chunks(path: Path) -> None:
-    """Raise ArrayError where a chunk of a .png announces more than is left: memory for it is asked for first."""
+    """Raise ArrayError if a chunk of a .png is announced longer than the rest of the file, since memory for it would be
+    reserved before it is read."""
     left = path.stat().st_size - len(_PNG)
     with path.open("rb") as file:
         if file.read(len(_PNG)) != _PNG:

@@ -1,7 +1,7 @@
-"""Images, volumes and stacks of images in MRC files; stacks are read in parts and written in pieces.
+"""Images, volumes and stacks of images in MRC files; stacks are read and written in parts.
 
-The format is that of doi:10.1016/j.jsb.2015.04.002 (MRC2014), read as leniently as RELION reads it: stamps and labels
-that older programs left out do not matter as long as sizes and mode make sense.
+The format is MRC2014 (doi:10.1016/j.jsb.2015.04.002), read as leniently as in RELION: machine stamps and labels that
+older programs omit are not required if sizes and mode are plausible.
 """
 
 import math
@@ -44,10 +44,10 @@ class Stack:
         path: the file.
         n_images: number of images.
         box_px: pixels along each side of an image.
-        pixel_size_a: Å; None where the header does not say.
-        dtype: numbers in the file, with their byte order.
+        pixel_size_a: Å; None if the header does not state it.
+        dtype: data type in the file, with its byte order.
         offset: bytes before the first image.
-        remarks: a sentence on every oddity of the header and its interpretation.
+        remarks: one sentence on every oddity of the header and how it was interpreted.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class Stack:
         if wanted.ndim != 1 or (wanted.size and not (wanted.min() >= 0 and wanted.max() < self.n_images)):
             raise ValueError(f"{self.path} has the images 0 to {self.n_images - 1}")
         images = np.empty((len(wanted), self.box_px, self.box_px), dtype=np.float32)
-        # Images that are neighbours in the file are read together.
+        # Consecutive images are read together.
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         starts, stops = [0, *breaks], [*breaks, len(wanted)]
         try:
@@ -100,12 +100,12 @@ class Stack:
 def open_stack(path: Path) -> Stack:
     """Read the header of a stack (.mrcs, or .mrc with one image) and compare it with the file's size.
 
-    RELION tells stacks from volumes by the ending; here a .mrcs is a stack unless its header describes a cube as a
-    volume, and a .mrc is one only if its header says so or it has one section.
+    RELION distinguishes stacks from volumes by the ending; here a .mrcs is a stack unless its header describes a cubic
+    volume, and a .mrc is a stack only if its header says so or it has one section.
 
     Raises:
-        InputError: the file is absent, is no MRC file, is cut off, or holds a volume, a transform, colours, or images
-            that are not square.
+        InputError: the file is absent, not MRC, truncated, or holds a volume, a transform, colours, or images that are
+            not square.
     """
     header, order, remarks = _read_header(path)
     nx, ny, nz, mode = (int(header[name]) for name in ("nx", "ny", "nz", "mode"))
@@ -150,7 +150,8 @@ def read_mrc(path: Path, dimensions: int) -> tuple[np.ndarray, float]:
         float32 (n, n) [y, x] or (n, n, n) [z, y, x]; Å per pixel, 0 where the header does not state it.
 
     Raises:
-        InputError: absent, truncated or no such file, of the wrong shape or size, complex, or not finite.
+        InputError: the file is absent, truncated or not MRC, has the wrong shape or size, or complex or infinite
+        values.
     """
     header, order, _ = _read_header(path)
     shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
@@ -179,10 +180,10 @@ def read_mrc(path: Path, dimensions: int) -> tuple[np.ndarray, float]:
 
 
 class StackWriter:
-    """A float32 stack that grows piece by piece under a temporary name and is moved into place when it is whole.
+    """Context manager that writes a float32 stack batch by batch, under a temporary name until it is complete.
 
-    Used as a context; where the block fails, nothing is left behind. The header is an image stack's (space group 0,
-    one section to the unit cell), as MRC2014 and RELION have it; the same images give the same bytes.
+    If the block fails, no file is left. The header is that of an image stack (space group 0, one section per unit
+    cell), as in MRC2014 and RELION; the same images give the same bytes.
 
     Args:
         path: the file to write, .mrcs.
@@ -190,7 +191,7 @@ class StackWriter:
         pixel_size_a: Å; None writes 0, which means unknown.
 
     Raises:
-        ValueError: a piece is not (k, box_px, box_px), holds a value that is not finite, or there was none.
+        ValueError: a batch is not (k, box_px, box_px) or holds a value that is not finite, or nothing was written.
     """
 
     def __init__(self, path: Path, box_px: int, pixel_size_a: float | None = None) -> None:
@@ -268,10 +269,12 @@ def _read_header(path: Path) -> tuple[np.ndarray, str, list[str]]:
 
 
 def _header(content: bytes, path: Path) -> tuple[np.ndarray, str, list[str]]:
-    """The header in the byte order in which it makes sense, the stamp's first; that order; remarks.
+    """The header, its byte order and remarks; of both orders the first in which the header is plausible.
+
+    The order of the machine stamp is tried first.
 
     Raises:
-        InputError: it makes sense in neither.
+        InputError: the header is implausible in both byte orders.
     """
     little = np.frombuffer(content, dtype=HEADER_DTYPE.newbyteorder("<"))[0]
     try:
@@ -319,7 +322,7 @@ def _check_shape(nx: int, ny: int, nz: int, header: np.ndarray, path: Path) -> N
     says_volume = space_group != 0 and not single
     if says_volume and space_group >= _VOLUME_STACK:
         raise InputError(f"{path}: holds volumes (space group {space_group}), expected a stack of images; project them")
-    # Programs that know no space group 0 write stacks as volumes, but seldom as many images as an image has rows.
+    # Some programs write stacks with the space group of a volume, but rarely with as many images as an image has rows.
     if says_volume and (nx == ny == nz or has_ending(path, MRC)):
         raise InputError(
             f"{path}: is a volume of {nx} × {ny} × {nz} voxels by its header (space group {space_group}, "
@@ -342,14 +345,14 @@ def _check_grid(shape: tuple[int, ...], dimensions: int, path: Path) -> None:
 
 
 def _steps_a(header: np.ndarray) -> list[float]:
-    """Å from one value to the next along x, y and z; NaN where the header has no number of steps."""
+    """Grid spacing in Å along x, y and z; NaN if the header has no number of intervals."""
     counts = [int(header[name]) for name in ("mx", "my", "mz")]
     sides_a = [float(header["cella"][axis]) for axis in "xyz"]
     return [side_a / count if count else math.nan for side_a, count in zip(sides_a, counts, strict=True)]
 
 
 def _grid_step_a(header: np.ndarray, dimensions: int, path: Path) -> float:
-    """Å from one value to the next along all axes; 0 where the header does not state it."""
+    """Grid spacing in Å, equal along all axes; 0 if the header does not state it."""
     steps_a = [float(np.float32(step_a)) for step_a in _steps_a(header)[:dimensions]]
     if not math.isfinite(steps_a[0]) or steps_a[0] < 0 or max(steps_a) - min(steps_a) > 0.01 * steps_a[0]:
         raise InputError(f"{path}: found pixels of {steps_a} Å, expected equal positive sides; correct the header")
@@ -357,7 +360,7 @@ def _grid_step_a(header: np.ndarray, dimensions: int, path: Path) -> float:
 
 
 def _pixel_size_a(header: np.ndarray) -> float | None:
-    """Å along x; None where the header has none, or one that is absurd or not the same along y."""
+    """Pixel size in Å; None if the header does not state it, or if it is implausible or differs along y."""
     x_a, y_a, _ = _steps_a(header)
     lowest, highest = _PIXEL_SIZES_A
     return x_a if lowest <= x_a <= highest and abs(x_a - y_a) <= 0.01 * x_a else None

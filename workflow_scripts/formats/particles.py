@@ -1,6 +1,7 @@
-"""The user's particles, whether they come as .mrcs, .star or .xmd: one view of images, pixel size, CTF and poses.
+"""The user's particles from .mrcs, .star or .xmd, as one class with images, pixel size, CTF and poses.
 
-Images stay in their files and are read in batches, so a stack may be larger than the memory.
+Images stay in their files and are read in batches, so a stack may be larger than the memory. A new format is opened in
+`open_particles`; the endings that a method accepts are in its apply/settings.py.
 """
 
 import os
@@ -16,7 +17,7 @@ from workflow_scripts.formats.poses import from_relion, from_xmipp, to_relion, t
 from workflow_scripts.formats.star import Table, numbers, parse_image_name, read_tables, resolve, write_tables
 from workflow_scripts.workflow.errors import InputError
 
-# Labels in RELION's and Xmipp's tables, the default, and what values can be; None: the label must be there.
+# Labels in RELION's and Xmipp's tables, default (None: the label is required), and range of the values.
 _CTF_LABELS = {
     "voltage_kv": ("rlnVoltage", "ctfVoltage", None, (10.0, 3000.0)),
     "cs_mm": ("rlnSphericalAberration", "ctfSphericalAberration", None, (-20.0, 20.0)),
@@ -28,25 +29,25 @@ _CTF_LABELS = {
     "phase_shift_deg": ("rlnPhaseShift", "", 0.0, (-720.0, 720.0)),
 }
 
-# RELION refuses an optics table without these; it corrects no CTF without rlnDefocusU, so they then have no effect.
+# RELION requires these in an optics table; without rlnDefocusU it corrects no CTF, so that they have no effect.
 _PLACEHOLDERS = (300.0, 2.7, 0.1)
 _OPTICS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 
 
 def index_batches(count: int, size: int) -> Iterator[np.ndarray]:
-    """The numbers from 0 below `count`, (≤ size,) each."""
+    """The indices 0 … count − 1 in batches of at most `size`."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
 
 
 def spaced(count: int, most: int) -> np.ndarray:
-    """At most `most` of the numbers from 0 below `count`, evenly spaced."""
+    """At most `most` evenly spaced indices out of 0 … count − 1."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
 
 
 @dataclass(frozen=True)
 class CtfParameters:
-    """What `optics.ctf.ctf` needs, under its names and in its units: float64 (N,), one for each particle."""
+    """Parameters of `optics.ctf.ctf`, with its names and units: float64 (N,), one value per particle."""
 
     defocus_u_a: np.ndarray
     defocus_v_a: np.ndarray
@@ -67,16 +68,16 @@ class ParticleStack:
     """Particles in one or several stacks; made by `open_particles`.
 
     Attributes:
-        path: the file that the user gave.
-        stacks: the stacks that hold the images.
-        stack_index, image_index: (N,), where each particle lies, images counted from 0.
-        rows: (N,), where each particle stands in the list, or in the stack, counted from 1.
+        path: the user's file.
+        stacks: the stacks with the images.
+        stack_index, image_index: (N,), number of the stack of each particle, and of its image in the stack, from 0.
+        rows: (N,), row of each particle in the list, or number in the stack, from 1; for error messages.
         box_px: pixels along each side.
-        pixel_size_a: Å; None where neither table nor header states it.
-        ctf: None where the table has no defocus.
-        columns: the rows of a .star or .xmd as text, for writing them on; empty for a stack.
-        sign: 1, or −1 where density is dark in the file; `read` multiplies by it, so that density comes out bright.
-        remarks: what was unusual in the files and how it was read.
+        pixel_size_a: Å; None if neither table nor header states it.
+        ctf: None if the table has no defocus.
+        columns: columns of the .star or .xmd as text, to be copied into new lists; empty for a stack.
+        sign: 1, or −1 if density is dark in the file; `read` multiplies by it, so that density is bright.
+        remarks: oddities of the files and how they were interpreted.
     """
 
     path: Path
@@ -109,7 +110,7 @@ class ParticleStack:
         return images if self.sign == 1 else np.negative(images, out=images)
 
     def subset(self, indices: np.ndarray) -> "ParticleStack":
-        """These particles alone, in this order."""
+        """Only these particles, in this order."""
         indices = np.asarray(indices)
         return replace(
             self,
@@ -121,17 +122,17 @@ class ParticleStack:
         )
 
     def density_sign(self, at_most: int = 1000) -> tuple[int, float]:
-        """Whether density is bright (1) or dark (−1) in the files: the centre of the mean image against its rim.
+        """Whether density is bright (1) or dark (−1) in the files, by comparing centre and rim of the mean image.
 
-        The centre is the disc of a quarter of the box in radius, the rim the outer fifth of the inscribed disc. Each
-        image counts in units of its own standard deviation.
+        The centre is a disc with a radius of a quarter of the box, the rim the outer fifth of the inscribed disc. Each
+        image is divided by its standard deviation.
 
         Args:
             at_most: number of particles to use, evenly spaced.
 
         Returns:
-            The sign, and the difference divided by its standard error over the particles: below 3 it is a guess.
-            Infinite where there is one particle or all are equal.
+            The sign, and the difference divided by its standard error over the particles: below 3 the sign is
+            unreliable. Infinite if there is one particle, or all are equal.
         """
         axis = np.arange(self.box_px) - self.box_px // 2
         radius = np.hypot(axis[:, None], axis[None, :]) / self.box_px
@@ -149,10 +150,10 @@ class ParticleStack:
         return (-1 if values.mean() < 0 else 1), float(ratio)
 
     def poses(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """angle_deg (N,) and shift_px (N, 2) that the table holds, in our convention; None where it has no angle.
+        """angle_deg (N,) and shift_px (N, 2) from the table, in this project's convention; None if it has no angle.
 
         Raises:
-            InputError: a value is no number, a particle is flipped, or offsets in Å come without a pixel size.
+            InputError: a value is not a number, a particle is flipped, or there are offsets in Å but no pixel size.
         """
         if "rlnAnglePsi" in self.columns:
             psi = self._column("rlnAnglePsi", 3600.0)
@@ -166,14 +167,14 @@ class ParticleStack:
             flipped = np.flatnonzero(self._column("flip", 1.0))
             if flipped.size:
                 raise InputError(
-                    f"{self.path}: row {self.rows[flipped[0]]} is flipped, which no pose here can hold; leave it out"
+                    f"{self.path}: row {self.rows[flipped[0]]} is flipped, which is not supported; leave it out"
                 )
             shift = np.stack([self._column("shiftY", 1e5), self._column("shiftX", 1e5)], axis=1)
             return from_xmipp(self._column("anglePsi", 3600.0), shift)
         return None
 
     def image_names(self, folder: Path) -> list[str]:
-        """000001@stack.mrcs for each particle, the stack relative to the folder in which the list will lie."""
+        """Names such as 000001@stack.mrcs of all particles, relative to the folder of the list to be written."""
         base = Path(folder).absolute()
         names = [Path(os.path.relpath(stack.path.absolute(), base)).as_posix() for stack in self.stacks]
         pairs = zip(self.stack_index.tolist(), self.image_index.tolist(), strict=True)
@@ -187,11 +188,11 @@ class ParticleStack:
 def open_particles(path: Path) -> ParticleStack:
     """Particles from a stack (.mrcs), or from a list of images (.star of RELION 3.0 or later, .xmd of Xmipp).
 
-    Xmipp's particles that are not enabled are left out. The pixel size is the table's, else the headers'.
+    Particles that Xmipp has disabled are left out. The pixel size is read from the table, otherwise from the headers.
 
     Raises:
-        InputError: a file is absent, damaged or of another kind, an image or stack is missing (its row is named), or
-            the particles differ in box or pixel size.
+        InputError: a file is absent, damaged or of another format, an image or stack is missing (the message names its
+            row), or the particles differ in box or pixel size.
     """
     path = Path(path)
     if has_ending(path, MRC_STACK + MRC):
@@ -225,17 +226,17 @@ def write_star(
 
     Args:
         path: the file.
-        image_names: (N,), such as 000001@stack.mrcs. Ours are read relative to the .star or to a folder above it,
-            RELION's relative to where it is started.
-        angle_deg: (N,), in our convention (see `poses`).
+        image_names: (N,), such as 000001@stack.mrcs. This project reads them relative to the .star or to a folder above
+            it, RELION relative to the folder in which it is started.
+        angle_deg: (N,), in this project's convention (see `poses`).
         shift_px: (N, 2) as [y, x].
         box_px: pixels along each side.
         pixel_size_a: Å; None writes 1, so that RELION's offsets in Å are pixels.
         score: (N,), written as rlnParticleFigureOfMerit.
         ctf: None writes no defocus.
-        carried: columns of the .star that the particles came from; RELION's labels that are not written here (such as
-            rlnMicrographName and rlnCoordinateX) are handed on.
-        added: further columns, (N,) each, of labels that are nobody else's.
+        carried: columns of the user's .star; RELION's labels that are not written here (such as rlnMicrographName and
+            rlnCoordinateX) are copied.
+        added: further columns, (N,) each, with labels of this project.
 
     Raises:
         ValueError: the arguments differ in length, or a value is not finite.
@@ -261,7 +262,7 @@ def write_star(
         "rlnImageSize": [box_px] * len(groups),
         "rlnImageDimensionality": [2] * len(groups),
     }
-    # Poses in pixels and the pixel size of RELION 3.0 would contradict what is written here.
+    # Not copied: poses in pixels and the pixel size of RELION 3.0 would contradict the new columns.
     superseded = {*particles, *optics, "rlnOriginX", "rlnOriginY", "rlnMagnification", "rlnDetectorPixelSize"}
     for label, column in (carried or {}).items():
         if label.startswith("rln") and label not in superseded:
@@ -294,7 +295,7 @@ def write_xmd(
 
 
 def _relion_tables(path: Path) -> tuple[Table, list[int], list[str]]:
-    """The particles' columns with those of their optics group joined to each row, the rows' numbers, and remarks."""
+    """Columns of the particles, including those of their optics groups, row numbers, and remarks."""
     tables, name, remarks = _block_of_images(path, "rlnImageName")
     particles = tables[name]
     optics = tables.get("optics")
@@ -316,7 +317,7 @@ def _relion_tables(path: Path) -> tuple[Table, list[int], list[str]]:
 
 
 def _xmipp_table(path: Path) -> tuple[Table, list[int], list[str]]:
-    """The columns of the particles that are enabled, the numbers of their rows, and remarks."""
+    """Columns of the enabled particles, row numbers, and remarks."""
     tables, name, remarks = _block_of_images(path, "image")
     table = tables[name]
     count = len(table["image"])
@@ -329,7 +330,7 @@ def _xmipp_table(path: Path) -> tuple[Table, list[int], list[str]]:
 
 
 def _block_of_images(path: Path, column: str) -> tuple[dict[str, Table], str, list[str]]:
-    """All tables, the name of the one to read, `particles` or the first with this column, and remarks."""
+    """All tables, the name of the one to read (`particles`, or the first with this column), and remarks."""
     tables = read_tables(path)
     holding = [name for name, table in tables.items() if column in table]
     if not holding:
@@ -369,7 +370,7 @@ def _from_table(path: Path, table: Table, rows: list[int], remarks: list[str]) -
                 f"{stacks[0].box_px} × {stacks[0].box_px}; extract all particles with one box"
             )
         stack_index[k], image_index[k] = places[name], (number or 1) - 1
-    # A header's missing pixel size does not matter where the table has one.
+    # Whether a pixel size is missing is decided by the caller, since the table may have one.
     odd = [remark for stack in stacks for remark in stack.remarks if "no pixel size" not in remark]
     return ParticleStack(
         path,
@@ -399,7 +400,7 @@ def _listed_stack(name: str, path: Path, row: int) -> Stack:
 
 
 def _pixel_size_a(table: Table, stacks: list[Stack], path: Path, rows: list[int]) -> float | None:
-    """Å, the same for all particles: rlnImagePixelSize, else detector pixel and magnification, else the headers."""
+    """Pixel size in Å of all particles: rlnImagePixelSize, or detector pixel and magnification, or the headers."""
     sizes = numbers(table, "rlnImagePixelSize", path, (0.05, 100.0), rows)
     detector_um = numbers(table, "rlnDetectorPixelSize", path, (1e-4, 1e4), rows)
     magnification = numbers(table, "rlnMagnification", path, (1.0, 1e8), rows)

@@ -1,4 +1,4 @@
-"""Atoms of a .pdb or .cif file of the Protein Data Bank; a mistake in one is reported in one sentence."""
+"""Atoms of a .pdb or .cif file of the Protein Data Bank; an error in the file is reported in one sentence."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,12 @@ class Atoms:
 
 @dataclass(frozen=True)
 class _Record:
-    """One atom as text; coordinates: z, y, x; name: the same for all alternative positions of an atom."""
+    """One atom as text.
+
+    place: line or number in the file, for error messages.
+    name: the same for all alternative positions of an atom.
+    coordinates: z, y, x.
+    """
 
     place: str
     residue: str
@@ -42,13 +47,13 @@ class _Record:
 
 
 def read_atoms(path: Path) -> Atoms:
-    """The atoms of the first model, without water; of alternative positions the first.
+    """The atoms of the first model without water, at the first of alternative positions.
 
     Args:
         path: .pdb, .ent, .cif or .mmcif, or one of them with .gz. Biological assemblies are not built.
 
     Raises:
-        InputError: absent, damaged or no such file, or without atoms.
+        InputError: the file is absent, damaged, of another format, or has no atoms.
     """
     path = Path(path)
     if not has_ending(path, PDB + CIF):
@@ -80,7 +85,7 @@ def _of_pdb(text: str) -> Iterator[_Record]:
             return
         if line.startswith(("ATOM  ", "HETATM")):
             coordinates = [line[start : start + 8] for start in (46, 38, 30)]
-            # Old files have no element; the name of an atom keeps its first column for elements of two letters.
+            # Old files have no element column; the first column of an atom's name is for two-letter elements.
             element = line[76:78].strip() or line[12:14].strip(" 0123456789")
             name = line[12:16] + line[17:27]  # without column 17, the alternative position
             yield _Record(f"line {number}", line[17:20].strip(), bool(line[16:17].strip()), name, coordinates, element)

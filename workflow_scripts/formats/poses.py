@@ -1,7 +1,7 @@
-"""Our pose of a particle as RELION and Xmipp write it, and back. Pure arrays of float64.
+"""Conversion of poses between the conventions of this project, RELION and Xmipp; float64 arrays.
 
-Ours: observed = shift(rotate(reference, angle), shift). `rotate` turns content around the pixel [n//2, n//2] from +x
-(columns) towards +y (rows); `shift` moves it by shift_px [y, x]. With offsets (x, y) from that pixel and
+This project: observed = shift(rotate(reference, angle), shift). `rotate` rotates about the pixel [n//2, n//2] from +x
+(columns) towards +y (rows); `shift` translates by shift_px [y, x]. With offsets (x, y) from that pixel and
 
     R(a) = [[cos a, −sin a], [sin a, cos a]],   p_observed = R(angle) p_reference + shift.
 
@@ -16,7 +16,7 @@ Xmipp (geo2TransformationMatrix in xmippCore's transformations, doi:10.1016/j.js
 
     p_reference = R(−ψ) p_observed + (shiftX, shiftY),   hence ψ = angle and (shiftX, shiftY) = −R(−angle) shift.
 
-With `flip`, Xmipp mirrors x between the two; a pose of ours has no mirror.
+With `flip`, Xmipp mirrors x between the two; poses of this project have no mirror.
 """
 
 import numpy as np
@@ -41,9 +41,9 @@ def to_relion(angle_deg: np.ndarray, shift_px: np.ndarray, pixel_size_a: float) 
 
 
 def from_relion(psi_deg: np.ndarray, origin_a: np.ndarray, pixel_size_a: float) -> tuple[np.ndarray, np.ndarray]:
-    """Our poses from RELION's rlnAnglePsi (N,) and (rlnOriginYAngst, rlnOriginXAngst) (N, 2) in Å.
+    """Poses from RELION's rlnAnglePsi (N,) and (rlnOriginYAngst, rlnOriginXAngst) (N, 2) in Å.
 
-    The older rlnOriginX and rlnOriginY are in pixels: give 1 as the pixel size.
+    The older rlnOriginX and rlnOriginY are in pixels: pass 1 as the pixel size.
 
     Returns:
         angle_deg (N,) in [0, 360) and shift_px (N, 2) as [y, x].
@@ -63,7 +63,7 @@ def to_xmipp(angle_deg: np.ndarray, shift_px: np.ndarray) -> dict[str, np.ndarra
 
 
 def from_xmipp(psi_deg: np.ndarray, shift_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Our poses from Xmipp's anglePsi (N,) and (shiftY, shiftX) (N, 2) of particles that are not flipped.
+    """Poses from Xmipp's anglePsi (N,) and (shiftY, shiftX) (N, 2) of particles that are not flipped.
 
     Returns:
         angle_deg (N,) in [0, 360) and shift_px (N, 2) as [y, x].

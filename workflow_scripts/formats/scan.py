@@ -1,4 +1,4 @@
-"""Diffraction patterns of the user's 4D-STEM scan: read in parts, checked, and where the bright-field disc lies."""
+"""Diffraction patterns of the user's 4D-STEM scan, read in parts and checked, and their bright-field disc."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,9 +29,9 @@ class Scan:
     """An open scan.
 
     Attributes:
-        patterns: an array (N, H, W) or (Ry, Rx, H, W) that is read when it is sliced.
-        raster: rows and columns of the scan; None where nobody states them.
-        where: its name in a sentence about a mistake.
+        patterns: an array (N, H, W) or (Ry, Rx, H, W) that is read on slicing.
+        raster: rows and columns of the scan; None if unknown.
+        where: name of the scan in error messages.
     """
 
     patterns: Any
@@ -47,7 +47,7 @@ class Scan:
         return tuple(self.patterns.shape[-2:])
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """The patterns in their order, float64 (n, H, W) at a time.
+        """The patterns in order, in chunks float64 (n, H, W).
 
         Raises:
             InputError: the file is damaged.
@@ -59,7 +59,7 @@ class Scan:
             yield rows.reshape(-1, *self.pattern_shape)
 
     def select(self, numbers: Sequence[int]) -> np.ndarray:
-        """The patterns with these numbers in the order of `chunks`, float64 (n, H, W); raises as it does."""
+        """The patterns with these numbers, counted as in `chunks`, float64 (n, H, W); raises the same errors."""
         in_a_row = int(np.prod(self.patterns.shape[1:-2]))
         patterns = []
         for number in numbers:
@@ -72,7 +72,7 @@ class Scan:
         """The mean (H, W) of all patterns.
 
         Raises:
-            InputError: a pattern holds a value that is no count, or all are dark.
+            InputError: a pattern holds a value that cannot be a count, or all counts are 0.
         """
         total, count = np.zeros(self.pattern_shape), 0
         for part in self.chunks():
@@ -91,10 +91,10 @@ def open_scan(paths: Sequence[Path], dataset: str | None, raster: tuple[int, int
     Args:
         paths: one .npy or HDF5 file of (N, H, W) or (Ry, Rx, H, W), or files of one image each.
         dataset: where the array lies inside an HDF5 file.
-        raster: rows and columns that the user states for (N, H, W).
+        raster: rows and columns set by the user for (N, H, W).
 
     Raises:
-        InputError: a file is broken or holds no patterns, or their number is not that of the raster.
+        InputError: a file is damaged or holds no patterns, or their number is not that of the raster.
     """
     if is_array(paths[0]):
         where = f"patterns: {paths[0]}" + (f":{dataset}" if dataset else "")
@@ -107,7 +107,7 @@ def open_scan(paths: Sequence[Path], dataset: str | None, raster: tuple[int, int
 
 
 def _raster(shape: tuple[int, ...], stated: tuple[int, int] | None, where: str) -> tuple[int, int] | None:
-    """The scan's rows and columns, from an array (Ry, Rx, H, W) or as stated; None for (N, H, W) without it."""
+    """Rows and columns of the scan: of an array (Ry, Rx, H, W), or as stated; None for (N, H, W) if not stated."""
     if len(shape) not in (3, 4):
         raise InputError(f"{where} has the shape {shape}, expected (N, H, W) or (Ry, Rx, H, W)")
     if stated is not None and np.prod(stated) != np.prod(shape[:-2]):
@@ -134,13 +134,13 @@ def _check_counts(patterns: np.ndarray, first: int, where: str) -> None:
 def find_disc(
     mean: np.ndarray, keys: str, center_px: tuple[float, float] | None = None, radius_px: float | None = None
 ) -> Disc:
-    """The bright-field disc of a mean pattern (H, W): the pixels above half of the mean over the disc.
+    """The bright-field disc of a mean pattern (H, W): the pixels above half of their mean, found iteratively.
 
     Args:
         mean: the mean pattern.
-        keys: settings that the user can give in place of the search, for the sentence.
-        center_px: [y, x], where it is given.
-        radius_px: where it is given.
+        keys: settings that replace the search, for error messages.
+        center_px: [y, x]; None searches it.
+        radius_px: None searches it.
 
     Raises:
         InputError: there is no bright disc.

@@ -1,8 +1,8 @@
-"""Tables in STAR files: RELION's .star and Xmipp's .xmd, read strictly, and the image names that they hold.
+"""Tables in STAR files (RELION's .star and Xmipp's .xmd), read strictly, and the image names in them.
 
 The format is what RELION's documentation describes (https://relion.readthedocs.io, "Conventions"): `data_` blocks of
-`loop_` tables or of single items, values apart by white space, quoted where they hold spaces, `#` before comments.
-A row that is too short or too long is an error here: readers that fill it up turn a cut-off file into wrong numbers.
+`loop_` tables or of single items, values separated by white space and quoted if they contain spaces, comments after
+`#`. A row that is too short or too long is an error here: readers that pad it turn a truncated file into wrong numbers.
 """
 
 import math
@@ -27,7 +27,7 @@ def read_tables(path: Path) -> dict[str, Table]:
     Labels lose their leading underscore.
 
     Raises:
-        InputError: the file is absent, is no text, or breaks the format in a line that is named.
+        InputError: the file is absent, not text, or violates the format; the message names the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,9 +51,9 @@ def read_tables(path: Path) -> dict[str, Table]:
 
 
 def write_tables(path: Path, tables: Mapping[str, Mapping[str, Sequence[Any]]], xmipp: bool = False) -> None:
-    """Write blocks of columns, whole or not at all; the same tables give the same bytes.
+    """Write blocks of columns; the file appears when it is complete, and the same tables give the same bytes.
 
-    Numbers that are not integers get six decimals, as RELION writes them. With `xmipp` the form is that of an .xmd.
+    Numbers that are not integers have six decimals, as in RELION. `xmipp` selects the layout of an .xmd.
 
     Raises:
         ValueError: the columns of a block differ in length, or a value cannot be written as one word.
@@ -78,10 +78,11 @@ def numbers(
     """A column as numbers; None where the table has no such column.
 
     Args:
-        rows: what the rows are called in a message; counted from 1 where it is None.
+        within: smallest and largest value accepted.
+        rows: row numbers for error messages; None counts from 1.
 
     Raises:
-        InputError: a value is no finite number or lies outside; the row is named.
+        InputError: a value is not a number or out of range; the message names its row.
     """
     if label not in table:
         return None
@@ -118,9 +119,9 @@ def parse_image_name(text: str, path: Path, row: int) -> tuple[int | None, str]:
 
 
 def resolve(name: str, listing: Path) -> Path | None:
-    """The file that a name in `listing` means: relative to its folder, or to the nearest folder above that has it.
+    """The file named in the list `listing`, relative to the nearest folder above the list that contains it.
 
-    RELION's names are relative to the folder of the project, in which the .star lies some levels deep.
+    RELION's names are relative to the project folder, in which the .star may lie some levels deep. None if absent.
     """
     try:
         for folder in Path(listing).absolute().parents:
@@ -139,7 +140,7 @@ class _Parser:
         self.tables: dict[str, Table] = {}
         self.table: Table | None = None
         self.columns: list[list[str]] = []
-        # The place in a block: at its beginning, in single items, in the labels of a loop, or in its rows.
+        # Position in a block: "block" (its beginning), "items" (single items), "labels" or "rows" (of a loop).
         self.state = "block"
 
     def parse(self, file: Any) -> dict[str, Table]:
@@ -211,7 +212,7 @@ def _lines(file: Any, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _words(line: str) -> list[str] | None:
-    """The values in a line; None where a quotation has no end, or text follows its end without a space."""
+    """The values in a line; None if a quotation is not closed, or is followed by text without a space."""
     if '"' not in line and "'" not in line and "#" not in line:
         return line.split()
     words = []

@@ -1,4 +1,4 @@
-"""Images in TIFF files: pages of one size and type, without colours; no more is read than the file can hold."""
+"""Images in TIFF files: pages of one size and type, without colours, never larger than the file can hold."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _OPACITY = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
 
 
 def check_tiff(file: tifffile.TiffFile, path: Path) -> None:
-    """Raise ArrayError where an open TIFF announces more than it can hold, or numbers of no known type."""
+    """Raise ArrayError if the header of a TIFF announces more data than the file can hold, or an unknown type."""
     for series in file.series:
         if series.dtype is None:
             raise ArrayError("holds numbers of an unknown type")
@@ -19,14 +19,15 @@ def check_tiff(file: tifffile.TiffFile, path: Path) -> None:
 
 
 def read_tiff(path: Path, planes: int | None = None) -> tuple[np.ndarray, bool]:
-    """The pages (n, H, W) of a TIFF in its type of numbers, and whether they were grey images saved as colour.
+    """The pages (n, H, W) of a TIFF in its data type, and whether they are grey images saved as colour.
 
     Args:
         path: the file.
-        planes: planes of colour, as many as this, that are pages: some writers save a stack of three or four so.
+        planes: this number of colour planes counts as pages, since some writers save stacks of three or four that way.
 
     Raises:
-        ArrayError: it is damaged or empty, or holds colours, no real numbers, or pages that differ.
+        ArrayError: it is damaged or empty, or has colours, values that are not real, or pages of different sizes or
+        types.
     """
     try:
         if path.stat().st_size == 0:
@@ -43,7 +44,7 @@ def read_tiff(path: Path, planes: int | None = None) -> tuple[np.ndarray, bool]:
             stacks = [_pages(series, planes) for series in file.series]
     except ArrayError:
         raise
-    # A damaged TIFF ends in errors of struct, zlib and the codecs as well as of tifffile.
+    # A damaged TIFF raises errors of struct, zlib, the codecs and tifffile.
     except Exception as error:
         raise ArrayError(f"is not a whole TIFF ({reason(error)})") from None
     if not stacks:
@@ -54,10 +55,10 @@ def read_tiff(path: Path, planes: int | None = None) -> tuple[np.ndarray, bool]:
 
 
 def grey_of(channels: np.ndarray) -> np.ndarray:
-    """One of some equal channels (C, …); a luminance of different ones would be no count.
+    """The first of equal channels (C, …); of different ones a luminance could be computed, but it would not be a count.
 
     Raises:
-        ArrayError: they differ.
+        ArrayError: the channels differ.
     """
     if not (channels == channels[0]).all():
         raise ArrayError("is a colour image, expected counts; export it in grey")
@@ -65,7 +66,7 @@ def grey_of(channels: np.ndarray) -> np.ndarray:
 
 
 def check_numbers(image: np.ndarray) -> None:
-    """Raise ArrayError where an array is empty or of other numbers than real ones."""
+    """Raise ArrayError if an array is empty or its values are not real numbers."""
     if image.dtype.kind not in "uif" or image.size == 0:
         raise ArrayError(f"holds {image.dtype} {image.shape}, expected real numbers")
 

@@ -1,6 +1,6 @@
 """Stage layouts: TileConfiguration.txt as Fiji's stitching writes it (doi:10.1093/bioinformatics/btp184).
 
-`dim = 2`, then one line `name; ; (x, y)` a tile, in pixels.
+`dim = 2`, then one line `name; ; (x, y)` per tile, in pixels.
 """
 
 import math
@@ -21,8 +21,8 @@ def read_layout(path: Path) -> dict[str, tuple[float, float]]:
     Comments, empty lines, `multiseries` and Fiji's series number between the semicolons are skipped.
 
     Raises:
-        InputError: the file is absent, no text, or no layout in two dimensions; a line is malformed, names a tile
-            twice, or has a position that is no number.
+        InputError: the file is absent, not text, or not a two-dimensional layout; a line is malformed, repeats a tile,
+            or has a position that is not finite.
     """
     try:
         if path.stat().st_size > _LARGEST_BYTES:

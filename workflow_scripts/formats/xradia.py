@@ -18,10 +18,10 @@ _MOST_IMAGES = 100_000
 
 
 def read_xradia(path: Path) -> tuple[np.ndarray, float | None]:
-    """All images of a .xrm or .txrm, (N, H, W) in uint8, uint16 or float32, and the pixel size in µm, if it has one.
+    """All images of a .xrm or .txrm, (N, H, W) in uint8, uint16 or float32, and the pixel size in µm or None.
 
     Raises:
-        ArrayError: the file is no OLE file, lacks a stream, or a stream is too short or holds an impossible value.
+        ArrayError: the file is not OLE, lacks a stream, or a stream is too short or holds an impossible value.
     """
     try:
         if path.stat().st_size == 0:
@@ -32,7 +32,7 @@ def read_xradia(path: Path) -> tuple[np.ndarray, float | None]:
             return _recorded(ole, path.stat().st_size)
     except ArrayError:
         raise
-    # A damaged OLE file ends in errors of struct, of indices and of olefile.
+    # A damaged OLE file raises errors of struct and olefile, and IndexError.
     except Exception as error:
         raise ArrayError(f"is a damaged OLE file ({reason(error)})") from None
 

@@ -1,1 +1,1 @@
-"""The one training loop of the study: devices, checkpoints, resume and distribution."""
+"""Training, shared by all methods: the loop, devices, checkpoints, resuming and several processes."""

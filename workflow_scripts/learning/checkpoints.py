@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one safetensors file each, named by its step and its digest.
+"""Checkpoints of a training: safetensors files, named by step and digest.
 
 No file is ever unpickled. A damaged checkpoint is reported in one line, and the training starts from an older one.
 """
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from workflow_scripts.learning import weights
 from workflow_scripts.workflow.files import partial_name
 
-_KEPT = 2  # the newest may be damaged
+_KEPT = 2  # checkpoints, since the newest may be damaged
 _NAME = re.compile(r"step(\d+)-([0-9a-f]{16})\.safetensors")
 
 
@@ -23,8 +23,8 @@ _NAME = re.compile(r"step(\d+)-([0-9a-f]{16})\.safetensors")
 class Checkpoint:
     """The state of a training after `step` steps.
 
-    `run` identifies the training (settings, seed, shapes of the network): a checkpoint of another one is not
-    used. `tensors` are on the CPU, flat; `facts` are values for JSON, whose floats return bit-equal.
+    `run` identifies the training (settings, seed, shapes of the network); checkpoints of other trainings are not used.
+    `tensors` are on the CPU, in one flat dictionary; `facts` are the other values, stored as JSON without rounding.
     """
 
     step: int
@@ -36,7 +36,7 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into `folder` and remove all but the last two.
 
-    A full or read-only disk is reported and the training goes on: only the possibility to resume is lost.
+    If the disk is full or read-only, this is reported and the training continues; it can only not be resumed.
     """
     metadata = {"step": checkpoint.step, "run": checkpoint.run, "facts": checkpoint.facts}
     content = weights.to_bytes(checkpoint.tensors, metadata)
@@ -44,7 +44,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         weights.write_atomically(folder / f"step{checkpoint.step}-{_digest(content)}.safetensors", content)
         for path in folder.glob(partial_name(folder / "*").name):  # of a process that was killed while it wrote
             path.unlink()
-        # Checkpoints of later steps were skipped when this training started
+        # Checkpoints of later steps are unusable: they were skipped when this training started
         paths = _newest_first(folder)
         newest = [path for path in paths if _step(path) <= checkpoint.step][:_KEPT]
         for path in set(paths).difference(newest):
@@ -54,20 +54,20 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_newest(folder: Path, run: dict) -> Checkpoint | None:
-    """The newest checkpoint of `run` that is whole, or None; every skipped one is reported in a line."""
+    """The newest undamaged checkpoint of `run`, or None; every skipped checkpoint is reported in one line."""
     for path in _newest_first(folder):
         try:
-            whole = _NAME.fullmatch(path.name)[2] == _digest(path.read_bytes())
-            tensors, metadata = weights.read(path) if whole else ({}, {})
+            intact = _NAME.fullmatch(path.name)[2] == _digest(path.read_bytes())
+            tensors, metadata = weights.read(path) if intact else ({}, {})
         except (OSError, SafetensorError, ValueError) as error:
             _warn(f"{path}: this checkpoint cannot be read ({error}); it is skipped")
             continue
-        if not whole:
-            _warn(f"{path}: this checkpoint is damaged (its digest is another); it is skipped")
+        if not intact:
+            _warn(f"{path}: this checkpoint is damaged (wrong digest); it is skipped")
         elif metadata.get("run") != run:
             _warn(f"{path}: this checkpoint is of another training; it is skipped")
         elif not {"step", "facts"} <= metadata.keys():
-            _warn(f"{path}: this checkpoint does not say where the training was; it is skipped")
+            _warn(f"{path}: this checkpoint lacks the step or the state of the training; it is skipped")
         else:
             return Checkpoint(metadata["step"], run, tensors, metadata["facts"])
     return None

@@ -21,8 +21,8 @@ from workflow_scripts.workflow.settings import JOBS_PER_GPU
 
 _POLL_S = 1.0
 
-# Run in a child process: CUDA fixes its devices when it starts, so it must not start in this process before
-# the lease. The child sees what this process would see: a scheduler's choice, cgroups, the order of CUDA.
+# Run in a child process: CUDA fixes its devices when it is initialised, which must not happen in this process before
+# the lease. The child has the same devices in the same order: those of the scheduler, of cgroups and of CUDA.
 _LIST_UUIDS = """
 import torch
 print(*(torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())))
@@ -31,35 +31,35 @@ print(*(torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.devic
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: `name` is its entry in CUDA_VISIBLE_DEVICES, `uuid` the same for all jobs of the machine."""
+    """One GPU: `name` is its entry in CUDA_VISIBLE_DEVICES; `uuid` is the same in all jobs of the machine."""
 
     name: str
     uuid: str
 
 
 def visible_gpus() -> list[Gpu]:
-    """The GPUs this process may use (CUDA_VISIBLE_DEVICES where set), listed without starting CUDA in it.
+    """The GPUs this process may use (CUDA_VISIBLE_DEVICES if set), listed without initialising CUDA in it.
 
     Raises:
-        InputError: CUDA does not start; its own message is on stderr.
+        InputError: CUDA cannot be initialised; its message is on stderr.
     """
     if not torch.backends.cuda.is_built():
         return []
     child = subprocess.run([sys.executable, "-c", _LIST_UUIDS], stdout=subprocess.PIPE, text=True, check=False)
     if child.returncode:
         raise InputError(
-            "compute.gpus: torch cannot list the GPUs of this machine, for the reason above; repair the driver, or set"
+            "compute.gpus: torch cannot list the GPUs of this machine (see above); repair the driver, or set"
             " compute.gpus to 0 for the CPU"
         )
     uuids = child.stdout.split()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(len(uuids))) if chosen is None else (name.strip() for name in chosen.split(","))
-    # CUDA ignores all names after that of a device that does not exist: there can be more names than GPUs
+    # CUDA ignores everything after the first device that does not exist, so there can be more names than GPUs
     return [Gpu(name, uuid) for name, uuid in zip(names, uuids, strict=False)]
 
 
 def lock_folder() -> Path:
-    """The folder of this user's lock files, one for each GPU and job that may share it."""
+    """The folder of this user's lock files: one for each place on a GPU (see `lease`)."""
     folder = Path(tempfile.gettempdir()) / f"beamtime-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -67,29 +67,28 @@ def lock_folder() -> Path:
 
 @contextmanager
 def lease(count: int) -> Iterator[list[IO[bytes]]]:
-    """Hold a place on `count` GPUs, and hide all others from CUDA.
+    """Lease a place on `count` GPUs until the block ends, and hide all other GPUs from CUDA; yields the lock files.
 
-    A GPU has as many places as the environment variable BEAMTIME_JOBS_PER_GPU says, one without it: jobs of this user
-    share a GPU only where they are allowed to. Waits while too few places are free. Takes all or none, so that two jobs
-    never wait for each other. The kernel releases the locks when the process ends, however it ends. Yields the open
-    lock files.
+    The environment variable BEAMTIME_JOBS_PER_GPU sets the places on each GPU, that is, how many jobs of this user may
+    share it (default 1). Waits while too few places are free. Leases all or none, so that two jobs cannot deadlock. The
+    kernel releases the locks when the process ends, even if it is killed.
 
     Raises:
-        InputError: the machine shows fewer than `count` GPUs.
-        RuntimeError: CUDA has started already, so that its devices cannot be chosen any more.
+        InputError: fewer than `count` GPUs are visible.
+        RuntimeError: CUDA is initialised already, so that its devices can no longer be selected.
     """
     if torch.cuda.is_initialized():
-        raise RuntimeError("a GPU is leased before CUDA starts, but it has started in this process")
+        raise RuntimeError("a GPU must be leased before CUDA is initialised in this process")
     gpus = visible_gpus()
     if len(gpus) < count:
         raise InputError(
-            f"compute.gpus: {count} asked for, but this process sees {len(gpus)} (torch {torch.__version__}, "
+            f"compute.gpus: is {count}, but this process sees {len(gpus)} (torch {torch.__version__}, "
             f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}); "
-            "set compute.gpus to what the machine has, 0 for the CPU"
+            "set compute.gpus to the number of GPUs, or to 0 for the CPU"
         )
     with ExitStack() as locks:
         if not (leased := _try_lease(gpus, count, locks)):
-            print(f"waiting for {count} of {len(gpus)} GPUs: other jobs hold them", file=sys.stderr, flush=True)
+            print(f"waiting for {count} of {len(gpus)} GPUs used by other jobs", file=sys.stderr, flush=True)
         while not leased:
             time.sleep(_POLL_S)
             leased = _try_lease(gpus, count, locks)
@@ -98,16 +97,16 @@ def lease(count: int) -> Iterator[list[IO[bytes]]]:
 
 
 def _try_lease(gpus: list[Gpu], count: int, locks: ExitStack) -> dict[Gpu, IO[bytes]]:
-    """Lock a place on `count` of the GPUs until `locks` is closed; where too few are free lock none, and return {}.
+    """Lock a place on `count` of the GPUs until `locks` is closed; lock none and return {} if too few are free.
 
-    Every GPU is tried with its first place before any with its second, so that jobs spread over the GPUs.
+    The first places of all GPUs are tried before any second place, so that jobs are spread over the GPUs.
     """
     leased: dict[Gpu, IO[bytes]] = {}
     places = [(gpu, place) for place in range(int(os.environ.get(JOBS_PER_GPU, "1"))) for gpu in gpus]
     with ExitStack() as attempt:
         for number, (gpu, place) in enumerate(places):
             if len(leased) + len({other for other, _ in places[number:]} - leased.keys()) < count:
-                return {}  # so of two jobs that want all, the later one stops at the first lock
+                return {}  # give up early, so that of two jobs that need all GPUs the later one stops at the first lock
             if gpu not in leased and (file := _try_lock(f"{gpu.uuid}.{place}.lock", attempt)):
                 leased[gpu] = file
             if len(leased) == count:
@@ -117,7 +116,7 @@ def _try_lease(gpus: list[Gpu], count: int, locks: ExitStack) -> dict[Gpu, IO[by
 
 
 def _try_lock(name: str, locks: ExitStack) -> IO[bytes] | None:
-    """The open lock file, locked until `locks` is closed, or None where another job holds it."""
+    """The open lock file, locked until `locks` is closed, or None if another job has locked it."""
     file = locks.enter_context((lock_folder() / name).open("ab"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,13 +127,13 @@ def _try_lock(name: str, locks: ExitStack) -> IO[bytes] | None:
 
 @contextmanager
 def leased_device(gpus: int) -> Iterator[torch.device]:
-    """The device this process works on: the CPU for `gpus` = 0, else one GPU, held until the block ends.
+    """The device of this process: the CPU for `gpus` = 0, otherwise one GPU, leased until the block ends.
 
-    Under torchrun the launcher holds the GPUs (`distributed.relaunch_under_torchrun`), and each process
-    takes the one of its local rank.
+    Under torchrun the launcher has leased the GPUs (`distributed.relaunch_under_torchrun`), and each process uses the
+    GPU of its local rank.
 
     Raises:
-        InputError: a GPU is asked for and there is none (or fewer than processes).
+        InputError: there is no GPU, or fewer GPUs than processes.
     """
     if gpus == 0:
         yield torch.device("cpu")
@@ -157,7 +156,7 @@ def leased_device(gpus: int) -> Iterator[torch.device]:
 
 @contextmanager
 def job_device(job: Job) -> Iterator[torch.device]:
-    """The device that the arguments of a job ask for, which its provenance names; raises as `leased_device` does."""
+    """`leased_device` with the settings of a job; the device is recorded in the provenance."""
     with leased_device(job.arguments.gpus) as device:
         job.device = str(device)
         yield device

@@ -1,4 +1,4 @@
-"""Several processes for one training: torchrun, one process per GPU (or gloo processes on the CPU)."""
+"""Training with several processes: torchrun with one process per GPU (or gloo processes on the CPU)."""
 
 import os
 import sys
@@ -17,23 +17,23 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes train together: 1 unless torchrun started this one."""
+    """The number of processes of the training: 1 unless torchrun started this one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files and talks to the user."""
+    """Whether this is the process that writes files and messages."""
     return rank() == 0
 
 
 def relaunch_under_torchrun(gpus: int) -> None:
-    """Replace this process by torchrun with `gpus` copies of it; return at once where one is enough.
+    """Replace this process by torchrun with `gpus` copies of it; do nothing if one process is enough.
 
-    The GPUs are leased here, all at once, and the lock files stay open in torchrun: if each copy leased its
-    own GPU, two jobs could each hold half of the machine and wait forever.
+    All GPUs are leased here at once, and the lock files stay open in torchrun: if each copy leased its own GPU, two
+    jobs could each hold half of the GPUs and wait forever.
 
     Raises:
-        InputError: there are fewer GPUs than asked for.
+        InputError: there are fewer than `gpus` GPUs.
     """
     if gpus <= 1 or "WORLD_SIZE" in os.environ:
         return
@@ -48,14 +48,14 @@ def relaunch_under_torchrun(gpus: int) -> None:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Connect the processes that torchrun started: NCCL on GPUs, gloo on the CPU; nothing for one alone."""
+    """Connect the processes that torchrun started: NCCL on GPUs, gloo on the CPU; nothing for a single process."""
     if world_size() == 1:
         yield
         return
     on_gpu = device.type == "cuda"
     torch.distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     yield
-    # Not in a finally: a process that failed leaves at once, and torchrun ends the others, which are waiting for it.
+    # Not in a finally block: a failed process exits at once, and torchrun ends the others, which are waiting for it.
     torch.distributed.destroy_process_group()
 
 
@@ -63,7 +63,7 @@ def rows_of_this_process(batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor,
     """This process's share of the rows of a batch, a contiguous slice of the first axis of each tensor.
 
     Raises:
-        InputError: the processes do not divide the rows.
+        InputError: the number of rows is not a multiple of the number of processes.
     """
     processes = world_size()
     if processes == 1:
@@ -75,10 +75,10 @@ def rows_of_this_process(batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor,
 
 
 def check_divides(batch_size: int) -> None:
-    """Raise an InputError unless the processes share a batch in equal parts."""
+    """Raise an InputError unless the batch size is a multiple of the number of processes."""
     if batch_size % world_size():
         raise InputError(
-            f"batch_size is {batch_size}, which {world_size()} processes do not divide; "
+            f"batch_size is {batch_size}, which cannot be divided among {world_size()} processes; "
             f"choose a multiple of {world_size()}"
         )
 
@@ -94,7 +94,7 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
 def average_gradients(model: torch.nn.Module) -> None:
     """Replace every gradient by its mean over the processes.
 
-    In place of DistributedDataParallel, which stops where a loss calls the network twice or leaves out a parameter.
+    DistributedDataParallel fails if a loss calls the network twice or does not depend on some parameter.
     """
     if world_size() == 1:
         return
@@ -105,7 +105,7 @@ def average_gradients(model: torch.nn.Module) -> None:
 
 
 def share_buffers(model: torch.nn.Module) -> None:
-    """Give all processes the buffers of the first, such as the running means of batch normalisation."""
+    """Copy the buffers of the first process, such as running means of batch normalisation, to all others."""
     if world_size() > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)

@@ -1,7 +1,7 @@
 """Number formats: the layers of a network in bfloat16 on a GPU, everything else in float32.
 
-Losses, physics and metrics lose too much in bfloat16, whose numbers have three digits: a phase ramp, a rotation or an
-angle in degrees. So nothing but the forward pass of a network runs under autocast.
+bfloat16 has about three significant digits, too few for losses, physics and metrics, such as a phase ramp, a rotation
+or an angle in degrees. So only the forward pass of a network runs under autocast.
 """
 
 from contextlib import AbstractContextManager
@@ -14,12 +14,12 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class MixedPrecision(nn.Module):
-    """A network that computes in a precision of its own and returns float32; `module` is the network itself.
+    """Wrapper of a network that computes in a given precision and returns float32; `module` is the network itself.
 
     Args:
-        module: whose forward pass returns a tensor, or tuples and lists of tensors.
+        module: the network; it returns a tensor, or tuples and lists of tensors.
         device: on which it runs.
-        precision: `auto` is bfloat16 on a GPU that computes it, float32 elsewhere.
+        precision: `auto` is bfloat16 on a GPU that supports it, otherwise float32.
     """
 
     def __init__(self, module: nn.Module, device: torch.device, precision: Precision) -> None:
@@ -34,10 +34,9 @@ class MixedPrecision(nn.Module):
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """The context of a forward pass.
+    """The autocast context of a forward pass.
 
-    Weights, gradients and the optimizer stay float32; bfloat16 has the range of float32, so that nothing
-    has to be scaled.
+    Weights, gradients and the optimizer stay float32. bfloat16 has the range of float32, so losses need no scaling.
     """
     if precision == "auto":
         native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -53,11 +52,11 @@ def in_float32(outputs: Tensor | tuple | list) -> Tensor | tuple | list:
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
-    """Inside a forward pass: the layers of the block compute in float32; their inputs must be float32."""
+    """Context within a forward pass whose layers compute in float32; their inputs must be float32."""
     return torch.autocast(device.type, enabled=False)
 
 
 def without_tf32() -> None:
-    """Let float32 on a GPU be float32: cuDNN would take TF32, with 10 bits of mantissa, for convolutions."""
+    """Disable TF32 (10 bits of mantissa), which cuDNN would otherwise use for float32 convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -1,4 +1,4 @@
-"""The settings of the training loop; a method embeds them in its own and may extend them."""
+"""The settings of the training loop; the settings of a training stage extend them."""
 
 from typing import Literal, Self
 
@@ -8,11 +8,11 @@ from workflow_scripts.workflow.settings import Settings
 
 
 class TrainingSettings(Settings):
-    """How one network is trained, whatever the method."""
+    """How a network is trained, the same for all methods."""
 
     epochs: int = Field(ge=1, description="Passes over the training samples.")
     batch_size: int = Field(
-        ge=1, description="Samples in one step, over all GPUs together; the number of GPUs must divide it."
+        ge=1, description="Samples per step, over all GPUs together; a multiple of the number of GPUs."
     )
     optimizer: Literal["adamw", "sgd"] = Field(description="AdamW (decoupled weight decay) or SGD.")
     learning_rate: float = Field(gt=0, le=10, description="Largest step size of the optimizer.")
@@ -25,15 +25,15 @@ class TrainingSettings(Settings):
         ge=0, lt=1, description="Fraction of all steps over which the learning rate rises linearly."
     )
     gradient_clip_norm: float = Field(
-        ge=0, description="Largest Euclidean norm of the whole gradient; 0 clips nothing."
+        ge=0, description="Norm to which the whole gradient is clipped; 0 disables clipping."
     )
     checkpoint_interval_s: float = Field(
         ge=0,
-        description="Seconds between two checkpoints inside an epoch, whose end has one too; 0 writes one every step.",
+        description="Seconds between checkpoints within an epoch (the end of an epoch always has one); 0: every step.",
     )
 
     @model_validator(mode="after")
     def _momentum_belongs_to_sgd(self) -> Self:
         if self.momentum > 0 and self.optimizer != "sgd":
-            raise ValueError(f"momentum is {self.momentum} but {self.optimizer} has none: set it to 0 or use sgd")
+            raise ValueError(f"momentum is {self.momentum}, but {self.optimizer} has none: set it to 0 or use sgd")
         return self

@@ -1,4 +1,4 @@
-"""The steps of a training stage around the loop: lease a device, train with the job's settings, write the weights."""
+"""What training stages do around the loop: lease a device, train with the job's settings, write the weights."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,15 +15,15 @@ from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.files import write_rows
 
-TRAINED = {"weights": "The chosen weights (.safetensors).", "history": "Losses of every epoch (.csv)."}
+TRAINED = {"weights": "The selected weights (.safetensors).", "history": "Losses of every epoch (.csv)."}  # outputs
 
 
 @contextmanager
 def training_device(job: Job) -> Iterator[torch.device]:
-    """The device of this process, which the provenance names; with several GPUs the job starts again, once on each.
+    """The device of this process, recorded in the provenance; with several GPUs the job is restarted under torchrun.
 
     Raises:
-        InputError: more GPUs are asked for than the machine shows.
+        InputError: `compute.gpus` is more than there are.
     """
     relaunch_under_torchrun(job.arguments.gpus)
     with job_device(job) as device, process_group(device):
@@ -39,12 +39,12 @@ def train_for(
     settings: TrainingSettings | None = None,
     keep_epoch: int | None = None,
 ) -> Trained:
-    """Train with the job's seed and precision, from its newest checkpoint where there is one.
+    """`train` with the job's settings, seed, precision and checkpoints; raises the same errors.
 
     Args:
-        label: of the progress.
-        settings: of the loop, where they are not the job's own arguments.
-        keep_epoch: as in `train`, which also says what it raises.
+        label: of the progress bar.
+        settings: of the loop; None for the arguments of the job.
+        keep_epoch: as in `train`.
     """
     return train(
         model,
@@ -66,6 +66,6 @@ def write_trained(job: Job, state: State, history: list[dict[str, float]], about
 
 
 def copy_weights(job: Job) -> None:
-    """For an arm whose recipe lacks this stage: copy the pretrained weights, and write an empty history."""
+    """Copy the pretrained weights and write an empty history, for an arm whose recipe has no finetuning."""
     shutil.copyfile(job.input("pretrained"), job.outputs["weights"])
     write_rows(job.outputs["history"], [], HISTORY)

@@ -1,8 +1,8 @@
-"""The training loop: the same one for every method and stage.
+"""The training loop, the same for every method and stage.
 
-What a network is trained on is a `Task`. Everything random is drawn from generators seeded by (seed, purpose,
-step) alone, so that a training that is resumed at any step, or shared by several processes, gets the same numbers
-as an uninterrupted one.
+A method defines its batches, loss and validation in a `Task`. All random numbers come from generators seeded by (seed,
+purpose, step), so that a training that is resumed, or runs in several processes, draws the same numbers as an
+uninterrupted one.
 """
 
 import math
@@ -28,39 +28,41 @@ Batch = tuple[torch.Tensor, ...]
 
 HISTORY = ("epoch", "step", "training_loss", "validation_loss", "learning_rate")  # columns of the history
 
-_SHUFFLE, _BATCH, _DROPOUT, _VALIDATION = range(4)  # purposes of random numbers
+_SHUFFLE, _BATCH, _DROPOUT, _VALIDATION = range(4)  # purposes of random numbers, part of their seeds
 
 
 class Task(Protocol):
-    """What a network learns: samples, loss, validation. Its tensors are on the device of the training."""
+    """What a network is trained on: samples, loss and validation. Tensors are on the device of the training."""
 
     n_samples: int
 
     def batch(self, indices: torch.Tensor, generator: torch.Generator) -> Batch:
         """The samples `indices` (B,) int64, with fresh noise and augmentation drawn from `generator` alone.
 
-        Returns tensors whose first axis has the B rows: of several processes each takes a share of the rows.
-        Indices and generator are on the device.
+        Returns tensors with B rows along the first axis, which are divided among the processes. Indices and generator
+        are on the device.
         """
 
     def loss(self, model: MixedPrecision, batch: Batch) -> torch.Tensor:
-        """The loss, a scalar: a mean over rows, so that the mean over equal shares is that of the batch.
+        """The loss, a scalar. It must be a mean over rows, so that its mean over processes is the loss of the batch.
 
-        The network's outputs are float32, whatever it computes in; parts of it are attributes of `model.module`. A loss
-        over some of the rows takes their weights as one more tensor of the batch.
+        Outputs of `model` are float32, and the network itself is `model.module`. A loss over some of the rows only
+        needs weights of the rows as a further tensor of the batch.
         """
 
     def validate(self, model: MixedPrecision) -> float:
-        """The loss that chooses `best`, the smallest. Called in evaluation mode and without gradients."""
+        """The validation loss; the smallest selects `best`. Called in evaluation mode, without gradients."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """State dicts on the CPU and the history.
+    """Result of a training: weights as state dicts on the CPU, and the history.
 
-    `best` has the smallest validation loss (the first of equal ones), `last` is of the last epoch, `kept` of
-    the epoch chosen by hand. `history` has one row per epoch: epoch (from 1), step, training_loss (mean over
-    the steps of the epoch), validation_loss, learning_rate (of its last step).
+    best: weights of the epoch with the smallest validation loss (the first of equal ones).
+    last: weights of the last epoch.
+    kept: weights of the epoch `keep_epoch`, or None.
+    history: one row per epoch: epoch (from 1), step, training_loss (mean over the steps of the epoch), validation_loss,
+        learning_rate (of its last step).
     """
 
     best: State
@@ -81,16 +83,16 @@ def train(
     keep_epoch: int | None = None,
     label: str = "training",
 ) -> Trained:
-    """Train `model` in place, from the newest checkpoint in `checkpoint_folder` where there is one.
+    """Train `model` in place, resuming from the newest checkpoint in `checkpoint_folder` if there is one.
 
-    An epoch is a shuffle of the samples in whole batches; the few samples that do not fill a batch are left out.
+    In an epoch the samples are shuffled and divided into batches; samples that do not fill a batch are left out.
 
     Args:
         keep_epoch: the epoch (from 1) whose weights are returned as `kept`.
-        label: of the progress.
+        label: of the progress bar.
 
     Raises:
-        InputError: the batch does not fit the samples or the processes, or a loss is not a finite number.
+        InputError: batch_size is too large, or no multiple of the number of processes, or a loss is not finite.
     """
     _check(task, settings, keep_epoch)
     steps_per_epoch = task.n_samples // settings.batch_size
@@ -146,7 +148,7 @@ def train(
                 step += 1
                 loss_sum += distributed.mean_over_processes(loss.detach())
                 progress.advance()
-                # The end of an epoch is saved below, with its validation
+                # At the end of an epoch the checkpoint is written below, after the validation
                 if step % steps_per_epoch and time.monotonic() - saved_at >= settings.checkpoint_interval_s:
                     _check_finite(loss_sum.item(), "training", epoch + 1, settings)
                     save_checkpoint()
@@ -184,7 +186,7 @@ def learning_rate_at(step: int, n_steps: int, settings: TrainingSettings) -> flo
 
 
 def shuffle(n_samples: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order of the samples in an epoch from 0: (n_samples,) int64, the same on every device."""
+    """The order of the samples in an epoch (counted from 0): (n_samples,) int64, the same on every device."""
     generator = torch.Generator().manual_seed(derived_seed(seed, _SHUFFLE, epoch))
     return torch.randperm(n_samples, generator=generator)
 
@@ -214,7 +216,7 @@ def _check(task: Task, settings: TrainingSettings, keep_epoch: int | None) -> No
         )
     if keep_epoch is not None and not 1 <= keep_epoch <= settings.epochs:
         raise InputError(
-            f"the weights of epoch {keep_epoch} are to be kept, but epochs is {settings.epochs}; "
+            f"the weights of epoch {keep_epoch} are needed, but epochs is {settings.epochs}; "
             f"choose an epoch from 1 to {settings.epochs}"
         )
     distributed.check_divides(settings.batch_size)
@@ -231,7 +233,7 @@ def _check_finite(loss: float, kind: str, epoch: int, settings: TrainingSettings
 def _describe(
     model: torch.nn.Module, task: Task, settings: TrainingSettings, seed: int, keep_epoch: int | None
 ) -> dict:
-    """What identifies this training; how often checkpoints are written does not matter."""
+    """What identifies this training; the interval between checkpoints is left out, since it changes no result."""
     return {
         "settings": settings.model_dump(mode="json", exclude={"checkpoint_interval_s"}),
         "seed": seed,
@@ -242,9 +244,9 @@ def _describe(
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> State:
-    """The tensors that the optimizer carries from step to step; its numbers follow from the settings."""
+    """The tensors of the optimizer's state; its other values follow from the settings."""
     state = _join({str(parameter): values for parameter, values in optimizer.state_dict()["state"].items()})
-    # None is the momentum buffer of SGD without momentum.
+    # SGD without momentum has None as momentum buffer.
     return on_cpu({name: value for name, value in state.items() if value is not None})
 
 

@@ -1,4 +1,4 @@
-"""Weights of a network as safetensors: readable without unpickling, equal bytes for equal weights."""
+"""Weights of a network as safetensors: read without unpickling, and equal weights give equal bytes."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from workflow_scripts.workflow.arrays import reason
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import sync, whole
 
-# All metadata are in this one entry: safetensors writes several entries in a random order.
+# All metadata are in this one entry, since safetensors writes several entries in random order.
 _METADATA = "beamtime"
 
 
@@ -21,12 +21,12 @@ def on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def to_bytes(tensors: dict[str, torch.Tensor], metadata: dict) -> bytes:
-    """The safetensors file of CPU tensors with metadata that JSON can hold."""
+    """The bytes of a safetensors file: CPU tensors, and metadata that can be written as JSON."""
     return save(tensors, {_METADATA: json.dumps(metadata)})
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors and the metadata of a safetensors file; {} as metadata where another program wrote the file.
+    """The tensors and the metadata of a safetensors file; the metadata are {} if another program wrote the file.
 
     Raises:
         OSError: the file cannot be read.
@@ -38,13 +38,13 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         except RecursionError:
             raise ValueError("its metadata are nested too deep") from None
         if not isinstance(metadata, dict):
-            raise ValueError("its metadata are no names with values")
+            raise ValueError("its metadata are not a dictionary")
         # Cloned, since get_tensor returns views of the file
         return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole under its name or not there, after a crash or power cut too."""
+    """Write a file so that, even after a crash or power cut, it is either complete or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         partial.write_bytes(content)
@@ -52,7 +52,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save_weights(state: dict[str, torch.Tensor], path: Path, metadata: dict) -> None:
-    """Write a state dict and `metadata` (what JSON can hold) as one safetensors file."""
+    """Write a state dict and `metadata`, which can be written as JSON, as one safetensors file."""
     write_atomically(path, to_bytes(on_cpu(state), metadata))
 
 
@@ -61,14 +61,14 @@ def read_metadata(path: Path, method: str | None = None) -> dict:
 
     Args:
         path: the file.
-        method: whose weights these must be; None for any.
+        method: the method to which the weights must belong; None for any.
 
     Raises:
-        InputError: the file is missing or damaged, not of `save_weights`, or of another method.
+        InputError: the file is missing, damaged, not written by `save_weights`, or of another method.
     """
     _, metadata = _read_or_refuse(path)
     if not metadata:
-        raise InputError(f"{path}: these weights do not say which network they are for; make the file again")
+        raise InputError(f"{path}: these weights have no description of their network; make the file again")
     if method is not None and metadata.get("method") != method:
         raise InputError(f"{path}: these weights are of another method; give those of {method}")
     return metadata
@@ -78,7 +78,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Load a file of `save_weights` into a model of the same architecture.
 
     Raises:
-        InputError: the file is missing, damaged, its tensors are not those of the model, or not finite.
+        InputError: the file is missing or damaged, or its tensors do not match the model or are not finite.
     """
     tensors, _ = _read_or_refuse(path)
     types = {name: tensor.dtype for name, tensor in model.state_dict().items()}
@@ -87,7 +87,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     except RuntimeError as error:
         raise InputError(
             f"{path}: the weights do not fit the network: {reason(error)}; "
-            "use the settings of the network that they were trained with"
+            "use the network settings with which they were trained"
         ) from None
     for name, tensor in tensors.items():
         if tensor.is_floating_point() != types[name].is_floating_point:

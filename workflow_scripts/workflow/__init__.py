@@ -1,1 +1,1 @@
-"""What a stage script needs from the workflow: settings, files, provenance, progress."""
+"""Infrastructure of all stage scripts: settings, command line, files, provenance, progress."""

@@ -1,4 +1,4 @@
-"""Arrays in .npy and .npz files: never unpickled, and never larger than a file of its size can hold.
+"""Arrays in .npy and .npz files: never unpickled, and never larger than the size of the file allows.
 
 A header may announce any number of values, and memory for all of them would be reserved before the first is read.
 """
@@ -39,7 +39,7 @@ class Archive:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises ArrayError: it is no whole archive, or cannot be read."""
+        """Raises ArrayError: the file is not a complete archive, or cannot be read."""
         with _array_errors():
             self._file = zipfile.ZipFile(path)
         self.names = [name.removesuffix(".npy") for name in self._file.namelist() if name.endswith(".npy")]
@@ -49,19 +49,19 @@ class Archive:
         self._file.close()
 
     def read(self, name: str) -> np.ndarray:
-        """An array.
+        """The array of this name.
 
         Raises:
-            ArrayError: it is damaged, absent, holds objects, or is announced as larger than it is.
+            ArrayError: it is damaged or absent, holds Python objects, or its header announces more than there is.
         """
         with self._checked(name) as (member, _):
             return self._values(member)
 
     def rows(self, name: str) -> np.ndarray | StoredRows:
-        """An array whose rows stay in the file; in memory where they do not lie there one after the other.
+        """The array of this name, with its rows left in the file, or in memory if they are not contiguous there.
 
         Raises:
-            ArrayError: as of `read`.
+            ArrayError: as in `read`.
         """
         with self._checked(name) as (member, header):
             scattered = header.fortran_order or member.compress_type != zipfile.ZIP_STORED
@@ -81,7 +81,7 @@ class Archive:
 
     @contextmanager
     def _checked(self, name: str) -> Iterator[tuple[zipfile.ZipInfo, "_Header"]]:
-        """The place and the header of an array; errors of the block become ArrayError, too."""
+        """The archive member and the header of an array; errors within the block become ArrayError too."""
         with _array_errors(f"{name[:80]}: "):
             member = self._file.getinfo(f"{name}.npy")
             check_size(member.file_size, member.compress_size)
@@ -103,7 +103,7 @@ def open_npy(path: Path) -> np.ndarray:
     """A .npy, mapped into memory: values are read on demand.
 
     Raises:
-        ArrayError: it is no whole .npy, is an archive of arrays, holds objects, or cannot be read.
+        ArrayError: it is not a complete .npy, is an archive, holds Python objects, or cannot be read.
     """
     with _array_errors():
         with path.open("rb") as file:
@@ -119,7 +119,7 @@ def open_npy(path: Path) -> np.ndarray:
 
 @contextmanager
 def _array_errors(prefix: str = "") -> Iterator[None]:
-    """Turn every error into an ArrayError: a damaged file, or the parser of its header, fails in many ways."""
+    """Turn every error into an ArrayError: damaged files raise errors of many types."""
     try:
         yield
     except ArrayError:
@@ -129,7 +129,7 @@ def _array_errors(prefix: str = "") -> Iterator[None]:
 
 
 def check_size(announced_bytes: int, stored_bytes: int) -> None:
-    """Raise ArrayError where so many bytes of values cannot come from the bytes that a file has for them."""
+    """Raise ArrayError if `stored_bytes` in a file cannot expand to the announced bytes of values."""
     if announced_bytes > _LARGEST_EXPANSION * stored_bytes + _SLACK_BYTES:
         raise ArrayError(f"announces {announced_bytes} bytes of values, which its {stored_bytes} bytes cannot hold")
 

@@ -1,7 +1,7 @@
-"""Which files of the project a module runs: its import closure, read from the source without importing it.
+"""The files of the project that a module runs: its import closure, read from the source without importing it.
 
-Snakemake tracks neither imported modules nor a script that a shell line names. So every rule takes the
-closure of its script as inputs, and a changed module reruns exactly the jobs that import it.
+Snakemake tracks neither imported modules nor a script named in a shell command. So every rule has a digest of the
+closure of its script as a parameter (digests.py), and a changed module reruns exactly the jobs that import it.
 """
 
 import ast
@@ -17,12 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def closure(*modules: str) -> tuple[str, ...]:
     """Paths, relative to the project's root and sorted, of all project files that importing these modules runs.
 
-    Imports inside functions count: they run too, later. The ``__init__.py`` of every package on the way
-    belongs to the closure because Python runs it, and a table that bears a module's name (``kirkland.csv`` beside
-    ``kirkland.py``) because the module reads it.
+    Imports inside functions count too. The closure includes the ``__init__.py`` of all packages on the path, which
+    Python runs, and tables with the name of a module (``kirkland.csv`` beside ``kirkland.py``), which the module reads.
 
     Raises:
-        ModuleNotFoundError: one of them or a project module that they import does not exist.
+        ModuleNotFoundError: a module, or a project module that it imports, does not exist.
     """
     paths: dict[str, str] = {}
     waiting = list(modules)
@@ -47,7 +46,7 @@ def _with_parents(module: str) -> list[str]:
 
 @cache
 def _path(module: str) -> Path | None:
-    """The file of a module of the project, None where there is none."""
+    """The file of a module of the project, or None."""
     stem = ROOT.joinpath(*module.split("."))
     if not all(part.isidentifier() for part in module.split(".")):  # the name leads out of the project
         return None
@@ -68,7 +67,7 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """All statements below a node, however deep; expressions hold none, and walking them took most of the time."""
+    """All statements below a node at any depth; expressions are skipped, since they contain none."""
     for block in ("body", "orelse", "finalbody", "handlers", "cases"):
         for child in getattr(node, block, ()):
             yield child

@@ -31,16 +31,16 @@ _POLL_S = 1.0
 
 @dataclass
 class Job(Generic[SettingsType]):
-    """What a stage works with: its arguments, where to read, and where to write.
+    """One run of a stage: its arguments, input and output files.
 
     Attributes:
         arguments: the checked settings and wildcards.
-        inputs: paths by name; every name holds at least one path.
+        inputs: paths by name, at least one for each.
         outputs: temporary paths by name; they get their final names when the stage returns.
-        checkpoint_folder: survives a killed job and goes when the outputs are in place; its name is a hash of
+        checkpoint_folder: survives a killed job and is removed when the outputs are in place; its name is a hash of
             settings, inputs and code.
-        implementation: the module that `--module` names, where the command has a package of such modules.
-        device: as the provenance will name it; a stage that uses a GPU sets it.
+        implementation: the module chosen by `--module`, if the command has a package of such modules.
+        device: recorded in the provenance; set by stages that use a GPU.
     """
 
     arguments: SettingsType
@@ -51,12 +51,12 @@ class Job(Generic[SettingsType]):
     device: str = field(default="cpu")
 
     def input(self, name: str) -> Path:
-        """The only path of an input that is one file."""
+        """The path of an input that is a single file."""
         (path,) = self.inputs[name]
         return path
 
     def require(self, *names: str) -> None:
-        """Raise InputError where an optional input that the chosen implementation needs is missing."""
+        """Raise InputError if an optional input that the chosen implementation needs is missing."""
         for name in names:
             if name not in self.inputs:
                 raise InputError(f"--module {self.arguments.module} needs {flag(name)}, which is missing")
@@ -69,12 +69,12 @@ class Command(Generic[SettingsType]):
     Attributes:
         stage: the function that does the work.
         arguments: model of the settings and wildcards, one flag each.
-        inputs: help text by name; each takes one or more files that must exist.
-        outputs: help text by name; each takes one file that appears only when it is whole.
-        optional_inputs: help text by name of inputs that may be left out.
-        implementations: a package of which the flag `--module` names one module. Where that module defines `Options`,
-            a settings model, the flags `--options.…` fill `arguments.options`. The code of the other modules does not
-            count for the job's checkpoints and provenance.
+        inputs: help text by name; each flag takes one or more files that must exist.
+        outputs: help text by name; each flag takes one file, which appears when it is complete.
+        optional_inputs: help text by name of inputs that may be omitted.
+        implementations: a package; the flag `--module` chooses one of its modules. If that module defines a settings
+            model `Options`, the flags `--options.…` fill `arguments.options`. The code of the other modules is not part
+            of the checkpoint key or the provenance.
     """
 
     stage: Callable[[Job[SettingsType]], None]
@@ -93,7 +93,7 @@ class Command(Generic[SettingsType]):
             sentence = explain(error, Path(_value_of(flag("provenance"), sys.argv[1:]) or "").parent)
             if sentence is None:
                 raise
-            # Every process of torchrun meets the same mistake of the user's.
+            # All processes of torchrun raise the same InputError; one message is enough.
             if _rank() == 0 or not isinstance(error, InputError):
                 print_error(sentence)
             sys.exit(1)
@@ -116,7 +116,7 @@ class Command(Generic[SettingsType]):
             self._write(module, implementation, arguments, inputs, final)
 
     def _model(self, implementation: ModuleType | None) -> type[SettingsType]:
-        """The model of the arguments, with the section `options` where the implementation has settings of its own."""
+        """The model of the arguments, with a section `options` if the implementation has settings."""
         options = getattr(implementation, "Options", None)
         if options is None:
             return self.arguments
@@ -131,7 +131,7 @@ class Command(Generic[SettingsType]):
         inputs: Mapping[str, list[Path]],
         final: Mapping[str, Path],
     ) -> None:
-        """Run the stage; its outputs and their provenance, the last one, get their names when all are whole."""
+        """Run the stage; outputs, and last the provenance, get their final names when all are complete."""
         started, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.monotonic()
         settings = dict(flatten(arguments))
         checksums = {path: sha256(path) for paths in inputs.values() for path in paths}
@@ -174,7 +174,7 @@ class Command(Generic[SettingsType]):
         shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
 
     def _implementation(self, words: list[str]) -> ModuleType | None:
-        """The module that the command line names; None where it names none, which the whole parser then refuses.
+        """The module named by the flag `--module`; None without the flag, an error that the full parser reports.
 
         Raises:
             InputError: there is no such module.
@@ -195,11 +195,11 @@ class Command(Generic[SettingsType]):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        outputs = {**self.outputs, "provenance": "where all this came from (.json)"}
+        outputs = {**self.outputs, "provenance": "Provenance of the outputs (.json)."}
         settings = {key: model_field.description or "" for key, model_field in fields(model)}
         for title, texts, options in (
             ("inputs", self.inputs, {"required": True, "nargs": "+", "metavar": "FILE"}),
-            ("inputs that may be left out", self.optional_inputs, {"nargs": "+", "metavar": "FILE"}),
+            ("optional inputs", self.optional_inputs, {"nargs": "+", "metavar": "FILE"}),
             ("outputs", outputs, {"required": True, "metavar": "FILE"}),
             ("settings", settings, {"required": True, "metavar": "VALUE"}),
         ):
@@ -211,11 +211,11 @@ class Command(Generic[SettingsType]):
 
 @contextmanager
 def sole_writer(target: Path, folder: Path) -> Iterator[None]:
-    """Wait until no other process of this machine writes `target`, then keep others out until the block ends.
+    """Lock `target` against other processes on this machine until the block ends, after waiting for them.
 
-    So a job that outlived its Snakemake and the one that was started after it do not mix their outputs. The kernel
-    releases the lock when the process ends, however it ends. Where the file system has no locks, or `folder` cannot be
-    written to, nobody waits.
+    So a job that outlived its Snakemake and the job of a later run do not mix their outputs. The kernel releases the
+    lock when the process ends, even if it is killed. There is no lock if the file system does not support it, or if
+    `folder` is not writable.
 
     Args:
         target: what is written; the lock file is named after it.
@@ -234,7 +234,7 @@ def sole_writer(target: Path, folder: Path) -> Iterator[None]:
         yield
     finally:
         if lock.is_locked:
-            # Removed while it is locked: a process that waits for it notices and makes a new one.
+            # Removed while it is locked: a waiting process notices and creates a new lock file.
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 

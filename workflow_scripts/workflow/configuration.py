@@ -1,7 +1,7 @@
-"""The whole configuration as one typed model; imported by rules/common.smk and the documentation alone.
+"""The whole configuration as one typed model; imported only by rules/common.smk and by the documentation.
 
-A stage script imports the settings of its own method and nothing from here: otherwise one knob of one
-method would rerun all.
+A stage script imports the settings of its own method and nothing from here, so that a change in the settings of one
+method does not rerun the others.
 """
 
 import importlib
@@ -19,16 +19,16 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import STAGES, Compute, Scale, Settings, check, flatten
 
 Variant = Literal["published", "corrected"]
-# Names a folder, and is the value of a wildcard.
+# Name of an entry in `apply`, which becomes the name of a folder and the value of a wildcard.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 
 
 class ComputeSection(Compute):
-    """The key `compute`: the devices that the stages use, and what Snakemake reserves for them."""
+    """The section `compute`: the devices used by the stages, and what Snakemake reserves for them."""
 
     threads: int = Field(ge=1, description="CPU threads of each training and prediction job.")
     jobs_per_gpu: int = Field(
-        ge=1, le=64, description="Jobs of one user that may share a GPU where no scheduler assigns it."
+        ge=1, le=64, description="Jobs of one user that may share a GPU, if no scheduler assigns GPUs."
     )
 
 
@@ -39,7 +39,7 @@ class Study(Settings):
         description="Size of the study: smoke, laptop, gpu or paper; names the overlay and results/<scale>."
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        min_length=1, description="Seeds of training; every learned result is made once for each."
+        min_length=1, description="Seeds of training; every trained estimator is trained once for each."
     )
     methods: tuple[str, ...] = Field(
         min_length=1, description="Methods to run; each has a folder, a rule file and a section here."
@@ -47,7 +47,7 @@ class Study(Settings):
     variants: tuple[Variant, ...] = Field(
         min_length=1, description="Arms of every method: published (the recipe with its faults) and corrected (ours)."
     )
-    compute: ComputeSection = Field(description="On what the jobs run.")
+    compute: ComputeSection = Field(description="Devices and threads of the jobs.")
 
 
 _LEAVE_OUT = (
@@ -86,7 +86,7 @@ def study_model() -> type[Settings]:
 
 
 def appliable_methods() -> dict[str, type[Settings]]:
-    """The methods that take the user's data, with the settings of one entry."""
+    """The methods that can be applied to the user's data, with the settings model of one entry."""
     modules = {method: importlib.import_module(f"{PACKAGE}.{method}.settings") for method in known_methods()}
     return {method: module.Apply for method, module in modules.items() if hasattr(module, "Apply")}
 
@@ -100,7 +100,7 @@ def _apply_model() -> type[Settings]:
 
 
 def scale_file(config: Mapping[str, Any]) -> str:
-    """Name of the settings of the scale that the configuration asks for.
+    """The file with the settings of the configured scale.
 
     Raises:
         InputError: there is no such scale.
@@ -130,7 +130,7 @@ _RENAMED = {
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
-    """Refuse keys that were renamed, with the new name."""
+    """Refuse keys that were renamed; the message gives the new name."""
     for old, new in _RENAMED.items():
         section: Any = config
         *path, key = old.split(".")
@@ -169,7 +169,7 @@ def _check_together(study: Settings) -> None:
     for name in ("seeds", "methods", "variants"):
         values = getattr(study, name)
         if len(set(values)) < len(values):
-            raise InputError(f"{name}: is {list(values)!r}, but each may be named once")
+            raise InputError(f"{name}: is {list(values)!r}, but each may be listed only once")
     for method in appliable_methods():
         for name, entry in getattr(study.apply, method).items():
             for key, path in entry.files().items():
@@ -179,10 +179,10 @@ def _check_together(study: Settings) -> None:
 
 
 def check_targets(words: Sequence[str], study: Settings) -> None:
-    """Refuse targets on Snakemake's command line for which it would only report that no rule makes them.
+    """Refuse targets on Snakemake's command line, with a better message than that no rule makes them.
 
     Raises:
-        InputError: a target belongs to another scale, or asks for the user's data where the settings have none.
+        InputError: a target belongs to another scale, or needs user data but the settings have no entry.
     """
     for word in words:
         folder, _, path = word.removeprefix("./").partition("/")

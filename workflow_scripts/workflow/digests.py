@@ -1,7 +1,7 @@
 """Digests of files, which rules carry as parameters: Snakemake reruns a job whose parameters have changed.
 
-Snakemake tracks neither imported modules nor a script that a shell line names, and of input files it compares dates: a
-changed file with an older date, as archives and `cp -p` leave it, would not count.
+Snakemake tracks neither imported modules nor a script named in a shell command, and it compares the dates of input
+files: it would miss a changed file with an older date, as from an archive or `cp -p`.
 """
 
 import datetime
@@ -15,7 +15,7 @@ from workflow_scripts.workflow.closure import ROOT, closure
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import sha256
 
-_SKEW_S = 60.0  # between this clock and that of a file server
+_SKEW_S = 60.0  # tolerated difference between this clock and that of a file server
 _sha256 = cache(sha256)
 
 
@@ -34,10 +34,10 @@ def code_digest(*modules: str, data: tuple[str, ...] = ()) -> str:
 
 
 def file_digest(paths: Iterable[str]) -> str:
-    """A digest of the user's files, by their contents; files that are not there are left out.
+    """A digest of the contents of the user's files; missing files are left out.
 
     Raises:
-        InputError: a file is dated in the future, so that Snakemake would take all that is made from it as outdated.
+        InputError: a file is dated in the future, so that all results made from it would look outdated to Snakemake.
     """
     present = [Path(path) for path in paths if Path(path).is_file()]
     for path in present:
@@ -45,8 +45,8 @@ def file_digest(paths: Iterable[str]) -> str:
         if date > time.time() + _SKEW_S:
             text = datetime.datetime.fromtimestamp(date).isoformat(" ", "seconds")
             raise InputError(
-                f"{path} is dated {text}, which is still to come, so that all made from it would look out of date; "
-                f"set the clock right, or the date: touch {path}"
+                f"{path} is dated {text}, in the future, so that all results made from it would look out of date; "
+                f"correct the clock, or the date of the file: touch {path}"
             )
     return _digest((str(path), path) for path in present)
 

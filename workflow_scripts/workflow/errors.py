@@ -1,8 +1,8 @@
-"""The one exception that a user sees as a sentence."""
+"""The exception for mistakes of the user, shown as one sentence without a traceback."""
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used.
+    """A file or setting of the user cannot be used.
 
-    The message is one sentence: which file or key, what was found, what was expected, what to change.
+    The message is one sentence: the file or key, what was found, what was expected, what to change.
     """

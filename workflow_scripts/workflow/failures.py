@@ -1,4 +1,4 @@
-"""Failures that are no bugs: a full disk, too little memory, a signal; each is reported in one sentence."""
+"""Failures that are not bugs (full disk, too little memory, signals), each reported in one sentence."""
 
 import errno
 import os
@@ -12,13 +12,13 @@ from workflow_scripts.workflow.errors import InputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_VISIBLE_LINES = 15  # at the end of Snakemake's output
+_VISIBLE_LINES = 15  # lines at the end of Snakemake's output that the user sees
 
 
 def leave_on_signals() -> None:
     """Let SIGTERM, SIGINT and SIGHUP end the process as an exception does, so that unfinished files are removed."""
     for number in _ENDING:
-        # nohup, and a shell that starts a job in the background, have asked for them to be ignored.
+        # Signals ignored on purpose (nohup, background jobs of a shell) stay ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda received, frame: sys.exit(128 + received))
 
@@ -27,7 +27,7 @@ def leave_on_signals() -> None:
 def signals_postponed() -> Iterator[None]:
     """Postpone these signals until the end of the block, which must be short."""
     received: list[int] = []
-    # Not a mask: it holds for one thread, and torch has others, to which the signal would go.
+    # Not a signal mask, which would apply to this thread only; torch has others.
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -42,10 +42,11 @@ def signals_postponed() -> Iterator[None]:
 
 
 def explain(error: Exception, folder: Path) -> str | None:
-    """One sentence for bad input, a refusal by the system or too little memory; None for other errors, which are bugs.
+    """One sentence for an InputError, a system error or too little memory; None for other errors, which are bugs.
 
     Args:
-        folder: where the stage was writing; the system names a file only where it was being opened.
+        error: the error.
+        folder: where the stage was writing; system errors name a file only if it was being opened.
     """
     if isinstance(error, InputError):
         return str(error)
@@ -74,9 +75,9 @@ def print_error(sentence: str) -> None:
 
 
 def hidden_errors(log: Path) -> list[str]:
-    """The errors of failed jobs in Snakemake's log, without repetition, except those that its last lines show.
+    """The errors of failed jobs in Snakemake's log, without repetition and without those in its last lines.
 
-    Other jobs go on after one has failed and print their own lines; the user looks at the end.
+    Other jobs continue after a failure, so its error may be far above the end of the output, where the user looks.
     """
     try:
         lines = log.read_text(errors="replace").splitlines()

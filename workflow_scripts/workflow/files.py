@@ -1,4 +1,4 @@
-"""Files that are whole or absent: hashing, temporary names that are moved into place, checked arrays."""
+"""Files that are complete or absent: hashing, temporary names that are renamed, checked arrays."""
 
 import csv
 import hashlib
@@ -23,18 +23,18 @@ def sha256(path: Path) -> str:
 
 
 def partial_name(path: Path) -> Path:
-    """Where a file is written before it is whole: hidden, in the same folder, so that the move is atomic."""
+    """Temporary name of a file while it is written: hidden, in the same folder, so that renaming is atomic."""
     return path.with_name(f".partial-{path.name}")
 
 
 def json_text(value: Any) -> str:
-    """What `write_json` writes."""
+    """The text that `write_json` writes."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; after the block the file has the name `path`, after an exception there is none."""
+    """Context with a temporary name to write to; it becomes `path` after the block, or is removed on an exception."""
     partial = partial_name(path)
     try:
         yield partial
@@ -45,7 +45,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys; the file appears only when it is whole."""
+    """Write JSON with sorted keys; the file appears when it is complete."""
     with whole(path) as partial:
         partial.write_text(json_text(value), encoding="utf-8")
 
@@ -73,10 +73,10 @@ def read_arrays(path: Path, names: Iterable[str], in_file: Sequence[str] = ()) -
     """Read the named arrays of an .npz file; nothing is unpickled.
 
     Args:
-        in_file: names of arrays that are checked, but whose rows stay in the file until they are asked for.
+        in_file: names of arrays that are checked now, but whose rows are read on demand.
 
     Raises:
-        InputError: the file is truncated, is no .npz, lacks a name, or holds objects.
+        InputError: the file is truncated, not an .npz, lacks a name, or holds Python objects.
     """
     names = list(names)
     with _archive(path) as archive:
@@ -90,7 +90,7 @@ def array_names(path: Path) -> list[str]:
     """Names of the arrays in an .npz file.
 
     Raises:
-        InputError: it is no whole .npz.
+        InputError: it is not a complete .npz.
     """
     with _archive(path) as archive:
         return archive.names
@@ -106,7 +106,7 @@ def _archive(path: Path) -> Iterator[Archive]:
 
 
 def shortened(names: Sequence[str]) -> str:
-    """The first of some names, for a sentence."""
+    """The first names as one text, for an error message."""
     first = [name[:60] if name.isprintable() else ascii(name[:60]) for name in names[:20]]
     return ", ".join(first) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
 
@@ -125,7 +125,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[
 
 
 def sync(path: Path) -> None:
-    """Force a file's bytes to the disk before it gets its final name, or the names in a folder."""
+    """Flush a file to the disk (before it is renamed), or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

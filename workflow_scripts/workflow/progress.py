@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line every half minute in a log."""
+"""Progress of long jobs: a bar on a terminal, a line every half minute in a log."""
 
 import datetime
 import shutil
@@ -21,9 +21,9 @@ class Progress:
                 progress.advance()
 
     Args:
-        total: number of steps of the whole work.
-        label: the work in a word or two.
-        done: steps done by an earlier run that this one continues.
+        total: number of steps.
+        label: a word or two before the counts.
+        done: steps done before a training was resumed.
         silent: show nothing, as in all processes of a training but the first.
     """
 

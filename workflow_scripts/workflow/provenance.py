@@ -1,4 +1,4 @@
-"""Where an artifact came from: a small JSON beside it, enough to check a results folder on its own."""
+"""Provenance of an artifact: a small JSON file beside it, with which a results folder can be checked by itself."""
 
 import hashlib
 import importlib.metadata
@@ -31,10 +31,10 @@ def code_hashes(files: Iterable[str]) -> dict[str, str]:
 
 
 def job_key(module: str, settings: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
-    """A hash of everything that determines what a job computes; it names the job's checkpoint folder.
+    """A hash of everything that determines the result of a job, the name of its checkpoint folder.
 
-    `inputs` and `code` map paths to SHA-256. The number of GPUs and the interval between checkpoints are left out: a
-    job may resume on other hardware.
+    `inputs` and `code` map paths to SHA-256. The number of GPUs and the interval between checkpoints are left out, so
+    that a job can resume on other hardware.
     """
     relevant = {name: value for name, value in settings.items() if name not in _WITHOUT_INFLUENCE}
     text = json.dumps([module, relevant, dict(inputs), dict(code)], sort_keys=True)
@@ -44,8 +44,7 @@ def job_key(module: str, settings: Mapping[str, Any], inputs: Mapping[str, str],
 def record(**job: Any) -> dict[str, Any]:
     """The provenance of one job as plain JSON; only the entries named in `COST` differ from run to run.
 
-    CPU time is that of this process and of the children that it waited for, and peak memory that of this process, with
-    its imports.
+    CPU time is that of this process and its finished children; peak memory is that of this process, imports included.
 
     Args:
         job: module, implementation, settings, inputs, outputs and code (SHA-256 by path), device, started, wall_time_s.
@@ -71,7 +70,7 @@ def _peak_memory_mb() -> float:
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with a checksum of all of it, so that a flipped byte in the provenance itself is noticed."""
+    """The content with a checksum of itself, so that a changed byte in the provenance is noticed."""
     return {**content, "seal": _seal(content)}
 
 
@@ -103,9 +102,9 @@ def portable(path: Path) -> str:
 
 
 def check_whole(hashes: Mapping[Path, str]) -> None:
-    """Compare files with the provenance beside them; a file that no job made has none, and passes.
+    """Compare files with the provenance beside them; files without provenance pass.
 
-    Not every format has checksums: a flipped byte in an image would become part of a result.
+    Not every format has checksums: a changed byte in an image would go into the results unnoticed.
 
     Args:
         hashes: SHA-256 by path.
@@ -123,7 +122,7 @@ def check_whole(hashes: Mapping[Path, str]) -> None:
 
 
 def _recorded(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of the outputs that lie in a folder together with their provenance."""
+    """SHA-256 by name of the outputs in a folder, according to the provenance files in it."""
     recorded = {}
     for path in folder.glob("*provenance.json"):
         content = read_json(path)

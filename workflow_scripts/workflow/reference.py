@@ -1,7 +1,7 @@
-"""Write what is generated: reference and schema of the configuration, table of sizes, first page of the report, conda
+"""Generated files: reference and schema of the configuration, table of scales, first page of the report, conda
 environment.
 
-``python -m workflow_scripts.workflow.reference`` writes them; a test finds where they have drifted.
+``python -m workflow_scripts.workflow.reference`` writes them; a test checks that they are up to date.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,9 +46,9 @@ def documents() -> dict[str, str]:
 def _reference() -> Iterator[str]:
     yield "# Configuration"
     yield ""
-    yield "Every key of `config.yaml`, with its range and the value that the laptop scale has. Overlays in `scales/`"
-    yield "change some of them ([sizes](scales.md)); `--configfile my.yaml` and `--config key=value` win over both."
-    yield "The whole is checked before the first job. This page is generated: `python -m"
+    yield "All keys of `config.yaml`, with their ranges and their values at the scale laptop. Overlays in `scales/`"
+    yield "change some of them ([sizes](scales.md)); `--configfile my.yaml` and `--config key=value` override both."
+    yield "The merged configuration is checked before the first job. This page is generated: `python -m"
     yield "workflow_scripts.workflow.reference`."
     yield ""
     yield "YAML reads `1e-3` as text: write `1.0e-3`."
@@ -74,7 +74,7 @@ def _flat(scale: str) -> dict[str, Any]:
 def _table(
     title: str, described: Iterable[tuple[str, Any]], values: Mapping[str, Any], prefix: str = "", head: str = "laptop"
 ) -> Iterator[str]:
-    """Keys with their values, of which those that are absent have their default; prefix: of the keys in `values`."""
+    """A table of keys with their values, or defaults if they are not in `values`, whose keys begin with `prefix`."""
     yield from ("", f"## {title}", "")
     described = list(described)
     if not described:

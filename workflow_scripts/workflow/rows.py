@@ -1,7 +1,7 @@
-"""Rows of arrays that are larger than the memory: they stay in their files until they are asked for.
+"""Rows of arrays that are larger than the memory, read from their files on demand.
 
-They are read with plain reads: of a mapped file every page that was read counts as memory of the job, and if
-the file became shorter meanwhile, the job would be killed.
+Files are not memory-mapped: pages that were read would count as memory of the job, and if the file became shorter in
+the meantime, the job would be killed.
 """
 
 import math
@@ -20,7 +20,7 @@ class StoredRows:
 
     Attributes:
         offset: bytes before the first value.
-        finite: whether it has no NaN and no infinity, by the check of the file.
+        finite: whether the array has no NaN and no infinity, as checked when the file was opened.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class StoredRows:
         """Rows (B, …) by their numbers (B,) in 0 … N - 1.
 
         Raises:
-            InputError: the file is shorter by now.
+            InputError: the file has become shorter.
             OSError: it cannot be read.
         """
         rows = np.empty((len(index), *self.shape[1:]), self.dtype)
@@ -55,7 +55,7 @@ class StoredRows:
 
 
 class Rows:
-    """Arrays (N, …) of the same further axes as one, along the first axis.
+    """Arrays concatenated along the first axis, (N, …); their other axes are equal.
 
     Args:
         parts: arrays, in memory or in files.

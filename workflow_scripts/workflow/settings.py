@@ -1,4 +1,4 @@
-"""Settings models: strict types, sentences for mistakes, and their form on a command line."""
+"""Settings models: strict types, readable error messages, and conversion to and from command-line flags."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ Split = Literal["train", "test"]
 
 
 class Settings(BaseModel):
-    """Typed settings: unknown keys are refused, values are not changed after the check.
+    """Typed settings: unknown keys are refused, and checked values cannot be changed.
 
     Every field of a subclass carries a description that names its meaning and its unit, and a range
     where one exists; the schema, the command lines and docs/configuration.md are generated from them.
@@ -34,52 +34,52 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4000  # bytes, of a file's name and of its p
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
-# Environment variable with the number of jobs that may share a GPU; no argument, since no result depends on it.
+# Environment variable with the number of jobs that may share a GPU; not a flag, since no result depends on it.
 JOBS_PER_GPU = "BEAMTIME_JOBS_PER_GPU"
 
 
 class Device(Settings):
-    """On what a stage runs; part of every command line that may use a GPU."""
+    """The device of a stage; part of every command line that may use a GPU."""
 
-    gpus: int = Field(ge=0, description="GPUs that each training and prediction job asks for; 0 runs on the CPU.")
+    gpus: int = Field(ge=0, description="GPUs of each training and prediction job; 0 runs on the CPU.")
 
 
 class Compute(Device):
-    """On what networks run; part of every command line that trains or predicts."""
+    """Device and precision of networks; part of every command line that trains or predicts."""
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        description="Number format inside networks: auto takes bfloat16 on a GPU and float32 on the CPU."
+        description="Number format in networks: auto uses bfloat16 on a GPU that supports it, otherwise float32."
     )
 
 
 class ScaleChoice(Settings):
-    """The scale; part of every command line that works on the results of all methods."""
+    """The scale; part of every command line that processes results of all methods."""
 
     scale: Scale = Field(description="Scale of the study.")
 
 
 class FileChoice(Settings):
-    """The file of the stage synthesize that a job makes."""
+    """The file that a job of the stage synthesize makes."""
 
     split: Split = Field(description="Which file: train or test.")
     shard: int = Field(ge=0, description="Number of the file within the split, from 0.")
 
 
 class EstimatorChoice(Compute):
-    """The estimator, and on what it runs; part of every command line that predicts."""
+    """The estimator, and its device; part of every command line that predicts."""
 
-    estimator: str = Field(min_length=1, description="Name of the estimator, as estimators.yaml lists it.")
-    module: str = Field(min_length=1, description="Its module in the folder estimators/ of the method.")
+    estimator: str = Field(min_length=1, description="Name of the estimator in estimators.yaml.")
+    module: str = Field(min_length=1, description="Module of the estimator in the folder estimators/ of the method.")
     training_seed: int = Field(ge=0, description="Seed of the training; 0 for an estimator that is not trained.")
 
 
 def check(model: type[SettingsType], values: Mapping[str, Any], where: str = "") -> SettingsType:
     """Return `values` as an instance of `model`.
 
-    `where` is the path of the section in the configuration, put before the keys of every mistake.
+    `where` is the path of the section in the configuration, put before the keys in error messages.
 
     Raises:
-        InputError: naming every key that is wrong, its value, and what would be right.
+        InputError: the message names all wrong keys, their values, and what is expected.
     """
     _check_plain(values, where)
     try:
@@ -103,7 +103,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_checked(path: Path, kind: Any) -> Any:
-    """A YAML file as a value of a type that pydantic knows; raises InputError naming the first mistake."""
+    """A YAML file as a value of the type `kind`, checked by pydantic; raises InputError with the first mistake."""
     try:
         return TypeAdapter(kind).validate_python(read_yaml(path))
     except ValidationError as error:
@@ -120,8 +120,8 @@ def first_mistake(error: ValidationError) -> str:
 def _check_plain(values: Any, where: str) -> None:
     """Refuse values that no setting can have, before they are converted.
 
-    YAML's anchors turn a few lines into millions of values, or into a list inside itself. Texts name files and folders:
-    one that cannot be a name would end in an error of the system.
+    YAML's anchors can turn a few lines into millions of values, or into a list that contains itself. Strings may be
+    file names, so strings that cannot be a file name are refused.
     """
     waiting, n_values = [(values, where, 0)], 0
     while waiting:
@@ -142,7 +142,7 @@ def _check_plain(values: Any, where: str) -> None:
 
 
 def _fault(text: str) -> str | None:
-    """Why a text can be no name of a file, None where it can."""
+    """Why a string cannot be the name of a file, or None if it can."""
     try:
         parts = text.encode().split(b"/")
     except UnicodeEncodeError:
@@ -171,7 +171,7 @@ def _sentences(error: ValidationError, where: str, model: type[Settings]) -> Ite
     for mistake in mistakes:
         inside = (other["loc"][: len(mistake["loc"])] for other in mistakes if other is not mistake)
         if mistake["loc"] and mistake["loc"] in inside:
-            continue  # a section is wrong because a key in it is
+            continue  # this section is wrong only because of a key in it, which is reported
         keys = [str(part) for part in (*([where] if where else []), *mistake["loc"])]
         path = ".".join(map(_key, keys))
         match mistake["type"]:
@@ -195,7 +195,7 @@ def _sentences(error: ValidationError, where: str, model: type[Settings]) -> Ite
 
 
 def _known_keys(kind: Any, location: Sequence[int | str]) -> list[str]:
-    """The known keys of the section in which the last key of the location stands."""
+    """The valid keys of the section that contains the last key of the location."""
     for part in location[:-1]:
         kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[part].annotation
         if get_origin(kind) is not dict:
@@ -239,16 +239,17 @@ def flag(key: str) -> str:
 
 
 def as_arguments(settings: Settings, prefix: str = "", sections: bool = True) -> list[str]:
-    """The settings as a list of command-line words, which `fields` and `parse_value` read back.
+    """The settings as a list of command-line words; `fields` and `parse_value` are the inverse.
 
     Args:
-        prefix: put before every key, such as ``microscope.`` where the settings are a section of the command's.
+        settings: the settings.
+        prefix: put before every key, such as ``microscope.`` if the settings are a section.
         sections: whether the settings of nested sections are included.
     """
     words = []
     for key, value in flatten(settings, prefix, sections):
         word = value if isinstance(value, str) else json.dumps(value)
-        # A word that begins like a flag would be taken for one, and Snakemake leaves an empty one out.
+        # A word that begins with - would be read as a flag, and Snakemake drops empty words.
         words += [f"{flag(key)}={word}"] if word[:1] in ("", "-") else [flag(key), word]
     return words
 
@@ -263,7 +264,7 @@ def fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def parse_value(field: Any, word: str) -> Any:
-    """A command-line word as the JSON value of a field: text stays text where the field takes text."""
+    """A command-line word as the JSON value of a field; it stays a string if the field accepts strings."""
     parts = list(_parts(field.annotation))
     takes_text = any(part is str or isinstance(part, str) for part in parts)
     if takes_text and word != "null" and not (float in parts and _is_number(word)):
@@ -283,7 +284,7 @@ def _is_number(word: str) -> bool:
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """A type and the alternatives that it allows; a list of texts is a JSON list, not text."""
+    """A type and its alternatives; the elements of a list are left out, since a list is written as JSON."""
     yield annotation
     if not isinstance(annotation, str) and get_origin(annotation) is not tuple:
         for part in get_args(annotation):

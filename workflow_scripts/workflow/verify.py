@@ -1,7 +1,7 @@
-"""Check a results folder against the provenance inside it, the present code and the present configuration.
+"""Check a results folder against the provenance in it, the current code and the current configuration.
 
-Needs nothing but the folder: a copy on another machine is checked the same way. It reports changed
-bytes, missing files, files that no job accounts for, changed inputs, changed modules and changed settings.
+It needs only the folder, so a copy on another machine is checked in the same way. It reports changed bytes, missing
+files, files without provenance, changed inputs, changed modules and changed settings.
 """
 
 import argparse
@@ -31,8 +31,8 @@ _KINDS = dict.fromkeys(("module", "implementation", "environment_lock", "seal"),
 class Finding:
     """One difference between a file and its provenance.
 
-    sentence: the difference.
-    damaged: the file, by the name that Snakemake knows, where its job must run again; else None.
+    sentence: describes the difference.
+    damaged: Snakemake's name of the file, if its job must run again; else None.
     """
 
     sentence: str
@@ -44,8 +44,8 @@ def findings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Iterato
 
     Args:
         folder: ``results/<scale>`` or a copy of it.
-        settings: the present settings by dotted key, for each stage module, and for each ``module estimator`` those of
-            the estimator alone.
+        settings: the current settings by dotted key, for each stage module, and for each ``module estimator`` the
+            settings of that estimator.
 
     Raises:
         InputError: there is no provenance in the folder.
@@ -105,7 +105,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _naming(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Callable[[Path], str]:
-    """Snakemake's name of a file of the folder: the folder may be a copy, the provenance has the original names."""
+    """A function from a file of the folder to Snakemake's name of it, which differs if the folder is a copy."""
     names = (Path(name) for record in records.values() for name in record["outputs"])
     heads = [Path(*name.parts[:2]) for name in names if name.parts[:1] == ("results",) and len(name.parts) > 2]
     head = heads[0] if heads else folder
@@ -113,7 +113,7 @@ def _naming(folder: Path, records: Mapping[Path, Mapping[str, Any]]) -> Callable
 
 
 def located(name: str, folder: Path) -> Path:
-    """Where a recorded path lies: ``results/<scale>/…`` inside `folder`, else in the project or where it was."""
+    """The file of a recorded path: ``results/<scale>/…`` in `folder`, else relative to the project, or absolute."""
     parts = Path(name).parts
     in_folder = parts[:1] == ("results",) and len(parts) > 2 and parts[1] != "reference"
     return folder.joinpath(*parts[2:]) if in_folder else ROOT / name
@@ -140,7 +140,7 @@ def _present_code(*modules: str) -> dict[str, str]:
 def _changed_settings(
     path: Path, record: Mapping[str, Any], folder: Path, settings: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Finding]:
-    # The networks for the user's data have other settings than those of the stage.
+    # Networks for the user's data have settings that differ from those of the stage.
     if "apply" in path.relative_to(folder).parts:
         return
     recorded, module = record["settings"], record["module"]

@@ -1,1 +1,1 @@
-"""Alignment of the particles that a user brings."""
+"""Alignment of the user's particles."""

@@ -1,9 +1,8 @@
-"""Alignment of the user's particles, and its validation without a truth.
+"""Alignment of the user's particles, and its validation without ground truth.
 
-Noise that is aligned to an average of itself resembles it (doi:10.1073/pnas.1314449110). So the validation uses halves
-that were aligned apart, each from its own particles alone: the ring correlation of their superimposed averages, and the
-correlation of particles of one half with the average of the other. Both are compared with the same images with random
-phases.
+Noise aligned to its own average resembles that average (doi:10.1073/pnas.1314449110). The validation therefore uses two
+half sets that are aligned independently: the ring correlation of their superimposed averages, and the correlation of
+the particles of one half with the average of the other. Both are compared with phase-randomised images.
 """
 
 import math
@@ -17,14 +16,14 @@ from torch import Tensor
 
 from workflow_scripts.alignment.apply.data import UserParticles, random_phases
 from workflow_scripts.alignment.apply.streaming import SAMPLE, AlignmentOptions, Template, align_streamed, compare
-from workflow_scripts.alignment.evaluation.averages import HALF_SETS, frc, frc_resolution, superimpose
+from workflow_scripts.alignment.evaluation.averages import HALF_SET_FRC, frc, frc_resolution, superimpose
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.formats.particles import index_batches, spaced
 from workflow_scripts.formats.poses import turned_offsets
 
-_CROSSED = 1024  # particles of each half, at most, that are compared with the other half
+_MOST_CROSS_SCORES = 1024  # particles of each half, at most, that are compared with the average of the other half
 _NULL_QUANTILE = 0.95
 _NULL_AVERAGES = 20
 _EDGE_PX = 1.0
@@ -32,15 +31,16 @@ _EDGE_PX = 1.0
 
 @dataclass(frozen=True)
 class AlignmentResult:
-    """Poses by one estimator, in the user's pixels, and their validation.
+    """Poses by one estimator, in pixels of the user's files, and their validation.
 
-    indices: (N,) which of the user's particles.
-    angle_deg: float64 (N,) in [0, 360). shift_px: float64 (N, 2) [y, x].
-    score: float64 (N,), correlation with the average of the others.
-    cross_score, null_score: float64 (K,), of particles with the average of the half that they are not in, and of the
-        same images with random phases.
-    curve: ring correlation of the half sets: columns of `averages.frc`, and `noise`, which 5 in 100 averages with
-        random phases exceed.
+    indices: (N,), numbers of the user's particles.
+    angle_deg: float64 (N,) in [0, 360).
+    shift_px: float64 (N, 2) [y, x].
+    score: float64 (N,), correlation with the average of the other particles.
+    cross_score: float64 (K,), correlation of particles with the average of the half set that excludes them.
+    null_score: float64 (K,), the same for phase-randomised images.
+    curve: ring correlation of the half sets: columns of `averages.frc`, and `noise`, which 5 % of phase-randomised
+        averages exceed.
     average: float32 (n, n) in the user's box, density bright, phases flipped.
     """
 
@@ -54,12 +54,12 @@ class AlignmentResult:
     average: np.ndarray
 
     def quality(self, pixel_size_a: float) -> dict[str, Any]:
-        """Numbers of its validation, as plain JSON.
+        """The validation as plain JSON.
 
-        The resolution is the period at which the ring correlation falls below 0.143 or below that of noise; null where
-        the halves agree nowhere.
+        The resolution is the period at which the ring correlation falls below 0.143 or below that of noise; null if the
+        half sets agree at no frequency.
         """
-        limit = np.maximum(self.curve["noise"], HALF_SETS)
+        limit = np.maximum(self.curve["noise"], HALF_SET_FRC)
         period_px = frc_resolution(self.curve.assign(frc=self.curve["frc"] - limit), 0.0)
         threshold = float(np.quantile(self.null_score, _NULL_QUANTILE))
         return {
@@ -74,10 +74,10 @@ class AlignmentResult:
         }
 
     def agreement(self, sample: "AlignmentResult", period_deg: float) -> dict[str, float]:
-        """Differences from another estimator's poses, after the one motion between the two averages.
+        """Differences from another estimator's poses, after removing the rigid motion between the two averages.
 
         Args:
-            sample: the other estimator's, of all of these particles or of a sample.
+            sample: poses by the other estimator, of all of these particles or of some.
             period_deg: of the angle, 360 / symmetry_fold.
         """
         angle_deg, shift_px = self.angle_deg[sample.indices], self.shift_px[sample.indices]
@@ -89,13 +89,13 @@ class AlignmentResult:
         }
 
     def share_at_largest_shift(self, largest_shift_px: float) -> float:
-        """Share of the particles whose shift, rotated back, lies within a pixel of the largest one allowed."""
+        """Fraction of particles whose shift, rotated back, is within a pixel of the largest shift allowed."""
         shift_px = turned_offsets(self.shift_px, -self.angle_deg)
         return float(np.mean(np.abs(shift_px).max(axis=1) > largest_shift_px - _EDGE_PX))
 
 
 def align_particles(user: UserParticles, options: AlignmentOptions, reference: Tensor | None = None) -> AlignmentResult:
-    """Align the particles, and their halves apart."""
+    """Align all particles, and the two half sets independently."""
     poses = _in_user_px(user, align_streamed(user, options, reference)[0])
     averages, templates = [], []
     halves = [user.subset(np.arange(first, len(user), 2)) for first in (0, 1)]
@@ -120,7 +120,7 @@ def align_particles(user: UserParticles, options: AlignmentOptions, reference: T
 
 
 def align_sample(user: UserParticles, options: AlignmentOptions) -> AlignmentResult:
-    """The same for a sample of the particles, evenly spaced, for comparison with another estimator."""
+    """As `align_particles`, for an evenly spaced sample of the particles: a comparison with another estimator."""
     indices = spaced(len(user), SAMPLE)
     return replace(align_particles(user.subset(indices), options), indices=indices)
 
@@ -128,8 +128,8 @@ def align_sample(user: UserParticles, options: AlignmentOptions) -> AlignmentRes
 def cross_scores(
     images: UserParticles, options: AlignmentOptions, template: Template, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (K,) of particles against a template that does not include them, and of them with random phases."""
-    sample = spaced(len(images), _CROSSED)
+    """Scores (K,) of particles against a template that excludes them, and of the phase-randomised particles."""
+    sample = spaced(len(images), _MOST_CROSS_SCORES)
     scores = []
     for batch in index_batches(len(sample), options.batch_size):
         both = images.read(sample[batch]), images.read(sample[batch], generator)
@@ -142,11 +142,11 @@ def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) ->
     """Ring correlation of two averages (n, n), the second superimposed on the first, and that of noise.
 
     Args:
-        generator: of the random phases, on the CPU.
+        generator: for the random phases, on the CPU.
 
     Returns:
-        The columns of `averages.frc`, and `noise`: the 95th percentile over averages with the second's spectrum and
-        random phases, superimposed on the first in the same way.
+        The columns of `averages.frc`, and `noise`: the 95th percentile over copies of the second average with random
+        phases, superimposed on the first in the same way.
     """
     curve = frc(superimpose(second, first), first)
     scrambled = random_phases(second.expand(_NULL_AVERAGES, -1, -1), generator)
@@ -155,7 +155,7 @@ def half_set_curve(first: Tensor, second: Tensor, generator: torch.Generator) ->
 
 
 def mean_image(user: UserParticles, batch_size: int, poses: Poses | None = None) -> Tensor:
-    """Mean (n, n) of the particles in the user's box, phases flipped, aligned where poses are given."""
+    """Mean (n, n) of the particles in the user's box, phases flipped; aligned if poses are given."""
     total = torch.zeros(user.particles.box_px, user.particles.box_px, device=user.device)
     for indices in index_batches(len(user), batch_size):
         images = user.corrected(indices)

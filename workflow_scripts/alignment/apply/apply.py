@@ -1,4 +1,4 @@
-"""Poses, aligned stack and average of the user's particles, by the corrected arm's network and a baseline."""
+"""Estimate poses of the user's particles by the corrected arm's network and a baseline; align and average them."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.alignment.apply.streaming import Encode, options_for
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, load_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
-from workflow_scripts.alignment.networks.training import features_of
+from workflow_scripts.alignment.networks.tasks import features_of
 from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
@@ -23,16 +23,18 @@ from workflow_scripts.workflow.settings import Compute
 
 
 class Arguments(Apply, Compute):
-    """The entry of the configuration, and how it is processed."""
+    """The entry of the configuration, and settings of the alignment."""
 
-    name: str = Field(description="Name of the particles in the configuration.")
-    box_px: int = Field(ge=36, le=1024, description="Pixels along each side of the box in which the network works.")
+    name: str = Field(description="Name of the entry in the configuration.")
+    box_px: int = Field(
+        ge=36, le=1024, description="Side of the box to which images are resampled for the network, px."
+    )
     batch_size: int = Field(ge=1, description="Images that are processed at once.")
     rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
 
 
 def apply(job: Job[Arguments]) -> None:
-    """Write stack, lists, average and picture, and the validation of the poses."""
+    """Write the aligned stack, lists, average and picture, and the validation of the poses."""
     arguments, report = job.arguments, read_json(job.input("report"))
     sign = 1 if report["contrast"]["found"] == "bright" else -1
     with leased_device(arguments.gpus) as device:
@@ -62,15 +64,15 @@ def apply(job: Job[Arguments]) -> None:
 
 
 def _encodings(weights: Path, batch_size: int, device: torch.device) -> dict[str, Encode]:
-    """The functions from images to rows that are compared along the angle, by estimator, the network's first.
+    """The functions from images to polar rows by estimator, first that of the network (see `streaming.Encode`).
 
     Args:
         weights: of the stage finetune, corrected arm.
-        batch_size: images that go through the network at once.
-        device: where it runs.
+        batch_size: images per forward pass.
+        device: where the network runs.
 
     Raises:
-        InputError: the file holds no weights of that arm.
+        InputError: these are not weights of the corrected arm.
     """
     network, arm = load_network(weights)
     if not isinstance(network, CorrelationNetwork):
@@ -90,7 +92,7 @@ if __name__ == "__main__":
         Arguments,
         inputs={
             "particles_file": "The stack (.mrcs), or the list of images (.star, .xmd).",
-            "report": "The report on them (.json).",
+            "report": "The report of check.py on these files (.json).",
             "weights": "Weights of the stage finetune, corrected arm (.safetensors).",
         },
         outputs={
@@ -98,11 +100,11 @@ if __name__ == "__main__":
             "star": "The poses for RELION (.star).",
             "xmd": "The poses for Xmipp (.xmd).",
             "average": "The average of the aligned particles (.mrc).",
-            "png": "Particles and averages before and after (.png).",
-            "quality": "The report on the files, and on the alignment (.json).",
+            "png": "Particles and averages before and after alignment (.png).",
+            "quality": "The report on the files and on the alignment (.json).",
         },
         optional_inputs={
             "stack_files": "The stacks that the list names.",
-            "reference_file": "The image to begin from (.mrc, .png, .tif).",
+            "reference_file": "The initial reference (.mrc, .png, .tif).",
         },
     ).main()

@@ -1,4 +1,4 @@
-"""Read the user's particles once: what cannot be aligned is reported here, before a network is trained."""
+"""Read all of the user's particles once, so that files that cannot be used are reported before a network is trained."""
 
 from pydantic import Field
 
@@ -9,9 +9,11 @@ from workflow_scripts.workflow.files import write_json
 
 
 class Arguments(Apply):
-    """The entry of the configuration, and the network's box."""
+    """The entry of the configuration, and the box of the network."""
 
-    box_px: int = Field(ge=36, le=1024, description="Pixels along each side of the box in which the network works.")
+    box_px: int = Field(
+        ge=36, le=1024, description="Side of the box to which images are resampled for the network, px."
+    )
     batch_size: int = Field(ge=1, description="Images that are read at once.")
 
 
@@ -30,9 +32,9 @@ if __name__ == "__main__":
         check,
         Arguments,
         inputs={"particles_file": "The stack (.mrcs), or the list of images (.star, .xmd)."},
-        outputs={"report": "The report on them (.json)."},
+        outputs={"report": "The report on the files (.json)."},
         optional_inputs={
             "stack_files": "The stacks that the list names.",
-            "reference_file": "The image to begin from (.mrc, .png, .tif).",
+            "reference_file": "The initial reference (.mrc, .png, .tif).",
         },
     ).main()

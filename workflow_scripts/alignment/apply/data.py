@@ -1,7 +1,7 @@
-"""The user's particles as alignment needs them: density bright, phases flipped, in the network's box, in batches.
+"""The user's particles, prepared for alignment in batches: density bright, phases flipped, resampled to the work box.
 
-Images stay in their files. Poses are estimated from copies in the network's box, their spectra cropped or padded, and
-stated in the user's pixels.
+Images stay in their files. Poses are estimated from copies in the work box, that of the network, to which images are
+resampled by cropping or padding their spectra; they are reported in pixels of the files.
 """
 
 import math
@@ -17,7 +17,7 @@ from workflow_scripts.alignment.apply.settings import Apply
 from workflow_scripts.alignment.networks.branch import centred_spectra
 from workflow_scripts.alignment.simulation.geometry import resized_spectra
 from workflow_scripts.alignment.simulation.imaging import ctf_tensors
-from workflow_scripts.alignment.simulation.sources import read_centre
+from workflow_scripts.alignment.simulation.sources import read_class_average
 from workflow_scripts.formats.endings import MRC, has_ending
 from workflow_scripts.formats.mrc import read_mrc
 from workflow_scripts.formats.particles import ParticleStack, index_batches, open_particles
@@ -25,12 +25,12 @@ from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.errors import InputError
 
 SMALLEST_BOX_PX = 36  # the outermost ring of the spectrum is at 16 periods per box
-FEWEST = 4  # particles, two in each half
+FEWEST = 4  # particles: two in each half
 _PIECE = 64  # images whose spectra are in memory at once
-_EDGE = 0.05  # of the box, over which a mask falls off
-_GUESS = 3.0  # standard errors below which contrast is a guess
-_SAME = 0.02  # two fields of view are one if they differ by less than this share
-_FLIPPED = ("rlnCtfDataArePhaseFlipped", "rlnCtfDataAreCtfPremultiplied")
+_EDGE = 0.05  # width over which a mask falls off, as a fraction of the box
+_RELIABLE = 3.0  # standard errors from which on the sign of the density counts as known
+_FIELD_TOLERANCE = 0.02  # largest relative difference of two equal fields of view
+_PHASES_FLIPPED = ("rlnCtfDataArePhaseFlipped", "rlnCtfDataAreCtfPremultiplied")
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class UserParticles:
 
     Attributes:
         particles: the files, with their sign and pixel size.
-        work_px: side of the box in which they are compared.
-        flip: whether phases are flipped by the list's defocus.
-        largest_shift_px: along either axis, in the user's pixels.
-        mask_radius_px: of the particle, in the user's pixels; None is the whole box.
+        work_px: side of the work box, in which images are compared.
+        flip: whether phases are flipped, using the defocus in the list.
+        largest_shift_px: along either axis, in pixels of the files.
+        mask_radius_px: of the particle, in pixels of the files; None stands for the whole box.
         device: where images are processed.
     """
 
@@ -58,15 +58,15 @@ class UserParticles:
 
     @property
     def scale(self) -> float:
-        """The user's pixels in one of the work box."""
+        """Pixels of the files per pixel of the work box."""
         return self.particles.box_px / self.work_px
 
     def subset(self, indices: np.ndarray) -> "UserParticles":
-        """These particles alone, in this order, without the text of their list."""
+        """Only these particles, in this order, without the text of their list."""
         return replace(self, particles=replace(self.particles, columns={}).subset(indices))
 
     def raw(self, indices: np.ndarray) -> Tensor:
-        """Images as they are in the files, float32 (k, n, n), n the user's box."""
+        """Images unchanged, float32 (k, n, n) in the user's box: the sign that the reader applies is undone."""
         return torch.from_numpy(self.particles.read(indices)).to(self.device) * self.particles.sign
 
     def corrected(self, indices: np.ndarray) -> Tensor:
@@ -81,12 +81,12 @@ class UserParticles:
         return torch.cat(flipped)
 
     def read(self, indices: np.ndarray, scrambled: torch.Generator | None = None) -> Tensor:
-        """Images for the comparison: (k, m, m) in the work box, mean 0 and variance 1, masked with room for the shift.
+        """Images to compare: (k, m, m) in the work box, mean 0 and variance 1, in a mask that leaves room for shifts.
 
-        An image with the same value everywhere stays 0.
+        A constant image becomes 0.
 
         Args:
-            scrambled: where it is given, the images get random phases before the mask.
+            scrambled: generator for random phases, which images get before the mask; None leaves the phases.
         """
         images = torch.cat([in_box(piece, self.work_px) for piece in self.corrected(indices).split(_PIECE)])
         images = images - images.mean(dim=(1, 2), keepdim=True)
@@ -100,12 +100,12 @@ class UserParticles:
         return images * disc(self.work_px, reach / self.scale).to(self.device)
 
     def reference_mask(self) -> Tensor:
-        """(m, m): 1 on the particle, falling to 0 around it."""
+        """Mask (m, m) in the work box: 1 on the particle, falling to 0 around it."""
         radius = self.particles.box_px / 2 if self.mask_radius_px is None else self.mask_radius_px
         return disc(self.work_px, radius / self.scale).to(self.device)
 
     def _phase(self, indices: np.ndarray) -> Tensor:
-        """±1, (k, n, n//2 + 1)."""
+        """Sign of the contrast transfer, ±1, (k, n, n//2 + 1)."""
         parameters = ctf_tensors(self.particles.ctf.subset(indices), self.device) | {"b_factor_a2": 0.0}
         transfer = ctf(self.particles.box_px, self.particles.pixel_size_a, **parameters)
         return torch.where(transfer < 0, -1.0, 1.0)
@@ -114,15 +114,17 @@ class UserParticles:
 def open_user_particles(
     settings: Apply, particles: Path, work_px: int, device: torch.device | str = "cpu", sign: int | None = None
 ) -> tuple[UserParticles, dict[str, Any]]:
-    """The particles that an entry describes, and a report on their files, as plain JSON.
+    """The particles of an entry, and a report on their files as plain JSON.
 
     Args:
-        particles: the file that `settings.particles` names.
-        work_px: the network's box.
-        sign: 1 or −1 where it is known whether density is bright; None determines it by `settings.contrast`.
+        settings: the entry.
+        particles: path of the file `settings.particles`.
+        work_px: side of the work box.
+        device: where images are processed.
+        sign: 1 for bright and −1 for dark density; None determines it according to `settings.contrast`.
 
     Raises:
-        InputError: a file is broken, or they cannot be aligned with these settings.
+        InputError: a file is damaged, or the particles cannot be aligned with these settings.
     """
     stack = open_particles(particles)
     largest_shift_px = stack.box_px / 4 if settings.largest_shift_px is None else settings.largest_shift_px
@@ -134,10 +136,10 @@ def open_user_particles(
     if sign is None and settings.contrast == "auto":
         sign, certainty = stack.density_sign()
         contrast["standard_errors"] = certainty if math.isfinite(certainty) else None
-        if certainty < _GUESS:
+        if certainty < _RELIABLE:
             remarks.append(
-                f"{particles}: whether density is bright or dark is a guess (the centre differs from the rim by"
-                f" {certainty:.1f} standard errors); state contrast"
+                f"{particles}: cannot determine reliably whether density is bright or dark (centre and rim differ by"
+                f" {certainty:.1f} standard errors); set contrast"
             )
     elif sign is None:
         sign = 1 if settings.contrast == "bright" else -1
@@ -156,47 +158,47 @@ def open_user_particles(
 
 
 def _check_sizes(settings: Apply, stack: ParticleStack, largest_shift_px: float) -> None:
-    """Raises InputError: too few particles, too small images, or settings that do not fit to them."""
+    """Raises InputError: too few particles, images too small, or settings that do not fit their size."""
     box = stack.box_px
     if len(stack) < FEWEST:
         raise InputError(f"{stack.path}: has {len(stack)} particles, expected at least {FEWEST}; give more of them")
     if box < SMALLEST_BOX_PX:
         raise InputError(
             f"{stack.path}: has images of {box} × {box} pixels, expected at least {SMALLEST_BOX_PX}; extract with a"
-            " larger box, or a smaller pixel"
+            " larger box or a smaller pixel size"
         )
     for key, value in (("largest_shift_px", largest_shift_px), ("mask_radius_px", settings.mask_radius_px)):
         if value is not None and value > box / 2:
             raise InputError(
-                f"{key}: is {value:g}, but the images of {stack.path} are {box} px wide; give {box // 2} at most"
+                f"{key}: is {value:g}, but the images of {stack.path} are {box} px wide; use at most {box // 2}"
             )
 
 
 def _flips_phases(settings: Apply, stack: ParticleStack, remarks: list[str]) -> bool:
-    """Whether phases are to be flipped; a remark where the list states that they are flipped already."""
+    """Whether phases are to be flipped; adds a remark if the list says that they are flipped already."""
     if settings.ctf != "auto" or stack.ctf is None:
         return False
-    done = [label for label in _FLIPPED if "1" in stack.columns.get(label, [])]
-    if done:
-        remarks.append(f"{stack.path}: {done[0]} states that phases are flipped already; they are left as they are")
-    return not done
+    flipped_by = [label for label in _PHASES_FLIPPED if "1" in stack.columns.get(label, [])]
+    if flipped_by:
+        remarks.append(
+            f"{stack.path}: {flipped_by[0]} says that phases are flipped already; they are not flipped again"
+        )
+    return not flipped_by
 
 
 def check_images(user: UserParticles, batch_size: int) -> list[str]:
-    """Read every image once; remarks on those without contrast.
+    """Read every image once; returns remarks on constant images.
 
     Raises:
-        InputError: an image cannot be read, is not finite, or all are constant.
+        InputError: an image cannot be read or is not finite, or all images are constant.
     """
     empty: list[int] = []
     for indices in index_batches(len(user), batch_size):
         images = user.particles.read(indices)
         empty += user.particles.rows[indices[images.max(axis=(1, 2)) <= images.min(axis=(1, 2))]].tolist()
     if len(empty) == len(user):
-        raise InputError(
-            f"{user.particles.path}: every image holds one value everywhere, expected particles; extract them again"
-        )
-    remark = f"{user.particles.path}: {len(empty)} images hold one value everywhere, the first in row"
+        raise InputError(f"{user.particles.path}: every image is constant, expected particles; extract them again")
+    remark = f"{user.particles.path}: {len(empty)} images are constant, the first in row"
     return [f"{remark} {empty[0]}"] if empty else []
 
 
@@ -204,22 +206,22 @@ def read_reference(settings: Apply, path: Path, user: UserParticles) -> Tensor:
     """The user's reference in the work box (m, m), density bright.
 
     Raises:
-        InputError: it cannot be read, or is an .mrc of another field of view.
+        InputError: the file cannot be read, or is an .mrc with a different field of view.
     """
     field_a = user.particles.box_px * user.particles.pixel_size_a
     if has_ending(path, MRC):
         image, size_a = read_mrc(path, 2)
-        if size_a > 0 and abs(image.shape[-1] * size_a / field_a - 1) > _SAME:
+        if size_a > 0 and abs(image.shape[-1] * size_a / field_a - 1) > _FIELD_TOLERANCE:
             raise InputError(
-                f"{path}: shows {image.shape[-1] * size_a:.4g} Å, but the particles' boxes {field_a:.4g} Å; crop or pad"
-                " it to their field of view"
+                f"{path}: has a field of view of {image.shape[-1] * size_a:.4g} Å, but the particles {field_a:.4g} Å;"
+                " crop or pad it to the same field of view"
             )
-    centre = read_centre(path, user.work_px, 1.0, dark_on_light=settings.reference_contrast == "dark")
+    centre = read_class_average(path, user.work_px, 1.0, dark_on_light=settings.reference_contrast == "dark")
     return centre.image.to(user.device)
 
 
 def in_box(images: Tensor, m: int) -> Tensor:
-    """Images (k, n, n) on m × m pixels over the same field, their centre [n//2, n//2] staying at [m//2, m//2].
+    """Images (k, n, n) resampled to m × m pixels over the same field of view, with the centre at [m//2, m//2].
 
     Their spectra are cropped or padded, see `geometry.resized_spectra`.
     """
@@ -242,7 +244,7 @@ def random_phases(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def disc(n: int, radius_px: float) -> Tensor:
-    """(n, n): 1 within the radius less the edge, 0 beyond it, a cosine between; never beyond the inscribed circle."""
+    """Disc (n, n) with a cosine edge: 1 inside, 1/2 at the radius, 0 outside; stays within the inscribed circle."""
     axis = torch.arange(n, dtype=torch.float32) - n // 2
     width = _EDGE * n
     outer = min(radius_px + width / 2, n / 2)
@@ -253,11 +255,11 @@ def disc(n: int, radius_px: float) -> Tensor:
 def _pixel_size(settings: Apply, stack: ParticleStack, remarks: list[str]) -> float:
     in_files, stated = stack.pixel_size_a, settings.pixel_size_a
     if stated is None and in_files is None:
-        raise InputError(f"{stack.path}: neither list nor header states a pixel size; set pixel_size_a")
+        raise InputError(f"{stack.path}: no pixel size in the list or the header; set pixel_size_a")
     if stated is None:
         return in_files
     if in_files is None:
         remarks[:] = [remark for remark in remarks if "no pixel size" not in remark]
     elif abs(in_files / stated - 1) > 0.01:
-        remarks.append(f"{stack.path}: states pixels of {in_files:g} Å; pixel_size_a, {stated:g} Å, is taken instead")
+        remarks.append(f"{stack.path}: has a pixel size of {in_files:g} Å; pixel_size_a, {stated:g} Å, is used instead")
     return stated

@@ -1,4 +1,4 @@
-"""Aligned particles in files: the stack, RELION's and Xmipp's lists, the average, and a picture of before and after."""
+"""Output files of the alignment: stack, lists for RELION and Xmipp, and a picture of particles before and after."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from workflow_scripts.alignment.apply.alignment import AlignmentResult, mean_image
 from workflow_scripts.alignment.apply.data import UserParticles
-from workflow_scripts.alignment.evaluation.averages import HALF_SETS
+from workflow_scripts.alignment.evaluation.averages import HALF_SET_FRC
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.formats.mrc import StackWriter
 from workflow_scripts.formats.particles import index_batches, write_star, write_xmd
@@ -20,7 +20,7 @@ _COLOURS = BLUE, PURPLE  # of our estimator and of the baseline
 
 
 def write_aligned(path: Path, user: UserParticles, result: AlignmentResult, batch_size: int) -> None:
-    """Write the aligned stack in batches: the images of the files, moved; contrast and CTF as they are there."""
+    """Write the aligned stack in batches: images of the files, shifted and rotated; contrast and CTF are unchanged."""
     with StackWriter(path, user.particles.box_px, user.particles.pixel_size_a) as writer:
         for indices in index_batches(len(user), batch_size):
             moved = aligned(user.raw(indices), result.angle_deg[indices], result.shift_px[indices])
@@ -33,7 +33,7 @@ def aligned(images: Tensor, angle_deg: np.ndarray, shift_px: np.ndarray) -> Tens
 
 
 def write_lists(star: Path, xmd: Path, user: UserParticles, result: AlignmentResult) -> None:
-    """The poses as .star and .xmd, which name the user's images relative to the folder of the list."""
+    """Write the poses as .star and .xmd, which name the user's images relative to the folder of each list."""
     particles = user.particles
     poses = particles.image_names(star.parent), result.angle_deg, result.shift_px
     optional = {"score": result.score, "ctf": particles.ctf}
@@ -43,10 +43,10 @@ def write_lists(star: Path, xmd: Path, user: UserParticles, result: AlignmentRes
 
 
 def write_picture(path: Path, user: UserParticles, results: dict[str, AlignmentResult], batch_size: int) -> None:
-    """Particles before and after, averages, ring correlation and scores, .png; no dates, equal bytes.
+    """Write particles before and after alignment, averages, ring correlation and scores as a .png without dates.
 
     Args:
-        results: by estimator, ours first, then the baseline.
+        results: by estimator: the network's first, then the baseline's.
     """
     ours, pixel_size_a = next(iter(results.values())), user.particles.pixel_size_a
     first = np.arange(min(_SHOWN, len(user)))
@@ -68,7 +68,7 @@ def write_picture(path: Path, user: UserParticles, results: dict[str, AlignmentR
         frequency = ours.curve["frequency_per_px"] / pixel_size_a
         for (estimator, result), colour in zip(results.items(), _COLOURS, strict=False):
             correlation.plot(frequency, result.curve["frc"], color=colour, label=estimator)
-        limit = np.maximum(ours.curve["noise"], HALF_SETS)
+        limit = np.maximum(ours.curve["noise"], HALF_SET_FRC)
         correlation.plot(frequency, limit, color="black", linewidth=0.5, linestyle=":", label="limit")
         correlation.set(title="halves aligned apart", xlabel="frequency (1/Å)", ylabel="ring correlation")
         correlation.set_ylim(-0.2, 1.02)

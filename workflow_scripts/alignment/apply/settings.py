@@ -21,38 +21,39 @@ class Apply(Settings):
         description="Path of a stack (.mrcs) or of a list of images (.star of RELION, .xmd of Xmipp)."
     )
     pixel_size_a: float | None = Field(
-        default=None, gt=0.05, lt=100, description="Side of a pixel, Å; null takes it from the list or the header."
+        default=None, gt=0.05, lt=100, description="Pixel size, Å; null reads it from the list or the header."
     )
     contrast: Literal["auto", "bright", "dark"] = Field(
         default="auto",
-        description="Density in the files: bright, dark, or auto: the centre of the mean image against its rim.",
+        description="Density in the files: bright or dark; auto compares the centre of the mean image with its rim.",
     )
     ctf: Literal["auto", "none"] = Field(
         default="auto",
-        description="auto flips phases where the list has a defocus and its images are not flipped yet; none does not.",
+        description="auto flips phases if the list has a defocus and does not say that phases are flipped already; none"
+        " never flips them.",
     )
     symmetry_fold: int = Field(
         default=1,
         ge=1,
         le=60,
-        description="n, where the view has an n-fold axis: angles are known mod 360°/n, and references are"
+        description="n of an n-fold axis along the beam: angles are determined mod 360°/n, and references are"
         " symmetrised.",
     )
     largest_shift_px: float | None = Field(
         default=None,
         gt=0,
-        description="Largest shift sought along either axis of the aligned image, px of the files; null takes a"
+        description="Largest shift searched along either axis of the aligned image, px of the files; null uses a"
         " quarter of the box.",
     )
     mask_radius_px: float | None = Field(
         default=None,
         gt=4,
-        description="Radius that holds the particle, px of the files; null takes the circle inscribed in the box.",
+        description="Radius that encloses the particle, px of the files; null uses the circle inscribed in the box.",
     )
     reference: str | None = Field(
         default=None,
-        description="Path of an image (.mrc, .png or .tif) of the particles' field of view to begin from; null begins"
-        " from the particles alone, which is safer: noise aligned to a reference grows its image.",
+        description="Path of an initial reference (.mrc, .png or .tif) with the field of view of the particles; null"
+        " starts from the particles alone, which is safer: noise aligned to a reference reproduces it.",
     )
     reference_contrast: Literal["bright", "dark"] = Field(default="bright", description="Density in the reference.")
 
@@ -61,28 +62,28 @@ class Apply(Settings):
     def _has_known_ending(cls, path: str | None, about: ValidationInfo) -> str | None:
         endings = _ENDINGS[about.field_name]
         if path is not None and not has_ending(path, endings):
-            raise ValueError(f"{path} is none of {', '.join(endings)}")
+            raise ValueError(f"{path} does not end in {', '.join(endings)}")
         return path
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Apply":
         if self.reference is None and self.reference_contrast != "bright":
-            raise ValueError("reference_contrast: is of a reference, but none is given")
+            raise ValueError("reference_contrast: is set, but there is no reference")
         return self
 
     def files(self) -> dict[str, str]:
-        """The files that it names, by key."""
+        """The files named in the entry, by key."""
         named = {"particles": self.particles, "reference": self.reference}
         return {key: path for key, path in named.items() if path is not None}
 
     def results(self) -> list[str]:
-        """Files that ask for everything that is made of the entry."""
+        """Results whose jobs also produce all other results of the entry."""
         return ["aligned.star"]
 
     def inputs(self, where: str = "") -> dict[str, list[str]]:
-        """The files to read, by the input of the rules; stacks are those that the list names.
+        """The files to read, by the names of the rules' inputs, with the stacks named in the list.
 
-        where: path of this entry in the configuration with a dot behind it, for messages.
+        where: path of this entry in the configuration, ending in a dot, for messages.
         """
         return {
             "particles_file": [self.particles],
@@ -92,9 +93,9 @@ class Apply(Settings):
 
 
 def listed_stacks(particles: str) -> list[str]:
-    """The stacks that a list of particles names and that are there, each once; none where `particles` is a stack.
+    """Existing stacks named in a list of particles, without repetition; empty if `particles` is itself a stack.
 
-    Mistakes in a list are reported by the job that reads it: the rules only need to know which files to watch.
+    Mistakes in a list are reported by the job that reads it; the rules only need the files to watch.
     """
     path = Path(particles)
     if not has_ending(path, _LISTS) or not path.is_file():

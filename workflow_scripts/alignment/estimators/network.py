@@ -1,4 +1,4 @@
-"""The networks of both arms: pair by pair after pretraining, jointly as well after finetuning."""
+"""The networks of both arms: pairwise after pretraining, pairwise and jointly after finetuning."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from workflow_scripts.alignment.networks.aligner import Aligner
 from workflow_scripts.alignment.networks.losses import error_near_wraps_deg
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, RecipeNetwork, load_network, recipe_spectra
 from workflow_scripts.alignment.networks.polar_alignment import joint, pairwise
-from workflow_scripts.alignment.networks.training import features_of, rotated_with_noise
+from workflow_scripts.alignment.networks.tasks import features_of, rotated_with_noise
 from workflow_scripts.alignment.settings import VARIANTS
 from workflow_scripts.alignment.settings import PredictNetwork as Options
 from workflow_scripts.alignment.simulation.labels import FINETUNED, STAGES
@@ -18,43 +18,43 @@ from workflow_scripts.workflow.command import Job
 
 
 def make(job: Job, device: torch.device) -> dict[str, Aligner]:
-    """The estimator by stage; raises InputError if the weights of a stage are missing."""
+    """The aligner of each stage; raises InputError if the weights of a stage are missing."""
     job.require(*STAGES)
     return {stage: aligner(job.input(stage), stage, job.arguments.options, device) for stage in STAGES}
 
 
 def aligner(weights: Path, stage: str, options: Options, device: torch.device) -> Aligner:
-    """One stage of one arm; the weights name the arm, the network and its settings.
+    """The aligner of one stage of one arm; metadata of the weights give the arm, the network and its settings.
 
     Args:
         weights: of the stage pretrain or finetune.
-        stage: pretrained (pairs alone) or finetuned (pairs, and all images jointly).
+        stage: pretrained (aligns pairs only) or finetuned (aligns pairs, and all images jointly).
         options: how the network is applied.
         device: where it runs.
 
     Raises:
-        InputError: the file holds no weights of alignment.
+        InputError: these are not weights of alignment.
     """
     network, arm = load_network(weights)
     network.to(device)
     variant = VARIANTS[arm]
     if isinstance(network, RecipeNetwork):
-        # The recipe leaves batch normalisation in its training mode: a prediction depends on its batch
+        # The recipe leaves batch normalisation in training mode, so that a prediction depends on its batch
         network.train(variant.batch_statistics)
-        method = RecipeAngles(network, options.batch_size)
+        angles = RecipeAngles(network, options.batch_size)
     else:
-        method = CorrelationAngles(network, options.batch_size, options.rounds)
-    joint_deg = method.joint_deg if stage == FINETUNED else None
-    return Aligner(method.pair_deg, joint_deg, method.own_loss_deg, not variant.branch_unresolved)
+        angles = CorrelationAngles(network, options.batch_size, options.rounds)
+    joint_deg = angles.joint_deg if stage == FINETUNED else None
+    return Aligner(angles.pair_deg, joint_deg, angles.own_loss_deg, not variant.branch_unresolved)
 
 
 @dataclass(frozen=True)
 class CorrelationAngles:
-    """Correlation of learned features along the angle; its methods are those of `aligner.Aligner`.
+    """Angles by correlation of learned features; its methods become the functions of an `aligner.Aligner`.
 
     Attributes:
         network: of the corrected arm.
-        batch_size: images that go through it at once.
+        batch_size: images per forward pass.
         rounds: largest number of rounds of averaging and aligning.
     """
 
@@ -76,11 +76,11 @@ class CorrelationAngles:
 
 @dataclass(frozen=True)
 class RecipeAngles:
-    """The angles that the published network regresses; its methods are those of `aligner.Aligner`.
+    """Angles regressed by the published network; its methods become the functions of an `aligner.Aligner`.
 
     Attributes:
         network: of the published arm.
-        batch_size: pairs that go through it at once.
+        batch_size: pairs per forward pass.
     """
 
     network: RecipeNetwork
@@ -97,7 +97,8 @@ class RecipeAngles:
         return self._angles(spectra, spectra[:1].expand_as(spectra))
 
     def own_loss_deg(self, images: Tensor, pair_deg: Tensor) -> float:
-        """The recipe's loss of predictions (N − 1,) for images (N, n, n) rotated with their noise by known angles."""
+        """The recipe's loss: predictions for images (N, n, n) rotated with their noise by known angles, compared with
+        the predictions pair_deg (N − 1,) for the images themselves."""
         generator = torch.Generator(images.device).manual_seed(0)
         rotation_deg = 360 * torch.rand(len(images), generator=generator, device=images.device)
         rotated_spectra = recipe_spectra(rotated_with_noise(images, rotation_deg), self.network.side_px)

@@ -10,6 +10,6 @@ from workflow_scripts.workflow.command import Job
 
 
 def make(job: Job, device: torch.device) -> dict[str, Aligner]:
-    """The estimator by its only stage; it aligns jointly."""
+    """The aligner of the only stage; it aligns jointly."""
     options: Options = job.arguments.options
     return {FITTED: Aligner(joint_deg=lambda images: joint(amplitude_spectra(images), options.rounds)[0])}

@@ -10,7 +10,7 @@ from workflow_scripts.workflow.command import Job
 
 
 def make(job: Job, device: torch.device) -> dict[str, Aligner]:
-    """The estimator by its only stage; it compares pairs."""
+    """The aligner of the only stage; it compares pairs."""
     return {FITTED: Aligner(pair_deg=pair_deg)}
 
 

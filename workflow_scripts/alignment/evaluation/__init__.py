@@ -1,1 +1,2 @@
-"""Errors of poses, quality of class averages, and the images of the figure."""
+"""Errors of poses (`errors`), quality of class averages (`average_quality`), their rows of metrics.csv (`metrics`), and
+the arrays of the figure (`examples`)."""

@@ -1,9 +1,9 @@
-"""How good class averages are: ring correlation with the clean image and of half sets, and the control by pure noise.
+"""Quality of class averages: Fourier ring correlation with the clean image and of half sets, and the noise control.
 
-An average of the images as they are has the mean of many contrast transfers, which changes sign. Here every image is
-first multiplied by its own transfer, known for synthetic images as it is estimated for real ones, so that the average
-is positive wherever it shows anything; it is compared with the clean image times the mean of the squared transfers,
-which it would be with true poses and without noise.
+The average of unprocessed images is multiplied by the mean of many contrast transfers, which changes sign. Here every
+image is first multiplied by its own contrast transfer, so that the transfer of the average is nowhere negative. The
+average is compared with its expectation at true poses and without noise: the clean image times the mean of the squared
+transfers.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.evaluation import metrics
-from workflow_scripts.alignment.evaluation.averages import HALF_SETS, TRUTH, frc, frc_resolution, superimpose
+from workflow_scripts.alignment.evaluation.averages import HALF_SET_FRC, TRUTH_FRC, frc, frc_resolution, superimpose
 from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
 from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
@@ -31,18 +31,19 @@ from workflow_scripts.study.tables import metric_row
 
 TRUE_POSES = "true_poses"
 _BATCH = 128
-# Several particles are compared with each average, so an excess over 95 % of the null particles would prove nothing.
-_LEVEL = 0.99
+# 99 %, not 95 %, since each average is compared with several particles
+_NULL_QUANTILE = 0.99
 
 
 @dataclass(frozen=True)
-class Averaged:
+class StackAverages:
     """Averages of one stack at estimated poses.
 
-    sizes: numbers of images, the last being all.
+    prediction: the poses.
+    sizes: S increasing numbers of images, the last of which is the whole stack.
     transfer: (n, n//2 + 1), mean of the squared contrast transfers of all images.
-    averages: (S, n, n) of the first images.
-    halves: (S, 2, n, n) of the half stacks, each at the poses from itself alone.
+    averages: (S, n, n), of as many of the first images.
+    halves: (S, 2, n, n), of the two half stacks, each at poses estimated from that half alone.
     """
 
     prediction: metrics.Prediction
@@ -51,13 +52,13 @@ class Averaged:
     averages: Tensor
     halves: Tensor
 
-    def as_shown(self, clean: Tensor) -> Tensor:
+    def expected_average(self, clean: Tensor) -> Tensor:
         """The expected average of clean images (…, n, n) at true poses and without noise."""
         return torch.fft.irfft2(torch.fft.rfft2(clean) * self.transfer, s=clean.shape[-2:])
 
 
-def averaged(prediction: metrics.Prediction, sizes: Sequence[int]) -> Averaged:
-    """The averages of the first images of a stack, at the poses from the whole stack and from each half of it."""
+def average_stack(prediction: metrics.Prediction, sizes: Sequence[int]) -> StackAverages:
+    """Averages of the first `sizes` images of a stack: at poses from the whole stack, and from each half of it."""
     stack, values = prediction.stack, prediction.values
     indices = np.arange(len(stack))
     sizes = [*sorted(size for size in sizes if size < len(stack)), len(stack)]
@@ -65,18 +66,18 @@ def averaged(prediction: metrics.Prediction, sizes: Sequence[int]) -> Averaged:
     half_sizes, half_poses = [size // 2 for size in sizes], (values["half_angle_deg"], values["half_shift_px"])
     halves = [_running_averages(stack, indices[first::2], *half_poses, half_sizes) for first in (0, 1)]
     squared = torch.stack([_transfer(stack, part).square().sum(dim=0) for part in np.array_split(indices, 8)])
-    return Averaged(prediction, sizes, squared.sum(dim=0) / len(stack), averages, torch.stack(halves, dim=1))
+    return StackAverages(prediction, sizes, squared.sum(dim=0) / len(stack), averages, torch.stack(halves, dim=1))
 
 
 def true_prediction(stack: LabelledStack) -> metrics.Prediction:
-    """The true poses as a prediction, which no estimator can beat."""
+    """The true poses as a prediction: the upper limit for any estimator."""
     angle_deg, shift_px = stack.truth()
     poses = {"angle_deg": angle_deg, "shift_px": shift_px, "half_angle_deg": angle_deg, "half_shift_px": shift_px}
     return metrics.Prediction(TRUE_POSES, None, JOINT, None, stack, poses)
 
 
 def resolution_a(first: Tensor, second: Tensor, threshold: float, pixel_size_a: float) -> float:
-    """Period in Å down to which two images (n, n), superimposed, agree; the box's side where they agree nowhere."""
+    """Period in Å down to which two superimposed images (n, n) agree; the side of the box if they agree nowhere."""
     period_px = frc_resolution(frc(superimpose(first, second), second), threshold)
     return min(period_px, float(len(second))) * pixel_size_a
 
@@ -89,18 +90,18 @@ def correlation(images: Tensor, reference: Tensor) -> np.ndarray:
 
 
 def null_particles(box_px: int, pixel_size_a: float, settings: Evaluate) -> Tensor:
-    """Random particles (M, n, n), `null_permutations` of them, that no stage has used.
+    """`null_permutations` random particles (M, n, n) that no other stage uses.
 
-    Any average correlates with them, because all particles are bright and in the middle.
+    Any average correlates with them to some extent, since all particles are bright in the middle of the box.
     """
     seeds = (10**12 + settings.seed * 10**6 + number for number in range(settings.null_permutations))
     return torch.stack([random_particle(seed, box_px, pixel_size_a).image for seed in seeds])
 
 
 def quality_rows(
-    averages: Sequence[Averaged], centres: dict[str, Tensor], null_images: Tensor, settings: Evaluate
+    averages: Sequence[StackAverages], centres: dict[str, Tensor], null_images: Tensor, settings: Evaluate
 ) -> list[dict]:
-    """Resolution and correlation of the headline's averages by number of images, by particle and over the particles.
+    """Rows of metrics.csv: resolution and correlation of averages by number of images, per particle and over all.
 
     Args:
         averages: of stacks of particles.
@@ -111,7 +112,7 @@ def quality_rows(
     for average in averages:
         prediction, stack = average.prediction, average.prediction.stack
         shared = {"noise": stack.noise, "snr": stack.snr}
-        for images, values in _qualities(average, centres[stack.particle], null_images):
+        for images, values in _average_metrics(average, centres[stack.particle], null_images):
             over_all = condition(**shared, **images, **prediction.stage_condition, particle="all")
             for metric, value in values.items():
                 where = shared | images | {"particle": stack.particle}
@@ -123,35 +124,36 @@ def quality_rows(
     return rows
 
 
-def _qualities(
-    average: Averaged, clean: Tensor, null_images: Tensor
+def _average_metrics(
+    average: StackAverages, clean: Tensor, null_images: Tensor
 ) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
-    """Metrics of the averages of one stack by number of images; those of all images again, without their number."""
-    expected, size_a = average.as_shown(clean), average.prediction.stack.pixel_size_a
+    """Metrics of the averages of one stack: for each number of images, and for the whole stack without the number."""
+    expected, size_a = average.expected_average(clean), average.prediction.stack.pixel_size_a
     for size, image, halves in zip(average.sizes, average.averages, average.halves, strict=True):
         values = {
-            metrics.RESOLUTION: resolution_a(image, expected, TRUTH, size_a),
-            metrics.HALVES: resolution_a(*halves, HALF_SETS, size_a),
+            metrics.RESOLUTION: resolution_a(image, expected, TRUTH_FRC, size_a),
+            metrics.HALF_SET_RESOLUTION: resolution_a(*halves, HALF_SET_FRC, size_a),
             metrics.CORRELATION: float(correlation(image[None], expected)[0]),
         }
         yield {"images": str(size)}, values
-    excess = values[metrics.CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _LEVEL))
+    excess = values[metrics.CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _NULL_QUANTILE))
     yield {}, values | {metrics.EXCESS: excess}
 
 
 def control_rows(
     noise_errors: Sequence[metrics.Errors],
-    averages: Sequence[Averaged],
+    averages: Sequence[StackAverages],
     centres: dict[str, Tensor],
     null_images: Tensor,
     settings: Evaluate,
 ) -> list[dict]:
-    """The control by pure noise: errors against poses that no image depends on, and correlations of the averages.
+    """Rows of the pure-noise control: errors against poses that no image depends on, and correlations of averages.
 
-    Beside each stands the interval (2.5 % to 97.5 %) of permuted poses, or of the same average with null particles.
+    Rows with `control=null` give the chance interval (2.5 % to 97.5 %): errors against permuted poses, and correlations
+    of the same average with null particles.
 
     Args:
-        noise_errors: errors mod 180 of the stack of pure noise.
+        noise_errors: errors mod 180 of the pure-noise stack.
         averages: of that stack.
         centres: clean image (n, n) of each particle, which the averages should not resemble.
         null_images: of `null_particles`.
@@ -159,7 +161,10 @@ def control_rows(
     rows = []
     for errors in noise_errors:
         prediction = errors.prediction
-        for control, value in (("noise", float(np.mean(errors.values))), ("null", _permuted(prediction, settings))):
+        for control, value in (
+            ("noise", float(np.mean(errors.values))),
+            ("null", _permutation_interval(prediction, settings)),
+        ):
             where = {"alignment": prediction.alignment, "control": control}
             rows.append(metrics.prediction_row(prediction, metrics.MOD180, value, "mean", **where))
     for average in averages:
@@ -168,20 +173,20 @@ def control_rows(
             metrics.prediction_row(prediction, metrics.CORRELATION, _interval(null_correlations), control="null")
         )
         for particle, centre in centres.items():
-            value = float(correlation(average.averages[-1][None], average.as_shown(centre))[0])
-            excess = value - np.quantile(null_correlations, _LEVEL)
+            value = float(correlation(average.averages[-1][None], average.expected_average(centre))[0])
+            excess = value - np.quantile(null_correlations, _NULL_QUANTILE)
             where = {"control": "noise", "particle": particle}
             rows.append(metrics.prediction_row(prediction, metrics.CORRELATION, value, **where))
             rows.append(metrics.prediction_row(prediction, metrics.EXCESS, excess, **where))
     return rows
 
 
-def _null_correlations(average: Averaged, null_images: Tensor) -> np.ndarray:
+def _null_correlations(average: StackAverages, null_images: Tensor) -> np.ndarray:
     """Correlations (M,) of an average with the null particles."""
-    return correlation(average.as_shown(null_images), average.averages[-1])
+    return correlation(average.expected_average(null_images), average.averages[-1])
 
 
-def _permuted(prediction: metrics.Prediction, settings: Evaluate) -> Estimate:
+def _permutation_interval(prediction: metrics.Prediction, settings: Evaluate) -> Estimate:
     """Mean error mod 180 of an estimator's angles against permutations of the true ones."""
     true_deg, _ = prediction.stack.truth()
     rng = np.random.default_rng(settings.seed)
@@ -203,7 +208,10 @@ def _interval(values: np.ndarray) -> Estimate:
 def _running_averages(
     stack: LabelledStack, indices: np.ndarray, angle_deg: np.ndarray, shift_px: np.ndarray, sizes: Sequence[int]
 ) -> Tensor:
-    """Averages (S, n, n) of the first of the images `indices`, for each of the increasing sizes; poses of all (N,)."""
+    """Averages (S, n, n) of the first images of `indices`, for each of the increasing sizes.
+
+    angle_deg, shift_px: poses (N,) and (N, 2) of the whole stack.
+    """
     n = stack.images.box_px
     total, averages = torch.zeros(n, n), []
     for done, size in zip([0, *sizes], sizes, strict=False):

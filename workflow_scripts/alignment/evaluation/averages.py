@@ -1,7 +1,7 @@
-"""How well an average is determined: the Fourier ring correlation of halves of a stack.
+"""Resolution of an average by Fourier ring correlation (FRC), with a clean image or between half sets.
 
-Two halves that were aligned together share their errors, and noise aligned to one reference grows its image
-(doi:10.1073/pnas.1314449110); halves that were aligned apart and then superimposed do not.
+Two halves aligned together share their errors, and noise aligned to a common reference reproduces that reference in
+both (doi:10.1073/pnas.1314449110). Halves that are aligned independently and then superimposed avoid this.
 """
 
 import numpy as np
@@ -13,8 +13,9 @@ from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectr
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.study.metrics import fourier_ring_correlation
 
-HALF_SETS = 0.143  # threshold for two half sets (doi:10.1016/j.jmb.2003.07.013)
-TRUTH = 0.5  # threshold against a clean reference
+# Thresholds of the FRC between two half sets (doi:10.1016/j.jmb.2003.07.013), and with a clean reference
+HALF_SET_FRC = 0.143
+TRUTH_FRC = 0.5
 
 
 def superimpose(average: Tensor, reference: Tensor) -> Tensor:
@@ -25,14 +26,14 @@ def superimpose(average: Tensor, reference: Tensor) -> Tensor:
 
 
 def frc(first: Tensor, second: Tensor) -> pd.DataFrame:
-    """FRC of two images (n, n): columns period_px, frequency_per_px, frc; a Hann window keeps the corners out."""
+    """FRC of two images (n, n): columns period_px, frequency_per_px, frc; a Hann window suppresses the corners."""
     return fourier_ring_correlation(*(image.detach().cpu().double().numpy() for image in (first, second)))
 
 
 def frc_resolution(curve: pd.DataFrame, threshold: float) -> float:
-    """The period in pixels at which the FRC first falls below a threshold, linear between rings.
+    """The period in pixels at which the FRC first falls below a threshold, interpolated linearly between rings.
 
-    Infinite where the first ring lies below it already, and 2 px, Nyquist, where none does.
+    Infinite if the first ring is below the threshold already, 2 px (Nyquist) if no ring is.
     """
     frequency, value = curve["frequency_per_px"].to_numpy(), curve["frc"].to_numpy()
     below = np.flatnonzero(~(value >= threshold))

@@ -1,8 +1,8 @@
-"""Errors of angles and shifts, after the one motion of the whole stack that no alignment can know.
+"""Errors of angles and shifts, up to the rigid motion of the whole stack that no alignment can determine.
 
-An average may stand at any angle and place, so the estimates of a stack are right up to one angle (and one shift).
-Both offsets are computed here from estimate and truth, so that the mean error is least, and serve the errors alone.
-Angles that an estimator predicts for pairs have no offset, and none is subtracted.
+The average of a stack may have any orientation and position, so poses are defined up to a common angle and a common
+shift. These two offsets are fitted here to the truth, to minimise the mean error; nothing else uses them. Relative
+angles of pairs have no common offset, and none is subtracted.
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ def circular_difference(first_deg: np.ndarray, second_deg: np.ndarray, period_de
 
 
 def circular_median(angle_deg: np.ndarray, period_deg: float = 360.0) -> float:
-    """The angle in [0, period) of the least mean absolute distance to all; it is one of them."""
+    """The angle in [0, period) with the smallest mean absolute distance to all angles; it is one of them."""
     angles = np.asarray(angle_deg, float).ravel()
-    # The sum of distances bends upwards at the angles alone, so one of them is its minimum; in pieces, for the memory.
+    # The mean distance is piecewise linear with minima only at the angles; computed in pieces to save memory
     costs = [
         np.abs(circular_difference(piece[:, None], angles, period_deg)).mean(axis=1)
         for piece in np.array_split(angles, -(-angles.size // 512))
@@ -37,12 +37,12 @@ def rotation_error_deg(
 
     Args:
         estimate_deg, true_deg: (N,).
-        period_deg: 360 where the whole angle is known, 180 from spectra, 360/n for a particle that looks the same
-            after a rotation by 360/n.
-        relative: the angles are differences within pairs and have no offset in common.
+        period_deg: 360 for the full angle, 180 for angles from spectra, 360/n for a particle that looks the same after
+            a rotation by 360/n.
+        relative: the angles are differences within pairs, which have no common offset.
 
     Returns:
-        (N,) degrees. Chance is period/4.
+        (N,) degrees. Random angles give period/4 on average.
     """
     difference = circular_difference(estimate_deg, true_deg, period_deg)
     offset = 0.0 if relative else circular_median(difference, period_deg)
@@ -50,11 +50,13 @@ def rotation_error_deg(
 
 
 def recipe_error_deg(estimate_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
-    """What the published evaluation reports: the offset is the mean error of every 32 pairs against the truth, an
-    arithmetic mean of circular numbers, and of |d| and |d ± 180| the smaller counts, which is wrong near wraps.
+    """The error as the published evaluation computes it, with two mistakes.
+
+    The mean difference from the truth of every 32 pairs is subtracted, an arithmetic mean of circular quantities; and
+    the error is the smallest of |d| and |d ± 180|, which is not circular.
 
     Args:
-        estimate_deg, true_deg: (N,), as they come.
+        estimate_deg, true_deg: (N,), in the order of the file.
 
     Returns:
         (N,), degrees.
@@ -67,9 +69,9 @@ def recipe_error_deg(estimate_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarr
 
 
 def symmetry_period_deg(order: int, spectrum: bool = False) -> float:
-    """The period at which the angle of a particle with n-fold symmetry can be known: 360/n.
+    """The period modulo which the angle of a particle with n-fold symmetry is determined: 360/n.
 
-    From spectra, half a turn is a symmetry of its own: 180/n for odd n.
+    A spectrum is also symmetric under 180°, which makes it 180/n for odd n.
     """
     return 360.0 / (np.lcm(order, 2) if spectrum else order)
 
@@ -77,9 +79,8 @@ def symmetry_period_deg(order: int, spectrum: bool = False) -> float:
 def shift_error_px(estimate_deg: np.ndarray, estimate_px: np.ndarray, true_px: np.ndarray) -> np.ndarray:
     """Distance between estimated and true shift of each particle, in pixels.
 
-    A reference that stands off the true one's centre by c adds R(angle) c to every shift, whatever the symmetry of a
-    centred particle; the one vector c is fitted, as the median along each axis of R(−angle) (estimate − true), and
-    taken away.
+    A reference displaced by c from the true centre adds R(angle) c to every shift. The vector c is fitted as the median
+    along each axis of R(−angle) (estimate − true), and R(angle) c is subtracted.
 
     Args:
         estimate_deg: (N,) estimated angles over 360°.

@@ -1,4 +1,4 @@
-"""The figure's images and histograms: class averages, and the distribution of the errors."""
+"""The arrays of the figure, examples.npz: class averages, and histograms of the errors."""
 
 from collections.abc import Sequence
 
@@ -6,29 +6,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.evaluation.average_quality import Averaged
+from workflow_scripts.alignment.evaluation.average_quality import StackAverages
 from workflow_scripts.alignment.evaluation.averages import superimpose
 from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors, at_headline
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, PAIRWISE
 
-# Fine where good estimators are, coarse towards chance
+# Bins are fine at the errors of good estimators and coarse towards chance
 EDGES_DEG = np.concatenate([[0.0], np.geomspace(0.05, 90, 40)])
 
 
-def gathered(
-    errors: Sequence[Errors], averages: Sequence[Averaged], centres: dict[str, Tensor], settings: Evaluate
+def figure_arrays(
+    errors: Sequence[Errors], averages: Sequence[StackAverages], centres: dict[str, Tensor], settings: Evaluate
 ) -> dict[str, np.ndarray]:
     """Averages at the headline, each superimposed on the clean image, those of pure noise, and histograms of errors.
 
     Args:
-        averages: of stacks of particles at the headline and of pure noise; of several seeds the first are shown.
+        errors: of all stacks.
+        averages: of the stacks at the headline and of pure noise; of several seeds the first is shown.
+        centres: clean image (n, n) of each particle.
 
     Returns:
-        particles (P,), pixel_size_a (P,), centres and noisy (P, n, n); estimators (E,), averages (E, P, n, n) and
-        noise_averages (E, n, n), all zero for the true poses; edges_deg (B + 1,), curves (C, 2), the
-        estimator and its alignment, counts (C, B) over all images of particles of C1 and C2;
-        headline_snr; images.
+        Names and pixel sizes: particles (P,), pixel_size_a (P,), estimators (E,).
+        Images: centres (clean) and noisy (P, n, n), averages (E, P, n, n), noise_averages (E, n, n), which are zero for
+        the true poses.
+        Histograms: edges_deg (B + 1,), curves (C, 2), the estimator and its alignment, and counts (C, B) over all
+        images of C1 and C2 particles.
+        Scalars: headline_snr; images, the number of images in an average.
     """
     particles = list(centres)
     shown_averages: dict[tuple[str, str], Tensor] = {}
@@ -65,7 +69,7 @@ def gathered(
 
 
 def _histograms(errors: Sequence[Errors], settings: Evaluate) -> tuple[np.ndarray, np.ndarray]:
-    """Estimator and alignment (C, 2), and the number of errors mod 180 in each bin (C, B), seeds together."""
+    """Estimator and alignment (C, 2), and the number of errors mod 180 in each bin (C, B), summed over seeds."""
     counts: dict[tuple[str, str], np.ndarray] = {}
     for of_stack in errors:
         prediction = of_stack.prediction

@@ -1,4 +1,8 @@
-"""Estimated poses against the true ones: errors of every image, then statistics with intervals."""
+"""Rows of metrics.csv for poses: errors of all images (functions of errors.py), then statistics with intervals.
+
+A new metric needs its function, its name and unit below, and a row: in `errors_of` if it has a value for every image or
+pair, in average_quality.py if it is about class averages.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,24 +26,24 @@ from workflow_scripts.workflow.errors import InputError
 
 MOD180, WHOLE, SHIFT = "rotation_error_deg_mod180", "rotation_error_deg", "shift_error_px"
 RATIO, RECIPE = "joint_over_pairwise_error", "rotation_error_deg_recipe"
-OWN_LOSS = "own_loss_deg"  # of the published arm: errors of its predictions against each other, not against any truth
-RESOLUTION, HALVES = "frc_resolution_a", "frc_half_set_resolution_a"
+OWN_LOSS = "own_loss_deg"  # of the published arm: self-consistency of its predictions, without any truth
+RESOLUTION, HALF_SET_RESOLUTION = "frc_resolution_a", "frc_half_set_resolution_a"
 CORRELATION, EXCESS = "average_correlation", "average_correlation_over_null"
 UNITS = {
     **{MOD180: "deg", WHOLE: "deg", SHIFT: "px", RATIO: "1", RECIPE: "deg", OWN_LOSS: "deg"},
-    **{RESOLUTION: "Å", HALVES: "Å", CORRELATION: "1", EXCESS: "1"},
+    **{RESOLUTION: "Å", HALF_SET_RESOLUTION: "Å", CORRELATION: "1", EXCESS: "1"},
 }
-_FULL = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0, RECIPE: 180.0}  # period of a particle without symmetry
+_PERIOD_DEG = {MOD180: 180.0, WHOLE: 360.0, SHIFT: 0.0, RECIPE: 180.0}  # of a particle without symmetry
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The prediction of one stage of one estimator for one stack, by one kind of alignment.
 
-    seed: of the training; None of a baseline.
+    seed: of the training; None for a baseline.
     alignment: pairwise or joint.
-    stage: pretrain or finetune if the other stage of the network is trained for this alignment; else None.
-    values: arrays as of `aligner.Aligner.predict`.
+    stage: None if this stage of the network is trained for this alignment, else its name, pretrain or finetune.
+    values: arrays of `aligner.Aligner.predict`.
     """
 
     estimator: str
@@ -57,9 +61,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of all images, or pairs, of one stack.
+    """Errors (N,) of all images, or (N − 1,) of all pairs, of one stack.
 
-    period_deg: period at which the angles can be known; 0 for shifts. Chance is a quarter of it.
+    period_deg: period modulo which angles are compared; 0 for shifts.
     """
 
     prediction: Prediction
@@ -98,7 +102,7 @@ def split_predictions(predictions: Predictions, stacks: Sequence[LabelledStack])
 def own_loss_rows(
     predictions: Iterable[Predictions], stacks: Sequence[LabelledStack], settings: Evaluate
 ) -> list[dict]:
-    """The loss of each estimator that was trained without a truth: of pure noise, and at the headline."""
+    """Rows of the label-free training loss, where an estimator has one: on pure noise, and at the headline."""
     stack_names = {
         "control=noise": [NOISE_ONLY],
         headline(settings): [stack.name for stack in stacks if at_headline(stack, settings)],
@@ -121,9 +125,9 @@ def _seed(predictions: Predictions, stage: str) -> int | None:
 
 
 def errors_of(prediction: Prediction) -> list[Errors]:
-    """Errors of the angles mod 180; of whole poses also those over 360° and of the shift.
+    """Errors of the angles mod 180; for full poses also errors over 360° and of the shift.
 
-    Those of a C_n particle are taken mod 360°/n, from spectra mod 180°/n for odd n.
+    For a C_n particle they are taken mod 360°/n, or, for angles from spectra and odd n, mod 180°/n.
     """
     angle_deg, shift_px = prediction.stack.truth()
     fold = prediction.stack.symmetry_fold
@@ -131,7 +135,7 @@ def errors_of(prediction: Prediction) -> list[Errors]:
     if prediction.alignment == PAIRWISE:
         pair_deg, true_deg = prediction.values["pair_deg"], angle_deg[:-1] - angle_deg[1:]
         errors = [Errors(prediction, MOD180, spectral, rotation_error_deg(pair_deg, true_deg, spectral, relative=True))]
-        if spectral == _FULL[RECIPE]:  # the recipe knows no symmetry
+        if spectral == _PERIOD_DEG[RECIPE]:  # the recipe ignores symmetry
             errors.append(Errors(prediction, RECIPE, spectral, recipe_error_deg(pair_deg, np.remainder(true_deg, 180))))
         return errors
     estimate_deg, estimate_px = prediction.values["angle_deg"], prediction.values["shift_px"]
@@ -143,7 +147,7 @@ def errors_of(prediction: Prediction) -> list[Errors]:
 
 
 def check_headline(stacks: Sequence[LabelledStack], settings: Evaluate) -> None:
-    """Raises InputError: no stack of particles has the headline's SNR."""
+    """Raises InputError where no stack of particles has the SNR of the headline."""
     known = sorted({stack.snr for stack in stacks if stack.noise == "white" and stack.name != NOISE_ONLY})
     if settings.headline_snr not in known:
         raise InputError(
@@ -153,21 +157,21 @@ def check_headline(stacks: Sequence[LabelledStack], settings: Evaluate) -> None:
 
 
 def at_headline(stack: LabelledStack, settings: Evaluate) -> bool:
-    """Whether the images of a stack have the noise of the headline."""
+    """Whether a stack has the noise and the SNR of the headline."""
     return stack.noise == "white" and stack.snr == settings.headline_snr
 
 
 def headline(settings: Evaluate) -> str:
-    """The condition that the page names: each estimator by the last of its alignments."""
+    """The condition of the headline: without `alignment`, which means an estimator's last kind of alignment."""
     return condition(noise="white", particle="all", snr=settings.headline_snr)
 
 
 def error_rows(errors: Sequence[Errors], settings: Evaluate) -> list[dict]:
-    """Mean, median and 90th percentile of the errors for every particle and over the particles.
+    """Rows with mean, median and 90th percentile of the errors, for each particle and for `particle=all`.
 
-    Of one particle the images of its stack are resampled, of all the particles. `all` are those whose angle is known
-    over the longest period, so that chance is the same for each: of angles mod 180 those of C1 and C2. The rows of an
-    estimator's last alignment, joint if it has it, are repeated without the alignment in their condition.
+    Intervals for one particle resample the images of its stack, those for `all` resample particles. `all` is limited to
+    the particles with the longest period, so that chance level is the same for all: for angles mod 180, C1 and C2
+    particles. The rows of an estimator's last kind of alignment (joint, if it has it) are repeated without `alignment`.
     """
     groups: dict[tuple, list[Errors]] = {}
     for of_stack in errors:
@@ -179,7 +183,7 @@ def error_rows(errors: Sequence[Errors], settings: Evaluate) -> list[dict]:
     rows = []
     for group in groups.values():
         prediction, metric = group[0].prediction, group[0].metric
-        # The recipe reports pairs only
+        # The recipe reports errors of pairs only
         last = JOINT if prediction.estimator in aligns_jointly and metric != RECIPE else PAIRWISE
         alignments = [{"alignment": prediction.alignment}]
         if prediction.alignment == last and not prediction.stage:
@@ -190,13 +194,13 @@ def error_rows(errors: Sequence[Errors], settings: Evaluate) -> list[dict]:
 
 
 def _intervals(group: list[Errors], settings: Evaluate) -> Iterator[tuple[dict, Estimate]]:
-    """Conditions and intervals of one estimator, alignment, metric and noise: each particle, then all."""
+    """Conditions and intervals of one estimator, alignment, metric and noise: for each particle, then for all."""
     longest = max(errors.period_deg for errors in group)
     for statistic, take in STATISTICS.items():
         for errors in group:
             stack = errors.prediction.stack
             shared = {"noise": stack.noise, "snr": stack.snr, "statistic": statistic}
-            symmetric = errors.period_deg not in (0.0, _FULL[errors.metric])
+            symmetric = errors.period_deg not in (0.0, _PERIOD_DEG[errors.metric])
             symmetry = {"symmetry": str(stack.symmetry_fold)} if symmetric else {}
             yield {**shared, "particle": stack.particle, **symmetry}, with_interval(errors.values, settings, take)
         of_particles = [float(take(errors.values)) for errors in group if errors.period_deg == longest]
@@ -206,19 +210,19 @@ def _intervals(group: list[Errors], settings: Evaluate) -> Iterator[tuple[dict, 
 def prediction_row(
     prediction: Prediction, metric: str, value: float | Estimate, statistic: str = "value", **values: str | float
 ) -> dict:
-    """A row of metrics.csv under a condition of these values and, where there is one, the stage."""
+    """A row of metrics.csv; its condition consists of `values` and the stage of the prediction, if it has one."""
     where = condition(**values, **prediction.stage_condition)
     named = {"condition": where, "seed": prediction.seed, "statistic": statistic}
     return metric_row(prediction.estimator, metric, UNITS[metric], value, **named)
 
 
 def with_interval(values: Sequence[float], settings: Evaluate, take: Callable = np.mean) -> Estimate:
-    """A statistic of the values of images or particles, which are resampled for its interval."""
+    """A statistic of values, one for each image or particle, with an interval from resampling them."""
     return bootstrap(values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
 
 
 def _ratio_rows(rows: list[dict]) -> list[dict]:
-    """Mean error jointly over that pair by pair, of the estimators that align in both ways."""
+    """Rows with the ratio of mean errors, joint over pairwise, for estimators that align in both ways."""
     means = {
         (row["estimator"], row["seed"], row["condition"]): row
         for row in rows

@@ -1,4 +1,4 @@
-"""The predictions of an estimator for one stack: relative angles of pairs, and whole poses from its joint angles."""
+"""The predictions of an estimator for one stack: relative angles of pairs, and full poses from its joint angles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from workflow_scripts.alignment.networks.branch import Poses, align_stack
 
 @dataclass(frozen=True)
 class Aligner:
-    """One stage of an estimator, as the function `make` of its module returns it; it sees images and nothing else.
+    """One stage of an estimator, as returned by the function `make` of its module; its only input is images.
 
     Attributes:
-        pair_deg: from images (N, n, n) to angle(i) − angle(i + 1) mod 180, (N − 1,) degrees; None if it compares no
-            pairs.
-        joint_deg: from images (N, n, n) to their angles (N,) mod 180 up to a common offset, degrees; None if it does
-            not align stacks jointly.
-        own_loss_deg: from images (N, n, n) and the predictions of pair_deg (N − 1,) to the loss that trained it
-            without any truth, degrees; None if there is no such loss.
+        pair_deg: function from images (N, n, n) to angle(i) − angle(i + 1) mod 180, (N − 1,) degrees; None if the
+            estimator does not compare pairs.
+        joint_deg: function from images (N, n, n) to their angles (N,) mod 180 up to a common offset, degrees; None if
+            the estimator does not align stacks jointly.
+        own_loss_deg: function from images (N, n, n) and the predictions of pair_deg (N − 1,) to the label-free loss
+            with which the estimator was trained, degrees; None if it has no such loss.
         resolves_branch: whether branch and shift are estimated; if not, angles stay in [0°, 180°) and shifts are zero.
     """
 
@@ -32,8 +32,8 @@ class Aligner:
     def predict(self, images: Tensor) -> dict[str, np.ndarray]:
         """All predictions for one stack.
 
-        The half stacks, of the images with even and with odd numbers, are aligned independently as well, because an
-        average cannot validate itself.
+        The half stacks (even and odd image numbers) are aligned independently as well: the agreement of their
+        averages validates the alignment.
 
         Args:
             images: float32 (N, n, n), N ≥ 4.

@@ -1,4 +1,7 @@
-"""Losses of relative angles: cross-entropy over all angles, and those of the published recipe."""
+"""Losses of relative angles: cross-entropy over all angles, and the losses of the published recipe.
+
+The tasks of networks/tasks.py add them up.
+"""
 
 import torch
 from torch import Tensor
@@ -9,18 +12,18 @@ _WIDTH_DEG = 1.0  # of the target's peak
 
 
 def correlation_loss(curves: Tensor, angle_deg: Tensor) -> Tensor:
-    """Cross-entropy of a curve over the angle and a narrow peak at the true one, circular by construction.
+    """Cross-entropy between logits over the angle and a narrow peak at the true angle; circular by construction.
 
     Args:
         curves: (..., A), logits over [0, 180).
         angle_deg: (...), true relative angle mod 180.
 
     Returns:
-        (...).
+        (...), one loss for each curve.
     """
     samples = curves.shape[-1]
-    places = torch.arange(samples, device=curves.device) * (PERIOD_DEG / samples)
-    distance = circular_error_deg(places, angle_deg[..., None])
+    sampled_deg = torch.arange(samples, device=curves.device) * (PERIOD_DEG / samples)
+    distance = circular_error_deg(sampled_deg, angle_deg[..., None])
     target = torch.softmax(-0.5 * (distance / _WIDTH_DEG).square(), dim=-1)
     return -(target * functional.log_softmax(curves, dim=-1)).sum(dim=-1)
 
@@ -32,11 +35,11 @@ def circular_error_deg(estimate_deg: Tensor, true_deg: Tensor) -> Tensor:
 
 
 def error_near_wraps_deg(estimate_deg: Tensor, true_deg: Tensor) -> Tensor:
-    """The recipe's error: the smallest of |r − t| and |r − (t ± 180)|, which is not circular where r strays further."""
+    """The recipe's error: the smallest of |r − t| and |r − (t ± 180)|, not circular where |r − t| exceeds 270."""
     shifted = [estimate_deg - true_deg - step for step in (0.0, PERIOD_DEG, -PERIOD_DEG)]
     return torch.stack(shifted).abs().amin(dim=0)
 
 
 def outside_deg(estimate_deg: Tensor) -> Tensor:
-    """The recipe's ranking losses: by how much an output lies outside of 0 to 360."""
+    """The recipe's ranking losses: the distance of an output from the interval 0 to 360."""
     return functional.relu(-estimate_deg) + functional.relu(estimate_deg - 2 * PERIOD_DEG)

@@ -1,9 +1,10 @@
-"""The networks of both arms: spectra of particle images to the rotation between two of them.
+"""The networks of both arms: from spectra of particle images to the rotation between two images.
 
-Corrected: every image alone becomes features on rings of its spectrum, by convolutions that wrap around along the
-angle, so that a rotation of the particle is a shift of its features. Two images are compared by circular correlation:
-the angle of (A, A) is 0 by construction, that of (B, A) the opposite of (A, B), and an untrained network predicts what
-the classical correlation does. Published: a convolutional network regresses the angle from two Cartesian spectra.
+Corrected: each image is encoded separately as features on rings of its spectrum, by convolutions that are circular
+along the angle, so that a rotation of the particle is a shift of its features. Two images are compared by circular
+correlation: the angle of (A, A) is 0 by construction, that of (B, A) the opposite of (A, B), and an untrained network
+predicts the same as the classical correlation. Published: a convolutional network regresses the angle from two
+Cartesian spectra.
 """
 
 from itertools import pairwise
@@ -22,16 +23,16 @@ from workflow_scripts.workflow.settings import check
 
 _CHANNELS_OUT = 4
 _KERNEL = (3, 7)  # rings, angles
-_SHARPNESS = 3.5  # logarithm of how much the correlation coefficient weighs at first
+_SHARPNESS = 3.5  # initial value: logarithm of the factor from correlation coefficients to logits
 _INPUT_GAIN = 10.0  # the amplitudes of an image of variance 1 are small
 
 
 def polar_spectra(images: Tensor, rings: int) -> Tensor:
-    """|F| of images on rings from 2 periods outwards, without the mean of each ring.
+    """|F| of images on rings from 2 periods per image outwards, less the mean of each ring.
 
     Args:
         images: (N, n, n), n > 2 (rings + 2).
-        rings: how many, one period apart.
+        rings: number of rings, one period per image apart.
 
     Returns:
         (N, rings, 180).
@@ -45,7 +46,7 @@ def polar_spectra(images: Tensor, rings: int) -> Tensor:
 
 
 class CorrelationNetwork(nn.Module):
-    """Features of one image; two images are compared by the circular correlation of theirs."""
+    """Encoder of one image; two images are compared by the circular correlation of their features."""
 
     def __init__(self, rings: int, width: int, layers: int) -> None:
         """Args: rings of the spectrum, channels of each layer, layers."""
@@ -57,7 +58,7 @@ class CorrelationNetwork(nn.Module):
         widths = [1] + [width] * layers
         self.convolutions = nn.ModuleList(nn.Conv2d(before, after, _KERNEL) for before, after in pairwise(widths))
         self.head = nn.Conv2d(width, _CHANNELS_OUT, 1)
-        # At first nothing but the spectrum itself is compared
+        # The untrained network compares only the spectra themselves
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -87,7 +88,7 @@ class RecipeNetwork(nn.Module):
         self.mask = nn.Sequential(*masking, nn.Conv2d(mask_widths[-1], 1, 3, padding=1), nn.Sigmoid())
         self.blocks = nn.ModuleList(_Block(*channels) for channels in pairwise((1, *widths)))
         last = widths[-1]
-        # Three layers without a nonlinearity between them are one; the recipe's, kept
+        # As in the recipe, although three linear layers without a nonlinearity between them act as one
         self.regression = nn.Sequential(nn.Linear(2 * last, last), nn.Linear(last, last), nn.Linear(last, 1))
         self.autoencoder = nn.Sequential(
             *(nn.Conv2d(1, 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(2, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1)),
@@ -96,7 +97,7 @@ class RecipeNetwork(nn.Module):
         )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Angle of the first against the second, degrees: (N, s, s), (N, s, s) → (N,)."""
+        """angle(first) − angle(second), degrees: (N, s, s), (N, s, s) → (N,)."""
         vectors = []
         for spectra in (first, second):
             hidden = spectra[:, None] * self.mask(spectra[:, None])
@@ -128,7 +129,7 @@ class _Block(nn.Module):
 
 
 def recipe_spectra(images: Tensor, side_px: int) -> Tensor:
-    """log(1 + |F|) of each image (N, n, n), its central part (N, s, s), each stretched to [0, 1]; s ≤ n."""
+    """Central part (N, s, s), s ≤ n, of log(1 + |F|) of images (N, n, n), each stretched to [0, 1]."""
     amplitude = torch.fft.fftshift(torch.fft.fft2(images).abs(), dim=(-2, -1)).log1p()
     side = min(side_px, images.shape[-1])
     first = images.shape[-1] // 2 - side // 2
@@ -138,7 +139,7 @@ def recipe_spectra(images: Tensor, side_px: int) -> Tensor:
 
 
 def make_network(settings: NetworkSettings, variant: Variant, seed: int) -> nn.Module:
-    """The network of an arm with random weights that follow from the seed."""
+    """The network of an arm, with random weights determined by the seed."""
     torch.manual_seed(seed)
     if variant.not_equivariant:
         return RecipeNetwork(settings.recipe_px, settings.recipe_mask_widths, settings.recipe_widths)
@@ -146,10 +147,10 @@ def make_network(settings: NetworkSettings, variant: Variant, seed: int) -> nn.M
 
 
 def load_network(path: Path) -> tuple[nn.Module, str]:
-    """The network of a weights file in evaluation mode on the CPU, and its arm.
+    """The network of a weights file, in evaluation mode on the CPU, and its arm.
 
     Raises:
-        InputError: the file is missing or damaged, or not of this method.
+        InputError: the file is missing, damaged, or of another method.
     """
     about = read_metadata(path, "alignment")
     settings = check(NetworkSettings, about["network"], f"{path}: network")
@@ -159,5 +160,5 @@ def load_network(path: Path) -> tuple[nn.Module, str]:
 
 
 def describe_network(settings: NetworkSettings, arm: str) -> dict:
-    """Metadata of the weights, from which `load_network` makes the network."""
+    """Metadata of the weights, from which `load_network` rebuilds the network."""
     return {"method": "alignment", "network": settings.model_dump(mode="json"), "arm": arm}

@@ -1,9 +1,9 @@
-"""Two classical baselines that find the angle mod 180 from spectra alone: pair by pair, and all particles jointly.
+"""Two classical baselines that estimate the angle mod 180 from amplitude spectra: pairwise, and all images jointly.
 
-The amplitude |F| of the spectrum rotates with the particle and does not move with it. Resampled on rings, a rotation
-is a shift along the angle, and the circular correlation of two particles, summed over the rings, peaks at their
-relative angle. The joint baseline averages the aligned spectra and aligns every particle against the average, again
-and again. No truth and no clean image enters.
+The amplitude |F| of the spectrum rotates with the particle but is invariant to its shift. Resampled on rings, a
+rotation is a shift along the angle, and the circular correlation of two images, summed over the rings, peaks at their
+relative angle. The joint baseline averages the aligned spectra and aligns every image against the average, iteratively.
+It uses neither true poses nor noise-free images.
 """
 
 import math
@@ -19,8 +19,9 @@ _BATCH = 256
 
 
 def amplitude_spectra(images: Tensor) -> Tensor:
-    """|F| on rings 2 to 16, read from a spectrum four times as fine, since the discrete one is too coarse for linear
-    interpolation. Each ring loses its mean.
+    """|F| on rings 2 to 16, less the mean of each ring.
+
+    It is interpolated linearly in a spectrum sampled four times as finely as the discrete one, which is too coarse.
 
     Args:
         images: (N, n, n), n ≥ 34.
@@ -38,26 +39,26 @@ def pairwise(spectra_a: Tensor, spectra_b: Tensor) -> Tensor:
     """angle(A) − angle(B) of pairs in [0, 180).
 
     Args:
-        spectra_a, spectra_b: (N, R, angles), such as ``amplitude_spectra``, or one of them (1, R, angles).
+        spectra_a, spectra_b: (N, R, angles), such as ``amplitude_spectra``; one of the two may be (1, R, angles).
 
     Returns:
-        (N,) degrees, finer than the sampling by a parabola.
+        (N,) degrees; a parabola through the peak makes them finer than the sampling.
     """
-    place, _ = peak(angular_correlation(spectra_a, spectra_b))
-    return place * (180 / spectra_a.shape[-1])
+    position, _ = peak(angular_correlation(spectra_a, spectra_b))
+    return position * (180 / spectra_a.shape[-1])
 
 
 def joint(spectra: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
-    """The angle of every particle against the average of all, which starts as the first particle alone.
+    """The angle of every image against the average of all; the first image is the initial average.
 
-    A particle is compared with the average of the *others*: its own noise would hold it where it is.
+    Each image is compared with the average of the *others*: its own noise would pin it to its current angle.
 
     Args:
         spectra: (N, R, angles), N ≥ 2.
-        iterations: rounds of averaging and aligning; it stops earlier where no angle moves by 0.001°.
+        iterations: largest number of rounds of averaging and aligning; stops when no angle changes by 0.001°.
 
     Returns:
-        angle_deg (N,) in [0, 180), up to one offset, and the average spectrum (R, angles) at angle 0.
+        angle_deg (N,) in [0, 180), up to a common offset, and the average spectrum (R, angles) at angle 0.
     """
     samples = spectra.shape[-1]
     self_correlation = angular_correlation(spectra, spectra)  # (N, angles)
@@ -65,15 +66,15 @@ def joint(spectra: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
     for _ in range(iterations):
         total = rotated_rows(spectra, -angle).sum(dim=0, keepdim=True)
         others = angular_correlation(spectra, total) - rotated_rows(self_correlation[:, None], angle)[:, 0]
-        place, _ = peak(others)
-        previous, angle = angle, place * (180 / samples)
+        position, _ = peak(others)
+        previous, angle = angle, position * (180 / samples)
         if float((torch.remainder(angle - previous + 90, 180) - 90).abs().max()) < 1e-3:
             break
     return angle, rotated_rows(spectra, -angle).mean(dim=0)
 
 
 def rotated_rows(spectra: Tensor, angle_deg: Tensor) -> Tensor:
-    """Rows (N, R, angles) of images that are rotated by +angle (N,), by a Fourier shift along the angle."""
+    """Polar spectra (N, R, angles) of the images rotated by +angle (N,): a Fourier shift along the angle."""
     samples = spectra.shape[-1]
     orders = torch.arange(samples // 2 + 1, device=spectra.device)
     phase = (-2 * math.pi / 180) * angle_deg.to(spectra)[:, None, None] * orders

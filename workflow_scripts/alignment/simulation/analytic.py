@@ -1,4 +1,4 @@
-"""Particles that need no download: two stacked seven-fold rings, one without any symmetry, and a random family."""
+"""Analytic particles: two stacked seven-fold rings, one particle without symmetry, and a family of random ones."""
 
 import math
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from workflow_scripts.alignment.simulation.particles import Blobs, Particle, particle, project, random_rotations
 
-_DIAMETERS = (0.4, 0.7)  # of the box's side
+_DIAMETERS = (0.4, 0.7)  # range for random particles, as fractions of the side of the box
 _GRAIN_SEED = 1
 _SYMMETRY_FOLDS = {"groel_side": 2, "groel_top": 7, "asymmetric": 1}
-_GRAINS = 24  # in a domain, about as many as it has helices and strands
+_GRAINS = 24  # Gaussians in a domain, about as many as a protein domain has helices and strands
 
 # A subunit of GroEL, after Braig et al. (doi:10.1038/371578a0), as its three domains: height above the equator, radius
 # and azimuth (degrees) of the centre, radius of the domain, weight. Apical domains lean to one side, so the density
@@ -40,8 +40,8 @@ def _grains(centres: np.ndarray, radii: np.ndarray, weights: np.ndarray, generat
     return Blobs((centres[:, None] + offsets).reshape(-1, 3), widths.reshape(-1), np.repeat(weights / _GRAINS, _GRAINS))
 
 
-def _touching(radii: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(D, 3) centres of balls each of which touches one that is there already, and overlaps it a little."""
+def _touching_centres(radii: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Centres (D, 3) of balls, each of which overlaps a randomly chosen earlier one a little."""
     centres = np.zeros((len(radii), 3))
     for index in range(1, len(radii)):
         neighbour = generator.integers(index)
@@ -51,7 +51,7 @@ def _touching(radii: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return centres
 
 
-def _about_z(blobs: Blobs, fold: int) -> Blobs:
+def _copies_about_z(blobs: Blobs, fold: int) -> Blobs:
     """The density repeated about z: point group C_fold."""
     angles = 2 * math.pi * np.arange(fold) / fold
     z, y, x = blobs.positions_a.T
@@ -68,7 +68,7 @@ def groel_blobs() -> Blobs:
     polar, radii, weights = (np.array(column) for column in zip(*_GROEL_DOMAINS, strict=True))
     height, radius, azimuth = polar[:, 0], polar[:, 1], np.radians(polar[:, 2])
     centres = np.stack([height, radius * np.sin(azimuth), radius * np.cos(azimuth)], axis=1)
-    ring = _about_z(_grains(centres, radii, weights, generator), 7)
+    ring = _copies_about_z(_grains(centres, radii, weights, generator), 7)
     other = ring.positions_a * np.array([-1.0, -1.0, 1.0])
     return Blobs(np.concatenate([ring.positions_a, other]), np.tile(ring.widths_a, 2), np.tile(ring.weights, 2))
 
@@ -81,7 +81,7 @@ def asymmetric_blobs() -> Blobs:
 
 
 def built_in_particle(name: str, n: int, pixel_size_a: float) -> Particle:
-    """A particle that needs no download.
+    """A built-in particle.
 
     Args:
         name: "groel_top", two stacked seven-fold rings along the seven-fold axis (C7 in the plane); "groel_side", along
@@ -100,11 +100,11 @@ def built_in_particle(name: str, n: int, pixel_size_a: float) -> Particle:
 
 
 def random_particle(seed: int, n: int, pixel_size_a: float) -> Particle:
-    """One of a family to train on: four to ten domains of small Gaussians, seen from a random direction.
+    """A random particle to train on: four to ten domains of small Gaussians, seen from a random direction.
 
-    A third of them are rings of two to seven copies about an axis, at a random tilt. The diameter of the image is
-    uniform in 40–70 % of the box, so the particle stays inside when it is shifted by a tenth of it. It shares nothing
-    with the particles above but the way in which domains are filled.
+    A third of these particles are rings of two to seven copies about an axis, at a random tilt. The diameter is uniform
+    in 40–70 % of the box, so that the particle stays inside when it is shifted by a tenth of the box. Random particles
+    have nothing in common with the built-in ones except how domains are filled with Gaussians.
 
     Args:
         seed: the only source of randomness.
@@ -114,11 +114,11 @@ def random_particle(seed: int, n: int, pixel_size_a: float) -> Particle:
     generator = np.random.default_rng(seed)
     radii = generator.uniform(0.5, 1.2, int(generator.integers(4, 11)))
     weights = radii**3 * generator.uniform(0.7, 1.3, len(radii))
-    blobs = _grains(_touching(radii, generator), radii, weights, generator).centred()
+    blobs = _grains(_touching_centres(radii, generator), radii, weights, generator).centred()
     if generator.random() < 1 / 3:
         outward = np.array([0.0, 0.0, generator.uniform(1.0, 2.5)])
         ring = Blobs(blobs.positions_a + outward, blobs.widths_a, blobs.weights)
-        blobs = _about_z(ring, int(generator.integers(2, 8)))
+        blobs = _copies_about_z(ring, int(generator.integers(2, 8)))
     blobs = blobs.rotated(random_rotations(1, generator)[0])
     scale_a = 0.5 * generator.uniform(*_DIAMETERS) * n * pixel_size_a / blobs.shadow_radius_a()
     sized = Blobs(blobs.positions_a * scale_a, blobs.widths_a * scale_a, blobs.weights)

@@ -1,4 +1,4 @@
-"""Noisy stacks of known particles whose poses are known, and clean random particles to train on."""
+"""Noisy stacks of given particles with known poses, and clean images of random particles to train on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,11 +27,13 @@ _RECIPE = VARIANTS["published"]
 
 @dataclass(frozen=True)
 class StackPlan:
-    """One stack of a file.
+    """One stack of a file, before its images are drawn.
 
-    particle: an empty image called `NOISE_ONLY` where the images are pure noise.
-    snr: 0 where they are.
-    published: made by the recipe, with its faults of the contrast transfer and of the 8-bit files.
+    particle: an empty image named `NOISE_ONLY` for pure noise.
+    noise: white or coloured.
+    snr: 0 for pure noise.
+    count: number of images.
+    published: made as in the recipe, with its faults in the contrast transfer and its 8-bit files.
     """
 
     particle: Particle
@@ -41,7 +43,7 @@ class StackPlan:
     published: bool = False
 
     def labels(self) -> dict[str, str | float]:
-        """The values of our columns in the list, the same for all images."""
+        """The values of this project's columns in the .star, the same for all images of the stack."""
         particle = self.particle
         return {
             "beamtimeStack": f"{particle.name}-{self.noise}-{self.snr:g}" if self.snr else NOISE_ONLY,
@@ -54,7 +56,7 @@ class StackPlan:
 
 
 def study_particles(settings: Synthesize) -> list[Particle]:
-    """The particles of the settings in their order, each in the box and called as in the tables.
+    """The particles of the settings in their order, on the grid of the box, with their names in tables.
 
     Raises:
         InputError: a file cannot be used, or a particle does not fit into the box.
@@ -77,14 +79,14 @@ def study_particles(settings: Synthesize) -> list[Particle]:
 
 
 def random_particles(settings: Synthesize, shard: int) -> Iterator[Particle]:
-    """The random particles of one training file, the same whatever else is made."""
+    """The random particles of one training file; they depend on the seed and the shard only."""
     for number in range(settings.random_particles):
         seed = (settings.seed * 1000 + shard) * 1_000_000 + number
         yield random_particle(seed, settings.box_px, settings.pixel_size_a)
 
 
 def test_plan(settings: Synthesize, particles: list[Particle]) -> list[StackPlan]:
-    """Every particle at every SNR, with white and then with coloured noise, and a stack of nothing but noise."""
+    """Every particle at every SNR, with white and then with coloured noise, and a stack of pure noise."""
     plans = [
         StackPlan(particle, noise, snr, settings.test_images)
         for noise, ratios in (("white", settings.snr), ("coloured", settings.coloured_snr))
@@ -96,16 +98,16 @@ def test_plan(settings: Synthesize, particles: list[Particle]) -> list[StackPlan
 
 
 def train_plan(settings: Synthesize, particles: list[Particle]) -> list[StackPlan]:
-    """What the published arm trains on: the particles of the test at the first SNR, as the recipe images them."""
+    """The training stacks of the published arm: the test particles at the first SNR, simulated as in the recipe."""
     snr, count = settings.snr[0], settings.train_images
     return [StackPlan(particle, "white", snr, count, published=True) for particle in particles]
 
 
 def write_files(settings: Synthesize, split: Split, shard: int, paths: dict[str, Path], device: torch.device) -> None:
-    """Write the stack, its list with the truth, and the clean images of one file, batch by batch.
+    """Write one file in three parts, batch by batch: noisy images, their list with true poses, and clean images.
 
     Args:
-        paths: `stack` (.mrcs), `star` (.star), which names the stack shard<i>.mrcs, and `centres` (.mrcs).
+        paths: `stack` (.mrcs), `star`, which names the stack shard<i>.mrcs, and `centres` (.mrcs), the clean images.
 
     Raises:
         InputError: as of `study_particles`.
@@ -133,7 +135,7 @@ def write_files(settings: Synthesize, split: Split, shard: int, paths: dict[str,
 
 
 def _draw(settings: Synthesize, plan: StackPlan, generator: torch.Generator) -> tuple[DrawnPoses, Iterator[Tensor]]:
-    """Poses and images, batch by batch, of one stack; pure noise gets poses too, on which no image depends."""
+    """Poses, and images batch by batch, of one stack; pure noise gets random poses too, as a control."""
     faulty_ctf, eight_bit = (plan.published and fault for fault in (_RECIPE.faulty_ctf, _RECIPE.eight_bit))
     simulator = Simulator(
         [plan.particle], settings.microscope, plan.snr or 1.0, plan.noise, generator.device, faulty_ctf, eight_bit
@@ -150,7 +152,7 @@ def _draw(settings: Synthesize, plan: StackPlan, generator: torch.Generator) -> 
 
 
 def _write_list(settings: Synthesize, listed: list[tuple[StackPlan, DrawnPoses]], path: Path, stack_file: str) -> None:
-    """The .star: poses and defocus as RELION has them, and columns of ours that describe each image."""
+    """The .star: poses and defocus in RELION's columns, and this project's columns that describe each image."""
     angle_deg, shift_px, defocus_a = (
         np.concatenate([getattr(poses, name).cpu().double().numpy() for _, poses in listed])
         for name in ("angle_deg", "shift_px", "defocus_a")

@@ -1,16 +1,17 @@
-"""How an image rotates and shifts, in pixels and along the angle: the conventions of the whole method.
+"""Rotation, translation and polar resampling of images: the conventions of the whole method.
 
-Images are (N, n, n) with axes [y, x]; the centre of rotation is pixel [n//2, n//2], for even and odd n. Rotating by
-+angle moves what lies at the offset (y, x) from the centre to the offset rotated from +x towards +y: clockwise on a
-screen with y downwards. A particle's pose is ``angle_deg`` in [0, 360) and ``shift_px`` (N, 2) [y, x]:
+Images are (N, n, n) with axes [y, x]; the centre of rotation is pixel [n//2, n//2], for even and odd n. A positive
+angle rotates from +x towards +y: clockwise on a screen with y downwards. The pose of a particle is ``angle_deg`` in [0,
+360) and ``shift_px`` (N, 2) [y, x]:
 
     observed = shift(rotate(reference, angle_deg), shift_px)        aligned = rotate(shift(observed, -shift), -angle)
 
-A power spectrum rotates with its image, does not move with it, and is the same after half a turn, so it knows the angle
-mod 180 alone. The relative angle of a pair (A, B) is angle(A) − angle(B).
+A power spectrum rotates with its image, is invariant to shifts and symmetric under 180°, so it determines the angle
+only mod 180. The relative angle of a pair (A, B) is angle(A) − angle(B).
 
-All images are taken as periodic and band-limited. Both motions are products of phases, exact for what stays within
-the inscribed circle, in the image and in its spectrum: nothing is blurred, and white noise stays white.
+Images are treated as periodic and band-limited. Rotation and translation multiply spectra by phases; both are exact for
+whatever stays within the inscribed circle, in the image and in its spectrum: they do not blur, and white noise stays
+white.
 """
 
 import math
@@ -24,7 +25,7 @@ _MARGIN = 3  # samples of the fine spectrum beyond the outermost ring and across
 
 
 def shift(images: Tensor, shift_px: Tensor) -> Tensor:
-    """Move the content of images by whole or fractional pixels, periodically.
+    """Translate images by whole or fractional pixels, with periodic boundaries.
 
     Args:
         images: (N, n, n).
@@ -44,9 +45,9 @@ def shift(images: Tensor, shift_px: Tensor) -> Tensor:
 def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
     """Rotate images about [n//2, n//2] by +angle, from +x towards +y.
 
-    Quarter turns by moving pixels; the remaining angle, within ±45°, by three shears along rows and columns, each a
+    Multiples of 90° rearrange pixels; the remaining angle, within ±45°, is three shears along rows and columns, each a
     product with phases (doi:10.1109/83.469963, doi:10.1016/S0030-4018(97)00066-1). Exact for a band-limited image
-    within 0.92 of the inscribed circle, of the pixels and of the spectrum; the corners hold what wraps around.
+    within 0.92 of the radius of the inscribed circle, in real space and in the spectrum; the corners wrap around.
 
     Args:
         images: (N, n, n).
@@ -66,7 +67,7 @@ def rotate(images: Tensor, angle_deg: Tensor) -> Tensor:
 
 
 def move(images: Tensor, angle_deg: Tensor, shift_px: Tensor) -> Tensor:
-    """What is observed of references (N, n, n) at poses ``angle_deg`` (N,), ``shift_px`` (N, 2)."""
+    """References (N, n, n) as observed at poses ``angle_deg`` (N,), ``shift_px`` (N, 2)."""
     return shift(rotate(images, angle_deg), shift_px)
 
 
@@ -78,8 +79,8 @@ def align(images: Tensor, angle_deg: Tensor, shift_px: Tensor) -> Tensor:
 def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Tensor:
     """|F|² of images on rings, over half a turn.
 
-    The spectrum is computed four times as finely as the discrete one and its power read by linear interpolation.
-    Rotating an image by +a moves its row over the angle by a · angles / 180 samples.
+    The power of a spectrum sampled four times as finely as the discrete one is interpolated linearly. Rotating an image
+    by +a shifts its rows along the angle by a · angles / 180 samples.
 
     Args:
         images: (N, n, n); the mean is not subtracted.
@@ -90,7 +91,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
         (N, R, angles), power.
 
     Raises:
-        ValueError: a ring outside the spectrum.
+        ValueError: a ring lies outside the spectrum.
     """
     n = images.shape[-1]
     if not (float(rings.min()) > 0 and float(rings.max()) < n / 2):
@@ -115,7 +116,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
 def resized_spectra(spectra: Tensor, m: int) -> Tensor:
     """Spectra (N, n, n//2 + 1) about the centre, cropped or padded with zeros to those of m × m pixels.
 
-    The frequency of an even box that has no partner is left out; the values are not rescaled.
+    The Nyquist frequency of an even box is left out; the values are not rescaled.
     """
     n = spectra.shape[1]
     if n == m:
@@ -128,7 +129,7 @@ def resized_spectra(spectra: Tensor, m: int) -> Tensor:
 
 
 def half_plane_weights(n: int, device: torch.device) -> Tensor:
-    """How many columns of the full plane each column (n//2 + 1,) of a half plane stands for: 1 or 2."""
+    """Number of columns of the full Fourier plane, 1 or 2, represented by each column (n//2 + 1,) of a half plane."""
     weights = torch.full((n // 2 + 1,), 2.0, device=device)
     weights[0] = 1
     if n % 2 == 0:
@@ -140,10 +141,10 @@ def angular_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Circular correlation along the angle, summed over the rings.
 
     Args:
-        first, second: (N, R, angles) each, or one of them (1, R, angles).
+        first, second: (N, R, angles); one of the two may be (1, R, angles).
 
     Returns:
-        (N, angles): at index d the sum of first(θ + d) second(θ).
+        (N, angles): Σ_θ first(θ + d) second(θ) at index d.
     """
     angles = first.shape[-1]
     cross = (torch.fft.rfft(first) * torch.fft.rfft(second).conj()).sum(dim=-2)
@@ -151,24 +152,24 @@ def angular_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 
 def peak(curves: Tensor) -> tuple[Tensor, Tensor]:
-    """Where periodic curves (N, L) are highest, in samples [0, L) by a parabola through three points, and how high."""
+    """Position, in samples [0, L), and height of the maximum of periodic curves (N, L), refined by a parabola."""
     length = curves.shape[-1]
     best = curves.argmax(dim=-1)  # (N,)
     around = torch.stack([best - 1, best, best + 1], dim=-1) % length
     below, top, above = curves.gather(-1, around).unbind(-1)
     offset, gain = _parabola(below, top, above)
-    place = (best + offset) % length
-    # Rounding may end a hair below zero at the full length.
-    return torch.where(place >= length, torch.zeros_like(place), place), top + gain
+    position = (best + offset) % length
+    # Tiny negative positions round to the full length.
+    return torch.where(position >= length, torch.zeros_like(position), position), top + gain
 
 
-def peak_2d(surfaces: Tensor, furthest: float) -> tuple[Tensor, Tensor]:
-    """Where periodic surfaces (N, h, w) are highest, in samples [y, x] (N, 2), and how high (N,).
+def peak_2d(surfaces: Tensor, shift_limit: float) -> tuple[Tensor, Tensor]:
+    """Position (N, 2) [y, x], in samples, and height (N,) of the maximum of periodic surfaces (N, h, w).
 
-    Positions are signed, refined by one parabola along each axis, and sought where |y| and |x| ≤ ``furthest``.
+    Positions are signed, refined by a parabola along each axis, and limited to |y| and |x| ≤ ``shift_limit``.
     """
     count, height, width = surfaces.shape
-    near = [_signed(torch.arange(side, device=surfaces.device), side).abs() <= furthest for side in (height, width)]
+    near = [_signed(torch.arange(side, device=surfaces.device), side).abs() <= shift_limit for side in (height, width)]
     sought = surfaces.masked_fill(~(near[0][:, None] & near[1]), -math.inf)
     best = sought.flatten(1).argmax(dim=1)
     row, column = best // width, best % width
@@ -178,12 +179,12 @@ def peak_2d(surfaces: Tensor, furthest: float) -> tuple[Tensor, Tensor]:
     across = surfaces[index, row[:, None], (column[:, None] + step) % width]
     offset_y, gain_y = _parabola(*down.unbind(-1))
     offset_x, gain_x = _parabola(*across.unbind(-1))
-    place = torch.stack([_signed(row, height) + offset_y, _signed(column, width) + offset_x], dim=-1)
-    return place, down[:, 1] + gain_y + gain_x
+    position = torch.stack([_signed(row, height) + offset_y, _signed(column, width) + offset_x], dim=-1)
+    return position, down[:, 1] + gain_y + gain_x
 
 
 def _parabola(below: Tensor, top: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """Offset of the vertex, within ±1/2, and its height over the middle."""
+    """Offset of the vertex from the middle sample, within ±1/2, and its height above that sample."""
     bend = (2 * top - below - above).clamp_min(torch.finfo(top.dtype).tiny)
     offset = ((above - below) / (2 * bend)).clamp(-0.5, 0.5)
     return offset, (above - below) * offset / 4
@@ -205,7 +206,7 @@ def _quarter_turns(images: Tensor, quarters: Tensor) -> Tensor:
 
 
 def _shear_rows(images: Tensor, slope: Tensor) -> Tensor:
-    """Move the row y of each image (N, n, n) by slope (N,) · (y − n//2) pixels along x."""
+    """Shift row y of each image (N, n, n) by slope (N,) · (y − n//2) pixels along x."""
     n = images.shape[-1]
     rows = torch.arange(n, device=images.device) - n // 2
     move_px = slope[:, None] * rows  # (N, n)

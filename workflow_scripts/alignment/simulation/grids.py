@@ -1,17 +1,17 @@
-"""Densities on square and cubic grids: background, another sampling."""
+"""Densities on square and cubic grids: background subtraction and resampling."""
 
 import math
 
 import torch
 from torch import Tensor
 
-_EDGE = 0.1  # of the radius, over which the rim is faded out
+_EDGE = 0.1  # fraction of the radius over which the rim is faded out
 
 
 def fade_out(density: Tensor) -> Tensor:
-    """The density less the level of its rim, brought to 0 outside the inscribed circle or ball.
+    """The density less the level of its rim, faded to 0 outside the inscribed circle or ball.
 
-    The level is the median beyond 0.95 of the radius; the outer tenth of the radius falls off as a cosine.
+    The level is the median beyond 0.95 of the radius; the outer tenth of the radius is tapered by a cosine.
 
     Args:
         density: (n, n) or (n, n, n).
@@ -24,16 +24,16 @@ def fade_out(density: Tensor) -> Tensor:
 
 
 def resampled(density: Tensor, n: int) -> Tensor:
-    """A periodic density on a grid of n points a side over the same box, its centre staying at [n//2, …].
+    """A periodic density resampled to n points a side in the same box; its centre is at [n//2, …].
 
-    Its Fourier transform is cropped or padded with zeros: what both grids resolve is unchanged, and nothing else
-    remains. The one frequency of an even grid that has no partner is left out.
+    Its Fourier transform is cropped or padded with zeros, so that frequencies on both grids are unchanged. The Nyquist
+    frequency of an even grid is left out.
 
     Args:
         density: float32 (m, m) or (m, m, m).
 
     Returns:
-        float32 (n, n) or (n, n, n), the same mean.
+        float32 (n, n) or (n, n, n), with the same mean.
     """
     m, axes = density.shape[-1], tuple(range(density.ndim))
     if m == n:

@@ -1,4 +1,4 @@
-"""What a microscope records of particles: pose, contrast transfer, noise, in batches on one device."""
+"""Simulated images of particles: pose, contrast transfer and noise, in batches on one device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.formats.particles import CtfParameters
 from workflow_scripts.optics.ctf import ctf
 
-# How many defocus values the faulty CTF picks from: their phases at Nyquist differ by a fraction of a radian.
+# Number of defocus values from which the faulty CTF is drawn: neighbours differ by a fraction of a radian at Nyquist
 _FAULTY_DEFOCI = 256
 
 
@@ -23,7 +23,7 @@ def ctf_tensors(parameters: CtfParameters, device: torch.device | str = "cpu") -
 
 @dataclass(frozen=True)
 class DrawnPoses:
-    """How N particles lie in their images, by the conventions of `geometry`.
+    """Poses and defocus of N images, in the conventions of `geometry`.
 
     particle: int64 (N,), index into the simulator's particles.
     angle_deg: float32 (N,) in [0, 360).
@@ -47,18 +47,18 @@ class DrawnPoses:
 class Simulator:
     """Noisy images of some particles.
 
-    All randomness is drawn from the generators that the calls are given: the same seed, poses and batches give the
-    same images on one device, and another generator gives independent noise at the same poses.
+    All randomness comes from the generators passed to the methods: the same seed, poses and batches give the same
+    images on one device, and another generator gives independent noise at the same poses.
 
     Args:
-        particles: all in boxes of the same size n; each keeps its own pixel size.
-        microscope: optics.
+        particles: all in boxes of the same size n; pixel sizes may differ.
+        microscope: contrast transfer.
         snr: variance of a clean image, after the CTF, over that of its noise, both over the whole box.
-        noise: "white", or "coloured" to the radially averaged power spectrum of each clean image.
+        noise: "white", or "coloured" with the radially averaged power spectrum of each clean image.
         device: where the images are made.
         faulty_ctf: the published recipe: the modulus of a CTF whose defocus is drawn anew for every Fourier pixel, at
             a pixel size that was rescaled by n / width where width / n is right.
-        eight_bit: the published recipe: each image is stretched to whole numbers from 0 to 255.
+        eight_bit: the published recipe: each image is stretched to integers from 0 to 255.
     """
 
     particles: Sequence[Particle]
@@ -82,8 +82,8 @@ class Simulator:
         Args:
             count: N.
             generator: on the simulator's device.
-            largest_shift_px: along y and along x, both ways.
-            whole_px: shifts are whole numbers, as in the published recipe.
+            largest_shift_px: along y and along x, in both directions.
+            whole_px: shifts are integers, as in the published recipe.
         """
         options = {"generator": generator, "device": self.device}
         particle = torch.randint(len(self.particles), (count,), **options)
@@ -102,7 +102,7 @@ class Simulator:
 
         Args:
             poses: N of them, on the simulator's device.
-            generator: for the faulty CTF, which is random; the right one draws nothing.
+            generator: used only by the faulty CTF, which is random.
 
         Returns:
             float32 (N, n, n).
@@ -148,31 +148,31 @@ def contrast_transfer(microscope: MicroscopeSettings, n: int, pixel_size_a: floa
 
 
 def radial_power(images: Tensor) -> Tensor:
-    """|F|² of images averaged over rings one frequency wide, the ring of every Fourier pixel being round(|k|).
+    """|F|² of images averaged over rings that are one frequency wide; Fourier pixel k belongs to ring round(|k|).
 
     Args:
         images: (N, n, n).
 
     Returns:
-        (N, R), ring 0 being the mean's; R reaches into the corners of the spectrum.
+        (N, R); ring 0 is the mean of the image, and the last rings lie in the corners of the spectrum.
     """
     n = images.shape[-1]
     rings, weights = fourier_rings(n, images.device), half_plane_weights(n, images.device).expand(n, -1)
     power = torch.fft.rfft2(images).abs().square() * weights
-    # A product instead of a scattered sum: the same bits in every run on a GPU.
+    # A matrix product instead of a scattered sum, whose bits would vary from run to run on a GPU.
     members = torch.nn.functional.one_hot(rings.flatten()).to(images)  # (n (n//2 + 1), R)
     return power.flatten(1) @ members / (weights.flatten() @ members)
 
 
 def noise_for(clean: Tensor, snr: float, noise: str, generator: torch.Generator) -> Tensor:
-    """Gaussian noise whose expected variance over the box is that of each clean image divided by the SNR.
+    """Gaussian noise; its expected variance over the box is that of the clean image divided by the SNR.
 
-    Coloured noise has the expected power spectrum of the clean image's radial average divided by the SNR; its mean
-    is 0. Its signal-to-noise ratio is the same at every frequency.
+    The expected power spectrum of coloured noise is the radial average of the clean image's, divided by the SNR, except
+    that its mean is 0: its signal-to-noise ratio is the same at every frequency.
 
     Args:
         clean: (N, n, n).
-        snr: of the variances.
+        snr: ratio of the variances.
         noise: "white" or "coloured".
         generator: on the device of ``clean``.
 
@@ -190,15 +190,15 @@ def noise_for(clean: Tensor, snr: float, noise: str, generator: torch.Generator)
 
 
 def stretched(images: Tensor) -> Tensor:
-    """Each image (N, n, n) brought to whole numbers from 0 to 255, its extremes being these: what an 8-bit file holds.
+    """Images (N, n, n), each stretched to integers from 0 to 255 by its own minimum and maximum, as in an 8-bit file.
 
-    Every image gets a scale and an offset of its own, so brightness and noise are no longer comparable among them.
+    Scale and offset differ from image to image, so brightness and noise are no longer comparable between images.
     """
     lowest, highest = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
     return (255 * (images - lowest) / (highest - lowest)).round()
 
 
 def fourier_rings(n: int, device: torch.device) -> Tensor:
-    """The ring (n, n//2 + 1) of each Fourier pixel of the half plane, its distance from 0 rounded to a whole number."""
+    """Ring number (n, n//2 + 1) of each Fourier pixel of the half plane: its distance from 0, rounded."""
     rows = torch.fft.fftfreq(n, d=1 / n, device=device)[:, None]
     return torch.hypot(rows, torch.arange(n // 2 + 1, device=device).float()).round().long()

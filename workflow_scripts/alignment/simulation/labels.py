@@ -1,4 +1,4 @@
-"""Images of a synthetic stack: names of stacks, stages and kinds of alignment, and our columns in their .star."""
+"""Labels of synthetic stacks, stages and kinds of alignment, and this project's columns in a .star."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from workflow_scripts.workflow.errors import InputError
 
 NOISE_ONLY = "noise"
 PAIRWISE, JOINT = "pairwise", "joint"  # the two kinds of alignment
-PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network that predict
+PRETRAINED, FINETUNED = STAGES = "pretrained", "finetuned"  # stages of a network, in predictions
 TRAINED_FOR = {PRETRAINED: PAIRWISE, FINETUNED: JOINT}
 FITTED = "fitted"  # the only stage of an estimator that is not trained
 _LABELS = ("Stack", "Particle", "Noise", "Snr", "Symmetry", "PixelSize")
@@ -23,10 +23,10 @@ _COLUMNS = ("rlnAnglePsi", "rlnDefocusU", *(f"beamtime{label}" for label in _LAB
 class LabelledStack:
     """The images of one particle at one kind and strength of noise.
 
-    name: such as groel_side-white-0.1; `NOISE_ONLY` where the images are pure noise, whose snr is 0.
+    name: such as groel_side-white-0.1; `NOISE_ONLY` for pure noise, whose snr is 0.
     symmetry_fold: n of C_n in the plane.
-    pixel_size_a: Å, of this particle.
-    images: where the images are.
+    pixel_size_a: of this particle, Å.
+    images: the images, read on demand.
     """
 
     name: str

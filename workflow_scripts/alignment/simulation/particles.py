@@ -1,4 +1,4 @@
-"""Particles as Gaussians in three dimensions and their projections, from which other sources are made."""
+"""Particles as sums of three-dimensional Gaussians, and their projections."""
 
 import math
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# A Gaussian that is narrower than this is broadened: at Nyquist it has fallen to exp(−π² σ² / 2) = 0.1 %.
+# Narrower Gaussians are broadened to this width: its transform falls to exp(−π² σ² / 2) = 0.1 % at Nyquist
 NARROWEST_PX = 1.2
 _ATOMS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
 class Particle:
-    """The image of a particle without noise, seen from one direction: what a class average should show.
+    """The noise-free image of a particle from one direction: the ideal class average.
 
-    name: what the results call it.
+    name: in stacks and tables.
     image: float32 (n, n) [y, x], bright inside, 0 outside, variance 1 over the box; rotation centre at [n//2, n//2].
     pixel_size_a: Å per pixel of the image.
-    symmetry_fold: n of C_n in the plane: a rotation by 360°/n changes nothing that can be seen.
-    width_ratio: pixels of the source's side over pixels of the image's, 1 where nothing was resampled.
+    symmetry_fold: n of C_n in the plane: the image looks the same after a rotation by 360°/n.
+    width_ratio: side of the source in pixels over side of the image in pixels; 1 if nothing was resampled.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Blobs:
     weights: np.ndarray
 
     def centred(self) -> "Blobs":
-        """The same density with its centre of mass in the rotation centre."""
+        """The same density with its centre of mass at the rotation centre."""
         centre = np.average(self.positions_a, axis=0, weights=self.weights)
         return Blobs(self.positions_a - centre, self.widths_a, self.weights)
 
@@ -53,7 +53,7 @@ class Blobs:
         return Blobs(self.positions_a @ np.asarray(rotation).T, self.widths_a, self.weights)
 
     def shadow_radius_a(self) -> float:
-        """Radius in Å of the circle in the image that holds every Gaussian up to twice its width."""
+        """Radius in Å of the circle, in projection, that encloses every Gaussian up to twice its width."""
         return float((np.linalg.norm(self.positions_a[:, 1:], axis=1) + 2 * self.widths_a).max())
 
 
@@ -76,7 +76,7 @@ def random_rotations(count: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def project(blobs: Blobs, n: int, pixel_size_a: float) -> Tensor:
-    """The density summed along the beam, sampled; the closed form, no interpolation.
+    """The density integrated along the beam and sampled on a grid, in closed form, without interpolation.
 
     Args:
         blobs: the density; a Gaussian narrower than `NARROWEST_PX` is broadened to that.
@@ -87,7 +87,7 @@ def project(blobs: Blobs, n: int, pixel_size_a: float) -> Tensor:
         float32 (n, n) [y, x], density per Å².
 
     Raises:
-        ValueError: the density reaches beyond the circle inside the box.
+        ValueError: the density reaches beyond the circle inscribed in the box.
     """
     if blobs.shadow_radius_a() > n // 2 * pixel_size_a:
         raise ValueError(

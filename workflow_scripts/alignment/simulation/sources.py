@@ -1,7 +1,8 @@
 """Particles from files: class averages as images, molecules and volumes seen from random directions.
 
-Atoms are summed in closed form. A volume is projected by a slice through its Fourier transform, which is computed on
-a grid twice as fine, corrected for what trilinear interpolation does to it, and read by that.
+Atoms are summed in closed form. A volume is projected as a central slice through its Fourier transform, which is
+sampled twice as finely as the discrete one and interpolated trilinearly; the volume is divided beforehand by the
+falloff that this interpolation causes.
 """
 
 from dataclasses import replace
@@ -22,19 +23,19 @@ from workflow_scripts.optics.kirkland import scattering_factor_a
 from workflow_scripts.workflow.errors import InputError
 
 _ATOM_WIDTH_A = 0.7  # √(B / 8π²) for B = 40 Å², as in a well-resolved map
-_FILLED = 0.6  # of the box's side, by the diameter of a molecule
+_FILLED = 0.6  # recommended diameter of a molecule, as a fraction of the side of the box
 _PADDING = 2
 _IMAGES = PNG + TIFF + MRC
 _SMALLEST_PX = 16
 
 
 def atom_blobs(atoms: Atoms, path: Path) -> Blobs:
-    """A molecule as Gaussians that weigh as its atoms scatter electrons forward; its centre of mass in the origin.
+    """A molecule as Gaussians, weighted by the forward scattering factors of its atoms; its centre of mass is at 0.
 
-    The water around it is left out: at low resolution a real particle has less contrast.
+    The surrounding water is neglected; because of it a real particle has less contrast at low resolution.
 
     Raises:
-        InputError: an element whose scattering factor is unknown.
+        InputError: the scattering factor of an element is unknown.
     """
     weight = {}
     for symbol in sorted(set(atoms.symbols.tolist())):
@@ -49,7 +50,7 @@ def atom_blobs(atoms: Atoms, path: Path) -> Blobs:
 
 
 def project_molecule(path: Path, n: int, generator: np.random.Generator, pixel_size_a: float) -> Particle:
-    """Image of a .pdb or mmCIF molecule at a random orientation, uniform on SO(3).
+    """Projection of a .pdb or mmCIF molecule at a random orientation, uniform on SO(3).
 
     Args:
         path: as for `read_atoms`.
@@ -72,12 +73,12 @@ def project_molecule(path: Path, n: int, generator: np.random.Generator, pixel_s
 
 
 def project_map(path: Path, n: int, generator: np.random.Generator) -> Particle:
-    """Image of an .mrc volume at a random orientation, uniform on SO(3), in a box of n pixels.
+    """Projection of an .mrc volume at a random orientation, uniform on SO(3), in a box of n pixels.
 
     Args:
-        path: a cubic volume of any size, bright inside, whose header states its voxel size; the level of its rim is
+        path: a cubic volume of any size, density bright, whose header states its voxel size; the level of its rim is
             subtracted.
-        n: pixels along each side: same field of view, other sampling.
+        n: pixels along each side; the volume is resampled, and the field of view stays the same.
         generator: the only source of randomness.
 
     Raises:
@@ -95,10 +96,10 @@ def project_map(path: Path, n: int, generator: np.random.Generator) -> Particle:
 
 
 def project_volume(volume: Tensor, rotations: np.ndarray) -> Tensor:
-    """Sums along z of a volume under rotations: slices through its Fourier transform.
+    """Projections along z of a volume under rotations: central slices through its Fourier transform.
 
-    The error is 1 % (RMS, of the image's standard deviation) for a density that fills half of the box's width, 2.5 %
-    for two thirds; twice as much where the beam runs along an axis of the grid. It grows smoothly towards the rim.
+    The RMS error is 1 % of the image's standard deviation for a density that fills half of the box's width, 2.5 % for
+    two thirds; it doubles where the beam runs along an axis of the grid. It grows smoothly towards the rim.
 
     Args:
         volume: (n, n, n) [z, y, x], 0 outside the inscribed ball.
@@ -109,7 +110,7 @@ def project_volume(volume: Tensor, rotations: np.ndarray) -> Tensor:
     """
     n = volume.shape[-1]
     fine = _PADDING * n
-    # The transform of a triangle is sinc²: what interpolation in the spectrum multiplies the volume with.
+    # Linear interpolation in the spectrum multiplies the volume by sinc², the transform of a triangle.
     falloff = torch.sinc((torch.arange(n) - n // 2) / fine).square()
     corrected = volume / (falloff[:, None, None] * falloff[:, None] * falloff)
     before = fine // 2 - n // 2
@@ -129,17 +130,17 @@ def project_volume(volume: Tensor, rotations: np.ndarray) -> Tensor:
     return torch.stack(images)
 
 
-def read_centre(path: Path, n: int, pixel_size_a: float | None = None, dark_on_light: bool = False) -> Particle:
-    """One image as a particle in a box of n pixels: same field of view, other sampling.
+def read_class_average(path: Path, n: int, pixel_size_a: float | None = None, dark_on_light: bool = False) -> Particle:
+    """A class average as a particle, resampled to a box of n pixels with the same field of view.
 
-    The level of the rim is subtracted, what lies outside the inscribed circle is faded out.
+    The level of the rim is subtracted, and everything outside the inscribed circle is faded out.
 
     Args:
         path: .png, .tif or .mrc of a square image of any size.
         n: pixels along each side of the particle's image.
-        pixel_size_a: Å per pixel of the file; None takes that of an .mrc header. The particle's is this
-            times the file's width / n.
-        dark_on_light: the particle is dark in the file; its sign is changed.
+        pixel_size_a: Å per pixel of the file; None reads it from an .mrc header. The pixel size of the particle is this
+            times the width of the file / n.
+        dark_on_light: the particle is dark in the file; the sign is inverted.
 
     Raises:
         InputError: no such image, not square, too small, constant, not finite, or of unknown pixel size.
@@ -171,17 +172,19 @@ def _picture(path: Path) -> np.ndarray:
 
 
 def read_particle(path: Path, n: int, pixel_size_a: float, dark_on_light: bool, rng: np.random.Generator) -> Particle:
-    """A particle of any file in a box of n pixels; a molecule or a volume at a random orientation.
+    """A particle from any supported file in a box of n pixels; molecules and volumes are randomly oriented.
 
     Args:
         path: .pdb, .cif, .mrc, .png or .tif.
         n: pixels along each side.
-        pixel_size_a: Å per pixel of the box, for files that do not state it.
+        pixel_size_a: Å per pixel of the box, for files without a pixel size (molecules, .png, .tif).
         dark_on_light: the particle is dark in the image.
         rng: the only source of randomness.
     """
     if has_ending(path, PDB + CIF):
         return project_molecule(path, n, rng, pixel_size_a)
     if has_ending(path, MRC):
-        return project_map(path, n, rng) if is_volume(path) else read_centre(path, n, dark_on_light=dark_on_light)
-    return replace(read_centre(path, n, 1.0, dark_on_light), pixel_size_a=pixel_size_a)
+        return (
+            project_map(path, n, rng) if is_volume(path) else read_class_average(path, n, dark_on_light=dark_on_light)
+        )
+    return replace(read_class_average(path, n, 1.0, dark_on_light), pixel_size_a=pixel_size_a)

@@ -1,4 +1,4 @@
-"""Train the corrected arm's network on flat fields of the user's microscope, or copy the weights unchanged."""
+"""Finetune the corrected arm's network on flat fields of the user's microscope, or copy its weights unchanged."""
 
 from dataclasses import replace
 
@@ -18,20 +18,20 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json
 from workflow_scripts.workflow.settings import Compute
 
-MOMENTS = 4  # flat fields of one session, each made of other images
-_WINDOWS = 64
+MOMENTS = 4  # measured flat fields, each from a different subset of the images
+_WINDOWS = 64  # windows cut from a large tile
 
 
 class Arguments(Compute):
-    """The entry of the configuration, how a network is adapted, and on what device."""
+    """The entry of the configuration, the settings of the training, and the device."""
 
     entry: Apply = Field(description="The entry of the configuration.")
-    training: Finetune = Field(description="How a network is adapted.")
-    seed: int = Field(ge=0, description="Seed of all items.")
+    training: Finetune = Field(description="Settings of the training.")
+    seed: int = Field(ge=0, description="Seed of the windows, of shuffles and of the random sets of tiles.")
 
 
 def adapt(job: Job[Arguments]) -> None:
-    """Write the adapted weights and the history, which is empty where nothing was trained."""
+    """Write the adapted weights and the history, which is empty if nothing was trained."""
     training, source = job.arguments.training, read_json(job.input("report"))["finetune"]
     with training_device(job) as device:
         network, about = load_network(job.input("pretrained"), RECOMMENDED)
@@ -60,23 +60,23 @@ def measured_flats(tiles: UserTiles, source: str) -> np.ndarray:
         numbers = np.array(training_part(len(tiles.logs)))
         sets = [np.setdiff1d(numbers, group) for group in np.array_split(numbers, MOMENTS)]
         flats = [np.median(tiles.logs[members], axis=0) for members in sets]
-    # The last moments validate, so there must be two
+    # The last one is for validation, so there must be at least two
     return np.stack(flats if len(flats) > 1 else 2 * flats).astype(np.float32)
 
 
 def training_tiles(
     flats: np.ndarray, side_px: int, synthetic: TrainingTiles, rng: np.random.Generator
 ) -> TrainingTiles:
-    """Synthetic specimens, doses and dark frame in front of the user's flat fields (J, H, W).
+    """Synthetic specimens, doses and dark frame with the user's flat fields (J, H, W).
 
-    A network of small images corrects a large tile first binned, then the residual of that pass window by window:
-    half of the sessions are the binned tile, half are windows of the remainder.
+    A network trained on small images corrects a large tile in two passes: binned, then the residual at full resolution.
+    So half of the sessions are the binned flat fields, and half are windows of the residual.
     """
     size = min(side_px, *flats.shape[1:])
     bins = -(-max(flats.shape[1:]) // side_px)
     logs = torch.as_tensor(flats)[:, None]
     coarse = binned(logs, torch.ones_like(logs, dtype=torch.bool), bins)[0][:, 0].numpy()
-    # The binned tile is cropped, or continued by its mirror image, to the size of a window
+    # The binned tile is cropped, or padded by reflection, to the size of a window
     missing = [(0, max(0, size - length)) for length in coarse.shape[1:]]
     coarse = np.pad(coarse, [(0, 0), *missing], mode="symmetric")[:, :size, :size]
     sessions = [coarse]
@@ -96,7 +96,7 @@ if __name__ == "__main__":
         Arguments,
         inputs=TILE_FILES
         | {
-            "report": "The report on them (.json).",
+            "report": "The report of check.py on these files (.json).",
             "pretrained": "Weights of the stage pretrain, corrected arm (.safetensors).",
             "shards": "Training files of the stage synthesize (.npz).",
         },

@@ -1,4 +1,4 @@
-"""The user's tiles corrected by the corrected arm's network, with measures of quality that need no truth."""
+"""Correct the user's tiles by the corrected arm's network, with measures of quality that need no ground truth."""
 
 import numpy as np
 from pydantic import Field
@@ -15,13 +15,13 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
-_SAMPLES_OF_ABSORBERS = 2  # of a network for tiles with injected absorbers: their mean hardly depends on the number
+_SAMPLES_OF_ABSORBERS = 2  # samples for tiles with injected absorbers, whose mean hardly depends on their number
 
 
 class Arguments(Compute):
-    """The entry of the configuration, and how the network is sampled."""
+    """The entry of the configuration, the settings of the sampler, and the device."""
 
-    name: str = Field(description="Name of the tiles in the configuration.")
+    name: str = Field(description="Name of the entry in the configuration.")
     entry: Apply = Field(description="The entry of the configuration.")
     sampling: SamplerSettings = Field(description="How the network is sampled.")
 
@@ -70,15 +70,15 @@ if __name__ == "__main__":
         Arguments,
         inputs=TILE_FILES
         | {
-            "report": "The report on them (.json).",
-            "weights": "Weights of the corrected arm, adapted or not (.safetensors).",
+            "report": "The report of check.py on these files (.json).",
+            "weights": "Weights of the corrected arm from adapt.py (.safetensors).",
         },
         outputs={
             "corrected": "Optical density of every tile (.tif).",
             "background": "Flat field of every tile (.tif).",
             "uncertainty": "Spread of the samples of every tile (.tif).",
-            "png": "Some tiles before and after (.png).",
-            "quality": "The report on the files, and on the correction (.json).",
+            "png": "Some tiles before and after correction (.png).",
+            "quality": "The report on the files and on the correction (.json).",
         },
         optional_inputs=OPTIONAL_FILES,
     ).main()

@@ -1,4 +1,4 @@
-"""One image of the user's corrected tiles, blended where they overlap, and a picture of it before and after."""
+"""Assemble the user's corrected tiles to one image, blended where they overlap, with a picture before and after."""
 
 import numpy as np
 import tifffile
@@ -17,7 +17,7 @@ def assemble(job: Job[Apply]) -> None:
     """Write the mosaic and its picture."""
     quality = read_json(job.input("quality"))
     if quality["positions_px"] is None:
-        raise InputError("the positions of the tiles are unknown, so they make no mosaic; give a layout, or grid")
+        raise InputError("the positions of the tiles are unknown, so there is no mosaic; give layout or grid")
     tiles, _ = read_tiles(job.arguments, job.inputs)
     positions = np.array(quality["positions_px"])
     density, quantity = tifffile.imread(job.input("corrected")), quality["quantity"]
@@ -37,6 +37,9 @@ if __name__ == "__main__":
             "corrected": "The corrected tiles (.tif).",
             "quality": "The report on their quality (.json).",
         },
-        outputs={"mosaic": "The mosaic (.tif), NaN where no tile lies.", "png": "It before and after (.png)."},
+        outputs={
+            "mosaic": "The mosaic (.tif), NaN where there is no tile.",
+            "png": "The mosaic before and after correction (.png).",
+        },
         optional_inputs=OPTIONAL_FILES,
     ).main()

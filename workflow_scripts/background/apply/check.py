@@ -1,4 +1,4 @@
-"""Read the user's tiles and place them before a network is trained, so that tiles that cannot be corrected end here."""
+"""Read the user's tiles and find their positions, so that files that cannot be used are reported before training."""
 
 from workflow_scripts.background.apply.data import OPTIONAL_FILES, TILE_FILES, place, read_tiles
 from workflow_scripts.background.apply.settings import Apply

@@ -1,4 +1,4 @@
-"""The user's tiles corrected: flat field and uncertainty of every tile, optical density and its scale."""
+"""Correction of the user's tiles: flat field and uncertainty of every tile, optical density and its zero."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ class Corrected:
     """Corrected tiles.
 
     Attributes:
-        density: optical density float32 (N, H, W), NaN where there was no light.
-        quantity: `optical_density`, or `optical_density_up_to_constant` of every tile.
-        scale_from: source of its zero, by tile: `region` (open beam), `overlaps` (with tiles that have it),
-            or `brightness` (the beam is taken to be equally bright in all tiles).
+        density: optical density float32 (N, H, W), NaN at dead pixels.
+        quantity: `optical_density`, or `optical_density_up_to_constant` for each tile.
+        scale_from: how the zero of each tile was determined: `region` (its open-beam region), `overlaps` (chain of
+            overlaps with the tile that has the region) or `brightness` (assuming the same incident beam in all tiles).
     """
 
     density: np.ndarray
@@ -32,10 +32,13 @@ class Corrected:
 def flats_of(
     estimator: NetworkEstimator, logs: np.ndarray, valid: np.ndarray, neighbours: int, chosen: list[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log flat fields and spreads (N, H, W) of tiles from the nearest in their order; zeros of those not chosen."""
+    """Log flat fields and spreads (N, H, W) of tiles, each estimated from the set of its neighbours in order.
+
+    chosen: numbers of the tiles to estimate; None for all. The other tiles are zero.
+    """
     flats, spreads = np.zeros_like(logs), np.zeros_like(logs)
     sets = nearest_in_order(len(logs), neighbours)
-    # One by one: the samples of a tile then do not depend on the tiles before it
+    # One by one, so that the samples of a tile do not depend on earlier tiles
     for index in range(len(logs)) if chosen is None else chosen:
         tiles = sets[[index]]
         flats[[index]], spreads[[index]] = estimator.estimate_sets(logs[tiles], valid[tiles])
@@ -43,13 +46,13 @@ def flats_of(
 
 
 def corrected(settings: Apply, tiles: UserTiles, log_flats: np.ndarray, positions_px: np.ndarray | None) -> Corrected:
-    """Optical density of tiles whose log flat fields are known: absolute with an open-beam region, else not.
+    """Optical density from log flat fields: absolute with an open-beam region, otherwise up to a constant per tile.
 
     Args:
         log_flats: (N, H, W).
         positions_px: of the tiles (N, 2) [y, x]; None where unknown.
     """
-    # The beam is taken to be equally bright in all tiles, unless the overlaps or a region give their scale
+    # Assume the same incident beam in all tiles, unless overlaps or an open-beam region determine the zero
     levels = (tiles.levels - tiles.levels.mean()).astype(np.float32)
     density = np.where(tiles.valid, log_flats - tiles.logs - levels[:, None, None], np.nan).astype(np.float32)
     count = len(density)

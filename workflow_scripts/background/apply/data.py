@@ -1,4 +1,4 @@
-"""The user's tiles as the method needs them: logarithms, valid pixels, positions, and which tiles overlap."""
+"""The user's tiles, prepared for correction: logarithms, valid pixels, positions, and which tiles overlap."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from workflow_scripts.background.apply.image_files import read_images, read_mean
+from workflow_scripts.background.apply.image_files import read_image_set, read_mean
 from workflow_scripts.background.apply.layout import grid_positions_px, positions_px
 from workflow_scripts.background.apply.mosaic import settled
 from workflow_scripts.background.apply.overlaps import Overlap, register
@@ -22,9 +22,9 @@ OPTIONAL_FILES = {
     "reference_files": "Images without a specimen.",
     "layout_file": "Stage layout of the tiles (TileConfiguration.txt).",
 }
-FEWEST_FOR_TRAINING = 4  # tiles whose median serves as a flat field
-_FEWEST_FOR_VALIDATION = 8  # tiles; of so many or more the second half validates and does not train
-_SMALLEST_BEAM = 16  # valid pixels of an open-beam region
+FEWEST_FOR_TRAINING = 4  # tiles needed to use their median as a flat field for training
+_FEWEST_FOR_VALIDATION = 8  # tiles from which on the second half is for validation, not for training
+_SMALLEST_BEAM = 16  # valid pixels needed in an open-beam region
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class UserTiles:
 
     Attributes:
         names: of the tiles.
-        logs: ln of the light, less the median of each tile, float32 (N, H, W).
-        valid: bool (N, H, W), where there was light.
+        logs: ln of counts less dark, less the median of each tile, float32 (N, H, W).
+        valid: bool (N, H, W), pixels that are not dead.
         levels: the medians that were subtracted (N,), ln of counts.
-        reference_logs: the same of the images without a specimen (R, H, W), R may be 0.
+        reference_logs: as logs, for the images without a specimen (R, H, W); R may be 0.
     """
 
     names: tuple[str, ...]
@@ -47,15 +47,16 @@ class UserTiles:
 
 
 def read_tiles(settings: Apply, files: Mapping[str, Sequence[Path]]) -> tuple[UserTiles, dict[str, Any]]:
-    """The tiles that an entry describes, and the contents of their files, as plain JSON.
+    """The tiles of an entry, and a report on their files as plain JSON.
 
     Args:
+        settings: the entry.
         files: the inputs of the job by name, `TILE_FILES` and `OPTIONAL_FILES`.
 
     Raises:
-        InputError: a file is broken, or the tiles cannot be corrected with these settings.
+        InputError: a file is damaged, or the tiles cannot be corrected with these settings.
     """
-    recorded = read_images(files["tile_files"], "tiles")
+    recorded = read_image_set(files["tile_files"], "tiles")
     count, shape = len(recorded.names), recorded.images.shape[1:]
     if count < 2:
         raise InputError(f"tiles: {settings.tiles} holds a single image, expected at least 2 of one session; add more")
@@ -64,11 +65,11 @@ def read_tiles(settings: Apply, files: Mapping[str, Sequence[Path]]) -> tuple[Us
     if files.get("dark_files"):
         dark = read_mean(files["dark_files"], "dark", shape)
     elif not settings.dark_counts:
-        remarks.append("dark: no dark frame and no dark_counts are given; 0 is taken, which flattens contrast if wrong")
+        remarks.append("dark: neither dark nor dark_counts is set; 0 is assumed, which reduces contrast if it is wrong")
     logs, valid, levels = _logs(recorded.images, recorded.names, dark, "tiles")
     reference_logs = np.zeros((0, *shape), np.float32)
     if files.get("reference_files"):
-        bare = read_images(files["reference_files"], "references", shape)
+        bare = read_image_set(files["reference_files"], "references", shape)
         reference_logs = _logs(bare.images, bare.names, dark, "references")[0]
         remarks += bare.remarks
     tiles = UserTiles(recorded.names, logs, valid, levels, reference_logs)
@@ -90,10 +91,10 @@ def read_tiles(settings: Apply, files: Mapping[str, Sequence[Path]]) -> tuple[Us
 
 
 def place(settings: Apply, files: Mapping[str, Sequence[Path]], tiles: UserTiles) -> dict[str, Any]:
-    """Positions of the tiles and which of them overlap, as plain JSON; none where neither layout nor grid is given.
+    """Positions of the tiles and which of them overlap, as plain JSON; null without a layout or a grid.
 
     Raises:
-        InputError: the layout does not fit the tiles, or the grid cannot be put together.
+        InputError: the layout does not match the tiles, or the grid cannot be registered.
     """
     if files.get("layout_file"):
         (layout,) = files["layout_file"]
@@ -104,19 +105,21 @@ def place(settings: Apply, files: Mapping[str, Sequence[Path]], tiles: UserTiles
         return {"positions_px": None, "overlaps": [], "remarks": []}
     overlaps = register(tiles.logs, nominal)
     if not overlaps:
-        remark = "no overlap of neighbours agrees: positions are those of the layout, the correction is not validated"
+        remark = (
+            "no overlap could be registered: positions are those of the layout, and the correction is not validated"
+        )
         return {"positions_px": nominal.tolist(), "overlaps": [], "remarks": [remark]}
     rows = [[overlap.first, overlap.second, *overlap.shift_px, overlap.correlation] for overlap in overlaps]
     return {"positions_px": settled(nominal, overlaps).tolist(), "overlaps": rows, "remarks": []}
 
 
 def training_part(count: int) -> range:
-    """Numbers of the tiles that train a network, where tiles train it: the first half, or all of a few."""
+    """Numbers of the tiles for training, if the network is adapted to tiles: the first half, or all of a few."""
     return range(count // 2 if count >= _FEWEST_FOR_VALIDATION else count)
 
 
 def validation_overlaps(report: dict[str, Any]) -> list[Overlap]:
-    """The overlaps of tiles that have not trained a network, or all where there are no such overlaps."""
+    """The overlaps between tiles that were not used for training, or all overlaps if there are none."""
     held_out = {index for index, name in enumerate(report["tiles"]) if name not in report["shown"]}
     overlaps = [Overlap(first, second, (dy, dx), value) for first, second, dy, dx, value in report["overlaps"]]
     return [overlap for overlap in overlaps if {overlap.first, overlap.second} <= held_out] or overlaps
@@ -129,7 +132,7 @@ def _logs(
     light = torch.as_tensor(images - dark).flatten(1).median(dim=1).values.numpy()
     if dim := [name for name, level in zip(names, light, strict=True) if level < 1]:
         raise InputError(
-            f"{setting}: in {dim[0]}{f' and {len(dim) - 1} more' if len(dim) > 1 else ''} half of the pixels are no"
+            f"{setting}: half of the pixels in {dim[0]}{f' and {len(dim) - 1} more' if len(dim) > 1 else ''} are no"
             " brighter than the dark frame; give the dark frame of this exposure, or correct dark_counts"
         )
     logs, dead = session_logs(images, dark)
@@ -153,8 +156,8 @@ def _check_open_beam(settings: Apply, tiles: UserTiles) -> None:
     count = tiles.valid[tiles.names.index(settings.open_beam_tile), top:bottom, left:right].sum()
     if count < _SMALLEST_BEAM:
         raise InputError(
-            f"open_beam_px: {count} pixels of it got at least {100 * DEAD_SHARE:g} % of the tile's light, expected"
-            f" {_SMALLEST_BEAM}; name a brighter or larger region"
+            f"open_beam_px: {count} pixels have at least {100 * DEAD_SHARE:g} % of the tile's median light, expected at"
+            f" least {_SMALLEST_BEAM}; give a brighter or larger region"
         )
 
 

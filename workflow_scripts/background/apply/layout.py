@@ -1,4 +1,4 @@
-"""Positions of the tiles: from a stage layout, or of a grid without one by registration."""
+"""Positions of the tiles, from a stage layout or, for a grid of tiles without one, by registration."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,19 +11,19 @@ from workflow_scripts.formats.tile_configuration import read_layout
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import shortened
 
-_REACH_SHARE = 0.08  # by which the overlap of neighbours in a grid may differ from the expected one, share of a tile
+_REACH_SHARE = 0.08  # largest deviation of an overlap in a grid from the expected one, as a fraction of a tile
 
 
 def positions_px(path: Path, names: Sequence[str]) -> np.ndarray:
     """Positions (N, 2) [y, x] of the named tiles in a layout, in the order of the names.
 
     Raises:
-        InputError: the layout is damaged, lacks a tile, or names one that is absent.
+        InputError: the layout is damaged, lacks a tile, or names a tile without a file.
     """
     layout = read_layout(path)
     if missing := [name for name in names if name not in layout]:
         raise InputError(
-            f"layout: {path} has no line for {shortened(missing)}; add a line for each tile, or take the tile away"
+            f"layout: {path} has no line for {shortened(missing)}; add a line for each tile, or remove the tile"
         )
     if absent := [name for name in layout if name not in set(names)]:
         raise InputError(
@@ -33,17 +33,17 @@ def positions_px(path: Path, names: Sequence[str]) -> np.ndarray:
 
 
 def grid_positions_px(log_tiles: np.ndarray, grid: tuple[int, int], overlap_share: float) -> np.ndarray:
-    """Positions (N, 2) [y, x] of tiles taken row by row, left to right and top to bottom, by registration alone.
+    """Positions (N, 2) [y, x] of tiles recorded row by row, left to right and top to bottom, by registration alone.
 
-    Neighbours are searched around the expected overlap; the positions are those that fit all registered shifts best.
+    Shifts between neighbours are searched around the expected overlap; positions are a least-squares fit to all shifts.
 
     Args:
         log_tiles: (N, H, W), raw.
         grid: rows and columns.
-        overlap_share: expected overlap, share of a tile's side.
+        overlap_share: expected overlap, as a fraction of the side of a tile.
 
     Raises:
-        InputError: the number of tiles does not fit the grid, or too few overlaps agree to join all tiles.
+        InputError: the number of tiles does not match the grid, or too few overlaps are registered to join all tiles.
     """
     rows, columns = grid
     if rows * columns != len(log_tiles):
@@ -59,8 +59,9 @@ def grid_positions_px(log_tiles: np.ndarray, grid: tuple[int, int], overlap_shar
     loose = np.flatnonzero(group != np.bincount(group).argmax())
     if len(loose):
         raise InputError(
-            f"grid: {len(overlaps)} overlaps agree, which leaves {shortened([f'tile {k + 1}' for k in loose])} without"
-            f" a place; expected tiles taken row by row, left to right and top to bottom, with an overlap near"
+            f"grid: {len(overlaps)} overlaps were registered, which does not connect"
+            f" {shortened([f'tile {k + 1}' for k in loose])}; expected tiles recorded row by row, left to right and top"
+            f" to bottom, with an overlap near"
             f" {overlap_share:g} of a tile; correct grid or overlap_share, rename the tiles, or give a layout"
         )
     positions = settled(nominal, overlaps)

@@ -1,4 +1,4 @@
-"""Corrected tiles joined to one image without seams: positions, constants of the tiles, blending."""
+"""Mosaic of the corrected tiles: positions, additive constants of the tiles, blending."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -9,24 +9,24 @@ from scipy.sparse.csgraph import connected_components
 from workflow_scripts.background.apply.overlaps import Overlap
 from workflow_scripts.workflow.errors import InputError
 
-_LAYOUT_WEIGHT = 1e-3  # of the layout against a registered shift: it decides only where no overlap does
+_LAYOUT_WEIGHT = 1e-3  # relative to a registered shift, so that the layout matters only where no overlap is registered
 _MOST_PIXELS = 4 * 10**9
 
 
 def settled(positions_px: np.ndarray, overlaps: Sequence[Overlap]) -> np.ndarray:
-    """Positions (N, 2) [y, x] that fit all registered shifts best, by least squares.
+    """Positions (N, 2) [y, x] by a least-squares fit to all registered shifts.
 
-    Tiles without a registered overlap keep their place relative to their group as near as possible to the given one.
+    Tiles and groups of tiles without a registered overlap between them stay close to the given positions.
     """
     rows = _differences(len(positions_px), overlaps)
     shifts = np.array([overlap.shift_px for overlap in overlaps], dtype=np.float64).reshape(-1, 2)
-    # The layout enters weakly, tile by tile.
+    # A weak equation for the given position of each tile.
     matrix = np.vstack([rows, _LAYOUT_WEIGHT * np.eye(len(positions_px))])
     return np.linalg.lstsq(matrix, np.vstack([shifts, _LAYOUT_WEIGHT * positions_px]), rcond=None)[0]
 
 
 def _differences(count: int, overlaps: Sequence[Overlap]) -> np.ndarray:
-    """Matrix (K, count) that takes values of the tiles to their differences, second less first, in the overlaps."""
+    """Matrix (K, count) from values of the tiles to their differences in K overlaps, second less first."""
     rows = np.zeros((len(overlaps), count))
     for row, overlap in zip(rows, overlaps, strict=True):
         row[overlap.second], row[overlap.first] = 1, -1
@@ -34,14 +34,14 @@ def _differences(count: int, overlaps: Sequence[Overlap]) -> np.ndarray:
 
 
 def overlapping(positions_px: np.ndarray, shape: tuple[int, int]) -> list[Overlap]:
-    """All pairs of tiles (H, W) that share pixels at positions (N, 2) [y, x], rounded to whole pixels."""
+    """All pairs of tiles (H, W) that overlap at positions (N, 2) [y, x], rounded to whole pixels."""
     corners = np.rint(positions_px).astype(int)
     pairs = ((i, j, corners[j] - corners[i]) for i, j in combinations(range(len(corners)), 2))
     return [Overlap(i, j, tuple(shift.tolist()), 1.0) for i, j, shift in pairs if (np.abs(shift) < shape).all()]
 
 
 def groups(count: int, overlaps: Sequence[Overlap]) -> np.ndarray:
-    """Number of the group of each tile (count,); chains of overlaps join the tiles of a group."""
+    """Group number (count,) of each tile; the tiles of a group are connected by chains of overlaps."""
     rows = _differences(count, overlaps)
     return connected_components(rows.T @ rows, directed=False)[1]
 
@@ -49,8 +49,8 @@ def groups(count: int, overlaps: Sequence[Overlap]) -> np.ndarray:
 def tile_constants(tiles: np.ndarray, positions_px: np.ndarray) -> np.ndarray:
     """Constants (N,) to add to tiles (N, H, W) so that they agree best where they overlap; their mean is 0.
 
-    Weighted least squares of the mean differences over all overlaps, each with its number of pixels. Pixels that are
-    NaN do not count. Groups of tiles that do not touch have a mean of 0 each.
+    Least squares of the mean differences in all overlaps, weighted by their number of pixels without NaN. In each group
+    of connected tiles the mean is 0.
     """
     overlaps, weights, targets = [], [], []
     for overlap in overlapping(positions_px, tiles.shape[1:]):
@@ -63,16 +63,16 @@ def tile_constants(tiles: np.ndarray, positions_px: np.ndarray) -> np.ndarray:
             targets.append(weights[-1] * difference[known].mean())
     if not overlaps:
         return np.zeros(len(tiles))
-    # The shortest solution has a mean of 0 in every group.
+    # The minimum-norm solution has a mean of 0 in every group.
     matrix = np.array(weights)[:, None] * _differences(len(tiles), overlaps)
     return np.linalg.lstsq(matrix, np.array(targets), rcond=None)[0]
 
 
 def blended(tiles: np.ndarray, positions_px: np.ndarray, level: bool = True) -> np.ndarray:
-    """One image (h, w) float32 of tiles (N, H, W) at positions (N, 2) [y, x]; NaN where no tile lies.
+    """One image (h, w) float32 of tiles (N, H, W) at positions (N, 2) [y, x]; NaN where there is no tile.
 
-    A tile's weight falls linearly from its middle to its edges, so that it fades out where another goes on; positions
-    are rounded to whole pixels. What is NaN in a tile has no weight.
+    The weight of a tile falls linearly from its middle to its edges, and is 0 where it is NaN; positions are rounded to
+    whole pixels.
 
     Args:
         level: whether `tile_constants` are added first.

@@ -1,4 +1,4 @@
-"""Corrected tiles in files: stacks of TIFF that ImageJ opens, pictures of a tile and of the mosaic before and after."""
+"""Output files of the correction: TIFF stacks that ImageJ opens, pictures of tiles and mosaic before and after."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from workflow_scripts.background.apply.data import UserTiles
 from workflow_scripts.study import figures
 
 _IMAGEJ_BYTES = 4 * 2**30 - 2**24
-_MOST_PX = 1200  # side of a mosaic in a picture
+_MOST_PX = 1200  # largest side of a mosaic in a picture
 LEAVE_PAIR_OUT = "median_leave_pair_out"
 _NAMES = {"zeros": "raw", LEAVE_PAIR_OUT: "pair left out"}
-# Estimators from top to bottom
+# Estimators in the order of the bars, from top to bottom
 _COLOURS = {
     "zeros": figures.GREY,
     "gaussian": figures.GREEN,
@@ -33,11 +33,12 @@ _COLOURS = {
 def write_stack(
     path: Path, images: np.ndarray, labels: Sequence[str], quantity: str, pixel_size_um: float | None
 ) -> None:
-    """Images (N, H, W) as one float32 TIFF with one page an image, its name as the label.
+    """Write images (N, H, W) as one float32 TIFF with a labelled page for each.
 
     Args:
-        quantity: of the values, for the metadata of the file.
-        pixel_size_um: None where unknown.
+        labels: of the pages.
+        quantity: name of the quantity, for the metadata of the file.
+        pixel_size_um: None if unknown.
     """
     images = np.ascontiguousarray(images, dtype=np.float32)
     scale = {} if pixel_size_um is None else {"resolution": (1 / pixel_size_um, 1 / pixel_size_um)}
@@ -52,7 +53,7 @@ def write_stack(
 def write_tiles_picture(
     path: Path, tiles: UserTiles, log_flats: np.ndarray, spreads: np.ndarray, corrected: Corrected
 ) -> None:
-    """The first, middle and last tile: recorded, background, corrected, uncertainty; .png without dates."""
+    """Write the first, middle and last tile (recorded, background, corrected, uncertainty) as a .png without dates."""
     indices = sorted({0, len(tiles.logs) // 2, len(tiles.logs) - 1})
     with figures.style():
         figure = figures.new_figure(figures.PAGE_MM, 46.0 * len(indices) + 4)
@@ -74,7 +75,7 @@ def write_tiles_picture(
 def write_mosaic_picture(
     path: Path, before: np.ndarray, after: np.ndarray, quality: dict[str, Any], quantity: str
 ) -> None:
-    """The mosaic (h, w) before and after, and beside it residual and contrast of all estimators; .png without dates."""
+    """Write the mosaic (h, w) before and after, and residual and contrast of all estimators; a .png without dates."""
     step = max(1, -(-max(before.shape) // _MOST_PX))
     shape = before.shape[1] / before.shape[0]
     height = min(120.0, 0.35 * figures.PAGE_MM / max(shape, 0.2)) + 6
@@ -89,7 +90,7 @@ def write_mosaic_picture(
 
 
 def _draw_image(axis: Axes, image: np.ndarray, title: str, **colour_bar: float) -> None:
-    """An image with limits of its own: those of a recorded one would hide the specimen in a corrected one."""
+    """An image scaled to its own range: the range of a recorded image would hide the specimen in a corrected one."""
     low, high = np.nanpercentile(image, [0.5, 99.5])
     drawn = axis.imshow(image, vmin=low, vmax=max(high, low + 1e-6))
     axis.set_title(title)

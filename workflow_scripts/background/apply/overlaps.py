@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 REACH_PX = 15
 HIGHPASS_PX = 8.0
-LEAST_CORRELATION = 0.3  # an overlap is registered above it
-LEAST_OVERLAP_PX = 13  # a thinner strip correlates by chance
+LEAST_CORRELATION = 0.3  # for an overlap to count as registered
+LEAST_OVERLAP_PX = 13  # thinner strips may correlate by chance
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Overlap:
 
 
 def neighbours(positions_px: np.ndarray, shape: tuple[int, int], reach_px: int = REACH_PX) -> list[tuple[int, int]]:
-    """Pairs of tiles that lie side by side and overlap by at least a pixel somewhere within reach.
+    """Pairs of adjacent tiles that can overlap, given the uncertainty of their positions.
 
     Args:
         positions_px: (N, 2) [y, x] of the tiles' corners.
         shape: of a tile, (H, W).
-        reach_px: by how much a position may err along each axis.
+        reach_px: largest error of a position along each axis.
     """
     sides, pairs = np.array(shape), []
     for i, j in combinations(range(len(positions_px)), 2):
@@ -52,7 +52,7 @@ def neighbours(positions_px: np.ndarray, shape: tuple[int, int], reach_px: int =
 
 
 def high_passed(log_tiles: np.ndarray) -> np.ndarray:
-    """Log tiles (N, H, W) less their pixelwise median, and less a Gaussian blur of that."""
+    """Log tiles (N, H, W) less their pixelwise median, high-passed by subtracting a Gaussian blur."""
     residual = log_tiles - np.median(log_tiles, axis=0)
     return residual - gaussian_filter(residual, (0, HIGHPASS_PX, HIGHPASS_PX))
 
@@ -60,8 +60,8 @@ def high_passed(log_tiles: np.ndarray) -> np.ndarray:
 def correlations(first: np.ndarray, second: np.ndarray, least_px: int = LEAST_OVERLAP_PX) -> np.ndarray:
     """Correlation coefficient in the overlap for every shift of the second image (H, W): (2 H − 1, 2 W − 1).
 
-    Entry [H − 1 + dy, W − 1 + dx] belongs to the shift (dy, dx); −1 where the overlap is thinner than least_px.
-    Sums over overlaps are correlations with masks of ones (doi:10.1109/TIP.2011.2173204).
+    Entry [H − 1 + dy, W − 1 + dx] is for the shift (dy, dx); it is −1 if the overlap is thinner than least_px. Sums
+    over overlaps are computed as correlations with masks of ones (doi:10.1109/TIP.2011.2173204).
     """
     height, width = first.shape
     size = (next_fast_len(2 * height - 1, real=True), next_fast_len(2 * width - 1, real=True))
@@ -88,12 +88,12 @@ def correlations(first: np.ndarray, second: np.ndarray, least_px: int = LEAST_OV
 def register(
     log_tiles: np.ndarray, positions_px: np.ndarray, reach_px: int = REACH_PX, least_px: int = LEAST_OVERLAP_PX
 ) -> list[Overlap]:
-    """Overlaps of neighbours by the layout whose high-passed tiles agree; the shift is the best within reach.
+    """Registered overlaps of neighbours in the layout: the best shift within reach, if the high-passed tiles agree.
 
     Args:
         log_tiles: (N, H, W), raw.
-        positions_px: (N, 2) [y, x] by the layout.
-        reach_px: by how much a shift may differ from the layout's along each axis.
+        positions_px: (N, 2) [y, x] in the layout.
+        reach_px: largest deviation of a shift from the layout along each axis.
         least_px: thickness of the thinnest overlap.
     """
     shape = log_tiles.shape[1:]
@@ -103,7 +103,7 @@ def register(
         nominal = np.rint(positions_px[j] - positions_px[i]).astype(int)
         low = np.maximum(nominal - reach_px, 1 - np.array(shape))
         high = np.minimum(nominal + reach_px, np.array(shape) - 1)
-        # Only the strips that can meet within reach; both have the same shape.
+        # Correlate only the strips that can overlap within reach; both have the same shape.
         start_i, start_j = np.maximum(0, low), np.maximum(0, -high)
         size = shape - np.maximum(start_i, start_j)
         strips = [passed[tile][a : a + size[0], b : b + size[1]] for tile, (a, b) in ((i, start_i), (j, start_j))]

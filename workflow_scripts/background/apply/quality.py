@@ -1,8 +1,8 @@
-"""How well corrected tiles agree where neighbours overlap, and the contrast that the correction leaves.
+"""Quality of a correction without ground truth: agreement of overlapping tiles, and remaining contrast.
 
-Two tiles show the same specimen in their overlap at different places of the flat field, so the difference of their
-corrected logarithms there is error alone. A blurring correction makes it small too, so contrast and injected absorbers
-are reported beside it.
+In their overlap two tiles show the same specimen at different positions of the flat field, so the difference of their
+corrected logarithms is an error. A correction that blurs the specimen makes it small too; therefore the contrast and
+the recovery of injected absorbers are reported as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from workflow_scripts.background.settings import RECOMMENDED
 Estimator = Callable[[np.ndarray], np.ndarray]  # log tiles (N, H, W) to log flat fields (N, H, W)
 
 DIAMETERS_PX = 4, 16, 64
-MOST_ABSORBERS = 2  # overlaps with injected discs: a network corrects their tiles anew, round by round
+MOST_ABSORBERS = 2  # overlaps with injected discs; few, since a network must correct their tiles again
 _OPTICAL_DENSITY = 0.1  # of injected discs
 _GOLDEN = 0.6180339887498949
 _SEED = 0
@@ -32,12 +32,13 @@ _SEED = 0
 def quality(
     tiles: UserTiles, overlaps: Sequence[Overlap], flats: np.ndarray, with_absorbers: Estimator
 ) -> dict[str, Any]:
-    """All estimators side by side, by name: those without a network, and the recommended arm.
+    """Quality by estimator: those without a network, and the recommended arm.
 
     Args:
-        overlaps: that are compared.
+        tiles: the user's tiles.
+        overlaps: the overlaps to compare.
         flats: log flat fields (N, H, W) of the recommended arm.
-        with_absorbers: the recommended arm, for tiles with absorbers.
+        with_absorbers: the recommended arm, applied to tiles with injected absorbers.
     """
     results = {}
     for name, estimator in classical_estimators(tiles).items():
@@ -48,7 +49,7 @@ def quality(
 
 
 def classical_estimators(tiles: UserTiles) -> dict[str, Estimator]:
-    """Estimators without a network that these tiles allow, from log tiles (N, H, W) to log flat fields."""
+    """The estimators without a network that are applicable to these tiles, by name."""
     estimators: dict[str, Estimator] = {"zeros": np.zeros_like, "gaussian": gaussian_flats}
     sizes = [size for size in (2, 4, 16) if size <= len(tiles.logs)]
     estimators |= {f"median_{size}": partial(flats_of_sets, size=size) for size in sizes}
@@ -60,7 +61,7 @@ def classical_estimators(tiles: UserTiles) -> dict[str, Estimator]:
 
 
 def chosen_overlaps(overlaps: Sequence[Overlap]) -> list[Overlap]:
-    """The overlaps that agree best, for the injected absorbers."""
+    """The overlaps with the highest correlation, for injected absorbers."""
     return sorted(overlaps, key=lambda overlap: -overlap.correlation)[:MOST_ABSORBERS]
 
 
@@ -71,8 +72,8 @@ def measured(
 
     Args:
         logs, flats: log tiles and the estimator's log flat fields (N, H, W).
-        with_absorbers: the estimator, for tiles with absorbers; it has to correct only the tiles of `chosen_overlaps`.
-        overlaps: that are compared; without any, only the contrast is known.
+        with_absorbers: the estimator, applied to tiles with absorbers; only the tiles of `chosen_overlaps` are used.
+        overlaps: the overlaps to compare; without any, only the contrast is measured.
     """
     results: dict[str, Any] = {"contrast": contrast_retained(logs - flats)}
     if not overlaps:
@@ -92,7 +93,7 @@ def overlap_residual(corrected: np.ndarray, overlaps: Sequence[Overlap]) -> floa
 
 
 def leave_pair_out_residual(log_tiles: np.ndarray, overlaps: Sequence[Overlap]) -> float:
-    """Overlap residual where each pair is corrected by the median of all other tiles, of which there must be one."""
+    """Overlap residual if each pair is corrected by the median of all other tiles (at least three tiles in all)."""
     residuals = []
     for overlap in overlaps:
         pair = [overlap.first, overlap.second]
@@ -114,7 +115,7 @@ def contrast_retained(corrected: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class _Disc:
-    """One disc of the specimen as a tile shows it: the tile's number and the centre [y, x], pixels."""
+    """An injected disc in one of the tiles that show it: number of the tile, and centre [y, x] in its pixels."""
 
     tile: int
     centre: tuple[float, float]
@@ -129,10 +130,10 @@ class _Disc:
 def disc_rounds(
     overlaps: Sequence[Overlap], shape: tuple[int, int], diameter_px: float
 ) -> list[list[tuple[_Disc, _Disc]]]:
-    """One disc an overlap, in both of its tiles, in rounds of discs that share no pixel of the detector.
+    """One disc per overlap, in both of its tiles, grouped into rounds in which discs share no detector pixel.
 
-    A disc at the same pixels of several tiles would look like background. Discs lie in the middle of the thin side and
-    at different places of the long one.
+    Discs at the same pixels of several tiles would look like background. They are centred across an overlap, and at
+    different positions along it.
     """
     rounds: list[tuple[list[tuple[_Disc, _Disc]], np.ndarray]] = []
     for number, overlap in enumerate(overlaps):
@@ -161,15 +162,17 @@ def disc_rounds(
 def recovered_slopes(
     estimator: Estimator, log_tiles: np.ndarray, overlaps: Sequence[Overlap], diameters_px: Sequence[float]
 ) -> dict[float, float]:
-    """Share of the optical density of injected discs that a correction leaves, by diameter; 1 is perfect.
+    """Recovered fraction of the optical density of injected discs, by diameter; 1 is perfect.
 
-    A disc is multiplied into both tiles of an overlap at one place of the specimen. The estimator corrects the tiles
-    once as they are, and then in the rounds of `disc_rounds`. The change of its corrected tiles is regressed on the
-    injected density, with an intercept, in a square of twice the diameter around each disc, cut off at the edge of
-    the tile; the mean over all discs is returned. An estimator that draws random numbers must draw the same every time.
+    A disc is multiplied into both tiles of an overlap at the same point of the specimen. The estimator corrects the
+    unchanged tiles, and the tiles with the discs of each round of `disc_rounds`. The change of the corrected tiles is
+    regressed on the injected density, with an intercept, in a square of twice the diameter around each disc, clipped to
+    the tile; the result is the mean slope. A random estimator must draw the same numbers in every call.
 
     Args:
-        estimator: log tiles (N, H, W) to log flat fields (N, H, W).
+        estimator: from log tiles (N, H, W) to log flat fields (N, H, W).
+        log_tiles: (N, H, W).
+        overlaps: overlaps that get a disc.
         diameters_px: of the discs.
     """
     shape = log_tiles.shape

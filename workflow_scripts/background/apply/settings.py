@@ -1,4 +1,4 @@
-"""Settings of one entry of apply.background: the user's tiles, and the files that it names."""
+"""Settings of one entry of apply.background: the user's tiles."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ Px = Annotated[int, Field(ge=0)]
 
 
 class Apply(Settings):
-    """Raw tiles of the user, from their files to corrected tiles and a mosaic."""
+    """The user's raw tiles, from their files to corrected tiles and a mosaic."""
 
     tiles: str = Field(description="Folder of tiles (.tif, .tiff, .xrm), or a stack: a multi-page .tif or a .txrm.")
     layout: str | None = Field(
@@ -22,40 +22,42 @@ class Apply(Settings):
     )
     grid: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
         default=None,
-        description="Rows and columns of tiles taken row by row, where there is no layout: overlaps are registered.",
+        description="Rows and columns of tiles recorded row by row, if there is no layout; positions are found by"
+        " registration.",
     )
     overlap_share: float = Field(
-        default=0.1, gt=0, lt=0.9, description="Expected overlap of neighbours in the grid, share of a tile."
+        default=0.1, gt=0, lt=0.9, description="Expected overlap of neighbours in the grid, as a fraction of a tile."
     )
     references: str | None = Field(
-        default=None, description="Folder or stack of images without a specimen; null has none."
+        default=None, description="Folder or stack of images without a specimen; null if there are none."
     )
-    dark: str | None = Field(default=None, description="Folder, stack or image of dark frames; null takes dark_counts.")
-    dark_counts: float = Field(default=0.0, ge=0, description="Mean of the dark frame where there is none, counts.")
+    dark: str | None = Field(default=None, description="Folder, stack or image of dark frames; null uses dark_counts.")
+    dark_counts: float = Field(default=0.0, ge=0, description="Dark counts per pixel, used without dark frames.")
     neighbours: int = Field(
         default=16,
         ge=2,
         le=64,
-        description="Tiles behind each estimate: the tile and the nearest in their order, all where there are"
-        " fewer. Two leave much of the specimen in the background; more average over drift.",
+        description="Tiles used for each estimate: the tile and the nearest in recording order, at most all. With two,"
+        " much of the specimen remains in the background; with many, drift is averaged.",
     )
     open_beam_px: tuple[Px, Px, Px, Px] | None = Field(
         default=None,
-        description="Region of open_beam_tile without a specimen [top, left, bottom, right], px; sets the scale.",
+        description="Region of open_beam_tile without a specimen [top, left, bottom, right], px; makes the optical"
+        " density absolute.",
     )
     open_beam_tile: str | None = Field(default=None, description="Name of the tile with the open-beam region.")
     finetune: Literal["auto", "references", "tiles", "none"] = Field(
         default="auto",
-        description="Images to which the network is adapted: the references, the tiles themselves (at least 4), or"
-        " none; auto takes references, else tiles.",
+        description="Images to which the network is adapted: references, tiles (at least 4), or none; auto uses"
+        " references if there are any, otherwise tiles.",
     )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Apply":
         if self.layout is not None and self.grid is not None:
-            raise ValueError("grid: is for tiles without a layout, but layout is given too")
+            raise ValueError("grid: is for tiles without a layout, but layout is set too")
         if (self.open_beam_px is None) != (self.open_beam_tile is None):
-            raise ValueError("open_beam_px and open_beam_tile belong together, but only one is given")
+            raise ValueError("open_beam_px and open_beam_tile must be set together, but only one of them is")
         if self.open_beam_px and (
             self.open_beam_px[2] <= self.open_beam_px[0] or self.open_beam_px[3] <= self.open_beam_px[1]
         ):
@@ -65,23 +67,23 @@ class Apply(Settings):
         return self
 
     def files(self) -> dict[str, str]:
-        """The files that it names, by key; folders are looked at by the job that reads them."""
+        """The files named in the entry, by key; folders are checked by the job that reads them."""
         return {} if self.layout is None else {"layout": self.layout}
 
     @property
     def placed(self) -> bool:
-        """Whether something says where the tiles lie, so that they make a mosaic."""
+        """Whether positions of the tiles can be determined, so that there is a mosaic."""
         return self.layout is not None or self.grid is not None
 
     def results(self) -> list[str]:
-        """Files that ask for everything that is made of the entry."""
+        """Results whose jobs also produce all other results of the entry."""
         return ["corrected.tif", *(["mosaic.tif"] if self.placed else [])]
 
     def inputs(self, where: str = "") -> dict[str, list[str]]:
-        """The files that its folders and paths hold, by the input of the rules.
+        """The files to read, by the names of the rules' inputs.
 
         Args:
-            where: path of this entry in the configuration with a dot behind it, for the sentence.
+            where: path of this entry in the configuration, ending in a dot, for error messages.
 
         Raises:
             InputError: a folder is absent, or holds no image.

@@ -1,1 +1,4 @@
-"""One module for each estimator; the stage predict imports the one that `--module` names, and no other."""
+"""Modules of the estimators in estimators.yaml, each with a function `predict(job, tiles)`.
+
+The stage predict imports only the module named by `--module`.
+"""

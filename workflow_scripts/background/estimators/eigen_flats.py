@@ -1,6 +1,7 @@
 """Eigen flat fields: principal components of images without a specimen, after Van Nieuwenhove et al.
 
-doi:10.1364/OE.23.027975. All is done on logarithms: log tile = log flat field − optical density + a constant.
+doi:10.1364/OE.23.027975. Everything is computed on logarithms: log tile = log flat field − optical density + a
+constant.
 """
 
 from dataclasses import dataclass
@@ -13,16 +14,16 @@ from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
-_NOISE_SETS = 10  # random sets that a component is compared with
-_PARALLEL_PX = 128  # most pixels a side in that comparison
-_NEGLIGIBLE = 1e-10  # share of the variance below which a component is rounding
+_NOISE_SETS = 10  # random sets with which a component is compared
+_PARALLEL_PX = 128  # largest side of the images in that comparison
+_NEGLIGIBLE = 1e-10  # fraction of the variance below which a component is rounding error
 _REWEIGHTINGS = 60
 _BIN_PX = 2  # side of the blocks over which the image is averaged: less noise in its total variation
 _SEED = 0  # of the random sets
 
 
 def predict(job: Job, tiles: RawTiles) -> Predictions:
-    """From references of the same session, and from those of an earlier one."""
+    """Log flat fields from references of the same session, and from references of an earlier one."""
     return {
         ("fitted", condition(references=name)): {"log_flat": _log_flats(tiles, references)}
         for name, references in (("same", tiles.references), ("earlier", tiles.earlier_references))
@@ -40,12 +41,11 @@ def _log_flats(tiles: RawTiles, references: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class EigenFlats:
-    """Flat fields of a session as a mean and components.
+    """Flat fields of a session as a mean and principal components.
 
-    Principal components of the references are kept while they stand out of noise (parallel analysis); a tile's weights
-    are those with the smallest total variation of the corrected image. On logarithms the search for weights is convex.
-    Each component is compared with noise of the variance that earlier ones leave, so that a strong component does not
-    hide a weak one.
+    Only components significantly above noise are used (parallel analysis). The weights of a tile minimise the total
+    variation of the corrected image, which is a convex problem on logarithms. Each component is compared with noise
+    that has the residual variance of the earlier ones, so that a strong component does not hide a weak one.
 
     Attributes:
         mean: mean of the log references, (H, W).
@@ -60,27 +60,28 @@ class EigenFlats:
         """From log references (R, H, W), at least two.
 
         Args:
-            generator: of the random sets in the parallel analysis.
+            log_references: ln of the references.
+            generator: for the random sets of the parallel analysis.
         """
         references = np.asarray(log_references, dtype=np.float64)
-        # The constant of a reference is not part of the shape.
+        # The constant of a reference is arbitrary.
         references = references - references.mean(axis=(1, 2), keepdims=True)
         mean = references.mean(axis=0)
         deviations = (references - mean).reshape(len(references), -1)
         step = max(1, -(-max(mean.shape) // _PARALLEL_PX))
         sample = (references - mean)[:, ::step, ::step].reshape(len(references), -1)
         count = significant_components(sample, generator)
-        # Few images of many pixels: the small Gram matrix has the same eigenvalues.
+        # Few images with many pixels: the small Gram matrix has the same nonzero eigenvalues.
         values, vectors = np.linalg.eigh(deviations @ deviations.T)
         order = np.argsort(values)[::-1][:count]
         components = (vectors[:, order].T @ deviations) / np.sqrt(values[order])[:, None]
         return cls(mean.astype(np.float32), components.reshape(count, *mean.shape).astype(np.float32))
 
     def weights(self, log_tile: np.ndarray) -> np.ndarray:
-        """Weights (k,) of the components for one log tile (H, W), the same whatever constant is added to it.
+        """Weights (k,) of the components for one log tile (H, W), independent of the constant of the tile.
 
-        The isotropic total variation Σ|∇(y − mean − Σ w e)| of the image averaged over blocks is made smallest by
-        reweighted least squares.
+        Iteratively reweighted least squares minimises the isotropic total variation Σ|∇(y − mean − Σ w e)| of the image
+        averaged over blocks.
         """
         if not len(self.components):
             return np.zeros(0)
@@ -106,10 +107,10 @@ class EigenFlats:
 
 
 def significant_components(deviations: np.ndarray, generator: np.random.Generator) -> int:
-    """Number of principal components of (R, P) deviations from a mean that stand out of noise: parallel analysis.
+    """Number of principal components of (R, P) deviations from a mean that are significantly above noise.
 
-    The largest eigenvalue of what earlier components leave must exceed, by two standard deviations, those of random
-    sets with the same variance at every pixel (doi:10.1007/BF02289447).
+    Parallel analysis (doi:10.1007/BF02289447): the largest eigenvalue of the residual of earlier components must
+    exceed, by two standard deviations, the mean of those of random sets with the same variance at every pixel.
     """
     residual = np.asarray(deviations, dtype=np.float64)
     total = float((residual**2).sum())

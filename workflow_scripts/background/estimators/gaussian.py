@@ -1,4 +1,4 @@
-"""Pseudo-flats: the logarithm of every tile, blurred."""
+"""Gaussian pseudo-flat: the blurred logarithm of each tile."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -8,19 +8,20 @@ from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
-SIGMA_SHARE = 0.08  # of the blur, sides of a tile; between 0.04 and 0.2 it hardly matters in training
+SIGMA_SHARE = 0.08  # σ over the side of a tile; on training sessions anything from 0.04 to 0.2 is about as good
 
 
 def predict(job: Job, tiles: RawTiles) -> Predictions:
-    """The blur of every tile alone."""
+    """Log flat fields, each from its own tile alone."""
     flats = [gaussian_flats(session_logs(counts, tiles.dark)[0]) for counts in tiles.counts]
     return {("fitted", condition(tiles=1)): {"log_flat": np.stack(flats)}}
 
 
 def gaussian_flats(log_tiles: np.ndarray, sigma_px: float | None = None) -> np.ndarray:
-    """Every log tile (N, H, W) blurred by a Gaussian; pixels beyond its rim have no weight: float32 (N, H, W).
+    """Log tiles (N, H, W), each blurred by a Gaussian that is normalised to the pixels of the tile; float32 (N, H, W).
 
     Args:
+        log_tiles: ln of the tiles.
         sigma_px: standard deviation of the Gaussian, pixels; None for `SIGMA_SHARE` of the longer side.
     """
     sigma_px = SIGMA_SHARE * max(log_tiles.shape[1:]) if sigma_px is None else sigma_px

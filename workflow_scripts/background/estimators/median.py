@@ -1,4 +1,4 @@
-"""Median or maximum of a few tiles, pixel by pixel: `median_4` takes each tile and the three nearest in order."""
+"""Pixelwise median or maximum of a few tiles: `median_4` uses each tile and the three nearest in recording order."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
-# Specimens darken, so of few tiles the brightest is nearer to the flat field than their median; its noise adds up.
+# Specimens darken, so the maximum of few tiles is closer to the flat field than the median, but biased by noise.
 STATISTICS = {"median": np.median, "maximum": np.max}
 
 
 def predict(job: Job, tiles: RawTiles) -> Predictions:
-    """The flat fields by the statistic and the number of tiles that the estimator's name holds.
+    """Log flat fields by the statistic and the number of tiles in the estimator's name, such as `median_4`.
 
     Raises:
         InputError: the name is not of the form median_N or maximum_N.
@@ -21,17 +21,18 @@ def predict(job: Job, tiles: RawTiles) -> Predictions:
     name = job.arguments.estimator
     statistic, _, digits = name.partition("_")
     if statistic not in STATISTICS or not (digits.isdecimal() and int(digits) > 0):
-        raise InputError(f"--estimator is {name}, but the module median serves median_N and maximum_N alone")
+        raise InputError(f"--estimator is {name}, but the module median accepts only median_N and maximum_N")
     size = int(digits)
     flats = [flats_of_sets(session_logs(counts, tiles.dark)[0], size, statistic) for counts in tiles.counts]
     return {("fitted", condition(tiles=size)): {"log_flat": np.stack(flats)}}
 
 
 def flats_of_sets(log_tiles: np.ndarray, size: int, statistic: str = "median") -> np.ndarray:
-    """A statistic of each tile and its nearest in order, `size` in all: log tiles (M, H, W) → float32 (M, H, W).
+    """Pixelwise statistic of the set of each tile and its nearest in order: log tiles (M, H, W) → float32 (M, H, W).
 
     Args:
-        size: of a set; all tiles where there are fewer.
+        log_tiles: ln of the tiles of one session.
+        size: tiles in a set, at most M.
         statistic: `median` or `maximum`.
     """
     of_set, tiles = STATISTICS[statistic], np.asarray(log_tiles, dtype=np.float32)

@@ -22,16 +22,17 @@ from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
-SET_SIZES = 2, 4, 16  # tiles of a set; before finetuning, and by the recipe, pairs alone
+SET_SIZES = 2, 4, 16  # tiles in a set; only 2 before finetuning, and for the published arm
 RECIPE_STEPS = 50
 _RECIPE_MEAN = 0.7
-_DARKEST = 1e-3  # of the recipe's flat field, so that its logarithm is finite
+_DARKEST = 1e-3  # lower limit of the recipe's flat field, so that its logarithm is finite
 
 
 def predict(job: Job, tiles: RawTiles) -> Predictions:
-    """Pairs by the pretrained and the finetuned network; larger sets, and the curve over steps, by the latter.
+    """Predictions from pairs by the pretrained and the finetuned network, and from larger sets by the latter.
 
-    The parts of the curve, `steps=…;tiles=2`, hold some tiles of every session: their numbers are in `tile_numbers`.
+    For the error against the number of steps (conditions `steps=…;tiles=2`) the finetuned network predicts some tiles
+    of every session, whose numbers are in `tile_numbers`.
 
     Raises:
         InputError: weights are missing, damaged, or of another arm.
@@ -66,7 +67,7 @@ def _predictions(job: Job, tiles: RawTiles, device: torch.device) -> Predictions
 
 
 def any_partner(tiles: int, seed: int) -> np.ndarray:
-    """For every tile itself and any other, as from an unsorted listing: int (tiles, 2)."""
+    """Each tile with a random other one, as from an unsorted listing: int (tiles, 2)."""
     place = np.arange(tiles)
     return np.stack([place, (place + np.random.default_rng(seed).integers(1, tiles, tiles)) % tiles], axis=1)
 
@@ -75,9 +76,9 @@ def session_flats(estimator: "NetworkEstimator", tiles: RawTiles, sets: np.ndarr
     """Log flat fields and spreads float32 (K, M, H, W) of M tiles of each of K sessions.
 
     Args:
-        estimator: gets counts and dark frame alone.
+        estimator: its only input is computed from counts and dark frame.
         tiles: the sessions.
-        sets: int (M, N), numbers of the tiles of each set, first the one whose flat field is estimated.
+        sets: int (M, N), tile numbers of each set; the flat field of the first is estimated.
     """
     sessions = []
     for counts in tiles.counts:
@@ -89,13 +90,13 @@ def session_flats(estimator: "NetworkEstimator", tiles: RawTiles, sets: np.ndarr
 
 @dataclass
 class NetworkEstimator:
-    """Sets of tiles of a session to the log flat field of the first tile of each set, and its spread.
+    """Estimates the log flat field of the first tile of a set, and its spread, from sets of tiles of one session.
 
     Attributes:
         network: in evaluation mode, on the device.
         variant: its arm.
-        side_px: side of the images on which it was trained, px.
-        sampling: of the corrected arm; the recipe takes 50 steps and 1 sample, the regression neither.
+        side_px: side of its training images, px.
+        sampling: for the corrected arm; the recipe uses 50 steps and 1 sample, regression does not sample.
         device: on which it runs.
     """
 
@@ -107,25 +108,26 @@ class NetworkEstimator:
 
     @classmethod
     def load(cls, path: Path, arm: str, sampling: Options, device: torch.device, precision: Precision) -> Self:
-        """The estimator of a weights file; raises as `load_network`."""
+        """The estimator with the weights of a file; raises the errors of `load_network`."""
         network, about = load_network(path, arm)
         network = MixedPrecision(network.to(device), device, precision).eval()
         return cls(network, ARMS[arm], about["side_px"], sampling, device)
 
     def with_sampling(self, **changes: int) -> Self:
-        """The same network with other settings of the sampler."""
+        """The same network with some sampler settings changed."""
         return replace(self, sampling=self.sampling.model_copy(update=changes))
 
     @torch.no_grad()
     def estimate_sets(self, logs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log flat fields of the first tile of every set, mean 0, and the standard deviations of their samples.
 
-        A tile larger than those of the training is first estimated binned, as a whole, then at full resolution: that
-        pass sees the residual of the coarse one, and leaves to it what is longer than a window of the training.
+        A tile larger than the training images is estimated in two passes: first as a whole, binned, then the residual
+        at full resolution. Structure longer than a training image is removed from the second pass and left to the
+        first.
 
         Args:
             logs: ln of K sets of N ≥ 2 tiles of one session (K, N, H, W), of any height and width.
-            valid: bool (K, N, H, W), where there was light.
+            valid: bool (K, N, H, W), pixels with enough light.
 
         Returns:
             float32 (K, H, W) each.
@@ -195,7 +197,7 @@ class NetworkEstimator:
         return sample(network, x, times, self.variant.prediction_type, eta, generator).unflatten(0, (rows, samples))
 
     def _recipe(self, logs: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The recipe: the pair's intensities, one sample, rescaled to the mean 0.7; its logarithm."""
+        """The recipe: one sample from the intensities of a pair, rescaled to the mean 0.7, as a logarithm."""
         light = torch.where(valid[:, :2], logs[:, :2].exp(), 0)
         intensity = (self._samples(published_conditions(light), generator)[:, 0] + 1) / 2
         intensity = intensity * _RECIPE_MEAN / intensity.mean(dim=(-2, -1), keepdim=True).clamp(min=_DARKEST)
@@ -203,7 +205,10 @@ class NetworkEstimator:
 
 
 def binned(logs: Tensor, valid: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Means over bins × bins valid pixels, and which bins have any: (B, N, H, W), bool → sides divided, rounded up."""
+    """Means of logs (B, N, H, W) over the valid pixels of bins × bins blocks, and which blocks have a valid pixel.
+
+    The sides of the result are rounded up.
+    """
     if bins == 1:
         return logs, valid
     sides = [-(-size // bins) * bins - size for size in logs.shape[-2:]]
@@ -214,13 +219,13 @@ def binned(logs: Tensor, valid: Tensor, bins: int) -> tuple[Tensor, Tensor]:
 
 
 def spread_out(images: Tensor, bins: int, height: int, width: int) -> Tensor:
-    """Binned images (B, C, h, w) continued smoothly to all pixels (B, C, height, width)."""
+    """Binned images (B, C, h, w) interpolated to all pixels (B, C, height, width)."""
     scaled = functional.interpolate(images, scale_factor=bins, mode="bicubic", align_corners=False)
     return scaled[..., :height, :width]
 
 
 def smooth(images: Tensor, window_px: int) -> Tensor:
-    """What of the images is longer than a window: Gaussian, σ a quarter of the window; (B, 1, H, W)."""
+    """The part of images (B, 1, H, W) that varies over more than a window: blurred by a Gaussian, σ = window / 4."""
     sigma = window_px / 4
     radius = int(3 * sigma)
     for axis in (-1, -2):

@@ -1,1 +1,1 @@
-"""Metrics of log flat fields and optical densities, and example images for the figure."""
+"""Metrics of log flat fields (`metrics`), their rows of metrics.csv (`scores`), arrays of the figure (`examples`)."""

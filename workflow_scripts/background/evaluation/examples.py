@@ -1,4 +1,4 @@
-"""Example images for the figure, and how the estimated uncertainty compares with the error."""
+"""The arrays of the figure, examples.npz: example images, and errors against the estimated uncertainty."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from workflow_scripts.background.evaluation.scores import Prediction, prediction
 from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.metrics import root_mean_square
 
-# The example of a session is the tile whose contrast of the optical density is at this quantile: visible, no extreme
+# The example of a session is the tile at this quantile of the contrast in optical density: visible but not extreme
 CONTRAST_QUANTILE = 0.75
 SHOWN_SESSIONS = 3
 SPREAD_BINS = 10
@@ -19,17 +19,21 @@ _FEWEST_COUNTS = 0.5
 
 
 def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarray]:
-    """One tile of the first, of the middle and of the last session, by every estimator's headline prediction.
+    """One tile each of the first, the middle and the last session, by the headline prediction of every estimator.
 
     Args:
-        paths: files of predictions; of each estimator the first is shown.
+        tiles: the test tiles.
+        paths: files of predictions; the first of each estimator is shown.
 
     Returns:
-        estimators (E,); names (X,); raw (X, H, W), counts without dark over their median; truth (X, H, W) and estimated
-        (E, X, H, W), optical density, the estimated one less its mean difference from the truth, NaN without light;
-        errors (E, X, H, W) of the log flat field less their mean; spread (X, H, W) of corrected, or zeros;
-        spread_bins and error_bins (B,), B 0 without an uncertainty: mean spread of corrected and RMS error
-        in equal shares of all lit pixels, sorted by spread.
+        estimators (E,) and names (X,).
+        raw (X, H, W): counts less dark, over their median.
+        truth (X, H, W), estimated (E, X, H, W): optical density, the estimate less its mean difference from the truth;
+            NaN without light.
+        errors (E, X, H, W): of the log flat field, less their mean.
+        spread (X, H, W): of the estimator corrected, or zeros.
+        spread_bins, error_bins (B,): mean spread and RMS error of B equal groups of lit pixels, sorted by the spread of
+            corrected; B is 0 without an uncertainty.
     """
     sessions = np.unique(np.linspace(0, len(tiles.counts) - 1, SHOWN_SESSIONS).round().astype(int)).tolist()
     places = [(session, _shown_tile(tiles.log_transmission[session])) for session in sessions]
@@ -51,7 +55,7 @@ def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarr
                 bins = spread_and_error(prediction, tiles)
     density = np.stack([truth.optical_density for truth in truths])
     is_lit = np.stack([truth.lit for truth in truths])
-    # The photon noise belongs to the tile and not to its background
+    # The photon noise is in the tile, not in its background, so the corrected tile keeps it
     noise = (
         np.log(np.maximum(raw, _FEWEST_COUNTS / level))
         + density
@@ -73,7 +77,7 @@ def example_images(tiles: RawTiles, paths: Sequence[Path]) -> dict[str, np.ndarr
 
 
 def spread_and_error(prediction: Prediction, tiles: RawTiles) -> np.ndarray:
-    """Mean spread and RMS error up to a constant (2, B) of B equal shares of all lit pixels, sorted by spread."""
+    """Mean spread and RMS error up to a constant (2, B) of all lit pixels, sorted by spread into B equal groups."""
     spreads, errors = [], []
     for place in np.ndindex(tiles.counts.shape[:2]):
         truth = true_tile(tiles, *place)

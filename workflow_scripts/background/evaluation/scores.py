@@ -1,4 +1,4 @@
-"""Predictions against the truth: metrics of every tile, then means with intervals over the sessions."""
+"""Rows of metrics.csv: metrics of every tile (functions of metrics.py), then means with intervals over sessions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from workflow_scripts.study.tables import metric_row, with_headline
 from workflow_scripts.workflow.errors import InputError
 
 HEADLINE_TILES = 2
-# The error after so many steps as a share of that after the most; its headline is the most steps up to `FEW_STEPS`
+# Error after so many steps over that after the most; the headline is the largest number of steps up to `FEW_STEPS`
 STEPS_RATIO = "steps_quality_ratio"
 FEW_STEPS = 10
 _KEYS = ["estimator", "seed", "condition"]
@@ -30,11 +30,11 @@ class Prediction:
 
     Attributes:
         estimator: its name.
-        seed: of the training; None of an estimator that is not trained.
-        condition: as in metrics.csv; names the stage where that is not the estimator's last.
+        seed: of the training; None for an estimator that is not trained.
+        condition: as in metrics.csv; names the stage if it is not the estimator's last.
         log_flat: ln of the flat fields (K, M, H, W).
-        spread: its uncertainty (K, M, H, W), or None.
-        tile_numbers: of the M tiles in every session; None for all.
+        spread: uncertainty of log_flat (K, M, H, W), or None.
+        tile_numbers: numbers of the M tiles in every session; None if these are all tiles.
     """
 
     estimator: str
@@ -46,8 +46,10 @@ class Prediction:
 
     @property
     def is_headline(self) -> bool:
-        """Two tiles by the last stage of a training; for an estimator without training any prediction, but not
-        from references of an earlier session. Where there are several, the first counts."""
+        """Whether the prediction can be the headline, of which the first of an estimator counts.
+
+        Trained estimators: two tiles, last stage. Others: any, except from references of an earlier session.
+        """
         if self.seed is not None:
             return self.condition == condition(tiles=HEADLINE_TILES)
         return parse_condition(self.condition).get("references") != "earlier"
@@ -57,7 +59,7 @@ def predictions_of(path: Path, tiles: RawTiles) -> Iterator[Prediction]:
     """All predictions in a file of the stage predict, one at a time in memory.
 
     Raises:
-        InputError: the file is broken or belongs to other tiles.
+        InputError: the file is damaged or belongs to other tiles.
     """
     predictions = read_predictions(path)
     sessions, number, *size = tiles.counts.shape
@@ -82,16 +84,16 @@ def predictions_of(path: Path, tiles: RawTiles) -> Iterator[Prediction]:
 
 
 def zeros(tiles: RawTiles) -> Prediction:
-    """The trivial prediction: a flat field without contrast, so that nothing is corrected."""
+    """The trivial prediction: a constant flat field, that is, no correction."""
     return Prediction("zeros", None, condition(tiles=1), np.broadcast_to(np.float32(0), tiles.log_flat.shape))
 
 
 def tile_metrics(predictions: Iterable[Prediction], tiles: RawTiles) -> pd.DataFrame:
-    """All metrics of every prediction for every tile; of predictions by number of steps the error alone.
+    """All metrics of every prediction for every tile; for predictions with `steps` in their condition only the error.
 
     Returns:
-        one row for each prediction and tile: estimator, seed, condition, is_headline, session, tile, a column for each
-        metric, and values of the condition: references, tiles, steps.
+        One row per prediction and tile: estimator, seed, condition, is_headline, session, tile, a column for each
+        metric, and the values of the condition: references, tiles, steps.
     """
     sessions, number = tiles.counts.shape[:2]
     truths = {place: true_tile(tiles, *place) for place in np.ndindex(sessions, number)}
@@ -115,7 +117,7 @@ def tile_metrics(predictions: Iterable[Prediction], tiles: RawTiles) -> pd.DataF
 
 
 def check_complete(scores: pd.DataFrame) -> None:
-    """Refuse an estimator without a headline, and predictions that are there twice.
+    """Refuse an estimator without a headline, and duplicate predictions.
 
     Raises:
         InputError: naming the estimator.
@@ -124,16 +126,16 @@ def check_complete(scores: pd.DataFrame) -> None:
         if not group["is_headline"].any():
             trained = group["seed"].notna().any()
             source = f"from {HEADLINE_TILES} tiles" if trained else "from references of the same session"
-            raise InputError(f"--predictions lacks {estimator} {source} at its last stage; predict again")
+            raise InputError(f"--predictions lacks {estimator} {source} at the last stage; predict again")
     twice = scores.duplicated([*_KEYS, "session", "tile"])
     if twice.any():
-        raise InputError(f"--predictions holds two files of {scores[twice]['estimator'].iloc[0]} and the same seed")
+        raise InputError(f"--predictions has two files of {scores[twice]['estimator'].iloc[0]} with the same seed")
 
 
 def metric_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """All rows of metrics.csv: means over sessions, which are resampled.
+    """All rows of metrics.csv: means over sessions, with intervals that resample sessions.
 
-    A metric that an estimator lacks at its headline is left out.
+    Metrics that an estimator does not have at its headline are left out.
     """
     rows = []
     for (estimator, seed, text), group in scores.groupby(_KEYS, dropna=False, sort=False):
@@ -152,9 +154,9 @@ def metric_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 
 def _ratio_rows(scores: pd.DataFrame, headlines: dict[str, str], settings: Evaluate) -> list[dict]:
-    """The error of every trained estimator from two tiles, as a share of that of each baseline, on the same tiles.
+    """Rows with the error of every trained estimator from two tiles over that of each baseline, on the same tiles.
 
-    headlines: condition of the headline by estimator.
+    headlines: condition of the headline, by estimator.
     """
     rows, whole = [], scores[scores["steps"].isna()]
     trained = whole[whole["seed"].notna() & (whole["tiles"] == HEADLINE_TILES)]
@@ -162,7 +164,7 @@ def _ratio_rows(scores: pd.DataFrame, headlines: dict[str, str], settings: Evalu
     others = whole[at_headline | whole["references"].notna() | whole["seed"].notna()]
     for (estimator, seed, text), group in trained.groupby(_KEYS, sort=False):
         for (baseline, other_seed, other_text), compared in others.groupby(_KEYS, dropna=False, sort=False):
-            # A network is compared with another of the same seed and stage; an estimator without stages, with both
+            # Networks are compared at the same seed and stage; an estimator without training, with both stages
             comparable = pd.isna(other_seed) or (other_seed, other_text) == (seed, text)
             if baseline == estimator or baseline in VARIANTS or not comparable:
                 continue
@@ -174,7 +176,7 @@ def _ratio_rows(scores: pd.DataFrame, headlines: dict[str, str], settings: Evalu
 
 
 def _steps_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """The error at every number of steps as a share of that at the last; few steps are the headline."""
+    """Rows with the error at every number of steps over that at the most; few steps are the headline."""
     rows = []
     for (estimator, seed), curve in scores[scores["steps"].notna()].groupby(["estimator", "seed"], sort=False):
         errors = {text: part.groupby("session")[ERROR].mean() for text, part in curve.groupby("condition", sort=False)}
@@ -189,7 +191,7 @@ def _steps_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 
 def _ratio(errors: pd.Series, reference: pd.Series, settings: Evaluate) -> Estimate:
-    """Sum of the errors of all sessions over that of the reference, with an interval of resampled sessions."""
+    """Ratio of the sums over sessions of errors and reference errors, with an interval that resamples sessions."""
     return bootstrap(
         np.stack([errors, reference], axis=1),
         lambda pairs: pairs[:, 0].sum() / pairs[:, 1].sum(),

@@ -1,4 +1,4 @@
-"""The input of a network from a set of tiles: its first tile and statistics of the whole set."""
+"""The input channels of a network, computed from a set of tiles: its first tile and statistics of the whole set."""
 
 import torch
 from torch import Tensor
@@ -11,18 +11,18 @@ PUBLISHED_CHANNELS = ("tile", "partner")
 
 
 def input_channels(variant: Variant) -> int:
-    """Number of the input channels of a network: the noisy image and the conditions."""
+    """Number of input channels of a network: the noisy image and the conditions."""
     return 1 + len(PUBLISHED_CHANNELS if variant.rescaled_to_mean else CHANNELS)
 
 
 def without_level(logs: Tensor, valid: Tensor) -> Tensor:
-    """Logarithms less the median of their valid pixels: (..., H, W), bool of the same shape → the same."""
+    """Logarithms (..., H, W) less the median of their valid pixels, bool (..., H, W)."""
     flat = logs.masked_fill(~valid, torch.nan).flatten(-2)
     return logs - flat.nanmedian(dim=-1).values.nan_to_num()[..., None, None]
 
 
 def centred(logs: Tensor, valid: Tensor) -> Tensor:
-    """Logarithms less the mean of their valid pixels, which fixes the unknown constant: as above."""
+    """Logarithms (..., H, W) less the mean of their valid pixels, which fixes the unknown constant."""
     total = (logs * valid).sum(dim=(-2, -1), keepdim=True)
     return logs - total / valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
 
@@ -30,12 +30,12 @@ def centred(logs: Tensor, valid: Tensor) -> Tensor:
 def conditions(logs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Channels `CHANNELS` of the first tile (B, 6, H, W), and its valid pixels (B, 1, H, W).
 
-    Of an even number of tiles the median is the brighter of the two in the middle, of two tiles the brightest, since
-    specimens darken. The order of the other tiles does not matter. A dead pixel takes the mean of the tiles where it
-    is valid, and 0 where it is valid in none.
+    For an even number of tiles the median is the brighter of the two middle values (for two tiles, the maximum), since
+    specimens darken. The order of the other tiles does not matter. A dead pixel is replaced by the mean of the tiles in
+    which it is valid, or by 0 if there are none.
 
     Args:
-        logs: ln of N tiles of a session (B, N, H, W), each less its level.
+        logs: ln of N tiles of a session (B, N, H, W), each less its median.
         valid: bool (B, N, H, W), where there was light.
     """
     mean = (logs * valid).sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
@@ -47,7 +47,7 @@ def conditions(logs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sorted(logs: Tensor) -> Tensor:
-    """The values of each pixel in rising order along the second axis: (B, N, H, W)."""
+    """The values (B, N, H, W) sorted along the second axis, smallest first."""
     if logs.shape[1] == 2:
         return torch.stack([logs.amin(dim=1), logs.amax(dim=1)], dim=1)
     # Sorting along the last axis is three times as fast as along any other
@@ -55,5 +55,5 @@ def _sorted(logs: Tensor) -> Tensor:
 
 
 def published_conditions(intensities: Tensor) -> Tensor:
-    """The recipe's pair, each stretched by its own minimum and maximum to [-1, 1]: (B, 2, H, W) → the same."""
+    """The recipe's pair (B, 2, H, W), each image stretched to [-1, 1] by its own minimum and maximum."""
     return 2 * stretched(intensities) - 1

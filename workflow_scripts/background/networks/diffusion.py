@@ -1,8 +1,8 @@
-"""Denoising diffusion: noise that is added, and the sampler that removes it in few steps.
+"""Denoising diffusion: the forward process that adds noise, and a sampler that removes it in few steps.
 
 Ho et al., doi:10.48550/arXiv.2006.11239; DDIM: Song et al., doi:10.48550/arXiv.2010.02502; v: Salimans and Ho,
-doi:10.48550/arXiv.2202.00512. In MONAI's scheduler the next level of noise is that of the time t - T // n, which is not
-the next time of its own list; so the sampler is written here, and a test compares single steps with MONAI's.
+doi:10.48550/arXiv.2202.00512. MONAI's scheduler steps to the noise level of time t - T // n, which need not be the next
+time in its own list, so the sampler is implemented here; a test compares single steps with MONAI's.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def noised(image: Tensor, noise: Tensor, times: Tensor) -> Tensor:
 
 
 def target(image: Tensor, noise: Tensor, times: Tensor, prediction_type: str) -> Tensor:
-    """What the network is to predict from x_t: ε, or the velocity √ᾱ_t ε - √(1 - ᾱ_t) x_0."""
+    """The training target of the network: the noise ε, or the velocity √ᾱ_t ε - √(1 - ᾱ_t) x_0."""
     if prediction_type == "noise":
         return noise
     signal, sigma = _amplitudes(times, image)
@@ -43,9 +43,9 @@ def ddim_step(
         x: x_t.
         output: of the network.
         share, next_share: ᾱ_t and ᾱ_s; 1 for the image itself.
-        prediction_type: what the network predicts, `noise` or `velocity`.
-        eta: 0 is deterministic, 1 as random as the diffusion itself.
-        noise: white noise of unit variance; unused where eta is 0 and in the step to the image.
+        prediction_type: the quantity that the network predicts, `noise` or `velocity`.
+        eta: 0 is deterministic (DDIM), 1 is ancestral sampling (DDPM).
+        noise: white noise of unit variance; unused if eta is 0, and in the last step.
     """
     signal, sigma = share**0.5, (1 - share) ** 0.5
     if prediction_type == "noise":
@@ -58,15 +58,15 @@ def ddim_step(
 
 
 def times_from_noise(steps: int) -> list[int]:
-    """Times of a sampler that begins at pure noise and whose last step ends at the image: (steps,), falling.
+    """Decreasing times (steps,) of a sampler that starts from pure noise; its last step ends at the image.
 
-    They divide TIMES evenly from its end, so that a single step starts from pure noise.
+    They divide TIMES evenly and begin with its last one, so that even a single step starts from pure noise.
     """
     return [round(TIMES * (steps - number) / steps) - 1 for number in range(steps)]
 
 
 def times_of_the_recipe(steps: int) -> list[int]:
-    """Multiples of TIMES // steps, falling to 0, as in the published sampler: it begins below pure noise."""
+    """Decreasing multiples of TIMES // steps, as in the published sampler; the first is below pure noise."""
     return [number * (TIMES // steps) for number in reversed(range(steps))]
 
 
@@ -79,9 +79,9 @@ def sample(
     Args:
         network: predicts noise or velocity.
         x: white noise of unit variance.
-        times: falling; after the last comes the image.
-        prediction_type, eta: of `ddim_step`.
-        generator: of the noise of every step, on the device of x; unused where eta is 0.
+        times: decreasing; the step after the last of them ends at the image.
+        prediction_type, eta: as in `ddim_step`.
+        generator: for the noise of every step, on the device of x; unused if eta is 0.
     """
     shares = signal_shares().tolist()
     next_shares = [*(shares[time] for time in times[1:]), 1.0]

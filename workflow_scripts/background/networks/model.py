@@ -1,4 +1,4 @@
-"""The networks: from a noisy log flat field, the conditions and the time to the noise or the velocity."""
+"""The networks: from a noisy log flat field, the conditions and the diffusion time to the noise or the velocity."""
 
 import math
 from itertools import pairwise
@@ -18,9 +18,9 @@ _MONAI_MULTIPLIERS = 1, 2, 2, 4, 4
 
 
 class Unet(nn.Module):
-    """A lean U-net on blocks of pixels whose features the time scales and shifts (FiLM, doi:10.1609/aaai.v32i1.11671).
+    """A lean U-net on blocks of pixels; the time scales and shifts its features (FiLM, doi:10.1609/aaai.v32i1.11671).
 
-    Every place is treated alike, whatever the size of the image: convolutions mirror it at its rim.
+    It takes images of any size; convolutions use reflection padding.
     """
 
     def __init__(self, n_in: int, block_px: int, widths: tuple[int, ...]) -> None:
@@ -38,7 +38,7 @@ class Unet(nn.Module):
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """(B, n_in, H, W), times (B,) → (B, 1, H, W)."""
         height, width = x.shape[-2:]
-        # Two pixels are left at the coarsest at least, which the convolutions can mirror
+        # At least two pixels remain at the coarsest level, as reflection padding needs
         x = pad_to_multiple(x, self.block_px * 2 ** (len(self.widths) - 1), least=2)
         x = functional.pixel_unshuffle(x, self.block_px).contiguous(memory_format=torch.channels_last)
         features = self.time(_waves(times))
@@ -70,7 +70,7 @@ class _Block(nn.Module):
 
 
 class MonaiUnet(nn.Module):
-    """MONAI's DiffusionModelUNet as the recipe lays it out; images have any size."""
+    """MONAI's DiffusionModelUNet with the recipe's layout; images may have any size."""
 
     def __init__(self, n_in: int, base: int) -> None:
         """Args: channels in; channels at full resolution."""
@@ -97,8 +97,10 @@ class MonaiUnet(nn.Module):
 
 
 def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """The images (B, C, H, W), continued below and to the right by their mirror image to multiples of so many pixels,
-    of which there are `least` at least."""
+    """The images (B, C, H, W), padded at the bottom and on the right by reflection to a multiple of `multiple` pixels.
+
+    least: smallest size after padding, in units of `multiple`.
+    """
     for axis in (-2, -1):
         size = images.shape[axis]
         place = torch.arange(max(least, -(-size // multiple)) * multiple, device=images.device)
@@ -116,7 +118,7 @@ def _waves(times: Tensor) -> Tensor:
 
 
 def make_network(settings: NetworkSettings, n_in: int, seed: int) -> nn.Module:
-    """A network with random weights that follow from the seed.
+    """A network with random weights determined by the seed.
 
     Args:
         settings: which network, and its size.
@@ -130,22 +132,24 @@ def make_network(settings: NetworkSettings, n_in: int, seed: int) -> nn.Module:
 
 
 def describe_network(settings: NetworkSettings, n_in: int, arm: str, side_px: int, largest_set: int) -> dict:
-    """What loading, finetuning and the estimators need to know, as metadata of the weights."""
+    """Metadata of the weights, used for loading, finetuning and by the estimators."""
     network = settings.model_dump(mode="json")
     return {"network": network, "n_in": n_in, "arm": arm, "side_px": side_px, "largest_set": largest_set}
 
 
 def load_network(path: Path, arm: str, loosely: bool = False) -> tuple[nn.Module, dict]:
-    """The network of a weights file in evaluation mode on the CPU, and its metadata.
+    """The network of a weights file, in evaluation mode on the CPU, and the metadata of the file.
 
     Args:
-        loosely: as the recipe loads it: every name gets a prefix that no weight has, and nothing checks what loads.
+        path: the file.
+        arm: the arm of which the weights must be.
+        loosely: load as the recipe does: with a prefix before every name, so that none matches, and without a check.
 
     Raises:
         InputError: the file is missing or damaged, of another method or arm, or its keys are not those of the network.
     """
     about = read_metadata(path)
-    # Metadata of these weights do not name the method
+    # The metadata do not name the method
     if not {"network", "n_in", "arm", "side_px", "largest_set"} <= about.keys():
         raise InputError(f"{path}: these weights are of another method; give those of background")
     if about["arm"] != arm:

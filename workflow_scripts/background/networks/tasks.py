@@ -1,4 +1,5 @@
-"""Training items of the networks in every arm: sets of tiles of one session and the log flat field of the first."""
+"""Training task of the networks of all arms. An item is a set of tiles of one session, and the log flat field of the
+first tile; the loss is `BackgroundTask.loss`."""
 
 from dataclasses import replace
 
@@ -13,22 +14,22 @@ from workflow_scripts.background.simulation.composing import DeviceTiles, counte
 from workflow_scripts.background.simulation.tile_files import TrainingTiles
 from workflow_scripts.workflow.errors import InputError
 
-SCALE = 0.03  # natural logarithm; unit of the corrected network's output
-_DROPPED = 0.1  # share of items whose condition is dropped, in the recipe
+SCALE = 0.03  # unit of the corrected network's output, in natural logarithms
+_DROPPED = 0.1  # fraction of items whose condition is dropped in the recipe
 _BATCH = 16
-_ROUNDING = 1e-6  # keeps the root's slope finite where the error is 0
+_ROUNDING = 1e-6  # keeps the gradient of the square root finite if the error is 0
 _VALIDATION_SEED = 0
-_VALIDATION_INTERVAL = 4  # one session, specimen or moment of so many validates
+_VALIDATION_INTERVAL = 4  # one in so many sessions, specimens or moments is used for validation
 
 Items = Pretrain | Finetune  # settings with the numbers of training and validation items
-Split = tuple[TrainingTiles, TrainingTiles]  # that train, and that validate
+Split = tuple[TrainingTiles, TrainingTiles]  # for training, and for validation
 
 
 def pretraining_split(tiles: TrainingTiles, variant: Variant) -> Split:
     """Training tiles and validation tiles.
 
-    Corrected: sessions of microscopes that are not tested; a quarter of them and of the specimens validates. The
-    recipe: everything trains, the tested microscopes' earlier sessions too, and validates as well.
+    Corrected: sessions of microscopes that are not tested; a quarter of the sessions and of the specimens is for
+    validation. Published: all data, including earlier sessions of the test microscopes, both train and validate.
 
     Raises:
         InputError: there are too few sessions to split.
@@ -39,13 +40,13 @@ def pretraining_split(tiles: TrainingTiles, variant: Variant) -> Split:
     if len(sessions) < 2:
         raise InputError(
             f"the training files hold {len(sessions)} sessions of microscopes that are not tested, but at least 2 are"
-            " needed, one to train and one to validate; raise synthesize.instruments"
+            " needed, one for training and one for validation; raise synthesize.instruments"
         )
     return _split(tiles, tiles.log_flat[sessions], axis=0)
 
 
 def finetuning_split(tiles: TrainingTiles, variant: Variant) -> Split:
-    """Earlier sessions of the tested microscopes; of every one the last moments validate.
+    """Earlier sessions of the test microscopes; the last moments of each are for validation.
 
     Raises:
         InputError: the files hold no such session.
@@ -60,7 +61,7 @@ def finetuning_split(tiles: TrainingTiles, variant: Variant) -> Split:
 
 
 def _split(tiles: TrainingTiles, flats: np.ndarray, axis: int) -> Split:
-    """The last quarter along the axis of (K, J, H, W) and the last quarter of the specimens validate."""
+    """Split off the last quarter of the flats (K, J, H, W) along an axis, and of the specimens, for validation."""
     parts = (_parts(flats, axis), _parts(tiles.log_transmission))
     return tuple(
         replace(tiles, log_flat=log_flat, log_transmission=specimens, held_out=np.zeros(len(log_flat), bool))
@@ -74,22 +75,23 @@ def _parts(array: np.ndarray, axis: int = 0) -> list[np.ndarray]:
 
 
 def reference(channels: Tensor) -> Tensor:
-    """The log flat field to which the output is added, the median of the set: (B, 6, H, W) → (B, 1, H, W)."""
+    """The median of the set, to which the output of the network is added: (B, 6, H, W) → (B, 1, H, W)."""
     return channels[:, 2:3]
 
 
 def network_target(channels: Tensor, log_flat: Tensor, valid: Tensor) -> Tensor:
-    """The image that is diffused, of unit variance about: (B, 1, H, W), 0 where pixels are dead."""
+    """The image that is diffused (B, 1, H, W): log flat field less `reference`, scaled to about unit variance, 0 where
+    pixels are dead."""
     return centred(log_flat - reference(channels), valid) * valid / SCALE
 
 
 class BackgroundTask:
-    """The task of `learning.training.train`.
+    """The `learning.training.Task` of all arms.
 
     Args:
-        split: specimens and sessions to train on, and to choose the weights.
+        split: specimens and sessions for training, and for validation.
         arm: name of the arm.
-        settings: numbers of items in an epoch and in the validation.
+        settings: numbers of items in an epoch and for validation.
         largest_set: largest number of tiles in an item.
         device: where items are composed.
         flipped: whether flat fields are flipped and transposed at random.
@@ -123,10 +125,10 @@ class BackgroundTask:
             channels, valid = conditions(logs, valid)
             image = network_target(channels, flats[:, :1], valid)
         noise = torch.randn(image.shape, generator=generator, device=device)
-        # Spread evenly within a batch, which makes the loss less noisy
+        # Stratified times within a batch make the loss less noisy
         times = (torch.rand((), generator=generator, device=device) + torch.arange(rows, device=device) / rows) % 1
         if not published:
-            times = 1 - (1 - times) ** 2  # a sampler of few steps decides early, where there is little but noise
+            times = 1 - (1 - times) ** 2  # more training at high noise, where a sampler of few steps decides
         return channels, image, valid.to(image.dtype), noise, (times * TIMES).long().clamp(max=TIMES - 1)
 
     def _recipe(self, source: DeviceTiles, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -138,7 +140,7 @@ class BackgroundTask:
         return channels, 2 * flat - 1
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        """The error over valid pixels, a mean over rows: the root mean square, in the recipe the mean square."""
+        """Mean over the rows of the RMS error over valid pixels; in the recipe of the mean square error."""
         channels, image, valid, noise, times = batch
         if self._variant.regression:
             output, truth = regress(model, channels), image
@@ -146,16 +148,16 @@ class BackgroundTask:
             output = model(torch.cat([noised(image, noise, times), channels], dim=1), times)
             truth = target(image, noise, times, self._variant.prediction_type)
         squared = ((output - truth) * valid).square().mean(dim=(1, 2, 3))
-        # The metric is the root of every row; a few hopeless sets would dominate the mean of the squares
+        # The metric is an RMS error too; a mean of squares would be dominated by a few very hard sets
         return squared.mean() if self._variant.rescaled_to_mean else (squared + _ROUNDING).sqrt().mean()
 
     def validate(self, model: nn.Module) -> float:
-        """The loss of the validation items, which are the same every time."""
+        """The loss on the validation items, which are the same in every epoch."""
         rows = sum(len(batch[0]) for batch in self._validation)
         return sum(float(self.loss(model, batch)) * len(batch[0]) for batch in self._validation) / rows
 
 
 def regress(model: nn.Module, channels: Tensor) -> Tensor:
-    """The output of a network without a noisy image: (B, 6, H, W) → (B, 1, H, W)."""
+    """The output of a network as regression, with zeros for the noisy image: (B, 6, H, W) → (B, 1, H, W)."""
     times = torch.full((len(channels),), TIMES - 1, device=channels.device)
     return model(torch.cat([torch.zeros_like(channels[:, :1]), channels], dim=1), times)

@@ -1,1 +1,1 @@
-"""Specimens, flat fields, counts, and the data sets made of them."""
+"""Simulation of specimens, flat fields and counts, and the files of training and test data."""

@@ -1,4 +1,4 @@
-"""Flat fields of a full-field X-ray microscope: parts of the instrument, parts of a session, and their drift.
+"""Flat fields of a full-field X-ray microscope: contributions of the instrument and of a session, and their drift.
 
 The instrument (scintillator grain, rings, scratches, dust, a dark corner) stays from session to session and does not
 move. The illumination (condenser shading, capillary streaks, speckle) is new in every session and drifts against it.
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-EDGE_SHARE = 0.2  # of the sessions: an edge of the illumination is in sight
-MARGIN = 0.125  # of the illumination beyond the detector, share of the side: room to drift
+EDGE_SHARE = 0.2  # fraction of sessions in which an edge of the illumination is in the field of view
+MARGIN = 0.125  # by which the illumination extends beyond the detector, as a fraction of the side: room to drift
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Session:
         log_detector: (H, W) ln of the fixed part: grain, rings, scratches, dust, dark corner.
         log_illumination: (H', W') ln of the illumination, wider than the detector by a margin on each side.
         log_change: (H, W) slow change of the shading over the whole session.
-        drift_px: (2,) way [y, x] of the illumination over the whole session, px.
+        drift_px: (2,) displacement [y, x] of the illumination over the whole session, px.
     """
 
     log_detector: Tensor
@@ -32,7 +32,7 @@ class Session:
 
 
 def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
-    """ln of the part of the instrument (side, side); severity multiplies every contrast, 1 in training."""
+    """ln of the instrument's contribution (side, side); severity multiplies every contrast, 1 in training."""
     y, x = pixel_grid(side_px, generator.device)
     total = between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
     total += between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
@@ -54,7 +54,7 @@ def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 
 
 
 def draw_session(log_detector: Tensor, generator: torch.Generator, severity: float = 1.0) -> Session:
-    """A session of the instrument with illumination and drift of its own."""
+    """A session of the instrument, with random illumination and drift."""
     side_px = log_detector.shape[-1]
     margin_px = round(MARGIN * side_px)
     wide_px = side_px + 2 * margin_px
@@ -71,7 +71,7 @@ def draw_session(log_detector: Tensor, generator: torch.Generator, severity: flo
         math.exp(between(generator, math.log(0.004), math.log(0.05))) * _noise(wide_px, scale * side_px, generator)
         for scale in (0.02, 0.04, 0.08)
     )
-    # Bright filaments where smooth noise changes its sign, as the capillary's walls and caustics draw them
+    # Bright filaments at the zero crossings of smooth noise, like caustics and images of the capillary's walls
     ridges = torch.exp(-((_noise(wide_px, between(generator, 0.04, 0.2) * side_px, generator) / 0.15) ** 2))
     speckle = speckle + between(generator, 0.0, 0.1) * ridges
     if between(generator, 0, 1) < EDGE_SHARE:
@@ -83,7 +83,7 @@ def draw_session(log_detector: Tensor, generator: torch.Generator, severity: flo
 
 
 def log_flats(session: Session, times: Tensor) -> Tensor:
-    """ln of the flat field (J, H, W) at moments (J,), 0 the session's beginning and 1 its end; at 0 its mean is 0."""
+    """ln of the flat field (J, H, W) at times (J,), from 0 (start of the session) to 1 (end); at 0 its mean is 0."""
     side_px = session.log_detector.shape[-1]
     wide_px = session.log_illumination.shape[-1]
     moments = torch.cat([torch.zeros_like(times[:1]), times])
@@ -95,10 +95,10 @@ def log_flats(session: Session, times: Tensor) -> Tensor:
 
 
 def _interpolation(places: Tensor, size: int) -> Tensor:
-    """Weights (J, H, size) that read a line of samples at places (J, H) between them: Catmull and Rom's cubic.
+    """Weights (J, H, size) that interpolate a line of samples at positions (J, H): Catmull and Rom's cubic.
 
-    Keys (doi:10.1109/TASSP.1981.1163711), eq. 15 with a = −1/2, exact for parabolas; grid_sample's a = −3/4 misplaces
-    even a ramp. Places beyond the line see its end.
+    Keys (doi:10.1109/TASSP.1981.1163711), eq. 15 with a = −1/2, is exact for parabolas; a = −3/4 as in grid_sample is
+    not exact even for a ramp. Positions beyond the line are clamped.
     """
     away = (places.clamp(1, size - 2)[..., None] - torch.arange(size, device=places.device)).abs()
     near, far = (1.5 * away - 2.5) * away**2 + 1, ((2.5 - 0.5 * away) * away - 4) * away + 2
@@ -106,7 +106,7 @@ def _interpolation(places: Tensor, size: int) -> Tensor:
 
 
 def _shading(y: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Broad brightness like y, x: a tilt and a few wide spots."""
+    """Broad shading with the shape of y and x: a tilt and a few wide spots."""
     total = between(generator, -0.35, 0.35) * (y - 0.5) + between(generator, -0.35, 0.35) * (x - 0.5)
     for _ in range(4):
         away2 = (y - between(generator, -0.2, 1.2)) ** 2 + (x - between(generator, -0.2, 1.2)) ** 2
@@ -134,14 +134,14 @@ def _noise(side_px: int, scale_px: float, generator: torch.Generator) -> Tensor:
 
 
 def _line(y: Tensor, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Distance from a random line through the field of view and position along it, in shares of the side."""
+    """Distance from a random line through the field of view, and position along it, in units of the side."""
     angle = between(generator, 0, math.pi)
     dy, dx = y - between(generator, 0, 1), x - between(generator, 0, 1)
     return math.cos(angle) * dy - math.sin(angle) * dx, math.cos(angle) * dx + math.sin(angle) * dy
 
 
 def pixel_grid(side_px: int, device: torch.device, margin_px: int = 0) -> tuple[Tensor, Tensor]:
-    """Positions y, x of the centres of all pixels in units of the side, with a margin on each side."""
+    """Coordinates y, x of the pixel centres in units of the side, with a margin around the field of view."""
     line = (torch.arange(side_px + 2 * margin_px, device=device) - margin_px + 0.5) / side_px
     return torch.meshgrid(line, line, indexing="ij")
 

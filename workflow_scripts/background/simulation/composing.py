@@ -1,4 +1,4 @@
-"""Sets of training tiles composed on the fly: specimens in front of the drifting flat field of a session, counted."""
+"""Sets of training tiles, composed on the fly: specimens in front of drifting flat fields, with photon noise."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from workflow_scripts.background.simulation.sessions import log_tiles, raw_count
 from workflow_scripts.background.simulation.specimens import uniform
 from workflow_scripts.background.simulation.tile_files import TrainingTiles
 
-_BARE, _DOUBLE = 0.1, 0.2  # shares of tiles without any specimen, and with the sum of two
+_BARE, _DOUBLE = 0.1, 0.2  # fractions of tiles without a specimen, and with the sum of two
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class DeviceTiles:
     Attributes:
         specimens: ln of transmissions (S, P, P).
         flats: ln of flat fields (K, J, H, W).
-        dose: smallest and largest of an open pixel, photons.
+        dose: smallest and largest dose of a pixel without a specimen, photons.
         dark: mean of the dark frame, counts.
-        flipped: whether flat fields are flipped and transposed at random; those of one known microscope are not.
+        flipped: whether flat fields are flipped and transposed at random; False for a single known microscope.
     """
 
     specimens: Tensor
@@ -39,14 +39,14 @@ class DeviceTiles:
 
 
 def counted_set(source: DeviceTiles, rows: int, tiles: int, span: float, generator: torch.Generator):
-    """`rows` sets of tiles, every set of one session, with noise: ln of the tiles (B, N, H, W), valid pixels, and their
-    true log flat fields (B, N, H, W).
+    """Noisy sets of tiles, each from one session: ln of the tiles, valid pixels and true log flat fields (B, N, H, W).
 
     Args:
         source: specimens and sessions.
-        rows, tiles: B and N.
-        span: share of a session during which the set is recorded.
-        generator: of everything that is drawn, on the device of the source.
+        rows: number of sets, B.
+        tiles: tiles in each set, N.
+        span: fraction of a session during which a set is recorded.
+        generator: the only source of randomness, on the device of the source.
     """
     flats = _flats(source, rows, tiles, span, generator)
     specimens = _specimens(source, rows * tiles, generator).view(flats.shape)
@@ -58,11 +58,14 @@ def counted_set(source: DeviceTiles, rows: int, tiles: int, span: float, generat
 
 
 def idealised_pair(source: DeviceTiles, rows: int, mixed_normalisation: bool, generator: torch.Generator):
-    """The recipe's pairs: two specimens in front of one flat field, without noise: intensities (B, 2, H, W) and the
-    flat field (B, 1, H, W).
+    """The recipe's noise-free pairs, two specimens in front of one flat field.
 
-    mixed_normalisation: every specimen is stretched by its own minimum and maximum, a flat field is divided by the
-    largest value of all; otherwise both have their physical values.
+    Args:
+        mixed_normalisation: each specimen is stretched by its own minimum and maximum, and flat fields are divided by
+            the largest value of all flat fields; otherwise both keep their physical values.
+
+    Returns:
+        Intensities (B, 2, H, W) and the flat fields (B, 1, H, W).
     """
     flat = _flats(source, rows, 1, 0.0, generator).exp()
     specimens = _specimens(source, 2 * rows, generator).exp().view(rows, 2, *flat.shape[-2:])
@@ -72,13 +75,13 @@ def idealised_pair(source: DeviceTiles, rows: int, mixed_normalisation: bool, ge
 
 
 def stretched(images: Tensor) -> Tensor:
-    """Each image by its own minimum and maximum to [0, 1], a constant one to 1: (..., H, W)."""
+    """Images (..., H, W), each stretched to [0, 1] by its own minimum and maximum; a constant image becomes 1."""
     low, high = images.amin(dim=(-2, -1), keepdim=True), images.amax(dim=(-2, -1), keepdim=True)
     return torch.where(high > low, (images - low) / (high - low).clamp(min=1e-12), torch.ones_like(images))
 
 
 def _flats(source: DeviceTiles, rows: int, tiles: int, span: float, generator: torch.Generator) -> Tensor:
-    """Log flat fields (B, N, H, W) at moments of one session a set, flipped and transposed alike."""
+    """Log flat fields (B, N, H, W) at N times of one session per set, flipped and transposed together."""
     flats, random = source.flats, uniform(generator)
     sessions, times = flats.shape[:2]
     session = torch.randint(sessions, (rows, 1), generator=generator, device=flats.device)
@@ -95,7 +98,7 @@ def _flats(source: DeviceTiles, rows: int, tiles: int, span: float, generator: t
 
 
 def _specimens(source: DeviceTiles, number: int, generator: torch.Generator) -> Tensor:
-    """Log transmissions (number, H, W): flipped and transposed crops; often none, sometimes the sum of two."""
+    """Log transmissions (number, H, W): flipped and transposed crops, some empty, some the sum of two crops."""
     share = uniform(generator)(number, 1, 1)
     crops = [_crops(source, number, generator) for _ in range(2)]
     return crops[0] * (share >= _BARE) + crops[1] * (share >= 1 - _DOUBLE)

@@ -1,4 +1,4 @@
-"""The contents of the files of the stage synthesize, drawn from one seed."""
+"""The arrays in the files of the stage synthesize, drawn from one seed."""
 
 import math
 
@@ -12,20 +12,20 @@ from workflow_scripts.background.simulation.sessions import raw_counts
 from workflow_scripts.learning.seeds import derived_seed
 from workflow_scripts.workflow.settings import Split
 
-SPECIMEN_SHARE = 1.5  # side of a specimen in the training files, in sides of a tile: pieces are cut from it
-BEYOND_TRAINING = 1.25  # contrast of the tested flat fields, in those of training
-OPEN_SHARE = 0.25  # side of the open-beam region in a tested tile, in sides of a tile
-FADE_PX = 4  # width of the specimen's border around it
+SPECIMEN_SHARE = 1.5  # side of a specimen in the training files over that of a tile, which is cropped from it
+BEYOND_TRAINING = 1.25  # contrast of flat fields in the test over that in training
+OPEN_SHARE = 0.25  # side of the open-beam region in a test tile over that of the tile
+FADE_PX = 4  # distance around that region over which the specimen fades in
 _TRAIN, _INSTRUMENT, _EARLIER, _LATER = range(4)  # purposes of random numbers
 
 
 def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -> dict[str, np.ndarray]:
-    """The arrays of one file, see tile_files.py."""
+    """The arrays of one file, described in tile_files.py."""
     return _training_tiles(settings, shard, device) if split == "train" else _test_tiles(settings, device)
 
 
 def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> dict[str, np.ndarray]:
-    """Specimens and sessions to train on; the first file has the earlier sessions of the tested microscopes too."""
+    """Specimens and sessions for training; the first file also has earlier sessions of the test microscopes."""
     generator = _generator(settings, device, _TRAIN, shard)
     side_px = settings.side_px
     pieces = specimens.log_transmission(settings.specimens, round(SPECIMEN_SHARE * side_px), generator)
@@ -42,7 +42,7 @@ def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> d
 
 
 def _test_tiles(settings: Synthesize, device: torch.device) -> dict[str, np.ndarray]:
-    """A later session of every tested microscope, with tiles that drift and references from between them."""
+    """A later session of every test microscope: tiles while it drifts, references of this and an earlier session."""
     rows = []
     for k in range(settings.test_instruments):
         generator = _generator(settings, device, _LATER, k, 1)
@@ -71,9 +71,9 @@ def _test_tiles(settings: Synthesize, device: torch.device) -> dict[str, np.ndar
 
 
 def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:
-    """Clear a square at a random place of a specimen (H, W), in place; its [top, left, bottom, right], px.
+    """Clear a random square of a specimen (H, W), in place; returns its [top, left, bottom, right], px.
 
-    Around it the specimen fades in over a few pixels, so that nothing but its absence tells the square.
+    The specimen fades in over a few pixels around it, so that the square has no visible edge.
     """
     side_px = piece.shape[-1]
     open_px = round(OPEN_SHARE * side_px)
@@ -86,7 +86,7 @@ def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _tested_flats(settings: Synthesize, instrument: int, purpose: int, times: Tensor) -> Tensor:
-    """ln of the flat fields (J, H, W) of a tested microscope in its earlier or later session."""
+    """ln of the flat fields (J, H, W) of a test microscope in its earlier or later session."""
     generators = (_generator(settings, times.device, kind, instrument) for kind in (_INSTRUMENT, purpose))
     return _flats(settings.side_px, *generators, times, BEYOND_TRAINING)
 

@@ -1,4 +1,4 @@
-"""The tiles of a session: counts of a camera, their logarithms, and the neighbours of every tile in order."""
+"""The tiles of a session: counts of a camera, their logarithms, and sets of tiles that are neighbours in time."""
 
 from collections.abc import Mapping
 
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 LARGEST_COUNT = 65535.0  # of a 16-bit camera
-DEAD_SHARE = 0.05  # of the tile's median light; a pixel with less is dead
+DEAD_SHARE = 0.05  # a pixel with less light than this fraction of the tile's median is dead
 
-# What the function `predict` of an estimator's module returns: by stage (`pretrained`, `finetuned`, or `fitted` for an
-# estimator without training) and condition the arrays `log_flat`, ln of the flat fields float32 (sessions, tiles, H, W)
-# up to a constant of each tile, and where it is known `spread`, their standard deviation.
+# Return type of the function `predict` of an estimator's module. Keys are the stage (`pretrained`, `finetuned`, or
+# `fitted` for an estimator without training) and the condition. Values are the arrays `log_flat`, ln of the flat fields
+# up to a constant for each tile, float32 (sessions, tiles, H, W), and optionally their standard deviation, `spread`.
 Predictions = dict[tuple[str, str], Mapping[str, np.ndarray]]
 
 
@@ -20,7 +20,7 @@ def raw_counts(log_image: Tensor, dose: Tensor | float, dark: float, generator: 
 
     Args:
         log_image: (N, H, W) ln of transmission times flat field.
-        dose: photons of an open pixel, a number or (N, 1, 1).
+        dose: photons at a pixel without a specimen, a number or (N, 1, 1).
         dark: mean of the dark frame, counts.
         generator: the only source of randomness, on the device of log_image.
     """
@@ -30,15 +30,15 @@ def raw_counts(log_image: Tensor, dose: Tensor | float, dark: float, generator: 
 def log_tiles(counts: Tensor, dark: Tensor | float) -> tuple[Tensor, Tensor]:
     """ln of the counts less the dark frame, and which pixels are dead.
 
-    The median of each tile is subtracted: it contains dose and brightness, which are independent of the flat field. A
-    dead pixel gets the value of the faintest pixel that is not dead.
+    The median of each tile is subtracted: it depends on dose and brightness, not on the shape of the flat field. Dead
+    pixels get the smallest value of a pixel that is not dead.
 
     Args:
         counts: (N, H, W).
         dark: a number, or a frame (H, W), counts.
 
     Returns:
-        (N, H, W) float32, and (N, H, W) bool.
+        Logarithms float32 (N, H, W), and dead pixels bool (N, H, W).
     """
     light = counts - dark
     level = light.flatten(1).median(1).values.clamp(min=1.0)[:, None, None]
@@ -47,17 +47,17 @@ def log_tiles(counts: Tensor, dark: Tensor | float) -> tuple[Tensor, Tensor]:
 
 
 def session_logs(counts: np.ndarray, dark: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`log_tiles` for arrays: float32 and bool (M, H, W)."""
+    """`log_tiles` for NumPy arrays: float32 and bool (M, H, W)."""
     logs, dead = log_tiles(torch.as_tensor(counts), torch.as_tensor(dark))
     return logs.numpy(), dead.numpy()
 
 
 def nearest_in_order(tiles: int, size: int) -> np.ndarray:
-    """For every tile itself and the nearest in the order of recording, the earlier one of two first: int (tiles, size).
+    """For each tile the numbers (tiles, size) of a set: itself, then the nearest in order, the earlier of two first.
 
     Args:
-        tiles: in the session.
-        size: of a set; all tiles where there are fewer.
+        tiles: number of tiles in the session.
+        size: tiles in a set; limited to `tiles`.
     """
     place = np.arange(tiles)
     return np.argsort(abs(place[:, None] - place), axis=1, kind="stable")[:, :size]

@@ -9,20 +9,20 @@ from torch import Tensor
 from workflow_scripts.background.simulation.backgrounds import pixel_grid
 
 _BATCH = 64  # specimens that are drawn at once
-_BARE, _FOAMS, _FIBRES, _POWDERS = 0.2, 0.25, 0.2, 0.1  # shares of the specimens; the rest are particles and shells
-_SOLIDS, _THREADS, _GRAINS = 16, 6, 150  # in one specimen, at most
-_FAINTEST = 0.5  # of its own Beer–Lambert value keeps a pixel beside an edge, where the transport of intensity fails
+_BARE, _FOAMS, _FIBRES, _POWDERS = 0.2, 0.25, 0.2, 0.1  # fractions of the specimens; the rest are particles and shells
+_SOLIDS, _THREADS, _GRAINS = 16, 6, 150  # largest numbers in one specimen
+_FAINTEST = 0.5  # lower limit of intensity over transmission beside edges, where the transport of intensity fails
 
 Pair = tuple[Tensor, Tensor]  # along y and along x
 
 
 def log_transmission(count: int, side_px: int, generator: torch.Generator) -> Tensor:
-    """ln of the transmission of random specimens, behind a little free-space propagation.
+    """ln of the transmission of random specimens after a short free-space propagation.
 
-    A fifth of them is bare. The others are the projection of particles and shells (from 2 px to larger than the field
-    of view, whose borders they cross), of a foam of touching shells, of fibres or of a powder. The largest optical
-    density is drawn between 0.08 and 2.5. So is the strength of the edges, from none to edges that are brighter than
-    the open beam by a fifth, even on specimens that hardly absorb.
+    A fifth are empty. The others are projections of particles and shells (from 2 px to larger than the field of view,
+    whose borders they cross), of a foam of touching shells, of fibres or of a powder. The largest optical density is
+    drawn between 0.08 and 2.5. The strength of Fresnel edges is drawn too: from none to a fifth brighter than the open
+    beam, even for specimens that hardly absorb.
 
     Args:
         count: specimens, N.
@@ -37,12 +37,12 @@ def log_transmission(count: int, side_px: int, generator: torch.Generator) -> Te
 
 
 def propagated(transmission: Tensor, strength_px2: Tensor | float) -> Tensor:
-    """Intensity (..., H, W) of a homogeneous object a short way behind it: I = (1 − a ∇²) T.
+    """Intensity (..., H, W) a short distance behind a homogeneous object: I = (1 − a ∇²) T.
 
     Transport of intensity for T = exp(−μ t) and a phase proportional to ln T, Paganin et al.
-    (doi:10.1046/j.1365-2818.2002.01010.x), eq. 7; a = z δ / (μ p²) in px², with the way z, the thickness's refraction
-    δ and absorption μ, and the pixel's side p. Edges become bright outside and dark inside, the sum is kept. ∇² is the
-    five-point stencil, with a border that repeats the outermost pixels.
+    (doi:10.1046/j.1365-2818.2002.01010.x), eq. 7; a = z δ / (μ p²) in px², with distance z, refractive index decrement
+    δ, absorption coefficient μ and pixel size p. Edges become bright outside and dark inside; the total intensity is
+    conserved. ∇² is the five-point stencil with replicated borders.
     """
     padded = torch.nn.functional.pad(transmission[None], (1, 1, 1, 1), mode="replicate")[0]
     neighbours = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
@@ -64,17 +64,17 @@ def _specimens(count: int, side_px: int, generator: torch.Generator) -> Tensor:
     density = torch.exp(random(count, 1, 1, low=math.log(0.08), high=math.log(2.5)))
     resolution_px = torch.exp(random(count, low=math.log(0.6), high=math.log(max(0.8, 0.012 * side_px))))
     transmission = torch.exp(-density * _blurred(thickness / largest, resolution_px))
-    # An edge of the resolution's width changes the intensity by about a fifth of a · density / resolution².
+    # An edge as wide as the resolution changes the intensity by about 0.2 · a · density / resolution².
     edges = torch.exp(random(count, 1, 1, low=math.log(0.05), high=math.log(4.0)))
     image = propagated(transmission, edges * resolution_px[:, None, None] ** 2 / density)
     return torch.log(torch.maximum(image, _FAINTEST * transmission))
 
 
 def _solids(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
-    """Projected thickness (N, H, W), in shares of the side, of ellipsoids of every size, some hollow."""
+    """Projected thickness (N, H, W), in units of the side, of ellipsoids of all sizes, some of them hollow."""
     shape = count, _SOLIDS
     radius = torch.exp(random(*shape, low=math.log(1 / len(y)), high=0.0))
-    # Often in sight, whatever the size; small ones are denser in some specimens
+    # Most of them overlap the field of view, whatever their size; small ones are denser in some specimens
     centres = tuple(0.5 + random(*shape, low=-1.0) * (0.5 + 0.7 * radius) for _ in range(2))
     present = random(*shape) < random(count, 1, low=0.1)
     weight = present * random(*shape, low=0.2) * radius ** -random(count, 1)
@@ -83,7 +83,7 @@ def _solids(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
 
 
 def _foams(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
-    """Projected thickness (N, H, W), in shares of the side, of thin shells that gather around one point."""
+    """Projected thickness (N, H, W), in units of the side, of thin shells clustered around one point."""
     shape = count, _SOLIDS
     spread = random(count, 1, low=0.2, high=1.3)
     centres = tuple(random(count, 1) + spread * random(*shape, low=-0.5, high=0.5) for _ in range(2))
@@ -93,7 +93,10 @@ def _foams(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
 
 
 def _ellipsoids(grid: Pair, centres: Pair, radius: Tensor, weight: Tensor, hollow: Tensor, random: Callable) -> Tensor:
-    """Sum of the chords (N, H, W) through K ellipsoids each; a share `hollow` of the radius is empty, all (N, K)."""
+    """Sum of the chord lengths (N, H, W) through K ellipsoids per specimen; parameters are (N, K).
+
+    hollow: inner radius over outer radius; solid if not positive.
+    """
     aspect, angle = random(*radius.shape, low=0.5), random(*radius.shape, high=math.pi)
     total = torch.zeros(len(radius), *grid[0].shape, device=radius.device)
     for k in range(radius.shape[1]):
@@ -108,7 +111,7 @@ def _ellipsoids(grid: Pair, centres: Pair, radius: Tensor, weight: Tensor, hollo
 
 
 def _fibres(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
-    """Projected thickness (N, H, W), in shares of the side, of bent cylinders."""
+    """Projected thickness (N, H, W), in units of the side, of bent cylinders."""
     total = torch.zeros(count, *y.shape, device=y.device)
     for k in range(_THREADS):
         angle, offset, bend = (
@@ -124,7 +127,7 @@ def _fibres(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
 
 
 def _powders(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
-    """Projected thickness (N, H, W), in px, of equal small spheres, in a heap or everywhere."""
+    """Projected thickness (N, H, W), in px, of equal small spheres, clustered or spread over the field of view."""
     side_px = len(y)
     spread, number = random(count, 1, low=0.1, high=1.5), random(count, 1, low=0.03)
     centres = [random(count, 1) + spread * random(count, _GRAINS, low=-0.5, high=0.5) for _ in range(2)]
@@ -133,7 +136,7 @@ def _powders(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
     grains = torch.zeros(count, side_px * side_px, device=y.device)
     weight = inside * (random(count, _GRAINS) < number) * random(count, _GRAINS, low=0.3)
     grains.scatter_add_(1, (row * side_px + column).clamp(0, side_px**2 - 1), weight)
-    # Sphere by sphere would take long: one kernel for all of a specimen
+    # All spheres of a specimen by one convolution, which is faster than one by one
     radius_px = random(count, 1, 1, low=1.0, high=max(2.5, 0.03 * side_px))
     distance = torch.fft.fftfreq(side_px, 1 / side_px, device=y.device)
     sphere = (radius_px**2 - distance[:, None] ** 2 - distance**2).clamp(min=0).sqrt()
@@ -142,7 +145,7 @@ def _powders(count: int, y: Tensor, x: Tensor, random: Callable) -> Tensor:
 
 
 def _blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
-    """Images (N, H, W) behind Gaussian filters of widths (N,), the microscope's resolution; borders are mirrored."""
+    """Images (N, H, W) blurred by Gaussians of σ (N,), the resolution of the microscope; borders are mirrored."""
     side_px, margin_px = image.shape[-1], min(image.shape[-1] - 1, math.ceil(3 * float(sigma_px.max())))
     padded = torch.nn.functional.pad(image[:, None], (margin_px,) * 4, mode="reflect")[:, 0]
     wide_px = padded.shape[-1]
@@ -153,7 +156,7 @@ def _blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
 
 
 def uniform(generator: torch.Generator) -> Callable[..., Tensor]:
-    """A function that draws uniform numbers of a shape between two bounds."""
+    """A function that draws an array of uniform random numbers: of a given shape, between two bounds."""
 
     def draw(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)

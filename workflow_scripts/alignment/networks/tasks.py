@@ -1,8 +1,9 @@
-"""Training of the networks, tasks and inputs: the rotations are drawn at random, so that no labels are needed.
+"""Training tasks of the networks, and their inputs. Rotations are drawn at random, so no labels are needed.
 
-Corrected: images of a known particle at several poses, each with its own contrast transfer and fresh noise. Published:
-a pair of noisy images and the same pair rotated by known angles with its noise; the predictions must differ by the
-difference of these angles. Any network that rotates with its input satisfies that, on pure noise too.
+Corrected (`FreshNoiseTask`): images of a known particle at several poses, each with its own contrast transfer and fresh
+noise. Published (`DisturbanceTask`): a pair of noisy images, and the same pair rotated, noise included, by known
+angles; the predictions must differ by the difference of these angles. Any rotation-equivariant network satisfies that,
+even on pure noise.
 """
 
 import math
@@ -26,21 +27,21 @@ from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.mrc import open_stack
 from workflow_scripts.workflow.errors import InputError
 
-IMAGES = 4  # of each particle in a batch; all their pairs count
+IMAGES = 4  # images of each particle in a batch; the loss is over all their pairs
 PAIRS = IMAGES * (IMAGES - 1) // 2
-_VALIDATION_SHARE = 0.1  # of the random particles
+_VALIDATION_SHARE = 0.1  # fraction of the random particles used for validation
 _BATCH = 128
-_AUTOENCODER_WEIGHT = 20.0  # the recipe's in its first epoch
+_AUTOENCODER_WEIGHT = 20.0  # of the recipe in its first epoch
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Settings of the training images, kept in the metadata of the weights: finetuning uses the same.
+    """Settings of the training images, stored in the metadata of the weights, since finetuning uses the same.
 
     Attributes:
         snr_min, snr_max: range of the signal-to-noise ratio.
-        coloured_share: share of batches with coloured noise.
-        validation_pairs: pairs that select the weights.
+        coloured_share: fraction of batches with coloured noise.
+        validation_pairs: pairs whose loss selects the weights.
         largest_shift_px: largest shift of a particle along y and along x.
     """
 
@@ -53,14 +54,14 @@ class Augmentation:
 
 @dataclass
 class FreshNoiseTask:
-    """The corrected arm's task of `learning.training.train`: particles are rows, all pairs of their images count.
+    """The corrected arm's `learning.training.Task`. A row of a batch is one particle; all pairs of its images count.
 
     Args:
-        particles: for training; without noise, bright inside.
-        validation: particles that select the weights.
+        particles: for training; noise-free, bright on a dark background.
+        validation: particles whose loss selects the weights.
         microscope: contrast transfer.
         augmentation: settings of the images.
-        rings: of the spectrum.
+        rings: number of rings of the spectrum.
         n_samples: pairs in an epoch.
         device: where images are made.
 
@@ -89,7 +90,7 @@ class FreshNoiseTask:
         )
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Spectra (B, 4, R, 180) and angles (B, 4) of as many particles as make the pairs; all drawn anew."""
+        """Freshly drawn spectra (B, 4, R, 180) and angles (B, 4) of B particles, 6 pairs each: B = len(indices) / 6."""
         return self._draw(self._train, max(1, len(indices) // PAIRS), generator)
 
     def _draw(self, simulator: Simulator, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -105,17 +106,18 @@ class FreshNoiseTask:
         return spectra.unflatten(0, (rows, IMAGES)), poses.angle_deg.unflatten(0, (rows, IMAGES))
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Mean over particles, each the mean over the pairs of its images."""
+        """Cross-entropy of the relative angles, mean over all pairs of images of the same particle."""
         spectra, angle_deg = batch
         features = model(spectra.flatten(0, 1))
-        whole = torch.fft.rfft(features).unflatten(0, spectra.shape[:2])  # (B, 4, F, 91)
+        transforms = torch.fft.rfft(features).unflatten(0, spectra.shape[:2])  # (B, 4, F, 91)
         first, second = torch.triu_indices(IMAGES, IMAGES, 1, device=angle_deg.device)
-        curves = torch.fft.irfft((whole[:, first] * whole[:, second].conj()).sum(dim=2), n=features.shape[-1])
+        cross = (transforms[:, first] * transforms[:, second].conj()).sum(dim=2)
+        curves = torch.fft.irfft(cross, n=features.shape[-1])  # circular correlations (B, 6, 180)
         sharpness = getattr(model, "module", model).log_sharpness.exp()
         return losses.correlation_loss(sharpness * curves, angle_deg[:, first] - angle_deg[:, second]).mean()
 
     def validate(self, model: nn.Module) -> float:
-        """The loss on the validation particles, at the same poses and with the same noise every time."""
+        """The loss on the validation particles; poses and noise are the same in every epoch."""
         generator = torch.Generator(self.device).manual_seed(0)
         batch_losses = [
             float(self.loss(model, self._draw(self._validation, 4, generator)))
@@ -129,13 +131,13 @@ class DisturbanceTask:
     """The published arm's task: pairs of images of one stack, before and after known rotations.
 
     Args:
-        stacks: of one particle each, float32 (N, n, n); partners come from the same stack.
+        stacks: float32 (N, n, n), one per particle; both images of a pair come from the same stack.
         variant: which faults are present.
-        validation_pairs: drawn once, of the same images, as the recipe's are.
-        joint: whether every image is paired with the first of its stack, and an autoencoder joins (JUDL).
-        side_px: of the spectra that the network sees.
+        validation_pairs: number of pairs, drawn once from the training images, as in the recipe.
+        joint: whether every image is paired with the first of its stack, and an autoencoder is trained too (JUDL).
+        side_px: side of the spectra fed to the network.
         n_samples: pairs in an epoch.
-        device: where the images lie.
+        device: holds the images.
     """
 
     stacks: Sequence[Tensor]
@@ -149,11 +151,12 @@ class DisturbanceTask:
     def __post_init__(self) -> None:
         self._images = torch.cat(list(self.stacks)).to(self.device)
         sizes = torch.tensor([len(stack) for stack in self.stacks])
-        self._first = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes).to(self.device)  # of each image's stack
+        # For each image: number of the first image of its stack, and size of that stack
+        self._first = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes).to(self.device)
         self._size = torch.repeat_interleave(sizes, sizes).to(self.device)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Spectra (B, 4, s, s) of A, B and both disturbed, and the difference of the disturbances (B,), degrees."""
+        """Spectra (B, 4, s, s) of images A, B and both rotated, and the difference of the rotations (B,), degrees."""
         rows = len(indices)
         first = torch.randint(len(self._images), (rows,), generator=generator, device=self.device)
         share = torch.rand(rows, generator=generator, device=self.device)
@@ -165,7 +168,7 @@ class DisturbanceTask:
         return spectra, rotation_deg[0] - rotation_deg[1]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The recipe's loss, of predictions against each other: a small value does not mean that they are right."""
+        """The recipe's loss, a self-consistency: a small value does not mean that the predictions are right."""
         spectra, disturbance_deg = batch
         before, after = model(spectra[:, 0], spectra[:, 1]), model(spectra[:, 2], spectra[:, 3])
         error = losses.error_near_wraps_deg if self.variant.wrong_near_wraps else losses.circular_error_deg
@@ -176,7 +179,10 @@ class DisturbanceTask:
         return loss.mean()
 
     def _reconstruction_error(self, model: nn.Module, spectra: Tensor, angle_deg: Tensor) -> Tensor:
-        """Error (B,) of the spectrum rotated back by the prediction, where the recipe means the aligned image."""
+        """Reconstruction error (B,) of the autoencoder for the spectrum rotated back by the prediction.
+
+        The recipe's text has the aligned image in place of this spectrum.
+        """
         aligned = rotated_with_noise(spectra, -angle_deg)
         rebuilt = getattr(model, "module", model).autoencoder(aligned[:, None])[:, 0]
         return (rebuilt - aligned).square().mean(dim=(1, 2))
@@ -189,7 +195,7 @@ class DisturbanceTask:
 
 
 def rotated_with_noise(images: Tensor, angle_deg: Tensor) -> Tensor:
-    """Images (N, n, n) rotated by angles (N,) by bilinear interpolation, which leaves its trace in the noise."""
+    """Images (N, n, n) rotated by angles (N,) with bilinear interpolation, which leaves its trace in the noise."""
     angle = torch.deg2rad(angle_deg)
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     matrix = torch.stack([torch.stack([cosine, sine, zero], -1), torch.stack([-sine, cosine, zero], -1)], 1)
@@ -203,7 +209,7 @@ def features_of(network: CorrelationNetwork, images: Tensor, batch_size: int) ->
 
 
 def random_particles(paths: Sequence[Path]) -> tuple[list[Particle], list[Particle]]:
-    """Clean random particles for training, and others for validation; raises InputError where a file is broken."""
+    """Noise-free random particles: for training, and for validation. Raises InputError where a file is damaged."""
     particles = []
     for stack in map(open_stack, paths):
         images = torch.from_numpy(stack.read(np.arange(stack.n_images)))
@@ -213,7 +219,7 @@ def random_particles(paths: Sequence[Path]) -> tuple[list[Particle], list[Partic
 
 
 def noisy_stacks(star: Path, stack: Path) -> list[LabelledStack]:
-    """The stacks of a file but those of pure noise, which are a control; no pose is read."""
+    """The stacks of a file except the pure-noise control; no pose is read."""
     return [labelled for labelled in read_labelled(star, stack) if labelled.name != NOISE_ONLY]
 
 
@@ -221,13 +227,13 @@ def noisy_stacks(star: Path, stack: Path) -> list[LabelledStack]:
 def stack_averages(
     stacks: Sequence[LabelledStack], network: CorrelationNetwork, rounds: int, device: torch.device
 ) -> list[Particle]:
-    """The average of each stack by joint alignment: no true pose and no clean image enters.
+    """The average of each stack by joint alignment, without true poses or noise-free images.
 
     Args:
         stacks: of noisy particles.
-        network: whose features are aligned.
-        rounds: of averaging and aligning, at most.
-        device: where it is done.
+        network: its features are aligned.
+        rounds: largest number of rounds of averaging and aligning.
+        device: on which it runs.
     """
     averages = []
     for stack in stacks:
@@ -239,7 +245,7 @@ def stack_averages(
 
 
 def _in_disc(average: torch.Tensor) -> torch.Tensor:
-    """The average (n, n) less its rim's level, faded out towards the rim, where it shows noise alone."""
+    """The average (n, n) less the mean of its rim, faded out towards the rim, which shows only noise."""
     n = average.shape[-1]
     axis = torch.arange(n, device=average.device) - n // 2
     radius = torch.hypot(axis[:, None].float(), axis.float()) / n
