@@ -191,8 +191,7 @@ def _labels(points: pd.DataFrame) -> dict[tuple[str, str], str]:
 def _draw_curve(axis: Axes, line: pd.DataFrame, abscissa: str, looks: dict) -> None:
     """Values against the column `abscissa`, with error bars of length 0 where there is no interval."""
     line = line.sort_values(abscissa)
-    lengths = np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))  # (2, N)
-    axis.errorbar(line[abscissa], line["value"], yerr=lengths, capsize=1.5, **looks)
+    axis.errorbar(line[abscissa], line["value"], yerr=figures.error_bars(line), capsize=1.5, **looks)
 
 
 if __name__ == "__main__":

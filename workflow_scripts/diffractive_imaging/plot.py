@@ -20,6 +20,7 @@ from workflow_scripts.study.figures import (
     PAGE_MM,
     PURPLE,
     VERMILLION,
+    error_bars,
     letter,
     log_ordinate,
     new_figure,
@@ -232,11 +233,10 @@ def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
     for dose, marker, colour in zip(doses, "osD", (BLUE, VERMILLION, GREEN), strict=False):
         of_dose = points[points["dose_e"] == dose].set_index("fault").reindex(faults)
         values = of_dose["value"].to_numpy(float)
-        reach = [np.nan_to_num(values - of_dose["low"]), np.nan_to_num(of_dose["high"] - values)]
         axis.errorbar(
             np.clip(values, edge, None),
             range(len(faults)),
-            xerr=reach,
+            xerr=error_bars(of_dose),
             fmt=marker,
             color=colour,
             label=f"{dose:,.0f} e⁻",
@@ -283,8 +283,8 @@ def _draw_lines(axis: Axes, points: pd.DataFrame, x: str, registry: Registry) ->
     """Values of every estimator against the column `x`, with their intervals."""
     for estimator in registry.ordered(points["estimator"]):
         line = points[points["estimator"] == estimator].sort_values(x)
-        reach = [(line["value"] - line["low"]).fillna(0), (line["high"] - line["value"]).fillna(0)]
-        axis.errorbar(line[x], line["value"], yerr=reach, capsize=1.5, label=estimator, **registry[estimator].looks)
+        looks = registry[estimator].looks
+        axis.errorbar(line[x], line["value"], yerr=error_bars(line), capsize=1.5, label=estimator, **looks)
 
 
 if __name__ == "__main__":

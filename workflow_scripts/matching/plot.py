@@ -141,7 +141,7 @@ def _draw_doses(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     for name, line in top5.groupby("estimator", sort=False):
         line = line.sort_values("dose_e")
         looks = registry[name].looks
-        axis.errorbar(line["dose_e"], line["value"], yerr=_reach(line), capsize=1.5, label=name, **looks)
+        axis.errorbar(line["dose_e"], line["value"], yerr=figures.error_bars(line), capsize=1.5, label=name, **looks)
     expected = points.loc[points["metric"] == EXPECTED, "value"]
     if len(expected):
         axis.axhline(expected.iloc[0], color="0.7", linewidth=0.6)
@@ -248,11 +248,6 @@ def _draw_map(figure: SubFigure, examples: Mapping[str, np.ndarray]) -> None:
         axis.set_visible(False)
     figures.without_ticks(axes)
     figures.letter(axes[0], "f")
-
-
-def _reach(line: pd.DataFrame) -> np.ndarray:
-    """Lengths of the bars; none where there is no interval."""
-    return np.nan_to_num(np.array([line["value"] - line["low"], line["high"] - line["value"]]))
 
 
 if __name__ == "__main__":

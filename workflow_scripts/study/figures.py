@@ -134,6 +134,11 @@ def save_panels(path: Path, panels: Mapping[str, np.ndarray], pixel_size_a: floa
         figure.savefig(path, format="png", metadata={"Software": None})
 
 
+def error_bars(points: pd.DataFrame) -> np.ndarray:
+    """Lengths (2, N) of the bars below and above the values; 0 where there is no interval."""
+    return np.nan_to_num(np.array([points["value"] - points["low"], points["high"] - points["value"]]))
+
+
 def log_ordinate(axis: Axes) -> None:
     """Make the vertical axis logarithmic, after drawing: ticks at 1, 2 and 5, or for many decades at 1."""
     axis.set_yscale("log")

@@ -18,7 +18,7 @@ def closure(*modules: str) -> tuple[str, ...]:
     """Paths, relative to the project's root and sorted, of all project files that importing these modules runs.
 
     Imports inside functions count too. The closure includes the ``__init__.py`` of all packages on the path, which
-    Python runs, and tables with the name of a module (``kirkland.csv`` beside ``kirkland.py``), which the module reads.
+    Python runs, and tables that a module reads: .csv and .yaml of its name (``kirkland.csv`` beside ``kirkland.py``).
 
     Raises:
         ModuleNotFoundError: a module, or a project module that it imports, does not exist.
@@ -35,7 +35,7 @@ def closure(*modules: str) -> tuple[str, ...]:
                 paths[module] = path.relative_to(ROOT).as_posix()
                 waiting += _imports(path)
     files = set(paths.values())
-    tables = {Path(name).with_suffix(".csv").as_posix() for name in files}
+    tables = {Path(name).with_suffix(ending).as_posix() for name in files for ending in (".csv", ".yaml")}
     return tuple(sorted(files | {name for name in tables if (ROOT / name).is_file()}))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ase
 import numpy as np
+import yaml
 from ase.spacegroup import crystal as from_space_group
 
 from workflow_scripts.formats.crystals import DEFAULT_DEBYE_WALLER_A2, read_crystal
@@ -64,82 +65,13 @@ class Crystal:
         )
 
 
-@dataclass(frozen=True)
-class _Published:
-    """A crystal as it is published: cell parameters a, b, c in Å and α, β, γ in degrees, sites in fractions."""
-
-    space_group: int
-    cell: tuple[float, float, float, float, float, float]
-    sites: tuple[tuple[str, tuple[float, float, float]], ...]
-    debye_waller_a2: dict[str, float]
-    zone_axis: tuple[int, int, int] = (0, 0, 1)
-
-
-_THIRD = 1 / 3
-_PUBLISHED = {
-    # Wurtzite: Schulz and Thiemann (doi:10.1016/0038-1098(77)90959-0). B: mean over the axes of the first-principles
-    # ⟨u²⟩ of Schowalter et al. (doi:10.1107/S0108767309004966), Ga 0.0034 and 0.0033, N 0.0039 and 0.0034 Å².
-    "GaN": _Published(
-        186,
-        (3.190, 3.190, 5.189, 90, 90, 120),
-        (("Ga", (_THIRD, 2 * _THIRD, 0.0)), ("N", (_THIRD, 2 * _THIRD, 0.377))),
-        {"Ga": 0.266, "N": 0.295},
-    ),
-    # R-3m, hexagonal axes, cobalt at the origin: Akimoto, Gotoh and Oosawa (doi:10.1006/jssc.1998.7966); oxygen such
-    # that the edge of CoO6 is the 2.618 Å of Takahashi et al. (doi:10.1016/j.jssc.2006.10.018). B: the default.
-    "LiCoO2": _Published(
-        166,
-        (2.8161, 2.8161, 14.0536, 90, 90, 120),
-        (("Li", (0.0, 0.0, 0.5)), ("Co", (0.0, 0.0, 0.0)), ("O", (0.0, 0.0, 0.26032))),
-        {},
-    ),
-    # Amm2, the phase at room temperature, along its a axis, which is a cube axis of the perovskite:
-    # Hewat (doi:10.1088/0022-3719/6/16/010). B: the default.
-    "KNbO3": _Published(
-        38,
-        (3.973, 5.695, 5.721, 90, 90, 90),
-        (
-            ("K", (0.0, 0.0, 0.0138)),
-            ("Nb", (0.5, 0.0, 0.5)),
-            ("O", (0.0, 0.0, 0.5364)),
-            ("O", (0.5, 0.2476, 0.2842)),
-        ),
-        {},
-        zone_axis=(1, 0, 0),
-    ),
-    # The cubic phase, which is stable above 600 K: Trots and Myagkota (doi:10.1016/j.jpcs.2008.05.007).
-    # B: the default, several times too small for a halide perovskite, whose iodine moves far.
-    "CsPbI3": _Published(
-        221,
-        (6.2894, 6.2894, 6.2894, 90, 90, 90),
-        (("Cs", (0.0, 0.0, 0.0)), ("Pb", (0.5, 0.5, 0.5)), ("I", (0.5, 0.5, 0.0))),
-        {},
-    ),
-    # 2H: Bronsema, de Boer and Jellinek (doi:10.1002/zaac.19865400904). B: mean over the axes of ⟨u²⟩ that
-    # Schönfeld, Huang and Moss (doi:10.1107/S0108768183002645) found in 3R, whose layers are the same.
-    "MoS2": _Published(
-        194,
-        (3.1602, 3.1602, 12.294, 90, 90, 120),
-        (("Mo", (_THIRD, 2 * _THIRD, 0.25)), ("S", (_THIRD, 2 * _THIRD, 0.621))),
-        {"Mo": 0.45, "S": 0.33},
-    ),
-    # Cubic: Mitchell, Chakhmouradian and Woodward (doi:10.1007/s002690000103).
-    # B: Abramov et al. (doi:10.1107/S0108768195003752).
-    "SrTiO3": _Published(
-        221,
-        (3.90528, 3.90528, 3.90528, 90, 90, 90),
-        (("Sr", (0.0, 0.0, 0.0)), ("Ti", (0.5, 0.5, 0.5)), ("O", (0.5, 0.5, 0.0))),
-        {"Sr": 0.6214, "Ti": 0.4398, "O": 0.7323},
-    ),
-}
-
-
 def crystal(material: str) -> Crystal:
     """A crystal of `settings.BUILT_IN` along [001], KNbO3 along [100]; hexagonal cells are a × √3a across the beam."""
-    published = _PUBLISHED[material]
-    symbols, basis = zip(*published.sites, strict=True)
-    atoms = from_space_group(symbols, basis, spacegroup=published.space_group, cellpar=published.cell)
-    return from_atoms(material, atoms, published.zone_axis, published.debye_waller_a2)
+    published = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))[material]
+    symbols, basis = zip(*published["sites"], strict=True)
+    atoms = from_space_group(symbols, basis, spacegroup=published["space_group"], cellpar=published["cell"])
+    zone_axis = tuple(published.get("zone_axis", (0, 0, 1)))
+    return from_atoms(material, atoms, zone_axis, published.get("debye_waller_a2", {}))
 
 
 def read_structure(path: Path) -> Crystal:
