@@ -14,6 +14,7 @@ from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfi
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, inside_raster
+from workflow_scripts.learning.transfers import host_generator, to_device
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 
@@ -72,14 +73,15 @@ class ScanTask:
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Network inputs, √counts, surroundings (B, n, n) each, and which fine pixels these sample (B, 2)."""
-        step = torch.randint(self._upsampling, (2,), generator=generator, device=self._device)
+        """Network inputs, √counts, surroundings (B, n, n) each; on the CPU which fine pixels these sample (B, 2)."""
+        step = torch.randint(self._upsampling, (2,), generator=host_generator(generator))
         return self._make(self._train[indices], step)
 
     def _make(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
         counts, upsampling = self._counts[rows], self._upsampling
-        positions = self._positions[rows] + step / upsampling
-        surroundings = forward.window_at(self._surroundings, positions, counts.shape[-1], upsampling, upsampling)
+        positions = self._positions[rows] + to_device(step / upsampling, self._device)
+        window = counts.shape[-1], upsampling, upsampling
+        surroundings = forward.window_at(self._surroundings, positions, *window, checked=False)
         patterns = forward.network_input(counts, self._dose_e)
         return patterns, counts, surroundings, step.expand(len(rows), 2)
 
@@ -95,7 +97,7 @@ class ScanTask:
         level = (surroundings * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
         patch_level = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
         phase = torch.where(lit, patch - patch_level + level, surroundings)
-        shift = -steps[0].double() / self._upsampling
+        shift = to_device(-steps[0].double() / self._upsampling, self._device)
         probe = shift_probe(self._probe, shift).to(torch.complex64)
         expected = self._dose_e * diffraction_pattern(probe, phase)
         return amplitude_misfit(expected, counts)
@@ -104,6 +106,6 @@ class ScanTask:
         """The loss over the held-out patterns."""
         total = 0.0
         for part in self._validation.split(_BATCH):
-            step = torch.zeros(2, dtype=torch.int64, device=self._device)
+            step = torch.zeros(2, dtype=torch.int64)
             total += float(self.loss(model, self._make(part, step))) * len(part)
         return total / len(self._validation)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.learning.transfers import host_generator, to_device
 from workflow_scripts.matching.networks.encoding import blurred, normalised
 from workflow_scripts.matching.networks.losses import angular_contrast, contrast, cosine_embedding, wasserstein
 from workflow_scripts.matching.networks.model import correlations
@@ -59,14 +60,14 @@ class Observer:
         self, pairs: Pairs, variant: Variant, augmentation: Augmentation, validation_pairs: int, device: torch.device
     ) -> None:
         self._pairs, self.variant, self._augmentation, self.device = pairs, variant, augmentation, device
-        split = split_by_cells(torch.from_numpy(pairs.rotation), validation_pairs)
-        self.training_rows, self.validation_rows = (rows.to(device) for rows in split)
+        # On the CPU, where the files are read
+        self.training_rows, self.validation_rows = split_by_cells(torch.from_numpy(pairs.rotation), validation_pairs)
 
     def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Calculated patterns and expected observed shares, background included, of pairs (B,): (B, n, n) each."""
-        index = rows.cpu().numpy()
+        index = rows.numpy()
         calculated, spots, background = (
-            torch.from_numpy(part[index]).float().to(self.device)
+            to_device(torch.from_numpy(part[index]).float(), self.device)
             for part in (self._pairs.calculated, self._pairs.spots, self._pairs.background)
         )
         return calculated, spots + self._augmentation.background_share * background
@@ -106,11 +107,11 @@ class PretrainTask:
         variant = self._observer.variant
         # Half of the files' patterns are observed and half calculated, as in the recipe
         total = 2 * len(rows) + len(extra)
-        drawn = torch.randint(total, (count,), generator=generator, device=rows.device)
-        row = rows[drawn % len(rows)]
+        drawn = torch.randint(total, (count,), generator=host_generator(generator))
+        calculated, shares = self._observer.pairs(rows[drawn % len(rows)])
+        drawn = to_device(drawn, self._observer.device)
         is_calculated = ((drawn >= len(rows)) & (drawn < 2 * len(rows)))[:, None, None]
         is_extra = drawn >= 2 * len(rows)
-        calculated, shares = self._observer.pairs(row)
         views = []
         for _ in range(2):
             view = self._observer.counts(shares, generator, distorted=True)
@@ -130,7 +131,7 @@ class PretrainTask:
     def validate(self, model: nn.Module) -> float:
         """The same of the validation patterns, with the same draws every time."""
         rows = self._observer.validation_rows
-        generator = torch.Generator(rows.device).manual_seed(0)
+        generator = torch.Generator(self._observer.device).manual_seed(0)
         return _mean_over_batches(rows, lambda part: model(*self._draw(rows, len(part), generator, self._extra[:0])))
 
 
@@ -149,15 +150,15 @@ class FinetuneTask:
         self._observer, self._settings, self._encode = observer, loss, encode
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Encoded observed and calculated patterns (B, …), and a seed for every row (B,)."""
+        """Encoded observed and calculated patterns (B, …), and a seed for every row (B,), on the CPU."""
         rows = self._observer.training_rows
-        drawn = torch.randint(len(rows), (len(indices),), generator=generator, device=rows.device)
+        drawn = torch.randint(len(rows), (len(indices),), generator=host_generator(generator))
         return self._pairs(rows[drawn], generator)
 
     def _pairs(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         calculated, shares = self._observer.pairs(rows)
         observed = self._encode(self._observer.counts(shares, generator))
-        seeds = torch.randint(2**31, (len(rows),), generator=generator, device=rows.device)
+        seeds = torch.randint(2**31, (len(rows),), generator=host_generator(generator))
         return observed, self._encode(calculated), seeds
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -174,7 +175,7 @@ class FinetuneTask:
             total = total + settings.cosine_weight * cosine_embedding(stages[stage], expected_stages[stage]).mean()
         if settings.wasserstein != "none" and settings.wasserstein_weight > 0:
             sets = (features, expected) if variant.stage_ignored else (stages[stage], expected_stages[stage])
-            directions = torch.Generator(seeds.device).manual_seed(int(seeds[0]))
+            directions = torch.Generator(features.device).manual_seed(int(seeds[0]))
             paired = variant.max_sliced_paired
             distance = wasserstein(settings.wasserstein, *sets, settings.projections, directions, paired)
             total = total + settings.wasserstein_weight * distance
@@ -183,7 +184,7 @@ class FinetuneTask:
     def validate(self, model: nn.Module) -> float:
         """The loss of the validation pairs, with the same counts every time."""
         rows = self._observer.validation_rows
-        generator = torch.Generator(rows.device).manual_seed(0)
+        generator = torch.Generator(self._observer.device).manual_seed(0)
         return _mean_over_batches(rows, lambda part: self.loss(model, self._pairs(part, generator)))
 
 
