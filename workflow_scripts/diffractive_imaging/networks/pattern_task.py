@@ -81,7 +81,7 @@ class PatternTask:
             TensorDataset(*(tensor.to(device) for tensor in examples.tensors)) for examples in (train, validation)
         )
         self._mask = light.mask().to(device)
-        self._pixels = self._mask.flatten().nonzero()[:, 0]  # once: to count them waits for the device
+        self._pixels = self._mask.nonzero(as_tuple=True)  # once: to count them waits for the device
         self._variant = variant
         self._settings = settings
         self._device = device

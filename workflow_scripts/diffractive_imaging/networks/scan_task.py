@@ -20,7 +20,7 @@ from workflow_scripts.optics.probe import shift_probe
 
 _BATCH = 256
 # Patterns nearer to the rim of a scan, in object pixels, are left out: half of the object under them is unknown.
-_RIM_PX = 4.0
+RIM_PX = 4.0
 
 
 class ScanTask:
@@ -48,7 +48,7 @@ class ScanTask:
         top = 0.0
         margin = light.n  # object pixels; the windows of the outermost patterns stay inside
         for stitched, recorded, position in scans:
-            inner = inside_raster(position, _RIM_PX)
+            inner = inside_raster(position, RIM_PX)
             fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * self._upsampling] * 4)
             # One tall image of all scans, so that a batch may mix them.
             shift = torch.tensor([margin + top, margin]) - torch.tensor(stitched.origin)
