@@ -28,3 +28,7 @@ def test_a_job(study, job):
 
 def test_all_other_jobs_that_take_a_gpu(study):
     assert study.failures(name for name in study.on_gpu() if name not in JOBS) == {}
+
+
+def test_trainings_keep_on_the_gpu_what_the_table_says(study):
+    assert study.unlike_the_table() == {}

@@ -32,3 +32,7 @@ def test_all_other_jobs_that_take_a_gpu(study):
 def test_a_step_of_the_diffusion_network_of_the_recipe(study):
     flags = {"network__kind": "monai", "pairs": "8", "validation_pairs": "8"}
     assert study.run("pretrain_published_seed0", **flags).launches["convolution_backward"] > 50
+
+
+def test_trainings_keep_on_the_gpu_what_the_table_says(study):
+    assert study.unlike_the_table() == {}

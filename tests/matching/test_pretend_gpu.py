@@ -37,3 +37,7 @@ def test_steps_of_the_residual_network_of_the_recipe(study):
     weights = study.jobs["pretrain_published_seed0"].outputs[0]
     steps = study.run("finetune_published_seed0", pretrained=f"changed/{weights}", optimizer="sgd")
     assert steps.launches["convolution_backward"] > 50
+
+
+def test_trainings_keep_on_the_gpu_what_the_table_says(study):
+    assert study.unlike_the_table() == {}

@@ -38,3 +38,7 @@ def test_all_other_jobs_that_take_a_gpu(study):
 def test_a_step_of_the_transformer(study, arm):
     flags = {"network__kind": "swin_unetr", "epochs": "1"}
     assert study.run(f"pretrain_{arm}_seed0", **flags).launches["convolution_backward"] > 20
+
+
+def test_trainings_keep_on_the_gpu_what_the_table_says(study):
+    assert study.unlike_the_table() == {}

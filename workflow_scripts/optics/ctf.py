@@ -102,24 +102,26 @@ def ctf_at(
     """
     device = frequency_x_per_a.device
     squared = frequency_x_per_a.square() + frequency_y_per_a.square()  # (*S)
-    angle_rad = torch.atan2(*torch.broadcast_tensors(frequency_y_per_a, frequency_x_per_a))
+    angle_rad = torch.atan2(*torch.broadcast_tensors(frequency_y_per_a, frequency_x_per_a)).double()
+    squared = squared.double()
 
     def per_particle(value: Parameter) -> Tensor:
-        tensor = torch.as_tensor(value, dtype=torch.float64, device=device)
+        tensor = torch.as_tensor(value, dtype=torch.float64)
         if tensor.ndim > 1:
             raise ValueError(f"a parameter of the CTF has the shape {tuple(tensor.shape)}, expected a number or (N,)")
-        return tensor.reshape(-1, *[1] * squared.ndim)  # (N or 1, 1, …)
+        # A number stays on the CPU: to copy and to check it there waits for no GPU
+        return tensor.to(device).reshape(-1, *[1] * squared.ndim) if tensor.ndim else tensor  # (N, 1, …) or ()
 
     voltages = per_particle(voltage_kv)
     values, index = voltages.unique(return_inverse=True)
-    wavelengths = torch.tensor([wavelength_a(v) for v in values.tolist()], dtype=torch.float64, device=device)[index]
+    wavelengths = torch.tensor([wavelength_a(v) for v in values.tolist()], dtype=torch.float64).to(values.device)[index]
     contrast = per_particle(amplitude_contrast)
     if not bool(((contrast >= 0) & (contrast <= 1)).all()):
         raise ValueError("amplitude_contrast must lie between 0 and 1")
     u_a = per_particle(defocus_u_a)
     v_a = u_a if defocus_v_a is None else per_particle(defocus_v_a)
-    sizes = {len(p) for p in (voltages, contrast, u_a, v_a)} | {
-        len(per_particle(p)) for p in (defocus_angle_deg, cs_mm, b_factor_a2, phase_shift_deg)
+    sizes = {p.numel() for p in (voltages, contrast, u_a, v_a)} | {
+        per_particle(p).numel() for p in (defocus_angle_deg, cs_mm, b_factor_a2, phase_shift_deg)
     }
     if len(sizes - {1}) > 1:
         raise ValueError(f"the parameters of the CTF are for {sorted(sizes - {1})} particles, expected one number N")
@@ -130,4 +132,5 @@ def ctf_at(
     fourth = (math.pi / 2) * (per_particle(cs_mm) * 1e7) * wavelengths**3
     chi = squared * (math.pi * wavelengths * defocus_a - fourth * squared) + constant
     # The phase reaches hundreds of rad, of which float32 would keep only four decimals.
-    return (torch.sin(chi) * torch.exp(-per_particle(b_factor_a2) / 4 * squared)).float()
+    transfer = (torch.sin(chi) * torch.exp(-per_particle(b_factor_a2) / 4 * squared)).float()
+    return transfer.reshape(-1, *squared.shape)

@@ -40,7 +40,7 @@ def polar_spectra(images: Tensor, rings: int) -> Tensor:
     Raises:
         ValueError: the images are too small for so many rings.
     """
-    radii = torch.arange(FIRST_RING, FIRST_RING + rings, device=images.device)
+    radii = torch.arange(FIRST_RING, FIRST_RING + rings)
     amplitude = polar_power_spectra(standardised(images), radii, ANGLES).sqrt() / images.shape[-1]
     return amplitude - amplitude.mean(dim=-1, keepdim=True)
 

@@ -25,6 +25,7 @@ from workflow_scripts.alignment.simulation.imaging import Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, LabelledStack, read_labelled
 from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.mrc import open_stack
+from workflow_scripts.learning.transfers import host_generator
 from workflow_scripts.workflow.errors import InputError
 
 IMAGES = 4  # images of each particle in a batch; the loss is over all their pairs
@@ -94,13 +95,14 @@ class FreshNoiseTask:
         return self._draw(self._train, max(1, len(indices) // PAIRS), generator)
 
     def _draw(self, simulator: Simulator, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        position = float(torch.rand(1, generator=generator, device=self.device))
-        coloured = float(torch.rand(1, generator=generator, device=self.device)) < self.augmentation.coloured_share
+        on_host = host_generator(generator)
+        position = float(torch.rand(1, generator=on_host))
+        coloured = float(torch.rand(1, generator=on_host)) < self.augmentation.coloured_share
         simulator.noise = "coloured" if coloured else "white"
         low, high = self.augmentation.snr_min, self.augmentation.snr_max
         simulator.snr = low * (high / low) ** position
         poses = simulator.draw_poses(rows * IMAGES, generator, self.augmentation.largest_shift_px, whole_px=False)
-        particle_index = torch.randint(len(simulator.particles), (rows,), generator=generator, device=self.device)
+        particle_index = torch.randint(len(simulator.particles), (rows,), generator=on_host)
         poses = replace(poses, particle=particle_index.repeat_interleave(IMAGES))
         spectra = polar_spectra(simulator.draw(poses, generator), self.rings)
         return spectra.unflatten(0, (rows, IMAGES)), poses.angle_deg.unflatten(0, (rows, IMAGES))

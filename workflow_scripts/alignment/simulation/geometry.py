@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from workflow_scripts.learning.transfers import to_device
+
 _OVERSAMPLING = 4  # samples per period of the image; the power, of an autocorrelation 2n wide, needs 2 at least
 _MARGIN = 3  # samples of the fine spectrum beyond the outermost ring and across its diameter, for the interpolation
 
@@ -84,7 +86,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
 
     Args:
         images: (N, n, n); the mean is not subtracted.
-        rings: (R,) radii in periods per image, R ≥ 1, each below n/2.
+        rings: (R,) radii in periods per image, R ≥ 1, each below n/2; on the CPU, no GPU is waited for.
         angles: samples of [0, 180), from +x towards +y.
 
     Returns:
@@ -106,7 +108,7 @@ def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Ten
     spectra = upper @ (images.to(waves.dtype) @ waves.T)  # (N, outermost + margin + 1, 2 outermost + 1)
     power = spectra.real.square() + spectra.imag.square()
     theta = torch.arange(angles, device=images.device) * (math.pi / angles)
-    radius = _OVERSAMPLING * rings.to(images)[:, None]
+    radius = _OVERSAMPLING * to_device(rings.to(images.dtype), images.device)[:, None]
     column = radius * torch.cos(theta) / outermost
     row = (radius * torch.sin(theta) + _MARGIN) / (len(upper) - 1) * 2 - 1
     grid = torch.stack([column, row], dim=-1).expand(len(images), -1, -1, -1)  # (N, R, angles, 2)
@@ -131,9 +133,9 @@ def resized_spectra(spectra: Tensor, m: int) -> Tensor:
 def half_plane_weights(n: int, device: torch.device) -> Tensor:
     """Number of columns of the full Fourier plane, 1 or 2, represented by each column (n//2 + 1,) of a half plane."""
     weights = torch.full((n // 2 + 1,), 2.0, device=device)
-    weights[0] = 1
+    weights[0].fill_(1)
     if n % 2 == 0:
-        weights[-1] = 1
+        weights[-1].fill_(1)
     return weights
 
 
@@ -196,12 +198,12 @@ def _signed(index: Tensor, length: int) -> Tensor:
 
 def _quarter_turns(images: Tensor, quarters: Tensor) -> Tensor:
     """Images (N, n, n) rotated by 90° · quarters (N,) in 0 … 3."""
-    rotated = images.clone()
+    rotated = images
     for count, flipped in ((1, (2,)), (2, (1, 2)), (3, (1,))):
-        indices = (quarters == count).nonzero()[:, 0]
-        about_middle = torch.rot90(images[indices], -count, (1, 2))
+        about_middle = torch.rot90(images, -count, (1, 2))
         # The centre n//2 of an even box is half a pixel off its middle.
-        rotated[indices] = about_middle.roll([1 - images.shape[-1] % 2] * len(flipped), flipped)
+        turned = about_middle.roll([1 - images.shape[-1] % 2] * len(flipped), flipped)
+        rotated = torch.where((quarters == count)[:, None, None], turned, rotated)
     return rotated
 
 

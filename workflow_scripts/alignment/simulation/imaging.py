@@ -1,5 +1,6 @@
 """Simulated images of particles: pose, contrast transfer and noise, in batches on one device."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from workflow_scripts.alignment.settings import MicroscopeSettings
 from workflow_scripts.alignment.simulation.geometry import half_plane_weights, move
 from workflow_scripts.alignment.simulation.particles import Particle
 from workflow_scripts.formats.particles import CtfParameters
+from workflow_scripts.learning.transfers import to_device
 from workflow_scripts.optics.ctf import ctf
 
 # Number of defocus values from which the faulty CTF is drawn: neighbours differ by a fraction of a radian at Nyquist
@@ -25,7 +27,7 @@ def ctf_tensors(parameters: CtfParameters, device: torch.device | str = "cpu") -
 class DrawnPoses:
     """Poses and defocus of N images, in the conventions of `geometry`.
 
-    particle: int64 (N,), index into the simulator's particles.
+    particle: int64 (N,), index into the simulator's particles; on the CPU, no GPU is waited for.
     angle_deg: float32 (N,) in [0, 360).
     shift_px: float32 (N, 2) [y, x].
     defocus_a: float32 (N,) in Å; the faulty CTF does not use it.
@@ -107,7 +109,7 @@ class Simulator:
         Returns:
             float32 (N, n, n).
         """
-        moved = move(self.images[poses.particle], poses.angle_deg, poses.shift_px)
+        moved = move(self.images[to_device(poses.particle, self.device)], poses.angle_deg, poses.shift_px)
         return torch.fft.irfft2(torch.fft.rfft2(moved) * self._transfer(poses, generator), s=(self.n, self.n))
 
     def draw(self, poses: DrawnPoses, generator: torch.Generator) -> Tensor:
@@ -128,9 +130,9 @@ class Simulator:
         """(N, n, n//2 + 1)."""
         transfer = torch.empty(len(poses), self.n, self.n // 2 + 1, device=self.device)
         sizes = [item.pixel_size_a / (item.width_ratio**2 if self.faulty_ctf else 1.0) for item in self.particles]
-        size_of = torch.tensor(sizes, dtype=torch.float64, device=self.device)[poses.particle]
+        size_of = torch.tensor(sizes, dtype=torch.float64)[poses.particle.cpu()]
         for size_a in sorted(set(size_of.tolist())):
-            indices = (size_of == size_a).nonzero()[:, 0]
+            indices = to_device((size_of == size_a).nonzero()[:, 0], self.device)
             if self.faulty_ctf:
                 defoci_a = torch.linspace(*self._defocus_range_a, _FAULTY_DEFOCI, device=self.device)
                 table = contrast_transfer(self.microscope, self.n, size_a, defoci_a).abs()
@@ -160,7 +162,8 @@ def radial_power(images: Tensor) -> Tensor:
     rings, weights = fourier_rings(n, images.device), half_plane_weights(n, images.device).expand(n, -1)
     power = torch.fft.rfft2(images).abs().square() * weights
     # A matrix product instead of a scattered sum, whose bits would vary from run to run on a GPU.
-    members = torch.nn.functional.one_hot(rings.flatten()).to(images)  # (n (n//2 + 1), R)
+    outermost = round(math.hypot(n // 2, n // 2))
+    members = (rings.flatten()[:, None] == torch.arange(outermost + 1, device=images.device)).to(images)  # (…, R)
     return power.flatten(1) @ members / (weights.flatten() @ members)
 
 
@@ -184,7 +187,7 @@ def noise_for(clean: Tensor, snr: float, noise: str, generator: torch.Generator)
     if noise == "white":
         return white * (clean.var(dim=(1, 2), correction=0, keepdim=True) / snr).sqrt()
     power = radial_power(clean)  # (N, R)
-    power[:, 0] = 0
+    power[:, 0].zero_()
     amplitude = (power / (n**2 * snr)).sqrt()[:, fourier_rings(n, clean.device)]  # (N, n, n//2 + 1)
     return torch.fft.irfft2(torch.fft.rfft2(white) * amplitude, s=(n, n))
 

@@ -6,6 +6,7 @@ time in its own list, so the sampler is implemented here; a test compares single
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ Network = Callable[[Tensor, Tensor], Tensor]  # x_t and times (B,) to the output
 _BETA = 1e-4, 2e-2
 
 
-def signal_shares() -> Tensor:
+@cache
+def signal_shares(device: torch.device | str = "cpu") -> Tensor:
     """ᾱ_t, the share of the image in the variance of x_t, float64 (TIMES,): linear β from 1e-4 to 0.02 (eq. 4)."""
-    return torch.cumprod(1 - torch.linspace(*_BETA, TIMES, dtype=torch.float64), dim=0)
+    return torch.cumprod(1 - torch.linspace(*_BETA, TIMES, dtype=torch.float64), dim=0).to(device)
 
 
 def noised(image: Tensor, noise: Tensor, times: Tensor) -> Tensor:
@@ -93,5 +95,5 @@ def sample(
 
 
 def _amplitudes(times: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-    share = signal_shares().to(times.device)[times].view(-1, 1, 1, 1)
+    share = signal_shares(times.device)[times].view(-1, 1, 1, 1)
     return share.sqrt().to(image.dtype), (1 - share).sqrt().to(image.dtype)

@@ -12,6 +12,7 @@ from workflow_scripts.background.networks.diffusion import TIMES, noised, target
 from workflow_scripts.background.settings import ARMS, Finetune, Pretrain, Variant
 from workflow_scripts.background.simulation.composing import DeviceTiles, counted_set, idealised_pair
 from workflow_scripts.background.simulation.tile_files import TrainingTiles
+from workflow_scripts.learning.transfers import host_generator
 from workflow_scripts.workflow.errors import InputError
 
 SCALE = 0.03  # unit of the corrected network's output, in natural logarithms
@@ -119,7 +120,7 @@ class BackgroundTask:
             channels, image = self._recipe(source, rows, generator)
             valid = torch.ones_like(image)
         else:
-            share = float(torch.rand((), generator=generator, device=device))
+            share = float(torch.rand((), generator=host_generator(generator)))
             tiles = min(self._largest_set, int(2 * ((self._largest_set + 1) / 2) ** share))
             logs, valid, flats = counted_set(source, rows, tiles, tiles / self._largest_set, generator)
             channels, valid = conditions(logs, valid)

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 
-def weighted_absolute_error(predicted: Tensor, target: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error of patches (B, n, n) in the mask (n, n), rad; the patches are weighted by weight (B,)."""
-    error = (predicted - target)[:, mask].abs().mean(dim=1)  # (B,)
+def weighted_absolute_error(predicted: Tensor, target: Tensor, pixels: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
+    """Mean absolute error of patches (B, n, n) in pixels, rows and columns (P,), rad; each patch weighted by (B,)."""
+    error = (predicted - target)[:, *pixels].abs().mean(dim=1)  # (B,)
     return (weight * error).mean()
 
 

@@ -81,6 +81,7 @@ class PatternTask:
             TensorDataset(*(tensor.to(device) for tensor in examples.tensors)) for examples in (train, validation)
         )
         self._mask = light.mask().to(device)
+        self._pixels = self._mask.nonzero(as_tuple=True)  # once: to count them waits for the device
         self._variant = variant
         self._settings = settings
         self._device = device
@@ -101,7 +102,7 @@ class PatternTask:
         weight = torch.ones(rows, device=self._device)
         if self._variant.loss_on_first_sample:
             weight = weight.new_zeros(rows)
-            weight[0] = rows
+            weight[0].fill_(rows)
         if self._variant.noise_drawn_once:
             patterns = forward.network_input(counts, None)
         else:
@@ -116,7 +117,7 @@ class PatternTask:
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Mean absolute error in the mask, rad."""
         patterns, target, weight = batch
-        return weighted_absolute_error(model(patterns), target, self._mask, weight)
+        return weighted_absolute_error(model(patterns), target, self._pixels, weight)
 
     def validate(self, model: nn.Module) -> float:
         """The loss over the validation examples, with the same noise every time."""

@@ -14,12 +14,13 @@ from workflow_scripts.diffractive_imaging.networks.losses import amplitude_misfi
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, inside_raster
+from workflow_scripts.learning.transfers import host_generator, to_device
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.optics.probe import shift_probe
 
 _BATCH = 256
 # Patterns within this many object pixels of the edge of a scan are left out: half of their object is unknown.
-_RIM_PX = 4.0
+RIM_PX = 4.0
 
 
 class ScanTask:
@@ -47,7 +48,7 @@ class ScanTask:
         top = 0.0
         margin = light.n  # object pixels; the windows of the outermost patterns stay inside
         for stitched, recorded, position in scans:
-            inner = inside_raster(position, _RIM_PX)
+            inner = inside_raster(position, RIM_PX)
             fine = functional.pad(stitched.phase.nan_to_num(0.0), [margin * self._upsampling] * 4)
             # One tall image of all scans, so that a batch may mix them.
             shift = torch.tensor([margin + top, margin]) - torch.tensor(stitched.origin)
@@ -72,14 +73,15 @@ class ScanTask:
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Network inputs, counts, surroundings (B, n, n) each, and the fine-pixel offset of these samples (B, 2)."""
-        step = torch.randint(self._upsampling, (2,), generator=generator, device=self._device)
+        """Network inputs, counts, surroundings (B, n, n) each; on the CPU the fine-pixel offset of these samples (B, 2)."""
+        step = torch.randint(self._upsampling, (2,), generator=host_generator(generator))
         return self._make_batch(self._train[indices], step)
 
     def _make_batch(self, rows: Tensor, step: Tensor) -> tuple[Tensor, ...]:
         counts, upsampling = self._counts[rows], self._upsampling
-        positions = self._positions[rows] + step / upsampling
-        surroundings = forward.window_at(self._surroundings, positions, counts.shape[-1], upsampling, upsampling)
+        positions = self._positions[rows] + to_device(step / upsampling, self._device)
+        window = counts.shape[-1], upsampling, upsampling
+        surroundings = forward.window_at(self._surroundings, positions, *window, checked=False)
         patterns = forward.network_input(counts, self._dose_e)
         return patterns, counts, surroundings, step.expand(len(rows), 2)
 
@@ -95,7 +97,7 @@ class ScanTask:
         mean = (surroundings * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
         patch_mean = (patch * lit).sum(dim=(-2, -1), keepdim=True) / lit.sum()
         phase = torch.where(lit, patch - patch_mean + mean, surroundings)
-        shift = -steps[0].double() / self._upsampling
+        shift = to_device(-steps[0].double() / self._upsampling, self._device)
         probe = shift_probe(self._probe, shift).to(torch.complex64)
         expected = self._dose_e * diffraction_pattern(probe, phase)
         return amplitude_misfit(expected, counts)
@@ -104,6 +106,6 @@ class ScanTask:
         """The loss over the held-out patterns."""
         total = 0.0
         for part in self._validation.split(_BATCH):
-            step = torch.zeros(2, dtype=torch.int64, device=self._device)
+            step = torch.zeros(2, dtype=torch.int64)
             total += float(self.loss(model, self._make_batch(part, step))) * len(part)
         return total / len(self._validation)

@@ -133,7 +133,9 @@ def network_input(counts: Tensor, dose_e: Tensor | float | None) -> Tensor:
     return (counts / dose_e).sqrt() * counts.shape[-1]
 
 
-def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, upsampling: int = UPSAMPLING) -> Tensor:
+def window_at(
+    fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, upsampling: int = UPSAMPLING, checked: bool = True
+) -> Tensor:
     """Samples of a large object around real-valued positions, by cubic convolution on the fine grid.
 
     All n × n samples of a window share one sub-pixel fraction, so the four taps along each axis are a
@@ -145,6 +147,7 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, u
         positions_px: (N, 2) as [y, x] in object pixels: where the sample [n//2, n//2] of each window lies.
         n: samples along each side of a window.
         spacing: fine pixels between samples.
+        checked: for windows that are known to lie inside it can be False: the CPU waits for a GPU to check them.
 
     Returns:
         (N, n, n), differentiable in ``fine_object``.
@@ -157,8 +160,7 @@ def window_at(fine_object: Tensor, positions_px: Tensor, n: int, spacing: int, u
     weight_y, weight_x = cubic_weights(corner - below).to(fine_object.dtype).unbind(dim=1)  # (N, 4) each
     first = below.long() - 1
     last = first + spacing * (n - 1) + 3
-    size = torch.tensor(fine_object.shape, device=first.device)
-    if (first < 0).any() or (last >= size).any():
+    if checked and ((first < 0).any() or (last >= torch.tensor(fine_object.shape).to(last)).any()):
         raise ValueError("a scan position lies so close to the border that its window leaves the object")
     tap = (spacing * torch.arange(n, device=first.device)[:, None] + torch.arange(4, device=first.device)).ravel()
     rows, columns = first[:, :1] + tap, first[:, 1:] + tap  # (N, 4 n) each

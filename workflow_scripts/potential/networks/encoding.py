@@ -12,7 +12,6 @@ from workflow_scripts.potential.simulation.samples import MATCHED, RING, Microsc
 
 RECIPE_RANGE_V_A = 600_000.0  # the recipe's target is a share of this
 POTENTIAL_PER_NM = 200.0  # V Å per nm of thickness, about the mean of the crystals
-SEGMENTS_AFTER_ROTATION = [3, 0, 1, 2]  # segment s after a quarter turn from +y to +x was this segment before
 _SMALLEST_RANGE = 1e-8  # of min-max: an image of zeros stays zero
 
 
@@ -57,7 +56,8 @@ class Scenes:
         """
         return replace(
             self,
-            images=rotate_rows(self.images, times, lambda x: torch.rot90(x, 1, (-2, -1))[:, SEGMENTS_AFTER_ROTATION]),
+            # The segments are quarters of a ring: each gets the name of the next one
+            images=rotate_rows(self.images, times, lambda x: torch.rot90(x, 1, (-2, -1)).roll(1, 1)),
             rotation_deg=rotate_rows(self.rotation_deg, times, _rotate_crystal),
         )
 
@@ -109,8 +109,8 @@ def make_scenes(
     microscope: Microscope,
 ) -> Scenes:
     """Scenes whose rows each come from one of the microscope's two detectors; shapes as in `Scenes`."""
-    angles = torch.tensor([microscope.ring_mrad[RING], microscope.ring_mrad[MATCHED]], device=images.device)
-    ring = angles.float()[matched.long()] / microscope.semiangle_mrad
+    both = zip(microscope.ring_mrad[MATCHED], microscope.ring_mrad[RING], strict=True)  # inner angles, then outer
+    ring = torch.stack([torch.where(matched, *angles) for angles in both], dim=1) / microscope.semiangle_mrad
     return Scenes(images, thickness_nm, rotation_deg, matched, ring, dose_e_per_a2)
 
 
