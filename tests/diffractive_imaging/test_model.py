@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from workflow_scripts.diffractive_imaging.networks.model import DenseNetwork, ResidualUnet
+from workflow_scripts.diffractive_imaging.networks.reconstruction import load_network
+from workflow_scripts.learning.weights import save_weights
 from workflow_scripts.workflow.errors import InputError
 
 N = 16
@@ -67,3 +69,9 @@ def test_wrong_sizes_are_refused():
         ResidualUnet(20, (8, 16, 32, 64), dropout=0)
     with pytest.raises(InputError, match="more than 9"):
         DenseNetwork(N, components=20, width=8, blocks=1).warm_start(normal(0, 9, N, N), normal(0, 9, N, N))
+
+
+def test_weights_of_another_method_are_named(tmp_path):
+    save_weights({"a": torch.zeros(1)}, tmp_path / "weights.safetensors", {"network": {}, "n_in": 4, "n_out": 1})
+    with pytest.raises(InputError, match=r"weights\.safetensors: these weights are of another method"):
+        load_network(tmp_path / "weights.safetensors")

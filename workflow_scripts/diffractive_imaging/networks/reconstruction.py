@@ -13,6 +13,7 @@ from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.learning.weights import load_weights, read_metadata
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute, check
 
 
@@ -20,9 +21,11 @@ def load_network(path: Path) -> ResidualUnet | DenseNetwork:
     """The network of a weights file; the file's metadata hold its architecture.
 
     Raises:
-        InputError: the file is broken, or its tensors do not match its architecture.
+        InputError: the file is broken or of another method, or its tensors do not match its architecture.
     """
     metadata = read_metadata(path)
+    if not {"network", "n"} <= metadata.keys():
+        raise InputError(f"{path}: these weights are of another method; give those of diffractive_imaging")
     network = make_network(int(metadata["n"]), check(NetworkSettings, metadata["network"], str(path)), seed=0)
     load_weights(network, path)
     return network.eval()

@@ -73,7 +73,7 @@ class ScanTask:
         self._device = device
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Network inputs, counts, surroundings (B, n, n) each; on the CPU the fine-pixel offset of these samples (B, 2)."""
+        """Network inputs, counts, surroundings (B, n, n) each; their fine-pixel offset (B, 2), on the CPU."""
         step = torch.randint(self._upsampling, (2,), generator=host_generator(generator))
         return self._make_batch(self._train[indices], step)
 
