@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.diffractive_imaging import own_scan
+from tests.diffractive_imaging import user_scan
 from tests.pretend_stages import PretendStudy, every_estimator
 
 JOBS = [
@@ -17,8 +17,8 @@ COPY = "finetune_published_seed0"  # hands the pretrained weights on
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("diffractive_imaging")
-    np.save(folder / "scan.npy", own_scan.recorded(own_scan.scene()[2]))
-    return PretendStudy(folder, "diffractive_imaging", every_estimator("diffractive_imaging"), own_scan.settings())
+    np.save(folder / "scan.npy", user_scan.recorded(user_scan.scene()[2]))
+    return PretendStudy(folder, "diffractive_imaging", every_estimator("diffractive_imaging"), user_scan.settings())
 
 
 @pytest.mark.parametrize("job", JOBS)

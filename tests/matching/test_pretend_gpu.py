@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.matching import own_patterns
+from tests.matching import silicon_scan
 from tests.pretend_stages import PretendStudy, every_estimator
 
 JOBS = [
@@ -17,8 +17,8 @@ JOBS = [
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("matching")
-    np.save(folder / "scan.npy", own_patterns.counts())
-    entry = {"patterns": "scan.npy", "crystal": "silicon", "pixel_size_per_a": own_patterns.PIXEL, "gallery": 100}
+    np.save(folder / "scan.npy", silicon_scan.counts())
+    entry = {"patterns": "scan.npy", "crystal": "silicon", "pixel_size_per_a": silicon_scan.PIXEL, "gallery": 100}
     return PretendStudy(folder, "matching", every_estimator("matching"), entry)
 
 
