@@ -85,7 +85,7 @@ def test_predictions_for_another_test_file_are_refused(tmp_path):
     by_message = {
         "has no data for the condition dose_e=3": {"dose_e=3;phase_std_rad=0.5": {"patches_rad": np.zeros((16, 145))}},
         "the test file needs": {where: {"patches_rad": np.zeros((16, 1))}},
-        r"image_rad is \(2, 4, 4\), but the test file asks for": {
+        r"image_rad is \(2, 4, 4\), but the test file needs": {
             f"{where.split(';')[0]};object=step_edge;phase_std_rad=0.5": {
                 "image_rad": np.zeros((2, 4, 4)),
                 "origin_px": np.zeros((1, 2), int),
