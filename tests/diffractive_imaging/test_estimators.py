@@ -83,9 +83,9 @@ def test_predictions_for_another_test_file_are_refused(tmp_path):
     truth = comparison.read_truth(test)
     where = "dose_e=27882;phase_std_rad=0.5"
     by_message = {
-        "holds nothing under dose_e=3": {"dose_e=3;phase_std_rad=0.5": {"patches_rad": np.zeros((16, 145))}},
-        "asks for": {where: {"patches_rad": np.zeros((16, 1))}},
-        r"image_rad is \(2, 4, 4\), but the test file asks for": {
+        "has no data for the condition dose_e=3": {"dose_e=3;phase_std_rad=0.5": {"patches_rad": np.zeros((16, 145))}},
+        "the test file needs": {where: {"patches_rad": np.zeros((16, 1))}},
+        r"image_rad is \(2, 4, 4\), but the test file needs": {
             f"{where.split(';')[0]};object=step_edge;phase_std_rad=0.5": {
                 "image_rad": np.zeros((2, 4, 4)),
                 "origin_px": np.zeros((1, 2), int),

@@ -46,7 +46,7 @@ CONFIGURATIONS = {
     "a method that is not there": ({"methods": ["nothing"]}, "there is no method 'nothing'"),
     "a seed named twice": ({"seeds": [1, 1]}, "seeds: is [1, 1], but each may be listed only once"),
     "a negative seed": ({"seeds": [-1]}, "seeds.0: is -1"),
-    "a headline that is not tested": (of_stage("synthesize", dose_e=20000.0), "test_dose_e must hold the full dose"),
+    "a headline that is not tested": (of_stage("synthesize", dose_e=20000.0), "test_dose_e must include the full dose"),
     "a dose named twice": (
         of_stage("synthesize", test_dose_e=[27882.0, 27882.0]),
         "test_dose_e must list each value once",
