@@ -137,7 +137,7 @@ def test_looking_for_gpus_does_not_start_cuda() -> None:
 
 def test_cuda_that_has_started_is_too_late(monkeypatch: pytest.MonkeyPatch, two_gpus: None) -> None:
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    with pytest.raises(RuntimeError, match="before CUDA starts"), lease(1):
+    with pytest.raises(RuntimeError, match="before CUDA is initialised"), lease(1):
         pass
 
 

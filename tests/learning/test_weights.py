@@ -46,7 +46,7 @@ def test_shared_and_strided_tensors_are_written(tmp_path: Path) -> None:
         (network(5), "size mismatch for 0.weight: copying a param with shape torch.Size([4, 4])"),
         (network(layers=2), 'Missing key(s) in state_dict: "1.weight", "1.bias".'),
         (nn.Sequential(), 'Unexpected key(s) in state_dict: "0.bias", "0.weight".'),
-        (network(layers=9), "…; use the settings"),
+        (network(layers=9), "…; use the network settings"),
     ],
 )
 def test_a_mismatch_names_keys_and_shapes(tmp_path: Path, other: nn.Module, expected: str) -> None:

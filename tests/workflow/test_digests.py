@@ -1,4 +1,4 @@
-"""Digests of code and of the user's files, and dates that are still to come."""
+"""Digests of code and of the user's files, and dates in the future."""
 
 import os
 import time
@@ -48,12 +48,12 @@ def test_every_byte_of_a_file_counts(tmp_path, place):
     assert digest(path) != before
 
 
-def test_a_date_that_is_still_to_come_is_one_sentence(tmp_path):
+def test_a_date_in_the_future_is_one_sentence(tmp_path):
     path = tmp_path / "photo.png"
     path.write_text("x")
     digest(path, tmp_path / "absent")
     os.utime(path, (time.time() + 1e6,) * 2)
-    with pytest.raises(InputError, match=r"photo.png is dated \d{4}-.*still to come.*touch .*photo.png$"):
+    with pytest.raises(InputError, match=r"photo.png is dated \d{4}-.*in the future.*touch .*photo.png$"):
         digest(path)
 
 

@@ -83,17 +83,13 @@ class Synthesize(Settings):
 
     microscope: MicroscopeSettings = Field(description="Contrast transfer.")
     box_px: int = Field(ge=36, le=1024, description="Pixels along each side of an image.")
-    pixel_size_a: float = Field(
-        ge=0.05, le=20, description="Pixel size, Å; for .mrc files it follows from their headers."
-    )
+    pixel_size_a: float = Field(ge=0.05, le=20, description="Pixel size, Å; .mrc files state theirs.")
     particles: tuple[str, ...] = Field(
         min_length=1,
         description=f"Particles of the test stacks: {', '.join(BUILT_IN)}, or paths of class averages (.png, .tif,"
         " .mrc), volumes (.mrc) and molecules (.pdb, .cif), each projected once.",
     )
-    dark_files: tuple[str, ...] = Field(
-        description="Files among particles whose particles are dark on a bright background."
-    )
+    dark_files: tuple[str, ...] = Field(description="Files among particles with dark density.")
     snr: tuple[Snr, ...] = Field(
         min_length=1, description="Signal-to-noise ratios (variances over the whole box) of stacks with white noise."
     )
@@ -105,8 +101,7 @@ class Synthesize(Settings):
     train_shards: int = Field(ge=1, le=400, description="Files of training data, made in parallel.")
     train_images: int = Field(
         ge=16,
-        description="Noisy images of every particle in a training file, at the first of snr; only the published arm"
-        " trains on them.",
+        description="Noisy images of every particle in a training file, at the first of snr; for the published arm.",
     )
     random_particles: int = Field(
         ge=8, description="Noise-free random particles in a training file; only the corrected arm trains on them."
@@ -171,9 +166,7 @@ class Pretrain(TrainingSettings):
     validation_pairs: int = Field(ge=16, description="Pairs of validation particles; their loss selects the weights.")
     snr_min: float = Field(gt=0, description="Smallest signal-to-noise ratio of the corrected arm's training images.")
     snr_max: float = Field(gt=0, description="Largest signal-to-noise ratio of the corrected arm's training images.")
-    coloured_share: float = Field(
-        ge=0, le=1, description="Fraction of the corrected arm's training batches with coloured noise."
-    )
+    coloured_share: float = Field(ge=0, le=1, description="Fraction of its batches with coloured noise.")
 
 
 class Finetune(TrainingSettings):

@@ -18,17 +18,15 @@ class Synthesize(Settings):
     specimens: int = Field(ge=16, description="Specimens in a training file, from which tiles are cropped.")
     instruments: int = Field(
         ge=4,
-        description="Microscopes in a training file, one session each; a quarter of the sessions is for validation.",
+        description="Microscopes in a training file, one session each; a quarter is for validation.",
     )
     times: int = Field(ge=2, description="Moments at which the drifting flat field of a session is recorded.")
     test_instruments: int = Field(
         ge=1,
-        description="Test microscopes: a later session of each is tested, finetuning uses an earlier one.",
+        description="Test microscopes; a later session is tested, an earlier one is for finetuning.",
     )
     test_tiles: int = Field(ge=16, description="Tiles of every test session, recorded in order while it drifts.")
-    references: int = Field(
-        ge=4, description="Reference images without a specimen, of every test session and of the earlier session."
-    )
+    references: int = Field(ge=4, description="Images without a specimen in every test session and the earlier one.")
     dose_min: float = Field(gt=0, description="Smallest dose of a pixel without a specimen, photons.")
     dose_max: float = Field(gt=0, le=60000, description="Largest dose of a pixel without a specimen, photons.")
     dark: float = Field(ge=0, description="Mean of the dark frame, counts.")
@@ -80,9 +78,7 @@ class Pretrain(TrainingSettings):
     network: NetworkSettings = Field(description="The network, the same in both arms.")
     pairs: int = Field(ge=8, description="Training items (N tiles of one session) in an epoch.")
     validation_pairs: int = Field(ge=8, description="Items of the validation sessions; their loss selects the weights.")
-    largest_set: int = Field(
-        ge=2, le=64, description="Largest number of tiles in a training item of the corrected arm."
-    )
+    largest_set: int = Field(ge=2, le=64, description="Largest number of tiles in an item of the corrected arm.")
 
 
 class Finetune(TrainingSettings):

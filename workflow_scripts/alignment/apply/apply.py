@@ -26,9 +26,7 @@ class Arguments(Apply, Compute):
     """The entry of the configuration, and settings of the alignment."""
 
     name: str = Field(description="Name of the entry in the configuration.")
-    box_px: int = Field(
-        ge=36, le=1024, description="Side of the box to which images are resampled for the network, px."
-    )
+    box_px: int = Field(ge=36, le=1024, description="Side of the network's box, to which images are resampled, px.")
     batch_size: int = Field(ge=1, description="Images that are processed at once.")
     rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
 

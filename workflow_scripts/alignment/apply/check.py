@@ -11,9 +11,7 @@ from workflow_scripts.workflow.files import write_json
 class Arguments(Apply):
     """The entry of the configuration, and the box of the network."""
 
-    box_px: int = Field(
-        ge=36, le=1024, description="Side of the box to which images are resampled for the network, px."
-    )
+    box_px: int = Field(ge=36, le=1024, description="Side of the network's box, to which images are resampled, px.")
     batch_size: int = Field(ge=1, description="Images that are read at once.")
 
 

@@ -22,8 +22,7 @@ class Apply(Settings):
     )
     grid: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
         default=None,
-        description="Rows and columns of tiles recorded row by row, if there is no layout; positions are found by"
-        " registration.",
+        description="Rows and columns of tiles recorded row by row, without a layout; positions are registered.",
     )
     overlap_share: float = Field(
         default=0.1, gt=0, lt=0.9, description="Expected overlap of neighbours in the grid, as a fraction of a tile."
@@ -42,8 +41,7 @@ class Apply(Settings):
     )
     open_beam_px: tuple[Px, Px, Px, Px] | None = Field(
         default=None,
-        description="Region of open_beam_tile without a specimen [top, left, bottom, right], px; makes the optical"
-        " density absolute.",
+        description="Region of open_beam_tile without a specimen [top, left, bottom, right], px; sets the zero.",
     )
     open_beam_tile: str | None = Field(default=None, description="Name of the tile with the open-beam region.")
     finetune: Literal["auto", "references", "tiles", "none"] = Field(
