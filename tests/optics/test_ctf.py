@@ -60,11 +60,11 @@ def test_astigmatism_is_two_defoci_at_right_angles():
 
 
 def test_the_angle_of_astigmatism_runs_from_columns_to_rows():
-    values = ctf(64, 2.0, 12_000.0, 9_000.0, 0.0, **TITAN)[0]  # u along the columns
+    values = ctf(64, 2.0, 12_000.0, defocus_v_a=9_000.0, **TITAN)[0]  # u along the columns
     frequency = torch.fft.rfftfreq(64, d=2.0, dtype=torch.float64)
     assert torch.allclose(values[0], along_x(frequency, 12_000.0, **TITAN), atol=1e-6)
     assert torch.allclose(values[:33, 0], along_x(frequency, 9_000.0, **TITAN), atol=1e-6)
-    diagonal = ctf(64, 2.0, 12_000.0, 9_000.0, 45.0, **TITAN)[0]
+    diagonal = ctf(64, 2.0, 12_000.0, defocus_v_a=9_000.0, defocus_angle_deg=45.0, **TITAN)[0]
     step = torch.arange(20)
     expected = along_x(frequency[:20] * math.sqrt(2), 12_000.0, **TITAN)
     assert torch.allclose(diagonal[step, step], expected, atol=1e-6)  # [+y, +x]
@@ -73,7 +73,8 @@ def test_the_angle_of_astigmatism_runs_from_columns_to_rows():
 
 @pytest.mark.parametrize("n", [16, 17])
 def test_filters_a_real_image_to_a_real_image_that_keeps_its_centre(n):
-    values = ctf(n, 1.5, torch.tensor([8_000.0, 12_000.0]), torch.tensor([7_000.0, 12_500.0]), 20.0, **TITAN)
+    defocus_u_a, defocus_v_a = torch.tensor([8_000.0, 12_000.0]), torch.tensor([7_000.0, 12_500.0])
+    values = ctf(n, 1.5, defocus_u_a, defocus_v_a=defocus_v_a, defocus_angle_deg=20.0, **TITAN)
     assert values.shape == (2, n, n // 2 + 1)
     assert values.dtype == torch.float32
     point = torch.zeros(n, n)

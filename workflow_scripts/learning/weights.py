@@ -1,6 +1,7 @@
 """Weights of a network as safetensors: read without unpickling, and equal weights give equal bytes."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -56,12 +57,13 @@ def save_weights(state: dict[str, torch.Tensor], path: Path, metadata: dict) -> 
     write_atomically(path, to_bytes(on_cpu(state), metadata))
 
 
-def read_metadata(path: Path, method: str | None = None) -> dict:
+def read_metadata(path: Path, method: str | None = None, keys: Collection[str] = ()) -> dict:
     """The metadata that `save_weights` wrote beside the tensors.
 
     Args:
         path: the file.
         method: the method to which the weights must belong; None for any.
+        keys: of the method's metadata, by which its weights are recognised if their metadata do not name it.
 
     Raises:
         InputError: the file is missing, damaged, not written by `save_weights`, or of another method.
@@ -69,7 +71,8 @@ def read_metadata(path: Path, method: str | None = None) -> dict:
     _, metadata = _read_or_refuse(path)
     if not metadata:
         raise InputError(f"{path}: these weights have no description of their network; make the file again")
-    if method is not None and metadata.get("method") != method:
+    is_of_method = set(keys) <= metadata.keys() if keys else method in (None, metadata.get("method"))
+    if not is_of_method:
         raise InputError(f"{path}: these weights are of another method; give those of {method}")
     return metadata
 

@@ -20,34 +20,14 @@ from workflow_scripts.optics.waves import wavelength_a
 Parameter = float | Tensor
 
 
-def ctf(
-    n: int,
-    pixel_size_a: float,
-    defocus_u_a: Parameter,
-    defocus_v_a: Parameter | None = None,
-    defocus_angle_deg: Parameter = 0.0,
-    *,
-    voltage_kv: Parameter,
-    cs_mm: Parameter,
-    amplitude_contrast: Parameter,
-    b_factor_a2: Parameter = 0.0,
-    phase_shift_deg: Parameter = 0.0,
-) -> Tensor:
+def ctf(n: int, pixel_size_a: float, defocus_u_a: Parameter, **parameters: Parameter | None) -> Tensor:
     """The CTF on the half plane of `torch.fft.rfft2`, the factor of a particle's spectrum.
-
-    Every parameter is one number for all particles or a tensor (N,); the CTF is on the device of the defocus.
 
     Args:
         n: pixels along each side of the box.
         pixel_size_a: Å.
-        defocus_u_a: defocus in Å along the axis at `defocus_angle_deg`, positive is underfocus.
-        defocus_v_a: defocus in Å across that axis; None where there is no astigmatism.
-        defocus_angle_deg: from +x (columns) towards +y (rows), as RELION counts rlnDefocusAngle.
-        voltage_kv: kV.
-        cs_mm: spherical aberration in mm.
-        amplitude_contrast: share of the amplitude contrast, 0 to 1.
-        b_factor_a2: B in Å²; positive damps.
-        phase_shift_deg: of a phase plate.
+        defocus_u_a: as in `ctf_at`; the CTF is on its device.
+        parameters: the others of `ctf_at`.
 
     Returns:
         float32 (N, n, n // 2 + 1); N = 1 where all parameters are numbers.
@@ -60,18 +40,7 @@ def ctf(
     device = defocus_u_a.device if isinstance(defocus_u_a, Tensor) else None
     rows = torch.fft.fftfreq(n, d=pixel_size_a, dtype=torch.float64, device=device)
     columns = torch.fft.rfftfreq(n, d=pixel_size_a, dtype=torch.float64, device=device)
-    return ctf_at(
-        columns[None, :],
-        rows[:, None],
-        defocus_u_a,
-        defocus_v_a,
-        defocus_angle_deg,
-        voltage_kv=voltage_kv,
-        cs_mm=cs_mm,
-        amplitude_contrast=amplitude_contrast,
-        b_factor_a2=b_factor_a2,
-        phase_shift_deg=phase_shift_deg,
-    )
+    return ctf_at(columns[None, :], rows[:, None], defocus_u_a, **parameters)
 
 
 def ctf_at(
@@ -87,11 +56,20 @@ def ctf_at(
     b_factor_a2: Parameter = 0.0,
     phase_shift_deg: Parameter = 0.0,
 ) -> Tensor:
-    """The CTF at any spatial frequencies; the other arguments are those of `ctf`.
+    """The CTF at any spatial frequencies.
+
+    Every parameter is one number for all particles or a tensor (N,).
 
     Args:
-        frequency_x_per_a: 1/Å, any shape S that broadcasts with
-        frequency_y_per_a: 1/Å.
+        frequency_x_per_a, frequency_y_per_a: 1/Å; shapes that broadcast to S.
+        defocus_u_a: defocus in Å along the axis at `defocus_angle_deg`, positive is underfocus.
+        defocus_v_a: defocus in Å across that axis; None where there is no astigmatism.
+        defocus_angle_deg: from +x (columns) towards +y (rows), as RELION counts rlnDefocusAngle.
+        voltage_kv: kV.
+        cs_mm: spherical aberration in mm.
+        amplitude_contrast: share of the amplitude contrast, 0 to 1.
+        b_factor_a2: B in Å²; positive damps.
+        phase_shift_deg: of a phase plate.
 
     Returns:
         float32 (N, *S).

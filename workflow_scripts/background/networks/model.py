@@ -148,10 +148,7 @@ def load_network(path: Path, arm: str, loosely: bool = False) -> tuple[nn.Module
     Raises:
         InputError: the file is missing or damaged, of another method or arm, or its keys are not those of the network.
     """
-    about = read_metadata(path)
-    # The metadata do not name the method
-    if not {"network", "n_in", "arm", "side_px", "largest_set"} <= about.keys():
-        raise InputError(f"{path}: these weights are of another method; give those of background")
+    about = read_metadata(path, "background", keys=("network", "n_in", "arm", "side_px", "largest_set"))
     if about["arm"] != arm:
         raise InputError(f"{path}: these weights are of the arm {about['arm']}, not {arm}; give those of {arm}")
     network = make_network(check(NetworkSettings, about["network"], f"{path}: network"), about["n_in"], seed=0)

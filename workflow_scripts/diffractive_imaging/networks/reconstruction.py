@@ -13,7 +13,6 @@ from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination
 from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.learning.weights import load_weights, read_metadata
-from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Compute, check
 
 
@@ -23,9 +22,7 @@ def load_network(path: Path) -> ResidualUnet | DenseNetwork:
     Raises:
         InputError: the file is broken or of another method, or its tensors do not match its architecture.
     """
-    metadata = read_metadata(path)
-    if not {"network", "n"} <= metadata.keys():
-        raise InputError(f"{path}: these weights are of another method; give those of diffractive_imaging")
+    metadata = read_metadata(path, "diffractive_imaging", keys=("network", "n"))
     network = make_network(int(metadata["n"]), check(NetworkSettings, metadata["network"], str(path)), seed=0)
     load_weights(network, path)
     return network.eval()

@@ -11,7 +11,6 @@ from workflow_scripts.learning.precision import MixedPrecision, Precision
 from workflow_scripts.learning.weights import load_weights, read_metadata
 from workflow_scripts.potential.networks.encoding import Scenes, decode_potential, network_inputs
 from workflow_scripts.potential.settings import NetworkSettings, Variant
-from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import check
 
 
@@ -92,9 +91,7 @@ def load_network(path: Path) -> nn.Module:
     Raises:
         InputError: the file is missing or damaged, or not of this method.
     """
-    metadata = read_metadata(path)
-    if not {"network", "n_in", "n_out"} <= metadata.keys():
-        raise InputError(f"{path}: these weights are of another method; give those of potential")
+    metadata = read_metadata(path, "potential", keys=("network", "n_in", "n_out"))
     settings = check(NetworkSettings, metadata["network"], f"{path}: network")
     network = make_network(settings, metadata["n_in"], metadata["n_out"], seed=0)
     load_weights(network, path)
