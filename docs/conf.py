@@ -16,7 +16,7 @@ CONTENTS = {
     "Tutorials": ["tutorials/particles", "tutorials/scan", "tutorials/mosaic", "tutorials/sixth-method"],
     "Methods": ["diffractive_imaging", "potential", "alignment", "background", "matching"],
     "Results": ["claims", "performance", "reliability"],
-    "Reference": ["configuration", "scales", "architecture", "glossary", "gpu", "clusters"],
+    "Reference": ["configuration", "scales", "architecture", "decisions", "glossary", "gpu", "clusters"],
 }
 
 
