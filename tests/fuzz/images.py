@@ -13,7 +13,7 @@ from tests.background.ole_fixture import write_ole, xradia_streams
 from tests.fuzz.kinds import N, Reader, disc, segments
 from tests.fuzz.mutations import of_array
 from workflow_scripts.alignment.simulation.labels import read_labelled
-from workflow_scripts.alignment.simulation.sources import read_centre
+from workflow_scripts.alignment.simulation.sources import read_class_average
 from workflow_scripts.background.apply.image_files import read_image_set as read_tiles_of
 from workflow_scripts.background.apply.image_files import read_mean
 from workflow_scripts.diffractive_imaging.simulation.photographs import read_grey
@@ -173,7 +173,7 @@ def _of_volume(path):
 
 
 def _of_centre(path):
-    found = read_centre(path, 24, None if path.suffix == ".mrc" else 1.0)
+    found = read_class_average(path, 24, None if path.suffix == ".mrc" else 1.0)
     return [found.image, np.array(found.pixel_size_a)]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     command += ["--checkpoints", f"{tmp_path}/checkpoints", "--two-processes", f"{tmp_path}"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert sorted(ran.stdout.splitlines()) == ["process 0 of 2", "process 1 of 2"]
+    # The two may write at the same moment
+    assert sorted(re.findall(r"process \d of 2", ran.stdout)) == ["process 0 of 2", "process 1 of 2"]
     assert ran.stderr.count("training: ") == 1  # one process shows the progress
     save_tiny(train_tiny(tmp_path / "one's", dropout=0.0), tmp_path / "one")
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two")]
