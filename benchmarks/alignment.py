@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.alignment.estimators import network, polar_pairwise
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.aligner import Aligner
 from workflow_scripts.alignment.networks.branch import align_stack
 from workflow_scripts.alignment.networks.model import make_network

@@ -15,7 +15,7 @@ from skimage.transform import resize
 from torch.nn.functional import grid_sample
 
 from tests.alignment.log_spectra import log_spectra
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint, pairwise
 
 N = 128

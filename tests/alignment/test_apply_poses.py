@@ -18,7 +18,7 @@ from workflow_scripts.alignment.apply.alignment import (
 from workflow_scripts.alignment.apply.data import open_user_particles
 from workflow_scripts.alignment.apply.output import aligned
 from workflow_scripts.alignment.apply.streaming import options_for
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.model import describe_network, make_network
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
 from workflow_scripts.alignment.settings import VARIANTS, NetworkSettings

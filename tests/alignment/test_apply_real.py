@@ -12,7 +12,7 @@ from tests.alignment import user_particles
 from workflow_scripts.alignment.apply.alignment import align_particles
 from workflow_scripts.alignment.apply.data import open_user_particles
 from workflow_scripts.alignment.apply.streaming import align_streamed, options_for
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra
 from workflow_scripts.alignment.simulation.geometry import move
 from workflow_scripts.formats.mrc import open_stack

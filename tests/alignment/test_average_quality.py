@@ -7,8 +7,8 @@ import torch
 
 from tests.alignment.study import EVALUATE, made
 from workflow_scripts.alignment.evaluation import average_quality as quality
-from workflow_scripts.alignment.evaluation import metrics
-from workflow_scripts.alignment.evaluation.metrics import MOD180, Prediction, errors_of
+from workflow_scripts.alignment.evaluation import scores
+from workflow_scripts.alignment.evaluation.scores import MOD180, Prediction, errors_of
 from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
@@ -93,7 +93,7 @@ def test_an_average_made_with_the_reference_in_hand_exceeds_the_null_and_blind_o
     rows = pd.DataFrame(
         quality.control_rows(errors, [quality.average_stack(item, []) for item in predictions], centres, null, SETTINGS)
     )
-    excess = rows[rows["metric"] == metrics.EXCESS].set_index(["estimator", "condition"])["value"]
+    excess = rows[rows["metric"] == scores.EXCESS].set_index(["estimator", "condition"])["value"]
     assert excess["published", "control=noise;particle=asymmetric"] > 0.05
     assert excess["corrected", "control=noise;particle=asymmetric"] < 0.05
     angles = rows[(rows["metric"] == MOD180) & (rows["estimator"] == "published")].set_index("condition")
@@ -107,11 +107,11 @@ def test_rows_name_sizes_at_the_headline_and_the_whole_stack_everywhere(study, t
     null = quality.null_particles(48, 5.0, SETTINGS)
     both = [true, quality.average_stack(quality.true_prediction(stacks["groel_side-white-1"]), [8, 16])]
     rows = pd.DataFrame(quality.quality_rows(both, centres, null, SETTINGS))
-    conditions = set(rows.loc[rows["metric"] == metrics.RESOLUTION, "condition"])
+    conditions = set(rows.loc[rows["metric"] == scores.RESOLUTION, "condition"])
     assert conditions == {
         f"{size}noise=white;particle={name};snr=1"
         for size in ("", "images=8;", "images=16;", "images=48;")
         for name in ("asymmetric", "groel_side", "all")
     }
-    excess = rows[(rows["metric"] == metrics.EXCESS) & (rows["condition"] == "noise=white;particle=all;snr=1")]
+    excess = rows[(rows["metric"] == scores.EXCESS) & (rows["condition"] == "noise=white;particle=all;snr=1")]
     assert excess["value"].item() > 0.1 and excess["n"].item() == 2

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.alignment.blobs import image, poses, stack, symmetric
-from workflow_scripts.alignment.evaluation.errors import (
+from workflow_scripts.alignment.evaluation.metrics import (
     rotation_error_deg,
     shift_error_px,
     symmetry_period_deg,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.alignment.evaluation.errors import (
+from workflow_scripts.alignment.evaluation.metrics import (
     STATISTICS,
     circular_median,
     recipe_error_deg,

@@ -9,7 +9,7 @@ import torch
 from tests.alignment import toy_baseline
 from tests.alignment.study import made, predicted
 from workflow_scripts.alignment.estimators import network, polar_joint, polar_pairwise
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.aligner import Aligner
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint
 from workflow_scripts.alignment.simulation.labels import read_labelled

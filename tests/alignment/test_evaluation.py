@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from tests.alignment.study import EVALUATE
-from workflow_scripts.alignment.evaluation import metrics as evaluation
-from workflow_scripts.alignment.evaluation.metrics import MOD180, RATIO, SHIFT, WHOLE, Prediction
+from workflow_scripts.alignment.evaluation import scores as evaluation
+from workflow_scripts.alignment.evaluation.scores import MOD180, RATIO, SHIFT, WHOLE, Prediction
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import JOINT, PAIRWISE
 from workflow_scripts.study.tables import with_headline, write_metrics

@@ -6,7 +6,7 @@ import torch
 
 from tests.alignment.blobs import image, poses, stack
 from tests.alignment.log_spectra import log_spectra
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, joint, pairwise
 
 SPECTRA = pytest.mark.parametrize("spectra", [log_spectra, amplitude_spectra])

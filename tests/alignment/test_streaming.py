@@ -8,7 +8,7 @@ from workflow_scripts.alignment.apply import streaming
 from workflow_scripts.alignment.apply.alignment import cross_scores
 from workflow_scripts.alignment.apply.data import disc, random_phases
 from workflow_scripts.alignment.apply.streaming import AlignmentOptions, Template, align_streamed, compare
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, rotated_rows
 from workflow_scripts.alignment.simulation.geometry import align

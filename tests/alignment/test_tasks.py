@@ -6,7 +6,7 @@ import torch
 
 from tests.alignment.study import SCOPE
 from workflow_scripts.alignment.estimators.network import CorrelationAngles
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg
 from workflow_scripts.alignment.networks.branch import align_stack
 from workflow_scripts.alignment.networks.losses import circular_error_deg
 from workflow_scripts.alignment.networks.model import CorrelationNetwork, make_network, polar_spectra

@@ -11,7 +11,7 @@ from tests.potential.toy import toy_samples
 from tests.potential.training import AUGMENTATION, CPU
 from workflow_scripts.potential.networks.encoding import encode_potential, input_channels, network_inputs, scenes_of
 from workflow_scripts.potential.networks.splits import pretraining_split
-from workflow_scripts.potential.networks.training import ImageTask, disturb_as_the_recipe
+from workflow_scripts.potential.networks.tasks import ImageTask, disturb_as_the_recipe
 from workflow_scripts.potential.settings import ARMS, VARIANTS
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING, read_samples
 from workflow_scripts.workflow.errors import InputError

@@ -11,7 +11,7 @@ from tests.potential.toy import toy_samples
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.potential import finetune, pretrain
 from workflow_scripts.potential.networks.model import Unet, load_network
-from workflow_scripts.potential.networks.training import ImageTask
+from workflow_scripts.potential.networks.tasks import ImageTask
 from workflow_scripts.potential.settings import VARIANTS
 from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 from workflow_scripts.workflow.command import Job

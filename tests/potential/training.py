@@ -2,7 +2,7 @@
 
 import torch
 
-from workflow_scripts.potential.networks.training import Augmentation
+from workflow_scripts.potential.networks.tasks import Augmentation
 from workflow_scripts.potential.settings import Finetune, NetworkSettings, Pretrain
 from workflow_scripts.workflow.settings import check
 

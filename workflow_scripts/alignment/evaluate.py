@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from workflow_scripts.alignment.evaluation import average_quality, examples, metrics
-from workflow_scripts.alignment.evaluation.metrics import MOD180
+from workflow_scripts.alignment.evaluation import average_quality, examples, scores
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
@@ -23,7 +22,7 @@ def evaluate(job: Job[Evaluate]) -> None:
     """
     settings = job.arguments
     stacks = read_labelled(job.input("star"), job.input("stack"))
-    metrics.check_headline(stacks, settings)
+    scores.check_headline(stacks, settings)
     particles = list(dict.fromkeys(stack.particle for stack in stacks if stack.name != NOISE_ONLY))
     clean = open_stack(job.input("centres"))
     if clean.n_images != len(particles):
@@ -31,24 +30,25 @@ def evaluate(job: Job[Evaluate]) -> None:
     centres = dict(zip(particles, torch.from_numpy(clean.read(np.arange(len(particles)))), strict=True))
 
     files = [read_predictions(path) for path in job.inputs["predictions"]]
-    predictions = [prediction for file in files for prediction in metrics.split_predictions(file, stacks)]
-    errors = [errors for prediction in predictions for errors in metrics.errors_of(prediction)]
+    predictions = [prediction for file in files for prediction in scores.split_predictions(file, stacks)]
+    errors = [errors for prediction in predictions for errors in scores.errors_of(prediction)]
     true_predictions = [average_quality.true_prediction(stack) for stack in stacks if stack.name != NOISE_ONLY]
     of_particles, of_noise = [], []
     for prediction in predictions + true_predictions:
         stack = prediction.stack
         averages = of_noise if stack.name == NOISE_ONLY else of_particles
-        if prediction.alignment == JOINT and (stack.name == NOISE_ONLY or metrics.at_headline(stack, settings)):
+        if prediction.alignment == JOINT and (stack.name == NOISE_ONLY or scores.at_headline(stack, settings)):
             averages.append(average_quality.average_stack(prediction, settings.average_sizes))
-    noise_errors = [item for item in errors if item.prediction.stack.name == NOISE_ONLY and item.metric == MOD180]
+    of_noise = [item for item in errors if item.prediction.stack.name == NOISE_ONLY]
+    noise_errors = [item for item in of_noise if item.metric == scores.MOD180]
     null_images = average_quality.null_particles(clean.box_px, stacks[-1].pixel_size_a, settings)
     rows = [
-        *metrics.error_rows(errors, settings),
+        *scores.error_rows(errors, settings),
         *average_quality.quality_rows(of_particles, centres, null_images, settings),
         *average_quality.control_rows(noise_errors, of_noise, centres, null_images, settings),
-        *metrics.own_loss_rows(files, stacks, settings),
+        *scores.own_loss_rows(files, stacks, settings),
     ]
-    write_metrics(with_headline(rows, metrics.headline(settings)), job.outputs["metrics"])
+    write_metrics(with_headline(rows, scores.headline(settings)), job.outputs["metrics"])
     write_arrays(job.outputs["examples"], examples.figure_arrays(errors, of_particles + of_noise, centres, settings))
 
 

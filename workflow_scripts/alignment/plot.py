@@ -15,7 +15,7 @@ from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_arrays
 
-# The names of metrics repeat those of evaluation/metrics.py: importing that would load torch
+# The names of metrics repeat those of evaluation/scores.py: importing that would load torch
 EXAMPLES = ("particles", "pixel_size_a", "centres", "noisy", "estimators", "averages")
 EXAMPLES += ("edges_deg", "curves", "counts", "headline_snr")
 LINES = {"pairwise": ":", "joint": "-"}

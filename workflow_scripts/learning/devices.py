@@ -135,11 +135,10 @@ def leased_device(gpus: int) -> Iterator[torch.device]:
     Raises:
         InputError: there is no GPU, or fewer GPUs than processes.
     """
+    without_tf32()
     if gpus == 0:
         yield torch.device("cpu")
-        return
-    without_tf32()
-    if "LOCAL_RANK" in os.environ:
+    elif "LOCAL_RANK" in os.environ:
         local_rank, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local_rank >= present:
             raise InputError(

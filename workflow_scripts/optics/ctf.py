@@ -79,9 +79,8 @@ def ctf_at(
             different lengths.
     """
     device = frequency_x_per_a.device
-    squared = frequency_x_per_a.square() + frequency_y_per_a.square()  # (*S)
+    squared = (frequency_x_per_a.square() + frequency_y_per_a.square()).double()  # (*S)
     angle_rad = torch.atan2(*torch.broadcast_tensors(frequency_y_per_a, frequency_x_per_a)).double()
-    squared = squared.double()
 
     def per_particle(value: Parameter) -> Tensor:
         tensor = torch.as_tensor(value, dtype=torch.float64)

@@ -11,7 +11,7 @@ from workflow_scripts.learning.stages import TRAINED, copy_weights, train_for, t
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.potential.networks.model import load_network
 from workflow_scripts.potential.networks.splits import finetuning_split
-from workflow_scripts.potential.networks.training import Augmentation, ImageTask
+from workflow_scripts.potential.networks.tasks import Augmentation, ImageTask
 from workflow_scripts.potential.settings import ARMS, Finetune
 from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job

@@ -9,7 +9,7 @@ from workflow_scripts.learning.stages import TRAINED, train_for, training_device
 from workflow_scripts.potential.networks.encoding import input_channels, output_channels
 from workflow_scripts.potential.networks.model import describe_network, make_network
 from workflow_scripts.potential.networks.splits import pretraining_split
-from workflow_scripts.potential.networks.training import Augmentation, ImageTask
+from workflow_scripts.potential.networks.tasks import Augmentation, ImageTask
 from workflow_scripts.potential.settings import ABLATIONS, ARMS, PLAIN_UNET, Pretrain
 from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.workflow.command import Command, Job

@@ -17,7 +17,7 @@ from torch import Tensor
 from workflow_scripts.alignment.apply.data import UserParticles, random_phases
 from workflow_scripts.alignment.apply.streaming import SAMPLE, AlignmentOptions, Template, align_streamed, compare
 from workflow_scripts.alignment.evaluation.averages import HALF_SET_FRC, frc, frc_resolution, superimpose
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg, shift_error_px
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg, shift_error_px
 from workflow_scripts.alignment.networks.branch import Poses
 from workflow_scripts.alignment.simulation.geometry import align
 from workflow_scripts.formats.particles import index_batches, spaced

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.evaluation import metrics
+from workflow_scripts.alignment.evaluation import scores
 from workflow_scripts.alignment.evaluation.averages import HALF_SET_FRC, TRUTH_FRC, frc, frc_resolution, superimpose
-from workflow_scripts.alignment.evaluation.errors import rotation_error_deg
+from workflow_scripts.alignment.evaluation.metrics import rotation_error_deg
 from workflow_scripts.alignment.networks.branch import resolve
 from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
 from workflow_scripts.alignment.settings import Evaluate
@@ -46,7 +46,7 @@ class StackAverages:
     halves: (S, 2, n, n), of the two half stacks, each at poses estimated from that half alone.
     """
 
-    prediction: metrics.Prediction
+    prediction: scores.Prediction
     sizes: list[int]
     transfer: Tensor
     averages: Tensor
@@ -57,7 +57,7 @@ class StackAverages:
         return torch.fft.irfft2(torch.fft.rfft2(clean) * self.transfer, s=clean.shape[-2:])
 
 
-def average_stack(prediction: metrics.Prediction, sizes: Sequence[int]) -> StackAverages:
+def average_stack(prediction: scores.Prediction, sizes: Sequence[int]) -> StackAverages:
     """Averages of the first `sizes` images of a stack: at poses from the whole stack, and from each half of it."""
     stack, values = prediction.stack, prediction.values
     indices = np.arange(len(stack))
@@ -69,11 +69,11 @@ def average_stack(prediction: metrics.Prediction, sizes: Sequence[int]) -> Stack
     return StackAverages(prediction, sizes, squared.sum(dim=0) / len(stack), averages, torch.stack(halves, dim=1))
 
 
-def true_prediction(stack: LabelledStack) -> metrics.Prediction:
+def true_prediction(stack: LabelledStack) -> scores.Prediction:
     """The true poses as a prediction: the upper limit for any estimator."""
     angle_deg, shift_px = stack.truth()
     poses = {"angle_deg": angle_deg, "shift_px": shift_px, "half_angle_deg": angle_deg, "half_shift_px": shift_px}
-    return metrics.Prediction(TRUE_POSES, None, JOINT, None, stack, poses)
+    return scores.Prediction(TRUE_POSES, None, JOINT, None, stack, poses)
 
 
 def resolution_a(first: Tensor, second: Tensor, threshold: float, pixel_size_a: float) -> float:
@@ -116,11 +116,11 @@ def quality_rows(
             over_all = condition(**shared, **images, **prediction.stage_condition, particle="all")
             for metric, value in values.items():
                 where = shared | images | {"particle": stack.particle}
-                rows.append(metrics.prediction_row(prediction, metric, value, **where))
+                rows.append(scores.prediction_row(prediction, metric, value, **where))
                 groups[prediction.estimator, prediction.seed, over_all, metric].append(value)
     for (estimator, seed, where, metric), values in groups.items():
-        interval = metrics.with_interval(values, settings)
-        rows.append(metric_row(estimator, metric, metrics.UNITS[metric], interval, condition=where, seed=seed))
+        interval = scores.with_interval(values, settings)
+        rows.append(metric_row(estimator, metric, scores.UNITS[metric], interval, condition=where, seed=seed))
     return rows
 
 
@@ -131,17 +131,17 @@ def _average_metrics(
     expected, size_a = average.expected_average(clean), average.prediction.stack.pixel_size_a
     for size, image, halves in zip(average.sizes, average.averages, average.halves, strict=True):
         values = {
-            metrics.RESOLUTION: resolution_a(image, expected, TRUTH_FRC, size_a),
-            metrics.HALF_SET_RESOLUTION: resolution_a(*halves, HALF_SET_FRC, size_a),
-            metrics.CORRELATION: float(correlation(image[None], expected)[0]),
+            scores.RESOLUTION: resolution_a(image, expected, TRUTH_FRC, size_a),
+            scores.HALF_SET_RESOLUTION: resolution_a(*halves, HALF_SET_FRC, size_a),
+            scores.CORRELATION: float(correlation(image[None], expected)[0]),
         }
         yield {"images": str(size)}, values
-    excess = values[metrics.CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _NULL_QUANTILE))
-    yield {}, values | {metrics.EXCESS: excess}
+    excess = values[scores.CORRELATION] - float(np.quantile(_null_correlations(average, null_images), _NULL_QUANTILE))
+    yield {}, values | {scores.EXCESS: excess}
 
 
 def control_rows(
-    noise_errors: Sequence[metrics.Errors],
+    noise_errors: Sequence[scores.Errors],
     averages: Sequence[StackAverages],
     centres: dict[str, Tensor],
     null_images: Tensor,
@@ -166,18 +166,16 @@ def control_rows(
             ("null", _permutation_interval(prediction, settings)),
         ):
             where = {"alignment": prediction.alignment, "control": control}
-            rows.append(metrics.prediction_row(prediction, metrics.MOD180, value, "mean", **where))
+            rows.append(scores.prediction_row(prediction, scores.MOD180, value, "mean", **where))
     for average in averages:
         prediction, null_correlations = average.prediction, _null_correlations(average, null_images)
-        rows.append(
-            metrics.prediction_row(prediction, metrics.CORRELATION, _interval(null_correlations), control="null")
-        )
+        rows.append(scores.prediction_row(prediction, scores.CORRELATION, _interval(null_correlations), control="null"))
         for particle, centre in centres.items():
             value = float(correlation(average.averages[-1][None], average.expected_average(centre))[0])
             excess = value - np.quantile(null_correlations, _NULL_QUANTILE)
             where = {"control": "noise", "particle": particle}
-            rows.append(metrics.prediction_row(prediction, metrics.CORRELATION, value, **where))
-            rows.append(metrics.prediction_row(prediction, metrics.EXCESS, excess, **where))
+            rows.append(scores.prediction_row(prediction, scores.CORRELATION, value, **where))
+            rows.append(scores.prediction_row(prediction, scores.EXCESS, excess, **where))
     return rows
 
 
@@ -186,7 +184,7 @@ def _null_correlations(average: StackAverages, null_images: Tensor) -> np.ndarra
     return correlation(average.expected_average(null_images), average.averages[-1])
 
 
-def _permutation_interval(prediction: metrics.Prediction, settings: Evaluate) -> Estimate:
+def _permutation_interval(prediction: scores.Prediction, settings: Evaluate) -> Estimate:
     """Mean error mod 180 of an estimator's angles against permutations of the true ones."""
     true_deg, _ = prediction.stack.truth()
     rng = np.random.default_rng(settings.seed)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from workflow_scripts.alignment.evaluation.average_quality import StackAverages
 from workflow_scripts.alignment.evaluation.averages import superimpose
-from workflow_scripts.alignment.evaluation.metrics import MOD180, Errors, at_headline
+from workflow_scripts.alignment.evaluation.scores import MOD180, Errors, at_headline
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, PAIRWISE
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.background.networks.conditions import centred, conditions, published_conditions
 from workflow_scripts.background.networks.diffusion import TIMES, noised, target
+from workflow_scripts.background.networks.losses import mean_square_error, rms_error
 from workflow_scripts.background.settings import ARMS, Finetune, Pretrain, Variant
 from workflow_scripts.background.simulation.composing import DeviceTiles, counted_set, idealised_pair
 from workflow_scripts.background.simulation.tile_files import TrainingTiles
@@ -18,7 +19,6 @@ from workflow_scripts.workflow.errors import InputError
 SCALE = 0.03  # unit of the corrected network's output, in natural logarithms
 _DROPPED = 0.1  # fraction of items whose condition is dropped in the recipe
 _BATCH = 16
-_ROUNDING = 1e-6  # keeps the gradient of the square root finite if the error is 0
 _VALIDATION_SEED = 0
 _VALIDATION_INTERVAL = 4  # one in so many sessions, specimens or moments is used for validation
 
@@ -148,9 +148,8 @@ class BackgroundTask:
         else:
             output = model(torch.cat([noised(image, noise, times), channels], dim=1), times)
             truth = target(image, noise, times, self._variant.prediction_type)
-        squared = ((output - truth) * valid).square().mean(dim=(1, 2, 3))
-        # The metric is an RMS error too; a mean of squares would be dominated by a few very hard sets
-        return squared.mean() if self._variant.rescaled_to_mean else (squared + _ROUNDING).sqrt().mean()
+        error = mean_square_error if self._variant.rescaled_to_mean else rms_error
+        return error(output, truth, valid).mean()
 
     def validate(self, model: nn.Module) -> float:
         """The loss on the validation items, which are the same in every epoch."""
