@@ -39,8 +39,8 @@ def evaluate(job: Job[Evaluate]) -> None:
         averages = of_noise if stack.name == NOISE_ONLY else of_particles
         if prediction.alignment == JOINT and (stack.name == NOISE_ONLY or scores.at_headline(stack, settings)):
             averages.append(average_quality.average_stack(prediction, settings.average_sizes))
-    of_noise = [item for item in errors if item.prediction.stack.name == NOISE_ONLY]
-    noise_errors = [item for item in of_noise if item.metric == scores.MOD180]
+    errors_of_noise = [item for item in errors if item.prediction.stack.name == NOISE_ONLY]
+    noise_errors = [item for item in errors_of_noise if item.metric == scores.MOD180]
     null_images = average_quality.null_particles(clean.box_px, stacks[-1].pixel_size_a, settings)
     rows = [
         *scores.error_rows(errors, settings),
