@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,7 +35,12 @@ class PlannedJob:
 
 
 def dry_run(words: Sequence[str], folder: Path = ROOT) -> list[PlannedJob]:
-    """All jobs of a study, finished or not.
+    """All jobs of a study, finished or not; arguments and errors as for `printed_plan`."""
+    return parse(printed_plan(words, folder))
+
+
+def printed_plan(words: Sequence[str], folder: Path = ROOT) -> str:
+    """The output of a dry run of all jobs.
 
     Args:
         words: further arguments of Snakemake.
@@ -49,7 +55,7 @@ def dry_run(words: Sequence[str], folder: Path = ROOT) -> list[PlannedJob]:
     done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"snakemake cannot plan {' '.join(words)}:\n{done.stdout}{done.stderr}")
-    return parse(done.stdout)
+    return done.stdout
 
 
 def parse(text: str) -> list[PlannedJob]:
@@ -71,6 +77,12 @@ def parse(text: str) -> list[PlannedJob]:
                 )
             )
     return jobs
+
+
+def stage_words(command: str) -> list[str]:
+    """The stage script that a job's command runs, as a module, and its arguments."""
+    words = shlex.split(command.split(" 2> ")[0])
+    return words[words.index("-m") + 1 :]
 
 
 def _listed(text: str) -> list[str]:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from benchmarks.dry_run import stage_words
 from benchmarks.resources import write
 from tests.pretend_gpu import Counts, pretend_gpu
-from tests.pretend_stages import PretendStudy, changed_words, run_stage, stage_words, takes_gpu
+from tests.pretend_stages import PretendStudy, changed_words, run_stage, takes_gpu
 from workflow_scripts.workflow.reference import merged
 
 BEGIN, END = "<!-- counted by benchmarks.gpu_launches -->", "<!-- end of the launches -->"
@@ -121,7 +122,7 @@ def table_rows(method: str, folder: Path) -> Iterator[str]:
     study = PretendStudy(folder, method, overlay(method))
     for name, job in study.jobs.items():
         stage = job.rule.removeprefix(f"{method}_")
-        words = stage_words(job)
+        words = stage_words(job.command)
         on_cpu = changed_words(words, {"gpus": "0"}) if takes_gpu(job) else words
         if stage == "synthesize":
             run_stage(on_cpu, study.folder)

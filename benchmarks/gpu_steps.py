@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import platform
 import runpy
-import shlex
 import statistics
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmarks.dry_run import stage_words
 from workflow_scripts.background.networks.model import MonaiUnet
 from workflow_scripts.diffractive_imaging.networks.model import ResidualUnet
 from workflow_scripts.learning import training
@@ -119,8 +119,7 @@ def training_steps(mode: str, steps: int, command: str) -> dict:
     Raises:
         RuntimeError: the training ended before.
     """
-    words = shlex.split(command.split(" 2> ")[0])
-    module, *rest = words[words.index("-m") + 1 :]
+    module, *rest = stage_words(command)
     times: list[float] = []
     after_validation: list[int] = []  # steps before which the network was validated
     syncs = _Syncs()

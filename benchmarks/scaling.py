@@ -14,7 +14,6 @@ import argparse
 import importlib
 import json
 import os
-import re
 import runpy
 import shlex
 import sys
@@ -27,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks.resources import planned, write
+from benchmarks.dry_run import dry_run, stage_words
+from benchmarks.resources import write
 from workflow_scripts.workflow.reference import merged
 
 LIBRARIES = ("torch", "scipy.signal", "scipy.ndimage", "scipy.stats", "pandas", "skimage.io", "skimage.metrics")
@@ -212,9 +212,8 @@ def measured(method: str, factor: int, folder: Path) -> dict[str, dict]:
     """Run one method at one size in a folder of its own; the provenance of each kind of job."""
     (folder / "size.yaml").write_text(yaml.safe_dump(overlay(method, factor)), encoding="utf-8")
     words = ("--configfile", str(folder / "size.yaml"), "--config", "scale=smoke", "--")
-    plan = planned([*words, f"results/smoke/{method}/evaluate/metrics.csv"])
-    for shell in re.findall(r"^Shell command: python -m (.*) 2> ", plan, flags=re.MULTILINE):
-        run_apart(shlex.split(shell), folder)
+    for job in dry_run([*words, f"results/smoke/{method}/evaluate/metrics.csv"]):
+        run_apart(stage_words(job.command), folder)
     results = folder / "results" / "smoke" / method
     return {name: json.loads((results / path).read_text(encoding="utf-8")) for name, (path, _) in JOBS.items()}
 

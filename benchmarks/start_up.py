@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.resources import planned, write
+from benchmarks.dry_run import printed_plan
+from benchmarks.resources import write
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import STAGES, known_methods
 
@@ -45,7 +46,7 @@ def imported(module: str, repeats: int) -> tuple[float, int, list[str]]:
 def plan() -> tuple[float, int]:
     """CPU time in s and number of jobs of a plan of the whole study at the scale `paper`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    printed = planned(["--config", "scale=paper"])
+    printed = printed_plan(["--config", "scale=paper"])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return cpu, int(re.search(r"^total +(\d+)$", printed, flags=re.MULTILINE)[1])

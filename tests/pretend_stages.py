@@ -7,7 +7,6 @@ once for all tests.
 import contextlib
 import os
 import runpy
-import shlex
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import yaml
 from snakemake.utils import update_config
 
 from benchmarks import gpu_memory
-from benchmarks.dry_run import PlannedJob, dry_run
+from benchmarks.dry_run import PlannedJob, dry_run, stage_words
 from tests.pretend_gpu import Counts, GpuTensor, pretend_gpu
 from tests.workflow.running import copy_project
 from workflow_scripts.learning import stages
@@ -82,7 +81,7 @@ class PretendStudy:
         """
         job = self.jobs[name]
         self._make_inputs(job)
-        words = [f"changed/{word}" if flags and word in job.outputs else word for word in stage_words(job)]
+        words = [f"changed/{word}" if flags and word in job.outputs else word for word in stage_words(job.command)]
         with pretend_gpu() if takes_gpu(job) else nullcontext(Counts()) as counts:
             run_stage(changed_words(words, flags), self.folder)
         return counts
@@ -123,12 +122,6 @@ class PretendStudy:
                 self._failed[name] = str(error)
         if name in self._failed:
             pytest.skip(f"{name} failed: {self._failed[name]}")
-
-
-def stage_words(job: PlannedJob) -> list[str]:
-    """The stage script of a job, as a module, and its arguments."""
-    words = shlex.split(job.command.split(" 2> ")[0])
-    return words[words.index("-m") + 1 :]
 
 
 def takes_gpu(job: PlannedJob) -> bool:

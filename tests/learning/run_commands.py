@@ -1,20 +1,19 @@
-"""Run command lines of stage scripts one after the other in this process: python -m tests.learning.run_commands FILE
+"""Run stage scripts one after the other in this process: python -m tests.learning.run_commands FILE
 
-The file has a command in each line. Each has a port of its own, for processes that run the same commands together.
+The file is JSON: a list of lists, each of a module and its arguments. Each script has a port of its own, for processes
+that run the same scripts together.
 """
 
+import json
 import os
 import runpy
-import shlex
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
     first_port = int(os.environ.get("MASTER_PORT", "0"))
-    for number, command in enumerate(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()):
+    for number, words in enumerate(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))):
         os.environ["MASTER_PORT"] = str(first_port + number)
-        words = shlex.split(command)
-        module, *arguments = words[words.index("-m") + 1 :]
-        sys.argv = [module, *arguments]
-        print(command, file=sys.stderr, flush=True)
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        sys.argv = words
+        print(*words, file=sys.stderr, flush=True)
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)

@@ -1,7 +1,7 @@
 """Both arms of every method at `smoke`: trained by two gloo processes, and in bfloat16."""
 
+import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.dry_run import stage_words
 from benchmarks.gpu_first_run import plan
 from workflow_scripts.workflow.closure import ROOT
 
@@ -27,23 +28,22 @@ class Study:
             (folder / name).symlink_to(ROOT / name)
         synthesize, self.pretrain = [], []
         for job in plan("smoke", gpus=0):
-            command = re.sub(r" 2> .*", "", job.command)
+            words = stage_words(job.command)
             # The published arm of matching pretrains on the test patterns too
-            if job.rule.endswith("_synthesize") and ("--split train" in command or job.rule.startswith("matching")):
-                synthesize.append(command)
+            if job.rule.endswith("_synthesize") and ("train" in words or job.rule.startswith("matching")):
+                synthesize.append(words)
             elif job.rule.endswith("_pretrain"):
                 # Two particles make a batch that two processes can share
-                self.pretrain.append(command + (" --batch-size 12" if job.rule.startswith("alignment") else ""))
+                self.pretrain.append([*words, *(["--batch-size", "12"] if job.rule.startswith("alignment") else [])])
         assert (len(synthesize), len(self.pretrain)) == (6, 10)
         assert self.start("synthesize", synthesize).wait(LIMIT_S) == 0
 
-    def start(self, name: str, commands: list[str], **environment: str) -> subprocess.Popen:
-        """A process that runs the commands in the folder; its errors are in <name>.log."""
-        for command in commands:
-            for file in re.findall(r"results/\S+", command):
-                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
-        file = self.folder / f"{name}.txt"
-        file.write_text("\n".join(commands), encoding="utf-8")
+    def start(self, name: str, commands: list[list[str]], **environment: str) -> subprocess.Popen:
+        """A process that runs the commands, a module and its arguments each; its errors are in <name>.log."""
+        for file in (word for words in commands for word in words if word.startswith("results/")):
+            (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps(commands), encoding="utf-8")
         return subprocess.Popen(
             [sys.executable, "-m", "tests.learning.run_commands", str(file)],
             cwd=self.folder,
@@ -51,9 +51,9 @@ class Study:
             stderr=(self.folder / f"{name}.log").open("w", encoding="utf-8"),
         )
 
-    def pretrain_into(self, stage: str, *words: str) -> list[str]:
+    def pretrain_into(self, stage: str, *more: str) -> list[list[str]]:
         """The commands of the pretrainings, with outputs under another name of the stage and further arguments."""
-        return [" ".join([command.replace("/pretrain/", f"/{stage}/"), *words]) for command in self.pretrain]
+        return [[word.replace("/pretrain/", f"/{stage}/") for word in words] + list(more) for words in self.pretrain]
 
 
 @pytest.fixture(scope="module")
