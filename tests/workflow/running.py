@@ -40,6 +40,15 @@ def snakemake(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def assert_refused(folder: Path, sentence: str, *words: str) -> None:
+    """A dry run fails with this sentence and without a traceback."""
+    done = snakemake(folder, "--dry-run", *words)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert sentence in text
+    assert "Traceback" not in text
+
+
 def planned(folder: Path, *words: str) -> dict[str, int]:
     """How many jobs of each rule a dry run names, without the rules that only collect."""
     done = snakemake(folder, "--dry-run", *words)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.alignment import user_particles
-from tests.workflow.running import copy_project, planned, snakemake
+from tests.workflow.running import assert_refused, copy_project, planned, snakemake
 
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
 FOLDER = "results/smoke/alignment/apply/mine"
@@ -52,8 +52,4 @@ MISTAKES = {
 def test_a_mistake_stops_before_any_job(project, kind):
     changes, sentence = MISTAKES[kind]
     configure(project, **changes)
-    done = snakemake(project, "--dry-run", *WORDS, "alignment_apply")
-    text = done.stdout + done.stderr
-    assert done.returncode == 1
-    assert sentence in text
-    assert "Traceback" not in text
+    assert_refused(project, sentence, *WORDS, "alignment_apply")

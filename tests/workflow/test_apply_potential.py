@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from tests.potential import user_images
-from tests.workflow.running import copy_project, planned, snakemake
+from tests.workflow.running import assert_refused, copy_project, planned, snakemake
 
 WORDS = ("--configfile", "my.yaml", "--config", "scale=smoke", "--")
 FOLDER = "results/smoke/potential/apply/mine"
@@ -50,11 +50,7 @@ MISTAKES = {
 def test_a_mistake_stops_before_any_job(project, kind):
     changes, sentence = MISTAKES[kind]
     configure(project, **changes)
-    done = snakemake(project, "--dry-run", *WORDS, "potential_apply")
-    text = done.stdout + done.stderr
-    assert done.returncode == 1
-    assert sentence in text
-    assert "Traceback" not in text
+    assert_refused(project, sentence, *WORDS, "potential_apply")
 
 
 def test_a_name_that_is_not_configured_is_refused_with_those_that_are(project):
