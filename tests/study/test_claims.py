@@ -2,7 +2,7 @@
 
 import pytest
 
-import workflow_scripts.alignment.evaluation.metrics as alignment
+import workflow_scripts.alignment.evaluation.scores as alignment
 import workflow_scripts.background.evaluation.scores as background
 import workflow_scripts.matching.evaluation.metrics
 import workflow_scripts.matching.evaluation.statistics as matching
