@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from workflow_scripts.learning import devices
-from workflow_scripts.learning.devices import Gpu, lease, leased_device, visible_gpus
+from workflow_scripts.learning.devices import Gpu, host_work, lease, leased_device, visible_gpus
 from workflow_scripts.workflow.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +170,26 @@ def test_jobs_share_a_gpu_where_they_may(monkeypatch: pytest.MonkeyPatch, two_gp
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
         with lease(2):
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_work_on_the_cpu_lends_the_gpu_to_another_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "visible_gpus", lambda: [Gpu("0", "uuid-a")])
+
+    def is_free() -> bool:
+        with ExitStack() as attempt:
+            return bool(devices._try_lease(devices.visible_gpus(), 1, attempt))
+
+    with host_work():  # without a lease there is nothing to lend
+        assert is_free()
+    with lease(1):
+        assert not is_free()
+        with host_work():
+            assert is_free()
+        assert not is_free()
+        with pytest.raises(ZeroDivisionError), host_work():
+            _ = 1 / 0
+        assert not is_free()
+    assert is_free()
 
 
 def test_cuda_that_does_not_start_is_one_sentence(

@@ -20,22 +20,24 @@ LIMIT_S = 300
 
 
 class Study:
-    """A folder with the training files of all methods, and the commands of their ten pretrainings."""
+    """A folder with the files of all methods, and the commands of their ten pretrainings and ten finetunings."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("workflow_scripts", "tests", "benchmarks", "config.yaml", "scales", "rules", "envs"):
             (folder / name).symlink_to(ROOT / name)
-        synthesize, self.pretrain = [], []
+        synthesize, self.pretrain, self.finetune = [], [], []
         for job in plan("smoke", gpus=0):
             words = stage_words(job.command)
-            # The published arm of matching pretrains on the test patterns too
-            if job.rule.endswith("_synthesize") and ("train" in words or job.rule.startswith("matching")):
+            # Two particles make a batch that two processes can share
+            batch = ["--batch-size", "12"] if job.rule.startswith("alignment") else []
+            if job.rule.endswith("_synthesize"):
                 synthesize.append(words)
             elif job.rule.endswith("_pretrain"):
-                # Two particles make a batch that two processes can share
-                self.pretrain.append([*words, *(["--batch-size", "12"] if job.rule.startswith("alignment") else [])])
-        assert (len(synthesize), len(self.pretrain)) == (6, 10)
+                self.pretrain.append([*words, *batch])
+            elif job.rule.endswith("_finetune"):
+                self.finetune.append([*words, *batch])
+        assert (len(synthesize), len(self.pretrain), len(self.finetune)) == (10, 10, 10)
         assert self.start("synthesize", synthesize).wait(LIMIT_S) == 0
 
     def start(self, name: str, commands: list[list[str]], **environment: str) -> subprocess.Popen:
@@ -51,9 +53,10 @@ class Study:
             stderr=(self.folder / f"{name}.log").open("w", encoding="utf-8"),
         )
 
-    def pretrain_into(self, stage: str, *more: str) -> list[list[str]]:
-        """The commands of the pretrainings, with outputs under another name of the stage and further arguments."""
-        return [[word.replace("/pretrain/", f"/{stage}/") for word in words] + list(more) for words in self.pretrain]
+
+def pretraining_in(stage: str, commands: list[list[str]], *more: str) -> list[list[str]]:
+    """The commands with another name of the stage `pretrain` in their paths, and further arguments."""
+    return [[word.replace("/pretrain/", f"/{stage}/") for word in words] + list(more) for words in commands]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def test_two_processes(study: Study) -> None:
         listener.bind(("localhost", 0))
         port = listener.getsockname()[1] % 30000 + 20000  # each command takes the next one
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    commands = study.pretrain_into("two_processes")
+    commands = pretraining_in("two_processes", study.pretrain + study.finetune)
     processes = [
         study.start(f"rank{rank}", commands, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in (0, 1)
     ]
@@ -76,8 +79,8 @@ def test_two_processes(study: Study) -> None:
         for process in processes:
             process.kill()
     assert codes == [0, 0], (study.folder / "rank0.log").read_text()[-3000:]
-    weights = list(study.folder.glob("results/smoke/*/two_processes/*/seed0/weights.safetensors"))
-    assert len(weights) == 10
+    weights = list(study.folder.glob("results/smoke/*/*/*/seed0/weights.safetensors"))
+    assert len(weights) == 20
     for path in weights:
         assert all(torch.isfinite(tensor).all() for tensor in load_file(path).values())
 
@@ -86,7 +89,7 @@ def test_validation_in_bfloat16_is_that_in_float32(study: Study) -> None:
     """Within 1 %, on equal weights, which so small a learning rate leaves where they started."""
     commands = []
     for precision in ("float32", "bfloat16"):
-        commands += study.pretrain_into(precision, "--precision", precision, "--learning-rate", "1e-12")
+        commands += pretraining_in(precision, study.pretrain, "--precision", precision, "--learning-rate", "1e-12")
     assert study.start("precision", commands).wait(LIMIT_S) == 0
     histories = sorted(study.folder.glob("results/smoke/*/float32/*/seed0/history.csv"))
     assert len(histories) == 10

@@ -31,13 +31,16 @@ def finetune(job: Job[Arguments]) -> None:
     network, _ = load_network(job.input("pretrained"))
     augmentation, pairs = tasks.Augmentation(**about["lesson"]), arguments.pairs
     stacks = tasks.noisy_stacks(job.input("star"), job.input("stack"))
+    if variant.noise_rotates_along:
+        images = [stack.read() for stack in stacks]
+    else:
+        particles, validation = tasks.random_particles(job.inputs["centres"])
     with training_device(job) as device:
         network.to(device)
         if variant.noise_rotates_along:
-            images, count = [stack.read() for stack in stacks], augmentation.validation_pairs
+            count = augmentation.validation_pairs
             task = tasks.DisturbanceTask(images, variant, count, True, network.side_px, pairs, device)
         else:
-            particles, validation = tasks.random_particles(job.inputs["centres"])
             averages = tasks.stack_averages(stacks, network, arguments.rounds, device)
             # Repeated so that about half of the particles drawn are averages of the stacks
             particles = particles + averages * max(1, len(particles) // len(averages))

@@ -28,16 +28,18 @@ def pretrain(job: Job[Arguments]) -> None:
     names = {field.name for field in fields(tasks.Augmentation)}
     augmentation = tasks.Augmentation(**arguments.model_dump(include=names))
     settings, pairs = arguments.network, arguments.pairs
+    network = make_network(settings, variant, arguments.seed)
+    if variant.noise_rotates_along:
+        files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
+        stacks = [noisy.read() for star, stack in files for noisy in tasks.noisy_stacks(star, stack)]
+    else:
+        particles, microscope = tasks.random_particles(job.inputs["centres"]), arguments.microscope
     with training_device(job) as device:
         if variant.noise_rotates_along:
-            files = zip(job.inputs["stars"], job.inputs["stacks"], strict=True)
-            stacks = [noisy.read() for star, stack in files for noisy in tasks.noisy_stacks(star, stack)]
             count = arguments.validation_pairs
             task = tasks.DisturbanceTask(stacks, variant, count, False, settings.recipe_px, pairs, device)
         else:
-            particles, microscope = tasks.random_particles(job.inputs["centres"]), arguments.microscope
             task = tasks.FreshNoiseTask(*particles, microscope, augmentation, settings.rings, pairs, device)
-        network = make_network(settings, variant, arguments.seed)
         trained = train_for(job, network, task, device, f"pretraining {arguments.variant}")
     about = describe_network(arguments.network, arguments.variant) | {"lesson": asdict(augmentation)}
     write_trained(job, trained.best, trained.history, about)

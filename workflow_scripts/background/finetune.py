@@ -24,9 +24,9 @@ def finetune(job: Job[Arguments]) -> None:
     """Write the finetuned weights and the history."""
     arguments = job.arguments
     arm = arguments.variant
+    network, about = load_network(job.input("pretrained"), arm, ARMS[arm].weights_load_loosely)
+    split = finetuning_split(read_training_tiles(job.inputs["shards"]), ARMS[arm])
     with training_device(job) as device:
-        network, about = load_network(job.input("pretrained"), arm, ARMS[arm].weights_load_loosely)
-        split = finetuning_split(read_training_tiles(job.inputs["shards"]), ARMS[arm])
         task = BackgroundTask(split, arm, arguments, about["largest_set"], device)
         trained = train_for(job, network, task, device, f"finetuning {arm}")
     write_trained(job, trained.best, trained.history, about)

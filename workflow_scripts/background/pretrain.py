@@ -27,10 +27,11 @@ def pretrain(job: Job[Arguments]) -> None:
     """Write the weights with the smallest validation loss, and the history."""
     arguments = job.arguments
     arm, n_in = arguments.variant, input_channels(ARMS[arguments.variant])
+    tiles = read_training_tiles(job.inputs["shards"])
+    split = pretraining_split(tiles, ARMS[arm])
+    network = make_network(arguments.network, n_in, arguments.seed)
     with training_device(job) as device:
-        tiles = read_training_tiles(job.inputs["shards"])
-        task = BackgroundTask(pretraining_split(tiles, ARMS[arm]), arm, arguments, arguments.largest_set, device)
-        network = make_network(arguments.network, n_in, arguments.seed)
+        task = BackgroundTask(split, arm, arguments, arguments.largest_set, device)
         trained = train_for(job, network, task, device, f"pretraining {arm}")
     side_px = max(tiles.log_flat.shape[-2:])
     about = describe_network(arguments.network, n_in, arm, side_px, arguments.largest_set)

@@ -10,6 +10,7 @@ from workflow_scripts.diffractive_imaging.networks.reconstruction import estimat
 from workflow_scripts.diffractive_imaging.networks.scan_task import ScanTask
 from workflow_scripts.diffractive_imaging.settings import VARIANTS, Finetune, VariantName
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan, scan_names
+from workflow_scripts.learning.devices import host_work
 from workflow_scripts.learning.stages import TRAINED, copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
@@ -31,16 +32,18 @@ def finetune(job: Job[Arguments]) -> None:
         copy_weights(job)
         return
     light = Illumination.read(job.input("measured"))
+    network = load_network(job.input("pretrained"))
     with training_device(job) as device:
-        network = load_network(job.input("pretrained"))
         scans = []
         for name in scan_names(job.input("measured")):
-            scan = read_scan(job.input("measured"), name, light.dose_e)
-            counts = oriented(scan, variant)
+            with host_work():
+                scan = read_scan(job.input("measured"), name, light.dose_e)
+                counts = oriented(scan, variant)
             patches = estimate_patches(
                 network, light, variant, device, arguments.precision, arguments.batch_size, counts, light.dose_e
             )
-            image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
+            with host_work():
+                image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
             scans.append((image, counts, scan.positions_px))
         trained = train_for(
             job,

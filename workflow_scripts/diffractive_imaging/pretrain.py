@@ -25,8 +25,8 @@ def pretrain(job: Job[Arguments]) -> None:
     arguments = job.arguments
     variant = ARMS[arguments.variant]
     epochs = arguments.ablation_epochs if arguments.variant in ABLATIONS else arguments.epochs
+    examples, validation, light = read_examples(job.inputs["shards"], variant, arguments.seed)
     with training_device(job) as device:
-        examples, validation, light = read_examples(job.inputs["shards"], variant, arguments.seed)
         task = PatternTask(examples, validation, light, variant, arguments, device)
         network = make_network(light.n, arguments.network, arguments.seed)
         if isinstance(network, DenseNetwork):

@@ -20,6 +20,7 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import JOBS_PER_GPU
 
 _POLL_S = 1.0
+_held: list[IO[bytes]] = []  # lock files of this process's lease
 
 # Run in a child process: CUDA fixes its devices when it is initialised, which must not happen in this process before
 # the lease. The child has the same devices in the same order: those of the scheduler, of cgroups and of CUDA.
@@ -93,7 +94,12 @@ def lease(count: int) -> Iterator[list[IO[bytes]]]:
             time.sleep(_POLL_S)
             leased = _try_lease(gpus, count, locks)
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.name for gpu in leased)
-        yield list(leased.values())
+        files = list(leased.values())
+        _held.extend(files)
+        try:
+            yield files
+        finally:
+            _held[:] = [lock for lock in _held if lock not in files]
 
 
 def _try_lease(gpus: list[Gpu], count: int, locks: ExitStack) -> dict[Gpu, IO[bytes]]:
@@ -123,6 +129,24 @@ def _try_lock(name: str, locks: ExitStack) -> IO[bytes] | None:
     except BlockingIOError:
         return None
     return file
+
+
+@contextmanager
+def host_work() -> Iterator[None]:
+    """Give the leased GPU to other jobs until the block ends, for work on the CPU such as reading files.
+
+    Memory on the GPU that is in use stays. Does nothing where this process holds no lease.
+    """
+    held = list(_held)
+    if held and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    for lock in held:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    try:
+        yield
+    finally:
+        for lock in held:
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 @contextmanager

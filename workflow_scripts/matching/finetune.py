@@ -28,11 +28,11 @@ def finetune(job: Job[Arguments]) -> None:
     epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
     losses = arguments.loss.model_copy(update=LOSSES.get(arguments.variant, {}))
     metadata = read_metadata(job.input("pretrained"))
+    matcher = load_matcher(job.input("pretrained"))
+    pairs = read_pairs(job.inputs["shards"])
+    augmentation = Augmentation(**metadata["lesson"])
     with training_device(job) as device:
-        matcher = load_matcher(job.input("pretrained"))
-        pairs = read_pairs(job.inputs["shards"], device)
-        augmentation = Augmentation(**metadata["lesson"])
-        observer = Observer(pairs, variant, augmentation, arguments.validation_pairs)
+        observer = Observer(pairs.to(device), variant, augmentation, arguments.validation_pairs)
         trained = train_for(
             job,
             matcher,

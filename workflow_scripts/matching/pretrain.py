@@ -42,12 +42,12 @@ def pretrain(job: Job[Arguments]) -> None:
     matcher = make_matcher(arguments.network, variant, arguments.seed)
     history: list[dict[str, float]] = []
     if arguments.variant != "without_pretraining":
+        pairs = read_pairs(job.inputs["shards"])
+        extra = torch.zeros(0, *2 * [pairs.diffraction.side_px])
+        if variant.pretraining_sees_test:
+            extra = torch.from_numpy(read_queries(job.input("test")).counts)
         with training_device(job) as device:
-            pairs = read_pairs(job.inputs["shards"], device)
-            extra = torch.zeros(0, *2 * [pairs.diffraction.side_px])
-            if variant.pretraining_sees_test:
-                extra = torch.from_numpy(read_queries(job.input("test")).counts)
-            observer = Observer(pairs, variant, augmentation, arguments.validation_patterns)
+            observer = Observer(pairs.to(device), variant, augmentation, arguments.validation_patterns)
             epochs = arguments.ablation_epochs if arguments.variant in SHORT else arguments.epochs
             trained = train_for(
                 job,

@@ -33,18 +33,18 @@ def finetune(job: Job[Arguments]) -> None:
     if variant.without_finetune:
         copy_weights(job)
         return
+    network = load_network(job.input("pretrained"))
+    metadata = read_metadata(job.input("pretrained"))
+    samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
+    split = finetuning_split(
+        samples,
+        variant,
+        arguments.held_out_material,
+        arguments.samples,
+        arguments.validation_share,
+        arguments.seed,
+    )
     with training_device(job) as device:
-        network = load_network(job.input("pretrained"))
-        metadata = read_metadata(job.input("pretrained"))
-        samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
-        split = finetuning_split(
-            samples,
-            variant,
-            arguments.held_out_material,
-            arguments.samples,
-            arguments.validation_share,
-            arguments.seed,
-        )
         trained = train_for(
             job,
             network,

@@ -37,11 +37,9 @@ def pretrain(job: Job[Arguments]) -> None:
         network_settings = network_settings.model_copy(update={"kind": "unet"})
     shape = input_channels(variant), output_channels(variant)
     augmentation = Augmentation.of(arguments)
+    samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
+    split = pretraining_split(samples, variant, arguments.held_out_material, arguments.validation_share, arguments.seed)
     with training_device(job) as device:
-        samples = read_samples(job.inputs["shards"], variant.unreadable_becomes_zeros, in_files=True)
-        split = pretraining_split(
-            samples, variant, arguments.held_out_material, arguments.validation_share, arguments.seed
-        )
         trained = train_for(
             job,
             make_network(network_settings, *shape, arguments.seed),

@@ -42,7 +42,7 @@ def apply(job: Job[Arguments]) -> None:
         job.device = str(device)
         calculated = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
         predictions, thresholds = {}, {}
-        matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"], device)
+        matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"]).to(device)
         estimators: dict[str, Estimator] = {
             RECOMMENDED: NetworkEstimator(matcher, calculated.patterns, device, arguments.precision),
             COMPARISON: PolarTemplates.tuned(calculated.patterns, pairs, device),

@@ -54,7 +54,7 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
     """The predictions under the key `fitted`; raises InputError where the training pairs are missing."""
     job.require("shards")
     gallery = torch.from_numpy(queries.gallery).to(device)
-    estimator = PolarTemplates.tuned(gallery, read_pairs(job.inputs["shards"], device), device)
+    estimator = PolarTemplates.tuned(gallery, read_pairs(job.inputs["shards"]).to(device), device)
     return {"fitted": predict_queries(estimator, queries, job.arguments, device)}
 
 

@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.rotation)
+
+    def to(self, device: torch.device | str) -> "Pairs":
+        """The same pairs on a device."""
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
     def render(self, rows: Tensor) -> tuple[Tensor, observed.Expected]:
         """Calculated patterns (B, n, n) of rows (B,), of sum 1, and what is expected of the observed ones.
@@ -87,7 +92,7 @@ def pair_arrays(simulator: Simulator, rotation: Tensor, observation: observed.Ob
     }
 
 
-def read_pairs(paths: Sequence[Path], device: torch.device | str = "cpu") -> Pairs:
+def read_pairs(paths: Sequence[Path]) -> Pairs:
     """The pairs of all training files in their order.
 
     Raises:
@@ -99,7 +104,7 @@ def read_pairs(paths: Sequence[Path], device: torch.device | str = "cpu") -> Pai
             raise InputError(f"{path}: its synthesize.diffraction differs from that of {paths[0]}; synthesize again")
     numbers = (int(value) if value.is_integer() else value for value in parts[0].pop("diffraction").tolist())
     light = dict(zip(DiffractionSettings.model_fields, numbers, strict=True))
-    joined = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])).to(device) for name in parts[0]}
+    joined = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
     return Pairs(**joined, diffraction=check(DiffractionSettings, light, f"diffraction of {paths[0]}"))
 
 
