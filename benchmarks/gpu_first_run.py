@@ -24,8 +24,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dry_run import PlannedJob, dry_run
 from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.dry_run import PlannedJob, dry_run
 from workflow_scripts.workflow.settings import JOBS_PER_GPU
 
 # The order of the chains of the scale `gpu`.

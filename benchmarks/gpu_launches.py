@@ -21,10 +21,10 @@ from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from benchmarks.dry_run import stage_words
 from benchmarks.resources import write
 from tests.pretend_gpu import Counts, pretend_gpu
 from tests.pretend_stages import PretendStudy, changed_words, run_stage, takes_gpu
+from workflow_scripts.workflow.dry_run import stage_words
 from workflow_scripts.workflow.reference import merged
 
 BEGIN, END = "<!-- counted by benchmarks.gpu_launches -->", "<!-- end of the launches -->"

@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.dry_run import stage_words
 from workflow_scripts.background.networks.model import MonaiUnet
 from workflow_scripts.diffractive_imaging.networks.model import ResidualUnet
 from workflow_scripts.learning import training
@@ -30,6 +29,7 @@ from workflow_scripts.matching.networks.model import RecipeResNet
 from workflow_scripts.potential.networks.model import make_network as make_potential_network
 from workflow_scripts.potential.settings import NetworkSettings as PotentialNetwork
 from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.dry_run import stage_words
 from workflow_scripts.workflow.reference import merged
 
 PACKAGES = ("torch", "numpy", "scipy", "monai", "einops", "pydantic", "pandas", "h5py", "ase", "scikit-image")

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.dry_run import dry_run
 from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.dry_run import dry_run
 from workflow_scripts.workflow.files import partial_name
 from workflow_scripts.workflow.verify import located
 

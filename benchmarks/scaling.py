@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks.dry_run import dry_run, stage_words
 from benchmarks.resources import write
+from workflow_scripts.workflow.dry_run import dry_run, stage_words
 from workflow_scripts.workflow.reference import merged
 
 LIBRARIES = ("torch", "scipy.signal", "scipy.ndimage", "scipy.stats", "pandas", "skimage.io", "skimage.metrics")

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.dry_run import printed_plan
 from benchmarks.resources import write
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.configuration import STAGES, known_methods
+from workflow_scripts.workflow.dry_run import printed_plan
 
 BEGIN, END = "<!-- measured by benchmarks.start_up -->", "<!-- end of the imports -->"
 HEAVY = ("torch", "scipy", "pandas", "matplotlib", "skimage", "ase", "monai")

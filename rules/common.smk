@@ -327,6 +327,23 @@ def beside_code(name, methods=None):
     return [path for path in paths if Path(path).is_file()]
 
 
+def test_files(method):
+    """The files of the test set that every estimator of a method may read."""
+    outputs = getattr(rules, f"{method}_synthesize").output
+    names = ("stack", "star") if "stack" in outputs.keys() else ("arrays",)
+    return expand(
+        [getattr(outputs, name) for name in names], method=method, split="test", shard=0
+    )
+
+
+def has_open_benchmark(method):
+    """Whether a method describes in overview.yaml what others may predict from its test set."""
+    return any(
+        "\nopen_benchmark:" in Path(path).read_text(encoding="utf-8")
+        for path in beside_code("overview.yaml", [method])
+    )
+
+
 def overview_inputs():
     """The inputs of the overview figure: of every method that describes itself in overview.yaml."""
     overviews = beside_code("overview.yaml")

@@ -118,6 +118,33 @@ use rule plot as comparison with:
         ),
 
 
+use rule plot as benchmark_set with:
+    input:
+        test=lambda wildcards: test_files(wildcards.method),
+        overview=lambda wildcards: beside_code("overview.yaml", [wildcards.method]),
+    output:
+        archive="<results>/benchmark/{method}.zip",
+        provenance="<results>/benchmark/{method}.provenance.json",
+    log:
+        "<results>/logs/study/benchmark_set_{method}.log",
+    wildcard_constraints:
+        method=alternatives(STUDY.methods),
+    params:
+        **tracked_study("benchmark_set"),
+        beside=lambda wildcards: file_digest(
+            beside_code("overview.yaml", [wildcards.method])
+        ),
+
+
+rule benchmark_sets:
+    input:
+        [
+            f"{RESULTS}/benchmark/{method}.zip"
+            for method in STUDY.methods
+            if has_open_benchmark(method)
+        ],
+
+
 rule figures:
     input:
         [path for method in STUDY.methods for path in figures_of(method)],

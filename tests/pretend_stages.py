@@ -21,11 +21,11 @@ import yaml
 from snakemake.utils import update_config
 
 from benchmarks import gpu_memory
-from benchmarks.dry_run import PlannedJob, dry_run, stage_words
 from tests.pretend_gpu import Counts, GpuTensor, pretend_gpu
 from tests.workflow.running import copy_project
 from workflow_scripts.learning import stages
 from workflow_scripts.workflow import command
+from workflow_scripts.workflow.dry_run import PlannedJob, dry_run, stage_words
 from workflow_scripts.workflow.reference import merged
 
 BOTH_ARMS = {"compute": {"gpus": 1}, "variants": ["published", "corrected"]}

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.dry_run import stage_words
 from benchmarks.gpu_first_run import plan
 from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.dry_run import stage_words
 
 LIMIT_S = 300
 

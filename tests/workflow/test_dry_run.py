@@ -1,6 +1,6 @@
 """The jobs that a dry run prints."""
 
-from benchmarks.dry_run import parse
+from workflow_scripts.workflow.dry_run import parse
 
 PRINTED = """
 [Sat Nov 28 06:01:17 2026]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_first_run
-from benchmarks.dry_run import PlannedJob
 from benchmarks.gpu_first_run import Run, plan
+from workflow_scripts.workflow.dry_run import PlannedJob
 
 
 @pytest.fixture

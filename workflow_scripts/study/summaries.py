@@ -1,7 +1,8 @@
 """The description of a method in words and pictures, overview.yaml: for the overview figure and the order of tables."""
 
+import fnmatch
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,6 +57,26 @@ class Score(Settings):
         return self.at.format_map(defaultdict(lambda: "…", condition))
 
 
+class OpenBenchmark(Settings):
+    """What an estimator from outside the project gets, and what it has to predict."""
+
+    given: tuple[str, ...] = Field(
+        min_length=1, description="arrays of the test file, or columns of its list; * stands for any text"
+    )
+    predicted: dict[str, str] = Field(min_length=1, description="arrays of the predictions by name, with their meaning")
+    conditions: str = Field(description="the conditions under which predictions are expected")
+
+    def selected(self, names: Sequence[str], path: Path) -> list[str]:
+        """The given ones among the names of a file's arrays or columns.
+
+        Raises:
+            InputError: the file has nothing of what a pattern gives.
+        """
+        if idle := [pattern for pattern in self.given if not fnmatch.filter(names, pattern)]:
+            raise InputError(f"{path} holds no {', '.join(idle)}, which open_benchmark.given of overview.yaml names")
+        return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.given)]
+
+
 class Summary(Settings):
     """A method, for readers who do not know it."""
 
@@ -66,6 +87,7 @@ class Summary(Settings):
     corrected: str = Field(description="what was changed")
     baselines: str = Field(description="the other estimators")
     score: Score = Field(description="the metric by which estimators are ranked")
+    open_benchmark: OpenBenchmark | None = Field(default=None, description="the test set for estimators of others")
     examples: str = Field(description="file of arrays beside metrics.csv")
     goes_in: Picture = Field(description="the input of the method")
     comes_out: Picture = Field(description="the prediction of the corrected arm")

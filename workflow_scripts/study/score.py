@@ -1,0 +1,85 @@
+"""Evaluate predictions from outside the study beside those of a finished run.
+
+The run's own evaluation is repeated with the further file, in a folder of its own; the results of the run stay as they
+are. `snakemake benchmark_sets` writes the test sets, with what has to be predicted.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from workflow_scripts.study.comparison import aligned
+from workflow_scripts.study.predictions import read_predictions
+from workflow_scripts.study.result_table import metric_labels
+from workflow_scripts.study.rounding import shown
+from workflow_scripts.study.tables import headline_numbers, read_metrics
+from workflow_scripts.workflow.closure import ROOT
+from workflow_scripts.workflow.dry_run import dry_run, stage_words
+from workflow_scripts.workflow.errors import InputError
+
+
+def score(method: str, path: Path, scale: str) -> list[str]:
+    """Evaluate a file of predictions beside those of a run, and return the headline as lines of text.
+
+    Raises:
+        InputError: there is no such method or run, the file is no file of predictions, its estimator has the name of one
+            of the study, or the evaluation refuses it (its sentence is on stderr).
+    """
+    path = path.resolve()
+    estimator = read_predictions(path).estimator
+    target = f"results/{scale}/{method}/evaluate/metrics.csv"
+    if not (ROOT / target).is_file():
+        raise InputError(
+            f"{target} is missing; finish the run with `snakemake --cores all --config scale={scale}` first"
+        )
+    (job,) = (job for job in dry_run(["--config", f"scale={scale}", "--", target]) if target in job.outputs)
+    if any(Path(name).parts[4:5] == (estimator,) for name in job.inputs):
+        raise InputError(f"{path}: the study has an estimator {estimator!r} already; give yours another name")
+    folder = f"results/{scale}/scores/{method}/{estimator}"
+    (ROOT / folder).mkdir(parents=True, exist_ok=True)
+    words = [word.replace(str(Path(target).parent), folder) for word in stage_words(job.command)]
+    words.insert(words.index("--predictions") + 1, str(path))
+    if subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode:
+        raise InputError(f"{path} cannot be evaluated (see above); correct it")
+    return [*headline(read_metrics(ROOT / folder / "metrics.csv"), estimator), f"All numbers: {folder}/metrics.csv"]
+
+
+def headline(metrics: pd.DataFrame, estimator: str) -> list[str]:
+    """The headline metrics that the estimator has, of all estimators, as aligned lines.
+
+    metrics: as `read_metrics` gives it.
+    """
+    table = headline_numbers(metrics)
+    labels = metric_labels(table)
+    table = table[labels.isin(labels[table["estimator"] == estimator])]
+    if table.empty:
+        return [f"{estimator} predicts nothing under the condition of the headline."]
+    values = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
+    cells = pd.DataFrame({"estimator": table["estimator"], "metric": metric_labels(table), "value": values})
+    cells["n"] = table["n"].astype(str)
+    return list(aligned(cells.sort_values("metric", kind="stable"), len(cells)))
+
+
+def main() -> None:
+    """Write metrics.csv of the run and the further predictions, and print the headline."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.study.score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("method", help="of the study")
+    parser.add_argument("predictions", type=Path, help="file of predictions (.npz)")
+    parser.add_argument("--scale", default="laptop", help="of the finished run (default: laptop)")
+    arguments = parser.parse_args()
+    try:
+        for line in score(arguments.method, arguments.predictions, arguments.scale):
+            print(line)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
