@@ -7,6 +7,7 @@ are. `snakemake benchmark_sets` writes the test sets, with what has to be predic
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,21 +22,24 @@ from workflow_scripts.workflow.dry_run import dry_run, stage_words
 from workflow_scripts.workflow.errors import InputError
 
 
-def score(method: str, path: Path, scale: str) -> list[str]:
+def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()) -> list[str]:
     """Evaluate a file of predictions beside those of a run, and return the headline as lines of text.
 
     Raises:
-        InputError: there is no such method or run, the file is no file of predictions, its estimator has the name of one
-            of the study, or the evaluation refuses it (its sentence is on stderr).
+        InputError: there is no such method or run, the file is no file of predictions, its estimator has no name of its
+            own, or the evaluation refuses it (its sentence is on stderr).
     """
     path = path.resolve()
     estimator = read_predictions(path).estimator
     target = f"results/{scale}/{method}/evaluate/metrics.csv"
+    if not estimator.isidentifier():
+        raise InputError(f"{path}: its estimator is {estimator!r}; give it a name of letters, digits and underscores")
     if not (ROOT / target).is_file():
         raise InputError(
             f"{target} is missing; finish the run with `snakemake --cores all --config scale={scale}` first"
         )
-    (job,) = (job for job in dry_run(["--config", f"scale={scale}", "--", target]) if target in job.outputs)
+    words = [*(("--configfile", *configuration) if configuration else ()), "--config", f"scale={scale}", "--", target]
+    (job,) = (job for job in dry_run(words) if target in job.outputs)
     if any(Path(name).parts[4:5] == (estimator,) for name in job.inputs):
         raise InputError(f"{path}: the study has an estimator {estimator!r} already; give yours another name")
     folder = f"results/{scale}/scores/{method}/{estimator}"
@@ -73,9 +77,10 @@ def main() -> None:
     parser.add_argument("method", help="of the study")
     parser.add_argument("predictions", type=Path, help="file of predictions (.npz)")
     parser.add_argument("--scale", default="laptop", help="of the finished run (default: laptop)")
+    parser.add_argument("--configfile", nargs="+", default=[], help="configuration files of that run, if it had any")
     arguments = parser.parse_args()
     try:
-        for line in score(arguments.method, arguments.predictions, arguments.scale):
+        for line in score(arguments.method, arguments.predictions, arguments.scale, arguments.configfile):
             print(line)
     except InputError as error:
         sys.exit(f"error: {error}")
