@@ -33,17 +33,17 @@ class Arguments(Compute):
 def adapt(job: Job[Arguments]) -> None:
     """Write the adapted weights and the history, which is empty if nothing was trained."""
     training, source = job.arguments.training, read_json(job.input("report"))["finetune"]
-    with training_device(job) as device:
-        network, about = load_network(job.input("pretrained"), RECOMMENDED)
-        state, history = network.state_dict(), []
-        if source != "none":
-            flats = measured_flats(read_tiles(job.arguments.entry, job.inputs)[0], source)
-            rng = np.random.default_rng(job.arguments.seed)
-            synthetic = read_training_tiles(job.inputs["shards"])
-            split = finetuning_split(training_tiles(flats, about["side_px"], synthetic, rng), ARMS[RECOMMENDED])
+    network, about = load_network(job.input("pretrained"), RECOMMENDED)
+    state, history = network.state_dict(), []
+    if source != "none":
+        flats = measured_flats(read_tiles(job.arguments.entry, job.inputs)[0], source)
+        rng = np.random.default_rng(job.arguments.seed)
+        synthetic = read_training_tiles(job.inputs["shards"])
+        split = finetuning_split(training_tiles(flats, about["side_px"], synthetic, rng), ARMS[RECOMMENDED])
+        with training_device(job) as device:
             task = BackgroundTask(split, RECOMMENDED, training, about["largest_set"], device, flipped=False)
             trained = train_for(job, network, task, device, f"adapting to the {source}", settings=training)
-            state, history = trained.best, trained.history
+        state, history = trained.best, trained.history
     write_trained(job, state, history, about)
 
 

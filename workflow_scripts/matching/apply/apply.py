@@ -38,14 +38,14 @@ def apply(job: Job[Arguments]) -> None:
     report = read_json(job.input("report"))
     layout = Layout(**report["layout"])
     patterns = UserPatterns(arguments, job.inputs["pattern_files"], layout, arguments.diffraction.side_px)
+    matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"])
     with leased_device(arguments.gpus) as device:
         job.device = str(device)
         calculated = templates(arguments, load(arguments.crystal), layout, arguments.diffraction, device)
         predictions, thresholds = {}, {}
-        matcher, pairs = load_matcher(job.input("weights")), read_pairs(job.inputs["shard"]).to(device)
         estimators: dict[str, Estimator] = {
             RECOMMENDED: NetworkEstimator(matcher, calculated.patterns, device, arguments.precision),
-            COMPARISON: PolarTemplates.tuned(calculated.patterns, pairs, device),
+            COMPARISON: PolarTemplates.tuned(calculated.patterns, pairs.to(device), device),
         }
         for name, estimator in estimators.items():
             batches = (batch for part in patterns.batches() for batch in part.split(arguments.batch_size))
