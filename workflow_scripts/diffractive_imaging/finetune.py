@@ -10,7 +10,6 @@ from workflow_scripts.diffractive_imaging.networks.reconstruction import estimat
 from workflow_scripts.diffractive_imaging.networks.scan_task import ScanTask
 from workflow_scripts.diffractive_imaging.settings import VARIANTS, Finetune, VariantName
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan, scan_names
-from workflow_scripts.learning.devices import host_work
 from workflow_scripts.learning.stages import TRAINED, copy_weights, train_for, training_device, write_trained
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.workflow.command import Command, Job
@@ -36,14 +35,12 @@ def finetune(job: Job[Arguments]) -> None:
     with training_device(job) as device:
         scans = []
         for name in scan_names(job.input("measured")):
-            with host_work():
-                scan = read_scan(job.input("measured"), name, light.dose_e)
-                counts = oriented(scan, variant)
+            scan = read_scan(job.input("measured"), name, light.dose_e)
+            counts = oriented(scan, variant)
             patches = estimate_patches(
                 network, light, variant, device, arguments.precision, arguments.batch_size, counts, light.dose_e
             )
-            with host_work():
-                image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
+            image = stitch(patches, scan.positions_px, light, variant, arguments.seed)
             scans.append((image, counts, scan.positions_px))
         trained = train_for(
             job,

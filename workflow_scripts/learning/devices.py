@@ -133,9 +133,10 @@ def _try_lock(name: str, locks: ExitStack) -> IO[bytes] | None:
 
 @contextmanager
 def host_work() -> Iterator[None]:
-    """Give the leased GPU to other jobs until the block ends, for work on the CPU such as reading files.
+    """Give the leased GPU to other jobs until the block or the decorated function ends.
 
-    Memory on the GPU that is in use stays. Does nothing where this process holds no lease.
+    For work on the CPU, such as reading files, Poisson counts and stitching. Memory in use on the GPU is kept. Does
+    nothing where this process holds no lease.
     """
     held = list(_held)
     if held and torch.cuda.is_initialized():

@@ -16,7 +16,8 @@ def synthesize(job: Job[Arguments]) -> None:
     """Write one file; the same seed gives the same bytes on the same kind of device."""
     arguments = job.arguments
     with job_device(job) as device:
-        write_arrays(job.outputs["arrays"], make(arguments, arguments.split, arguments.shard, device))
+        arrays = make(arguments, arguments.split, arguments.shard, device)
+    write_arrays(job.outputs["arrays"], arrays)
 
 
 if __name__ == "__main__":

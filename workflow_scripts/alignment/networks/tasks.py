@@ -25,7 +25,6 @@ from workflow_scripts.alignment.simulation.imaging import Simulator
 from workflow_scripts.alignment.simulation.labels import NOISE_ONLY, LabelledStack, read_labelled
 from workflow_scripts.alignment.simulation.particles import Particle, particle
 from workflow_scripts.formats.mrc import open_stack
-from workflow_scripts.learning.devices import host_work
 from workflow_scripts.learning.transfers import host_generator
 from workflow_scripts.workflow.errors import InputError
 
@@ -240,9 +239,7 @@ def stack_averages(
     """
     averages = []
     for stack in stacks:
-        with host_work():
-            images = stack.read()
-        images = images.to(device)
+        images = stack.read().to(device)
         angle_deg, _ = joint(features_of(network, images, _BATCH), rounds)
         _, average = align_stack(images, angle_deg)
         averages.append(particle(stack.name, _in_disc(average).cpu(), stack.pixel_size_a))

@@ -8,6 +8,7 @@ import torch
 
 from workflow_scripts.formats.particles import ParticleStack, open_particles
 from workflow_scripts.formats.star import numbers
+from workflow_scripts.learning.devices import host_work
 from workflow_scripts.workflow.errors import InputError
 
 NOISE_ONLY = "noise"
@@ -40,6 +41,7 @@ class LabelledStack:
     def __len__(self) -> int:
         return len(self.images)
 
+    @host_work()
     def read(self) -> torch.Tensor:
         """All images, float32 (N, n, n)."""
         return torch.from_numpy(self.images.read(np.arange(len(self))))

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workflow_scripts.learning.devices import host_work
+
 LARGEST_COUNT = 65535.0  # of a 16-bit camera
 DEAD_SHARE = 0.05  # a pixel with less light than this fraction of the tile's median is dead
 
@@ -46,6 +48,7 @@ def log_tiles(counts: Tensor, dark: Tensor | float) -> tuple[Tensor, Tensor]:
     return torch.log(torch.where(dead, DEAD_SHARE * level, light) / level), dead
 
 
+@host_work()
 def session_logs(counts: np.ndarray, dark: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`log_tiles` for NumPy arrays: float32 and bool (M, H, W)."""
     logs, dead = log_tiles(torch.as_tensor(counts), torch.as_tensor(dark))

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from workflow_scripts.diffractive_imaging.networks.layout import Layout, lay_out
 from workflow_scripts.diffractive_imaging.simulation.forward import UPSAMPLING
+from workflow_scripts.learning.devices import host_work
 
 # On the preconditioned residual, relative to the first; 1e-5 takes about ten iterations.
 TOLERANCE, MAX_ITERATIONS = 1e-5, 200
@@ -84,6 +85,7 @@ def to_object_pixels(image: torch.Tensor, upsampling: int) -> torch.Tensor:
     return mean[:rows, :columns].to(image.dtype)
 
 
+@host_work()
 def least_squares(
     patches: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor, upsampling: int = UPSAMPLING
 ) -> Stitched:
@@ -134,6 +136,7 @@ def residual_variance(
     return torch.where(stitched.phase.isnan(), torch.nan, layout.crop(total) / stitched.coverage)
 
 
+@host_work()
 def standard_error(
     stitched: Stitched, patches: torch.Tensor, positions_px: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
@@ -152,6 +155,7 @@ def standard_error(
     return to_object_pixels(variance, stitched.upsampling).sqrt()
 
 
+@host_work()
 def damped_average(
     patches: torch.Tensor,
     positions: torch.Tensor,

@@ -12,6 +12,7 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.settings import CrystalName, ProbeSettings, Synthesize
 from workflow_scripts.diffractive_imaging.simulation import crystals, forward, objects, perturbations, photographs
 from workflow_scripts.diffractive_imaging.simulation.perturbations import PERTURBATIONS
+from workflow_scripts.learning.devices import host_work
 from workflow_scripts.optics.probe import make_probe, pixel_size_a
 from workflow_scripts.workflow.arrays import ArrayError, open_npy
 from workflow_scripts.workflow.errors import InputError
@@ -96,6 +97,7 @@ class Scan:
         return Scan(self.counts.transpose(1, 2).contiguous(), self.positions_px, detector_transposed=False)
 
 
+@host_work()
 def read_scan(path: Path, name: str, dose_e: float) -> Scan:
     """One scan of a test file, without its truth, at one of the file's test_dose_e.
 
@@ -170,6 +172,7 @@ def full_dose_photographs(path: Path) -> ScanSet:
     return next(scans for scans in scan_sets(path) if (scans.where["object"], scans.dose_e) == (PHOTOGRAPH, full))
 
 
+@host_work()
 def read_perturbed(path: Path) -> dict[str, Scan]:
     """The scans of the first photograph under each perturbation, by name; {} where there are none."""
     names = read_arrays(path, ["perturbations"])["perturbations"].tolist()

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workflow_scripts.learning.devices import host_work
 from workflow_scripts.matching.settings import DiffractionSettings
 from workflow_scripts.matching.simulation import observed
 from workflow_scripts.matching.simulation.kinematic import Simulator, places_of, render, shares
@@ -92,6 +93,7 @@ def pair_arrays(simulator: Simulator, rotation: Tensor, observation: observed.Ob
     }
 
 
+@host_work()
 def read_pairs(paths: Sequence[Path]) -> Pairs:
     """The pairs of all training files in their order.
 

@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from workflow_scripts.learning.devices import host_work
 from workflow_scripts.potential.simulation.samples import MATCHED, RING, Samples
 
 NOISE_FREE = float("inf")  # the dose at which nothing is counted
 _STREAM = {RING: 0, MATCHED: 1}
 
 
+@host_work()
 def measured_shares(samples: Samples, detector: str, dose_e_per_a2: float, seed: int) -> np.ndarray:
     """Counts of each segment and pixel as shares of the electrons that fell on the pixel.
 
