@@ -67,7 +67,7 @@ def test_the_form_is_in_order(words):
 
 def test_the_rule_graph_is_the_same_at_all_scales():
     graphs = {}
-    for scale in ("smoke", "laptop", "gpu", "paper"):
+    for scale in ("smoke", "laptop", "workstation", "gpu", "paper"):
         done = snakemake(ROOT, "--rulegraph", "--config", f"scale={scale}")
         assert done.returncode == 0, done.stderr
         names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', done.stdout, flags=re.MULTILINE))
@@ -302,7 +302,7 @@ def test_a_target_of_another_scale_is_refused_with_what_to_type(finished):
 def test_a_scale_that_there_is_not_is_refused_with_those_that_there_are(finished):
     done = snakemake(finished, "--dry-run", "--config", "scale=laptpo")
     assert done.returncode != 0
-    assert "scale: is 'laptpo', but must be one of smoke, laptop, gpu, paper" in done.stderr + done.stdout
+    assert "scale: is 'laptpo', but must be one of smoke, laptop, workstation, gpu, paper" in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize(

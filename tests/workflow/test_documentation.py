@@ -31,7 +31,7 @@ def test_the_drawing_of_the_rules_is_up_to_date():
     assert drawn == edges, "run: make docs/images/rules.svg"
 
 
-@pytest.mark.parametrize("scale", ["smoke", "laptop", "gpu", "paper"])
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "workstation", "gpu", "paper"])
 def test_every_scale_is_a_valid_configuration(scale):
     study = checked(merged(scale))
     assert study.scale == scale

@@ -15,7 +15,7 @@ from workflow_scripts.workflow.closure import ROOT
 
 PAGE = "docs/claims.md"
 REFERENCE = "results/reference"
-SCALES = ("laptop", "gpu", "paper")
+SCALES = ("laptop", "workstation", "gpu", "paper")
 
 
 def claims_page(root: Path = ROOT) -> str:

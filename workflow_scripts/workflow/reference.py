@@ -109,11 +109,12 @@ def _sizes() -> Iterator[str]:
     scales = get_args(Scale)
     flat = {scale: _flat(scale) for scale in scales}
     keys = [key for key in flat["laptop"] if len({repr(flat[scale].get(key)) for scale in scales}) > 1]
-    yield "# The four sizes"
+    yield "# The five sizes"
     yield ""
     yield "A scale is an overlay of `config.yaml` and nothing else: the rules and how they hang together are the same."
-    yield "`smoke` is for tests, `laptop` the default (2 cores, no GPU), `gpu` for one large GPU, `paper` has the"
-    yield "published sizes. Only these keys differ. This page is generated."
+    yield "`smoke` is for tests, `laptop` the default (2 cores, no GPU), `workstation` has larger test sets for a few hours"
+    yield "without a GPU, `gpu` is for one large GPU, and `paper` has the published sizes. `workstation`, `gpu` and `paper`"
+    yield "have not been run yet. Only these keys differ. This page is generated."
     yield ""
     yield "| key | " + " | ".join(scales) + " |"
     yield "|---" * (len(scales) + 1) + "|"

@@ -13,7 +13,7 @@ from workflow_scripts.workflow.errors import InputError
 
 # The stages of every method, in the order in which they run.
 STAGES = ("synthesize", "pretrain", "finetune", "predict", "evaluate", "plot")
-Scale = Literal["smoke", "laptop", "gpu", "paper"]
+Scale = Literal["smoke", "laptop", "workstation", "gpu", "paper"]
 Split = Literal["train", "test"]
 
 
