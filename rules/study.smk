@@ -8,12 +8,14 @@ localrules:
 
 
 METRICS = of_all_methods("<results>/{method}/evaluate/metrics.csv")
+BY_SOURCE = of_all_methods("<results>/{method}/evaluate/by_source.csv")
 
 
 use rule plot as ledger with:
     input:
         claims=beside_code("claims.yaml"),
         metrics=METRICS,
+        by_source=BY_SOURCE,
     output:
         csv="<results>/claims.csv",
         html=report(
