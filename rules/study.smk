@@ -35,6 +35,7 @@ use rule plot as ledger with:
 use rule plot as results_table with:
     input:
         metrics="<results>/{method}/evaluate/metrics.csv",
+        by_source="<results>/{method}/evaluate/by_source.csv",
         estimators=lambda wildcards: beside_code(REGISTRY_FILE, [wildcards.method]),
         overview=lambda wildcards: beside_code("overview.yaml", [wildcards.method]),
     output:

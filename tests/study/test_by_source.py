@@ -106,7 +106,8 @@ def test_few_sources_are_tested_by_their_signs(tmp_path):
     by_source, _ = written(rows(n=6) + rows("ridge", 2.0, n=6), tmp_path)
     difference = paired_difference(*split(by_source))
     assert difference.p == 2 / 64 and np.isnan(difference.estimate.low)
-    assert str(difference) == "-2.00 (-2.00, -2.00, -2.00, -2.00, -2.00, -2.00; p = 0.031)"
+    assert str(difference) == "-2.00 (-2.00 to -2.00; p = 0.031)"
+    assert difference.can_decide and difference.is_significant
     half = paired_difference(*split(by_source), factor=0.5)
     assert half.estimate.sources["value"].tolist() == pytest.approx([5 * k - 1 + 0.25 for k in range(6)])
 
@@ -114,7 +115,9 @@ def test_few_sources_are_tested_by_their_signs(tmp_path):
 def test_only_common_sources_of_one_weight_are_compared(tmp_path):
     by_source, _ = written(rows(n=4) + rows("ridge", n=6), tmp_path)
     first, second = split(by_source)
-    assert paired_difference(first, second).estimate.n == 4
+    of_few = paired_difference(first, second)
+    assert of_few.estimate.n == 4 and not of_few.can_decide and not of_few.is_significant
+    assert str(of_few) == "0 (0, 0, 0, 0; p = 1)"
     with pytest.raises(InputError, match="no common source of corrected and ridge"):
         paired_difference(first[first["source"] == "a"], second[second["source"] == "b"])
     with pytest.raises(InputError, match="differently"):

@@ -27,6 +27,10 @@ COLUMNS = [*ABOUT, "source", "value", "weight"]
 # Statistics in metrics.csv that are means over sources
 MEANS = ("value", "mean")
 MANY = 100
+# Largest p of the test of signs that decides
+SIGNIFICANT = 0.05
+# Points that are written out one by one
+_LISTED = 4
 # Of the bootstrap of paired differences
 _SEED = 0
 # Relative tolerance of weights, which have six digits
@@ -96,13 +100,29 @@ class Difference:
     estimate: Estimate
     p: float
 
+    @property
+    def can_decide(self) -> bool:
+        """Whether there are enough sources for any difference to be significant."""
+        return self.estimate.n >= FEWEST or 2 / 2**self.estimate.n <= SIGNIFICANT
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval excludes zero, or of few sources p is small."""
+        if self.estimate.n < FEWEST:
+            return self.p <= SIGNIFICANT
+        return self.estimate.low > 0 or self.estimate.high < 0
+
     def __str__(self) -> str:
-        """``-0.012 [-0.02, -0.004]``; of few sources the mean with its points and p."""
+        """``-0.012 [-0.02, -0.004]``; of few sources the mean with the points or their range, and p."""
         value, low, high, n = (getattr(self.estimate, name) for name in ("value", "low", "high", "n"))
         if n >= FEWEST:
             return shown(value, low, high)
-        points = ", ".join(map(three_digits, self.estimate.sources["value"]))
-        return f"{three_digits(value)} ({points}; p = {self.p:.2g})"
+        points = self.estimate.sources["value"]
+        if n <= _LISTED:
+            texts = ", ".join(map(three_digits, points))
+        else:
+            texts = f"{three_digits(points.min())} to {three_digits(points.max())}"
+        return f"{three_digits(value)} ({texts}; p = {self.p:.2g})"
 
 
 def paired_difference(first: pd.DataFrame, second: pd.DataFrame, factor: float = 1.0) -> Difference:

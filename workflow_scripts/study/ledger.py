@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.by_source import (
     MEANS,
+    SIGNIFICANT,
     Difference,
     paired_difference,
     read_by_source_by_method,
@@ -33,8 +34,6 @@ from workflow_scripts.workflow.settings import Scale, ScaleChoice, Settings, fir
 
 NOT_MEASURED, UNDECIDED = "not measured", "undecided"
 WORDS = {"yes": "holds", "no": "fails", UNDECIDED: UNDECIDED}
-# Largest p of the test of signs that decides
-SIGNIFICANT = 0.05
 LEDGER_COLUMNS = [
     *("method", "claim", "metric", "unit", "stated", "published", "corrected", "baseline"),
     *("target", "holds", "verdict", "computed", "source"),
