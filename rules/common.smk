@@ -348,11 +348,14 @@ def overview_inputs():
     """The inputs of the overview figure: of every method that describes itself in overview.yaml."""
     overviews = beside_code("overview.yaml")
     methods = [Path(path).parent.name for path in overviews]
+    files = ("metrics.csv", "by_source.csv", "examples.npz")
     return {
         "overviews": overviews,
         "estimators": beside_code(REGISTRY_FILE, methods),
-        "metrics": [f"{RESULTS}/{method}/evaluate/metrics.csv" for method in methods],
-        "examples": [f"{RESULTS}/{method}/evaluate/examples.npz" for method in methods],
+        **{
+            name.split(".")[0]: [f"{RESULTS}/{method}/evaluate/{name}" for method in methods]
+            for name in files
+        },
     }
 
 

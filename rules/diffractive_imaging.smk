@@ -41,7 +41,9 @@ use rule predict as diffractive_imaging_predict with:
 
 use rule evaluate as diffractive_imaging_evaluate with:
     output:
-        **artifacts("evaluate", "metrics.csv", "examples.npz", "transfer.csv"),
+        **artifacts(
+            "evaluate", "metrics.csv", "by_source.csv", "examples.npz", "transfer.csv"
+        ),
     wildcard_constraints:
         method="diffractive_imaging",
     resources:

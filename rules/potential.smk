@@ -57,7 +57,9 @@ use rule predict as potential_predict with:
 
 use rule evaluate as potential_evaluate with:
     output:
-        **artifacts("evaluate", "metrics.csv", "examples.npz", "cells.csv"),
+        **artifacts(
+            "evaluate", "metrics.csv", "by_source.csv", "examples.npz", "cells.csv"
+        ),
     wildcard_constraints:
         method="potential",
     resources:

@@ -75,7 +75,7 @@ use rule synthesize as evaluate with:
         predictions=lambda wildcards: predictions(wildcards.method),
         ablated=lambda wildcards: ablated(wildcards.method),
     output:
-        **artifacts("evaluate", "metrics.csv", "examples.npz"),
+        **artifacts("evaluate", "metrics.csv", "by_source.csv", "examples.npz"),
     log:
         "<results>/logs/{method}/evaluate.log",
     threads: 2

@@ -8,12 +8,14 @@ localrules:
 
 
 METRICS = of_all_methods("<results>/{method}/evaluate/metrics.csv")
+BY_SOURCE = of_all_methods("<results>/{method}/evaluate/by_source.csv")
 
 
 use rule plot as ledger with:
     input:
         claims=beside_code("claims.yaml"),
         metrics=METRICS,
+        by_source=BY_SOURCE,
     output:
         csv="<results>/claims.csv",
         html=report(
@@ -33,6 +35,7 @@ use rule plot as ledger with:
 use rule plot as results_table with:
     input:
         metrics="<results>/{method}/evaluate/metrics.csv",
+        by_source="<results>/{method}/evaluate/by_source.csv",
         estimators=lambda wildcards: beside_code(REGISTRY_FILE, [wildcards.method]),
         overview=lambda wildcards: beside_code("overview.yaml", [wildcards.method]),
     output:

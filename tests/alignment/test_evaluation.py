@@ -91,8 +91,9 @@ def test_the_mean_over_particles_holds_those_with_the_longest_period():
     rows = rows_of([pairs(side, 2.0), pairs(top, 9.0), pairs(asymmetric, 4.0)])
     over_all = value(rows, MOD180, "alignment=pairwise;noise=white;particle=all;snr=1")
     assert over_all["value"] == pytest.approx(3.0)
-    assert over_all["n"] == 2
-    assert (over_all["low"], over_all["high"]) == pytest.approx((2.0, 4.0))
+    assert over_all["n"] == 2 and np.isnan(over_all["low"])
+    by_particle = over_all["sources"].set_index("source")["value"]
+    assert by_particle.to_dict() == pytest.approx({"side": 2.0, "asymmetric": 4.0})
     of_top = value(rows, MOD180, "alignment=pairwise;noise=white;particle=top;snr=1;symmetry=7")
     assert (of_top["value"], of_top["n"]) == (pytest.approx(9.0), N - 1)
 
@@ -115,6 +116,7 @@ def test_rows_of_the_last_alignment_leave_it_out_and_the_ratio_compares_both():
     )
     ratio = value(rows, RATIO, "noise=white;particle=all;snr=1", "value")
     assert ratio["value"] == pytest.approx(joint["value"] / of_pairs["value"])
+    assert ratio["sources"]["weight"].tolist() == pytest.approx([of_pairs["value"]])
     staged = value(rows, MOD180, "alignment=joint;noise=white;particle=all;snr=1;stage=pretrain")
     assert staged["value"] > 2 * joint["value"]
     baseline = value(rows[rows["estimator"] == "polar_pairwise"], MOD180, "noise=white;particle=all;snr=1")

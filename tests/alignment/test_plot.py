@@ -19,7 +19,7 @@ from workflow_scripts.workflow.settings import check
 
 def evaluated(folder, files, predictions):
     """The outputs of the stage evaluate by name."""
-    outputs = {"metrics": folder / "metrics.csv", "examples": folder / "examples.npz"}
+    outputs = {name.split(".")[0]: folder / name for name in ("metrics.csv", "by_source.csv", "examples.npz")}
     evaluate.evaluate(Job(check(Evaluate, EVALUATE), files | {"predictions": predictions}, outputs, folder))
     return outputs
 

@@ -69,8 +69,7 @@ def test_the_headline_is_two_tiles_of_an_arm_and_the_only_prediction_of_a_baseli
     for estimator, noise in expected.items():
         row = value(table, estimator)
         assert row["value"] == pytest.approx(noise, rel=0.05), estimator
-        assert row["n"] == 4
-        assert row["low"] <= row["value"] <= row["high"]
+        assert row["n"] == 4 and np.isnan(row["low"])  # too few sessions for an interval
     assert value(table, "zeros")["value"] == pytest.approx(TILES.log_flat.std(axis=(2, 3)).mean(), rel=1e-5)
 
 
@@ -94,7 +93,7 @@ def test_an_interval_rests_on_sessions_not_on_tiles(scores):
     tables = [evaluation.metric_rows(part, SETTINGS) for part in (zeros, pd.concat([zeros, zeros]))]
     for once, twice in zip(*tables, strict=True):
         assert once["n"] == twice["n"] <= 4
-        assert (once["low"], once["high"]) == pytest.approx((twice["low"], twice["high"]))
+        assert once["sources"]["value"].tolist() == pytest.approx(twice["sources"]["value"].tolist())
 
 
 def test_every_metric_of_an_estimate_with_a_spread_is_there(table):
@@ -118,7 +117,6 @@ def test_a_ratio_compares_the_same_sessions_and_seeds(table):
     for other, expected in (("gaussian", 0.25), ("eigen_flats_same", 2.5), ("eigen_flats_earlier", 1 / 6)):
         row = value(table, "corrected", f"{ERROR}_over_{other}")
         assert row["value"] == pytest.approx(expected, rel=0.05)
-        assert row["low"] <= row["value"] <= row["high"]
     # unet has the seed 0 alone; before finetuning it is compared with what it was then
     name = f"{ERROR}_over_unet"
     assert value(table, "corrected", name, "tiles=2")["seed"] == 0
@@ -131,7 +129,6 @@ def test_the_curve_over_steps_has_its_own_headline(table):
     assert value(table, "corrected", "steps_quality_ratio", "steps=50;tiles=2", seed=0)["value"] == pytest.approx(1)
     row = value(table, "corrected", "steps_quality_ratio")
     assert row["value"] == pytest.approx(0.055 / 0.051, rel=1e-4)
-    assert (row["low"], row["high"]) == pytest.approx((0.055 / 0.051,) * 2, rel=1e-4)
     assert row["n"] == 4
 
 

@@ -33,7 +33,7 @@ REGISTRY = Path(plot.__file__).with_name("estimators.yaml")
 def run(folder, tiles, files, registry=REGISTRY):
     write_arrays(folder / "test.npz", asdict(tiles))
     settings = check(Evaluate, {"bootstrap_samples": 100, "seed": 0})
-    outputs = {"metrics": folder / "metrics.csv", "examples": folder / "examples.npz"}
+    outputs = {name.split(".")[0]: folder / name for name in ("metrics.csv", "by_source.csv", "examples.npz")}
     inputs = {"test": [folder / "test.npz"], "predictions": files}
     evaluate.evaluate(Job(settings, inputs, outputs, folder))
     inputs = {name: [path] for name, path in outputs.items()} | {"estimators": [registry]}

@@ -40,7 +40,7 @@ def evaluated(folder, queries, baselines=SHARES):
         evaluate.Arguments,
         EVALUATE | {"ablations": list(ARMS), "pixel_size_per_a": 0.03, "cells": 60},
     )
-    outputs = {"metrics": folder / "metrics.csv", "examples": folder / "examples.npz"}
+    outputs = {name.split(".")[0]: folder / name for name in ("metrics.csv", "by_source.csv", "examples.npz")}
     inputs = {"test": test, "predictions": files, "ablated": ablated}
     evaluate.evaluate(Job(arguments, inputs, outputs, folder))
 

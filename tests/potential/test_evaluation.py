@@ -94,7 +94,7 @@ def test_the_headline_is_the_mean_of_its_images_over_crystals_that_were_seen(ima
     row = value(table, "ridge", "mae_volt_angstrom")
     assert row["value"] == pytest.approx(chosen["mae_volt_angstrom"].mean(), rel=1e-5)
     assert row["n"] == chosen["specimen"].nunique() == 6
-    assert row["low"] < row["value"] < row["high"]
+    assert np.isnan(row["low"])  # too few crystals for an interval
 
 
 def test_an_interval_rests_on_specimens_not_on_images(images):
@@ -103,7 +103,7 @@ def test_an_interval_rests_on_specimens_not_on_images(images):
     tables = [comparison.metric_rows(part, settings()) for part in (zeros, pd.concat([zeros, zeros]))]
     for once, twice in zip(*tables, strict=True):
         assert once["n"] == twice["n"] <= 9
-        assert (once["low"], once["high"]) == pytest.approx((twice["low"], twice["high"]))
+        assert once["sources"]["value"].tolist() == pytest.approx(twice["sources"]["value"].tolist())
 
 
 def test_seen_and_unseen_stages_and_controls_have_conditions_of_their_own(table):
@@ -134,7 +134,7 @@ def test_a_gain_is_the_difference_of_the_same_images(table):
     gain = value(table, "corrected", "pearson_highpass_1.2A_gain_over_ridge")
     numbers = [value(table, name, "pearson_highpass_1.2A")["value"] for name in ("corrected", "ridge")]
     assert gain["value"] == pytest.approx(numbers[0] - numbers[1], abs=1e-5)
-    assert gain["low"] > 0
+    assert gain["value"] > 0
     before = "detector=ring;dose_e_per_a2=100000;kind=filled;materials=unseen;stage=pretrain;thickness_max_nm=10"
     assert value(table, "corrected", "pearson_gain_over_ridge", before)["value"] > 0
 

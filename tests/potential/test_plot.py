@@ -52,7 +52,7 @@ def done(tmp_path_factory):
         "predictions": [job.outputs["predictions"] for job in jobs],
         "ablated": [ablated.outputs["predictions"]],
     }
-    outputs = {name: folder / name for name in ("metrics", "examples", "cells")}
+    outputs = {name: folder / name for name in ("metrics", "by_source", "examples", "cells")}
     evaluate.evaluate(Job(check(evaluate.Arguments, EVALUATE), inputs, outputs, folder))
     registry = folder / "estimators.yaml"
     registry.write_text(REGISTRY_FILE.read_text(encoding="utf-8") + TOY_ENTRY, encoding="utf-8")

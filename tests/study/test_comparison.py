@@ -87,7 +87,7 @@ def test_one_line_reports_that_all_hold():
 
 def test_claims_are_counted_and_those_that_fail_are_named():
     assert list(failing(ledger(one="yes", two="no", three="not measured", four="not measured"))) == [
-        "Of 4 claims 1 hold, 1 fail, and 2 were not measured by this run.",
+        "Of 4 claims 1 hold, 1 fail, 0 are undecided, and 2 were not measured by this run.",
         "matching: two: fails: 0 where > 0 was set",
     ]
 

@@ -1,9 +1,22 @@
 """A claim holds only at its scale and condition, and no ratio to an estimator worse than zeros counts."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from workflow_scripts.study.ledger import LEDGER_COLUMNS, NOT_MEASURED, Claim, make_ledger, page, read_claims
+from workflow_scripts.study.bootstrap import Estimate, bootstrap
+from workflow_scripts.study.by_source import read_by_source, write_by_source
+from workflow_scripts.study.ledger import (
+    LEDGER_COLUMNS,
+    NOT_MEASURED,
+    UNDECIDED,
+    Claim,
+    Target,
+    make_ledger,
+    page,
+    read_claims,
+)
 from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
@@ -111,6 +124,7 @@ def test_another_unit_is_refused(tmp_path):
         ({"target": {"op": "~", "value": 1.0}}, "target: .*tolerance belongs"),
         ({"target": {"op": "<=", "value": 1.0, "tolerance": 0.1}}, "target: .*tolerance belongs"),
         ({"target": {"op": "==", "value": 1.0}}, "target.op"),
+        ({"target": {"op": "~", "value": 1.0, "tolerance": 0.1, "of": "zeros"}}, "target: .*with a number"),
         ({"claim": ""}, "claim: String should have"),
     ],
 )
@@ -145,13 +159,19 @@ def test_the_same_claim_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "verdict"),
     [
-        ({"target": {"op": "<=", "value": 0.1}}, "holds: 0.1 rad where <= 0.1 rad was set"),
-        ({"target": {"op": "<", "value": 0.1}}, "fails: 0.1 rad where < 0.1 rad was set"),
-        ({"target": {"op": "<", "value": 0.09999999}}, "fails: 0.1 rad where < 0.09999999 rad was set"),
-        ({"target": {"op": "~", "value": 0.12, "tolerance": 0.03}}, "holds: 0.1 rad where 0.12 ± 0.03 rad was set"),
+        ({"target": {"op": "<=", "value": 0.1}}, "holds: 0.1 rad where <= 0.1 rad was set; by its value alone, n = 1"),
+        ({"target": {"op": "<", "value": 0.1}}, "fails: 0.1 rad where < 0.1 rad was set; by its value alone, n = 1"),
+        (
+            {"target": {"op": "<", "value": 0.09999999}},
+            "fails: 0.1 rad where < 0.09999999 rad was set; by its value alone, n = 1",
+        ),
+        (
+            {"target": {"op": "~", "value": 0.12, "tolerance": 0.03}},
+            "holds: 0.1 rad where 0.12 ± 0.03 rad was set; by its value alone, n = 1",
+        ),
         (
             {"target": {"op": "<=", "value": 0.25, "of": "published"}},
-            "holds: 0.1 rad where <= 0.1 rad, 0.25 × published, was set",
+            "holds: 0.1 rad where <= 0.1 rad, 0.25 × published, was set; by its value alone, n = 1",
         ),
         ({"scale": "paper"}, "not measured at this scale: the claim is about paper"),
         ({"condition": "dose_e=279"}, "not measured: this run has no such number of corrected"),
@@ -177,6 +197,86 @@ def test_the_page_counts_verdicts_and_shows_every_claim(tmp_path):
     metrics = table(tmp_path, published=0.4, corrected=0.1, zeros=0.5)
     claims = [claim(), claim(claim="A <b>", target={"op": "<", "value": 0.01}), claim(claim="C", scale="paper")]
     text = page(make_ledger(claims, metrics, "gpu"), "gpu")
-    assert "Of 3 claims 1 hold, 1 fail, and 1 were not measured" in text
+    assert "Of 3 claims 1 hold, 1 fail, 0 are undecided, and 1 were not measured" in text
     assert "A &lt;b&gt;" in text and "<b>" not in text
     assert text.count('class="yes"') == text.count('class="no"') == text.count('class="not-measured"') == 1
+
+
+@pytest.mark.parametrize(
+    ("op", "low", "high", "expected"),
+    [
+        ("<=", 0.5, 0.9, "yes"),
+        ("<=", 0.5, 1.0, "yes"),
+        ("<", 0.5, 1.0, UNDECIDED),
+        ("<=", 0.5, 1.1, UNDECIDED),
+        ("<=", 1.1, 1.2, "no"),
+        ("<", 1.0, 1.2, "no"),
+        (">", 1.1, 1.2, "yes"),
+        (">=", 0.9, 1.2, UNDECIDED),
+        (">=", 0.8, 0.9, "no"),
+        ("~", 0.95, 1.05, "yes"),
+        ("~", 0.95, 1.15, UNDECIDED),
+        ("~", 0.5, 1.5, UNDECIDED),
+        ("~", 0.5, 0.8, "no"),
+        ("~", 1.2, 1.8, "no"),
+    ],
+)
+def test_an_interval_decides_where_it_lies_on_one_side(op, low, high, expected):
+    target = Target(op=op, value=1.0, tolerance=0.1 if op == "~" else None)
+    assert target.decided(Estimate((low + high) / 2, low, high, 20), 1.0) == expected
+
+
+def measured_by_source(tmp_path, n, **gains):
+    """Tables in which the sources differ far more than the estimators; a gain is one number or one of each source."""
+    names = [f"photograph{k}" for k in range(n)]
+    rows = []
+    for estimator, gain in gains.items():
+        values = pd.Series(np.linspace(1, 3, n) - gain, names)
+        interval = bootstrap(values, seed=0)
+        rows.append(metric_row(estimator, CLAIM["metric"], "rad", interval, condition=CLAIM["condition"]))
+    rows = with_headline(rows, CLAIM["condition"])
+    write_metrics(rows, tmp_path / "metrics.csv")
+    write_by_source(rows, tmp_path / "by_source.csv")
+    tables = read_metrics(tmp_path / "metrics.csv"), read_by_source(tmp_path / "by_source.csv")
+    return [{"diffractive_imaging": table} for table in tables]
+
+
+@pytest.mark.parametrize(
+    ("n", "gain", "op", "expected"),
+    [
+        (2, 0.01, "<=", UNDECIDED),
+        (5, 0.01, "<", UNDECIDED),
+        (6, 0.01, "<", "yes"),
+        (6, 0.01, ">", "no"),
+        (6, -0.01, "<=", "no"),
+        (6, 0.01 * np.array([1, 1, 1, 1, 1, -1]), "<", UNDECIDED),
+        (12, 0.01 + 0.001 * np.sin(np.arange(12)), "<", "yes"),
+        (12, 0.01 + 0.001 * np.sin(np.arange(12)), ">=", "no"),
+        (12, 0.01 * np.sin(np.arange(12)), "<=", UNDECIDED),
+    ],
+)
+def test_two_estimators_are_compared_over_their_sources(n, gain, op, expected, tmp_path):
+    metrics, sources = measured_by_source(tmp_path, n, corrected=gain, dpc=0.0)
+    compared = claim(target={"op": op, "value": 1.0, "of": "dpc"})
+    row = make_ledger([compared], metrics, "gpu", sources).iloc[0]
+    assert row["holds"] == expected
+    assert f"n = {n}" in row["verdict"] and "paired difference" in row["verdict"]
+    assert row["verdict"].split(":")[0] == {"yes": "holds", "no": "fails", UNDECIDED: "undecided"}[expected]
+    assert ("p = " in row["verdict"]) == (n < 12)
+
+
+def test_a_factor_multiplies_the_other_estimator_in_every_source(tmp_path):
+    metrics, sources = measured_by_source(tmp_path, 12, corrected=0.5, dpc=0.0)
+    for factor, expected in ((0.9, "yes"), (0.75, UNDECIDED), (0.6, "no")):
+        compared = claim(target={"op": "<", "value": factor, "of": "dpc"})
+        assert make_ledger([compared], metrics, "gpu", sources)["holds"][0] == expected
+
+
+def test_a_number_is_compared_with_the_interval_or_with_the_value_alone(tmp_path):
+    metrics, sources = measured_by_source(tmp_path, 12, corrected=0.0)
+    for goal, expected in ((1.0, "no"), (1.9, UNDECIDED), (3.0, "yes")):
+        row = make_ledger([claim(target={"op": "<", "value": goal})], metrics, "gpu", sources).iloc[0]
+        assert row["holds"] == expected and "; interval " in row["verdict"]
+    metrics, sources = measured_by_source(tmp_path, 3, corrected=0.0)
+    row = make_ledger([claim(target={"op": "<", "value": 2.1})], metrics, "gpu", sources).iloc[0]
+    assert row["holds"] == "yes" and row["verdict"].endswith("; by its value alone, n = 3")

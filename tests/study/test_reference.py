@@ -3,6 +3,7 @@
 import pytest
 
 from workflow_scripts.study import claims_page, keep_reference
+from workflow_scripts.study.by_source import read_by_source
 from workflow_scripts.study.claims_summary import read_ledger
 from workflow_scripts.study.ledger import make_ledger, read_claims
 from workflow_scripts.study.tables import COLUMNS, read_metrics
@@ -11,10 +12,11 @@ from workflow_scripts.workflow.errors import InputError
 
 FILES = (
     *("claims.csv", "claims.provenance.json", "figures/overview.csv", "figures/overview.png", "tables/cost.csv"),
-    *("matching/evaluate/metrics.csv", "matching/evaluate/provenance.json", "matching/synthesize/test/shard0.npz"),
+    *("matching/evaluate/metrics.csv", "matching/evaluate/by_source.csv", "matching/evaluate/provenance.json"),
+    *("matching/synthesize/test/shard0.npz",),
     *("matching/evaluate/examples.npz", "matching/apply/mine/provenance.json", "tables/compare.md", "logs/study/x.log"),
 )
-COPIED = {*FILES[:7]}
+COPIED = {*FILES[:8]}
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ CLAIM = """- claim: It is good
 @pytest.mark.parametrize(
     ("scale", "value", "verdict"),
     [
-        ("laptop", 0.95, "**holds: 0.95 where >= 0.9 was set**"),
-        ("laptop", 0.8999999, "**fails: 0.8999999 where >= 0.9 was set**"),
+        ("laptop", 0.95, "**holds: 0.95 where >= 0.9 was set; by its value alone, n = 3**"),
+        ("laptop", 0.8999999, "**fails: 0.8999999 where >= 0.9 was set; by its value alone, n = 3**"),
         ("gpu", 0.95, "not measured: no reference run of gpu"),
     ],
 )
@@ -87,14 +89,15 @@ def test_the_page_judges_a_claim_by_the_reference_of_its_scale(scale, value, ver
 
 @pytest.mark.parametrize("folder", sorted((ROOT / claims_page.REFERENCE).glob("*")), ids=lambda folder: folder.name)
 def test_a_committed_reference_agrees_with_itself(folder):
-    """Its ledger follows from its metrics and the present claims."""
+    """Its ledger follows from its metrics, their sources and the present claims."""
     metrics = {path.parents[1].name: read_metrics(path) for path in folder.glob("*/evaluate/metrics.csv")}
+    sources = {path.parents[1].name: read_by_source(path) for path in folder.glob("*/evaluate/by_source.csv")}
     claims = [
         claim
         for path in sorted((ROOT / "workflow_scripts").glob("*/claims.yaml"))
         for claim in read_claims(path, path.parent.name)
     ]
-    now = make_ledger(claims, metrics, folder.name).set_index(["method", "claim"])["holds"]
+    now = make_ledger(claims, metrics, folder.name, sources).set_index(["method", "claim"])["holds"]
     kept = read_ledger(folder / "claims.csv").set_index(["method", "claim"])["holds"]
     assert kept.to_dict() == now.to_dict(), "run: make reference"
     assert sum(path.stat().st_size for path in folder.rglob("*")) <= keep_reference.LARGEST_MB * 1e6

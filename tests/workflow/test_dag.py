@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from tests.workflow.conftest import STUDY
 from tests.workflow.running import ENVIRONMENT, planned, snakemake
+from workflow_scripts.study.by_source import MEANS, read_by_source
+from workflow_scripts.study.summaries import read_summary
 from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.reference import merged
@@ -113,6 +116,20 @@ def test_one_run_makes_every_artifact_with_its_provenance(finished):
     record = json.loads((results / METHOD / "pretrain/corrected/seed0/provenance.json").read_text())
     assert record["settings"]["seed"] == 0
     assert f"workflow_scripts/{METHOD}/networks/model.py" in record["code"]
+
+
+def test_the_numbers_of_every_method_are_the_weighted_means_of_their_sources(finished):
+    for method in METHODS:
+        folder = finished / "results" / "smoke" / method / "evaluate"
+        metrics, by_source = read_metrics(folder / "metrics.csv"), read_by_source(folder / "by_source.csv")
+        groups = by_source.groupby(["estimator", "condition", "seed", "metric"], dropna=False)
+        means = groups[["value", "weight"]].apply(lambda part: np.average(part["value"], weights=part["weight"]))
+        both = means.rename("mean").reset_index().merge(metrics[metrics["statistic"].isin(MEANS)], how="left")
+        assert both["value"].notna().all()
+        assert np.allclose(both["mean"], both["value"], rtol=1e-4, atol=1e-5 * both["value"].abs().max())
+        score = read_summary(ROOT / "workflow_scripts" / method / "overview.yaml").score
+        at_headline = both[both["headline"] & (both["metric"] == score.metric)]
+        assert set(at_headline["estimator"]) >= {"corrected"} and len(at_headline) >= 3
 
 
 def test_a_second_run_has_nothing_to_do(finished):

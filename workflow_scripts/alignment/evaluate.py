@@ -7,6 +7,7 @@ from workflow_scripts.alignment.evaluation import average_quality, examples, sco
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
+from workflow_scripts.study.by_source import write_by_source
 from workflow_scripts.study.predictions import read_predictions
 from workflow_scripts.study.tables import with_headline, write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -48,7 +49,9 @@ def evaluate(job: Job[Evaluate]) -> None:
         *average_quality.control_rows(noise_errors, of_noise, centres, null_images, settings),
         *scores.own_loss_rows(files, stacks, settings),
     ]
-    write_metrics(with_headline(rows, scores.headline(settings)), job.outputs["metrics"])
+    rows = with_headline(rows, scores.headline(settings))
+    write_metrics(rows, job.outputs["metrics"])
+    write_by_source(rows, job.outputs["by_source"])
     write_arrays(job.outputs["examples"], examples.figure_arrays(errors, of_particles + of_noise, centres, settings))
 
 
@@ -62,5 +65,9 @@ if __name__ == "__main__":
             "centres": "Noise-free images of its particles (.mrcs).",
             "predictions": "Files of the stage predict, one for each estimator and seed (.npz).",
         },
-        outputs={"metrics": "Metrics (.csv).", "examples": "Class averages and histograms (.npz)."},
+        outputs={
+            "metrics": "Metrics (.csv).",
+            "by_source": "What every particle contributes to them (.csv).",
+            "examples": "Class averages and histograms (.npz).",
+        },
     ).main()

@@ -6,6 +6,7 @@ from workflow_scripts.background.evaluation import scores
 from workflow_scripts.background.evaluation.examples import example_images
 from workflow_scripts.background.settings import Evaluate
 from workflow_scripts.background.simulation.tile_files import read_tiles
+from workflow_scripts.study.by_source import write_by_source
 from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -22,7 +23,9 @@ def evaluate(job: Job[Evaluate]) -> None:
     predictions = chain([scores.zeros(tiles)], *(scores.predictions_of(path, tiles) for path in paths))
     table = scores.tile_metrics(predictions, tiles)
     scores.check_complete(table)
-    write_metrics(scores.metric_rows(table, job.arguments), job.outputs["metrics"])
+    rows = scores.metric_rows(table, job.arguments)
+    write_metrics(rows, job.outputs["metrics"])
+    write_by_source(rows, job.outputs["by_source"])
     write_arrays(job.outputs["examples"], example_images(tiles, paths))
 
 
@@ -31,5 +34,9 @@ if __name__ == "__main__":
         evaluate,
         Evaluate,
         inputs=TEST_AND_PREDICTIONS,
-        outputs={"metrics": "Metrics (.csv).", "examples": "Example images (.npz)."},
+        outputs={
+            "metrics": "Metrics (.csv).",
+            "by_source": "What every session contributes to them (.csv).",
+            "examples": "Example images (.npz).",
+        },
     ).main()

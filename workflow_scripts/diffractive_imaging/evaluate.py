@@ -8,6 +8,7 @@ from workflow_scripts.diffractive_imaging.evaluation.examples import example_ima
 from workflow_scripts.diffractive_imaging.evaluation.goodness_of_fit import chi_square_rows
 from workflow_scripts.diffractive_imaging.evaluation.transfer import transfer_of_stitchings
 from workflow_scripts.diffractive_imaging.settings import Evaluate
+from workflow_scripts.study.by_source import write_by_source
 from workflow_scripts.study.conditions import parse_condition
 from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS
 from workflow_scripts.study.rounding import number
@@ -43,7 +44,9 @@ def evaluate(job: Job[Evaluate]) -> None:
         *metrics.coverage_rows(truth, predictions, settings),
         *chi_square_rows(test, truth, predictions, settings),
     ]
-    write_metrics(metrics.with_headlines(rows, truth), job.outputs["metrics"])
+    rows = metrics.with_headlines(rows, truth)
+    write_metrics(rows, job.outputs["metrics"])
+    write_by_source(rows, job.outputs["by_source"])
     transfer_table.to_csv(job.outputs["transfer"], index=False, lineterminator="\n", float_format=number)
     write_arrays(job.outputs["examples"], example_images(test, truth, predictions[1:]))
 
@@ -55,6 +58,7 @@ if __name__ == "__main__":
         inputs=TEST_AND_PREDICTIONS,
         outputs={
             "metrics": "Metrics (.csv).",
+            "by_source": "What every source contributes to them (.csv).",
             "transfer": "Transfer of both stitchings by period (.csv).",
             "examples": "Example patches and stitched images (.npz).",
         },

@@ -9,6 +9,7 @@ from workflow_scripts.matching.settings import Evaluate
 from workflow_scripts.matching.simulation import cells
 from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import Queries, read_queries
+from workflow_scripts.study.by_source import write_by_source
 from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -34,7 +35,9 @@ def evaluate(job: Job[Arguments]) -> None:
     predictions = [stage for path in paths for stage in statistics.read_stages(path, queries)]
     table = statistics.query_metrics(predictions, queries, settings, cell_of(queries, settings.cells))
     statistics.check_complete(table, settings)
-    write_metrics(statistics.metric_rows(table, queries, settings), job.outputs["metrics"])
+    rows = statistics.metric_rows(table, queries, settings)
+    write_metrics(rows, job.outputs["metrics"])
+    write_by_source(rows, job.outputs["by_source"])
     arrays = examples.example_arrays(table, predictions, queries, settings, settings.pixel_size_per_a)
     write_arrays(job.outputs["examples"], arrays)
 
@@ -50,6 +53,10 @@ if __name__ == "__main__":
         evaluate,
         Arguments,
         inputs=TEST_AND_PREDICTIONS,
-        outputs={"metrics": "Metrics (.csv).", "examples": "Examples and curves for the figure (.npz)."},
+        outputs={
+            "metrics": "Metrics (.csv).",
+            "by_source": "What every cell of directions contributes to them (.csv).",
+            "examples": "Examples and curves for the figure (.npz).",
+        },
         optional_inputs={"ablated": "Files of the stage predict, of the arms of the ablation (.npz)."},
     ).main()

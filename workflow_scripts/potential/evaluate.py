@@ -8,6 +8,7 @@ from workflow_scripts.potential.evaluation import comparison, convergence
 from workflow_scripts.potential.settings import Evaluate, material_name
 from workflow_scripts.potential.simulation.samples import read_samples
 from workflow_scripts.potential.simulation.structures import crystal
+from workflow_scripts.study.by_source import write_by_source
 from workflow_scripts.study.predictions import TEST_AND_PREDICTIONS, read_predictions
 from workflow_scripts.study.tables import write_metrics
 from workflow_scripts.workflow.command import Command, Job
@@ -36,13 +37,15 @@ def evaluate(job: Job[Arguments]) -> None:
         chain(comparison.zeros(samples, predictions), *tested), samples, held_out, settings
     )
     comparison.check_complete(images, settings, held_out)
-    write_metrics(comparison.metric_rows(images, settings), job.outputs["metrics"])
+    rows = comparison.metric_rows(images, settings)
+    write_metrics(rows, job.outputs["metrics"])
+    write_by_source(rows, job.outputs["by_source"], everywhere=comparison.PAIRED)
     write_arrays(job.outputs["examples"], comparison.example_images(samples, predictions, settings, held_out))
     cell = settings.convergence
     specimen = crystal(cell.material), samples.microscope
-    rows = convergence.field_errors(*specimen, cell.field_a, cell.thickness_nm)
-    rows += convergence.pixel_errors(*specimen, cell.pixel_a, cell.pixel_thickness_nm)
-    write_rows(job.outputs["cells"], convergence.as_text(rows), convergence.COLUMNS)
+    errors = convergence.field_errors(*specimen, cell.field_a, cell.thickness_nm)
+    errors += convergence.pixel_errors(*specimen, cell.pixel_a, cell.pixel_thickness_nm)
+    write_rows(job.outputs["cells"], convergence.as_text(errors), convergence.COLUMNS)
 
 
 if __name__ == "__main__":
@@ -52,6 +55,7 @@ if __name__ == "__main__":
         inputs=TEST_AND_PREDICTIONS,
         outputs={
             "metrics": "Metrics (.csv).",
+            "by_source": "What every specimen contributes to them (.csv).",
             "examples": "Example images (.npz).",
             "cells": "Error of the images by field of view and by pixel (.csv).",
         },

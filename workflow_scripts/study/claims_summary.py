@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.study.ledger import counted
+from workflow_scripts.study.ledger import UNDECIDED, counted
 from workflow_scripts.study.tables import read_text_table
 from workflow_scripts.workflow.errors import InputError
 
@@ -28,9 +28,9 @@ def stopped_holding(ledger: pd.DataFrame, reference: pd.DataFrame) -> Iterator[s
 
 
 def failing(ledger: pd.DataFrame) -> Iterator[str]:
-    """The number of claims that hold in this run, and a line for every claim that fails."""
+    """The number of claims that hold in this run, and a line for every claim that fails or is undecided."""
     yield counted(ledger)
-    for row in ledger[ledger["holds"] == "no"].itertuples():
+    for row in ledger[ledger["holds"].isin(["no", UNDECIDED])].sort_values("holds", kind="stable").itertuples():
         yield f"{row.method}: {row.claim}: {row.verdict}"
 
 

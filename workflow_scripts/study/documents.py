@@ -15,7 +15,8 @@ th, td { padding: .35em .7em; text-align: left; vertical-align: top; overflow-wr
 th { border-bottom: 2px solid #444; } td { border-bottom: 1px solid #ccc; max-width: 26em; }
 td:first-child { min-width: 9em; } th, .texts-1 td:nth-child(n+2), .texts-2 td:nth-child(n+3),
 .texts-4 td:nth-child(n+5) { white-space: nowrap; font-variant-numeric: tabular-nums; }
-.yes { color: #00694c; font-weight: 600; } .no { color: #b03a00; font-weight: 600; } .not-measured { color: #666; }
+.yes { color: #00694c; font-weight: 600; } .no { color: #b03a00; font-weight: 600; }
+.undecided { color: #7a5c00; } .not-measured { color: #666; }
 .total tbody tr:last-child td { font-weight: 600; }
 """
 _LATEX = str.maketrans(

@@ -1,7 +1,7 @@
 """Keep a complete run as the reference of its scale: results/<scale> → results/reference/<scale>, which git keeps.
 
-Metrics, figures with their source tables, the ledger, tables and provenance are copied; data, weights, logs and the
-results of `apply` are not. docs/claims.md is then generated again from the copy.
+Metrics with what every source contributes, figures with their source tables, the ledger, tables and provenance are
+copied; data, weights, logs and the results of `apply` are not. docs/claims.md is then generated again from the copy.
 """
 
 import argparse
@@ -17,7 +17,14 @@ from workflow_scripts.workflow.files import partial_name
 
 LARGEST_MB = 15.0
 KEPT = (
-    *("claims.csv", "*/evaluate/metrics.csv", "figures/*.csv", "figures/*.png", "figures/*.pdf"),
+    *(
+        "claims.csv",
+        "*/evaluate/metrics.csv",
+        "*/evaluate/by_source.csv",
+        "figures/*.csv",
+        "figures/*.png",
+        "figures/*.pdf",
+    ),
     *("tables/*.csv", "tables/*.md", "tables/*.tex", "**/*provenance.json"),
 )
 # A complete run has these.

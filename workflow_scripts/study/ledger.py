@@ -1,18 +1,29 @@
 """Write the ledger of claims: every claimed number with what this run measured, and whether the claim holds.
 
 The claims are in claims.yaml beside the code of every method. A claim is evaluated only at its scale and under its
-condition; everything else reads "not measured".
+condition; everything else reads "not measured". What the sources cannot decide is "undecided".
 """
 
 import html
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, Field, ValidationError
 
+from workflow_scripts.study.bootstrap import Estimate
+from workflow_scripts.study.by_source import (
+    MEANS,
+    SIGNIFICANT,
+    Difference,
+    paired_difference,
+    read_by_source_by_method,
+    sources_under,
+)
 from workflow_scripts.study.documents import html_table, whole_page
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.summaries import canonical
@@ -21,7 +32,8 @@ from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import Scale, ScaleChoice, Settings, first_mistake, read_yaml
 
-NOT_MEASURED = "not measured"
+NOT_MEASURED, UNDECIDED = "not measured", "undecided"
+WORDS = {"yes": "holds", "no": "fails", UNDECIDED: UNDECIDED}
 LEDGER_COLUMNS = [
     *("method", "claim", "metric", "unit", "stated", "published", "corrected", "baseline"),
     *("target", "holds", "verdict", "computed", "source"),
@@ -47,16 +59,31 @@ class Target(Settings):
     def model_post_init(self, _context) -> None:
         if (self.op == "~") != (self.tolerance is not None):
             raise ValueError("tolerance belongs to op ~, and only to it")
+        if self.op == "~" and self.of:
+            raise ValueError("op ~ compares with a number, not with an estimator")
 
     def __str__(self) -> str:
         goal = number(self.value) if self.of is None else f"{number(self.value)} × {self.of}"
         return f"{self.arm} {self.op} {goal}" + (f" ± {number(self.tolerance)}" if self.tolerance else "")
 
-    def holds(self, value: float, reference: float = 1.0) -> bool:
-        """Whether the arm's value meets the target; reference: the value of `of`."""
+    def holds(self, value: float, goal: float) -> bool:
+        """Whether a value meets the goal."""
         if self.op == "~":
-            return abs(value - self.value * reference) <= self.tolerance
-        return COMPARISONS[self.op](value, self.value * reference)
+            return abs(value - goal) <= self.tolerance
+        return COMPARISONS[self.op](value, goal)
+
+    def decided(self, measured: Estimate, goal: float, p: float = math.nan) -> str:
+        """Whether a value meets the goal for certain ("yes"), certainly not ("no"), or "undecided".
+
+        By its interval, all of which must lie on one side; without one by p, of the hypothesis that it is at the goal.
+        """
+        if not math.isfinite(measured.low):
+            return ("yes" if self.holds(measured.value, goal) else "no") if p <= SIGNIFICANT else UNDECIDED
+        ends = {self.holds(bound, goal) for bound in (measured.low, measured.high)}
+        # An interval wider than the tolerance has both ends outside and the goal inside.
+        if len(ends) == 2 or (self.op == "~" and ends == {False} and measured.low < goal < measured.high):
+            return UNDECIDED
+        return "yes" if ends == {True} else "no"
 
 
 class Claim(Settings):
@@ -105,14 +132,20 @@ def read_claims(path: Path, method: str) -> list[Claim]:
     return claims
 
 
-def make_ledger(claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.DataFrame], scale: str) -> pd.DataFrame:
+def make_ledger(
+    claims: Sequence[Claim],
+    metrics_by_method: Mapping[str, pd.DataFrame],
+    scale: str,
+    sources_by_method: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+) -> pd.DataFrame:
     """One row per claim, all as text: what was stated, what was measured at this scale, whether it holds.
 
-    metrics_by_method: tables as `read_metrics` gives them. Values of several seeds are averaged.
+    metrics_by_method, sources_by_method: tables as `read_metrics` and `read_by_source` give them. Values of several
+    seeds are averaged.
     """
     rows = []
     for claim in claims:
-        table = metrics_by_method.get(claim.method)
+        table, sources = metrics_by_method.get(claim.method), sources_by_method.get(claim.method)
         baseline = _measured(table, claim, claim.baseline) if claim.baseline else None
         rows.append(
             {
@@ -122,18 +155,18 @@ def make_ledger(claims: Sequence[Claim], metrics_by_method: Mapping[str, pd.Data
                 "corrected": _shown(_measured(table, claim, "corrected")),
                 "baseline": f"{claim.baseline}: {_shown(baseline)}" if claim.baseline else "",
                 "target": f"{claim.target} ({claim.scale}; {claim.condition or 'any condition'})",
-                **dict(zip(("holds", "verdict"), evaluated(claim, table, scale), strict=True)),
+                **dict(zip(("holds", "verdict"), evaluated(claim, table, scale, sources), strict=True)),
             }
         )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
 
 
-def _shown(value: float | None) -> str:
-    return NOT_MEASURED if value is None else number(value)
+def _shown(measured: Estimate | None) -> str:
+    return NOT_MEASURED if measured is None else number(measured.value)
 
 
-def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float | None:
-    """The claim's metric under its condition, mean over seeds; None where it was not measured."""
+def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> Estimate | None:
+    """The claim's metric under its condition, value and bounds averaged over seeds; None where it was not measured."""
     if table is None:
         return None
     rows = under(table, claim.condition)
@@ -148,39 +181,67 @@ def _measured(table: pd.DataFrame | None, claim: Claim, estimator: str) -> float
             f"The claim {claim.claim!r} is in {claim.unit!r}, but metrics.csv of {claim.method} gives "
             f"{claim.metric} in {', '.join(sorted(units))!r}; correct the unit in claims.yaml."
         )
-    return float(rows["value"].mean())
+    bounds = (float(rows[name].mean(skipna=False)) for name in ("value", "low", "high"))
+    return Estimate(*bounds, n=int(rows["n"].min()))
 
 
-def evaluated(claim: Claim, table: pd.DataFrame | None, scale: str) -> tuple[str, str]:
-    """Whether a claim holds ("yes", "no" or "not measured"), and the same in words.
+def evaluated(
+    claim: Claim, table: pd.DataFrame | None, scale: str, sources: pd.DataFrame | None = None
+) -> tuple[str, str]:
+    """Whether a claim holds ("yes", "no", "undecided" or "not measured"), and the same in words.
 
-    table: metrics of the claim's method at this scale, None where there are none.
+    table, sources: metrics and sources of the claim's method at this scale, None where there are none.
     """
     target = claim.target
     if claim.outside:
         return NOT_MEASURED, f"not measured by the study; outside it: {claim.outside}"
     if scale != claim.scale:
         return NOT_MEASURED, f"not measured at this scale: the claim is about {claim.scale}"
-    value = _measured(table, claim, target.arm)
-    if value is None:
+    measured = _measured(table, claim, target.arm)
+    if measured is None:
         return NOT_MEASURED, f"not measured: this run has no such number of {target.arm}"
-    reference = 1.0 if target.of is None else _measured(table, claim, target.of)
-    if reference is None:
+    reference = None if target.of is None else _measured(table, claim, target.of)
+    if target.of and reference is None:
         return NOT_MEASURED, f"not measured: this run has no such number of {target.of} to compare with"
     if target.of == "published":
         # A ratio to a recipe that is worse than zeros is meaningless.
         zeros = _measured(table, claim, "zeros")
         better = COMPARISONS["<" if target.op.startswith("<") else ">"]
-        if zeros is None or not better(reference, zeros):
+        if zeros is None or not better(reference.value, zeros.value):
             return NOT_MEASURED, "not judged: published is no better than zeros, so a ratio to it says nothing"
-    holds = target.holds(value, reference)
-    return "yes" if holds else "no", _in_words("holds" if holds else "fails", claim, value, reference)
+    goal = target.value if reference is None else target.value * reference.value
+    verdict, evidence = _judged(target, measured, goal, _difference(claim, table, sources))
+    return verdict, f"{_in_words(WORDS[verdict], claim, measured.value, goal)}; {evidence}"
 
 
-def _in_words(verdict: str, claim: Claim, value: float, reference: float) -> str:
+def _judged(target: Target, measured: Estimate, goal: float, difference: Difference | None) -> tuple[str, str]:
+    """The verdict on a measured value, and what it rests on.
+
+    A comparison with another estimator is decided by the paired difference over the sources: by its interval, or of
+    few sources by the test of signs. One with a number is decided by the interval of the value. Where there is neither,
+    the value alone decides.
+    """
+    if difference is not None:
+        verdict = target.decided(difference.estimate, 0.0, difference.p)
+        return verdict, f"paired difference {difference}, n = {difference.estimate.n}"
+    if target.of is None and math.isfinite(measured.low):
+        low, high = (_plain(bound, 4) for bound in (measured.low, measured.high))
+        return target.decided(measured, goal), f"interval {low} to {high}, n = {measured.n}"
+    return "yes" if target.holds(measured.value, goal) else "no", f"by its value alone, n = {measured.n}"
+
+
+def _difference(claim: Claim, table: pd.DataFrame, sources: pd.DataFrame | None) -> Difference | None:
+    """The paired difference that decides a claim about two estimators; None where the sources are not listed."""
+    if claim.target.of is None or sources is None or claim.statistic not in MEANS:
+        return None
+    rows = sources_under(sources, table, claim.metric, claim.condition)
+    arm, other = (rows[rows["estimator"] == name] for name in (claim.target.arm, claim.target.of))
+    return None if arm.empty or other.empty else paired_difference(arm, other, claim.target.value)
+
+
+def _in_words(verdict: str, claim: Claim, value: float, goal: float) -> str:
     """The verdict with its numbers: "fails: 1.1 % where < 1 % was set"."""
     target, unit = claim.target, claim.unit_suffix
-    goal = target.value * reference
     digits = 4
     # Numbers that differ must not look the same.
     while digits < 12 and value != goal and f"{value:.{digits}g}" == f"{goal:.{digits}g}":
@@ -201,7 +262,8 @@ def _plain(value: float, digits: int) -> str:
 def publish(job: Job[ScaleChoice]) -> None:
     """Write the ledger as CSV and as a page."""
     claims = [claim for path in job.inputs["claims"] for claim in read_claims(path, path.parent.name)]
-    ledger = make_ledger(claims, read_metrics_by_method(job.inputs["metrics"]), job.arguments.scale)
+    sources = read_by_source_by_method(job.inputs["by_source"])
+    ledger = make_ledger(claims, read_metrics_by_method(job.inputs["metrics"]), job.arguments.scale, sources)
     ledger.to_csv(job.outputs["csv"], index=False, lineterminator="\n")
     job.outputs["html"].write_text(page(ledger, job.arguments.scale), encoding="utf-8")
 
@@ -216,11 +278,11 @@ def page(ledger: pd.DataFrame, scale: str) -> str:
 
 
 def counted(ledger: pd.DataFrame) -> str:
-    """How many claims hold, fail, and were not measured, in a sentence."""
+    """How many claims hold, fail, are undecided, and were not measured, in a sentence."""
     counts = ledger["holds"].value_counts()
     return (
-        f"Of {len(ledger)} claims {counts.get('yes', 0)} hold, {counts.get('no', 0)} fail, and "
-        f"{counts.get('not measured', 0)} were not measured by this run."
+        f"Of {len(ledger)} claims {counts.get('yes', 0)} hold, {counts.get('no', 0)} fail, "
+        f"{counts.get(UNDECIDED, 0)} are undecided, and {counts.get(NOT_MEASURED, 0)} were not measured by this run."
     )
 
 
@@ -239,6 +301,10 @@ if __name__ == "__main__":
     Command(
         publish,
         ScaleChoice,
-        inputs={"claims": "claims.yaml of every method.", "metrics": "metrics.csv of every method."},
+        inputs={
+            "claims": "claims.yaml of every method.",
+            "metrics": "metrics.csv of every method.",
+            "by_source": "by_source.csv of every method.",
+        },
         outputs={"csv": "The ledger (.csv).", "html": "The ledger as a page (.html)."},
     ).main()

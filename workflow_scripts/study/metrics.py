@@ -31,12 +31,15 @@ def patch_misfit(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return np.stack([((predicted - true) ** 2).sum(1), (true**2).sum(1)], axis=1)
 
 
-def patch_r2(misfit: np.ndarray) -> float:
-    """1 − Σ (predicted − true)² / Σ true², pooled over the rows of `patch_misfit`: zeros give 0."""
-    error, power = misfit.sum(0)
-    if not power > 0:
+def patch_r2(misfit: np.ndarray) -> np.ndarray:
+    """1 − Σ (predicted − true)² / Σ true² of each row of `patch_misfit`, (N,): zeros give 0.
+
+    The R² of all patches is the mean of these, weighted by Σ true².
+    """
+    error, power = misfit.T
+    if not (power > 0).all():
         raise InputError("The true patches have no contrast, so R² means nothing; use other test objects.")
-    return float(1 - error / power)
+    return 1 - error / power
 
 
 def phase_rmse_rad_meanfree(image: np.ndarray, truth: np.ndarray) -> float:
@@ -51,7 +54,7 @@ def phase_rmse_rad_meanfree(image: np.ndarray, truth: np.ndarray) -> float:
 
 
 def root_mean_square(values: np.ndarray) -> float:
-    """√⟨x²⟩ of values (N,), such as RMS errors of several images of one size."""
+    """√⟨x²⟩ of values (N,)."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.study.by_source import read_by_source_by_method
 from workflow_scripts.study.cost import totals
 from workflow_scripts.study.estimators import Registry, read_registry
 from workflow_scripts.study.figures import (
@@ -21,10 +22,11 @@ from workflow_scripts.study.figures import (
     style,
     without_ticks,
 )
+from workflow_scripts.study.paired import leaders, standings
 from workflow_scripts.study.result_table import headline_condition
 from workflow_scripts.study.rounding import three_digits
 from workflow_scripts.study.summaries import Picture, Summary, pick, read_summary
-from workflow_scripts.study.tables import read_metrics_by_method, under
+from workflow_scripts.study.tables import read_metrics_by_method
 from workflow_scripts.workflow.command import Command, Job
 from workflow_scripts.workflow.files import read_all_arrays
 from workflow_scripts.workflow.settings import ScaleChoice
@@ -35,7 +37,7 @@ LEFT_MM, SCORES_MM, COST_MM = 6.0, 100.0, 152.0
 # If there are more estimators, their names are smaller
 MANY = 8
 IMAGES = ("goes_in", "comes_out", "truth")
-COLUMNS = ["panel", "method", "what", "name", "unit", "value", "low", "high", "n"]
+COLUMNS = ["panel", "method", "what", "name", "unit", "value", "low", "high", "n", "in_front"]
 # Of the pixels, for colour limits that overview.yaml leaves out: a few extreme pixels must not determine them
 QUANTILES = (0.005, 0.995)
 LARGER = {"MB": ("GB", 1e3), "Wh": ("kWh", 1e3), "min": ("h", 60)}
@@ -72,7 +74,8 @@ def publish(job: Job[ScaleChoice]) -> None:
         method: read_example(path, registries[method], arrays[method], tables[method])
         for method, path in overviews.items()
     }
-    table = source_table(examples, tables, pd.read_csv(job.input("cost")))
+    sources = read_by_source_by_method(job.inputs["by_source"])
+    table = source_table(examples, tables, sources, pd.read_csv(job.input("cost")))
     with style():
         # The four files of a figure share their stem.
         save_figure(draw(table, examples), table, job.outputs["svg"].with_suffix(""))
@@ -96,21 +99,22 @@ def read_example(overview: Path, registry: Registry, examples: Path, metrics: pd
 
 
 def source_table(
-    examples: Mapping[str, Example], metrics: Mapping[str, pd.DataFrame], cost: pd.DataFrame
+    examples: Mapping[str, Example],
+    metrics: Mapping[str, pd.DataFrame],
+    sources: Mapping[str, pd.DataFrame],
+    cost: pd.DataFrame,
 ) -> pd.DataFrame:
     """All points and bars: of every method its score by estimator, seeds averaged, and CPU minutes by stage.
 
-    metrics: tables as `read_metrics` gives them. cost: as `read_cost` gives it.
+    metrics, sources: tables as `read_metrics` and `read_by_source` give them. cost: as `read_cost` gives it.
     """
     parts = []
     sums = totals(cost)
     for letter, (method, example) in zip("abcdefghijklmnopqrstuvwxyz", examples.items(), strict=False):
         score = example.summary.score
-        table = under(metrics[method], score.condition)
-        table = table[(table["metric"] == score.metric) & (table["statistic"] == score.statistic)]
-        means = table.groupby("estimator").agg(
-            unit=("unit", "first"), value=("value", "mean"), low=("low", "mean"), high=("high", "mean"), n=("n", "min")
-        )
+        of_score = score.metric, score.statistic, score.condition, score.better
+        means = standings(metrics[method], sources[method], *of_score)
+        means["in_front"] = np.where(means.index.isin(leaders(means)), "yes", "")
         scores = means.loc[example.registry.ordered(means.index)].rename_axis("name").reset_index()
         stages = cost[cost["method"] == method]
         times = pd.DataFrame({"name": stages["stage"], "unit": "min", "value": stages["cpu_s"] / 60})
@@ -205,15 +209,12 @@ def _limits(picture: Picture, image: np.ndarray) -> tuple[float, float]:
 
 
 def _draw_scores(row: _Row, points: pd.DataFrame, example: Example) -> None:
-    """Estimators one below the other with their intervals; bold: the best one and all whose interval overlaps its."""
+    """Estimators one below the other with their intervals; bold: the best one and all not significantly worse."""
     score = example.summary.score
     fewest, most = int(points["n"].min()), int(points["n"].max())
     n = str(most) if fewest == most else f"{fewest} to {most}"
     row.text(SCORES_MM - 16, 6.2, f"who wins: n = {n} {score.sources},\n{example.condition}")
     axis = row.axes(SCORES_MM, TOP_MM, 35, IMAGE_MM)
-    lows, highs = points["low"].fillna(points["value"]), points["high"].fillna(points["value"])
-    winner = points["value"].idxmax() if score.better == "higher" else points["value"].idxmin()
-    tied = (lows <= highs[winner]) & (highs >= lows[winner])
     for place, (_, point) in enumerate(points.iterrows()):
         entry = example.registry[point["name"]]
         if np.isfinite(point["low"]):
@@ -226,7 +227,7 @@ def _draw_scores(row: _Row, points: pd.DataFrame, example: Example) -> None:
     axis.set_yticks(range(len(points)), labels=points["name"])
     axis.tick_params(axis="y", labelsize=6 if len(points) <= MANY else 5, length=2)
     for label, index in zip(axis.get_yticklabels(), points.index, strict=True):
-        label.set_fontweight("bold" if tied[index] else "normal")
+        label.set_fontweight("bold" if points["in_front"][index] == "yes" else "normal")
     low, high = points["value"].min(), points["value"].max()
     if low > 0 and high > 8 * low:
         axis.set_xscale("log")
@@ -272,6 +273,7 @@ if __name__ == "__main__":
             "overviews": "overview.yaml of every method that the figure shows, in its order.",
             "estimators": "estimators.yaml of these methods.",
             "metrics": "Metrics of these methods (.csv).",
+            "by_source": "What every source contributes to them (.csv).",
             "examples": "Arrays of these methods, of the stage evaluate (.npz).",
             "cost": "What the study cost (.csv).",
         },

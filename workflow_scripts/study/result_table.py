@@ -4,9 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from workflow_scripts.study.bootstrap import FEWEST
+from workflow_scripts.study.by_source import read_by_source
 from workflow_scripts.study.conditions import parse_condition
 from workflow_scripts.study.documents import Section, write_documents
 from workflow_scripts.study.estimators import read_registry
+from workflow_scripts.study.paired import paired_section, standings
 from workflow_scripts.study.rounding import number, shown
 from workflow_scripts.study.summaries import read_summary
 from workflow_scripts.study.tables import headline_numbers, read_metrics
@@ -21,7 +24,7 @@ COLUMNS = [*KEYS, "unit", "value", "low", "high", "n", "seeds", "headline", "sho
 
 def publish(job: Job[ScaleChoice]) -> None:
     """Write the table as CSV, Markdown, LaTeX and a page."""
-    metrics = read_metrics(job.input("metrics"))
+    metrics, by_source = read_metrics(job.input("metrics")), read_by_source(job.input("by_source"))
     # results/<scale>/<method>/evaluate/metrics.csv
     method = job.input("metrics").parent.parent.name
     summary = read_summary(job.input("overview")) if "overview" in job.inputs else None
@@ -32,13 +35,18 @@ def publish(job: Job[ScaleChoice]) -> None:
     seeds, score = metrics["seed"].nunique(), summary and summary.score
     introduction = (
         f"Scale {job.arguments.scale}, {seeds} training seed{'' if seeds == 1 else 's'}. Values with their 95 % "
-        "bootstrap interval over sources, of which there are n; seeds are averaged, value and bounds alike. Units "
-        "stand in brackets, (1) for none; – was not measured."
+        f"bootstrap interval over sources, of which there are n; fewer than {FEWEST} have none, and paired differences "
+        "then show the differences of the sources and p of an exact test of their signs. Seeds are averaged, value and "
+        "bounds alike. Units stand in brackets, (1) for none; – was not measured."
     )
     if summary:
         condition = headline_condition(metrics, score.metric, score.statistic)
         introduction += f" The headline: {score.described(condition)}."
-    write_documents(job.outputs, title, introduction, sections(table))
+    parts = list(sections(table))
+    if summary:
+        paired = standings(metrics, by_source, score.metric, score.statistic, score.condition, score.better)
+        parts.insert(1, paired_section(paired, score.metric, order))
+    write_documents(job.outputs, title, introduction, parts)
 
 
 def tidy(metrics: pd.DataFrame, order: Sequence[str] = (), first: str = "") -> pd.DataFrame:
@@ -168,6 +176,7 @@ if __name__ == "__main__":
         ScaleChoice,
         inputs={
             "metrics": "Metrics of the stage evaluate (.csv).",
+            "by_source": "What every source contributes to them (.csv).",
             "estimators": "estimators.yaml of the method, whose order the table keeps.",
         },
         optional_inputs={"overview": "overview.yaml of the method, which names the metric that comes first."},

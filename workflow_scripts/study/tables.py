@@ -8,13 +8,15 @@
 | metric | its name, the gauge in it |
 | statistic | `value`, or a statistic over the sources: median, p90, … |
 | unit | rad, px, s, …; 1 for none |
-| value, low, high | the number and its 95 % interval over the sources; empty bounds where there is none |
+| value, low, high | the number and its 95 % interval over the sources; empty bounds where there is none (below) |
 | n | number of sources |
 | headline | `yes` in the rows, one for each seed, whose condition the pages quote; else empty |
+
+A number has no interval if it has fewer than `bootstrap.FEWEST` sources, or if it is no statistic over sources: a
+closed form, a property of one object, a bound.
 """
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,10 @@ def metric_row(
     statistic: str = "value",
     n: int = 1,
 ) -> dict:
-    """One row of metrics.csv; a bare number has no interval, and n is its number of sources."""
+    """One row of metrics.csv; a bare number has no interval, and n is its number of sources.
+
+    The key `sources` is for by_source.csv: see `by_source.write_by_source`.
+    """
     if not isinstance(estimate, Estimate):
         estimate = Estimate(float(estimate), float("nan"), float("nan"), n)
     return {
@@ -54,7 +59,7 @@ def metric_row(
         "metric": metric,
         "statistic": statistic,
         "unit": unit,
-        **asdict(estimate),
+        **vars(estimate),
         "headline": False,
     }
 
@@ -93,7 +98,8 @@ def under(table: pd.DataFrame, condition: str) -> pd.DataFrame:
 
 def write_metrics(rows: list[dict] | pd.DataFrame, path: Path) -> None:
     """Check the rows and write them, sorted, with numbers of six digits: equal numbers give equal bytes."""
-    table = _checked(pd.DataFrame(rows), path).sort_values(KEY, na_position="first", kind="stable")
+    table = pd.DataFrame(rows).drop(columns="sources", errors="ignore")
+    table = _checked(table, path).sort_values(KEY, na_position="first", kind="stable")
     for column in ("value", "low", "high"):
         table[column] = ["" if np.isnan(value) else number(value) for value in table[column]]
     table["headline"] = np.where(table["headline"], "yes", "")
@@ -120,33 +126,60 @@ def read_metrics_by_method(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
 
 def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The table with the types of the schema; raises InputError naming the row that breaks it."""
-    if sorted(table.columns) != sorted(COLUMNS):
-        raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}.")
-    table = table[COLUMNS].reset_index(drop=True)
-    for column in TEXT:
-        table[column] = table[column].astype(str)
-    for column in ("value", "low", "high"):
-        numbers, wrong = _numbers(table[column], required=column == "value")
-        _refuse(table, wrong, f"{column} that is not a finite number", path)
-        table[column] = numbers
-    for column in ("seed", "n"):
-        numbers, wrong = _numbers(table[column], required=column == "n")
-        _refuse(table, wrong | (numbers % 1 > 0) | (numbers < 0), f"{column} that is not a whole number ≥ 0", path)
-        table[column] = numbers.astype("Int64")
-    for column in ("estimator", "metric", "statistic", "unit"):
-        _refuse(table, table[column] == "", f"row with an empty {column}", path)
-    for text in table["condition"].unique():
-        check_condition(text)
+    table = typed(table, path, COLUMNS, ("value", "n"), optional=("low", "high"), whole=("seed", "n"))
     half_open = table["low"].isna() != table["high"].isna()
-    _refuse(table, half_open | (table["low"] > table["high"]), "interval without ordered bounds", path)
-    _refuse(table, table.duplicated(KEY), "second value for one number", path)
+    refuse(table, half_open | (table["low"] > table["high"]), "interval without ordered bounds", path)
+    refuse(table, table.duplicated(KEY), "second value for one number", path)
 
     marks = table["headline"].replace({"yes": True, "": False})
-    _refuse(table, ~marks.isin([True, False]), "headline that is neither yes nor empty", path)
+    refuse(table, ~marks.isin([True, False]), "headline that is neither yes nor empty", path)
     table["headline"] = marks.astype(bool)
     marked = table[table["headline"]].groupby(NUMBER)["condition"].nunique()
     conditions = pd.Series(pd.MultiIndex.from_frame(table[NUMBER]).map(marked), table.index)
-    _refuse(table, conditions != 1, "number without exactly one headline condition", path)
+    refuse(table, conditions != 1, "number without exactly one headline condition", path)
+    return table
+
+
+def typed(
+    table: pd.DataFrame,
+    path: Path,
+    columns: Sequence[str],
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A table of measurements with these columns in this order and with their types.
+
+    Args:
+        table: of any cells.
+        path: of the table, for the sentence.
+        columns: all of them. Those that are neither numbers nor `headline` are text, and only a condition may be empty.
+        required: numbers without which a row is refused.
+        optional: numbers that may be missing.
+        whole: numbers that are whole and not negative; missing ones are allowed unless they are required.
+
+    Raises:
+        InputError: naming the first row that breaks this.
+    """
+    if sorted(table.columns) != sorted(columns):
+        raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(columns)}.")
+    table = table[list(columns)].reset_index(drop=True)
+    numeric = {*required, *optional, *whole}
+    texts = [column for column in columns if column not in numeric and column != "headline"]
+    for column in texts:
+        table[column] = table[column].astype(str)
+    for column in (column for column in columns if column in numeric):
+        numbers, wrong = _numbers(table[column], required=column in required)
+        if column in whole:
+            wrong = wrong | (numbers % 1 > 0) | (numbers < 0)
+        kind = "whole number ≥ 0" if column in whole else "finite number"
+        refuse(table, wrong, f"{column} that is not a {kind}", path)
+        table[column] = numbers.astype("Int64") if column in whole else numbers
+    for column in texts:
+        if column != "condition":
+            refuse(table, table[column] == "", f"row with an empty {column}", path)
+    for text in table["condition"].unique():
+        check_condition(text)
     return table
 
 
@@ -158,7 +191,9 @@ def _numbers(column: pd.Series, required: bool) -> tuple[pd.Series, pd.Series]:
     return numbers, wrong | empty if required else wrong
 
 
-def _refuse(table: pd.DataFrame, wrong: pd.Series, mistake: str, path: Path) -> None:
+def refuse(table: pd.DataFrame, wrong: pd.Series, mistake: str, path: Path) -> None:
+    """Raise InputError with the mistake and the row, where a row is wrong."""
     if wrong.any():
         row = table[wrong.to_numpy(bool)].iloc[0]
-        raise InputError(f"{path} holds a {mistake}: {', '.join(f'{key}={row[key]}' for key in KEY)}.")
+        named = [*(key for key in KEY if key in row), *(key for key in ("source",) if key in row)]
+        raise InputError(f"{path} holds a {mistake}: {', '.join(f'{key}={row[key]}' for key in named)}.")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -108,7 +109,7 @@ def quality_rows(
         centres: clean image (n, n) of each particle.
         null_images: of `null_particles`.
     """
-    rows, groups = [], defaultdict(list)
+    rows, groups = [], defaultdict(dict)
     for average in averages:
         prediction, stack = average.prediction, average.prediction.stack
         shared = {"noise": stack.noise, "snr": stack.snr}
@@ -117,9 +118,9 @@ def quality_rows(
             for metric, value in values.items():
                 where = shared | images | {"particle": stack.particle}
                 rows.append(scores.prediction_row(prediction, metric, value, **where))
-                groups[prediction.estimator, prediction.seed, over_all, metric].append(value)
+                groups[prediction.estimator, prediction.seed, over_all, metric][stack.particle] = value
     for (estimator, seed, where, metric), values in groups.items():
-        interval = scores.with_interval(values, settings)
+        interval = scores.with_interval(pd.Series(values), settings)
         rows.append(metric_row(estimator, metric, scores.UNITS[metric], interval, condition=where, seed=seed))
     return rows
 

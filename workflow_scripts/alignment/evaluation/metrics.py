@@ -5,11 +5,13 @@ shift. These two offsets are fitted here to the truth, to minimise the mean erro
 angles of pairs have no common offset, and none is subtracted.
 """
 
+from functools import partial
+
 import numpy as np
 
 from workflow_scripts.formats.poses import turned_offsets
 
-STATISTICS = {"mean": np.mean, "median": np.median, "p90": lambda error: float(np.percentile(error, 90))}
+STATISTICS = {"mean": np.mean, "median": np.median, "p90": partial(np.percentile, q=90)}
 _RECIPE_BATCH = 32
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from workflow_scripts.alignment.evaluation.metrics import (
     STATISTICS,
@@ -190,7 +191,7 @@ def error_rows(errors: Sequence[Errors], settings: Evaluate) -> list[dict]:
             alignments.append({})
         for where, interval in _intervals(group, settings):
             rows += [prediction_row(prediction, metric, interval, **where, **alignment) for alignment in alignments]
-    return rows + _ratio_rows(rows)
+    return rows + _ratio_rows(rows, settings)
 
 
 def _intervals(group: list[Errors], settings: Evaluate) -> Iterator[tuple[dict, Estimate]]:
@@ -203,8 +204,8 @@ def _intervals(group: list[Errors], settings: Evaluate) -> Iterator[tuple[dict, 
             symmetric = errors.period_deg not in (0.0, _PERIOD_DEG[errors.metric])
             symmetry = {"symmetry": str(stack.symmetry_fold)} if symmetric else {}
             yield {**shared, "particle": stack.particle, **symmetry}, with_interval(errors.values, settings, take)
-        of_particles = [float(take(errors.values)) for errors in group if errors.period_deg == longest]
-        yield {**shared, "particle": "all"}, with_interval(of_particles, settings)
+        comparable = {e.prediction.stack.particle: take(e.values) for e in group if e.period_deg == longest}
+        yield {**shared, "particle": "all"}, with_interval(pd.Series(comparable), settings)
 
 
 def prediction_row(
@@ -216,12 +217,17 @@ def prediction_row(
     return metric_row(prediction.estimator, metric, UNITS[metric], value, **named)
 
 
-def with_interval(values: Sequence[float], settings: Evaluate, take: Callable = np.mean) -> Estimate:
-    """A statistic of values, one for each image or particle, with an interval from resampling them."""
-    return bootstrap(values, take, seed=settings.seed, resamples=settings.bootstrap_samples)
+def with_interval(
+    values: Sequence[float] | pd.Series,
+    settings: Evaluate,
+    take: Callable = np.mean,
+    weights: pd.Series | None = None,
+) -> Estimate:
+    """A statistic of values, one for each image or named particle, with an interval from resampling them."""
+    return bootstrap(values, take, weights=weights, seed=settings.seed, resamples=settings.bootstrap_samples)
 
 
-def _ratio_rows(rows: list[dict]) -> list[dict]:
+def _ratio_rows(rows: list[dict], settings: Evaluate) -> list[dict]:
     """Rows with the ratio of mean errors, joint over pairwise, for estimators that align in both ways."""
     means = {
         (row["estimator"], row["seed"], row["condition"]): row
@@ -235,6 +241,10 @@ def _ratio_rows(rows: list[dict]) -> list[dict]:
             continue
         pairs = means.get((estimator, seed, condition(**values, alignment=PAIRWISE)))
         if pairs and pairs["value"] > 0:
+            ratio = row["value"] / pairs["value"]
+            if row["sources"] is not None:  # of several particles
+                joint, pairwise = (part["sources"].set_index("source")["value"] for part in (row, pairs))
+                ratio = with_interval(joint / pairwise, settings, weights=pairwise)
             where = {"condition": condition(**values), "seed": seed, "n": row["n"]}
-            ratios.append(metric_row(estimator, RATIO, UNITS[RATIO], row["value"] / pairs["value"], **where))
+            ratios.append(metric_row(estimator, RATIO, UNITS[RATIO], ratio, **where))
     return ratios

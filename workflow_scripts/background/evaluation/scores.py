@@ -141,7 +141,7 @@ def metric_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
     for (estimator, seed, text), group in scores.groupby(_KEYS, dropna=False, sort=False):
         by_session = group.groupby("session")[list(METRICS)].mean()
         for metric in METRICS:
-            values = by_session[metric].dropna().to_numpy()
+            values = by_session[metric].dropna()
             if len(values):
                 interval = bootstrap(values, seed=settings.seed, resamples=settings.bootstrap_samples)
                 rows.append(metric_row(estimator, metric, "1", interval, condition=text, seed=_seed(seed)))
@@ -192,12 +192,8 @@ def _steps_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 def _ratio(errors: pd.Series, reference: pd.Series, settings: Evaluate) -> Estimate:
     """Ratio of the sums over sessions of errors and reference errors, with an interval that resamples sessions."""
-    return bootstrap(
-        np.stack([errors, reference], axis=1),
-        lambda pairs: pairs[:, 0].sum() / pairs[:, 1].sum(),
-        seed=settings.seed,
-        resamples=settings.bootstrap_samples,
-    )
+    options = {"seed": settings.seed, "resamples": settings.bootstrap_samples}
+    return bootstrap(errors / reference, weights=reference, **options)
 
 
 def _seed(seed: float | None) -> int | None:

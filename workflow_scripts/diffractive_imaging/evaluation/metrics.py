@@ -14,6 +14,7 @@ never contradict each other add up over many patches. Such errors make a coverag
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
 from workflow_scripts.diffractive_imaging.settings import Evaluate
@@ -21,7 +22,7 @@ from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, PHOTOGRAPH
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.conditions import condition, parse_condition
-from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree, root_mean_square
+from workflow_scripts.study.metrics import patch_misfit, patch_r2, phase_rmse_rad_meanfree
 from workflow_scripts.study.tables import metric_row, with_headline
 
 ONE_SIGMA = 0.6827  # share of a normal distribution within one standard deviation
@@ -63,13 +64,14 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         values = parse_condition(where)
         truth_of = condition(dose_e=values["dose_e"], phase_std_rad=values["phase_std_rad"])
         misfit = patch_misfit(predicted, true[truth_of])  # (M, 2); every 1/f object is a source
-        interval = bootstrap(misfit, patch_r2, seed=settings.seed, resamples=settings.bootstrap_samples)
+        options = {"weights": misfit[:, 1], "seed": settings.seed, "resamples": settings.bootstrap_samples}
+        interval = bootstrap(pd.Series(patch_r2(misfit)), **options)
         rows.append(prediction.row("patch_r2", "1", interval, where, "finetune"))
     return rows
 
 
 def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """RMSE of the scans at every dose: the photographs, each of them a source, the step edge and the crystals.
+    """Mean RMSE of the scans at every dose: the photographs, each of them a source, the step edge and the crystals.
 
     If the estimator chooses an iteration, also the median of that over the same scans.
     """
@@ -79,9 +81,7 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
         if values["object"] == CALIBRATION or "perturbation" in values:
             continue
         errors = [phase_rmse_rad_meanfree(*pair) for pair in images.beside(truth.images_rad[values["object"]])]
-        interval = bootstrap(
-            np.array(errors), root_mean_square, seed=settings.seed, resamples=settings.bootstrap_samples
-        )
+        interval = bootstrap(pd.Series(errors), seed=settings.seed, resamples=settings.bootstrap_samples)
         rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", interval, where, "pretrain"))
         if images.iterations is not None:
             median = float(np.median(images.iterations))
@@ -143,7 +143,7 @@ def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Eva
             if values["object"] == CALIBRATION:
                 yield prediction.row("calibration_factor", "1", factor, where, "pretrain")
             else:
-                shares = np.array([covered_share(scan, factor) for scan in errors])
+                shares = pd.Series([covered_share(scan, factor) for scan in errors])
                 interval = bootstrap(shares, seed=settings.seed, resamples=settings.bootstrap_samples)
                 yield prediction.row("coverage_68", "1", interval, where, "pretrain")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from workflow_scripts.matching.evaluation.metrics import AUC, BY_CLASS, EXCESS, 
 from workflow_scripts.matching.settings import VARIANTS, Evaluate, base_of
 from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
-from workflow_scripts.study.bootstrap import Estimate
+from workflow_scripts.study.bootstrap import Estimate, bootstrap
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import TRAINED_STAGES, Part, Predictions, read_predictions
 from workflow_scripts.study.tables import metric_row, with_headline
@@ -182,30 +181,23 @@ def best_template(table: pd.DataFrame, metric: str = BY_CLASS[5]) -> str | None:
     return None if means.empty else str(means.idxmax())
 
 
-@lru_cache(maxsize=8)
-def _draw_counts(sources: int, seed: int, resamples: int) -> np.ndarray:
-    """How often each source is drawn, (resamples, sources), with the same draws as `study.bootstrap`."""
-    draws = np.random.default_rng(seed).integers(sources, size=(resamples, sources))
-    return np.stack([np.bincount(draw, minlength=sources) for draw in draws]).astype(float)
-
-
 def _interval(part: pd.DataFrame, metric: str, settings: Evaluate) -> Estimate:
-    """Mean or median over the queries, whose sources are resampled; all resamples in one step."""
+    """Mean or median over the queries, whose sources are resampled."""
+    options = {"seed": settings.seed, "resamples": settings.bootstrap_samples}
+    if metric not in MEDIANS:
+        by_source = part.groupby("source")[metric].agg(["mean", "size"])
+        return bootstrap(by_source["mean"], weights=by_source["size"], **options)
     values = part[metric].to_numpy(float)
     names, source = np.unique(part["source"].to_numpy(), return_inverse=True)
-    value = float(np.median(values) if metric in MEDIANS else values.mean())
-    if len(names) == 1:
-        return Estimate(value, float("nan"), float("nan"), 1)
-    times = _draw_counts(len(names), settings.seed, settings.bootstrap_samples)
-    if metric in MEDIANS:
-        order = np.argsort(values, kind="stable")
-        below = np.cumsum(times[:, source[order]], axis=1)
-        half = below[:, -1:] / 2
-        spread = (values[order][(below >= half).argmax(axis=1)] + values[order][(below > half).argmax(axis=1)]) / 2
-    else:
-        spread = (times @ np.bincount(source, values)) / (times @ np.bincount(source))
-    low, high = np.quantile(spread, [0.025, 0.975])
-    return Estimate(value, float(low), float(high), len(names))
+    order = np.argsort(values, kind="stable")
+
+    def median(drawn: np.ndarray, axis: int) -> np.ndarray:
+        """Of the queries of the drawn sources (…, S): a query counts as often as its source was drawn."""
+        below = np.cumsum(_times(drawn, len(names))[..., source[order]], axis=axis)
+        half = below[..., -1:] / 2
+        return (values[order][(below >= half).argmax(axis)] + values[order][(below > half).argmax(axis)]) / 2
+
+    return bootstrap(np.arange(len(names)), median, **options)
 
 
 def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Estimate:
@@ -213,15 +205,26 @@ def _auc(crystals: pd.DataFrame, others: pd.DataFrame, settings: Evaluate) -> Es
     score = np.concatenate([crystals["score"], others["score"]])
     of_crystal = np.arange(len(score)) < len(crystals)
     above = np.sign(np.subtract.outer(score[of_crystal], score[~of_crystal])) / 2 + 0.5
-    times = _draw_counts(len(score), settings.seed, settings.bootstrap_samples)
-    pairs = times[:, of_crystal].sum(axis=1) * times[:, ~of_crystal].sum(axis=1)
-    in_order = ((times[:, of_crystal] @ above) * times[:, ~of_crystal]).sum(axis=1)
-    low, high = np.quantile(in_order[pairs > 0] / pairs[pairs > 0], [0.025, 0.975])
-    return Estimate(float(above.mean()), float(low), float(high), len(score))
+
+    def area(drawn: np.ndarray, axis: int) -> np.ndarray:
+        times = _times(drawn, len(score))
+        pairs = times[..., of_crystal].sum(axis) * times[..., ~of_crystal].sum(axis)
+        in_order = ((times[..., of_crystal] @ above) * times[..., ~of_crystal]).sum(axis)
+        return in_order / np.where(pairs > 0, pairs, np.nan)
+
+    return bootstrap(np.arange(len(score)), area, seed=settings.seed, resamples=settings.bootstrap_samples)
+
+
+def _times(drawn: np.ndarray, sources: int) -> np.ndarray:
+    """How often each source is among the drawn ones (…, S), (…, sources)."""
+    draws = drawn.reshape(-1, drawn.shape[-1])
+    apart = draws + sources * np.arange(len(draws))[:, None]  # the sources of every draw have numbers of their own
+    times = np.bincount(apart.ravel(), minlength=len(draws) * sources)
+    return times.reshape(*drawn.shape[:-1], sources).astype(float)
 
 
 def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """Gain of the arms over the best template matcher of that dose, paired by query, and its lower bound."""
+    """Gain of the arms over the best template matcher of that dose, paired by query."""
     plain = table[table["kind"] == PLAIN]
     is_last, at_headline = plain["stage"].isna(), plain["dose_e"] == settings.headline_dose_e
     rows = []
@@ -240,7 +243,7 @@ def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 
 def _paired(part: pd.DataFrame, reference: pd.DataFrame, metric: str, name: str, settings: Evaluate) -> list[dict]:
-    """Mean gain over a reference, paired by query, at one dose and region, and the lower bound of its interval."""
+    """Mean gain over a reference, paired by query, at one dose and region."""
     of_reference = reference.set_index("query")[metric]
     rows = []
     for (estimator, seed, stage), group in part.groupby(_TRAINING, dropna=False, sort=False):
@@ -249,8 +252,6 @@ def _paired(part: pd.DataFrame, reference: pd.DataFrame, metric: str, name: str,
         dose, region = group[["dose_e", "region"]].iloc[0]
         keys = {"condition": condition_of(dose, PLAIN, region, **_stage_key(stage)), "seed": int(seed)}
         rows.append(metric_row(estimator, name, "%", interval, **keys))
-        if np.isfinite(interval.low):
-            rows.append(metric_row(estimator, name, "%", interval.low, statistic="low", n=interval.n, **keys))
     return rows
 
 

@@ -21,6 +21,8 @@ from workflow_scripts.workflow.errors import InputError
 SEEN, UNSEEN = "seen", "unseen"
 # Metrics by which an arm is compared with each baseline, sample by sample.
 GAINS = ("pearson", "pearson_highpass_1.2A")
+# Metrics of which by_source.csv has every condition.
+PAIRED = (*GAINS, "mae_volt_angstrom")
 _ARM = ("estimator", "seed", "stage", "detector", "metadata")
 
 
@@ -292,5 +294,5 @@ def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 def _interval(by_specimen: pd.Series, settings: Evaluate) -> Estimate | None:
     """Mean over specimens, each the mean of its images, and its interval; None where no image has a value."""
-    values = by_specimen.dropna().to_numpy()
+    values = by_specimen.dropna()
     return bootstrap(values, seed=settings.seed, resamples=settings.bootstrap_samples) if len(values) else None
