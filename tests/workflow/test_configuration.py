@@ -50,7 +50,8 @@ def test_one_value_where_a_list_belongs_is_shown_as_one(key, value, list_):
 
 @pytest.mark.parametrize("scale", ["laptpo", None, 3])
 def test_a_scale_that_there_is_not_is_named_with_those_that_there_are(scale):
-    with pytest.raises(InputError, match=f"scale: is {scale!r}, but must be one of smoke, laptop, workstation, gpu, paper"):
+    names = "smoke, laptop, workstation, gpu, paper"
+    with pytest.raises(InputError, match=f"scale: is {scale!r}, but must be one of {names}"):
         scale_file({"scale": scale})
 
 

@@ -35,6 +35,7 @@ def standings(
     statistic: str = "value",
     condition: str = HEADLINE,
     better: Literal["higher", "lower"] = "lower",
+    arms: Sequence[str] = ARMS,
 ) -> pd.DataFrame:
     """Every estimator against the best one and the arms, in the order of the metrics.
 
@@ -42,11 +43,12 @@ def standings(
         metrics, by_source: as `read_metrics` and `read_by_source` return them.
         metric, statistic, condition: of the numbers; the condition may be `HEADLINE`.
         better: which values are better.
+        arms: estimators whose differences to all others are wanted.
 
     Returns:
         by estimator: value, low, high and n, seeds averaged; standing: best, not significantly worse, worse, or
         undecided where the sources are too few or not listed; the paired differences `to_best` (its own less the
-        best), `corrected` and `published` (the arm's less its own), None where there is none.
+        best) and those of each arm under its name (the arm's less its own), None where there is none.
 
     Raises:
         InputError: nothing was measured.
@@ -63,7 +65,7 @@ def standings(
     best = table["value"].idxmax() if better == "higher" else table["value"].idxmin()
     table["to_best"] = [_difference(sources, name, best) for name in table.index]
     table["standing"] = [BEST if name == best else _standing(table["to_best"][name]) for name in table.index]
-    for arm in ARMS:
+    for arm in arms:
         table[arm] = [_difference(sources, arm, name) for name in table.index]
     return table
 
@@ -87,12 +89,12 @@ def leaders(table: pd.DataFrame) -> list[str]:
     return table.index[table["standing"].isin([BEST, NOT_WORSE])].tolist()
 
 
-def paired_section(table: pd.DataFrame, metric: str, order: Sequence[str] = ()) -> Section:
-    """The `standings` of a metric as texts; order: of the estimators, further ones follow."""
+def paired_section(table: pd.DataFrame, metric: str, order: Sequence[str] = (), arms: Sequence[str] = ARMS) -> Section:
+    """The `standings` of a metric as texts; order: of the estimators, further ones follow; arms: as in `standings`."""
     table = table.loc[[*(name for name in order if name in table.index), *table.index.difference(order, sort=False)]]
     values = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
     best = table.index[table["standing"] == BEST][0]
-    columns = {"to_best": f"− {best}"} | {arm: f"{arm} − it" for arm in ARMS}
+    columns = {"to_best": f"− {best}"} | {arm: f"{arm} − it" for arm in arms}
     texts = {head: ["–" if item is None else str(item) for item in table[name]] for name, head in columns.items()}
     cells = {"estimator": table.index, f"{metric} ({table['unit'].iloc[0]})": values, "n": table["n"].astype(str)}
     return Section(f"Paired differences: {metric}", pd.DataFrame(cells | {"": table["standing"]} | texts))

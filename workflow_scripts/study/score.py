@@ -10,20 +10,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from workflow_scripts.study.comparison import aligned
+from workflow_scripts.study.by_source import read_by_source
+from workflow_scripts.study.documents import markdown
+from workflow_scripts.study.paired import paired_section, standings
 from workflow_scripts.study.predictions import read_predictions
-from workflow_scripts.study.result_table import metric_labels
-from workflow_scripts.study.rounding import shown
-from workflow_scripts.study.tables import headline_numbers, read_metrics
+from workflow_scripts.study.summaries import read_summary
+from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.dry_run import dry_run, stage_words
 from workflow_scripts.workflow.errors import InputError
 
 
-def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()) -> list[str]:
-    """Evaluate a file of predictions beside those of a run, and return the headline as lines of text.
+def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()) -> str:
+    """Evaluate a file of predictions beside those of a run, and return the headline as text.
 
     Raises:
         InputError: there is no such method or run, the file is no file of predictions, its estimator has no name of its
@@ -48,23 +47,22 @@ def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()
     words.insert(words.index("--predictions") + 1, str(path))
     if subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode:
         raise InputError(f"{path} cannot be evaluated (see above); correct it")
-    return [*headline(read_metrics(ROOT / folder / "metrics.csv"), estimator), f"All numbers: {folder}/metrics.csv"]
+    sentence = f"All numbers: {folder}/metrics.csv and by_source.csv."
+    return f"{compared(ROOT / folder, method, estimator)}\n{sentence}"
 
 
-def headline(metrics: pd.DataFrame, estimator: str) -> list[str]:
-    """The headline metrics that the estimator has, of all estimators, as aligned lines.
+def compared(folder: Path, method: str, estimator: str) -> str:
+    """The headline of all estimators, with their paired differences to one, as Markdown.
 
-    metrics: as `read_metrics` gives it.
+    folder: holds metrics.csv and by_source.csv.
     """
-    table = headline_numbers(metrics)
-    labels = metric_labels(table)
-    table = table[labels.isin(labels[table["estimator"] == estimator])]
-    if table.empty:
-        return [f"{estimator} predicts nothing under the condition of the headline."]
-    values = [shown(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
-    cells = pd.DataFrame({"estimator": table["estimator"], "metric": metric_labels(table), "value": values})
-    cells["n"] = table["n"].astype(str)
-    return list(aligned(cells.sort_values("metric", kind="stable"), len(cells)))
+    score = read_summary(ROOT / "workflow_scripts" / method / "overview.yaml").score
+    tables = read_metrics(folder / "metrics.csv"), read_by_source(folder / "by_source.csv")
+    numbers = standings(*tables, score.metric, score.statistic, score.condition, score.better, arms=[estimator])
+    if estimator not in numbers.index:
+        return f"{estimator} predicts nothing for the headline, {score.label} ({score.at})."
+    section = paired_section(numbers, score.metric, arms=[estimator])
+    return markdown(f"{method}: {estimator}", f"{score.label}: {score.better} is better.", [section])
 
 
 def main() -> None:
@@ -80,8 +78,7 @@ def main() -> None:
     parser.add_argument("--configfile", nargs="+", default=[], help="configuration files of that run, if it had any")
     arguments = parser.parse_args()
     try:
-        for line in score(arguments.method, arguments.predictions, arguments.scale, arguments.configfile):
-            print(line)
+        print(score(arguments.method, arguments.predictions, arguments.scale, arguments.configfile))
     except InputError as error:
         sys.exit(f"error: {error}")
 

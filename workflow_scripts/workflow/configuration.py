@@ -36,7 +36,7 @@ class Study(Settings):
     """The keys that all methods share."""
 
     scale: Scale = Field(
-        description="Size of the study: smoke, laptop, workstation, gpu or paper; names the overlay and results/<scale>."
+        description="Size of the study: smoke, laptop, workstation, gpu, paper; names the overlay and results/<scale>."
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         min_length=1, description="Seeds of training; every trained estimator is trained once for each."
