@@ -344,16 +344,17 @@ def has_open_benchmark(method):
     )
 
 
-def overview_inputs():
-    """The inputs of the overview figure: of every method that describes itself in overview.yaml."""
+def overview_inputs(*files):
+    """The inputs of a figure of all methods that describe themselves in overview.yaml, with these files of `evaluate`."""
     overviews = beside_code("overview.yaml")
     methods = [Path(path).parent.name for path in overviews]
-    files = ("metrics.csv", "by_source.csv", "examples.npz")
     return {
         "overviews": overviews,
         "estimators": beside_code(REGISTRY_FILE, methods),
         **{
-            name.split(".")[0]: [f"{RESULTS}/{method}/evaluate/{name}" for method in methods]
+            name.split(".")[0]: [
+                f"{RESULTS}/{method}/evaluate/{name}" for method in methods
+            ]
             for name in files
         },
     }

@@ -78,7 +78,7 @@ use rule plot as cost with:
 
 use rule plot as overview with:
     input:
-        **overview_inputs(),
+        **overview_inputs("metrics.csv", "by_source.csv", "examples.npz"),
         cost=rules.cost.output.csv,
     output:
         svg=report(
@@ -98,6 +98,31 @@ use rule plot as overview with:
         **tracked_study(
             "overview",
             data=beside_code("overview.yaml") + beside_code(REGISTRY_FILE),
+        ),
+
+
+use rule plot as quality_cost with:
+    input:
+        **overview_inputs("metrics.csv"),
+    output:
+        svg=report(
+            "<results>/figures/quality_cost.svg",
+            caption="../docs/report/quality_cost.rst",
+            category="4 Cost",
+            labels={"figure": "every estimator: error against CPU time"},
+        ),
+        pdf="<results>/figures/quality_cost.pdf",
+        png="<results>/figures/quality_cost.png",
+        csv="<results>/figures/quality_cost.csv",
+        provenance="<results>/figures/quality_cost.provenance.json",
+    log:
+        "<results>/logs/study/quality_cost.log",
+    localrule: True
+    params:
+        **tracked_study(
+            "quality_cost",
+            data=beside_code("overview.yaml") + beside_code(REGISTRY_FILE),
+            folder=RESULTS,
         ),
 
 
@@ -152,6 +177,7 @@ rule figures:
     input:
         [path for method in STUDY.methods for path in figures_of(method)],
         rules.overview.output,
+        rules.quality_cost.output,
 
 
 rule tables:

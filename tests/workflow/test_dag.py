@@ -33,7 +33,7 @@ def of_stages(*stages, method=METHOD, **more):
 AFTER_TRAINING = ("finetune", "predict", "evaluate", "plot")
 # What the study makes of all methods: after a figure that was drawn anew, and after numbers that changed
 AFTER_FIGURE = {"cost": 1, "overview": 1}
-AFTER_NUMBERS = {"ledger": 1, "results_table": 1, **AFTER_FIGURE}
+AFTER_NUMBERS = {"ledger": 1, "results_table": 1, "quality_cost": 1, **AFTER_FIGURE}
 
 
 def everything(method=METHOD):
@@ -100,7 +100,7 @@ def test_one_run_makes_every_artifact_with_its_provenance(finished):
     assert set(of_the_fourth["estimator"]) >= {"corrected", "median_2", "zeros"}
     of_the_fifth = read_metrics(results / FIFTH / "evaluate" / "metrics.csv")
     assert set(of_the_fifth["estimator"]) >= {"corrected", "polar_template", "chance"}
-    for name in (*METHODS, "overview"):
+    for name in (*METHODS, "overview", "quality_cost"):
         for suffix in ("svg", "pdf", "png", "csv"):
             assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 500
     for name in (*METHODS, "cost"):
@@ -271,7 +271,7 @@ CHANGED_MODULES = [
     },
     {"study/cost.py": AFTER_FIGURE},
     {"study/ledger.py": {"ledger": 1}},
-    {"study/overview.py": {"overview": 1}},
+    {"study/overview.py": {"overview": 1}, "study/quality_cost.py": {"quality_cost": 1}},
     {"study/result_table.py": {"results_table": len(METHODS), "overview": 1}},
     {f"{METHOD}/estimators/dpc.py": {}, "study/keep_reference.py": {}, "workflow/verify.py": {}},
 ]

@@ -34,7 +34,7 @@ def extended(finished, tmp_path_factory):
 def test_it_runs_and_nothing_that_does_not_depend_on_it(extended):
     _, jobs = extended
     after = {f"{method}_{stage}": 1 for method in METHODS for stage in ("predict", "evaluate", "plot")}
-    assert jobs == after | {"ledger": 1, "results_table": len(METHODS), "cost": 1, "overview": 1}
+    assert jobs == after | {"ledger": 1, "results_table": len(METHODS), "cost": 1, "overview": 1, "quality_cost": 1}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -79,7 +79,12 @@ def test_figures_and_tables_are_made_where_snakemake_runs():
     """Snakemake does not inherit `localrule`, and a dry run without a cluster does not show it."""
     texts = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
     blocks = dict(re.findall(r"^use rule plot as (\w+) with:\n(.*?)\n\n\n", texts + "\n\n\n", re.M | re.S))
-    assert blocks.keys() >= {f"{method}_plot" for method in known_methods()} | {"ledger", "cost", "overview"}
+    assert blocks.keys() >= {f"{method}_plot" for method in known_methods()} | {
+        "ledger",
+        "cost",
+        "overview",
+        "quality_cost",
+    }
     for name, block in blocks.items():
         assert "    localrule: True" in block, name
 

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
@@ -142,10 +143,19 @@ def error_bars(points: pd.DataFrame) -> np.ndarray:
 def log_ordinate(axis: Axes) -> None:
     """Make the vertical axis logarithmic, after drawing: ticks at 1, 2 and 5, or for many decades at 1."""
     axis.set_yscale("log")
-    low, high = axis.get_ylim()
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_formatter("")
+    _log_ticks(axis.yaxis, axis.get_ylim())
+
+
+def log_abscissa(axis: Axes) -> None:
+    """The same of the horizontal axis."""
+    axis.set_xscale("log")
+    _log_ticks(axis.xaxis, axis.get_xlim())
+
+
+def _log_ticks(axis: Axis, limits: tuple[float, float]) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if limits[1] < 200 * limits[0] else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 def without_ticks(axes: Iterable[Axes]) -> None:

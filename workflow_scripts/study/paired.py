@@ -97,7 +97,7 @@ def paired_section(table: pd.DataFrame, metric: str, order: Sequence[str] = (), 
     columns = {"to_best": f"− {best}"} | {arm: f"{arm} − it" for arm in arms}
     texts = {head: ["–" if item is None else str(item) for item in table[name]] for name, head in columns.items()}
     cells = {"estimator": table.index, f"{metric} ({table['unit'].iloc[0]})": values, "n": table["n"].astype(str)}
-    return Section(f"Paired differences: {metric}", pd.DataFrame(cells | {"": table["standing"]} | texts))
+    return Section(f"Paired differences: {metric}", pd.DataFrame(cells | {"standing": table["standing"]} | texts))
 
 
 def main() -> None:

@@ -43,9 +43,9 @@ def publish(job: Job[ScaleChoice]) -> None:
         condition = headline_condition(metrics, score.metric, score.statistic)
         introduction += f" The headline: {score.described(condition)}."
     parts = list(sections(table))
-    if summary:
-        paired = standings(metrics, by_source, score.metric, score.statistic, score.condition, score.better)
-        parts.insert(1, paired_section(paired, score.metric, order))
+    for ranked in filter(None, (summary.cost_score, summary.score) if summary else ()):
+        paired = standings(metrics, by_source, ranked.metric, ranked.statistic, ranked.condition, ranked.better)
+        parts.insert(1, paired_section(paired, ranked.metric, order))
     write_documents(job.outputs, title, introduction, parts)
 
 

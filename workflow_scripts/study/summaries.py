@@ -88,6 +88,9 @@ class Summary(Settings):
     baselines: str = Field(description="the other estimators")
     score: Score = Field(description="the metric by which estimators are ranked")
     open_benchmark: OpenBenchmark | None = Field(default=None, description="the test set for estimators of others")
+    cost_score: Score | None = Field(
+        default=None, description="the metric beside the cost of predictions, if more estimators have it than the score"
+    )
     examples: str = Field(description="file of arrays beside metrics.csv")
     goes_in: Picture = Field(description="the input of the method")
     comes_out: Picture = Field(description="the prediction of the corrected arm")
