@@ -1,6 +1,6 @@
 """The figures of the projected potential, drawn from the tables and images of the stage evaluate.
 
-The first shows examples, correlations and errors of all estimators, dose, thickness and conditions; the second the PSNR
+The first shows examples, correlations and errors of all estimators, dose and thickness; the second the PSNR
 on the recipe's scale and on that of the truth, and how wide a field of view and how fine a pixel the images need.
 """
 
@@ -26,16 +26,11 @@ SCORES = {
 }
 CURVE = "pearson_highpass_1.2A"
 CONDITION_TEXT = ("detector", "kind", "materials", "material", "stage", "metadata", "fault")
-# Controls and test conditions in the order of panel e, with the words and the unit of their axis
-CONTROLS = {
-    "tilt_deg": ("tilt", "°"),
-    "thickness_error_percent": ("thickness label", "%"),
-    "defocus_a": ("defocus", "Å"),
-    "source_size_a": ("source", "Å"),
-}
+# Keys of controls and test conditions, which stand in the tables alone
+CONTROLS = ("tilt_deg", "thickness_error_percent", "defocus_a", "source_size_a")
 CONDITION_NUMBERS = ("dose_e_per_a2", "thickness_nm", "thickness_max_nm", *CONTROLS)
 SCORE_COLUMNS = [
-    *("panel", "estimator", "metric", "materials", "dose_e_per_a2", "thickness_nm", *CONTROLS),
+    *("panel", "estimator", "metric", "materials", "dose_e_per_a2", "thickness_nm"),
     *("value", "low", "high", "n"),
 ]
 
@@ -67,7 +62,7 @@ def plot(job: Job[Arguments]) -> None:
 
 
 def score_points(metrics: pd.DataFrame, registry: Registry) -> pd.DataFrame:
-    """All points of panels b to e, averaged over the seeds.
+    """All points of panels b to d, averaged over the seeds.
 
     Args:
         metrics: as `study.tables.read_metrics` returns it.
@@ -75,14 +70,15 @@ def score_points(metrics: pd.DataFrame, registry: Registry) -> pd.DataFrame:
 
     Returns:
         columns `SCORE_COLUMNS`; panel b is the headline, and the same metrics of the held-out material (`materials`
-        is `unseen`), predicted before a network is finetuned on it; c the doses, d the thicknesses, e the controls.
+        is `unseen`), predicted before a network is finetuned on it; c the doses, d the thicknesses.
     """
     headline = parse_condition(under(metrics, HEADLINE)["condition"].iloc[0])
     table = with_condition_columns(metrics, CONDITION_TEXT, CONDITION_NUMBERS)
-    controlled = table[list(CONTROLS)].notna().any(axis=1)
-    of_filled = (table["detector"] == "ring") & (table["kind"] == "filled")
-    of_filled &= table[["metadata", "fault", "material"]].isna().all(axis=1)
-    plain = of_filled & ~controlled
+    plain = (
+        (table["detector"] == "ring")
+        & (table["kind"] == "filled")
+        & table[["metadata", "fault", "material", *CONTROLS]].isna().all(axis=1)
+    )
     last = table["stage"].isna()
     # Before it is finetuned a network has not been trained on the held-out material.
     staged = set(table.loc[table["stage"].notna(), "estimator"])
@@ -92,13 +88,13 @@ def score_points(metrics: pd.DataFrame, registry: Registry) -> pd.DataFrame:
     at_stage = ((table["materials"] == "seen") & last) | ((table["materials"] == "unseen") & before)
     at_dose = table["dose_e_per_a2"] == float(headline["dose_e_per_a2"])
     up_to = table["thickness_max_nm"] == float(headline["thickness_max_nm"])
+    several_doses = table.groupby("estimator")["dose_e_per_a2"].transform("nunique") > 1  # not lattice averages
     parts = {
         "b": plain & at_stage & up_to & at_dose & table["metric"].isin(SCORES),
-        "c": plain & last & up_to & (table["materials"] == "seen") & (table["metric"] == CURVE),
+        "c": plain & last & several_doses & up_to & (table["materials"] == "seen") & (table["metric"] == CURVE),
         "d": plain & last & table["thickness_nm"].notna() & (table["materials"] == "seen") & (table["metric"] == CURVE),
-        "e": of_filled & controlled & last & (table["materials"] == "seen") & (table["metric"] == CURVE),
     }
-    keys = ["estimator", "metric", "materials", "dose_e_per_a2", "thickness_nm", *CONTROLS]
+    keys = ["estimator", "metric", "materials", "dose_e_per_a2", "thickness_nm"]
     points = []
     for panel, chosen in parts.items():
         groups = table[chosen].groupby(keys, dropna=False, sort=False)[["value", "low", "high", "n"]]
@@ -113,7 +109,7 @@ def _in_order(points: pd.DataFrame, registry: Registry) -> pd.DataFrame:
 
 
 def draw_scores(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
-    """The figure: a examples, b scores of all estimators, c by dose, d by thickness, e controls and test conditions.
+    """The figure: a examples, b scores of all estimators, c by dose, d by thickness.
 
     Args:
         table: from `score_points`.
@@ -121,8 +117,8 @@ def draw_scores(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registr
         registry: of the estimators, for their order, colours and markers.
     """
     rows = len(examples["names"])
-    figure = figures.new_figure(figures.PAGE_MM, 134.0 + 26.0 * rows)
-    top, middle, bottom, last = figure.subfigures(4, 1, height_ratios=[26.0 * rows, 46.0, 45.0, 45.0])
+    figure = figures.new_figure(figures.PAGE_MM, 88.0 + 26.0 * rows)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 45.0])
     _draw_examples(top, examples, registry)
     _draw_score_panel(middle, table[table["panel"] == "b"], registry)
     curves = (("c", "dose_e_per_a2", "dose (e⁻/Å²)"), ("d", "thickness_nm", "thickness (nm)"))
@@ -133,7 +129,6 @@ def draw_scores(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registr
         figures.letter(axis, panel)
     handles, labels = axes[0].get_legend_handles_labels()
     bottom.legend(handles, labels, loc="outside right center")
-    _draw_controls(last.subplots(), table[table["panel"] == "e"], registry)
     return figure
 
 
@@ -193,24 +188,6 @@ def _draw_interval(axis: Axes, point: pd.Series, height: float, looks: Mapping[s
     if np.isfinite(point["low"]):
         axis.plot([point["low"], point["high"]], [height, height], color=looks["color"], linewidth=1.0)
     axis.plot(point["value"], height, linestyle="none", **looks)
-
-
-def _draw_controls(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
-    """A column for each control, a mark for each estimator; a flat one has no detail and is left out."""
-    columns = {}
-    for key, (words, unit) in CONTROLS.items():
-        for value in sorted(points[key].dropna().unique()):
-            sign = "+" if value > 0 and key != "source_size_a" else ""
-            columns[f"{words}\n{sign}{value:g} {unit}"] = (key, value)
-    names = [name for name in registry.ordered(points["estimator"]) if registry[name].kind != "trivial"]
-    for place, (key, value) in enumerate(columns.values()):
-        at = points[points[key] == value].set_index("estimator")
-        for shift, name in zip(np.linspace(-0.25, 0.25, len(names)), names, strict=True):
-            if name in at.index:
-                axis.plot(place + shift, at.loc[name, "value"], linestyle="none", **registry[name].looks)
-    axis.set_xticks(range(len(columns)), labels=list(columns))
-    axis.set(ylabel=SCORES[CURVE])
-    figures.letter(axis, "e")
 
 
 def _draw_curves(axis: Axes, points: pd.DataFrame, along: str, registry: Registry) -> None:

@@ -12,6 +12,7 @@ on training orientations that do not fit. The mean cannot be measured and comes 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 from scipy.fft import dctn, idctn
@@ -115,22 +116,25 @@ def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detecto
     Raises:
         InputError: no crystal has two orientations.
     """
-    sums = SumsByThickness(_image_sums(shares, training, detector), "icom")
-
-    def error(bandwidth: float) -> float:
-        """Σ (V − factor I)² over the validation orientations."""
-        total = 0.0
-        for thickness_nm, (cross, squared, power) in sums.validation.items():
-            factors = _factors(near(sums.fit, thickness_nm, bandwidth))
-            total += (power - 2 * factors * cross + factors**2 * squared).sum()
-        return total
-
-    return WienerFilter(sums.total, min(BANDWIDTHS, key=error))
+    sums = SumsByThickness(image_sums(shares, training, detector), "icom")
+    errors = validation_errors(sums)
+    return WienerFilter(sums.total, min(errors, key=errors.get))
 
 
-def _image_sums(
+def validation_errors(sums: SumsByThickness) -> dict[float, float]:
+    """Σ (V − factor I)² over the validation orientations, by bandwidth in thickness."""
+    errors = dict.fromkeys(BANDWIDTHS, 0.0)
+    for bandwidth, (thickness_nm, part) in product(BANDWIDTHS, sums.validation.items()):
+        cross, squared, power = part
+        factors = _factors(near(sums.fit, thickness_nm, bandwidth))
+        errors[bandwidth] += (power - 2 * factors * cross + factors**2 * squared).sum()
+    return errors
+
+
+def image_sums(
     shares: Sequence[np.ndarray], training: Sequence[Samples], detector: str
 ) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    """Names and sums (3, bands) of each training image, as `SumsByThickness` takes them."""
     for measured, samples in zip(shares, training, strict=True):
         image = dctn(icom(measured, samples, detector), axes=(1, 2), norm="ortho")
         # Divided by thickness: a thick sample must not outweigh all others

@@ -23,8 +23,7 @@ SEEN, UNSEEN = "seen", "unseen"
 # Metrics by which an arm is compared with each baseline, sample by sample.
 GAINS = ("pearson", "pearson_highpass_1.2A")
 _ARM = ("estimator", "seed", "stage", "detector", "control")
-# The estimators whose lattice average is judged besides; an average is an estimator too, by this ending of its name
-_AVERAGED = ("icom", "ridge", "corrected")
+_AVERAGED = ("icom", "ridge", "corrected")  # their lattice averages are estimators too, by the ending of the name
 LATTICE = "_lattice"
 
 
@@ -147,7 +146,8 @@ def image_metrics(
         metrics = pd.DataFrame([compare(potential, truths[sample]) for potential, sample in pairs])
         keys = {name: getattr(prediction, name) for name in (*_ARM, "dose_e_per_a2")}
         parts.append(pd.concat([of_setting, metrics], axis=1).assign(**keys))
-    return pd.concat(parts, ignore_index=True)
+    images = pd.concat(parts, ignore_index=True)
+    return images[(images["kind"] == FILLED) | ~images["estimator"].str.endswith(LATTICE)]  # patches are no lattice
 
 
 def check_complete(images: pd.DataFrame, settings: Evaluate, held_out: str) -> None:

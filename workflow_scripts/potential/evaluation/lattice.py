@@ -10,11 +10,11 @@ import numpy as np
 
 LIMIT_PER_A = 2.0  # harmonics up to this frequency, Å⁻¹; above, estimates have almost no power
 _SHARP_PER_A = 1.0  # harmonics that refine the lattice, Å⁻¹
-_WINDOW_SHARE = 0.2  # standard deviation of their Gaussian window, as a share of the image's side
+WINDOW_SHARE = 0.2  # standard deviation of their Gaussian window, as a share of the image's side
 _STEPS = 6
 _LARGEST_DISTORTION = 0.05  # labels are better than this; where the image says otherwise, it is too noisy to tell
 # Added to the diagonal of the normal equations, whose entries are 1: harmonics of few cells overlap
-_PENALTY = 0.03
+PENALTY = 0.03
 
 
 def lattice_average(image: np.ndarray, cell_a: np.ndarray, rotation_deg: float, pixel_size_a: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def lattice_average(image: np.ndarray, cell_a: np.ndarray, rotation_deg: float, 
     y, x = (np.exp(2j * np.pi * axis[:, None] * v) for axis, v in zip(axes_a, vectors, strict=True))  # (H, G), (W, G)
     gram = (y.conj().T @ y) * (x.conj().T @ x) / image.size
     projected = np.einsum("yg,yg->g", y.conj(), image @ x.conj()) / image.size
-    penalty = _PENALTY * (vectors != 0).any(axis=0)  # the mean is kept
+    penalty = PENALTY * (vectors != 0).any(axis=0)  # the mean is kept
     coefficients = np.linalg.solve(gram + np.diag(penalty), projected)
     return ((y * coefficients) @ x.T).real
 
@@ -51,7 +51,7 @@ def refined(image: np.ndarray, vectors: np.ndarray, axes_a: list[np.ndarray]) ->
         vectors: at most about half the spacing of neighbouring peaks off.
         axes_a: coordinates of rows and columns, Å.
     """
-    widths_a = [_WINDOW_SHARE * (axis[-1] - axis[0]) for axis in axes_a]
+    widths_a = [WINDOW_SHARE * (axis[-1] - axis[0]) for axis in axes_a]
     windows = [np.exp(-(axis**2) / (2 * width**2)) for axis, width in zip(axes_a, widths_a, strict=True)]
     windowed = (image - image.mean()) * windows[0][:, None] * windows[1]
     matrix = np.eye(2)
