@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from tests.potential.synthesis import small
+from workflow_scripts.optics.detectors import Detector
+from workflow_scripts.optics.plane_waves import Probe
+from workflow_scripts.potential.simulation import specimens, structures
 from workflow_scripts.potential.simulation.datasets import make_samples
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, read_samples
 from workflow_scripts.workflow.errors import InputError
@@ -175,3 +178,31 @@ def test_a_detector_that_the_pixels_do_not_carry_is_named():
     settings = small(multislice={**small().multislice.model_dump(), "pixel_a": 0.4})
     with pytest.raises(InputError, match=r"potential\.synthesize: the detector reaches 40\.0 mrad"):
         make_samples(settings, "train", 0, CPU)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"test_thickness_nm": (4.0, 2.0)}, "test_thickness_nm must be in ascending order"),
+        ({"test_thickness_nm": (3.0, 4.0)}, r"conditions\.thickness_nm must be one of test_thickness_nm, not 2"),
+    ],
+)
+def test_settings_of_the_test_that_contradict_each_other_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        small(**changed)
+
+
+def test_a_file_without_the_size_of_its_cells_is_refused(training, tmp_path):
+    path = tmp_path / "shard0.npz"
+    write_arrays(path, training.arrays() | {"cell": training.cell_a[:, 0]})
+    with pytest.raises(InputError, match=r"cell is \(24,\), but must be \(24, 2\)"):
+        read_samples([path])
+
+
+def test_thicknesses_that_round_to_one_slice_pass_different_ones():
+    crystal = structures.crystal("SrTiO3")
+    sampling = small().multislice
+    computed = specimens.compute(
+        crystal, Probe(200.0, 20.0), [Detector(0.0, 20.0, 4)], [2.0, 2.01], sampling, torch.Generator(), CPU
+    )
+    assert computed.thickness_nm[1] > computed.thickness_nm[0]
