@@ -19,9 +19,11 @@ from workflow_scripts.workflow.settings import check
 REGISTRY_FILE = Path(predict.__file__).with_name(FILE)
 REGISTRY = read_registry(REGISTRY_FILE)
 TOY_ENTRY = "toy_baseline: {kind: classical, label: toy}\n"
-OPTIONS = {"ridge": {"kernel_px": 5}, "network": {"batch_size": 16}}
+OPTIONS = {"ridge": {"kernel_px": [3, 5]}, "network": {"batch_size": 16}}
 PREDICT = {
     "dose_e_per_a2": [1e4, 1e5],
+    "control_dose_e_per_a2": 1e5,
+    "thickness_error_percent": [10.0],
     "seed": 0,
     "gpus": 0,
     "precision": "float32",

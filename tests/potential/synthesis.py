@@ -25,12 +25,17 @@ SMALL = {
     "side_px": 32,
     "pixel_size_a": 0.25,
     "thickness_nm": (2.0, 4.0),
+    "test_thickness_nm": (2.0, 4.0),
     "tilt_std_deg": 0.3,
+    "zone_axis_share": 0.25,
     "train_shards": 1,
     "orientations": 1,
     "views": 2,
     "test_orientations": 1,
+    "test_orientations_held_out": 2,
+    "test_views": 1,
     "test_patches": 1,
+    "conditions": {"thickness_nm": 2.0, "defocus_a": (50.0,), "source_size_a": (0.5,)},
     "seed": 0,
 }
 

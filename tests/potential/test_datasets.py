@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from tests.potential.synthesis import small
+from workflow_scripts.optics.detectors import Detector
+from workflow_scripts.optics.plane_waves import Probe
+from workflow_scripts.potential.simulation import specimens, structures
 from workflow_scripts.potential.simulation.datasets import make_samples
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, read_samples
 from workflow_scripts.workflow.errors import InputError
@@ -69,19 +72,67 @@ def test_the_recipes_mos2_ignores_its_thickness(training):
     assert layer.thickness_nm.tolist() == [2.0, 4.0] * 2
     assert np.array_equal(layer.potential[0], layer.potential[1])
     filled = training.rows((training.kind == FILLED) & (training.material == "MoS2"))
-    assert filled.potential[1].mean() == pytest.approx(2 * filled.potential[0].mean(), rel=0.1)
+    ratio = filled.thickness_nm[1] / filled.thickness_nm[0]
+    assert filled.potential[1].mean() == pytest.approx(ratio * filled.potential[0].mean(), rel=0.1)
 
 
-def test_the_label_is_the_thickness_that_was_passed(training):
-    """The mean potential of whole cells is proportional to it."""
-    filled = training.rows((training.kind == FILLED) & (training.material == "SrTiO3"))
-    assert (abs(filled.thickness_nm - np.tile([2.0, 4.0], 2)) < 0.14).all()
+def test_training_thicknesses_lie_anywhere_in_the_range_and_those_of_patches_are_the_recipes(training):
+    filled, patches = (training.rows(training.kind == kind) for kind in (FILLED, PATCH))
+    assert filled.thickness_nm.min() > 1.7 and filled.thickness_nm.max() < 4.3
+    assert (np.diff(filled.thickness_nm.reshape(-1, 2)) > 0).all()
+    assert len(set(filled.thickness_nm)) == 6  # the views of a crystal share its thicknesses
+    assert (abs(patches.thickness_nm - np.tile([2.0, 4.0], 6)) < 0.14).all()
+    # The label is the thickness that was passed: the mean of whole cells is proportional to it
+    cells = filled.rows(filled.material == "SrTiO3")
+    assert cells.potential.mean(axis=(1, 2)) / cells.thickness_nm == pytest.approx(np.full(4, 224), rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def tested():
+    return make_samples(small(), "test", 0, CPU)
+
+
+def test_the_test_file_has_more_orientations_of_the_held_out_material_and_the_zone_axis_of_all(tested):
+    usual = tested.under("")
+    for material, count in (("GaN", 2), ("SrTiO3", 1)):
+        chosen = usual.rows((usual.kind == FILLED) & (usual.material == material))
+        assert len(set(chosen.specimen)) == count
+        on_axis = (chosen.rotation_deg[:, 1:] == 0).all(axis=1)
+        assert set(chosen.specimen[on_axis]) == {f"{material}-filled-test0-0"}
+
+
+def test_other_settings_of_the_microscope_show_the_same_specimens_of_seen_materials(tested):
+    """Defocus changes the images and a larger source blurs them; the potential stays. They come after all others."""
+    changed = tested.setting != ""
+    assert set(tested.setting) == {"", "defocus_a=50", "source_size_a=0.5"}
+    assert changed.tolist() == sorted(changed) and "GaN" not in tested.material[changed]
+    for setting in ("defocus_a=50", "source_size_a=0.5"):
+        samples = tested.under(setting)
+        for row in range(len(samples)):
+            same = (tested.specimen == samples.specimen[row]) & ~changed
+            usual = tested.rows(same & (tested.thickness_nm == samples.thickness_nm[row]))
+            assert np.allclose(usual.potential[0], samples.potential[row], rtol=1e-4, atol=1)
+            before, after = usual.images[RING][0], samples.images[RING][row]
+            assert abs(before - after).max() > 0.01 * before.mean()
+            assert "defocus" in setting or after.std() < 0.9 * before.std()
+
+
+def test_a_source_is_the_convolution_that_the_computation_makes():
+    """The training's source replaced afterwards or taken from the start: the same image."""
+    scope = small().microscope.model_dump()
+    with_large = make_samples(small(microscope=scope | {"source_size_a": 0.5}), "test", 0, CPU).under("")
+    replaced = make_samples(small(), "test", 0, CPU).under("source_size_a=0.5")
+    rows = [
+        np.flatnonzero((with_large.specimen == name) & (with_large.thickness_nm == thickness_nm))[0]
+        for name, thickness_nm in zip(replaced.specimen, replaced.thickness_nm, strict=True)
+    ]
+    assert np.allclose(with_large.images[RING][rows], replaced.images[RING], atol=1e-5)
 
 
 def test_a_tilted_patch_is_summed_along_the_beam_as_a_filled_crystal_is():
     """The same signs: the first patch, made again by hand, has its projected atoms where the potential peaks."""
-    settings = small(materials=("SrTiO3", "GaN"), tilt_std_deg=1.5, test_orientations=1)
-    samples = make_samples(settings, "test", 0, CPU)
+    settings = small(materials=("SrTiO3", "GaN"), tilt_std_deg=1.5, zone_axis_share=0.0)
+    samples = make_samples(settings, "train", 0, CPU)
     for kind in (FILLED, PATCH):
         chosen = samples.rows((samples.kind == kind) & (samples.material == "SrTiO3"))
         thin, thick = chosen.potential[:2]
@@ -127,3 +178,31 @@ def test_a_detector_that_the_pixels_do_not_carry_is_named():
     settings = small(multislice={**small().multislice.model_dump(), "pixel_a": 0.4})
     with pytest.raises(InputError, match=r"potential\.synthesize: the detector reaches 40\.0 mrad"):
         make_samples(settings, "train", 0, CPU)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"test_thickness_nm": (4.0, 2.0)}, "test_thickness_nm must be in ascending order"),
+        ({"test_thickness_nm": (3.0, 4.0)}, r"conditions\.thickness_nm must be one of test_thickness_nm, not 2"),
+    ],
+)
+def test_settings_of_the_test_that_contradict_each_other_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        small(**changed)
+
+
+def test_a_file_without_the_size_of_its_cells_is_refused(training, tmp_path):
+    path = tmp_path / "shard0.npz"
+    write_arrays(path, training.arrays() | {"cell": training.cell_a[:, 0]})
+    with pytest.raises(InputError, match=r"cell is \(24,\), but must be \(24, 2\)"):
+        read_samples([path])
+
+
+def test_thicknesses_that_round_to_one_slice_pass_different_ones():
+    crystal = structures.crystal("SrTiO3")
+    sampling = small().multislice
+    computed = specimens.compute(
+        crystal, Probe(200.0, 20.0), [Detector(0.0, 20.0, 4)], [2.0, 2.01], sampling, torch.Generator(), CPU
+    )
+    assert computed.thickness_nm[1] > computed.thickness_nm[0]

@@ -14,7 +14,7 @@ from tests.potential.toy import toy_samples
 from workflow_scripts.potential.estimators.network import TrainedNetwork
 from workflow_scripts.potential.evaluation.metrics import TrueImage, compare
 from workflow_scripts.potential.networks.model import load_network
-from workflow_scripts.potential.predict import with_shuffled_metadata
+from workflow_scripts.potential.predict import predict, with_shuffled_metadata
 from workflow_scripts.potential.settings import VARIANTS
 from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.simulation.estimation import TrainingFiles
@@ -152,6 +152,12 @@ def test_an_estimator_without_an_input_that_it_needs_is_refused(estimator, missi
     job = predict_job(Path(), estimator)
     with pytest.raises(InputError, match=f"needs --{missing}"):
         job.implementation.make(job)
+
+
+def test_a_dose_of_the_controls_that_is_not_measured_is_refused():
+    job = predict_job(Path(), "ridge")
+    with pytest.raises(InputError, match="control_dose_e_per_a2 is 500, but must be one of"):
+        predict(replace(job, arguments=job.arguments.model_copy(update={"control_dose_e_per_a2": 500.0})))
 
 
 def test_a_network_that_is_no_arm_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """From predictions to metrics: conditions, intervals, gains, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from workflow_scripts.potential.evaluation import comparison
 from workflow_scripts.potential.evaluation.comparison import Prediction
 from workflow_scripts.potential.settings import Evaluate
 from workflow_scripts.potential.simulation.counting import NOISE_FREE
-from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING
+from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, PATCH, RING, joined
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.predictions import read_predictions, write_predictions
 from workflow_scripts.study.tables import HEADLINE, read_metrics, under, write_metrics
@@ -39,12 +41,12 @@ def settings(**changes) -> Evaluate:
     return check(Evaluate, made | changes)
 
 
-def answers_of(estimator, noise, *, seed=None, stage=None, detector=RING, metadata=None, doses=DOSES):
+def answers_of(estimator, noise, *, seed=None, stage=None, detector=RING, control=None, doses=DOSES):
     """The truth with white noise, V Å, at every dose."""
     rng = np.random.default_rng(1)
     for dose in doses:
         potential = SAMPLES.potential + noise * rng.standard_normal(SAMPLES.potential.shape)
-        yield Prediction(estimator, seed, stage, detector, metadata, dose, potential.astype(np.float32))
+        yield Prediction(estimator, seed, stage, detector, control, dose, potential.astype(np.float32))
 
 
 ANSWERS = [
@@ -54,7 +56,8 @@ ANSWERS = [
     *answers_of("corrected", 300, seed=0, stage="pretrain"),
     *answers_of("corrected", 200, seed=0),
     *answers_of("corrected", 200, seed=0, detector=MATCHED),
-    *answers_of("corrected", 900, seed=0, metadata="shuffled", doses=[1e3, 1e5]),
+    *answers_of("corrected", 900, seed=0, control="metadata=shuffled", doses=[1e5]),
+    *answers_of("corrected", 400, seed=0, control="thickness_error_percent=10", doses=[1e5]),
     *answers_of("only_joint_minmax", 600, seed=0, doses=[1e3, 1e5]),
     *(
         Prediction("zeros", None, None, name, None, dose, 0 * SAMPLES.potential)
@@ -112,6 +115,7 @@ def test_seen_and_unseen_stages_and_controls_have_conditions_of_their_own(table)
         f"detector=matched;{top}seen;thickness_max_nm=10",
         f"detector=ring;{top}unseen;stage=pretrain;thickness_max_nm=10",
         f"detector=ring;{top}seen;metadata=shuffled;thickness_max_nm=10",
+        f"detector=ring;{top}seen;thickness_error_percent=10;thickness_max_nm=10",
         f"detector=ring;{top}unseen;thickness_nm=40",
         "detector=ring;dose_e_per_a2=100000;kind=filled;material=GaN;thickness_max_nm=10",
         "detector=ring;dose_e_per_a2=inf;kind=patch;materials=all",
@@ -119,7 +123,7 @@ def test_seen_and_unseen_stages_and_controls_have_conditions_of_their_own(table)
     ):
         assert value(table, "corrected", "pearson", text)["value"] > 0, text
     assert not (table["estimator"] == "only_joint_minmax").any()
-    assert not table["condition"].str.contains("dose_e_per_a2=1000;.*shuffled").any()
+    assert not table["condition"].str.contains("dose_e_per_a2=1000;fault").any()
 
 
 def test_zeros_are_in_every_comparison_and_know_nothing(table):
@@ -171,11 +175,11 @@ def predictions(path, shape=SAMPLES.potential.shape):
 def test_predictions_are_read_stage_by_stage_and_zeros_answer_beside_them(tmp_path):
     file = predictions(tmp_path / "p.npz")
     answers = list(comparison.predictions_in(file, SAMPLES))
-    assert [(answer.stage, answer.metadata, answer.seed, answer.dose_e_per_a2) for answer in answers] == [
+    assert [(answer.stage, answer.control, answer.seed, answer.dose_e_per_a2) for answer in answers] == [
         ("pretrain", None, 3, 1e5),
         ("pretrain", None, 3, NOISE_FREE),
         (None, None, 3, 1e5),
-        (None, "shuffled", 3, 1e5),
+        (None, "metadata=shuffled", 3, 1e5),
     ]
     trivial = list(comparison.zeros(SAMPLES, [file, file]))
     assert [(answer.detector, answer.dose_e_per_a2) for answer in trivial] == [(RING, 1e5), (RING, NOISE_FREE)]
@@ -186,6 +190,45 @@ def test_predictions_of_other_samples_are_refused(tmp_path):
     file = predictions(tmp_path / "p.npz", (2, 32, 32))
     with pytest.raises(InputError, match=r"p\.npz: pretrained/.*/potential"):
         list(comparison.predictions_in(file, SAMPLES))
+
+
+def test_other_settings_of_the_microscope_are_compared_with_their_own_samples():
+    """The first samples again, under a defocus: their own rows, at their thickness, and nothing in the other rows."""
+    again = SAMPLES.rows(np.flatnonzero((SAMPLES.kind == FILLED) & (SAMPLES.thickness_nm == 10)))
+    samples = joined([SAMPLES, replace(again, setting=np.array(["defocus_a=50"] * len(again)))])
+    answers = [
+        Prediction("ridge", None, None, RING, None, 1e5, SAMPLES.potential),
+        Prediction("ridge", None, None, RING, "defocus_a=50", 1e5, again.potential + 100),
+    ]
+    images = comparison.image_metrics(answers, samples, HELD_OUT, settings())
+    assert (images["setting"] == "").sum() == len(SAMPLES) and len(images) == len(samples)
+    rows = {row["condition"]: row for row in comparison.metric_rows(images, settings()) if "mae" in row["metric"]}
+    at = "defocus_a=50;detector=ring;dose_e_per_a2=100000;kind=filled;materials={};thickness_nm=10"
+    assert rows[at.format("seen")]["value"] == pytest.approx(100, rel=1e-3)
+    assert rows[at.format("unseen")]["n"] == 3
+    assert rows[comparison.headline(settings())]["value"] == 0
+
+
+def test_a_lattice_average_is_judged_beside_the_estimate_at_the_headline():
+    predictions = [*answers_of("ridge", 500), *answers_of("published", 500, seed=0)]
+    judged = list(comparison.with_lattice_averages(predictions, SAMPLES, settings()))
+    assert [answer.estimator for answer in judged].count("ridge_lattice") == 1
+    (average,) = [answer for answer in judged if answer.estimator == "ridge_lattice"]
+    filled = SAMPLES.kind == FILLED
+    errors = [
+        np.std(potential[filled] - SAMPLES.potential[filled])
+        for potential in (predictions[1].potential, average.potential)
+    ]
+    assert errors[1] < 0.9 * errors[0]
+    assert np.array_equal(average.potential[~filled], predictions[1].potential[~filled])
+
+
+def test_crystals_on_the_zone_axis_have_rows_of_their_own():
+    rotation_deg = SAMPLES.rotation_deg * np.where(np.char.endswith(SAMPLES.specimen, "-0"), 0, 1)[:, None]
+    samples = replace(SAMPLES, rotation_deg=rotation_deg)
+    images = comparison.image_metrics(answers_of("ridge", 500), samples, HELD_OUT, settings())
+    found = [row for row in comparison.metric_rows(images, settings()) if "tilt_deg=0" in row["condition"]]
+    assert {row["n"] for row in found if "materials=seen" in row["condition"]} == {2}
 
 
 def test_examples_show_what_was_seen_what_was_not_and_a_patch_at_the_last_stage(tmp_path):

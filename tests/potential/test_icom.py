@@ -14,6 +14,7 @@ from workflow_scripts.optics.plane_waves import Field, Probe, Specimen, images
 from workflow_scripts.potential.estimators import icom
 from workflow_scripts.potential.simulation.samples import FILLED, MATCHED, RING
 from workflow_scripts.study.metrics import root_mean_square
+from workflow_scripts.workflow.errors import InputError
 
 PIXEL_A = 0.2
 
@@ -45,15 +46,6 @@ def test_a_slope_without_periods_does_not_wrap_around():
     assert root_mean_square(error) < 0.02 * truth.std()
 
 
-def test_long_periods_are_left_out():
-    rng = np.random.default_rng(0)
-    found = icom.integrate(rng.standard_normal((1, 2, 64, 64)), PIXEL_A, longest_period_a=2.0)[0]
-    mirrored = np.block([[found, found[:, ::-1]], [found[::-1], found[::-1, ::-1]]])
-    frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(128, PIXEL_A)] * 2, indexing="ij"))
-    power = np.abs(np.fft.fft2(mirrored)) ** 2
-    assert power[frequency < 1 / 2.0 - 1e-6].sum() < 1e-12 * power.sum()
-
-
 def test_centroids_of_segments_are_those_of_their_pixels():
     axis = np.linspace(-60, 60, 1201)
     y, x = np.meshgrid(axis, axis, indexing="ij")
@@ -82,18 +74,38 @@ def test_a_weak_phase_object_is_recovered_up_to_its_scale(detector):
     assert np.corrcoef(found[middle].ravel(), phase.ravel())[0, 1] > 0.97
 
 
-def test_one_factor_a_thickness_makes_volts_of_it():
-    """Potentials that are their iCOM times a factor of the thickness: the fit recovers that factor."""
-    samples = toy_samples(2)
+def filtered(factor_by_thickness, noise=0.0):
+    """The filter fitted to potentials that are their iCOM times a factor of the thickness, with white noise."""
+    samples = toy_samples(3)
     samples = samples.rows(samples.kind == FILLED)
-    shares = samples.images[MATCHED]
-    factor = {10.0: 30.0, 40.0: 70.0}
-    image = icom.icom(shares, samples, MATCHED)
-    scale = np.array([factor[thickness] for thickness in samples.thickness_nm])
+    image = icom.icom(samples.images[MATCHED], samples, MATCHED)
+    scale = np.array([factor_by_thickness[thickness] for thickness in samples.thickness_nm])
     made = replace(samples, potential=scale[:, None, None] * image + 500.0)
-    found = icom.calibrate([shares], [made], MATCHED)
-    assert found.longest_period_a == np.inf
-    assert found.factor == pytest.approx(factor)
+    noisy = samples.images[MATCHED] + noise * np.random.default_rng(0).standard_normal(samples.images[MATCHED].shape)
+    return icom.calibrate([noisy], [made], MATCHED), image, made
+
+
+def test_one_factor_a_thickness_makes_volts_of_it():
+    factor = {10.0: 30.0, 40.0: 70.0}
+    wiener, image, made = filtered(factor)
+    for thickness_nm, value in factor.items():
+        assert wiener.factors(thickness_nm)[1:40] * thickness_nm == pytest.approx(np.full(39, value), rel=1e-3)
+    row = np.flatnonzero(made.thickness_nm == 40)[0]
+    found = wiener(image[row : row + 1], 40.0, PIXEL_A)[0]
+    assert np.allclose(found, made.potential[row] - made.potential[row].mean(), atol=1e-3 * found.std())
+
+
+def test_noise_damps_the_bands_where_it_exceeds_the_signal():
+    clean, noisy = (filtered({10.0: 30.0, 40.0: 70.0}, noise)[0].factors(40.0) for noise in (0.0, 0.02))
+    assert (abs(noisy[1:50]) < 1.02 * clean[1:50]).all()
+    assert abs(noisy[40:50]).max() < 0.2 * clean[40:50].max()
+
+
+def test_a_single_orientation_is_refused():
+    samples = toy_samples(1)
+    with pytest.raises(InputError, match="icom needs two orientations"):
+        filled = samples.rows(samples.kind == FILLED)
+        icom.calibrate([filled.images[RING]], [filled], RING)
 
 
 def test_a_tilt_of_the_whole_crystal_makes_no_ramp():

@@ -1,5 +1,7 @@
 """What the metadata give without an image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,13 @@ def test_it_cannot_know_where_an_atom_is():
         assert metrics["mean_bias_abs_percent"] < 20
 
 
-def test_a_thickness_without_training_is_refused():
-    with pytest.raises(InputError, match="40 nm"):
-        MetadataMean([TRAIN.rows(TRAIN.thickness_nm == 10)])(TRAIN)
+def test_a_thickness_between_those_of_the_training_has_a_mean_between():
+    mean = MetadataMean([TRAIN])
+    thin, thick = (TRAIN.rows(np.flatnonzero(TRAIN.thickness_nm == t)) for t in (10, 40))
+    between = replace(thin, thickness_nm=np.full(len(thin), 25.0))
+    assert mean(between) == pytest.approx((mean(thin) + mean(thick)) / 2)
+
+
+def test_a_kind_without_training_is_refused():
+    with pytest.raises(InputError, match="no filled sample"):
+        MetadataMean([TRAIN.rows(TRAIN.kind == PATCH)])(TRAIN)

@@ -15,6 +15,7 @@ from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.files import read_all_arrays, write_arrays
 from workflow_scripts.workflow.settings import check
 
+AVERAGES = ("icom_lattice", "ridge_lattice", "corrected_lattice")
 BASELINES = ("icom", "metadata_mean", "ridge", "toy_baseline")
 EVALUATE = {
     "ablations": ["joint_minmax"],
@@ -76,12 +77,13 @@ def test_predictions_hold_every_detector_dose_and_stage_that_the_estimator_knows
     def texts(*measured):
         return {condition(**keys) for keys in measured}
 
-    def controls(measured):
-        return [keys | {"metadata": "shuffled"} for keys in measured if keys["dose_e_per_a2"] < np.inf]
+    def controls(measured, *changed):
+        return [*measured, *({"detector": "ring", "dose_e_per_a2": 1e5} | keys for keys in changed)]
 
-    assert answered("ridge") == (["fitted"], texts(*both))
-    assert answered("corrected") == (["pretrained", "finetuned"], texts(*both, *controls(both)))
-    assert answered("published") == (["pretrained"], texts(*ring, *controls(ring)))
+    wrong, shuffled = {"thickness_error_percent": 10.0}, {"metadata": "shuffled"}
+    assert answered("ridge") == (["fitted"], texts(*controls(both, wrong)))
+    assert answered("corrected") == (["pretrained", "finetuned"], texts(*controls(both, wrong, shuffled)))
+    assert answered("published") == (["pretrained"], texts(*controls(ring, wrong, shuffled)))
     assert answered("only_joint_minmax") == (["pretrained"], texts(*counted))
 
 
@@ -95,7 +97,7 @@ def test_the_first_figure_shows_the_headline_of_every_estimator(done):
     numbers = headline_numbers(read_metrics(done / "metrics"))
     points = pd.read_csv(done / "potential.csv")
     shown = points[(points["panel"] == "b") & (points["metric"] == "pearson") & (points["materials"] == "seen")]
-    assert set(shown["estimator"]) == {"zeros", *BASELINES, "published", "corrected"}
+    assert set(shown["estimator"]) == {"zeros", *BASELINES, "published", "corrected", *AVERAGES}
     for _, row in numbers[numbers["metric"] == "pearson"].iterrows():
         assert shown.set_index("estimator").loc[row["estimator"], "value"] == pytest.approx(row["value"], abs=1e-5)
 

@@ -18,7 +18,7 @@ def toy_samples(per_material: int = 4, side_px: int = 64, seed: int = 0, materia
         for material, lattice_a in materials.items():
             for number in range(per_material):
                 phase, angle = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0, 360)
-                turned = np.exp(1j * np.radians(angle)) * (y + 1j * x)
+                turned = np.exp(-1j * np.radians(angle)) * (y + 1j * x)
                 waves = [
                     np.cos(2 * np.pi * part / lattice_a + p)
                     for part, p in ((turned.real, phase[0]), (turned.imag, phase[1]))
@@ -48,8 +48,10 @@ def toy_samples(per_material: int = 4, side_px: int = 64, seed: int = 0, materia
         potential_limited=potential.astype(np.float32),
         thickness_nm=np.array(thickness),
         rotation_deg=np.array(rotation),
+        cell_a=np.array([[materials[name]] * 2 for name in material]),
         material=np.array(material),
         specimen=np.array(specimen),
         kind=np.array(kind),
+        setting=np.array([""] * len(kind)),
         microscope=MICROSCOPE,
     )

@@ -17,7 +17,7 @@ from workflow_scripts.study.tables import read_metrics, write_metrics
 from workflow_scripts.workflow.closure import ROOT
 
 FOLDERS = {path.parent.name: path.parent for path in sorted((ROOT / "workflow_scripts").glob("*/claims.yaml"))}
-POTENTIAL_BASELINES = read_registry(FOLDERS["potential"] / FILE).named("baseline")
+POTENTIAL_BASELINES = read_registry(FOLDERS["potential"] / FILE).named("baseline", "computed")
 # The units of the metrics of a method; diffractive_imaging has no such table.
 PER_CENT = (*matching.OVER_TEMPLATE.values(), *matching.OVER_FAIR.values(), *matching.EXPECTED.values())
 UNITS = {

@@ -194,7 +194,7 @@ def test_changed_keys_rerun_their_stages_and_what_follows(changed, unchanged):
     [
         (f"{METHOD}.predict.network.batch_size", 7, 1),
         (f"{METHOD}.predict.ptychography.iterations", 3, 0),  # left out at this scale
-        (f"{OTHER}.predict.ridge.kernel_px", 5, 1),
+        (f"{OTHER}.predict.ridge.kernel_px", [5], 1),
         (f"{OTHER}.predict.seed", 5, 2),  # shared by all estimators
         (f"{THIRD}.predict.network.rounds", 7, 1),
         (f"{FOURTH}.predict.network.samples", 3, 1),

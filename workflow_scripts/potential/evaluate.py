@@ -33,8 +33,9 @@ def evaluate(job: Job[Arguments]) -> None:
     predictions = [read_predictions(path) for path in job.inputs["predictions"]]
     ablated = [read_predictions(path) for path in job.inputs.get("ablated", [])]
     tested = (comparison.predictions_in(file, samples) for file in (*predictions, *ablated))
+    judged = comparison.with_lattice_averages(chain.from_iterable(tested), samples, settings)
     images = comparison.image_metrics(
-        chain(comparison.zeros(samples, predictions), *tested), samples, held_out, settings
+        chain(comparison.zeros(samples, predictions), judged), samples, held_out, settings
     )
     comparison.check_complete(images, settings, held_out)
     rows = comparison.metric_rows(images, settings)

@@ -1,7 +1,7 @@
 """The figures of the projected potential, drawn from the tables and images of the stage evaluate.
 
-The first shows examples, correlations and errors of all estimators, dose and thickness; the second the PSNR on the
-recipe's scale and on that of the truth, and how wide a field of view and how fine a pixel the images need.
+The first shows examples, correlations and errors of all estimators, dose and thickness; the second the PSNR
+on the recipe's scale and on that of the truth, and how wide a field of view and how fine a pixel the images need.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,9 @@ SCORES = {
 }
 CURVE = "pearson_highpass_1.2A"
 CONDITION_TEXT = ("detector", "kind", "materials", "material", "stage", "metadata", "fault")
-CONDITION_NUMBERS = ("dose_e_per_a2", "thickness_nm", "thickness_max_nm")
+# Keys of controls and test conditions, which stand in the tables alone
+CONTROLS = ("tilt_deg", "thickness_error_percent", "defocus_a", "source_size_a")
+CONDITION_NUMBERS = ("dose_e_per_a2", "thickness_nm", "thickness_max_nm", *CONTROLS)
 SCORE_COLUMNS = [
     *("panel", "estimator", "metric", "materials", "dose_e_per_a2", "thickness_nm"),
     *("value", "low", "high", "n"),
@@ -75,7 +77,7 @@ def score_points(metrics: pd.DataFrame, registry: Registry) -> pd.DataFrame:
     plain = (
         (table["detector"] == "ring")
         & (table["kind"] == "filled")
-        & table[["metadata", "fault", "material"]].isna().all(axis=1)
+        & table[["metadata", "fault", "material", *CONTROLS]].isna().all(axis=1)
     )
     last = table["stage"].isna()
     # Before it is finetuned a network has not been trained on the held-out material.
@@ -86,9 +88,10 @@ def score_points(metrics: pd.DataFrame, registry: Registry) -> pd.DataFrame:
     at_stage = ((table["materials"] == "seen") & last) | ((table["materials"] == "unseen") & before)
     at_dose = table["dose_e_per_a2"] == float(headline["dose_e_per_a2"])
     up_to = table["thickness_max_nm"] == float(headline["thickness_max_nm"])
+    several_doses = table.groupby("estimator")["dose_e_per_a2"].transform("nunique") > 1  # not lattice averages
     parts = {
         "b": plain & at_stage & up_to & at_dose & table["metric"].isin(SCORES),
-        "c": plain & last & up_to & (table["materials"] == "seen") & (table["metric"] == CURVE),
+        "c": plain & last & several_doses & up_to & (table["materials"] == "seen") & (table["metric"] == CURVE),
         "d": plain & last & table["thickness_nm"].notna() & (table["materials"] == "seen") & (table["metric"] == CURVE),
     }
     keys = ["estimator", "metric", "materials", "dose_e_per_a2", "thickness_nm"]
@@ -114,8 +117,8 @@ def draw_scores(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registr
         registry: of the estimators, for their order, colours and markers.
     """
     rows = len(examples["names"])
-    figure = figures.new_figure(figures.PAGE_MM, 78.0 + 26.0 * rows)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 40.0, 45.0])
+    figure = figures.new_figure(figures.PAGE_MM, 88.0 + 26.0 * rows)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 45.0])
     _draw_examples(top, examples, registry)
     _draw_score_panel(middle, table[table["panel"] == "b"], registry)
     curves = (("c", "dose_e_per_a2", "dose (e⁻/Å²)"), ("d", "thickness_nm", "thickness (nm)"))
@@ -225,7 +228,7 @@ def scale_points(metrics: pd.DataFrame, cells: pd.DataFrame, registry: Registry)
         & (table["detector"] == "ring")
         & np.isinf(table["dose_e_per_a2"])
         & table["metric"].isin([RECIPE_DB, HONEST_DB, "pearson"])
-        & table[["stage", "metadata", "fault"]].isna().all(axis=1)
+        & table[["stage", "metadata", "fault", *CONTROLS]].isna().all(axis=1)
     ]
     points = chosen.groupby(["estimator", "metric"], sort=False)[["value", "low", "high", "n"]].mean().reset_index()
     points["panel"] = np.where(points["metric"] == "pearson", "b", "a")

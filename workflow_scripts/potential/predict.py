@@ -1,5 +1,6 @@
 """The potentials of the test samples by one estimator: at every dose, and as images of each detector."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -10,10 +11,11 @@ from workflow_scripts.learning.devices import job_device
 from workflow_scripts.potential.settings import SharedPredict
 from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.simulation.estimation import Estimator
-from workflow_scripts.potential.simulation.samples import Samples, read_samples
-from workflow_scripts.study.conditions import condition
+from workflow_scripts.potential.simulation.samples import RING, Samples, read_samples
+from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import WEIGHTS_AND_SHARDS, write_predictions
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.settings import EstimatorChoice
 
 
@@ -26,22 +28,33 @@ class Arguments(SharedPredict, EstimatorChoice):
 def predict(job: Job[Arguments]) -> None:
     """Write the potentials of all test samples: at all doses and without noise, for all detectors that it accepts.
 
-    For each stage and condition one array: potential float32 (N, H, W), V Å.
+    With the recipe's ring, at one dose, also the controls: shuffled metadata, wrong thickness labels, and the samples
+    under other settings of the microscope. For each stage and condition one array: potential float32 (N, H, W), V Å, of
+    the N samples of the condition's setting of the microscope.
+
+    Raises:
+        InputError: `control_dose_e_per_a2` is none of `dose_e_per_a2`.
     """
     arguments = job.arguments
+    if arguments.control_dose_e_per_a2 not in arguments.dose_e_per_a2:
+        raise InputError(
+            f"potential.predict.control_dose_e_per_a2 is {arguments.control_dose_e_per_a2:g}, but must be one of"
+            " potential.predict.dose_e_per_a2"
+        )
     samples = read_samples([job.input("test")])
-    shuffled = with_shuffled_metadata(samples, arguments.seed)
+    usual = samples.under("")
     predicted = {}
     with job_device(job):
         estimator: Estimator = job.implementation.make(job)
         doses = [*arguments.dose_e_per_a2, *([NOISE_FREE] if estimator.without_noise else [])]
-        for (stage, estimate), detector, dose in product(estimator.stages.items(), estimator.detectors, doses):
-            shares = measured_shares(samples, detector, dose, arguments.seed)
-            measured = {"detector": detector, "dose_e_per_a2": dose}
-            predicted[stage, condition(**measured)] = estimate(samples, shares, detector, dose)
-            if estimator.shuffled_metadata and dose != NOISE_FREE:
-                control = condition(**measured, metadata="shuffled")
-                predicted[stage, control] = estimate(shuffled, shares, detector, dose)
+        conditions = [(usual, detector, dose, {}) for detector, dose in product(estimator.detectors, doses)]
+        if estimator.without_noise:  # the arms of the ablation have no controls
+            for seen, control in _controls(samples, arguments, estimator.shuffled_metadata):
+                conditions.append((seen, RING, arguments.control_dose_e_per_a2, control))
+        for (stage, estimate), (seen, detector, dose, control) in product(estimator.stages.items(), conditions):
+            shares = measured_shares(seen, detector, dose, arguments.seed)
+            key = stage, condition(detector=detector, dose_e_per_a2=dose, **control)
+            predicted[key] = estimate(seen, shares, detector, dose)
     write_predictions(
         job.outputs["predictions"],
         arguments.estimator,
@@ -49,6 +62,20 @@ def predict(job: Job[Arguments]) -> None:
         {key: {"potential": np.asarray(potential, np.float32)} for key, potential in predicted.items()},
         count_seed=arguments.seed,
     )
+
+
+def _controls(
+    samples: Samples, arguments: Arguments, shuffled_metadata: bool
+) -> Iterator[tuple[Samples, dict[str, str | float]]]:
+    """What an estimator is given in the controls, and the key of their condition."""
+    usual = samples.under("")
+    if shuffled_metadata:
+        yield with_shuffled_metadata(usual, arguments.seed), {"metadata": "shuffled"}
+    for percent in arguments.thickness_error_percent:
+        wrong = replace(usual, thickness_nm=usual.thickness_nm * (1 + percent / 100))
+        yield wrong, {"thickness_error_percent": percent}
+    for setting in sorted(set(samples.setting.tolist()) - {""}):
+        yield samples.under(setting), parse_condition(setting)
 
 
 def with_shuffled_metadata(samples: Samples, seed: int) -> Samples:

@@ -71,6 +71,16 @@ class PatchSettings(Settings):
     slice_a: float = Field(gt=0, le=20, description="Largest thickness of a patch's slice, Å.")
 
 
+class TestConditions(Settings):
+    """Test images of seen materials that the microscope of the training did not record; no estimator is told."""
+
+    thickness_nm: float = Field(gt=0, le=300, description="Thickness, nm, one of `test_thickness_nm`.")
+    defocus_a: tuple[float, ...] = Field(description="Errors of the defocus, Å.")
+    source_size_a: tuple[Annotated[float, Field(ge=0, le=2)], ...] = Field(
+        description="Standard deviations of the source, Å."
+    )
+
+
 class Synthesize(Settings):
     """Crystals to segmented images and their projected potential."""
 
@@ -87,10 +97,22 @@ class Synthesize(Settings):
     side_px: int = Field(ge=32, le=1024, multiple_of=32, description="Pixels along each side of an image.")
     pixel_size_a: float = Field(gt=0, le=1, description="Side of a pixel of the images, Å.")
     thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
-        min_length=1, description="Thicknesses of every specimen, nm, in ascending order."
+        min_length=1,
+        description="Thicknesses of every patch, nm, in ascending order. A filled training crystal has as many, drawn"
+        " from as many equal intervals of the logarithm between the first and the last.",
+    )
+    test_thickness_nm: tuple[Annotated[float, Field(gt=0, le=300)], ...] = Field(
+        min_length=1,
+        description="Thicknesses of every filled test crystal, nm, in ascending order; they may exceed the training's.",
     )
     tilt_std_deg: float = Field(
         ge=0, le=2, description="Standard deviation of the specimen's tilt about each axis in the plane, degrees."
+    )
+    zone_axis_share: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the filled training crystals exactly on the zone axis; of every material in the test file"
+        " the first one is.",
     )
     train_shards: int = Field(ge=1, le=400, description="Files of training samples, made in parallel.")
     orientations: int = Field(
@@ -101,8 +123,11 @@ class Synthesize(Settings):
         description="Scans of every filled crystal, each with a random rotation and origin; the published arm has as"
         " many patches instead.",
     )
-    test_orientations: int = Field(ge=1, description="Tilts of every material in the test file.")
+    test_orientations: int = Field(ge=1, description="Tilts of every seen material in the test file.")
+    test_orientations_held_out: int = Field(ge=1, description="Tilts of the held-out material in the test file.")
+    test_views: int = Field(ge=1, description="Scans of every filled test crystal.")
     test_patches: int = Field(ge=1, description="Patches of every material in the test file.")
+    conditions: TestConditions = Field(description="Test images under other conditions than the training's.")
     seed: int = Field(ge=0, description="Seed of tilts, rotations and origins.")
 
     @field_validator("materials")
@@ -123,8 +148,13 @@ class Synthesize(Settings):
     def _fit(self) -> "Synthesize":
         if self.held_out_material not in self.materials:
             raise ValueError(f"held_out_material must be one of materials, not {self.held_out_material!r}")
-        if list(self.thickness_nm) != sorted(set(self.thickness_nm)):
-            raise ValueError("thickness_nm must be in ascending order")
+        for key in ("thickness_nm", "test_thickness_nm"):
+            if list(getattr(self, key)) != sorted(set(getattr(self, key))):
+                raise ValueError(f"{key} must be in ascending order")
+        if self.conditions.thickness_nm not in self.test_thickness_nm:
+            raise ValueError(
+                f"conditions.thickness_nm must be one of test_thickness_nm, not {self.conditions.thickness_nm:g}"
+            )
         return self
 
     def files(self) -> list[str]:
@@ -133,8 +163,14 @@ class Synthesize(Settings):
 
     def file_mb(self, split: str) -> float:
         """Size of one file, MB: of every sample eight images, their sum and two potentials, in float32."""
-        train, test = 2 * self.orientations * self.views, self.test_orientations * self.views + self.test_patches
-        samples = len(self.materials) * len(self.thickness_nm) * (train if split == "train" else test)
+        seen, n_thicknesses = len(self.materials) - 1, len(self.thickness_nm)
+        samples = 2 * (seen + 1) * self.orientations * self.views * n_thicknesses
+        if split == "test":
+            n_conditions = len(self.conditions.defocus_a) + len(self.conditions.source_size_a)
+            views = self.test_views * seen * self.test_orientations
+            samples = views * (len(self.test_thickness_nm) + n_conditions)
+            samples += self.test_views * self.test_orientations_held_out * len(self.test_thickness_nm)
+            samples += (seen + 1) * self.test_patches * n_thicknesses
         return samples * 11 * self.side_px**2 * 4 / 1e6
 
 
@@ -208,14 +244,17 @@ class Finetune(TrainingSettings):
 class RidgeSettings(Settings):
     """Ridge deconvolution."""
 
-    kernel_px: int = Field(ge=1, le=31, description="Side of the filter's kernels, an odd number of pixels.")
+    kernel_px: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+        min_length=1,
+        description="Candidates for the side of the filter's kernels, odd numbers of pixels; training data decide.",
+    )
 
     @field_validator("kernel_px")
     @classmethod
-    def _is_odd(cls, side: int) -> int:
-        if side % 2 == 0:
+    def _are_odd(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
+        if any(side % 2 == 0 for side in sides):
             raise ValueError("a kernel has an odd number of pixels a side")
-        return side
+        return sides
 
 
 class InferenceSettings(Settings):
@@ -229,6 +268,12 @@ class SharedPredict(Settings):
 
     dose_e_per_a2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         min_length=1, description="Doses at which the test images are counted, electrons per Å²."
+    )
+    control_dose_e_per_a2: float = Field(
+        gt=0, description="Dose of the controls and of the test conditions, one of `dose_e_per_a2`, electrons per Å²."
+    )
+    thickness_error_percent: tuple[Annotated[float, Field(gt=-100)], ...] = Field(
+        description="Errors of the thickness label that are tested, percent."
     )
     seed: int = Field(ge=0, description="Seed of the test images' counts, the same for every estimator.")
 

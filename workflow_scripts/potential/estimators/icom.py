@@ -2,39 +2,54 @@
 
 In a thin specimen the mean momentum of the electrons is the gradient of the phase under the probe, so its integral is
 the phase, smeared by the probe (doi:10.1016/j.ultramic.2015.10.011; with four segments doi:10.1038/ncomms15123).
-Segments measure the momentum only roughly, and a thick specimen is no phase object: one factor for each detector and
-thickness, fitted on training images, converts the image to V Å. The mean cannot be measured and comes from the labels.
+Segments measure the momentum only roughly, and a thick specimen is no phase object. A Wiener filter converts the image
+to V Å: in every band of spatial frequencies the factor <V I> / <I²> of potential V and noisy image I over training
+images, which undoes the smearing where the signal exceeds the noise and damps the rest. The factors depend on detector,
+dose and, by local regression, on thickness (see `simulation.thickness`); the bandwidth is that with the smallest error
+on training orientations that do not fit. The mean cannot be measured and comes from the labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
+from scipy.fft import dctn, idctn
 
 from workflow_scripts.potential.estimators.metadata_mean import MetadataMean
 from workflow_scripts.potential.simulation.counting import measured_shares
 from workflow_scripts.potential.simulation.estimation import Estimator, TrainingFiles
 from workflow_scripts.potential.simulation.samples import Samples
+from workflow_scripts.potential.simulation.thickness import BANDWIDTHS, SumsByThickness, names_of, near
 from workflow_scripts.workflow.command import Job
 
-# Candidates for the longest period that is kept, Å: the noise of an integral grows with the period.
-LONGEST_PERIODS_A = (float("inf"), 12.0, 6.0, 4.0, 3.0)
+BAND_PER_A = 0.06  # width of a band of spatial frequencies, Å⁻¹
 # The factors are fitted on at most this many images, of all training files together.
 _CALIBRATION_ROWS = 500
 
 
 @dataclass(frozen=True)
-class Calibration:
+class WienerFilter:
     """From iCOM to a potential.
 
     Attributes:
-        longest_period_a: Å.
-        factor: V Å per mrad Å of iCOM, by thickness in nm.
+        sums: by thickness in nm float64 (3, bands): Σ V I, Σ I² and Σ V² with V in V Å per nm of thickness.
+        bandwidth: standard deviation of the weights of training images, in the logarithm of the thickness.
     """
 
-    longest_period_a: float
-    factor: dict[float, float]
+    sums: dict[float, np.ndarray]
+    bandwidth: float
+
+    def factors(self, thickness_nm: float) -> np.ndarray:
+        """V Å per nm and mrad Å of each band, (bands,)."""
+        return _factors(near(self.sums, thickness_nm, self.bandwidth))
+
+    def __call__(self, image: np.ndarray, thickness_nm: float, pixel_size_a: float) -> np.ndarray:
+        """The mean-free potential (N, H, W), V Å, of iCOM (N, H, W) at one thickness."""
+        spectrum = dctn(image, axes=(1, 2), norm="ortho")
+        filtered = spectrum * self.factors(thickness_nm)[_bands(image.shape[1:], pixel_size_a)]
+        return thickness_nm * idctn(filtered, axes=(1, 2), norm="ortho")
 
 
 def segment_centroids_mrad(inner_mrad: float, outer_mrad: float) -> np.ndarray:
@@ -50,7 +65,7 @@ def center_of_mass_mrad(shares: np.ndarray, ring_mrad: tuple[float, float]) -> n
     return np.einsum("nshw,sd->ndhw", shares.astype(np.float64), segment_centroids_mrad(*ring_mrad))
 
 
-def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float = float("inf")) -> np.ndarray:
+def integrate(gradient: np.ndarray, pixel_size_a: float) -> np.ndarray:
     """The mean-free image whose gradient is closest to the given field, by Fourier series of the mirrored image.
 
     An image that is continued by its mirror image has no jump at its edges.
@@ -58,7 +73,6 @@ def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float
     Args:
         gradient: (N, 2, H, W) [y, x], per Å.
         pixel_size_a: Å.
-        longest_period_a: longer periods are left out, Å.
 
     Returns:
         (N, H, W) in the unit of the gradient times Å.
@@ -73,62 +87,85 @@ def integrate(gradient: np.ndarray, pixel_size_a: float, longest_period_a: float
     wave_y = 2 * np.pi * np.fft.fftfreq(2 * height, pixel_size_a)[:, None]
     wave_x = 2 * np.pi * np.fft.rfftfreq(2 * width, pixel_size_a)
     squared = wave_y**2 + wave_x**2
-    passed = squared > max(0.0, 2 * np.pi / longest_period_a * (1 - 1e-9)) ** 2
-    with np.errstate(divide="ignore"):
-        inverse = np.where(passed, 1 / squared, 0)
+    squared[0, 0] = np.inf
     # A wave at Nyquist has no slope on the raster
     wave_y[height], wave_x[width] = 0, 0
     divergence = 1j * (wave_y * np.fft.rfft2(parts[0]) + wave_x * np.fft.rfft2(parts[1]))
-    image = np.fft.irfft2(-divergence * inverse, s=parts[0].shape[1:])[:, :height, :width]
+    image = np.fft.irfft2(-divergence / squared, s=parts[0].shape[1:])[:, :height, :width]
     return image - image.mean(axis=(1, 2), keepdims=True)
 
 
-def icom(shares: np.ndarray, samples: Samples, detector: str, longest_period_a: float = float("inf")) -> np.ndarray:
+def icom(shares: np.ndarray, samples: Samples, detector: str) -> np.ndarray:
     """iCOM (N, H, W), mrad Å, mean-free, of measured shares (N, 4, H, W).
 
     A mean deflection comes from a tilt of the crystal and is removed; a periodic potential has none.
     """
     deflection = center_of_mass_mrad(shares, samples.microscope.ring_mrad[detector])
     deflection -= deflection.mean(axis=(2, 3), keepdims=True)
-    return integrate(deflection, samples.microscope.pixel_size_a, longest_period_a)
+    return integrate(deflection, samples.microscope.pixel_size_a)
 
 
-def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detector: str) -> Calibration:
-    """The period and the factors that fit the mean-free potentials of training samples best.
+def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detector: str) -> WienerFilter:
+    """The filter that fits the mean-free potentials of training samples best.
 
     Args:
         shares: for each part of the training samples the shares measured at one dose, (N, 4, H, W).
         training: the parts.
         detector: `ring` or `matched`.
+
+    Raises:
+        InputError: no crystal has two orientations.
     """
-    best, least = None, np.inf
-    for longest_period_a in LONGEST_PERIODS_A:
-        products: dict[float, np.ndarray] = {}
-        for measured, samples in zip(shares, training, strict=True):
-            image = icom(measured, samples, detector, longest_period_a)
-            # Divided by thickness: a thick sample must not outweigh all others
-            scale = samples.thickness_nm[:, None, None]
-            target = (samples.potential - samples.potential.mean(axis=(1, 2), keepdims=True)) / scale
-            sums = np.stack([(image * target), image**2, target**2]).sum(axis=(2, 3), dtype=np.float64)
-            for nominal_nm, column in zip(samples.nominal_nm.tolist(), sums.T, strict=True):
-                products[nominal_nm] = products.get(nominal_nm, 0) + column
-        residual = sum(power - cross**2 / squared for cross, squared, power in products.values() if squared > 0)
-        if residual < least:
-            factor = {
-                thickness: float(thickness * s[0] / s[1]) if s[1] > 0 else 0.0 for thickness, s in products.items()
-            }
-            best, least = Calibration(longest_period_a, factor), residual
-    return best
+    sums = SumsByThickness(image_sums(shares, training, detector), "icom")
+    errors = validation_errors(sums)
+    return WienerFilter(sums.total, min(errors, key=errors.get))
+
+
+def validation_errors(sums: SumsByThickness) -> dict[float, float]:
+    """Σ (V − factor I)² over the validation orientations, by bandwidth in thickness."""
+    errors = dict.fromkeys(BANDWIDTHS, 0.0)
+    for bandwidth, (thickness_nm, part) in product(BANDWIDTHS, sums.validation.items()):
+        cross, squared, power = part
+        factors = _factors(near(sums.fit, thickness_nm, bandwidth))
+        errors[bandwidth] += (power - 2 * factors * cross + factors**2 * squared).sum()
+    return errors
+
+
+def image_sums(
+    shares: Sequence[np.ndarray], training: Sequence[Samples], detector: str
+) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    """Names and sums (3, bands) of each training image, as `SumsByThickness` takes them."""
+    for measured, samples in zip(shares, training, strict=True):
+        image = dctn(icom(measured, samples, detector), axes=(1, 2), norm="ortho")
+        # Divided by thickness: a thick sample must not outweigh all others
+        target = dctn(samples.potential / samples.thickness_nm[:, None, None], axes=(1, 2), norm="ortho")
+        bands = _bands(image.shape[1:], samples.microscope.pixel_size_a).ravel()
+        for row, (i, v) in enumerate(zip(image, target, strict=True)):
+            sums = [np.bincount(bands, weights=product.ravel()) for product in (v * i, i * i, v * v)]
+            yield *names_of(samples, row), np.stack(sums)
+
+
+def _bands(shape: tuple[int, int], pixel_size_a: float) -> np.ndarray:
+    """The band of each coefficient of a cosine transform, int (H, W); band 0 is the mean alone."""
+    y, x = (np.arange(side) / (2 * side * pixel_size_a) for side in shape)
+    return np.ceil(np.hypot(y[:, None], x) / BAND_PER_A).astype(int)
+
+
+def _factors(sums: np.ndarray) -> np.ndarray:
+    """Σ V I / Σ I², 0 for the mean and where no image has anything."""
+    factors = np.divide(sums[0], sums[1], out=np.zeros(sums.shape[1]), where=sums[1] > 0)
+    factors[0] = 0
+    return factors
 
 
 def make(job: Job) -> Estimator:
-    """Integrated centre of mass in V Å, calibrated for each detector and dose; the mean comes from `metadata_mean`."""
+    """Integrated centre of mass in V Å, filtered for each detector, dose and thickness; the mean of `metadata_mean`."""
     training_files, count_seed = TrainingFiles.of(job), job.arguments.seed
     mean_potential = MetadataMean(training_files)
     training = training_files.subset(_CALIBRATION_ROWS)
 
     @cache
-    def calibration(detector: str, dose_e_per_a2: float) -> Calibration:
+    def calibration(detector: str, dose_e_per_a2: float) -> WienerFilter:
         shares = [
             measured_shares(samples, detector, dose_e_per_a2, seed=count_seed + 1 + number)
             for number, samples in enumerate(training)
@@ -136,10 +173,11 @@ def make(job: Job) -> Estimator:
         return calibrate(shares, training, detector)
 
     def estimate(samples: Samples, shares: np.ndarray, detector: str, dose_e_per_a2: float) -> np.ndarray:
-        calibrated = calibration(detector, dose_e_per_a2)
-        image = icom(shares, samples, detector, calibrated.longest_period_a)
-        mean = mean_potential(samples)  # refuses a thickness that the training lacks
-        factor = np.array([calibrated.factor[thickness] for thickness in samples.nominal_nm.tolist()])
-        return mean[:, None, None] + factor[:, None, None] * image
+        wiener = calibration(detector, dose_e_per_a2)
+        image = icom(shares, samples, detector)
+        potential = np.tile(mean_potential(samples)[:, None, None], (1, *image.shape[1:]))
+        for row, thickness_nm in enumerate(samples.thickness_nm.tolist()):
+            potential[row] += wiener(image[row : row + 1], thickness_nm, samples.microscope.pixel_size_a)[0]
+        return potential
 
     return Estimator({"fitted": estimate})

@@ -11,38 +11,46 @@ from workflow_scripts.workflow.errors import InputError
 
 
 class MetadataMean:
-    """Mean potential per nm by kind, material and thickness; for an unseen material the mean over all others."""
+    """Mean potential as a linear function of thickness, by kind and material; of an unseen material the mean over all.
+
+    It is proportional to the thickness, but for single layers whose label is the recipe's nominal thickness.
+    """
 
     def __init__(self, training: Iterable[Samples]) -> None:
         """Args: the training samples, file by file, without the held-out material."""
-        means_by_label: dict[tuple[str, float], dict[str, list[float]]] = {}
+        means: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for samples in training:
-            means = samples.potential.mean(axis=(1, 2), dtype=np.float64) / samples.thickness_nm
-            for kind, material, nominal_nm, mean in zip(
-                samples.kind.tolist(), samples.material.tolist(), samples.nominal_nm.tolist(), means, strict=True
-            ):
-                means_by_label.setdefault((kind, nominal_nm), {}).setdefault(material, []).append(float(mean))
-        self._means = {
-            key: {material: float(np.mean(values)) for material, values in materials.items()}
-            for key, materials in means_by_label.items()
-        }
+            potential = samples.potential.mean(axis=(1, 2), dtype=np.float64).tolist()
+            names = zip(samples.kind.tolist(), samples.material.tolist(), strict=True)
+            for name, thickness_nm, mean in zip(names, samples.thickness_nm.tolist(), potential, strict=True):
+                means.setdefault(name, []).append((thickness_nm, mean))
+        self._lines: dict[str, dict[str, np.ndarray]] = {}
+        for (kind, material), points in means.items():
+            thickness_nm, mean = np.array(points).T
+            # Of several lines that fit, as at a single thickness, about the one through the origin
+            slope, offset = np.linalg.lstsq(_terms(thickness_nm), mean, rcond=None)[0]
+            self._lines.setdefault(kind, {})[material] = np.array([slope, offset])
 
     def __call__(self, samples: Samples) -> np.ndarray:
         """Mean potential (N,) of each sample, V Å.
 
         Raises:
-            InputError: no training sample has the kind and the thickness.
+            InputError: no training sample has the kind.
         """
-        means = []
-        for kind, material, nominal_nm in zip(samples.kind, samples.material, samples.nominal_nm, strict=True):
-            known = self._means.get((str(kind), float(nominal_nm)))
+        lines = []
+        for kind, material in zip(samples.kind.tolist(), samples.material.tolist(), strict=True):
+            known = self._lines.get(kind)
             if known is None:
                 raise InputError(
-                    f"the training files hold no {kind} sample of {nominal_nm:g} nm, but the test file does;"
-                    " make both anew with the same thickness_nm"
+                    f"the training files hold no {kind} sample, but the test file does; make both anew with the same"
+                    " settings"
                 )
-            means.append(known.get(str(material), float(np.mean(list(known.values())))))
-        return np.array(means) * samples.thickness_nm
+            lines.append(known.get(material, np.mean(list(known.values()), axis=0)))
+        return (np.array(lines) * _terms(samples.thickness_nm)).sum(axis=1)
+
+
+def _terms(thickness_nm: np.ndarray) -> np.ndarray:
+    return np.stack([thickness_nm, np.full(len(thickness_nm), 1e-2)], axis=1)
 
 
 def make(job: Job) -> Estimator:

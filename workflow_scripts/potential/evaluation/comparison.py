@@ -1,18 +1,19 @@
 """Predictions against the truth: metrics of every image, then means with intervals over the specimens."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.optics.waves import wavelength_a
+from workflow_scripts.potential.evaluation.lattice import lattice_average
 from workflow_scripts.potential.evaluation.metrics import UNITS, TrueImage, compare
 from workflow_scripts.potential.settings import ABLATIONS, VARIANTS, Evaluate
 from workflow_scripts.potential.simulation.counting import NOISE_FREE, measured_shares
 from workflow_scripts.potential.simulation.samples import FILLED, PATCH, RING, Samples
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
-from workflow_scripts.study.conditions import condition
+from workflow_scripts.study.conditions import condition, parse_condition
 from workflow_scripts.study.predictions import TRAINED_STAGES, Predictions
 from workflow_scripts.study.rounding import number
 from workflow_scripts.study.tables import metric_row, with_headline
@@ -23,7 +24,9 @@ SEEN, UNSEEN = "seen", "unseen"
 GAINS = ("pearson", "pearson_highpass_1.2A")
 # Metrics of which by_source.csv has every condition.
 PAIRED = (*GAINS, "mae_volt_angstrom")
-_ARM = ("estimator", "seed", "stage", "detector", "metadata")
+_ARM = ("estimator", "seed", "stage", "detector", "control")
+_AVERAGED = ("icom", "ridge", "corrected")  # their lattice averages are estimators too, by the ending of the name
+LATTICE = "_lattice"
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,17 @@ class Prediction:
         seed: of the training; None for an estimator that is not trained.
         stage: `pretrain` if the estimator also has a later stage, else None.
         detector: `ring` or `matched`.
-        metadata: `shuffled` where thickness and rotation were those of other samples, else None.
+        control: the condition that makes it a control, such as `metadata=shuffled`, where thickness and rotation were
+            those of other samples, or a setting of the microscope, see `Samples.setting`; else None.
         dose_e_per_a2: of the images, rounded as conditions are.
-        potential: (N, H, W), V Å.
+        potential: (N, H, W), V Å, of the samples of its setting of the microscope.
     """
 
     estimator: str
     seed: int | None
     stage: str | None
     detector: str
-    metadata: str | None
+    control: str | None
     dose_e_per_a2: float
     potential: np.ndarray
 
@@ -56,15 +60,40 @@ def predictions_in(file: Predictions, samples: Samples) -> Iterator[Prediction]:
         InputError: the file is broken or belongs to other samples.
     """
     for part in file.parts:
+        keys = {key: value for key, value in part.values.items() if key not in ("detector", "dose_e_per_a2")}
+        control = condition(**keys) or None
+        shape = samples.under(_setting(control)).potential.shape
         yield Prediction(
             estimator=file.estimator,
             seed=file.seed if part.stage in TRAINED_STAGES else None,
             stage=None if part.stage == file.stages[-1] else TRAINED_STAGES[part.stage],
             detector=part.values["detector"],
-            metadata=part.values.get("metadata"),
+            control=control,
             dose_e_per_a2=float(part.values["dose_e_per_a2"]),
-            potential=part.read("potential", shapes={"potential": samples.potential.shape})["potential"],
+            potential=part.read("potential", shapes={"potential": shape})["potential"],
         )
+
+
+def _setting(control: str | None) -> str:
+    """The setting of the microscope under which a control was measured."""
+    return control if control and control.split("=")[0] in ("defocus_a", "source_size_a") else ""
+
+
+def with_lattice_averages(
+    predictions: Iterable[Prediction], samples: Samples, settings: Evaluate
+) -> Iterator[Prediction]:
+    """The predictions, each followed by its lattice average where one is judged: filled crystals at the headline."""
+    usual = samples.under("")
+    lattices = list(zip(usual.kind == FILLED, usual.cell_a, usual.rotation_deg[:, 0].tolist(), strict=True))
+    for prediction in predictions:
+        yield prediction
+        at_headline = (prediction.detector, prediction.dose_e_per_a2) == (RING, _headline_dose(settings))
+        if at_headline and prediction.control is None and prediction.estimator in _AVERAGED:
+            averaged = [
+                lattice_average(image, cell_a, rotation_deg, usual.microscope.pixel_size_a) if filled else image
+                for image, (filled, cell_a, rotation_deg) in zip(prediction.potential, lattices, strict=True)
+            ]
+            yield replace(prediction, estimator=prediction.estimator + LATTICE, potential=np.array(averaged))
 
 
 def zeros(samples: Samples, files: Iterable[Predictions]) -> Iterator[Prediction]:
@@ -73,17 +102,17 @@ def zeros(samples: Samples, files: Iterable[Predictions]) -> Iterator[Prediction
         (part.values["detector"], float(part.values["dose_e_per_a2"]))
         for file in files
         for part in file.parts
-        if "metadata" not in part.values
+        if set(part.values) == {"detector", "dose_e_per_a2"}
     }
     for detector, dose in sorted(measured):
-        potential = np.broadcast_to(np.float32(0), samples.potential.shape)
+        potential = np.broadcast_to(np.float32(0), samples.under("").potential.shape)
         yield Prediction("zeros", None, None, detector, None, dose, potential)
 
 
 def image_metrics(
     predictions: Iterable[Prediction], samples: Samples, held_out: str, settings: Evaluate
 ) -> pd.DataFrame:
-    """All metrics of every predicted image; of the controls and the single faults only at the headline's dose.
+    """All metrics of every predicted image; of the single faults only at the headline's dose.
 
     Args:
         predictions: of all estimators.
@@ -92,8 +121,8 @@ def image_metrics(
         settings: of the stage.
 
     Returns:
-        one row for each prediction and sample: estimator, seed, stage, detector, metadata, dose_e_per_a2; sample, kind,
-        material, materials (seen or unseen), thickness_nm, specimen; a column for each metric.
+        one row for each prediction and sample: estimator, seed, stage, detector, control, dose_e_per_a2; sample, kind,
+        material, materials (seen or unseen), thickness_nm, on_axis, specimen; a column for each metric.
     """
     microscope = samples.microscope
     limit_per_a = 2e-3 * microscope.semiangle_mrad / wavelength_a(microscope.voltage_kv)
@@ -105,19 +134,22 @@ def image_metrics(
             "material": samples.material,
             "materials": np.where(samples.material == held_out, UNSEEN, SEEN),
             "thickness_nm": samples.nominal_nm,
+            "on_axis": (samples.rotation_deg[:, 1:] == 0).all(axis=1),
+            "setting": samples.setting,
             "specimen": samples.specimen,
         }
     )
     parts = []
     for prediction in predictions:
-        headline_only = prediction.metadata is not None or prediction.estimator in ABLATIONS
-        if headline_only and prediction.dose_e_per_a2 != _headline_dose(settings):
+        if prediction.estimator in ABLATIONS and prediction.dose_e_per_a2 != _headline_dose(settings):
             continue
-        pairs = zip(prediction.potential, truths, strict=True)
-        metrics = pd.DataFrame([compare(potential, truth) for potential, truth in pairs])
+        of_setting = labels[labels["setting"] == _setting(prediction.control)].reset_index(drop=True)
+        pairs = zip(prediction.potential, of_setting["sample"], strict=True)
+        metrics = pd.DataFrame([compare(potential, truths[sample]) for potential, sample in pairs])
         keys = {name: getattr(prediction, name) for name in (*_ARM, "dose_e_per_a2")}
-        parts.append(pd.concat([labels, metrics], axis=1).assign(**keys))
-    return pd.concat(parts, ignore_index=True)
+        parts.append(pd.concat([of_setting, metrics], axis=1).assign(**keys))
+    images = pd.concat(parts, ignore_index=True)
+    return images[(images["kind"] == FILLED) | ~images["estimator"].str.endswith(LATTICE)]  # patches are no lattice
 
 
 def check_complete(images: pd.DataFrame, settings: Evaluate, held_out: str) -> None:
@@ -167,11 +199,12 @@ def metric_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
     Metrics that an estimator lacks at the headline are left out: those of columns, if no crystal there has two of them.
     """
     rows = []
-    for (estimator, seed, stage, detector, metadata), group in images.groupby(list(_ARM), dropna=False, sort=False):
+    for (estimator, seed, stage, detector, control), group in images.groupby(list(_ARM), dropna=False, sort=False):
         fault = ABLATIONS.get(estimator)
-        arm_keys = {"detector": detector, "stage": stage, "metadata": metadata, "fault": fault}
+        arm_keys = {"detector": detector, "stage": stage, "fault": fault}
         arm_keys = {key: value for key, value in arm_keys.items() if isinstance(value, str)}
-        for part, part_keys in _conditions(group, settings, headline_only=bool(fault or isinstance(metadata, str))):
+        arm_keys |= parse_condition(control) if isinstance(control, str) else {}
+        for part, part_keys in _conditions(group, settings, headline_only=bool(fault or isinstance(control, str))):
             named = {
                 "condition": condition(**arm_keys, **part_keys),
                 "seed": None if pd.isna(seed) else int(seed),
@@ -203,6 +236,7 @@ def example_images(
         estimators (E,); names (X,); sums (X, H, W) measured, shares of the electrons; truth (X, H, W) and predicted
         (E, X, H, W), V Å; pixel_size_a.
     """
+    samples = samples.under("")
     thickness = max(t for t in samples.nominal_nm.tolist() if t <= settings.headline_thickness_nm)
     of_thickness = samples.nominal_nm == thickness
     wanted = (
@@ -247,10 +281,15 @@ def _conditions(
     thin = group[group["thickness_nm"] <= settings.headline_thickness_nm]
     up_to = {"thickness_max_nm": settings.headline_thickness_nm}
     filled = thin[thin["kind"] == FILLED]
+    if (group["setting"] != "").any():  # at a single thickness
+        up_to = {"thickness_nm": filled["thickness_nm"].iloc[0]}
     for (materials, at_dose), part in filled.groupby(["materials", "dose_e_per_a2"]):
         yield part, {"kind": FILLED, "materials": materials, "dose_e_per_a2": at_dose, **up_to}
     if headline_only:
         return
+    on_axis = filled[filled["on_axis"] & (filled["dose_e_per_a2"] == dose)]
+    for materials, part in on_axis.groupby("materials"):
+        yield part, {"kind": FILLED, "materials": materials, "dose_e_per_a2": dose, "tilt_deg": 0.0, **up_to}
     # The recipe's own evaluation: its patches, all materials and thicknesses, with and without noise.
     patches = group[(group["kind"] == PATCH) & group["dose_e_per_a2"].isin([dose, NOISE_FREE])]
     for at_dose, part in patches.groupby("dose_e_per_a2"):
@@ -268,10 +307,11 @@ def _gain_rows(images: pd.DataFrame, settings: Evaluate) -> list[dict]:
         (images["dose_e_per_a2"] == _headline_dose(settings))
         & (images["thickness_nm"] <= settings.headline_thickness_nm)
         & (images["kind"] == FILLED)
-        & images["metadata"].isna()
+        & images["control"].isna()
     ]
-    arms = at_headline[at_headline["estimator"].isin(VARIANTS)]
-    baselines = at_headline[~at_headline["estimator"].isin(["zeros", *VARIANTS, *ABLATIONS])]
+    averaged = {arm + LATTICE for arm in VARIANTS}
+    arms = at_headline[at_headline["estimator"].isin({*VARIANTS, *averaged})]
+    baselines = at_headline[~at_headline["estimator"].isin({"zeros", *VARIANTS, *averaged, *ABLATIONS})]
     rows = []
     keys = ["estimator", "seed", "stage", "detector", "materials"]
     for (arm, seed, stage, detector, materials), group in arms.groupby(keys, dropna=False, sort=False):

@@ -11,7 +11,9 @@ One .npz holds N samples; every array but `sampling` and the microscope's starts
 | potential_limited | float32 (N, H, W) | the same, band-limited at 2α/λ, what an image of the microscope can hold |
 | thickness_nm | float64 (N,) | of the slices that were passed; of the recipe's MoS2 patches the nominal one |
 | rotation | float64 (N, 3) | of the crystal [rz, rx, ry], degrees: about the beam from +y to +x, then about x and y |
+| cell | float64 (N, 2) | height and width of the crystal's orthogonal cell, Å, before it is rotated |
 | material, specimen, kind | str (N,) | the crystal; a name for its orientation; `filled` or `patch` |
+| setting | str (N,) | how the microscope differed from the training's, such as `defocus_a=50`; empty if not at all |
 | sampling | float64 () | side of a pixel, Å |
 | detector | float64 (2, 2) | inner and outer angle of the recipe's ring and of the matched one, mrad |
 | voltage_kv, semiangle_mrad | float64 () | of the probe |
@@ -32,11 +34,12 @@ from workflow_scripts.workflow.rows import Rows, is_finite
 FILLED, PATCH = "filled", "patch"
 RING, MATCHED = "ring", "matched"  # the two detectors
 _LARGE = ("input", "input_matched", "sum", "potential", "potential_limited")
-_TEXTS = ("material", "specimen", "kind")
+_TEXTS = ("material", "specimen", "kind", "setting")
 # Attributes of `Samples` that hold a row for each sample, by their keys in the file; the images come on top
 _ROWS = {
     **{name: name for name in ("potential", "potential_limited", "thickness_nm")},
     "rotation": "rotation_deg",
+    "cell": "cell_a",
     **{name: name for name in _TEXTS},
 }
 
@@ -66,9 +69,11 @@ class Samples:
     potential_limited: np.ndarray | Rows
     thickness_nm: np.ndarray
     rotation_deg: np.ndarray
+    cell_a: np.ndarray
     material: np.ndarray
     specimen: np.ndarray
     kind: np.ndarray
+    setting: np.ndarray
     microscope: Microscope
 
     def __len__(self) -> int:
@@ -78,6 +83,10 @@ class Samples:
     def nominal_nm(self) -> np.ndarray:
         """Thickness (N,) rounded to nm, to group samples: whole slices make the exact one differ between materials."""
         return np.round(self.thickness_nm)
+
+    def under(self, setting: str) -> "Samples":
+        """The samples of one setting of the microscope; "" is that of the training."""
+        return self.rows(self.setting == setting)
 
     def rows(self, chosen: np.ndarray) -> "Samples":
         """Some of the samples, by index or mask, in memory."""
@@ -153,7 +162,7 @@ def _read(path: Path, in_file: bool) -> Samples:
     n = shape[0]
     expected = dict.fromkeys(("sum", "potential_limited"), shape) | dict.fromkeys(("thickness_nm", *_TEXTS), (n,))
     expected |= dict.fromkeys(("input", "input_matched"), (n, 4, *shape[1:]))
-    expected |= {"rotation": (n, 3), "detector": (2, 2)}
+    expected |= {"rotation": (n, 3), "cell": (n, 2), "detector": (2, 2)}
     for name, array in arrays.items():
         wanted = expected.get(name, shape if name == "potential" else ())
         if array.shape != wanted:

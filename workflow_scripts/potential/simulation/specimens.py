@@ -61,6 +61,12 @@ class Computed:
     potential: ImageSeries
     thickness_nm: tuple[float, ...]
 
+    def after(self, place: int) -> "Computed":
+        """The same at one of the thicknesses alone."""
+        at = slice(place, place + 1)
+        series = (ImageSeries(part.coefficients[at], part.period_a) for part in (self.images, self.potential))
+        return Computed(*series, self.thickness_nm[at])
+
 
 def compute(
     crystal: Crystal,
@@ -77,7 +83,7 @@ def compute(
         crystal: N atoms in the cell.
         probe: with its tilt in the frame of the crystal.
         detectors: with their rotation in the frame of the crystal.
-        thickness_nm: wanted, in ascending order; each is rounded to a whole number of slices.
+        thickness_nm: wanted, in ascending order; each is rounded to a whole number of slices, different ones for each.
         sampling: the cell is tiled up to its field of view.
         generator: of the phonons, on the CPU.
         device: where it runs.
@@ -88,7 +94,9 @@ def compute(
     grid = _Grid.of(crystal, sampling)
     positions_a = torch.as_tensor(crystal.positions_a, dtype=torch.float64, device=device)
     at_rest = grid.slices(crystal.symbols, positions_a, crystal.debye_waller_a2)
-    exits = [max(1, round(10 * thickness / grid.distance_a)) for thickness in thickness_nm]
+    exits: list[int] = []
+    for thickness in thickness_nm:
+        exits.append(max(round(10 * thickness / grid.distance_a), exits[-1] + 1 if exits else 1))
     tiles = tuple(max(1, math.ceil(sampling.field_a / side - 1e-9)) for side in crystal.cell_a[1:])
 
     def imaged(slices: Tensor, field: Field) -> ImageSeries:
@@ -158,15 +166,25 @@ def _snapshot(crystal: Crystal, grid: _Grid, generator: torch.Generator, device:
     return grid.slices(crystal.symbols, moved_a.to(device), None)
 
 
+def with_source(series: ImageSeries, from_a: float, to_a: float) -> ImageSeries:
+    """The images of a Gaussian source of another standard deviation, Å: the Fourier transform of one over the other."""
+    exponent = 2 * math.pi**2 * (from_a**2 - to_a**2) * _frequencies(series).square()
+    return ImageSeries(series.coefficients * exponent.exp().to(series.coefficients.real.dtype), series.period_a)
+
+
 def low_pass(series: ImageSeries, limit_per_a: float) -> ImageSeries:
     """The part of a series below a spatial frequency, Å⁻¹."""
-    sizes = zip(series.coefficients.shape[-2:], series.period_a, strict=True)
-    frequencies = [torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64) / side for n, side in sizes]
-    frequency = torch.hypot(*torch.meshgrid(*frequencies, indexing="ij"))
-    passed = frequency < limit_per_a
+    passed = _frequencies(series) < limit_per_a
     rows, columns = (torch.nonzero(passed.any(dim=axis)).flatten() for axis in (1, 0))
     box = np.s_[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return ImageSeries((series.coefficients * passed)[box], series.period_a)
+
+
+def _frequencies(series: ImageSeries) -> Tensor:
+    """|q| of each coefficient, float64 (2 My + 1, 2 Mx + 1), Å⁻¹."""
+    sizes = zip(series.coefficients.shape[-2:], series.period_a, strict=True)
+    axes = [torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64) / side for n, side in sizes]
+    return torch.hypot(*torch.meshgrid(*axes, indexing="ij"))
 
 
 def _projected(slices: Tensor, grid: _Grid, exits: Sequence[int], tilt_mrad: tuple[float, float]) -> Tensor:
