@@ -17,6 +17,7 @@ from workflow_scripts.study.tables import read_metrics
 TRUTHS = {
     "background": {"log_flat", "log_transmission"},
     "diffractive_imaging": {"unit_phase"},
+    "potential": {"potential", "potential_limited"},
     "matching": {"rotation", "second_rotation", "kind"},
 }
 
