@@ -178,7 +178,7 @@ def test_two_beam_is_kinematic_where_thin_and_bounded_where_thick():
     # ξ of silicon 220 at rest is 757 Å at 100 kV without Debye–Waller factor in most textbooks.
     hundred = simulator("silicon", voltage_kv=100.0)
     place = (hundred.hkl.abs().sort(dim=1).values == torch.tensor([0, 2, 2])).all(dim=1)
-    assert float(1 / hundred._inverse_extinction[place].mean()) == pytest.approx(757, rel=0.05)
+    assert float(1 / hundred.inverse_extinction_per_a[place].mean()) == pytest.approx(757, rel=0.05)
 
 
 def test_domains_share_a_pattern():

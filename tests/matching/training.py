@@ -14,6 +14,7 @@ from workflow_scripts.matching.settings import (
     LossSettings,
     NetworkSettings,
     ObservationSettings,
+    RefitSettings,
     Synthesize,
 )
 from workflow_scripts.matching.simulation.datasets import make
@@ -39,6 +40,15 @@ SYNTHESIZE = Synthesize(
 )
 NETWORK = NetworkSettings(rings=12, angles=48, width=8, layers=2, recipe="small", recipe_widths=(4, 8), embedding=8)
 LOSS = LossSettings(wasserstein="none", stage=0, wasserstein_weight=1.0, cosine_weight=0.0, projections=8)
+REFIT = RefitSettings(
+    directions=400,
+    candidates=20,
+    reflections=48,
+    mosaic_deg=0.25,
+    thickness_spread=0.2,
+    first_queries=20,
+    other_queries=4,
+)
 AUGMENTATION = Augmentation(dose_min_e=100.0, dose_max_e=2000.0, recipe_dose_e=300.0, background_share=0.5)
 TRAINING = {
     **{"epochs": 2, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.002, "weight_decay": 0.0},

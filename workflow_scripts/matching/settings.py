@@ -215,8 +215,28 @@ class SharedPredict(Settings):
     candidates: int = Field(ge=15, description="Orientations predicted for each query, best first.")
 
 
+class RefitSettings(Settings):
+    """Candidates of a dense gallery, fitted to the counts over orientation, thickness, centre and distortion."""
+
+    directions: int = Field(ge=50, le=100_000, description="Beam directions of the dense gallery.")
+    candidates: int = Field(ge=15, le=1000, description="Orientations that are fitted for each query.")
+    reflections: int = Field(ge=8, description="Reflections from which a fitted pattern is calculated.")
+    mosaic_deg: float = Field(ge=0, le=5, description="Spread of the orientation in a fitted pattern, degrees.")
+    thickness_spread: float = Field(gt=0, le=2, description="Standard deviation of the thickness, share.")
+    first_queries: int = Field(ge=1, description="Largest number of refitted queries of the headline.")
+    other_queries: int = Field(ge=1, description="The same for each other kind, region and dose.")
+
+
+class RefitOptions(RefitSettings):
+    """The refit of one estimator; the crystal is that of the stage synthesize."""
+
+    crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif or .cube file.")
+
+
 class Predict(SharedPredict):
     """The best orientations for every query, by every estimator."""
+
+    refit: RefitSettings = Field(description="Physical refit of candidates.")
 
 
 class UntrainedSettings(Settings):

@@ -56,10 +56,10 @@ class Simulator:
         gamma = 1 + 1e3 * diffraction.voltage_kv / ELECTRON_REST_ENERGY_EV
         amplitude = reflections.structure_factor_a.abs()
         self.hkl = reflections.hkl.to(self.device)
-        self._g = reflections.g_per_a.to(self.device, torch.float32)  # (G, 3)
-        self._squared = self._g.square().sum(dim=1)
+        self.g_per_a = reflections.g_per_a.to(self.device, torch.float32)  # (G, 3)
+        self.g_squared = self.g_per_a.square().sum(dim=1)
         inverse_extinction = amplitude * self.wavelength_a * gamma / (math.pi * reflections.volume_a3)
-        self._inverse_extinction = inverse_extinction.to(self.device, torch.float32)  # 1/ξ, 1/Å
+        self.inverse_extinction_per_a = inverse_extinction.to(self.device, torch.float32)  # (G,), 1/ξ
 
     def excitation_error_per_a(self, along_beam: Tensor, squared: Tensor) -> Tensor:
         """s in 1/Å of reflections with g_z = along_beam and |g|² = squared, positive inside the Ewald sphere.
@@ -87,7 +87,7 @@ class Simulator:
         if thickness_nm is None:
             thickness_nm = torch.full((len(rotations),), self.diffraction.thickness_nm)
         thickness_a = 10 * thickness_nm.to(self.device, torch.float32)
-        size = max(1, _BATCH // (domains * len(self._g)))
+        size = max(1, _BATCH // (domains * len(self.g_per_a)))
         batches = zip(rotations.split(size), thickness_a.split(size), strict=True)
         excited = [self._excited(rotation, thickness, two_beam) for rotation, thickness in batches]
         counts, position_per_a, intensity = (torch.cat(tensors) for tensors in zip(*excited, strict=True))
@@ -105,13 +105,15 @@ class Simulator:
         """Spots in each pattern (N,), then positions (M, 2) and intensities (M,) of all spots, pattern by pattern."""
         number, domains = rotations.shape[:2]
         rotations = rotations.flatten(0, 1)
-        along = rotations[:, 2] @ self._g.T  # (N D, G)
+        along = rotations[:, 2] @ self.g_per_a.T  # (N D, G)
         # Of all reflections the few near the sphere; s to first order is enough to select them.
-        strength = self._inverse_extinction / self._inverse_extinction.max()
+        strength = self.inverse_extinction_per_a / self.inverse_extinction_per_a.max()
         reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thickness_a.min()
-        orientation, reflection = ((along + self.wavelength_a / 2 * self._squared).abs() < reach).nonzero(as_tuple=True)
-        s = self.excitation_error_per_a(along[orientation, reflection], self._squared[reflection])
-        inverse = self._inverse_extinction[reflection]
+        orientation, reflection = ((along + self.wavelength_a / 2 * self.g_squared).abs() < reach).nonzero(
+            as_tuple=True
+        )
+        s = self.excitation_error_per_a(along[orientation, reflection], self.g_squared[reflection])
+        inverse = self.inverse_extinction_per_a[reflection]
         pattern = orientation.div(domains, rounding_mode="floor")
         if two_beam:
             s = (s.square() + inverse.square()).sqrt()
@@ -120,7 +122,7 @@ class Simulator:
         intensity = inverse.square() * plate / domains
         strongest = torch.zeros(number, device=self.device).scatter_reduce_(0, pattern, intensity, "amax")
         visible = intensity > _WEAKEST * strongest[pattern]
-        g = self._g[reflection[visible]]  # (M, 3)
+        g = self.g_per_a[reflection[visible]]  # (M, 3)
         yx = torch.stack([rotations[orientation[visible], axis].mul(g).sum(dim=1) for axis in (1, 0)], dim=1)
         return pattern[visible].bincount(minlength=number), yx, intensity[visible]
 

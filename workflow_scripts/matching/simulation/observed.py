@@ -194,7 +194,7 @@ def visible_pixels(diffraction: DiffractionSettings, observation: Recording) -> 
     return ~hidden
 
 
-def _stretch(observation: Recording) -> Tensor:
+def stretch(observation: Recording) -> Tensor:
     """(N, 2, 2) matrices on [y, x] in pixels: camera length and ellipse."""
     sine, cosine = observation.ellipse_rad.sin(), observation.ellipse_rad.cos()
     axis = torch.stack([sine, cosine], dim=1)  # [y, x]
@@ -211,14 +211,14 @@ def spots_px(
     domains = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
     spots = simulator.spots(domains, observation.thickness_nm, two_beam)
     position = spots.position_per_a / simulator.diffraction.pixel_size_per_a
-    position = position @ _stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
+    position = position @ stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
     return position + simulator.diffraction.centre_px, spots.intensity
 
 
 def _background(diffraction: DiffractionSettings, observation: Recording) -> Tensor:
     axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
     y, x = (axis - observation.centre_px[:, i, None] for i in (0, 1))  # (N, n)
-    back = torch.linalg.inv_ex(_stretch(observation)).inverse  # (N, 2, 2); inv waits for a GPU
+    back = torch.linalg.inv_ex(stretch(observation)).inverse  # (N, 2, 2); inv waits for a GPU
     square = back.mT @ back
     # |back @ offset|² without the offsets of all pixels
     squared = (square[:, 0, 0, None] * y.square())[:, :, None] + (square[:, 1, 1, None] * x.square())[:, None]
