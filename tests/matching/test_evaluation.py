@@ -151,7 +151,7 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
         QUERIES,
         **{
             name: getattr(QUERIES, name)[of_crystal]
-            for name in ("counts", "rotation", "second_rotation", "kind", "region", "dose_e")
+            for name in ("counts", "rotation", "second_rotation", "session", "kind", "region", "dose_e")
         },
     )
     prediction = statistics.Prediction(
