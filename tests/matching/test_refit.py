@@ -12,7 +12,7 @@ from tests.matching.training import CPU, REFIT, SYNTHESIZE, pairs, queries, seed
 from workflow_scripts.matching.estimators.refit import Prior, Refit, answered, background_of, refitted
 from workflow_scripts.matching.evaluation.metrics import misorientation_deg
 from workflow_scripts.matching.networks.retrieval import Gallery, Predictions
-from workflow_scripts.matching.simulation.fitted import SHARE, PatternModel, State
+from workflow_scripts.matching.simulation.fitted import PatternModel, moved, states
 from workflow_scripts.matching.simulation.kinematic import Simulator, render, shares
 from workflow_scripts.matching.simulation.orientations import random_rotations, small_rotations
 
@@ -25,33 +25,31 @@ def model(mosaic_deg: float = 0.25) -> PatternModel:
     return PatternModel(SIMULATOR, mosaic_deg, torch.ones(SIDE, SIDE, dtype=torch.bool), 64)
 
 
-def states(number: int) -> State:
-    values = torch.tensor([0.1, 0.3, -0.2, 0.01, -0.005, 0.004, 0.5]).repeat(number, 1)
-    return State(random_rotations(number, seeded(3)).float(), values)
+VALUES = torch.tensor([0.1, 0.3, -0.2, 0.01, -0.005, 0.004, 0.5])
 
 
 def test_slopes_are_those_of_finite_differences():
-    fitted, state = model(), states(4)
+    fitted, state = model(), states(random_rotations(4, seeded(3)).float(), VALUES.expand(4, -1))
     background = torch.full((4, SIDE, SIDE), 1 / SIDE**2)
-    rows = fitted.strongest(state.rotation)
-    expected, slopes = fitted.with_slopes(state, rows, background)
-    assert torch.equal(expected, fitted.expected(state, rows, background))
+    rows = fitted.strongest(state)
+    expected, slopes = fitted.expected(state, rows, background)
     assert torch.allclose(expected.sum(dim=(1, 2)), torch.ones(4), atol=1e-5)
     for parameter, size in enumerate([1e-3] * 3 + [3e-3] + [2e-2] * 2 + [1e-3] * 3 + [1e-2]):
         step = torch.zeros(4, 10)
         step[:, parameter] = size
-        ahead, behind = (fitted.expected(state.moved(sign * step), rows, background) for sign in (1, -1))
+        ahead, behind = (fitted.expected(moved(state, sign * step), rows, background, False)[0] for sign in (1, -1))
         numeric = (ahead - behind) / (2 * size)
         scale = numeric.abs().amax(dim=(1, 2))
         assert ((numeric - slopes[:, parameter]).abs().amax(dim=(1, 2)) < 0.03 * scale + 1e-5).all(), parameter
 
 
 def test_without_mosaic_and_background_the_model_is_the_kinematic_pattern():
-    state = State(random_rotations(3, seeded()).float(), torch.tensor([0.0, 0, 0, 0, 0, 0, 0.95]).repeat(3, 1))
+    share, turns = 0.95, random_rotations(3, seeded()).float()
+    state = states(turns, torch.tensor([0.0, 0, 0, 0, 0, 0, share]).expand(3, -1))
     fitted = model(mosaic_deg=0.0)
-    pattern = fitted.expected(state, fitted.strongest(state.rotation), torch.zeros(3, SIDE, SIDE))
-    exact = shares(render(*SIMULATOR.spots_px(state.rotation), SIDE, 0.8))
-    assert (pattern / state.values[:, SHARE, None, None] - exact).abs().sum(dim=(1, 2)).max() < 0.05
+    pattern, _ = fitted.expected(state, fitted.strongest(state), torch.zeros(3, SIDE, SIDE), slopes=False)
+    exact = shares(render(*SIMULATOR.spots_px(turns), SIDE, 0.8))
+    assert (pattern / share - exact).abs().sum(dim=(1, 2)).max() < 0.05
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +100,7 @@ def test_the_prior_is_the_spread_of_the_training_pairs():
     assert camera[1:3] == pytest.approx([ranges.centre_px] * 2, rel=0.35)
     assert float(camera[3]) == pytest.approx(ranges.camera_length / math.sqrt(3), rel=0.35)
     assert prior.visible.shape == (SIDE, SIDE) and not prior.visible[SIDE // 2, SIDE // 2] and prior.visible[0, 0]
-    assert prior.mean[SHARE] == 0.5
+    assert prior.mean[6] == 0.5
 
 
 def test_the_background_of_a_ring_ignores_few_bright_pixels():
@@ -113,14 +111,16 @@ def test_the_background_of_a_ring_ignores_few_bright_pixels():
 
 def test_the_headline_is_answered_first_and_of_other_groups_a_part():
     number = SYNTHESIZE.queries
-    rows = answered(queries(), number, 5)
+    rows = answered(queries(), REFIT)
     assert (np.diff(rows) > 0).all() and (rows[:number] == np.arange(number)).all()
-    kinds, counted = np.unique(queries().kind[rows[number:]], return_counts=True)
-    assert set(kinds) == set(queries().kind) and counted.max() <= 5 * len(SYNTHESIZE.dose_e)
-    assert len(answered(queries(), 10**6, 10**6)) == len(queries())
+    kinds = queries().kind[rows]
+    assert set(kinds) == set(queries().kind)
+    assert (kinds == "map").sum() == REFIT.map_queries and (kinds == "damaged").sum() == REFIT.other_queries
+    most = dict.fromkeys(("first_queries", "map_queries", "other_queries"), 10**6)
+    assert len(answered(queries(), REFIT.model_copy(update=most))) == len(queries())
 
 
 def test_the_refit_of_a_crystal_with_few_reflections_takes_them_all():
     light = dataclasses.replace(SIMULATOR.crystal, name="same")
     few = PatternModel(Simulator(light, SYNTHESIZE.diffraction), 0.25, torch.ones(SIDE, SIDE), 10**6)
-    assert few.strongest(torch.eye(3)[None]).shape == (1, len(SIMULATOR.g_per_a))
+    assert few.strongest(states(torch.eye(3)[None], VALUES[None])).shape == (1, len(SIMULATOR.g_per_a))

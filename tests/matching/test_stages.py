@@ -135,7 +135,7 @@ def test_the_refit_takes_candidates_of_templates_or_of_a_network_and_answers_som
         assert written.stages == ["dense_gallery", last]
         before, after = statistics.read_stages(written.path, queries())
         assert before.stage == "dense_gallery" and after.stage is None and before.seed == after.seed == seed
-        assert (after.query == refit.answered(queries(), REFIT.first_queries, REFIT.other_queries)).all()
+        assert (after.query == refit.answered(queries(), REFIT)).all()
         truth, symmetry = queries().rotation[after.query], queries().symmetry
         crystal = np.isin(queries().kind[after.query], ["plain", "map"])
         right = [

@@ -54,6 +54,7 @@ REFIT = RefitSettings(
     mosaic_deg=0.25,
     thickness_spread=0.2,
     first_queries=20,
+    map_queries=9,
     other_queries=4,
 )
 AUGMENTATION = Augmentation(dose_min_e=100.0, dose_max_e=2000.0, recipe_dose_e=300.0, background_share=0.5)

@@ -233,6 +233,7 @@ class RefitSettings(Settings):
     mosaic_deg: float = Field(ge=0, le=5, description="Spread of the orientation in a fitted pattern, degrees.")
     thickness_spread: float = Field(gt=0, le=2, description="Standard deviation of the thickness, share.")
     first_queries: int = Field(ge=1, description="Largest number of refitted queries of the headline.")
+    map_queries: int = Field(ge=1, description="Largest number of refitted points of the map.")
     other_queries: int = Field(ge=1, description="The same for each other kind, region and dose.")
 
 

@@ -25,12 +25,12 @@ from workflow_scripts.matching.networks.retrieval import (
 from workflow_scripts.matching.settings import RefitOptions as Options
 from workflow_scripts.matching.settings import RefitSettings
 from workflow_scripts.matching.simulation.crystals import load
-from workflow_scripts.matching.simulation.fitted import PatternModel, State
-from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.fitted import PatternModel, moved, rotations_of, states
+from workflow_scripts.matching.simulation.kinematic import Simulator, shares
 from workflow_scripts.matching.simulation.observed import stretch, visible_pixels
 from workflow_scripts.matching.simulation.orientations import from_direction, gallery_directions, nearest_direction
 from workflow_scripts.matching.simulation.pairs import Pairs, read_pairs
-from workflow_scripts.matching.simulation.pattern_files import Queries
+from workflow_scripts.matching.simulation.pattern_files import MAP, Queries
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.progress import Progress
 
@@ -48,7 +48,7 @@ _AT_ONCE = {"cpu": 1, "cuda": 32}  # patterns; one fills the cache of a core
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Normal distributions of `State.values`: mean and standard deviation, (7,) each, and the pixels seen (n, n)."""
+    """Normal distributions of the values of a state: mean and standard deviation (7,), and the pixels seen (n, n)."""
 
     mean: Tensor
     spread: Tensor
@@ -60,11 +60,10 @@ class Prior:
         recording = pairs.recordings()
         matrix = stretch(recording)
         yy, xx = matrix[:, 0, 0], matrix[:, 1, 1]
-        kappa, e1 = (yy + xx) / 2 - 1, (yy - xx) / 2
-        columns = torch.stack([*recording.centre_px.T, kappa, e1, matrix[:, 0, 1]], dim=1)
-        ends = [columns.new_tensor([value]) for value in (0.0, _SHARE, thickness_spread, _SHARE_SPREAD)]
-        mean = torch.cat([ends[0], columns.mean(dim=0), ends[1]])
-        spread = torch.cat([ends[2], columns.std(dim=0).clamp_min(1e-4), ends[3]])
+        columns = torch.stack([*recording.centre_px.T, (yy + xx) / 2 - 1, (yy - xx) / 2, matrix[:, 0, 1]], dim=1)
+        first, last = columns.new_tensor([0.0, thickness_spread]), columns.new_tensor([_SHARE, _SHARE_SPREAD])
+        mean = torch.cat([first[:1], columns.mean(dim=0), last[:1]])
+        spread = torch.cat([first[1:], columns.std(dim=0).clamp_min(1e-4), last[1:]])
         seen = visible_pixels(pairs.diffraction, recording[:_RECORDINGS]).float().mean(dim=0) > 0.5
         return cls(mean, spread, seen)
 
@@ -79,63 +78,50 @@ class Refit:
     """
 
     def __init__(self, simulator: Simulator, prior: Prior, settings: RefitSettings) -> None:
-        device = simulator.device
-        visible = prior.visible.to(device)
-        self._model = PatternModel(simulator, settings.mosaic_deg, visible, settings.reflections)
-        self._mean = prior.mean.to(device)
-        damping = torch.deg2rad(torch.tensor(_DAMPING_DEG, device=device))
-        self._precision = torch.cat([damping, prior.spread.to(device)]).square().reciprocal()  # (10,)
-        self._largest = torch.tensor(_LARGEST_STEP, device=device)
+        self._model = PatternModel(simulator, settings.mosaic_deg, prior.visible, settings.reflections)
+        self._mean = prior.mean.to(simulator.device)
+        damping = torch.deg2rad(torch.tensor(_DAMPING_DEG))
+        self._precision = torch.cat([damping, prior.spread.cpu()]).to(simulator.device).square().reciprocal()  # (10,)
+        self._largest = torch.tensor(_LARGEST_STEP, device=simulator.device)
 
     @torch.inference_mode()
     def fit(self, counts: Tensor, rotation: Tensor) -> Predictions:
-        """Fitted orientations of candidates.
+        """Candidates (Q, K, 3, 3) fitted to patterns (Q, n, n), best first, with their places before as indices.
 
-        Args:
-            counts: (Q, n, n).
-            rotation: (Q, K, 3, 3).
-
-        Returns:
-            best first, with the places of the candidates before as indices; the score is the logarithm of the
-            posterior less that of the background alone, per electron.
+        The score is the logarithm of the posterior less that of the background alone, per electron.
         """
         number, candidates = rotation.shape[:2]
         counts = counts * self._model.visible
-        background = background_of(counts) * self._model.visible
-        background = background / background.sum(dim=(1, 2), keepdim=True)
-        state = State(rotation.flatten(0, 1).float(), self._mean.repeat(number * candidates, 1))
-        value = state.values.new_full((number, candidates), -math.inf)
+        background = shares(background_of(counts) * self._model.visible)
+        state = states(rotation.flatten(0, 1).float(), self._mean.expand(number * candidates, -1))
+        value = state.new_full((number, candidates), -math.inf)
+        row = torch.arange(number, device=state.device)[:, None]
         for kept, steps in _PLAN:
-            # The best so far of every pattern: rows of `state`
-            best = value.argsort(dim=1, descending=True, stable=True)[:, : kept or candidates]
-            rows = (best + candidates * torch.arange(number, device=best.device)[:, None]).flatten()
+            best = value.argsort(dim=1, descending=True, stable=True)[:, :kept]
+            rows = (best + candidates * row).flatten()
             pattern = rows // candidates
             fitted, height = self._climb(state[rows], counts[pattern], background[pattern], steps)
-            value = value.scatter(1, best, torch.maximum(value.gather(1, best), height.view_as(best)))
-            state = state.replaced(rows, fitted)
-        electrons = counts.sum(dim=(1, 2)).clamp_min(1)
-        alone = _log_likelihood(counts, background.clamp_min(1e-9))
+            better = height > value.flatten()[rows]
+            state = state.index_copy(0, rows[better], fitted[better])
+            value = value.flatten().index_copy(0, rows[better], height[better]).view_as(value)
+        alone = _log_likelihood(counts, background.clamp_min(1e-9))[:, None]
         order = value.argsort(dim=1, descending=True, stable=True)
-        score = (value.gather(1, order) - alone[:, None]) / electrons[:, None]
-        row = torch.arange(number, device=order.device)[:, None]
-        return Predictions(state.rotation.view_as(rotation)[row, order], score, order)
+        score = (value.gather(1, order) - alone) / counts.sum(dim=(1, 2)).clamp_min(1)[:, None]
+        return Predictions(rotations_of(state).view_as(rotation)[row, order], score, order)
 
-    def _climb(self, state: State, counts: Tensor, background: Tensor, steps: int) -> tuple[State, Tensor]:
-        """The best states on the way of some steps of Fisher scoring, and their log posteriors (M,)."""
-        reflections = self._model.strongest(state.rotation)
-        best, highest = state, torch.full_like(state.values[:, 0], -math.inf)
-        for _ in range(steps):
-            expected, slopes = self._model.with_slopes(state, reflections, background)
-            deviation = state.values - self._mean
-            value = self._log_posterior(counts, expected, deviation)
-            best, highest = state.where(value > highest, best), torch.maximum(value, highest)
-            state = state.moved(self._step(counts, expected, slopes, deviation))
-        expected = self._model.expected(state, reflections, background)
-        value = self._log_posterior(counts, expected, state.values - self._mean)
-        return state.where(value > highest, best), torch.maximum(value, highest)
-
-    def _log_posterior(self, counts: Tensor, expected: Tensor, deviation: Tensor) -> Tensor:
-        return _log_likelihood(counts, expected) - (self._precision[3:] * deviation.square()).sum(dim=1) / 2
+    def _climb(self, state: Tensor, counts: Tensor, background: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """The best states (M, 16) on the way of some steps of Fisher scoring, and their log posteriors (M,)."""
+        reflections = self._model.strongest(state)
+        best, highest = state, torch.full_like(state[:, 0], -math.inf)
+        for left in range(steps, -1, -1):
+            expected, slopes = self._model.expected(state, reflections, background, slopes=left > 0)
+            deviation = state[:, 9:] - self._mean
+            value = _log_likelihood(counts, expected) - (self._precision[3:] * deviation.square()).sum(dim=1) / 2
+            best = torch.where((value > highest)[:, None], state, best)
+            highest = torch.maximum(value, highest)
+            if left:
+                state = moved(state, self._step(counts, expected, slopes, deviation))
+        return best, highest
 
     def _step(self, counts: Tensor, expected: Tensor, slopes: Tensor, deviation: Tensor) -> Tensor:
         """Steps (M, 10) of Fisher scoring: gradient of the log posterior over the expected information."""
@@ -163,21 +149,22 @@ def background_of(counts: Tensor) -> Tensor:
     return background.view_as(counts).clamp_min(0.02)
 
 
-def _log_likelihood(counts: Tensor, shares: Tensor) -> Tensor:
+def _log_likelihood(counts: Tensor, expected: Tensor) -> Tensor:
     """Of Poisson counts (M, n, n) with a known total, up to a constant: (M,)."""
-    return (counts * shares.log()).sum(dim=(1, 2))
+    return (counts * expected.log()).sum(dim=(1, 2))
 
 
-def answered(queries: Queries, first: int, others: int) -> np.ndarray:
+def answered(queries: Queries, settings: RefitSettings) -> np.ndarray:
     """Rows of the queries that are refitted, evenly spaced in their group of equal kind, region and dose.
 
-    first: largest number of the first group, that of the headline. others: of every other group.
+    The first group is that of the headline.
     """
-    groups = np.stack([queries.kind, queries.region, queries.dose_e.astype(str)], axis=1)
-    rows = []
-    for group in dict.fromkeys(map(tuple, groups)):
-        members = np.flatnonzero((groups == group).all(axis=1))
-        number = min(len(members), others if rows else first)
+    groups = list(zip(queries.kind, queries.region, queries.dose_e, strict=True))
+    rows: list[np.ndarray] = []
+    for group in dict.fromkeys(groups):
+        members = np.array([row for row, other in enumerate(groups) if other == group])
+        most = settings.map_queries if group[0] == MAP else settings.other_queries
+        number = min(len(members), most if rows else settings.first_queries)
         rows.append(members[np.linspace(0, len(members) - 1, number).round().astype(int)])
     return np.sort(np.concatenate(rows))
 
@@ -200,7 +187,7 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, SomeP
         last, estimator = "finetuned", NetworkEstimator(matcher, calculated, device, job.arguments.precision)
     else:
         last, estimator = "fitted", PolarTemplates.tuned(calculated, pairs, device)
-    rows = answered(queries, options.first_queries, options.other_queries)
+    rows = answered(queries, options)
     counts = torch.from_numpy(queries.counts[rows])
     found = predict_batches(counts.split(job.arguments.batch_size // 10 or 1), estimator, dense, options.candidates)
     refit = Refit(simulator, Prior.of(pairs, options.thickness_spread), options)
