@@ -153,6 +153,8 @@ def test_missing_inputs_are_named(files, tmp_path):
         predicted(files, "corrected", tmp_path)
     with pytest.raises(InputError, match="--shards"):
         predicted(files, "ncc", tmp_path, ncc)
+    with pytest.raises(InputError, match="--finetuned"):
+        predicted(files, "corrected_refit", tmp_path, refit, shards=files / "train.npz")
     with pytest.raises(InputError, match="'ncc', but a network must be one of"):
         predicted(files, "ncc", tmp_path, pretrained=files / "test.npz", finetuned=files / "test.npz")
     settings = check(pretrain.Arguments, PRETRAIN | COMPUTE | {"variant": "published"})

@@ -175,18 +175,19 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, SomeP
     Raises:
         InputError: the training pairs, or the weights of the network, are missing.
     """
-    job.require("shards")
+    from_templates = job.arguments.estimator == "polar_refit"
+    job.require("shards", *([] if from_templates else ["finetuned"]))
     options: Options = job.arguments.options
     pairs = read_pairs(job.inputs["shards"], device)
     simulator = Simulator(load(options.crystal), pairs.diffraction, device)
     symmetry = torch.from_numpy(queries.symmetry)
     directions = from_direction(gallery_directions(options.directions, symmetry))
     calculated, dense = simulator.patterns(directions), Gallery.of(directions.numpy(), queries.symmetry, device)
-    if "finetuned" in job.inputs:
+    if from_templates:
+        last, estimator = "fitted", PolarTemplates.tuned(calculated, pairs, device)
+    else:
         matcher = load_matcher(job.input("finetuned"))
         last, estimator = "finetuned", NetworkEstimator(matcher, calculated, device, job.arguments.precision)
-    else:
-        last, estimator = "fitted", PolarTemplates.tuned(calculated, pairs, device)
     rows = answered(queries, options)
     counts = torch.from_numpy(queries.counts[rows])
     found = predict_batches(counts.split(job.arguments.batch_size // 10 or 1), estimator, dense, options.candidates)
