@@ -14,7 +14,7 @@ from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 
 _BINNED_PX = 32  # side of the patterns that are cross-correlated
-_TEMPLATES = 300  # with which the power is chosen
+_TEMPLATES = 100  # with which the power is chosen
 _BLUR_PX = 1.0  # standard deviation of the Gaussian before binning
 
 

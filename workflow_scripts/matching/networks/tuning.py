@@ -12,7 +12,7 @@ from workflow_scripts.matching.simulation.pairs import Pairs
 GAMMAS = 0.25, 0.5, 1.0  # powers to which counts are raised
 _DOSES_E = 100.0, 1000.0  # range of electrons in the spots of a training pattern; the background has as many
 _QUERIES, _TOP = 300, 5
-_TOLERANCE_DEG = 5.0  # about twice the distance between the directions of 1,500 templates
+_TOLERANCE_DEG = 5.0  # nearly every query has one of 600 templates as near as this
 _BATCH = 50
 
 
@@ -21,7 +21,7 @@ def tuned(
     choices: Iterable[tuple[float, ...]],
     pairs: Pairs,
     device: torch.device,
-    templates: int = 1500,
+    templates: int = 600,
 ) -> tuple[float, ...]:
     """The choice with which most training patterns, counted at low doses, find a template of nearly their orientation.
 
