@@ -92,6 +92,8 @@ def test_the_result_does_not_depend_on_the_patterns_beside_it(refit):
     alone = refitted(refit, counts[1:2], Predictions(*(part[1:2] for part in vars(found).values())), gallery, 15)
     assert torch.equal(together.rotation[1:2], alone.rotation)
     assert together.rotation.shape == (3, 15, 3, 3)
+    # The first score is that of the candidates, the others are below it
+    assert not together.score[:, 0].any() and (together.score[:, :-1] >= together.score[:, 1:]).sum() >= 3 * 13
 
 
 def test_the_prior_is_the_spread_of_the_training_pairs():

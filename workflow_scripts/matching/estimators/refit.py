@@ -198,7 +198,11 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, SomeP
 
 
 def refitted(refit: Refit, counts: Tensor, found: Predictions, gallery: Gallery, candidates: int) -> Predictions:
-    """The best orientations, on the CPU, of patterns (Q, n, n) after a refit of all that were found."""
+    """The best orientations, on the CPU, of patterns (Q, n, n) after a refit of all that were found.
+
+    The first score of a pattern is the best one before the refit, which tells better whether it shows the crystal at all:
+    spots of other crystals are fitted too. The others follow at the distances of their posteriors.
+    """
     device = gallery.rotation.device
     parts, size = [], _AT_ONCE[device.type]
     with Progress(len(counts), "queries") as progress:
@@ -206,7 +210,8 @@ def refitted(refit: Refit, counts: Tensor, found: Predictions, gallery: Gallery,
             fitted = distinct(refit.fit(some.to(device), rotation.to(device)), gallery.symmetry, candidates)
             parts.append([tensor.cpu() for tensor in vars(fitted).values()])
             progress.advance(len(some))
-    return Predictions(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    rotation, score, place = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return Predictions(rotation, found.score[:, :1] + score - score[:, :1], place)
 
 
 def in_test_gallery(found: Predictions, queries: Queries, rows: np.ndarray, candidates: int) -> SomePredictions:
