@@ -200,8 +200,8 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, SomeP
 def refitted(refit: Refit, counts: Tensor, found: Predictions, gallery: Gallery, candidates: int) -> Predictions:
     """The best orientations, on the CPU, of patterns (Q, n, n) after a refit of all that were found.
 
-    The first score of a pattern is the best one before the refit, which tells better whether it shows the crystal at all:
-    spots of other crystals are fitted too. The others follow at the distances of their posteriors.
+    The first score of a pattern is the best one before the refit, which tells better whether it shows the crystal at
+    all: spots of other crystals are fitted too. The others follow at the distances of their posteriors.
     """
     device = gallery.rotation.device
     parts, size = [], _AT_ONCE[device.type]
