@@ -65,6 +65,7 @@ def measure(crystal: Crystal, side_px: int, number: int, repeats: int, device: t
         camera_length=0.03,
         beam_stop_px=3 * side_px / 64,
         halo=0.7,
+        session_variation=0.1,
     )
     observation = draw(ranges, light, number, generator)
     made = expected(simulator, rotations, observation)
@@ -76,7 +77,6 @@ def measure(crystal: Crystal, side_px: int, number: int, repeats: int, device: t
         "spots": lambda: simulator.spots(rotations),
         "calculated patterns": lambda: simulator.patterns(rotations),
         "observed patterns, 4 domains": lambda: expected(simulator, rotations, observation),
-        "observed patterns, 4 domains, two-beam": lambda: expected(simulator, rotations, observation, two_beam=True),
         "counts": lambda: counts(made.spots, made.background, _DOSE_E, _DOSE_E, generator),
         "polar patterns": lambda: polar_patterns(counted, side_px // 2, 120),
     }

@@ -40,7 +40,29 @@ use rule finetune as matching_finetune with:
         **job_resources("matching", "train", times=2, runtime=240),
 
 
+def matching_needed(wildcards):
+    """What an estimator needs; the refit of a network's candidates takes the weights of that network."""
+    files = needed(wildcards)
+    if wildcards.estimator == "corrected_refit":
+        files["finetuned"] = weights(
+            "matching", "finetune", "corrected", wildcards.training_seed
+        )
+    return files
+
+
+def matching_options(wildcards):
+    """Settings of other stages that an estimator needs."""
+    if wildcards.estimator == "untrained":
+        return options(**{"options.network": section("matching", "pretrain").network})
+    if REGISTRIES["matching"][wildcards.estimator].module == "refit":
+        return options(**{"options.crystal": MATCHING.crystal})
+    return []
+
+
 use rule predict as matching_predict with:
+    input:
+        unpack(matching_needed),
+        test=MATCHING_TEST,
     wildcard_constraints:
         method="matching",
     resources:
@@ -53,11 +75,7 @@ use rule predict as matching_predict with:
             gpu=gpus_of_estimator,
         ),
     params:
-        more=lambda wildcards: (
-            options(**{"options.network": section("matching", "pretrain").network})
-            if wildcards.estimator == "untrained"
-            else []
-        ),
+        more=matching_options,
 
 
 use rule evaluate as matching_evaluate with:

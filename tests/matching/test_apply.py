@@ -77,7 +77,7 @@ def test_a_crystal_outside_the_training_is_indexed(scan):
     predictions = predict_batches(patterns, estimator, made.gallery, 5)
     rotation, truth = predictions.rotation.double().numpy(), silicon_scan.rotations().numpy()
     away_deg = misorientation_deg(rotation, truth, made.symmetry)
-    assert (away_deg.min(axis=1) < 4).mean() > 0.7
+    assert (away_deg.min(axis=1) < 4).mean() > 0.6
     below = background_score(estimator, made, SYNTHESIZE.observation, recorded.electrons, 0)
     assert (predictions.score[:, 0] > below).double().mean() > 0.7
 

@@ -14,6 +14,7 @@ from workflow_scripts.matching.simulation.orientations import nearest_direction,
 from workflow_scripts.matching.simulation.pairs import pair_arrays as pair_arrays_of
 from workflow_scripts.matching.simulation.pairs import read_pairs
 from workflow_scripts.matching.simulation.pattern_files import (
+    DAMAGED,
     DYNAMICAL,
     MAP,
     NOT_CRYSTAL,
@@ -59,13 +60,15 @@ def test_every_kind_has_its_queries_and_its_electrons():
     first, second = SYNTHESIZE.dose_e
     for kind, region, dose, count in (
         *((PLAIN, UNSEEN, first, number), (PLAIN, UNSEEN, second, number), (PLAIN, SEEN, first, number)),
-        *((DYNAMICAL, UNSEEN, first, number), (TWO_CRYSTALS, UNSEEN, first, number)),
+        *((DYNAMICAL, UNSEEN, first, number), (TWO_CRYSTALS, UNSEEN, first, number), (DAMAGED, UNSEEN, first, number)),
         *((NOT_CRYSTAL, UNSEEN, first, number), (MAP, UNSEEN, first, SYNTHESIZE.map_px**2)),
     ):
         chosen = (rows.kind == kind) & (rows.region == region) & (rows.dose_e == dose)
         assert chosen.sum() == count, kind
         total = rows.counts[chosen].sum(axis=(1, 2))
-        assert total.mean() == pytest.approx(dose * (1 + SYNTHESIZE.background_share), rel=0.02), kind
+        amorphous = 3 if kind == DAMAGED else 1
+        assert total.mean() == pytest.approx(dose * (1 + amorphous * SYNTHESIZE.background_share), rel=0.02), kind
+        assert len(np.unique(rows.session[chosen])) == (1 if kind == MAP else SYNTHESIZE.sessions)
     assert (np.abs(rows.second_rotation[rows.kind == TWO_CRYSTALS]).sum(axis=(1, 2)) > 0).all()
     assert not rows.second_rotation[rows.kind != TWO_CRYSTALS].any()
 

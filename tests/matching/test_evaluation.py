@@ -90,13 +90,7 @@ def test_a_baseline_has_no_seed_and_a_training_has_its(table):
     assert seeds.apply(lambda seed: (seed == 0).all())[["published", "corrected"]].all()
 
 
-def test_gains_are_paired_with_the_best_template_matcher(table):
-    name = statistics.OVER_TEMPLATE[metrics.BY_CLASS[5]]
-    gain = row(table, "corrected", name)
-    expected = [row(table, which, metrics.BY_CLASS[5])["value"] for which in ("corrected", "polar_template")]
-    assert gain["value"] == pytest.approx(expected[0] - expected[1], abs=1e-3)
-    assert gain["low"] < gain["value"] < gain["high"]
-    assert row(table, "published", name, f"{AT};stage=pretrain")["n"] == 24
+def test_the_worth_of_the_tests_patterns_is_paired(table):
     worth = row(table, "published", statistics.OVER_FAIR[metrics.BY_CLASS[5]])
     expected = [
         row(table, "published", metrics.BY_CLASS[5], condition)["value"]
@@ -160,7 +154,7 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
         QUERIES,
         **{
             name: getattr(QUERIES, name)[of_crystal]
-            for name in ("counts", "rotation", "second_rotation", "kind", "region", "dose_e")
+            for name in ("counts", "rotation", "second_rotation", "session", "kind", "region", "dose_e")
         },
     )
     prediction = statistics.Prediction(
@@ -170,6 +164,7 @@ def test_without_patterns_of_no_crystal_there_is_no_area_and_all_else():
         np.broadcast_to(queries.rotation[:, None], (len(queries), KEPT, 3, 3)),
         np.ones((len(queries), KEPT)),
         np.zeros((len(queries), KEPT), int),
+        np.arange(len(queries)),
     )
     table = statistics.query_metrics([prediction], queries, settings(), np.arange(len(queries)))
     rows = statistics.metric_rows(table, queries, settings())
@@ -210,6 +205,21 @@ def test_predictions_that_do_not_fit_the_queries_are_refused(tmp_path, name, val
     with pytest.raises(InputError, match=message) as raised:
         statistics.read_stages(path, QUERIES)
     assert "\n" not in str(raised.value)
+
+
+def test_predictions_for_a_part_of_the_queries_have_rows_for_that_part(tmp_path, measured):
+    path = write_predictions(tmp_path / "p.npz", QUERIES, "ncc", {"fitted": 0.5})
+    arrays, rows = read_all_arrays(path), np.arange(0, len(QUERIES), 3)
+    parts = {f"fitted//{name}": arrays[f"fitted//{name}"][rows] for name in ("rotation", "score", "gallery_index")}
+    write_arrays(path, arrays | parts | {"fitted//query": rows})
+    (prediction,) = statistics.read_stages(path, QUERIES)
+    table = statistics.query_metrics([prediction], QUERIES, settings(), np.arange(len(QUERIES)))
+    whole = measured[measured["estimator"] == "ncc"].set_index("query").loc[rows]
+    assert (table["query"] == rows).all() and (table["kind"].to_numpy() == whole["kind"].to_numpy()).all()
+    for wrong in (rows[::-1], rows + len(QUERIES), rows - 5):
+        write_arrays(path, arrays | parts | {"fitted//query": wrong})
+        with pytest.raises(InputError, match="query does not list rows"):
+            statistics.read_stages(path, QUERIES)
 
 
 def test_the_arms_of_the_ablation_belong_to_what_they_differ_from():

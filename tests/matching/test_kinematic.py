@@ -1,4 +1,4 @@
-"""Kinematic patterns: closed forms, symmetry, in-plane rotations, the two-beam limit."""
+"""Kinematic patterns: closed forms, symmetry, in-plane rotations."""
 
 import math
 
@@ -31,7 +31,7 @@ def rotations(number, seed=0):
     return random_rotations(number, torch.Generator().manual_seed(seed))
 
 
-def direct(made, rotation, two_beam):
+def direct(made, rotation):
     """All spots of one orientation as the formula has it, in double precision: [y, x] (G, 2), intensity (G,)."""
     cell, light = made.crystal, made.diffraction
     wavelength = wavelength_a(light.voltage_kv)
@@ -48,19 +48,17 @@ def direct(made, rotation, two_beam):
     x, y, z = rotation.numpy() @ g.T
     s = np.sqrt(1 / wavelength**2 - x**2 - y**2) - 1 / wavelength - z
     per_extinction = wavelength * gamma * abs(factor) / (np.pi * cell.volume_a3)
-    s = np.hypot(s, per_extinction) if two_beam else s
     thickness_a = 10 * light.thickness_nm
     intensity = (np.pi * thickness_a * per_extinction * np.sinc(s * thickness_a)) ** 2
     return torch.from_numpy(np.stack([y, x], axis=1)), torch.from_numpy(intensity)
 
 
-@pytest.mark.parametrize("two_beam", [False, True])
-def test_spots_are_those_of_the_formula(two_beam):
+def test_spots_are_those_of_the_formula():
     """Positions and intensities against loops; what is left out is weak."""
     made = simulator(thickness_nm=30.0)
     for rotation in rotations(3):
-        position, intensity = direct(made, rotation, two_beam)
-        spots = made.spots(rotation[None], two_beam=two_beam)
+        position, intensity = direct(made, rotation)
+        spots = made.spots(rotation[None])
         is_spot = spots.intensity[0] > 0
         away = torch.cdist(spots.position_per_a[0][is_spot].double(), position)
         assert float(away.amin(dim=1).max()) < 1e-4
@@ -167,18 +165,11 @@ def test_thickness_and_camera_length():
     assert float(mean) == pytest.approx(first, rel=0.02)
 
 
-def test_two_beam_is_kinematic_where_thin_and_bounded_where_thick():
-    made, turns = simulator("silicon"), rotations(100)
-    thin = torch.full((100,), 0.5)
-    kinematic, dynamical = made.spots(turns, thin), made.spots(turns, thin, two_beam=True)
-    assert torch.allclose(kinematic.intensity.amax(dim=1), dynamical.intensity.amax(dim=1), rtol=0.02)
-    thick = torch.full((100,), 200.0)
-    assert float(made.spots(turns, thick, two_beam=True).intensity.max()) <= 1
-    assert float(made.spots(turns, thick).intensity.max()) > 1
-    # ξ of silicon 220 at rest is 757 Å at 100 kV without Debye–Waller factor in most textbooks.
+def test_extinction_distance_of_silicon():
+    """ξ of 220 at rest is 757 Å at 100 kV without Debye–Waller factor in most textbooks."""
     hundred = simulator("silicon", voltage_kv=100.0)
     place = (hundred.hkl.abs().sort(dim=1).values == torch.tensor([0, 2, 2])).all(dim=1)
-    assert float(1 / hundred._inverse_extinction[place].mean()) == pytest.approx(757, rel=0.05)
+    assert float(1 / hundred.inverse_extinction_per_a[place].mean()) == pytest.approx(757, rel=0.05)
 
 
 def test_domains_share_a_pattern():

@@ -12,11 +12,18 @@ from workflow_scripts.matching.simulation.observed import (
     counts,
     draw,
     expected,
+    in_session,
     visible_pixels,
 )
 
 ALL = ObservationSettings(
-    mosaic_deg=1.0, centre_px=1.0, ellipticity=0.03, camera_length=0.03, beam_stop_px=3.0, halo=0.8
+    mosaic_deg=1.0,
+    centre_px=1.0,
+    ellipticity=0.03,
+    camera_length=0.03,
+    beam_stop_px=3.0,
+    halo=0.8,
+    session_variation=0.1,
 )
 NOTHING = ALL.model_copy(update=dict.fromkeys(ObservationSettings.model_fields, 0.0))
 
@@ -120,16 +127,28 @@ def test_second_crystal():
     assert float(off(both, 0.75 * made.patterns(turns) + 0.25 * made.patterns(other)).max()) < 1e-3
 
 
-def test_two_beam_changes_thick_crystals_alone():
-    turns = rotations(6)
-    thin, thick = simulator("sodium_chloride", thickness_nm=0.5), simulator("sodium_chloride", thickness_nm=80.0)
-    plain = {made: drawn(NOTHING, made=made) for made in (thin, thick)}
-    change = {
-        made: off(expected(made, turns, observation, two_beam=True).spots, expected(made, turns, observation).spots)
-        for made, observation in plain.items()
-    }
-    assert float(change[thin].max()) < 0.05
-    assert float(change[thick].mean()) > 0.2
+def test_damage_fades_the_outer_spots():
+    made, turns, plain = simulator(), rotations(20), drawn(NOTHING, 20)
+    axis = torch.arange(made.diffraction.side_px) - made.diffraction.centre_px
+    radius = torch.hypot(axis[:, None], axis)
+    whole, damaged = (expected(made, turns, plain, damping_a2=b).spots for b in (0.0, 20.0))
+    ratio = (damaged * radius).sum(dim=(1, 2)) / (whole * radius).sum(dim=(1, 2))
+    assert float(ratio.max()) < 1 and float(ratio.mean()) < 0.8
+
+
+def test_the_camera_of_a_session_is_constant_but_for_its_variation():
+    own, session = drawn(ALL, 200), drawn(ALL, 3, seed=1)[torch.arange(200) % 3]
+    for variation in (0.0, 0.1, 1.0):
+        made = in_session(own, session, variation)
+        for name in ("centre_px", "camera_length", "ellipticity"):
+            spread = float((getattr(made, name) - getattr(session, name)).std())
+            assert spread == pytest.approx(
+                variation * float((getattr(own, name) - getattr(session, name)).std()), abs=1e-6
+            )
+        # The stop does not move on the detector
+        stop_px = made.centre_px + made.stop_offset_px
+        assert torch.allclose(stop_px, session.centre_px + session.stop_offset_px, atol=1e-5)
+        assert torch.equal(made.wire_rad, session.wire_rad) and torch.equal(made.halo, own.halo)
 
 
 def test_beam_stop_and_wire():

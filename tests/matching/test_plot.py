@@ -16,7 +16,7 @@ from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.files import read_arrays
 from workflow_scripts.workflow.settings import check
 
-SHARES = {"chance": 0.0, "untrained": 0.3, "ncc": 0.2, "polar_template": 0.5}
+SHARES = {"chance": 0.0, "untrained": 0.3, "ncc": 0.2, "polar_template": 0.5, "polar_refit": 0.8}
 ARMS = {"fair_pretraining": 0.2, "without_pretraining": 0.6, "without_observation": 0.4, "sliced": 0.7}
 KINDS = ("svg", "pdf", "png", "csv")
 REGISTRY = Path(plot.__file__).with_name(FILE)
@@ -25,7 +25,7 @@ REGISTRY = Path(plot.__file__).with_name(FILE)
 def evaluated(folder, queries, baselines=SHARES):
     """Metrics and examples of a study with every estimator."""
     test = [write_queries(folder / "test.npz", queries)]
-    trained = {"published": (0.2, 0.3), "corrected": (0.6, 0.75)}
+    trained = {"published": (0.2, 0.3), "corrected": (0.6, 0.75), "corrected_refit": (0.7, 0.85)}
     files = [
         write_predictions(folder / f"{name}.npz", queries, name, {"fitted": share}) for name, share in baselines.items()
     ]
@@ -66,7 +66,7 @@ def done(tmp_path_factory):
 def test_every_estimator_has_its_headline_and_the_figure_shows_it(done):
     metrics = read_metrics(done / "metrics.csv")
     headline = headline_numbers(metrics).query("metric == @plot.TOP5")
-    assert set(headline["estimator"]) == {*SHARES, "published", "corrected"}
+    assert set(headline["estimator"]) == {*SHARES, "published", "corrected", "corrected_refit"}
     points = pd.read_csv(done / "matching.csv")
     shown = points[(points["panel"] == "b") & (points["metric"] == plot.TOP5) & (points["dose_e"] == 300)]
     assert shown.set_index("estimator")["value"].to_dict() == pytest.approx(
@@ -85,7 +85,7 @@ def test_a_new_baseline_is_in_every_panel_of_all_estimators_at_its_place_in_the_
     points = pd.read_csv(tmp_path / "matching.csv")
     for panel in "bcd":
         names = points[points["panel"] == panel]["estimator"].drop_duplicates().tolist()
-        assert names[:6] == ["chance", "untrained", "ncc", "polar_template", "toy", "published"]
+        assert names[:7] == ["chance", "untrained", "ncc", "polar_template", "polar_refit", "toy", "published"]
 
 
 def test_every_panel_has_its_points_and_every_arm_its_line(done):

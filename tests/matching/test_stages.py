@@ -5,10 +5,10 @@ import pytest
 from pydantic import create_model
 
 from tests.matching import toy_baseline
-from tests.matching.training import AUGMENTATION, LOSS, NETWORK, TRAINING, pair_arrays, queries
+from tests.matching.training import AUGMENTATION, LOSS, NETWORK, REFIT, TRAINING, pair_arrays, queries
 from workflow_scripts.learning.weights import read_metadata
 from workflow_scripts.matching import finetune, predict, pretrain
-from workflow_scripts.matching.estimators import chance, ncc, network, polar_template, untrained
+from workflow_scripts.matching.estimators import chance, ncc, network, polar_template, refit, untrained
 from workflow_scripts.matching.evaluation import metrics, statistics
 from workflow_scripts.matching.networks.model import load_matcher
 from workflow_scripts.study.predictions import read_predictions
@@ -55,12 +55,18 @@ def finetuned(files, arm, weights, out):
     return outputs["weights"]
 
 
+OPTIONS = {
+    untrained: {"network": NETWORK.model_dump(mode="json")},
+    refit: {"crystal": "polyethylene"} | REFIT.model_dump(mode="json"),
+}
+
+
 def predicted(files, estimator, out, implementation=network, **inputs):
     """The file of predictions; `implementation` is the estimator's module."""
     model, settings = predict.Arguments, PREDICT | COMPUTE | {"estimator": estimator, "module": "any"}
     if hasattr(implementation, "Options"):
         model = create_model("Arguments", __base__=model, options=implementation.Options)
-        settings |= {"options": {"network": NETWORK.model_dump(mode="json")}}
+        settings |= {"options": OPTIONS[implementation]}
     paths = {"test": [files / "test.npz"]} | {name: [path] for name, path in inputs.items()}
     path = out / f"{estimator}.npz"
     predict.predict(Job(check(model, settings), paths, {"predictions": path}, out / "none", implementation))
@@ -119,11 +125,36 @@ def test_baselines_predict_from_the_files_alone(files, tmp_path, name):
         assert 50 < np.median(away) < 100
 
 
+def test_the_refit_takes_candidates_of_templates_or_of_a_network_and_answers_some_queries(files, tmp_path):
+    weights = finetuned(files, "corrected", pretrained(files, "corrected", tmp_path), tmp_path)
+    for name, inputs, last, seed in (
+        ("polar_refit", {}, "fitted", None),
+        ("corrected_refit", {"finetuned": weights}, "finetuned", 0),
+    ):
+        written = predicted(files, name, tmp_path, refit, shards=files / "train.npz", **inputs)
+        assert written.stages == ["dense_gallery", last]
+        before, after = statistics.read_stages(written.path, queries())
+        assert before.stage == "dense_gallery" and after.stage is None and before.seed == after.seed == seed
+        assert (after.query == refit.answered(queries(), REFIT)).all()
+        truth, symmetry = queries().rotation[after.query], queries().symmetry
+        crystal = np.isin(queries().kind[after.query], ["plain", "map"])
+        right = [
+            (metrics.misorientation_deg(part.rotation, truth, symmetry)[crystal, 0] < 3).mean()
+            for part in (before, after)
+        ]
+        assert right[1] >= right[0]
+        # Each is the equivalent nearest to the direction of the gallery that it names
+        named = queries().gallery_rotation[after.gallery_index][..., 2, :]
+        assert ((after.rotation[..., 2, :] * named).sum(axis=-1) > np.cos(np.radians(12))).all()
+
+
 def test_missing_inputs_are_named(files, tmp_path):
     with pytest.raises(InputError, match="--pretrained"):
         predicted(files, "corrected", tmp_path)
     with pytest.raises(InputError, match="--shards"):
         predicted(files, "ncc", tmp_path, ncc)
+    with pytest.raises(InputError, match="--finetuned"):
+        predicted(files, "corrected_refit", tmp_path, refit, shards=files / "train.npz")
     with pytest.raises(InputError, match="'ncc', but a network must be one of"):
         predicted(files, "ncc", tmp_path, pretrained=files / "test.npz", finetuned=files / "test.npz")
     settings = check(pretrain.Arguments, PRETRAIN | COMPUTE | {"variant": "published"})

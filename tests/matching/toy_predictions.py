@@ -83,6 +83,7 @@ def toy_queries(number: int = 24, with_map: bool = True, seed: int = 0) -> Queri
         counts=rng.poisson(expected * dose[:, None, None]).astype(np.float32),
         rotation=rotation,
         second_rotation=second,
+        session=np.zeros(len(kind), int),
         kind=kind,
         region=region,
         dose_e=dose,

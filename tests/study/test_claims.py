@@ -19,7 +19,7 @@ from workflow_scripts.workflow.closure import ROOT
 FOLDERS = {path.parent.name: path.parent for path in sorted((ROOT / "workflow_scripts").glob("*/claims.yaml"))}
 POTENTIAL_BASELINES = read_registry(FOLDERS["potential"] / FILE).named("baseline", "computed")
 # The units of the metrics of a method; diffractive_imaging has no such table.
-PER_CENT = (*matching.OVER_TEMPLATE.values(), *matching.OVER_FAIR.values(), *matching.EXPECTED.values())
+PER_CENT = (*matching.OVER_FAIR.values(), *matching.EXPECTED.values())
 UNITS = {
     "alignment": alignment.UNITS,
     "background": dict.fromkeys(METRICS, "1")

@@ -99,7 +99,10 @@ class DiffractionSettings(Settings):
 
 
 class ObservationSettings(Settings):
-    """How an observed pattern differs from the calculated one; drawn for each pattern, up to these limits."""
+    """How an observed pattern differs from the calculated one; drawn for each pattern, up to these limits.
+
+    The queries of the test belong to sessions: centre, ellipse, camera length and beam stop are drawn for each of them.
+    """
 
     mosaic_deg: float = Field(ge=0, le=5, description="Spread of the orientation inside one pattern, degrees.")
     centre_px: float = Field(ge=0, description="Standard deviation of the centre's offset along y and x, px.")
@@ -107,6 +110,11 @@ class ObservationSettings(Settings):
     camera_length: float = Field(ge=0, lt=0.2, description="Largest error of the camera length, share.")
     beam_stop_px: float = Field(ge=0, description="Radius of the beam stop, px; its wire leads to the rim.")
     halo: float = Field(ge=0, le=1, description="Share of the background in the amorphous halo and diffuse rings.")
+    session_variation: float = Field(
+        ge=0,
+        le=1,
+        description="Variation of centre, camera length and ellipticity within a session, share of the above.",
+    )
 
 
 class Synthesize(Settings):
@@ -120,6 +128,7 @@ class Synthesize(Settings):
     train_patterns: int = Field(ge=32, description="Pairs of a calculated and an observed pattern in a training file.")
     gallery: int = Field(ge=50, description="Beam directions of the gallery, over the whole fundamental zone.")
     queries: int = Field(ge=16, description="Observed patterns of the test file at each dose and of each kind.")
+    sessions: int = Field(ge=1, le=1000, description="Sessions at the microscope, to which the queries belong in turn.")
     dose_e: tuple[Positive, ...] = Field(
         min_length=1, description="Electrons in the spots of a query; queries of other kinds than plain have the first."
     )
@@ -147,7 +156,7 @@ class Synthesize(Settings):
         """Size of one file, MB: about 300 spots of every training pair; gallery, queries of all kinds and a map."""
         if split == "train":
             return 4e-3 * self.train_patterns
-        queries = self.queries * (len(self.dose_e) + 4) + self.map_px**2
+        queries = self.queries * (len(self.dose_e) + 5) + self.map_px**2
         return (self.gallery + queries) * self.diffraction.side_px**2 * 4 / 1e6
 
 
@@ -215,8 +224,29 @@ class SharedPredict(Settings):
     candidates: int = Field(ge=15, description="Orientations predicted for each query, best first.")
 
 
+class RefitSettings(Settings):
+    """Candidates of a dense gallery, fitted to the counts over orientation, thickness, centre and distortion."""
+
+    directions: int = Field(ge=50, le=100_000, description="Beam directions of the dense gallery.")
+    candidates: int = Field(ge=15, le=1000, description="Orientations that are fitted for each query.")
+    reflections: int = Field(ge=8, description="Reflections from which a fitted pattern is calculated.")
+    mosaic_deg: float = Field(ge=0, le=5, description="Spread of the orientation in a fitted pattern, degrees.")
+    thickness_spread: float = Field(gt=0, le=2, description="Standard deviation of the thickness, share.")
+    first_queries: int = Field(ge=1, description="Largest number of refitted queries of the headline.")
+    map_queries: int = Field(ge=1, description="Largest number of refitted points of the map.")
+    other_queries: int = Field(ge=1, description="The same for each other kind, region and dose.")
+
+
+class RefitOptions(RefitSettings):
+    """The refit of one estimator; the crystal is that of the stage synthesize."""
+
+    crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif or .cube file.")
+
+
 class Predict(SharedPredict):
     """The best orientations for every query, by every estimator."""
+
+    refit: RefitSettings = Field(description="Physical refit of candidates.")
 
 
 class UntrainedSettings(Settings):

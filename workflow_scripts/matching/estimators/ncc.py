@@ -14,6 +14,7 @@ from workflow_scripts.matching.simulation.pattern_files import Queries
 from workflow_scripts.workflow.command import Job
 
 _BINNED_PX = 32  # side of the patterns that are cross-correlated
+_TEMPLATES = 100  # with which the power is chosen
 _BLUR_PX = 1.0  # standard deviation of the Gaussian before binning
 
 
@@ -39,7 +40,7 @@ class CrossCorrelation:
     @classmethod
     def tuned(cls, gallery: Tensor, pairs: Pairs, device: torch.device) -> "CrossCorrelation":
         """From calculated patterns (G, n, n), with the power that is best for the training pairs."""
-        return cls.of(gallery, *tuned(_similarity, [(gamma,) for gamma in GAMMAS], pairs, device))
+        return cls.of(gallery, *tuned(cls.of, [(gamma,) for gamma in GAMMAS], pairs, device, _TEMPLATES))
 
     def curves(self, counts: Tensor) -> Tensor:
         """Similarity of patterns (B, n, n) to every template over the in-plane angle: (B, G, A)."""
@@ -53,11 +54,6 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
     gallery = torch.from_numpy(queries.gallery).to(device)
     estimator = CrossCorrelation.tuned(gallery, read_pairs(job.inputs["shards"]).to(device), device)
     return {"fitted": predict_queries(estimator, queries, job.arguments, device)}
-
-
-def _similarity(counts: Tensor, calculated: Tensor, gamma: float) -> Tensor:
-    """Similarity of all counts (P, n, n) to all calculated patterns (P, n, n), not rotated: (P, P)."""
-    return _normalised(counts, gamma) @ _normalised(calculated, gamma).T
 
 
 def _normalised(patterns: Tensor, gamma: float) -> Tensor:

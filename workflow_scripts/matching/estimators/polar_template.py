@@ -43,7 +43,7 @@ class PolarTemplates:
     @classmethod
     def tuned(cls, gallery: Tensor, pairs: Pairs, device: torch.device) -> "PolarTemplates":
         """From calculated patterns (G, n, n), with the powers that are best for the training pairs."""
-        return cls.of(gallery, *tuned(_similarity, itertools.product(GAMMAS, _POWERS), pairs, device))
+        return cls.of(gallery, *tuned(cls.of, itertools.product(GAMMAS, _POWERS), pairs, device))
 
     def curves(self, counts: Tensor) -> Tensor:
         """Similarity of patterns (B, n, n) to every template over the in-plane angle: (B, G, A)."""
@@ -56,11 +56,6 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, Predi
     gallery = torch.from_numpy(queries.gallery).to(device)
     estimator = PolarTemplates.tuned(gallery, read_pairs(job.inputs["shards"]).to(device), device)
     return {"fitted": predict_queries(estimator, queries, job.arguments, device)}
-
-
-def _similarity(counts: Tensor, calculated: Tensor, gamma: float, power: float) -> Tensor:
-    """Similarity of all counts (P, n, n) to all calculated patterns (P, n, n) at the best in-plane angle: (P, P)."""
-    return PolarTemplates.of(calculated, gamma, power).curves(counts).amax(dim=-1)
 
 
 def _features(patterns: Tensor, gamma: float, power: float) -> Tensor:

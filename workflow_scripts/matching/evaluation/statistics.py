@@ -9,7 +9,7 @@ import pandas as pd
 
 from workflow_scripts.matching.evaluation import metrics
 from workflow_scripts.matching.evaluation.metrics import AUC, BY_CLASS, EXCESS, FLOOR, MEDIANS, UNITS
-from workflow_scripts.matching.settings import VARIANTS, Evaluate, base_of
+from workflow_scripts.matching.settings import Evaluate, base_of
 from workflow_scripts.matching.simulation.orientations import nearest_direction
 from workflow_scripts.matching.simulation.pattern_files import NOT_CRYSTAL, PLAIN, TWO_CRYSTALS, UNSEEN, Queries
 from workflow_scripts.study.bootstrap import Estimate, bootstrap
@@ -21,7 +21,6 @@ from workflow_scripts.workflow.errors import InputError
 TEMPLATES = ("ncc", "polar_template")
 CHANCE = "chance"
 GAINS = (BY_CLASS[1], BY_CLASS[5])
-OVER_TEMPLATE = {name: f"{name}_gain_over_template" for name in GAINS}
 OVER_FAIR = {name: f"{name}_gain_of_unfair_pretraining" for name in GAINS}
 EXPECTED = {top: f"{name}_expected" for top, name in BY_CLASS.items()}
 HALF_WIDTH, NEIGHBOURS = "top5_half_width_of_168_queries", "pairs_within_10_deg_of_184"
@@ -38,6 +37,7 @@ class Prediction:
     rotation: (Q, K, 3, 3), best first.
     score: (Q, K), higher is better.
     gallery_index: (Q, K) the rows of the gallery that the predictions are rotated from.
+    query: (Q,) rows of the predicted queries in the test file.
     """
 
     estimator: str
@@ -46,6 +46,7 @@ class Prediction:
     rotation: np.ndarray
     score: np.ndarray
     gallery_index: np.ndarray
+    query: np.ndarray
 
 
 def read_stages(path: Path, queries: Queries) -> list[Prediction]:
@@ -59,7 +60,10 @@ def read_stages(path: Path, queries: Queries) -> list[Prediction]:
 
 
 def _prediction(part: Part, predictions: Predictions, queries: Queries) -> Prediction:
-    shape = len(queries), -1
+    query = part.read("query", shapes={"query": (-1,)})["query"] if "query" in part.names else np.arange(len(queries))
+    if not np.isin(query, np.arange(len(queries))).all() or (np.diff(query) <= 0).any():
+        raise InputError(f"{part.path}: query does not list rows of the test file in order; predict again")
+    shape = len(query), -1
     shapes = {"rotation": (*shape, 3, 3), "score": shape, "gallery_index": shape}
     arrays = part.read(*shapes, shapes=shapes)
     candidates = min(array.shape[1] for array in arrays.values())
@@ -67,10 +71,10 @@ def _prediction(part: Part, predictions: Predictions, queries: Queries) -> Predi
         raise InputError(f"{part.path}: holds {candidates} candidates, fewer than {max(BY_CLASS)}; predict again")
     if arrays["gallery_index"].min() < 0 or arrays["gallery_index"].max() >= len(queries.gallery):
         raise InputError(f"{part.path}: gallery_index points outside the test file's gallery; predict again")
-    seed = predictions.seed if part.stage in TRAINED_STAGES else None
+    seed = predictions.seed if TRAINED_STAGES.keys() & set(predictions.stages) else None
     stage = None if part.stage == predictions.stages[-1] else TRAINED_STAGES.get(part.stage, part.stage)
     arrays["rotation"] = arrays["rotation"].astype(float)
-    return Prediction(predictions.estimator, seed, stage, **arrays)
+    return Prediction(predictions.estimator, seed, stage, **arrays, query=query)
 
 
 def query_metrics(
@@ -88,12 +92,14 @@ def query_metrics(
     floor, _, _ = nearest_direction(queries.rotation[:, 2], queries.gallery_rotation[:, 2], queries.symmetry)
     columns = {name: getattr(queries, name) for name in ("kind", "region", "dose_e")}
     about = pd.DataFrame({"query": np.arange(len(queries)), "source": source, **columns, FLOOR: floor})
-    truth = queries.rotation, queries.second_rotation, queries.kind == TWO_CRYSTALS, queries.symmetry
+    truth = queries.rotation, queries.second_rotation, queries.kind == TWO_CRYSTALS
     parts = []
     for prediction in predictions:
-        by_query = metrics.by_rank(prediction.rotation, *truth, settings.tolerance_deg)
-        part = about.assign(**by_query, score=prediction.score[:, 0].astype(float))
-        part[EXCESS] = part[metrics.DEG] - floor
+        rows = prediction.query
+        of_rows = (values[rows] for values in truth)
+        by_query = metrics.by_rank(prediction.rotation, *of_rows, queries.symmetry, settings.tolerance_deg)
+        part = about.iloc[rows].assign(**by_query, score=prediction.score[:, 0].astype(float))
+        part[EXCESS] = part[metrics.DEG] - part[FLOOR]
         parts.append(part.assign(**{name: getattr(prediction, name) for name in _TRAINING}))
     return pd.concat(parts, ignore_index=True)
 
@@ -224,17 +230,10 @@ def _times(drawn: np.ndarray, sources: int) -> np.ndarray:
 
 
 def _gain_rows(table: pd.DataFrame, settings: Evaluate) -> list[dict]:
-    """Gain of the arms over the best template matcher of that dose, paired by query."""
-    plain = table[table["kind"] == PLAIN]
-    is_last, at_headline = plain["stage"].isna(), plain["dose_e"] == settings.headline_dose_e
+    """Gain of the published arm over the same arm whose pretraining does not see the test, paired by query."""
+    plain = table[(table["kind"] == PLAIN) & (table["dose_e"] == settings.headline_dose_e) & table["stage"].isna()]
     rows = []
-    for _, part in plain[at_headline | is_last].groupby(["dose_e", "region"], sort=False):
-        arms = part[part["estimator"].isin(VARIANTS)]
-        for metric, name in OVER_TEMPLATE.items():
-            template = best_template(part, metric)
-            if template is not None:
-                rows += _paired(arms, part[part["estimator"] == template], metric, name, settings)
-    for _, part in plain[at_headline & is_last].groupby(["region", "seed"], sort=False):
+    for _, part in plain.groupby(["region", "seed"], sort=False):
         published, fair = (part[part["estimator"] == arm] for arm in ("published", "fair_pretraining"))
         if not fair.empty:
             for metric, name in OVER_FAIR.items():

@@ -55,6 +55,17 @@ class Predictions:
     score: Tensor
     gallery_index: Tensor
 
+    def first(self, candidates: int) -> "Predictions":
+        """The best of them."""
+        return Predictions(*(tensor[:, :candidates] for tensor in (self.rotation, self.score, self.gallery_index)))
+
+
+@dataclass(frozen=True)
+class SomePredictions(Predictions):
+    """Predictions for a part of the queries: their rows in the test file, int64 (Q,)."""
+
+    query: Tensor
+
 
 def predict_queries(
     estimator: Estimator, queries: Queries, settings: SharedPredict, device: torch.device
@@ -101,10 +112,7 @@ def best_orientations(curves: Tensor, gallery: Gallery, candidates: int) -> Pred
     score, index = score.gather(1, order), index.gather(1, order)
     angle = ((sample + offset) * (2 * math.pi / angles)).gather(1, order)
     rotation = rotation_about_z(angle) @ gallery.rotation[index]
-    selected = _distinct(rotation, gallery.symmetry, min(candidates, index.shape[1]))
-    score, index = score.gather(1, selected), index.gather(1, selected)
-    rotation = rotation.gather(1, selected[..., None, None].expand(-1, -1, 3, 3))
-    return Predictions(rotation, score, index)
+    return distinct(Predictions(rotation, score, index), gallery.symmetry, candidates)
 
 
 def _around(curves: Tensor, index: Tensor, sample: Tensor) -> Tensor:
@@ -121,6 +129,14 @@ def _parabola(three: Tensor) -> tuple[Tensor, Tensor]:
     bend = (2 * top - below - above).clamp_min(1e-12)
     offset = ((above - below) / (2 * bend)).clamp(-0.5, 0.5)
     return top + (above - below) * offset / 4, offset
+
+
+def distinct(found: Predictions, symmetry: Tensor, candidates: int) -> Predictions:
+    """The best predictions that differ by more than `APART_DEG`; where fewer differ, further ones follow."""
+    rotation, score, index = found.rotation, found.score, found.gallery_index
+    selected = _distinct(rotation, symmetry, min(candidates, index.shape[1]))
+    rotation = rotation.gather(1, selected[..., None, None].expand(-1, -1, 3, 3))
+    return Predictions(rotation, score.gather(1, selected), index.gather(1, selected))
 
 
 def _distinct(rotation: Tensor, symmetry: Tensor, count: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The arrays of the stage synthesize: training pairs, or gallery and queries."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from workflow_scripts.learning.seeds import derived_seed
 from workflow_scripts.matching.settings import Synthesize
 from workflow_scripts.matching.simulation import cells, observed, orientations
 from workflow_scripts.matching.simulation import pattern_files as files
+from workflow_scripts.matching.simulation.bloch import BlochSimulator
 from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.matching.simulation.kinematic import Simulator
 from workflow_scripts.matching.simulation.pairs import pair_arrays
@@ -21,6 +22,9 @@ _FOREIGN_CRYSTAL = "silicon"  # half of the queries `not_crystal` are patterns o
 GRAINS = 12  # of the synthetic polycrystal
 _GRAIN_SPREAD_DEG = 0.3  # standard deviation of the orientation inside a grain, about each axis
 _SECOND_SHARE = 0.4  # of the spots' intensity in the second crystal
+# Damaged by the beam: disorder fades the outer spots, and more of the specimen is amorphous
+_DAMPING_A2, _AMORPHOUS = 20.0, 3.0
+_THICKEST = 3.0  # of the crystals of the dynamical queries, times the calculated thickness, the thinnest being 1
 _TRAIN, _TEST = range(2)  # purposes of random numbers
 
 
@@ -43,13 +47,17 @@ def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -
 
 
 class _Group(NamedTuple):
-    """Queries of one kind; rotation, second: (Q, 3, 3) of the crystal and of a second one, or zeros."""
+    """Queries of one kind.
+
+    rotation, second: (Q, 3, 3) of the crystal and of a second one, or zeros. session: (Q,) of the microscope.
+    """
 
     kind: str
     region: str
     dose_e: float
     rotation: Tensor
     second: Tensor
+    session: Tensor
     patterns: observed.Expected
 
 
@@ -61,7 +69,8 @@ def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middl
     counts = []
     for group in groups:
         spots, background = group.patterns.spots.cpu(), group.patterns.background.cpu()
-        background_e = settings.background_share * group.dose_e
+        amorphous = _AMORPHOUS if group.kind == files.DAMAGED else 1.0
+        background_e = amorphous * settings.background_share * group.dose_e
         counts.append(observed.counts(spots, background, group.dose_e, background_e, generator))
     return files.Queries(
         gallery=simulator.patterns(gallery).cpu().numpy(),
@@ -69,6 +78,7 @@ def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middl
         counts=torch.cat(counts).numpy(),
         rotation=torch.cat([group.rotation for group in groups]).numpy(),
         second_rotation=torch.cat([group.second for group in groups]).numpy(),
+        session=torch.cat([group.session for group in groups]).numpy(),
         kind=np.repeat([group.kind for group in groups], sizes),
         region=np.repeat([group.region for group in groups], sizes),
         dose_e=np.repeat([group.dose_e for group in groups], sizes).astype(np.float64),
@@ -76,47 +86,66 @@ def _queries(settings: Synthesize, simulator: Simulator, symmetry: Tensor, middl
     )
 
 
+class _Microscope:
+    """Observes queries in the sessions of the test, those of a group one after another."""
+
+    def __init__(self, settings: Synthesize, generator: torch.Generator) -> None:
+        self._settings, self._generator = settings, generator
+        self._sessions = self._draw(settings.sessions)
+
+    def _draw(self, number: int) -> observed.Observation:
+        return observed.draw(self._settings.observation, self._settings.diffraction, number, self._generator)
+
+    def observe(
+        self, simulator: Simulator, rotation: Tensor, session: Tensor, thickest: float = 1.0, **options
+    ) -> observed.Expected:
+        """Expected patterns of orientations (Q, 3, 3); options: of `observed.expected`."""
+        variation = self._settings.observation.session_variation
+        observation = observed.in_session(self._draw(len(rotation)), self._sessions[session], variation)
+        thicker = 1 + (thickest - 1) * torch.rand(len(rotation), generator=self._generator)
+        observation = replace(observation, thickness_nm=observation.thickness_nm * thicker)
+        return observed.expected(simulator, rotation, observation, **options)
+
+
 def _groups(
     settings: Synthesize, simulator: Simulator, symmetry: Tensor, middles: Tensor, generator: torch.Generator
 ) -> list[_Group]:
     """Queries of all kinds, in the order of the test file."""
     number, first = settings.queries, settings.dose_e[0]
+    microscope = _Microscope(settings, generator)
     groups = []
 
     def unseen(count: int = number) -> Tensor:
         return cells.unseen_rotations(count, middles, symmetry, generator)
 
     def add(
-        kind: str, region: str, dose_e: float, rotation: Tensor, second: Tensor | None = None, two_beam: bool = False
+        kind: str,
+        rotation: Tensor,
+        dose_e: float = first,
+        region: str = files.UNSEEN,
+        made: Simulator = simulator,
+        second: Tensor | None = None,
+        **options,
     ) -> None:
-        patterns = _expected(settings, simulator, rotation, generator, second, two_beam)
+        # A scan is one session
+        session = torch.arange(len(rotation)) % (1 if kind == files.MAP else settings.sessions)
+        patterns = microscope.observe(made, rotation, session, second=second, **options)
         second = torch.zeros_like(rotation) if second is None else second
-        groups.append(_Group(kind, region, dose_e, rotation, second, patterns))
+        groups.append(_Group(kind, region, dose_e, rotation, second, session, patterns))
 
     for dose_e in settings.dose_e:
-        add(files.PLAIN, files.UNSEEN, dose_e, unseen())
-    add(files.PLAIN, files.SEEN, first, cells.seen_rotations(number, middles, symmetry, generator))
-    add(files.DYNAMICAL, files.UNSEEN, first, unseen(), two_beam=True)
-    add(files.TWO_CRYSTALS, files.UNSEEN, first, unseen(), unseen())
+        add(files.PLAIN, unseen(), dose_e)
+    add(files.PLAIN, cells.seen_rotations(number, middles, symmetry, generator), region=files.SEEN)
+    dynamical = BlochSimulator(simulator.crystal, simulator.diffraction, simulator.device)
+    add(files.DYNAMICAL, unseen(), made=dynamical, thickest=_THICKEST)
+    add(files.DAMAGED, unseen(), damping_a2=_DAMPING_A2)
+    add(files.TWO_CRYSTALS, unseen(), second=unseen(), second_share=_SECOND_SHARE)
     foreign = Simulator(load(_FOREIGN_CRYSTAL), simulator.diffraction, simulator.device)
-    patterns = _expected(settings, foreign, orientations.random_rotations(number, generator), generator)
-    patterns.spots[::2] = patterns.background[::2]
-    zeros = torch.zeros(number, 3, 3, dtype=torch.float64)
-    groups.append(_Group(files.NOT_CRYSTAL, files.UNSEEN, first, zeros, zeros, patterns))
-    add(files.MAP, files.UNSEEN, first, _polycrystal(settings.map_px, unseen(GRAINS), generator))
+    add(files.NOT_CRYSTAL, orientations.random_rotations(number, generator), made=foreign)
+    groups[-1].rotation.zero_()
+    groups[-1].patterns.spots[::2] = groups[-1].patterns.background[::2]
+    add(files.MAP, _polycrystal(settings.map_px, unseen(GRAINS), generator))
     return groups
-
-
-def _expected(
-    settings: Synthesize,
-    simulator: Simulator,
-    rotation: Tensor,
-    generator: torch.Generator,
-    second: Tensor | None = None,
-    two_beam: bool = False,
-) -> observed.Expected:
-    observation = observed.draw(settings.observation, simulator.diffraction, len(rotation), generator)
-    return observed.expected(simulator, rotation, observation, two_beam, second, _SECOND_SHARE)
 
 
 def _polycrystal(side_px: int, grains: Tensor, generator: torch.Generator) -> Tensor:

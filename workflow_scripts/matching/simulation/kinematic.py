@@ -38,9 +38,8 @@ class Simulator:
 
         I = (π t / ξ)² sinc²(s t),  ξ = π V / (λ γ |F|),  sinc(x) = sin(πx) / (πx),
 
-    with the thickness t, the excitation error s and the extinction distance ξ; in the two-beam approximation s becomes
-    √(s² + 1/ξ²), so that no intensity exceeds the incident one. The excitation error is that along the beam to the
-    Ewald sphere of radius 1/λ; a spot lies where the transverse part of g meets the detector.
+    with the thickness t, the excitation error s and the extinction distance ξ. The excitation error is that along the
+    beam to the Ewald sphere of radius 1/λ; a spot lies where the transverse part of g meets the detector.
     """
 
     def __init__(self, crystal: Crystal, diffraction: DiffractionSettings, device: torch.device | str = "cpu") -> None:
@@ -53,13 +52,12 @@ class Simulator:
         reflections = structure_factors(crystal, min(diffraction.largest_per_a, 12.0)).present()
         self.device = torch.device(device)
         self.wavelength_a = wavelength_a(diffraction.voltage_kv)
-        gamma = 1 + 1e3 * diffraction.voltage_kv / ELECTRON_REST_ENERGY_EV
         amplitude = reflections.structure_factor_a.abs()
         self.hkl = reflections.hkl.to(self.device)
-        self._g = reflections.g_per_a.to(self.device, torch.float32)  # (G, 3)
-        self._squared = self._g.square().sum(dim=1)
-        inverse_extinction = amplitude * self.wavelength_a * gamma / (math.pi * reflections.volume_a3)
-        self._inverse_extinction = inverse_extinction.to(self.device, torch.float32)  # 1/ξ, 1/Å
+        self.g_per_a = reflections.g_per_a.to(self.device, torch.float32)  # (G, 3)
+        self.g_squared = self.g_per_a.square().sum(dim=1)
+        inverse = inverse_extinction_per_a(amplitude, reflections.volume_a3, diffraction.voltage_kv)
+        self.inverse_extinction_per_a = inverse.to(self.device, torch.float32)  # (G,)
 
     def excitation_error_per_a(self, along_beam: Tensor, squared: Tensor) -> Tensor:
         """s in 1/Å of reflections with g_z = along_beam and |g|² = squared, positive inside the Ewald sphere.
@@ -71,13 +69,12 @@ class Simulator:
         k = 1 / self.wavelength_a
         return -across / ((k * k - across).clamp_min(0).sqrt() + k) - along_beam
 
-    def spots(self, rotations: Tensor, thickness_nm: Tensor | None = None, two_beam: bool = False) -> Spots:
+    def spots(self, rotations: Tensor, thickness_nm: Tensor | None = None) -> Spots:
         """The excited reflections.
 
         Args:
             rotations: orientations (N, 3, 3), lab = R @ crystal, or (N, D, 3, 3) of D domains that share a pattern.
             thickness_nm: (N,), by default that of the illumination.
-            two_beam: intensities of the two-beam approximation, reflection by reflection, instead of kinematic ones.
 
         Returns:
             the spots, on the simulator's device, those of no intensity last; intensities are means over the domains.
@@ -87,9 +84,9 @@ class Simulator:
         if thickness_nm is None:
             thickness_nm = torch.full((len(rotations),), self.diffraction.thickness_nm)
         thickness_a = 10 * thickness_nm.to(self.device, torch.float32)
-        size = max(1, _BATCH // (domains * len(self._g)))
+        size = max(1, _BATCH // (domains * len(self.g_per_a)))
         batches = zip(rotations.split(size), thickness_a.split(size), strict=True)
-        excited = [self._excited(rotation, thickness, two_beam) for rotation, thickness in batches]
+        excited = [self._excited(rotation, thickness) for rotation, thickness in batches]
         counts, position_per_a, intensity = (torch.cat(tensors) for tensors in zip(*excited, strict=True))
         most = max(1, int(counts.max()))
         pattern = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
@@ -101,26 +98,26 @@ class Simulator:
         intensities[place] = intensity
         return Spots(positions.reshape(-1, most, 2), intensities.reshape(-1, most))
 
-    def _excited(self, rotations: Tensor, thickness_a: Tensor, two_beam: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _excited(self, rotations: Tensor, thickness_a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Spots in each pattern (N,), then positions (M, 2) and intensities (M,) of all spots, pattern by pattern."""
         number, domains = rotations.shape[:2]
         rotations = rotations.flatten(0, 1)
-        along = rotations[:, 2] @ self._g.T  # (N D, G)
+        along = rotations[:, 2] @ self.g_per_a.T  # (N D, G)
         # Of all reflections the few near the sphere; s to first order is enough to select them.
-        strength = self._inverse_extinction / self._inverse_extinction.max()
+        strength = self.inverse_extinction_per_a / self.inverse_extinction_per_a.max()
         reach = strength / (math.pi * math.sqrt(_WEAKEST_ANYWHERE)) / thickness_a.min()
-        orientation, reflection = ((along + self.wavelength_a / 2 * self._squared).abs() < reach).nonzero(as_tuple=True)
-        s = self.excitation_error_per_a(along[orientation, reflection], self._squared[reflection])
-        inverse = self._inverse_extinction[reflection]
+        orientation, reflection = ((along + self.wavelength_a / 2 * self.g_squared).abs() < reach).nonzero(
+            as_tuple=True
+        )
+        s = self.excitation_error_per_a(along[orientation, reflection], self.g_squared[reflection])
+        inverse = self.inverse_extinction_per_a[reflection]
         pattern = orientation.div(domains, rounding_mode="floor")
-        if two_beam:
-            s = (s.square() + inverse.square()).sqrt()
         thickness = thickness_a[pattern]
         plate = (math.pi * thickness * torch.sinc(s * thickness)).square()  # sin²(π s t) / s², Å²
         intensity = inverse.square() * plate / domains
         strongest = torch.zeros(number, device=self.device).scatter_reduce_(0, pattern, intensity, "amax")
         visible = intensity > _WEAKEST * strongest[pattern]
-        g = self._g[reflection[visible]]  # (M, 3)
+        g = self.g_per_a[reflection[visible]]  # (M, 3)
         yx = torch.stack([rotations[orientation[visible], axis].mul(g).sum(dim=1) for axis in (1, 0)], dim=1)
         return pattern[visible].bincount(minlength=number), yx, intensity[visible]
 
@@ -136,6 +133,12 @@ class Simulator:
         """Positions (N, K, 2) [y, x] on the detector, px, and intensities (N, K) of the spots of such patterns."""
         spots = self.spots(rotations)
         return spots.position_per_a / self.diffraction.pixel_size_per_a + self.diffraction.centre_px, spots.intensity
+
+
+def inverse_extinction_per_a(structure_factor_a: Tensor, volume_a3: float, voltage_kv: float) -> Tensor:
+    """1/ξ = λ γ F / (π V) in 1/Å of structure factors in Å, with their phase."""
+    gamma = 1 + 1e3 * voltage_kv / ELECTRON_REST_ENERGY_EV
+    return structure_factor_a * wavelength_a(voltage_kv) * gamma / (math.pi * volume_a3)
 
 
 def render(

@@ -1,7 +1,7 @@
 """Observed patterns: distorted spots, a background, a beam stop, counted electrons."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -122,32 +122,50 @@ def draw(
     )
 
 
+def in_session(own: Observation, session: Recording, variation: float) -> Observation:
+    """Observations whose camera is that of their session but for a small variation.
+
+    Args:
+        own: N observations, drawn independently.
+        session: those of the sessions of the N patterns; beam stop and direction of the ellipse do not vary within one.
+        variation: share of the way from the session's centre, camera length and ellipticity to their own ones.
+    """
+    blended = {
+        name: torch.lerp(getattr(session, name), getattr(own, name), variation)
+        for name in ("centre_px", "camera_length", "ellipticity")
+    }
+    fixed = {name: getattr(session, name) for name in ("ellipse_rad", "stop_px", "wire_rad")}
+    # The stop rests on the detector while the beam moves
+    stop_px = session.stop_offset_px + session.centre_px - blended["centre_px"]
+    return replace(own, **blended, **fixed, stop_offset_px=stop_px)
+
+
 def expected(
     simulator: Simulator,
     rotations: Tensor,
     observation: Observation,
-    two_beam: bool = False,
     second: Tensor | None = None,
     second_share: float = 0.5,
+    damping_a2: float = 0.0,
 ) -> Expected:
     """The observed patterns of crystals in these orientations, before counting.
 
-    The spots are the average over the mosaic's domains; with ``two_beam`` their intensities are those of the two-beam
-    approximation (see `Simulator`). They are moved by camera length, distortion and offset without changing their
-    width. The background is flat but for a halo exp(−|k| / decay) and two Gaussian rings, distorted as the spots are.
+    The spots are the average over the mosaic's domains. They are moved by camera length, distortion and offset without
+    changing their width. The background is flat but for a halo exp(−|k| / decay) and two Gaussian rings, distorted as
+    the spots are.
 
     Args:
-        simulator: of the crystal.
+        simulator: of the crystal, kinematic or dynamical.
         rotations: (N, 3, 3).
         observation: N observations.
-        two_beam: whether intensities are those of the two-beam approximation.
         second: (N, 3, 3) orientations of a second crystal under the beam.
         second_share: its share of the spots' intensity.
+        damping_a2: B of intensities exp(−B |g|² / 2), the further disorder of a damaged crystal.
     """
     diffraction = simulator.diffraction
 
     def spots_of(rotations: Tensor, part: Observation) -> Tensor:
-        spots = spots_px(simulator, rotations, part, two_beam)
+        spots = spots_px(simulator, rotations, part, damping_a2)
         return shares(render(*spots, diffraction.side_px, diffraction.spot_px))
 
     parts = []
@@ -194,7 +212,7 @@ def visible_pixels(diffraction: DiffractionSettings, observation: Recording) -> 
     return ~hidden
 
 
-def _stretch(observation: Recording) -> Tensor:
+def stretch(observation: Recording) -> Tensor:
     """(N, 2, 2) matrices on [y, x] in pixels: camera length and ellipse."""
     sine, cosine = observation.ellipse_rad.sin(), observation.ellipse_rad.cos()
     axis = torch.stack([sine, cosine], dim=1)  # [y, x]
@@ -205,20 +223,21 @@ def _stretch(observation: Recording) -> Tensor:
 
 
 def spots_px(
-    simulator: Simulator, rotations: Tensor, observation: Observation, two_beam: bool = False
+    simulator: Simulator, rotations: Tensor, observation: Observation, damping_a2: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Positions (N, K, 2) [y, x] on the detector, px, and intensities (N, K) of the spots of one batch."""
     domains = observation.rotations_relative @ rotations.to(observation.rotations_relative)[:, None]
-    spots = simulator.spots(domains, observation.thickness_nm, two_beam)
+    spots = simulator.spots(domains, observation.thickness_nm)
+    intensity = spots.intensity * (-damping_a2 / 2 * spots.position_per_a.square().sum(dim=-1)).exp()
     position = spots.position_per_a / simulator.diffraction.pixel_size_per_a
-    position = position @ _stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
-    return position + simulator.diffraction.centre_px, spots.intensity
+    position = position @ stretch(observation).to(position).mT + observation.centre_px.to(position)[:, None]
+    return position + simulator.diffraction.centre_px, intensity
 
 
 def _background(diffraction: DiffractionSettings, observation: Recording) -> Tensor:
     axis = torch.arange(diffraction.side_px, device=observation.stop_px.device) - diffraction.centre_px
     y, x = (axis - observation.centre_px[:, i, None] for i in (0, 1))  # (N, n)
-    back = torch.linalg.inv_ex(_stretch(observation)).inverse  # (N, 2, 2); inv waits for a GPU
+    back = torch.linalg.inv_ex(stretch(observation)).inverse  # (N, 2, 2); inv waits for a GPU
     square = back.mT @ back
     # |back @ offset|² without the offsets of all pixels
     squared = (square[:, 0, 0, None] * y.square())[:, :, None] + (square[:, 1, 1, None] * x.square())[:, None]

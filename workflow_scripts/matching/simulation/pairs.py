@@ -67,9 +67,12 @@ class Pairs:
         fixed = places if rows.device.type == "cpu" else None
         light = self.diffraction
         images = shares(render(spots[..., :2], spots[..., 2], light.side_px, light.spot_px, fixed))
+        return images[: len(rows)], observed.recorded(light, images[len(rows) :], self.recordings(rows))
+
+    def recordings(self, rows: Tensor | slice = slice(None)) -> observed.Recording:
+        """How the observed patterns of these rows are recorded."""
         columns = self.recording[rows].split(_COLUMNS, dim=1)
-        recording = observed.Recording(*(column.squeeze(1) for column in columns))
-        return images[: len(rows)], observed.recorded(light, images[len(rows) :], recording)
+        return observed.Recording(*(column.squeeze(1) for column in columns))
 
 
 def pair_arrays(simulator: Simulator, rotation: Tensor, observation: observed.Observation) -> dict[str, np.ndarray]:

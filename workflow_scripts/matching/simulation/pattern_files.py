@@ -6,8 +6,9 @@
 | gallery_rotation | float64 (G, 3, 3) | their orientations |
 | counts | float32 (Q, H, W) | queries, detected electrons |
 | rotation, second_rotation | float64 (Q, 3, 3) | orientation; that of the second crystal, or zeros |
-| kind | str (Q,) | plain, two_crystals, dynamical, not_crystal, or map (a square scan, row by row) |
+| kind | str (Q,) | plain, two_crystals, dynamical, damaged, not_crystal, or map (a square scan, row by row) |
 | region | str (Q,) | unseen (a tested cell of beam directions) or seen |
+| session | int64 (Q,) | queries of one session have nearly the same camera |
 | dose_e | float64 (Q,) | expected electrons in the spots |
 | symmetry | float64 (S, 3, 3) | proper rotations of the crystal's Laue group |
 """
@@ -21,7 +22,8 @@ from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 from workflow_scripts.workflow.rows import is_finite
 
-PLAIN, TWO_CRYSTALS, DYNAMICAL, NOT_CRYSTAL, MAP = KINDS = ("plain", "two_crystals", "dynamical", "not_crystal", "map")
+KINDS = ("plain", "two_crystals", "dynamical", "damaged", "not_crystal", "map")
+PLAIN, TWO_CRYSTALS, DYNAMICAL, DAMAGED, NOT_CRYSTAL, MAP = KINDS
 UNSEEN, SEEN = "unseen", "seen"
 
 
@@ -34,6 +36,7 @@ class Queries:
     counts: np.ndarray
     rotation: np.ndarray
     second_rotation: np.ndarray
+    session: np.ndarray
     kind: np.ndarray
     region: np.ndarray
     dose_e: np.ndarray
@@ -73,5 +76,5 @@ def read_checked(path: Path, expected: dict[str, tuple[int, str]]) -> dict[str, 
 _QUERIES = {
     **dict.fromkeys(("gallery", "gallery_rotation", "counts", "rotation", "second_rotation", "symmetry"), (3, "f")),
     **dict.fromkeys(("kind", "region"), (1, "U")),
-    "dose_e": (1, "f"),
+    **{"dose_e": (1, "f"), "session": (1, "i")},
 }
