@@ -31,7 +31,7 @@ from workflow_scripts.potential.simulation.thickness import BANDWIDTHS, SumsByTh
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
-PENALTIES = tuple(10.0**k for k in range(-8, 1))  # in units of the mean variance of a feature
+PENALTIES = tuple(10.0**k for k in range(-8, 3))  # in units of the mean variance of a feature
 # More pixels of one image do not improve a filter of some hundred weights
 _PIXELS = 2048
 

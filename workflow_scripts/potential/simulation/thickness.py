@@ -17,7 +17,7 @@ from workflow_scripts.workflow.errors import InputError
 
 # Candidates for the standard deviation of the weights, in the natural logarithm of the thickness; the last is one fit
 # for all thicknesses
-BANDWIDTHS = (0.1, 0.2, 0.4, 0.8, float("inf"))
+BANDWIDTHS = (0.05, 0.1, 0.2, 0.4, float("inf"))
 _VALIDATION_STEP = 5  # of every five orientations of a crystal the second is used to choose settings
 _NEGLIGIBLE = 1e-4
 
