@@ -45,3 +45,8 @@ def test_the_mean_stays_and_noise_alone_makes_no_crystal():
     average = lattice_average(noise, CELL_A, 10.0, PIXEL_A)
     assert average.std() < 0.5 * noise.std()
     assert average.mean() == pytest.approx(noise.mean(), abs=0.02)
+
+
+def test_a_cell_that_fills_the_image_averages_nothing():
+    noise = np.random.default_rng(2).standard_normal((SIDE_PX, SIDE_PX))
+    assert np.array_equal(lattice_average(noise, (40.0, 60.0), 10.0, PIXEL_A), noise)

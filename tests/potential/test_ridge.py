@@ -89,12 +89,12 @@ def test_less_dose_never_gives_larger_weights():
 
 
 def test_the_penalty_is_chosen_on_orientations_that_do_not_fit():
-    """Targets that do not depend on the images: the largest penalty is chosen."""
+    """Targets that do not depend on the images: a large penalty is chosen."""
     samples = linear_samples(0)
     noise = 1e3 * np.random.default_rng(7).standard_normal(samples.potential.shape)
     assert ridge.NormalEquations([samples], RING, (3,)).choose(np.inf).penalty < 1e-3
     random = replace(samples, potential=noise)
-    assert ridge.NormalEquations([random], RING, (3,)).choose(np.inf).penalty == max(ridge.PENALTIES)
+    assert ridge.NormalEquations([random], RING, (3,)).choose(np.inf).penalty >= 1
 
 
 def test_too_few_orientations_and_too_large_kernels_are_refused_in_one_sentence():

@@ -49,7 +49,7 @@ def predict(job: Job[Arguments]) -> None:
         doses = [*arguments.dose_e_per_a2, *([NOISE_FREE] if estimator.without_noise else [])]
         conditions = [(usual, detector, dose, {}) for detector, dose in product(estimator.detectors, doses)]
         if estimator.without_noise:  # the arms of the ablation have no controls
-            for seen, control in _controls(samples, arguments, estimator.shuffled_metadata):
+            for seen, control in _controls(samples, usual, arguments, estimator.shuffled_metadata):
                 conditions.append((seen, RING, arguments.control_dose_e_per_a2, control))
         for (stage, estimate), (seen, detector, dose, control) in product(estimator.stages.items(), conditions):
             shares = measured_shares(seen, detector, dose, arguments.seed)
@@ -65,10 +65,9 @@ def predict(job: Job[Arguments]) -> None:
 
 
 def _controls(
-    samples: Samples, arguments: Arguments, shuffled_metadata: bool
+    samples: Samples, usual: Samples, arguments: Arguments, shuffled_metadata: bool
 ) -> Iterator[tuple[Samples, dict[str, str | float]]]:
-    """What an estimator is given in the controls, and the key of their condition."""
-    usual = samples.under("")
+    """What an estimator is given in the controls, and the key of their condition; `usual` are the other samples."""
     if shuffled_metadata:
         yield with_shuffled_metadata(usual, arguments.seed), {"metadata": "shuffled"}
     for percent in arguments.thickness_error_percent:

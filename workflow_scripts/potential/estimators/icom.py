@@ -34,16 +34,16 @@ class WienerFilter:
     """From iCOM to a potential.
 
     Attributes:
-        sums: by thickness in nm float64 (3, bands): Σ V I, Σ I² and Σ V² with V in V Å per nm of thickness.
+        sums: float64 (3, bands): Σ V I, Σ I² and Σ V² with V in V Å per nm of thickness.
         bandwidth: standard deviation of the weights of training images, in the logarithm of the thickness.
     """
 
-    sums: dict[float, np.ndarray]
+    sums: SumsByThickness
     bandwidth: float
 
     def factors(self, thickness_nm: float) -> np.ndarray:
         """V Å per nm and mrad Å of each band, (bands,)."""
-        return _factors(near(self.sums, thickness_nm, self.bandwidth))
+        return _factors(near(thickness_nm, self.bandwidth, self.sums.fit, self.sums.validation))
 
     def __call__(self, image: np.ndarray, thickness_nm: float, pixel_size_a: float) -> np.ndarray:
         """The mean-free potential (N, H, W), V Å, of iCOM (N, H, W) at one thickness."""
@@ -118,7 +118,7 @@ def calibrate(shares: Sequence[np.ndarray], training: Sequence[Samples], detecto
     """
     sums = SumsByThickness(image_sums(shares, training, detector), "icom")
     errors = validation_errors(sums)
-    return WienerFilter(sums.total, min(errors, key=errors.get))
+    return WienerFilter(sums, min(errors, key=errors.get))
 
 
 def validation_errors(sums: SumsByThickness) -> dict[float, float]:
@@ -126,7 +126,7 @@ def validation_errors(sums: SumsByThickness) -> dict[float, float]:
     errors = dict.fromkeys(BANDWIDTHS, 0.0)
     for bandwidth, (thickness_nm, part) in product(BANDWIDTHS, sums.validation.items()):
         cross, squared, power = part
-        factors = _factors(near(sums.fit, thickness_nm, bandwidth))
+        factors = _factors(near(thickness_nm, bandwidth, sums.fit))
         errors[bandwidth] += (power - 2 * factors * cross + factors**2 * squared).sum()
     return errors
 

@@ -31,7 +31,7 @@ from workflow_scripts.potential.simulation.thickness import BANDWIDTHS, SumsByTh
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
-PENALTIES = tuple(10.0**k for k in range(-8, 1))  # in units of the mean variance of a feature
+PENALTIES = tuple(10.0**k for k in range(-8, 3))  # in units of the mean variance of a feature
 # More pixels of one image do not improve a filter of some hundred weights
 _PIXELS = 2048
 
@@ -79,7 +79,7 @@ class NormalEquations:
         for kernel_px, bandwidth in product(self._candidates_px, BANDWIDTHS):
             kept = _inside(self._largest_px, kernel_px)
             for thickness_nm, validation in self._sums.validation.items():
-                fit = near(self._sums.fit, thickness_nm, bandwidth)[kept]
+                fit = near(thickness_nm, bandwidth, self._sums.fit)[kept]
                 for penalty, solution in zip(PENALTIES, _solutions(fit, electrons, PENALTIES), strict=True):
                     choice = Choice(kernel_px, bandwidth, penalty)
                     errors[choice] += _expected_error(validation[kept], electrons, *solution)
@@ -87,7 +87,7 @@ class NormalEquations:
 
     def solve(self, electrons: float, thickness_nm: float, choice: Choice) -> Ridge:
         """The filter of a thickness, fitted on all orientations; electrons as for `choose`."""
-        sums = near(self._sums.total, thickness_nm, choice.bandwidth)
+        sums = near(thickness_nm, choice.bandwidth, self._sums.fit, self._sums.validation)
         kept = _inside(self._largest_px, choice.kernel_px)
         ((weight, offset),) = _solutions(sums[kept], electrons, [choice.penalty])
         rows, columns = np.triu_indices(choice.kernel_px)

@@ -62,7 +62,7 @@ def predictions_in(file: Predictions, samples: Samples) -> Iterator[Prediction]:
     for part in file.parts:
         keys = {key: value for key, value in part.values.items() if key not in ("detector", "dose_e_per_a2")}
         control = condition(**keys) or None
-        shape = samples.under(_setting(control)).potential.shape
+        shape = (np.count_nonzero(samples.setting == _setting(control)), *samples.potential.shape[1:])
         yield Prediction(
             estimator=file.estimator,
             seed=file.seed if part.stage in TRAINED_STAGES else None,
@@ -104,8 +104,9 @@ def zeros(samples: Samples, files: Iterable[Predictions]) -> Iterator[Prediction
         for part in file.parts
         if set(part.values) == {"detector", "dose_e_per_a2"}
     }
+    shape = samples.under("").potential.shape
     for detector, dose in sorted(measured):
-        potential = np.broadcast_to(np.float32(0), samples.under("").potential.shape)
+        potential = np.broadcast_to(np.float32(0), shape)
         yield Prediction("zeros", None, None, detector, None, dose, potential)
 
 

@@ -27,8 +27,10 @@ def lattice_average(image: np.ndarray, cell_a: np.ndarray, rotation_deg: float, 
         pixel_size_a: Å.
 
     Returns:
-        float64 (H, W).
+        float64 (H, W); the image itself where it has no room for two cells.
     """
+    if image.size * pixel_size_a**2 < 2 * cell_a[0] * cell_a[1]:
+        return image.astype(np.float64)
     axes_a = [(np.arange(side) - (side - 1) / 2) * pixel_size_a for side in image.shape]
     sharp, all_vectors = (_reciprocal(cell_a, rotation_deg, limit) for limit in (_SHARP_PER_A, LIMIT_PER_A))
     vectors = refined(image, sharp, axes_a) @ all_vectors  # (2, G)

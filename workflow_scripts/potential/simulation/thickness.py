@@ -6,6 +6,7 @@ training samples weighted by their nearness in the logarithm of the thickness (l
 
 from collections.abc import Iterator, Mapping
 from functools import reduce
+from itertools import chain
 from operator import add
 from typing import TypeVar
 
@@ -16,18 +17,19 @@ from workflow_scripts.workflow.errors import InputError
 
 # Candidates for the standard deviation of the weights, in the natural logarithm of the thickness; the last is one fit
 # for all thicknesses
-BANDWIDTHS = (0.1, 0.2, 0.4, 0.8, float("inf"))
+BANDWIDTHS = (0.05, 0.1, 0.2, 0.4, float("inf"))
 _VALIDATION_STEP = 5  # of every five orientations of a crystal the second is used to choose settings
 _NEGLIGIBLE = 1e-4
 
 Sums = TypeVar("Sums")
 
 
-def near(sums: Mapping[float, Sums], thickness_nm: float, bandwidth: float) -> Sums:
+def near(thickness_nm: float, bandwidth: float, *parts: Mapping[float, Sums]) -> Sums:
     """The weighted total of sums by thickness in nm; beyond their range the nearest one has weight 1."""
-    distance = np.log(np.array(list(sums)) / thickness_nm) ** 2
+    known_nm, sums = zip(*chain.from_iterable(part.items() for part in parts), strict=True)
+    distance = np.log(np.array(known_nm) / thickness_nm) ** 2
     weights = np.exp(-(distance - distance.min()) / (2 * bandwidth**2))
-    return reduce(add, (part * w for part, w in zip(sums.values(), weights, strict=True) if w > _NEGLIGIBLE))
+    return reduce(add, (part * w for part, w in zip(sums, weights, strict=True) if w > _NEGLIGIBLE))
 
 
 class SumsByThickness:
@@ -35,7 +37,6 @@ class SumsByThickness:
 
     Attributes:
         fit, validation: sums by thickness, nm, of different orientations of the crystals.
-        total: of both.
     """
 
     def __init__(self, images: Iterator[tuple[str, str, float, Sums]], estimator: str) -> None:
@@ -44,20 +45,20 @@ class SumsByThickness:
         Raises:
             InputError: no crystal has two orientations.
         """
-        parts: tuple[dict[float, Sums], ...] = ({}, {}, {})
+        parts: tuple[dict[float, Sums], ...] = ({}, {})
         orientations: dict[str, list[str]] = {}
         for material, specimen, nominal_nm, sums in images:
             specimens = orientations.setdefault(material, [])
             if specimen not in specimens:
                 specimens.append(specimen)
-            for part in (parts[specimens.index(specimen) % _VALIDATION_STEP == 1], parts[2]):
-                part[nominal_nm] = part[nominal_nm] + sums if nominal_nm in part else sums
+            part = parts[specimens.index(specimen) % _VALIDATION_STEP == 1]
+            part[nominal_nm] = part[nominal_nm] + sums if nominal_nm in part else sums
         if not parts[1]:
             raise InputError(
                 f"{estimator} needs two orientations of a crystal in the training files, but every crystal has a single"
                 " one; raise orientations or train_shards of potential.synthesize"
             )
-        self.fit, self.validation, self.total = parts
+        self.fit, self.validation = parts
 
 
 def names_of(samples: Samples, row: int) -> tuple[str, str, float]:
