@@ -1,29 +1,24 @@
-"""Pixelwise median or maximum of a few tiles: `median_4` uses each tile and the three nearest in recording order."""
+"""Pixelwise median of a few tiles: `median_4` uses each tile and the three nearest in recording order."""
 
 import numpy as np
 
-from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
+from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs, tiles_in_name
 from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
-from workflow_scripts.workflow.errors import InputError
 
 # Specimens darken, so the maximum of few tiles is closer to the flat field than the median, but biased by noise.
 STATISTICS = {"median": np.median, "maximum": np.max}
 
 
 def predict(job: Job, tiles: RawTiles) -> Predictions:
-    """Log flat fields by the statistic and the number of tiles in the estimator's name, such as `median_4`.
+    """Log flat fields by the median of so many tiles as the estimator's name says, such as `median_4`.
 
     Raises:
-        InputError: the name is not of the form median_N or maximum_N.
+        InputError: the name is not of the form median_N.
     """
-    name = job.arguments.estimator
-    statistic, _, digits = name.partition("_")
-    if statistic not in STATISTICS or not (digits.isdecimal() and int(digits) > 0):
-        raise InputError(f"--estimator is {name}, but the module median accepts only median_N and maximum_N")
-    size = int(digits)
-    flats = [flats_of_sets(session_logs(counts, tiles.dark)[0], size, statistic) for counts in tiles.counts]
+    size = tiles_in_name(job.arguments.estimator, "median")
+    flats = [flats_of_sets(session_logs(counts, tiles.dark)[0], size) for counts in tiles.counts]
     return {("fitted", condition(tiles=size)): {"log_flat": np.stack(flats)}}
 
 
