@@ -33,6 +33,12 @@ class Synthesize(Settings):
     drift: float = Field(
         ge=0, le=10, description="Drift from the first tile of a session to its last, relative to a typical session."
     )
+    shading_persistence: float = Field(
+        ge=0, le=1, description="Correlation of the broad shading of the illumination between sessions of a microscope."
+    )
+    structure_persistence: float = Field(
+        ge=0, le=1, description="The same for streaks, speckle and filaments, which are finer."
+    )
     seed: int = Field(ge=0, description="Seed of specimens, microscopes, doses and counts.")
 
     @model_validator(mode="after")
