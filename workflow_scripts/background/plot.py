@@ -74,8 +74,8 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a examples, b errors, c ghosting, d errors against tiles, e against steps, f against uncertainty."""
     rows = len(examples["names"])
-    figure = new_figure(PAGE_MM, 108.0 + 21.0 * rows)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[14.0 + 21.0 * rows, 48.0, 46.0])
+    figure = new_figure(PAGE_MM, 118.0 + 21.0 * rows)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[14.0 + 21.0 * rows, 58.0, 46.0])
     _draw_examples(top, examples)
     errors, ghosts = middle.subplots(1, 2, sharey=True, width_ratios=[1.2, 1.0])
     by_tiles, by_steps, spread = bottom.subplots(1, 3)
