@@ -82,9 +82,7 @@ def logs_and_variances(counts: np.ndarray, dark: float) -> tuple[np.ndarray, np.
     return session_logs(counts, dark)[0], np.maximum(counts, 1) / np.maximum(light, smallest) ** 2
 
 
-def gated_flats(
-    logs: np.ndarray, variances: np.ndarray, size: int, gate: Gate, places: np.ndarray | None = None
-) -> np.ndarray:
+def gated_flats(logs: np.ndarray, variances: np.ndarray, size: int, gate: Gate, places: np.ndarray) -> np.ndarray:
     """Log flat fields float32 (K, H, W) of the tiles at `places`, each from its set of `size` tiles.
 
     Args:
@@ -92,10 +90,9 @@ def gated_flats(
         variances: of their noise, (M, H, W).
         size: tiles in a set.
         gate: how pixels count.
-        places: numbers (K,) of tiles; all by default.
+        places: numbers (K,) of tiles.
     """
     number = len(logs)
-    places = np.arange(number) if places is None else places
     if size >= number:
         return flats_of_set(logs, variances, np.arange(number) / number, gate)[places]
     sets = nearest_in_order(number, size)[places]

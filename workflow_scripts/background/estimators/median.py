@@ -7,9 +7,6 @@ from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
-# Specimens darken, so the maximum of few tiles is closer to the flat field than the median, but biased by noise.
-STATISTICS = {"median": np.median, "maximum": np.max}
-
 
 def predict(job: Job, tiles: RawTiles) -> Predictions:
     """Log flat fields by the median of so many tiles as the estimator's name says, such as `median_4`.
@@ -22,15 +19,14 @@ def predict(job: Job, tiles: RawTiles) -> Predictions:
     return {("fitted", condition(tiles=size)): {"log_flat": np.stack(flats)}}
 
 
-def flats_of_sets(log_tiles: np.ndarray, size: int, statistic: str = "median") -> np.ndarray:
-    """Pixelwise statistic of the set of each tile and its nearest in order: log tiles (M, H, W) → float32 (M, H, W).
+def flats_of_sets(log_tiles: np.ndarray, size: int) -> np.ndarray:
+    """Pixelwise median of the set of each tile and its nearest in order: log tiles (M, H, W) → float32 (M, H, W).
 
     Args:
         log_tiles: ln of the tiles of one session.
         size: tiles in a set, at most M.
-        statistic: `median` or `maximum`.
     """
-    of_set, tiles = STATISTICS[statistic], np.asarray(log_tiles, dtype=np.float32)
+    tiles = np.asarray(log_tiles, dtype=np.float32)
     if size >= len(tiles):
-        return np.repeat(of_set(tiles, axis=0, keepdims=True), len(tiles), axis=0)
-    return np.stack([of_set(tiles[rows], axis=0) for rows in nearest_in_order(len(tiles), size)])
+        return np.repeat(np.median(tiles, axis=0, keepdims=True), len(tiles), axis=0)
+    return np.stack([np.median(tiles[rows], axis=0) for rows in nearest_in_order(len(tiles), size)])

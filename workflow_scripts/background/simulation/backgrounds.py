@@ -79,11 +79,7 @@ def draw_illumination(side_px: int, generator: torch.Generator) -> Tensor:
 
 
 def draw_session(
-    log_detector: Tensor,
-    lasting: Tensor,
-    persistence: tuple[float, float],
-    generator: torch.Generator,
-    severity: float = 1.0,
+    log_detector: Tensor, lasting: Tensor, persistence: tuple[float, float], generator: torch.Generator, severity: float
 ) -> Session:
     """A session of a microscope, with an illumination that is new in part, and drift.
 
@@ -92,7 +88,7 @@ def draw_session(
         lasting: ln of the microscope's own illumination (3, H', W'), from `draw_illumination`.
         persistence: correlation of the shading, and of the structure, between two sessions; the edge stays.
         generator: of the session.
-        severity: multiplies every contrast of the illumination and its change.
+        severity: multiplies every contrast of the illumination and its change; 1 in training.
     """
     side_px = log_detector.shape[-1]
     kept = torch.tensor([*persistence, 1.0], device=generator.device)[:, None, None]

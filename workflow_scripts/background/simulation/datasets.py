@@ -30,7 +30,7 @@ def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> d
     side_px = settings.side_px
     pieces = specimens.log_transmission(settings.specimens, round(SPECIMEN_SHARE * side_px), generator)
     times = torch.linspace(0, settings.drift, settings.times, device=device)
-    flats = [_flats(settings, generator, generator, times) for _ in range(settings.instruments)]
+    flats = [_flats(settings, generator, generator, times, 1.0) for _ in range(settings.instruments)]
     earlier = [] if shard else [_tested_flats(settings, k, _EARLIER, times) for k in range(settings.test_instruments)]
     return {
         "log_transmission": pieces.cpu().numpy(),
@@ -92,16 +92,13 @@ def _tested_flats(settings: Synthesize, instrument: int, purpose: int, times: Te
 
 
 def _flats(
-    settings: Synthesize,
-    of_microscope: torch.Generator,
-    of_session: torch.Generator,
-    times: Tensor,
-    severity: float = 1.0,
+    settings: Synthesize, of_microscope: torch.Generator, of_session: torch.Generator, times: Tensor, severity: float
 ) -> Tensor:
     detector = backgrounds.draw_detector(settings.side_px, of_microscope, severity)
     lasting = backgrounds.draw_illumination(settings.side_px, of_microscope)
     persistence = settings.shading_persistence, settings.structure_persistence
-    return backgrounds.log_flats(backgrounds.draw_session(detector, lasting, persistence, of_session, severity), times)
+    session = backgrounds.draw_session(detector, lasting, persistence, of_session, severity)
+    return backgrounds.log_flats(session, times)
 
 
 def _generator(settings: Synthesize, device: torch.device, *purpose: int) -> torch.Generator:
