@@ -18,6 +18,8 @@ def small(**changes) -> Synthesize:
         "dose_max": 5000.0,
         "dark": 80.0,
         "drift": 1.0,
+        "shading_persistence": 0.9,
+        "structure_persistence": 0.25,
         "seed": 0,
     }
     return Synthesize(**values | changes)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from workflow_scripts.background.estimators.basic import log_flat
 from workflow_scripts.background.estimators.eigen_flats import EigenFlats, significant_components
+from workflow_scripts.background.estimators.gated import Gate, gated_flats, half_sample_mode, logs_and_variances
 from workflow_scripts.background.estimators.gaussian import gaussian_flats
 from workflow_scripts.background.estimators.median import flats_of_sets
 from workflow_scripts.background.simulation.sessions import nearest_in_order
@@ -89,10 +91,75 @@ def test_parallel_analysis_finds_as_many_components_as_there_are():
     assert significant_components(pure - pure.mean(axis=0), np.random.default_rng(1)) == 0
 
 
-def test_the_maximum_of_dark_specimens_is_nearer_to_the_flat_field_than_the_median():
-    rng = np.random.default_rng(3)
-    flat = rng.normal(0, 0.1, (12, 12))
-    tiles = flat - rng.exponential(0.3, (4, 12, 12))
-    of_two = flats_of_sets(tiles, 2, "maximum")
-    assert of_two[0] == pytest.approx(np.maximum(tiles[0], tiles[1]))
-    assert np.abs(of_two - flat).mean() < 0.7 * np.abs(flats_of_sets(tiles, 2) - flat).mean()
+GATE = Gate(smoothing_px=1.0, brighter=5.0, softness=2.0)
+
+
+def covered(count, drift=0.0, noise=0.003):
+    """Log tiles, variances and log flat fields (count, H, W): each tile has the specimen somewhere else."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    flats = 0.2 * np.cos(5 * x) * y + drift * np.arange(count)[:, None, None] / count * (x - 0.5)
+    moved = np.stack([np.roll(specimen(), rng.integers(0, SIDE, 2), (0, 1)) for _ in range(count)])
+    tiles = flats - moved + noise * rng.normal(size=flats.shape)
+    return tiles, np.full_like(tiles, noise**2), flats
+
+
+def error(estimates, truths):
+    return np.mean([np.std(estimate - truth) for estimate, truth in zip(estimates, truths, strict=True)])
+
+
+def test_the_mode_ignores_a_specimen_that_covers_most_of_the_tile():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([0.01 * rng.normal(size=4000), rng.uniform(-2, 0, 6000)])
+    assert half_sample_mode(values) == pytest.approx(0, abs=0.01) and np.median(values) < -0.2
+    assert half_sample_mode(values + 3) == pytest.approx(half_sample_mode(values) + 3)
+
+
+def test_the_gate_shuts_on_both_sides():
+    weights = GATE.weight(np.array([-30.0, -4.0, 0.0, 5.0, 30.0]))
+    assert weights[[0, 4]].max() < 1e-3 and weights[[1, 3]] == pytest.approx(0.5, abs=0.02) and weights[2] > 0.8
+    assert Gate(1.0, 1000.0, 2.0).weight(np.array([300.0])) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_variance_is_that_of_the_logarithm():
+    light = np.full((1, 200, 200), 400.0)
+    counts = np.random.default_rng(1).poisson(light + 100).astype(np.float32)
+    logs, variances = logs_and_variances(counts, 100.0)
+    assert logs.var() == pytest.approx(variances.mean(), rel=0.05) and variances.mean() == pytest.approx(
+        500 / 400**2, rel=0.05
+    )
+
+
+@pytest.mark.parametrize("size", [2, 4, 16])
+def test_a_gated_mean_leaves_less_specimen_than_the_median(size):
+    tiles, variances, flats = covered(16)
+    gate = GATE if size == 16 else Gate(1.0, 1000.0, 2.0)
+    assert error(gated_flats(tiles, variances, size, gate, np.arange(16)), flats) < 0.7 * error(
+        flats_of_sets(tiles, size), flats
+    )
+
+
+def test_constants_of_the_tiles_do_not_matter():
+    tiles, variances, _ = covered(4)
+    shifted = tiles + np.array([0.5, -1, 0, 2])[:, None, None]
+    flats, others = (gated_flats(logs, variances, 4, GATE, np.arange(4)) for logs in (tiles, shifted))
+    assert error(flats, others) < 0.01
+
+
+def test_drift_is_followed():
+    tiles, variances, flats = covered(16, drift=0.1)
+    estimated = gated_flats(tiles, variances, 16, GATE, np.arange(16))
+    change, true_change = (meanfree(images[-1] - images[0]) for images in (estimated, flats))
+    assert np.std(change - true_change) < 0.1 * np.std(true_change)
+    assert np.array_equal(gated_flats(tiles, variances, 16, GATE, np.array([3])), estimated[[3]])
+
+
+def test_basic_finds_a_smooth_flat_field_behind_sparse_specimens():
+    tiles, _, flats = covered(16)
+    brightness = np.linspace(0.7, 1.3, 16)[:, None, None]
+    light = 1000 * brightness * np.exp(tiles)
+    found = log_flat(light, 1.0)
+    assert np.std(found - flats[0]) < 0.5 * np.std(np.median(tiles, axis=0) - flats[0])
+    assert log_flat(7 * light, 1.0) == pytest.approx(found, abs=1e-4)
+    smoother = log_flat(light, 30.0)
+    assert np.abs(np.diff(smoother, 2)).mean() < np.abs(np.diff(found, 2)).mean()

@@ -21,8 +21,9 @@ ARM = {"pretrained/tiles=2": 0.08, "finetuned/tiles=2": 0.05, "finetuned/tiles=4
 PLAIN = {"spread": False, "curve": False}
 BASELINES = {
     "gaussian": {"fitted/tiles=1": 0.2},
-    "maximum_2": {"fitted/tiles=2": 0.15},
     **{f"median_{n}": {f"fitted/tiles={n}": 0.2 / n} for n in (2, 4, 16)},
+    **{f"gated_{n}": {f"fitted/tiles={n}": 0.1 / n} for n in (2, 4, 16)},
+    "basic_16": {"fitted/tiles=16": 0.15},
     "eigen_flats": {"fitted/references=same": 0.02, "fitted/references=earlier": 0.3},
 }
 
@@ -73,6 +74,22 @@ def test_the_figure_shows_the_headline_of_every_estimator(done, points, panel, m
         assert rows.loc[name, "n"] == 4
     earlier = points[(points["panel"] == panel) & (points["references"] == "earlier")]
     assert earlier["estimator"].tolist() == ["eigen_flats"]
+
+
+def test_networks_are_compared_with_baselines_from_as_many_tiles(done):
+    ratios = read_metrics(done / "metrics.csv").query(
+        "estimator == 'corrected' and metric.str.contains('_over_gated_')"
+    )
+    compared = ratios.groupby("condition")["metric"].agg(lambda names: sorted(set(names.str.rpartition("_")[2])))
+    expected = {
+        "stage=pretrain;tiles=2": ["16", "2", "4"],
+        "tiles=2": ["16", "2", "4"],
+        "tiles=4": ["4"],
+        "tiles=16": ["16"],
+    }
+    assert compared.to_dict() == expected
+    of_four = ratios.query("condition == 'tiles=4'")["value"]
+    assert of_four.to_numpy() == pytest.approx(np.full(2, 0.04 / 0.025), rel=0.05)
 
 
 def test_curves_hold_every_number_of_tiles_and_of_steps_once(points):

@@ -10,7 +10,7 @@ import pytest
 from tests.background import toy_baseline, training
 from tests.background.toy import toy_tiles, toy_training_tiles
 from workflow_scripts.background import finetune, predict, pretrain
-from workflow_scripts.background.estimators import eigen_flats, gaussian, median, network
+from workflow_scripts.background.estimators import basic, eigen_flats, gated, gaussian, median, network
 from workflow_scripts.background.networks import model
 from workflow_scripts.background.settings import ARMS
 from workflow_scripts.learning.weights import read, read_metadata
@@ -22,6 +22,12 @@ from workflow_scripts.workflow.settings import check
 
 COMPUTE = {"gpus": 0, "precision": "float32"}
 SAMPLER = {"batch_size": 64, "steps": 2, "samples": 2, "curve_steps": [1, 3], "curve_tiles": 2, "seed": 0}
+TUNING = {"sessions": 2, "seed": 0}
+OPTIONS = {
+    network: SAMPLER,
+    gated: TUNING | {"smoothing_px": [1.0], "brighter": [20.0], "softness": [2.0, 4.0]},
+    basic: TUNING | {"smoothness": [1.0, 3.0]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,8 @@ def run_finetune(folder, files, arm, pretrained):
 
 
 def run_predict(folder, files, estimator, implementation, **inputs):
-    options = {"options": check(implementation.Options, SAMPLER)} if hasattr(implementation, "Options") else {}
+    has_options = implementation in OPTIONS
+    options = {"options": check(implementation.Options, OPTIONS[implementation])} if has_options else {}
     arguments = SimpleNamespace(estimator=estimator, module="network", training_seed=0, **COMPUTE, **options)
     path = folder / f"{estimator}.npz"
     inputs_of_job = {"test": [files / "test.npz"]} | {name: [value] for name, value in inputs.items()}
@@ -90,13 +97,16 @@ def test_an_arm_goes_through_all_stages(tmp_path, files, arm):
         ("gaussian", gaussian, ["tiles=1"]),
         ("median_2", median, ["tiles=2"]),
         ("median_16", median, ["tiles=16"]),
-        ("maximum_2", median, ["tiles=2"]),
+        ("gated_2", gated, ["tiles=2"]),
+        ("gated_16", gated, ["tiles=16"]),
+        ("basic_16", basic, ["tiles=16"]),
         ("eigen_flats", eigen_flats, ["references=same", "references=earlier"]),
         ("toy_baseline", toy_baseline, ["tiles=16"]),
     ],
 )
-def test_classical_estimators_need_the_tiles_alone(tmp_path, files, estimator, module, conditions):
-    predictions = run_predict(tmp_path, files, estimator, module)
+def test_classical_estimators_are_better_than_none(tmp_path, files, estimator, module, conditions):
+    shards = {"shards": files / "shard0.npz"} if module in (gated, basic) else {}
+    predictions = run_predict(tmp_path, files, estimator, module, **shards)
     assert [(part.stage, part.condition) for part in predictions.parts] == [("fitted", text) for text in conditions]
     truth = read_arrays(files / "test.npz", ("log_flat",))["log_flat"]
     for part in predictions.parts:
@@ -106,8 +116,19 @@ def test_classical_estimators_need_the_tiles_alone(tmp_path, files, estimator, m
 
 @pytest.mark.parametrize("estimator", ["median", "mean_2", "median_0", "median_2_4"])
 def test_the_module_median_refuses_other_names(tmp_path, files, estimator):
-    with pytest.raises(InputError, match=f"--estimator is {estimator}, but the module median"):
+    with pytest.raises(InputError, match=f"--estimator is {estimator}, but this module accepts only median_N"):
         run_predict(tmp_path, files, estimator, median)
+
+
+@pytest.mark.parametrize("module", [gated, basic])
+def test_settings_are_chosen_on_training_sessions_alone(tmp_path, files, module):
+    name = f"{module.__name__.rpartition('.')[2]}_2"
+    with pytest.raises(InputError, match="needs --shards"):
+        run_predict(tmp_path, files, name, module)
+    arrays = read_arrays(files / "shard0.npz", tuple(asdict(toy_training_tiles())))
+    write_arrays(tmp_path / "held.npz", dict(arrays) | {"held_out": np.ones(len(arrays["held_out"]), bool)})
+    with pytest.raises(InputError, match="hold no session of a microscope that is not tested"):
+        run_predict(tmp_path, files, name, module, shards=tmp_path / "held.npz")
 
 
 def test_predict_names_the_missing_input(tmp_path, files):

@@ -23,7 +23,10 @@ PER_CENT = (*matching.OVER_FAIR.values(), *matching.EXPECTED.values())
 UNITS = {
     "alignment": alignment.UNITS,
     "background": dict.fromkeys(METRICS, "1")
-    | {f"{background.ERROR}_over_{name}": "1" for name in ("median_2", "eigen_flats_same", "eigen_flats_earlier")}
+    | {
+        f"{background.ERROR}_over_{name}": "1"
+        for name in ("median_2", "gated_2", "gated_4", "gated_16", "eigen_flats_same", "eigen_flats_earlier")
+    }
     | {background.STEPS_RATIO: "1"},
     "matching": workflow_scripts.matching.evaluation.metrics.UNITS
     | dict.fromkeys((*PER_CENT, matching.HALF_WIDTH), "%")

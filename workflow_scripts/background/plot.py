@@ -17,10 +17,10 @@ from workflow_scripts.workflow.files import read_arrays
 
 EXAMPLES = ("estimators", "names", "raw", "truth", "estimated", "errors", "spread", "spread_bins", "error_bins")
 # Estimators whose corrected tiles are shown
-PICTURED = ("gaussian", "median_2", "unet", "published", "corrected")
+PICTURED = ("gaussian", "gated_2", "unet", "published", "corrected")
 # Repeated from evaluation/metrics.py
 ERROR, GHOST, COVERAGE = "od_rmse_up_to_constant", "ghosting_correlation", "spread_coverage"
-MEDIANS = ("median_2", "median_4", "median_16")
+SETS = ("median", "gated")  # estimators whose names end in the number of tiles
 NOMINAL_COVERAGE = 0.68
 COLUMNS = ["panel", "estimator", "metric", "references", "tiles", "steps", "spread", "value", "low", "high", "n"]
 # Optical densities and their errors have the same limits in every picture
@@ -74,8 +74,8 @@ def source_table(metrics: pd.DataFrame, examples: Mapping[str, np.ndarray], regi
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a examples, b errors, c ghosting, d errors against tiles, e against steps, f against uncertainty."""
     rows = len(examples["names"])
-    figure = new_figure(PAGE_MM, 108.0 + 21.0 * rows)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[14.0 + 21.0 * rows, 48.0, 46.0])
+    figure = new_figure(PAGE_MM, 118.0 + 21.0 * rows)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[14.0 + 21.0 * rows, 58.0, 46.0])
     _draw_examples(top, examples)
     errors, ghosts = middle.subplots(1, 2, sharey=True, width_ratios=[1.2, 1.0])
     by_tiles, by_steps, spread = bottom.subplots(1, 3)
@@ -137,10 +137,11 @@ def _draw_scores(axis: Axes, points: pd.DataFrame, registry: Registry, label: st
 
 
 def _draw_by_tiles(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
-    """Every estimator as a curve, or as a point if it uses a fixed number of tiles; a line joins the medians."""
+    """Every estimator as a curve, or as a point if it uses a fixed number of tiles; lines join those of one kind."""
     shown = points[points["estimator"] != "zeros"]
-    medians = shown[shown["estimator"].isin(MEDIANS)].sort_values("tiles")
-    axis.plot(medians["tiles"], medians["value"], color="0.8", linewidth=0.8, zorder=0)
+    for kind in SETS:
+        line = shown[shown["estimator"].str.startswith(f"{kind}_")].sort_values("tiles")
+        axis.plot(line["tiles"], line["value"], color="0.8", linewidth=0.8, zorder=0)
     _draw_curves(axis, shown, "tiles", 2, registry)
     _logarithmic(axis, "y")
     axis.set_xlabel("tiles of the set")

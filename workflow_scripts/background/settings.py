@@ -33,6 +33,12 @@ class Synthesize(Settings):
     drift: float = Field(
         ge=0, le=10, description="Drift from the first tile of a session to its last, relative to a typical session."
     )
+    shading_persistence: float = Field(
+        ge=0, le=1, description="Correlation of the broad shading of the illumination between sessions of a microscope."
+    )
+    structure_persistence: float = Field(
+        ge=0, le=1, description="The same for streaks, speckle and filaments, which are finer."
+    )
     seed: int = Field(ge=0, description="Seed of specimens, microscopes, doses and counts.")
 
     @model_validator(mode="after")
@@ -113,10 +119,36 @@ class SamplerSettings(Settings):
         return steps
 
 
+Values = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+
+class TuningSettings(Settings):
+    """Training sessions on which a classical estimator chooses its settings."""
+
+    sessions: int = Field(ge=1, description="Training sessions on which the estimator chooses among the values.")
+    seed: int = Field(ge=0, description="Seed of their specimens, doses and counts.")
+
+
+class GateSettings(TuningSettings):
+    """Gated mean of tiles: every combination of the listed values is tried on training sessions."""
+
+    smoothing_px: Values = Field(description="Standard deviations of the Gaussian that smooths residuals, px.")
+    brighter: Values = Field(description="Significances above the flat field at which a pixel counts half.")
+    softness: Values = Field(description="Widths of the gate's flanks, in standard deviations of the residual.")
+
+
+class BasicSettings(TuningSettings):
+    """BaSiC: every listed value is tried on training sessions."""
+
+    smoothness: Values = Field(description="Weights of the cosine transform of the flat field.")
+
+
 class Predict(Settings):
     """The log flat fields of the test tiles, estimated by every estimator."""
 
     network: SamplerSettings = Field(description="Estimators with trained weights: the arms and unet.")
+    gated: GateSettings = Field(description="Gated means of 2, 4 and 16 tiles.")
+    basic: BasicSettings = Field(description="BaSiC, the shading image of 16 tiles.")
 
 
 class Evaluate(Settings):

@@ -20,7 +20,6 @@ _NAMES = {"zeros": "raw", LEAVE_PAIR_OUT: "pair left out"}
 _COLOURS = {
     "zeros": figures.GREY,
     "gaussian": figures.GREEN,
-    "maximum_2": figures.YELLOW,
     "median_2": figures.SKY,
     "median_4": figures.ORANGE,
     "median_16": figures.BLACK,

@@ -53,7 +53,6 @@ def classical_estimators(tiles: UserTiles) -> dict[str, Estimator]:
     estimators: dict[str, Estimator] = {"zeros": np.zeros_like, "gaussian": gaussian_flats}
     sizes = [size for size in (2, 4, 16) if size <= len(tiles.logs)]
     estimators |= {f"median_{size}": partial(flats_of_sets, size=size) for size in sizes}
-    estimators["maximum_2"] = partial(flats_of_sets, size=2, statistic="maximum")
     if len(tiles.reference_logs) > 1:
         eigen = EigenFlats.of_references(tiles.reference_logs, np.random.default_rng(_SEED))
         estimators["eigen_flats"] = eigen.log_flats

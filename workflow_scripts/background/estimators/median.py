@@ -1,41 +1,32 @@
-"""Pixelwise median or maximum of a few tiles: `median_4` uses each tile and the three nearest in recording order."""
+"""Pixelwise median of a few tiles: `median_4` uses each tile and the three nearest in recording order."""
 
 import numpy as np
 
-from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs
+from workflow_scripts.background.simulation.sessions import Predictions, nearest_in_order, session_logs, tiles_in_name
 from workflow_scripts.background.simulation.tile_files import RawTiles
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
-from workflow_scripts.workflow.errors import InputError
-
-# Specimens darken, so the maximum of few tiles is closer to the flat field than the median, but biased by noise.
-STATISTICS = {"median": np.median, "maximum": np.max}
 
 
 def predict(job: Job, tiles: RawTiles) -> Predictions:
-    """Log flat fields by the statistic and the number of tiles in the estimator's name, such as `median_4`.
+    """Log flat fields by the median of so many tiles as the estimator's name says, such as `median_4`.
 
     Raises:
-        InputError: the name is not of the form median_N or maximum_N.
+        InputError: the name is not of the form median_N.
     """
-    name = job.arguments.estimator
-    statistic, _, digits = name.partition("_")
-    if statistic not in STATISTICS or not (digits.isdecimal() and int(digits) > 0):
-        raise InputError(f"--estimator is {name}, but the module median accepts only median_N and maximum_N")
-    size = int(digits)
-    flats = [flats_of_sets(session_logs(counts, tiles.dark)[0], size, statistic) for counts in tiles.counts]
+    size = tiles_in_name(job.arguments.estimator, "median")
+    flats = [flats_of_sets(session_logs(counts, tiles.dark)[0], size) for counts in tiles.counts]
     return {("fitted", condition(tiles=size)): {"log_flat": np.stack(flats)}}
 
 
-def flats_of_sets(log_tiles: np.ndarray, size: int, statistic: str = "median") -> np.ndarray:
-    """Pixelwise statistic of the set of each tile and its nearest in order: log tiles (M, H, W) → float32 (M, H, W).
+def flats_of_sets(log_tiles: np.ndarray, size: int) -> np.ndarray:
+    """Pixelwise median of the set of each tile and its nearest in order: log tiles (M, H, W) → float32 (M, H, W).
 
     Args:
         log_tiles: ln of the tiles of one session.
         size: tiles in a set, at most M.
-        statistic: `median` or `maximum`.
     """
-    of_set, tiles = STATISTICS[statistic], np.asarray(log_tiles, dtype=np.float32)
+    tiles = np.asarray(log_tiles, dtype=np.float32)
     if size >= len(tiles):
-        return np.repeat(of_set(tiles, axis=0, keepdims=True), len(tiles), axis=0)
-    return np.stack([of_set(tiles[rows], axis=0) for rows in nearest_in_order(len(tiles), size)])
+        return np.repeat(np.median(tiles, axis=0, keepdims=True), len(tiles), axis=0)
+    return np.stack([np.median(tiles[rows], axis=0) for rows in nearest_in_order(len(tiles), size)])

@@ -154,18 +154,21 @@ def metric_rows(scores: pd.DataFrame, settings: Evaluate) -> list[dict]:
 
 
 def _ratio_rows(scores: pd.DataFrame, headlines: dict[str, str], settings: Evaluate) -> list[dict]:
-    """Rows with the error of every trained estimator from two tiles over that of each baseline, on the same tiles.
+    """Rows with the error of every trained estimator over that of each baseline, on the same tiles.
+
+    From two tiles it is compared with all baselines, from more with those that use as many.
 
     headlines: condition of the headline, by estimator.
     """
     rows, whole = [], scores[scores["steps"].isna()]
-    trained = whole[whole["seed"].notna() & (whole["tiles"] == HEADLINE_TILES)]
+    trained = whole[whole["seed"].notna()]
     at_headline = whole["condition"] == whole["estimator"].map(headlines)
     others = whole[at_headline | whole["references"].notna() | whole["seed"].notna()]
     for (estimator, seed, text), group in trained.groupby(_KEYS, sort=False):
         for (baseline, other_seed, other_text), compared in others.groupby(_KEYS, dropna=False, sort=False):
             # Networks are compared at the same seed and stage; an estimator without training, with both stages
             comparable = pd.isna(other_seed) or (other_seed, other_text) == (seed, text)
+            comparable &= group["tiles"].iloc[0] in (HEADLINE_TILES, compared["tiles"].iloc[0])
             if baseline == estimator or baseline in VARIANTS or not comparable:
                 continue
             references = parse_condition(other_text).get("references")

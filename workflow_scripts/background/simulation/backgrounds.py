@@ -1,7 +1,8 @@
 """Flat fields of a full-field X-ray microscope: contributions of the instrument and of a session, and their drift.
 
-The instrument (scintillator grain, rings, scratches, dust, a dark corner) stays from session to session and does not
-move. The illumination (condenser shading, capillary streaks, speckle) is new in every session and drifts against it.
+The detector (scintillator grain, rings, scratches, dust, a dark corner) stays from session to session and does not
+move. The illumination (condenser shading, capillary streaks, speckle, an edge) drifts against it during a session. It
+changes only in part from session to session: `persistence` is the correlation of a part between two sessions.
 """
 
 import math
@@ -10,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-EDGE_SHARE = 0.2  # fraction of sessions in which an edge of the illumination is in the field of view
+EDGE_SHARE = 0.2  # fraction of microscopes in which an edge of the illumination is in the field of view
 MARGIN = 0.125  # by which the illumination extends beyond the detector, as a fraction of the side: room to drift
 
 
 @dataclass(frozen=True)
 class Session:
-    """One session of one instrument.
+    """One session of one microscope.
 
     Attributes:
         log_detector: (H, W) ln of the fixed part: grain, rings, scratches, dust, dark corner.
@@ -31,8 +32,8 @@ class Session:
     drift_px: Tensor
 
 
-def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
-    """ln of the instrument's contribution (side, side); severity multiplies every contrast, 1 in training."""
+def draw_detector(side_px: int, generator: torch.Generator, severity: float = 1.0) -> Tensor:
+    """ln of the detector's contribution (side, side); severity multiplies every contrast, 1 in training."""
     y, x = pixel_grid(side_px, generator.device)
     total = between(generator, 0.002, 0.015) * _noise(side_px, 0.6, generator)  # scintillator grain
     total += between(generator, 0.0, 0.015) * _noise(side_px, 2.0, generator)
@@ -53,9 +54,8 @@ def draw_instrument(side_px: int, generator: torch.Generator, severity: float = 
     return severity * (total - between(generator, 0.3, 1.5) * dark)
 
 
-def draw_session(log_detector: Tensor, generator: torch.Generator, severity: float = 1.0) -> Session:
-    """A session of the instrument, with random illumination and drift."""
-    side_px = log_detector.shape[-1]
+def draw_illumination(side_px: int, generator: torch.Generator) -> Tensor:
+    """ln of an illumination (3, H', W'): shading, structure (streaks, speckle, filaments), edge of the lit field."""
     margin_px = round(MARGIN * side_px)
     wide_px = side_px + 2 * margin_px
     y, x = pixel_grid(side_px, generator.device, margin_px)
@@ -74,12 +74,30 @@ def draw_session(log_detector: Tensor, generator: torch.Generator, severity: flo
     # Bright filaments at the zero crossings of smooth noise, like caustics and images of the capillary's walls
     ridges = torch.exp(-((_noise(wide_px, between(generator, 0.04, 0.2) * side_px, generator) / 0.15) ** 2))
     speckle = speckle + between(generator, 0.0, 0.1) * ridges
-    if between(generator, 0, 1) < EDGE_SHARE:
-        speckle = speckle + _edge(y, x, generator)
+    edge = _edge(y, x, generator) if between(generator, 0, 1) < EDGE_SHARE else torch.zeros_like(y)
+    return torch.stack([shading, streaks + speckle, edge])
+
+
+def draw_session(
+    log_detector: Tensor, lasting: Tensor, persistence: tuple[float, float], generator: torch.Generator, severity: float
+) -> Session:
+    """A session of a microscope, with an illumination that is new in part, and drift.
+
+    Args:
+        log_detector: (H, W).
+        lasting: ln of the microscope's own illumination (3, H', W'), from `draw_illumination`.
+        persistence: correlation of the shading, and of the structure, between two sessions; the edge stays.
+        generator: of the session.
+        severity: multiplies every contrast of the illumination and its change; 1 in training.
+    """
+    side_px = log_detector.shape[-1]
+    kept = torch.tensor([*persistence, 1.0], device=generator.device)[:, None, None]
+    # Independent parts with these weights keep the variance of either, and correlate by `kept`
+    illumination = (kept.sqrt() * lasting + (1 - kept).sqrt() * draw_illumination(side_px, generator)).sum(dim=0)
     log_change = between(generator, 0.0, 0.1) * _shading(*pixel_grid(side_px, generator.device), generator)
     angle, way_px = between(generator, 0, 2 * math.pi), between(generator, 0.0, 1.5) * side_px / 64
     drift_px = way_px * torch.tensor([math.sin(angle), math.cos(angle)], device=generator.device)
-    return Session(log_detector, severity * (shading + streaks + speckle), severity * log_change, drift_px)
+    return Session(log_detector, severity * illumination, severity * log_change, drift_px)
 
 
 def log_flats(session: Session, times: Tensor) -> Tensor:

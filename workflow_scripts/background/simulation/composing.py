@@ -57,6 +57,28 @@ def counted_set(source: DeviceTiles, rows: int, tiles: int, span: float, generat
     return logs.view(flats.shape), ~dead.view(flats.shape), flats
 
 
+def training_session(
+    source: DeviceTiles, session: int, tiles: int, generator: torch.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tiles taken one after the other through a whole session, as in the test: counts and log flat fields (M, H, W).
+
+    Args:
+        source: specimens and sessions.
+        session: its number.
+        tiles: M; their flat fields are interpolated between the recorded moments.
+        generator: the only source of randomness, on the device of the source.
+    """
+    flats = source.flats[session]
+    place = torch.linspace(0, len(flats) - 1, tiles, device=flats.device)
+    before = place.long().clamp(max=len(flats) - 2)
+    share = (place - before)[:, None, None]
+    log_flat = torch.lerp(flats[before], flats[before + 1], share)
+    low, high = source.dose
+    dose = low * (high / low) ** uniform(generator)(1, 1, 1)
+    counts = raw_counts(_specimens(source, tiles, generator) + log_flat, dose, source.dark, generator)
+    return counts.cpu().numpy(), log_flat.cpu().numpy()
+
+
 def idealised_pair(source: DeviceTiles, rows: int, mixed_normalisation: bool, generator: torch.Generator):
     """The recipe's noise-free pairs, two specimens in front of one flat field.
 

@@ -16,7 +16,7 @@ SPECIMEN_SHARE = 1.5  # side of a specimen in the training files over that of a 
 BEYOND_TRAINING = 1.25  # contrast of flat fields in the test over that in training
 OPEN_SHARE = 0.25  # side of the open-beam region in a test tile over that of the tile
 FADE_PX = 4  # distance around that region over which the specimen fades in
-_TRAIN, _INSTRUMENT, _EARLIER, _LATER = range(4)  # purposes of random numbers
+_TRAIN, _MICROSCOPE, _EARLIER, _LATER = range(4)  # purposes of random numbers
 
 
 def make(settings: Synthesize, split: Split, shard: int, device: torch.device) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def _training_tiles(settings: Synthesize, shard: int, device: torch.device) -> d
     side_px = settings.side_px
     pieces = specimens.log_transmission(settings.specimens, round(SPECIMEN_SHARE * side_px), generator)
     times = torch.linspace(0, settings.drift, settings.times, device=device)
-    flats = [_flats(side_px, generator, generator, times) for _ in range(settings.instruments)]
+    flats = [_flats(settings, generator, generator, times, 1.0) for _ in range(settings.instruments)]
     earlier = [] if shard else [_tested_flats(settings, k, _EARLIER, times) for k in range(settings.test_instruments)]
     return {
         "log_transmission": pieces.cpu().numpy(),
@@ -87,15 +87,18 @@ def _cleared(piece: Tensor, generator: torch.Generator) -> Tensor:
 
 def _tested_flats(settings: Synthesize, instrument: int, purpose: int, times: Tensor) -> Tensor:
     """ln of the flat fields (J, H, W) of a test microscope in its earlier or later session."""
-    generators = (_generator(settings, times.device, kind, instrument) for kind in (_INSTRUMENT, purpose))
-    return _flats(settings.side_px, *generators, times, BEYOND_TRAINING)
+    generators = (_generator(settings, times.device, kind, instrument) for kind in (_MICROSCOPE, purpose))
+    return _flats(settings, *generators, times, BEYOND_TRAINING)
 
 
 def _flats(
-    side_px: int, of_detector: torch.Generator, of_session: torch.Generator, times: Tensor, severity: float = 1.0
+    settings: Synthesize, of_microscope: torch.Generator, of_session: torch.Generator, times: Tensor, severity: float
 ) -> Tensor:
-    detector = backgrounds.draw_instrument(side_px, of_detector, severity)
-    return backgrounds.log_flats(backgrounds.draw_session(detector, of_session, severity), times)
+    detector = backgrounds.draw_detector(settings.side_px, of_microscope, severity)
+    lasting = backgrounds.draw_illumination(settings.side_px, of_microscope)
+    persistence = settings.shading_persistence, settings.structure_persistence
+    session = backgrounds.draw_session(detector, lasting, persistence, of_session, severity)
+    return backgrounds.log_flats(session, times)
 
 
 def _generator(settings: Synthesize, device: torch.device, *purpose: int) -> torch.Generator:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.learning.devices import host_work
+from workflow_scripts.workflow.errors import InputError
 
 LARGEST_COUNT = 65535.0  # of a 16-bit camera
 DEAD_SHARE = 0.05  # a pixel with less light than this fraction of the tile's median is dead
@@ -64,3 +65,15 @@ def nearest_in_order(tiles: int, size: int) -> np.ndarray:
     """
     place = np.arange(tiles)
     return np.argsort(abs(place[:, None] - place), axis=1, kind="stable")[:, :size]
+
+
+def tiles_in_name(estimator: str, kind: str) -> int:
+    """The number of tiles in the name of an estimator, such as `median_4`.
+
+    Raises:
+        InputError: the name is not of the form KIND_N.
+    """
+    stem, _, digits = estimator.partition("_")
+    if stem != kind or not (digits.isdecimal() and int(digits) > 0):
+        raise InputError(f"--estimator is {estimator}, but this module accepts only {kind}_N, such as {kind}_4")
+    return int(digits)
