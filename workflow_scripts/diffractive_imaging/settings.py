@@ -286,8 +286,12 @@ class Finetune(TrainingSettings):
 class PtychographySettings(Settings):
     """Iterative ptychography."""
 
-    iterations: int = Field(ge=1, description="Passes over the patterns; held-out patterns choose the best iteration.")
-    batches: int = Field(ge=1, description="Gradient steps in each pass, each from a different part of the patterns.")
+    iterations: int = Field(ge=1, description="Iterations; held-out patterns choose the best.")
+    batches: int = Field(
+        ge=1,
+        description="Gradient steps of an iteration. In a dense scan each uses another part of the patterns; in a"
+        " sparse one, whose parts would not cover the object, they are larger and an iteration is several passes.",
+    )
 
 
 class InferenceSettings(Settings):
@@ -300,7 +304,8 @@ class Predict(Settings):
     """Patches and stitched images: one section for each estimator that has settings."""
 
     network: InferenceSettings = Field(description="The trained networks.")
-    ptychography: PtychographySettings = Field(description="The iterative baseline.")
+    ptychography: PtychographySettings = Field(description="Iterative ptychography until it converges.")
+    ptychography_fast: PtychographySettings = Field(description="Iterative ptychography, stopped early.")
 
 
 class Evaluate(Settings):
