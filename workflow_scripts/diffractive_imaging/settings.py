@@ -65,7 +65,7 @@ ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(Traini
 ARMS = VARIANTS | {arm: with_fault(fault) for arm, fault in ABLATIONS.items()}
 
 VariantName = Literal["published", "corrected"]
-CrystalName = Literal["hbn", "hbn_twisted"]
+CrystalName = Literal["hbn", "hbn_twisted", "graphene", "mos2", "fullerenes"]
 
 
 class ProbeSettings(Settings):
@@ -114,22 +114,29 @@ class ScanSettings(Settings):
     photographs: int = Field(
         ge=1, description="Test photographs that are scanned, at most; a step edge is scanned too."
     )
+    dead_leaves: int = Field(ge=0, description="Images of dead leaves that are scanned.")
     points: int = Field(ge=16, le=512, description="Scan points along each side of the raster.")
     step_px: float = Field(gt=0, le=2, description="Mean step of the raster, object pixels.")
     jitter_px: float = Field(ge=0, le=1, description="Standard deviation of the position jitter, object pixels.")
     phase_std_rad: float = Field(
-        gt=0, le=3, description="Standard deviation of the phase of photographs and step edge, rad."
+        gt=0, le=3, description="Standard deviation of the phase of photographs, dead leaves and step edge, rad."
     )
     crystals: tuple[CrystalName, ...] = Field(
-        description="Crystals that are also scanned, by multislice: hbn, one layer of boron nitride, and hbn_twisted,"
-        " two layers; [] for none. phase_std_rad does not apply to them."
+        description="Atoms that are also scanned, by multislice: hbn, one layer of boron nitride; hbn_twisted, two"
+        " layers; graphene; mos2, one layer of molybdenum disulfide; fullerenes, molecules of C60; [] for none."
+        " phase_std_rad does not apply to them."
     )
     twist_deg: float = Field(
         ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
     )
-    perturbed: bool = Field(
-        description="Whether the first photograph is also scanned with a wrong defocus, with a wrong scan rotation and"
-        " with partial coherence, none of which the estimators model."
+    perturbed: int = Field(
+        ge=0,
+        description="How many of the photographs, then of the dead leaves, are also scanned with a wrong defocus, a"
+        " wrong scan rotation, wrong positions and partial coherence, none of which the estimators model.",
+    )
+    sparse_every: tuple[Annotated[int, Field(ge=2, le=16)], ...] = Field(
+        description="Photographs and dead leaves are also reconstructed from every n-th row and column of their scans"
+        " at full dose, for each n; [] for none."
     )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as those of the published experiment do."
@@ -195,7 +202,8 @@ class Synthesize(Settings):
     def file_mb(self, split: str) -> float:
         """Size of one file with its counts as float32, MB: objects and patterns; or those of every phase and dose."""
         doses, scan = len(self.test_dose_e), self.scan
-        scans = (scan.photographs + len(scan.crystals) + 2) * doses + 3 * scan.perturbed
+        objects = scan.photographs + scan.dead_leaves + len(scan.crystals) + 2  # the step edge, and the calibration
+        scans = objects * doses + 4 * scan.perturbed
         test = self.test_samples * len(self.test_phase_std_rad) * doses + scans * scan.points**2
         patterns = 2 * self.samples_per_shard if split == "train" else test
         return patterns * self.probe.detector_px**2 * 4 / 1e6
