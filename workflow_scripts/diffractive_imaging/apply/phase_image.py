@@ -57,15 +57,10 @@ class PhaseImage:
         """Why the image is not to be trusted, in a sentence; empty if nothing speaks against it."""
         chi2 = float(self.chi2_per_pattern.mean())
         if chi2 >= self.chi2_without_object:
-            return (
-                f"the network's image explains the patterns no better than no object at all: χ² is {chi2:.3f}, and"
-                f" {self.chi2_without_object:.3f} without an object; check probe, positions and rotation"
-            )
+            without = f"χ² is {chi2:.3f}, and {self.chi2_without_object:.3f} without one"
+            return f"the network's image explains the patterns no better than no object at all: {without}"
         if self.parts > 1:
-            return (
-                f"the network's image falls into {self.parts} parts that no patch connects, so that their phases cannot"
-                " be compared; scan with a smaller step"
-            )
+            return f"the network's image falls into {self.parts} parts that no patch connects; scan with a smaller step"
         return ""
 
 

@@ -85,18 +85,14 @@ def one_over_f_power(counts: Tensor, light: Illumination) -> float:
     return signal / (4 * math.pi**2 * float(light.probe.abs().pow(4).sum()))
 
 
-def reconstruct(counts: Tensor, positions_px: Tensor, light: Illumination, deconvolved: bool = True) -> Stitched:
-    """The image of patterns (N, n, n), with the axes of the object, at positions (N, 2), object pixels.
-
-    deconvolved: otherwise the image is |P|² ⋆ φ.
-    """
-    coefficients, corner = integrate(phase_gradient(counts, light).cpu(), positions_px, light)
-    if deconvolved:
-        area_px = float((positions_px.amax(0) - positions_px.amin(0) + 1).prod())
-        _, noise = gradient_variance(counts, light)
-        # Power of the noise over that of the object, both times q²: half of the variance is that of one component.
-        ratio = noise / 2 * area_px / len(counts) / (4 * math.pi**2 * one_over_f_power(counts, light))
-        coefficients = wiener_deconvolved(coefficients, light.probe.abs().square(), ratio + MODEL_ERROR)
+def reconstruct(counts: Tensor, positions_px: Tensor, light: Illumination) -> Stitched:
+    """The image of patterns (N, n, n), with the axes of the object, at positions (N, 2), object pixels."""
+    blurred, corner = integrate(phase_gradient(counts, light).cpu(), positions_px, light)
+    area_px = float((positions_px.amax(0) - positions_px.amin(0) + 1).prod())
+    _, noise = gradient_variance(counts, light)
+    # Power of the noise over that of the object, both times q²: half of the variance is that of one component.
+    ratio = noise / 2 * area_px / len(counts) / (4 * math.pi**2 * one_over_f_power(counts, light))
+    coefficients = wiener_deconvolved(blurred, light.probe.abs().square(), ratio + MODEL_ERROR)
     return as_stitched(coefficients, corner, positions_px, light, iterations=1)
 
 

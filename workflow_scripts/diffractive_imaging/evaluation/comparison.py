@@ -89,11 +89,6 @@ class Images:
     iterations: np.ndarray | None = None
     misfit: np.ndarray | None = None
 
-    def first(self, number: int) -> "Images":
-        """Those of the first scans alone."""
-        parts = {name: None if value is None else value[:number] for name, value in vars(self).items()}
-        return Images(**parts)
-
     def beside(self, truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Each image (h, w) and the same part of its truth, of truths (H, W)."""
         return [

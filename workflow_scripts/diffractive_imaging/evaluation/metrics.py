@@ -111,14 +111,13 @@ def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
 
 def _with_unperturbed(by_condition: Mapping[str, Images]) -> dict[str, Images]:
     """The images, and under `perturbation=none` the unperturbed ones of the objects whose scans are perturbed."""
-    result = dict(by_condition)
+    unperturbed = {}
     for where, images in by_condition.items():
         values = parse_condition(where)
         if values.pop("perturbation", None):
-            result[condition(**values, perturbation="none")] = by_condition[condition(**values)].first(
-                len(images.image_rad)
-            )
-    return result
+            whole = by_condition[condition(**values)].image_rad[: len(images.image_rad)]
+            unperturbed[condition(**values, perturbation="none")] = Images(whole, images.origins_px)
+    return {**by_condition, **unperturbed}
 
 
 def _areal_dose_rows(truth: Truth) -> list[dict]:

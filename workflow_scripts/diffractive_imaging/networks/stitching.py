@@ -111,10 +111,8 @@ def least_squares(
         change, more, _ = _conjugate_gradients(operator, right_side, SUBPIXEL_TOLERANCE)
         image, iterations = rounded + change, iterations + more
     if not relative <= USELESS_RESIDUAL:
-        raise InputError(
-            f"stitching did not converge: after {iterations} iterations the relative residual is {relative:.1e},"
-            f" expected {TOLERANCE:.0e}; check the positions, or leave out patterns far from all others"
-        )
+        reached = f"after {iterations} iterations the relative residual is {relative:.1e}"
+        raise InputError(f"stitching did not converge: {reached}, expected {TOLERANCE:.0e}; check the positions")
     if relative > TOLERANCE:
         warnings.warn(
             f"Stitching stopped after {iterations} iterations with a relative residual of {relative:.1e}, "
