@@ -122,21 +122,18 @@ class ScanSettings(Settings):
         gt=0, le=3, description="Standard deviation of the phase of photographs, dead leaves and step edge, rad."
     )
     crystals: tuple[CrystalName, ...] = Field(
-        description="Atoms that are also scanned, by multislice: hbn, one layer of boron nitride; hbn_twisted, two"
-        " layers; graphene; mos2, one layer of molybdenum disulfide; fullerenes, molecules of C60; [] for none."
-        " phase_std_rad does not apply to them."
+        description="Also scanned, by multislice: boron nitride, one layer (hbn) or two (hbn_twisted), graphene, MoS2,"
+        " molecules of C60 (fullerenes); phase_std_rad does not apply to them. [] for none."
     )
     twist_deg: float = Field(
         ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
     )
     perturbed: int = Field(
         ge=0,
-        description="How many of the photographs, then of the dead leaves, are also scanned with a wrong defocus, a"
-        " wrong scan rotation, wrong positions and partial coherence, none of which the estimators model.",
+        description="Photographs, then dead leaves, also scanned with a wrong defocus, rotation, positions and source.",
     )
     sparse_every: tuple[Annotated[int, Field(ge=2, le=16)], ...] = Field(
-        description="Photographs and dead leaves are also reconstructed from every n-th row and column of their scans"
-        " at full dose, for each n; [] for none."
+        description="At full dose photographs and dead leaves are also scanned at every n-th row and column alone."
     )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as those of the published experiment do."
@@ -296,9 +293,7 @@ class PtychographySettings(Settings):
 
     iterations: int = Field(ge=1, description="Iterations; held-out patterns choose the best.")
     batches: int = Field(
-        ge=1,
-        description="Gradient steps of an iteration. In a dense scan each uses another part of the patterns; in a"
-        " sparse one, whose parts would not cover the object, they are larger and an iteration is several passes.",
+        ge=1, description="Gradient steps of an iteration: one pass over a dense scan, several over a sparse one."
     )
 
 

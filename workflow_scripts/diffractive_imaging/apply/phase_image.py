@@ -156,11 +156,11 @@ def write_tiff(path: Path, image: PhaseImage) -> None:
 
 def write_preview(path: Path, image: PhaseImage, ptychography_rad: np.ndarray | None) -> None:
     """Phase, ptychography of the same patterns, uncertainty and χ² side by side, (H, W) each; reproducible bytes."""
+    classical = {} if ptychography_rad is None else {"ptychography: phase (rad)": ptychography_rad}
     panels = {
         "network: phase (rad)": image.phase_rad,
-        "ptychography: phase (rad)": ptychography_rad,
+        **classical,
         "spread of the patches (rad)": image.uncertainty_rad,
         "reduced χ²": image.chi2,
     }
-    given = {title: panel for title, panel in panels.items() if panel is not None}
-    save_panels(path, given, image.pixel_size_a)
+    save_panels(path, panels, image.pixel_size_a)

@@ -89,10 +89,11 @@ def reconstruct(counts: Tensor, positions_px: Tensor, light: Illumination) -> St
     """The image of patterns (N, n, n), with the axes of the object, at positions (N, 2), object pixels."""
     blurred, corner = integrate(phase_gradient(counts, light).cpu(), positions_px, light)
     area_px = float((positions_px.amax(0) - positions_px.amin(0) + 1).prod())
-    _, noise = gradient_variance(counts, light)
-    # Power of the noise over that of the object, both times q²: half of the variance is that of one component.
-    ratio = noise / 2 * area_px / len(counts) / (4 * math.pi**2 * one_over_f_power(counts, light))
-    coefficients = wiener_deconvolved(blurred, light.probe.abs().square(), ratio + MODEL_ERROR)
+    signal, noise = gradient_variance(counts, light)
+    kernel = light.probe.abs().square()
+    # Power of the noise, that of one component over the patterns per pixel, over the object's as in `one_over_f_power`.
+    ratio = noise / 2 * area_px / len(counts) / (signal / float(kernel.square().sum()))
+    coefficients = wiener_deconvolved(blurred, kernel, ratio + MODEL_ERROR)
     return as_stitched(coefficients, corner, positions_px, light, iterations=1)
 
 

@@ -13,7 +13,6 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
@@ -76,11 +75,9 @@ class Reconstruction:
         """Why the image is not to be used, in a sentence; empty if the patterns do not contradict it."""
         if self.misfit <= MISFIT_LIMIT:
             return ""
-        return (
-            f"ptychography does not explain the patterns that it was not fitted to: their deviance is {self.misfit:.2f}"
-            f" times what counting noise gives, expected at most {MISFIT_LIMIT:g}; check probe, defocus, positions,"
-            " rotation and counts_per_electron, or scan with a smaller step"
-        )
+        found = f"is {self.misfit:.2f} times what counting noise gives, expected at most {MISFIT_LIMIT:g}"
+        advice = "check probe, defocus, positions, rotation and counts_per_electron, or scan with a smaller step"
+        return f"ptychography does not explain the patterns that it was not fitted to: their deviance {found}; {advice}"
 
 
 def reconstruct(
@@ -162,7 +159,7 @@ class ScanFit:
 
     def loss(self, coefficients: Tensor, rows: Tensor) -> float:
         """Poisson deviance per detector pixel of the patterns `rows`."""
-        total = sum(self._deviance(self._forward(coefficients, part)[2], part) for part in self._chunks(rows))
+        total = sum(_deviance(self._forward(coefficients, part)[2], self._counts[part]) for part in self._chunks(rows))
         return float(total) / (len(rows) * self._n**2)
 
     def loss_and_gradient(self, coefficients: Tensor, rows: Tensor) -> tuple[float, Tensor]:
@@ -172,7 +169,7 @@ class ScanFit:
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for part in self._chunks(rows):
             exit_wave, detector_wave, expected = self._forward(coefficients, part)
-            total += self._deviance(expected, part)
+            total += _deviance(expected, self._counts[part])
             # d/dφ of −2 Σ N log(expected); the expected sum does not depend on a pure phase object.
             ratio = self._counts[part] / expected
             wave = torch.fft.ifft2(detector_wave * ratio, norm="ortho")
@@ -188,9 +185,13 @@ class ScanFit:
         return float(total) * scale, gradient.reshape(self.shape)
 
     def loss_of_noise(self, coefficients: Tensor, rows: Tensor) -> float:
-        """What `loss` would be on average if the object were the true one and the counts had Poisson noise alone."""
-        total = sum(poisson_deviance(self._forward(coefficients, part)[2]).sum() for part in self._chunks(rows))
-        return float(total) / (len(rows) * self._n**2)
+        """`loss` for counts that are simulated from the coefficients: what Poisson noise alone gives."""
+        total, generator = 0.0, torch.Generator(self._device).manual_seed(0)
+        for part in self._chunks(rows):
+            expected = self._forward(coefficients, part)[2]
+            counts = torch.poisson((expected - BACKGROUND_E).clamp_min(0), generator=generator) + BACKGROUND_E
+            total += float(_deviance(expected, counts))
+        return total / (len(rows) * self._n**2)
 
     def prior_precision(self, power: float) -> Tensor:
         """Curvature of −2 log of the prior, per detector pixel, at each frequency of the coefficients (H, W // 2 + 1).
@@ -252,26 +253,7 @@ class ScanFit:
         intensity = detector_wave.real.square() + detector_wave.imag.square()
         return exit_wave, detector_wave, self._dose_e * intensity + BACKGROUND_E
 
-    def _deviance(self, expected: Tensor, rows: Tensor) -> Tensor:
-        """2 Σ (expected − N + N log(N / expected)), float64."""
-        counts = self._counts[rows]
-        return 2 * (expected - counts + counts * (counts / expected).log()).sum(dtype=torch.float64)
 
-
-@cache
-def _deviance_table() -> tuple[Tensor, Tensor]:
-    """Logarithms of means (M,), and the mean deviance of Poisson counts with these means, as `ScanFit` computes it."""
-    mean = torch.logspace(-6, 2, 161, dtype=torch.float64)
-    counts = torch.arange(400, dtype=torch.float64)[:, None]
-    probability = (counts * mean.log() - mean - torch.lgamma(counts + 1)).exp()  # (400, M)
-    recorded, expected = counts + BACKGROUND_E, mean + BACKGROUND_E
-    deviance = 2 * (expected - recorded + recorded * (recorded / expected).log())
-    return mean.log(), (probability * deviance).sum(0)
-
-
-def poisson_deviance(expected: Tensor) -> Tensor:
-    """Mean Poisson deviance of counts whose mean is `expected` − `BACKGROUND_E`; above 100 electrons it is 1."""
-    logs, table = (values.to(expected) for values in _deviance_table())
-    place = (((expected - BACKGROUND_E).clamp_min(1e-6).log() - logs[0]) / (logs[1] - logs[0])).clamp(0, len(logs) - 1)
-    below = place.long().clamp_max(len(logs) - 2)
-    return torch.lerp(table[below], table[below + 1], place - below)
+def _deviance(expected: Tensor, counts: Tensor) -> Tensor:
+    """2 Σ (expected − N + N log(N / expected)), float64."""
+    return 2 * (expected - counts + counts * (counts / expected).log()).sum(dtype=torch.float64)

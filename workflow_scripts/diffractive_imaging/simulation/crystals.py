@@ -8,6 +8,7 @@ disulfide, or C60. They are at rest (no thermal motion), and each layer is one s
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,13 +137,12 @@ def molecules(side_a: float) -> "ase.Atoms":
     rng = np.random.default_rng(0)
     atoms = ase.Atoms(cell=[side_a, side_a, 3 * LAYER_DISTANCE_A])
     reach = int((side_a / 2 - _MARGIN_A) // MOLECULE_DISTANCE_A)
-    for row in range(-reach, reach + 1):
-        for column in range(-reach, reach + 1):
-            ball = molecule("C60")
-            ball.euler_rotate(*np.rad2deg(rng.uniform(0, [2 * np.pi, np.pi, 2 * np.pi])), center="COP")
-            place = np.array([column, row]) * MOLECULE_DISTANCE_A + side_a / 2
-            ball.positions += [*place, LAYER_DISTANCE_A] - ball.positions.mean(axis=0)
-            atoms += ball
+    for row, column in product(range(-reach, reach + 1), repeat=2):
+        ball = molecule("C60")
+        ball.euler_rotate(*rng.uniform(0, [360, 180, 360]), center="COP")
+        place = np.array([column, row]) * MOLECULE_DISTANCE_A + side_a / 2
+        ball.positions += [*place, LAYER_DISTANCE_A] - ball.positions.mean(axis=0)
+        atoms += ball
     return atoms
 
 
