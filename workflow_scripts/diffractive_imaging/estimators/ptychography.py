@@ -20,6 +20,7 @@ from torch import Tensor
 
 from workflow_scripts.diffractive_imaging.estimators.dpc import one_over_f_power
 from workflow_scripts.diffractive_imaging.networks.imaging import Predictions, image_arrays, predict_scans
+from workflow_scripts.diffractive_imaging.networks.losses import MISFIT_LIMIT
 from workflow_scripts.diffractive_imaging.networks.splines import TAPS, as_stitched, spline_weights, taps
 from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings as Options
@@ -33,7 +34,6 @@ CURVATURE_FLOOR = 1e-3  # of the largest: limits the steps of frequencies that h
 # Electrons per pixel that are added to the counts and to their expected values: the likelihood stays finite where none
 # is expected, and the gradient at the truth still vanishes on average.
 BACKGROUND_E = 1e-3
-MISFIT_LIMIT = 1.5  # of `Reconstruction.misfit`
 # Patterns per chunk: on a CPU as many as fit in the cache, on a GPU enough to occupy it.
 _CHUNK = {"cpu": 256, "cuda": 16384}
 

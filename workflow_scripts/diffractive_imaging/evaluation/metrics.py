@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.diffractive_imaging.estimators.ptychography import MISFIT_LIMIT
 from workflow_scripts.diffractive_imaging.evaluation.comparison import Images, Prediction, Truth
+from workflow_scripts.diffractive_imaging.networks.losses import MISFIT_LIMIT
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, PHOTOGRAPH
