@@ -1,6 +1,7 @@
 """Perturbed scans and what they cost."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,7 +113,16 @@ def test_sparse_scans_are_every_nth_row_and_column_of_the_whole_one(tmp_path):
     assert torch.equal(thin.positions_px.reshape(6, 6, 2), full.positions_px.reshape(16, 16, 2)[::3, ::3])
 
     truth = comparison.read_truth(test)
-    rows = metrics.metric_rows(truth, [comparison.predict_zeros(truth)], settings.evaluate())
+    zeros = comparison.predict_zeros(truth)
+    # Where no patches overlap no spread is known; nor is it at the rim.
+    spread = {}
+    for where, images in zeros.images.items():
+        spread_rad = np.full(images.image_rad.shape, np.nan)
+        spread_rad[:, 5:-5, 5:-5] = np.nan if "step_px" in where else 1.0
+        spread[where] = replace(images, spread_rad=spread_rad)
+    covered = list(metrics.coverage_rows(truth, [replace(zeros, images=spread)], settings.evaluate()))
+    assert covered and all(np.isfinite(row["value"]) for row in covered)
+    rows = metrics.metric_rows(truth, [zeros], settings.evaluate())
     values = {(row["metric"], row["condition"]): row["value"] for row in rows}
     for place in ("dose_e=27882;object=all", "dose_e=27882;object=all;step_px=2.61"):
         assert values["phase_rmse_relative", place] == pytest.approx(1)

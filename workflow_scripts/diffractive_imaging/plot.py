@@ -203,6 +203,8 @@ def draw_scans(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: 
     objects = [name for name in OBJECTS if name in set(errors["object"])]
     columns = min(4, len(objects))
     axes = middle.subplots(-(-len(objects) // columns), columns, squeeze=False).flatten()
+    for axis in axes[len(objects) - columns :]:
+        axis.set_xlabel("electrons per pattern")
     for axis in axes[len(objects) :]:
         axis.set_axis_off()
     for axis, name in zip(axes, objects, strict=False):
@@ -210,7 +212,6 @@ def draw_scans(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: 
         axis.set_xscale("log")
         axis.set(title=OBJECTS[name])
         log_ordinate(axis)
-    middle.supxlabel("electrons per pattern", fontsize="medium")
     axes[0].set_ylabel("RMSE, mean-free (rad)")
     middle.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     letter(axes[0], "b")
@@ -270,7 +271,7 @@ def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
                 axis.text(edge + 0.02, row + 0.12, f"{value:.1f}", color=colour, fontsize=6)
     names = ["no fault" if fault == NO_FAULT else str(fault).replace("_", " ") for fault in faults]
     axis.set_yticks(range(len(faults)), names)
-    axis.set(xlabel="patch R² at 0.5 rad, all trained for ablation_epochs", xlim=(edge, 1.02))
+    axis.set(xlabel="patch R² at 0.5 rad, short training", xlim=(edge, 1.02))
     if faults:
         axis.legend(loc="lower center")
     letter(axis, "d")
@@ -283,7 +284,7 @@ def _draw_experiments(axis: Axes, points: pd.DataFrame, registry: Registry) -> N
     for estimator in registry.ordered(points["estimator"]):
         values = points[points["estimator"] == estimator].set_index("experiment")["value"].reindex(names)
         axis.plot(values, range(len(names)), linestyle="", label=estimator, **registry[estimator].looks)
-    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axis.set_yticks(range(len(names)), ["as assumed" if name == "none" else name.replace("_", " ") for name in names])
     axis.set(xlabel="RMSE over the phase's σ", xscale="log")
     letter(axis, "e")
 

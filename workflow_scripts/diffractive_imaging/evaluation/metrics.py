@@ -155,7 +155,8 @@ def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Eva
     for prediction in predictions:
         relative_errors = {}  # by condition, one array for each scan
         for where, images in prediction.images.items():
-            if images.spread_rad is not None:
+            # In sparse scans no patches overlap, and perturbed ones violate what the calibration assumes.
+            if images.spread_rad is not None and not parse_condition(where).keys() & {"step_px", "perturbation"}:
                 pairs = images.beside(truth.images_rad[parse_condition(where)["object"]])
                 relative_errors[where] = [
                     relative_error(*pair, spread) for pair, spread in zip(pairs, images.spread_rad, strict=True)
