@@ -125,7 +125,7 @@ SHORTER = {
         "synthesize.train_shards": 1,
         "synthesize.scan.photographs": 1,
         "synthesize.scan.crystals": [],
-        "synthesize.scan.perturbed": False,
+        "synthesize.scan.perturbed": 0,
         "synthesize.test_phase_std_rad": [0.5],
         "synthesize.test_dose_e": [27882.0],
         "pretrain.epochs": 4,

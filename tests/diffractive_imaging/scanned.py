@@ -1,5 +1,6 @@
 """A small scan of a known object, test files, and jobs, for the estimators."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -44,10 +45,10 @@ def scan(points: int = 32) -> Scanned:
     return Scanned(light, fine, positions, diffraction_pattern(light.probe, windows))
 
 
-def write_test_file(path: Path, points: int, perturbed: bool = False, **changes) -> Path:
-    """A test file of the smoke scale with scans of `points` a side."""
-    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": points, "perturbed": perturbed}
-    synthesize = settings.synthesize(scan=scan, **changes)
+def write_test_file(path: Path, points: int, test_dose_e: Sequence[float] | None = None, **changes) -> Path:
+    """A test file of the smoke scale with scans of `points` a side, and changes of the section `scan`."""
+    scan = settings.synthesize().scan.model_dump(mode="json") | {"points": points, **changes}
+    synthesize = settings.synthesize(scan=scan, **({} if test_dose_e is None else {"test_dose_e": test_dose_e}))
     light = datasets.illumination(synthesize.probe, synthesize.dose_e, None)
     files = large_enough(photographs(None, "test"), 2 * light.n)
     write_arrays(path, datasets.test_set(synthesize, light, files, np.random.default_rng(0)))

@@ -15,7 +15,8 @@ from workflow_scripts.diffractive_imaging.simulation.sources import photographs
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.workflow.files import write_arrays
 
-BOND_A = crystals.LATTICE_A / 3**0.5
+LATTICE_A = crystals.LATTICES_A["BN"]
+BOND_A = LATTICE_A / 3**0.5
 SIDE = 52
 
 
@@ -49,7 +50,7 @@ def vacuum(light):
 def test_every_layer_is_a_honeycomb_of_two_elements(angles_deg):
     side_a = 25.0
     atoms = crystals.sheets(angles_deg, side_a)
-    per_area = 4 / (3**0.5 * crystals.LATTICE_A**2)
+    per_area = 4 / (3**0.5 * LATTICE_A**2)
     assert len(atoms) == pytest.approx(len(angles_deg) * per_area * side_a**2, rel=0.03)
     first, second, distance = neighbor_list("ijd", atoms, 1.2 * BOND_A)
     assert np.allclose(distance, BOND_A)
@@ -82,6 +83,36 @@ def test_a_twist_rotates_the_second_layer_about_the_middle():
     assert np.linalg.norm(central[0][:, None] - central[1][None], axis=2).min(axis=1).max() < 1e-6
 
 
+@pytest.mark.parametrize(("formula", "ratio"), [("C2", 1), ("MoS2", 2)])
+def test_other_sheets_have_their_lattice_and_lie_in_one_slice(formula, ratio):
+    atoms = crystals.sheets((7.0,), 30.0, formula)
+    numbers = atoms.get_atomic_numbers()
+    heavy = atoms[numbers == numbers.max()]
+    distances = neighbor_list("d", heavy, 1.1 * crystals.LATTICES_A[formula])
+    assert distances.max() == pytest.approx(crystals.LATTICES_A[formula], rel=1e-3)
+    if ratio == 2:
+        assert len(atoms) == pytest.approx(3 * len(heavy), rel=0.05)
+    assert np.abs(atoms.positions[:, 2]).max() < crystals.LAYER_DISTANCE_A / 2
+
+
+def test_molecules_are_whole_turned_and_apart():
+    atoms = crystals.molecules(32.0)
+    assert len(atoms) == 9 * 60
+    balls = atoms.positions.reshape(9, 60, 3)
+    centres = balls.mean(axis=1)
+    assert np.allclose(np.linalg.norm(balls - centres[:, None], axis=2), 3.55, atol=0.1)
+    assert np.allclose(centres[4], [16, 16, crystals.LAYER_DISTANCE_A])
+    assert not np.allclose(balls[0] - centres[0], balls[1] - centres[1], atol=0.1)
+    between = np.linalg.norm(balls[0][:, None] - balls[1][None], axis=2)
+    assert between.min() > 2.5
+
+
+def test_molecules_scatter_as_one_phase_in_three_slices(light):
+    crystal = crystals.build("fullerenes", SIDE, light.pixel_size_a, 80.0, 6.0)
+    assert len(crystal.slices) == 3
+    assert 0.05 < float(crystal.phase_rad.std()) < 0.15
+
+
 def spectrum(image):
     """Power of the object pixels under a Hann window, and the frequency in cycles per pixel."""
     window = torch.hann_window(len(image), dtype=torch.float64)
@@ -100,7 +131,7 @@ def test_the_phase_is_weak_and_has_no_power_beyond_ten_pixels(crystal, light):
         assert 0.036 * 2**0.5 < on_pixels < 0.036 * 2
     power, frequency = spectrum(crystal.phase_rad[:: forward.UPSAMPLING, :: forward.UPSAMPLING])
     assert power[frequency < 0.09].sum() < 1e-3 * power.sum()
-    first_order = light.pixel_size_a / (crystals.LATTICE_A * 3**0.5 / 2)
+    first_order = light.pixel_size_a / (LATTICE_A * 3**0.5 / 2)
     strongest = frequency.ravel()[power.argmax()]
     assert float(strongest) == pytest.approx(first_order, abs=1.5 / SIDE)
 
@@ -177,7 +208,7 @@ def test_crystals_stand_beside_the_other_scans_in_file_and_metrics(light, tmp_pa
         by_number[len(names)] = datasets.test_set(changed, light, photographs(None, "test"), np.random.default_rng(0))
     without, arrays = by_number.values()
     assert arrays["scans"].tolist() == [*without["scans"].tolist(), "hbn", "hbn_twisted"]
-    assert all(np.array_equal(without[name], arrays[name]) for name in without if name != "scans")
+    assert all(np.array_equal(without[name], arrays[name]) for name in without if name not in ("scans", "scan_objects"))
     fine = arrays["hbn.phase_rad"]
     assert fine.dtype == np.float32 and fine.shape == arrays["step_edge.phase_rad"].shape
     assert arrays["hbn.counts"].shape == (1, 256, 32, 32)

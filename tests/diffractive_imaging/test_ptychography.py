@@ -7,6 +7,7 @@ from tests.diffractive_imaging import scanned
 from workflow_scripts.diffractive_imaging.estimators import ptychography
 from workflow_scripts.diffractive_imaging.networks.splines import refined
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings
+from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.optics.diffraction import diffraction_pattern
 
 CPU = torch.device("cpu")
@@ -40,6 +41,48 @@ def test_the_loss_falls_and_the_image_is_that_of_the_smallest_held_out_loss(nois
     assert len(fitted) == SETTINGS.iterations
     assert fitted[-1] < 0.05 * fitted[0]
     assert held_out[noiseless.image.iterations - 1] == min(held_out)
+
+
+@pytest.mark.parametrize(("every", "limit"), [(3, 0.02), (4, 0.035)])
+def test_sparse_scans_converge_and_the_held_out_patterns_agree(scan, every, limit):
+    """Steps of 2.61 and 3.48 object pixels."""
+    dense = scanned.scan(points=64)
+    kept = torch.zeros(64, 64, dtype=torch.bool)
+    kept[::every, ::every] = True
+    sparse = dense._replace(positions=dense.positions[kept.flatten()], patterns=dense.patterns[kept.flatten()])
+    counts = torch.poisson(27882 * sparse.patterns, generator=torch.Generator().manual_seed(1))
+    fit = reconstruct(sparse, counts, 27882.0)
+    assert sparse.rmse(fit.image) < limit
+    assert not fit.refusal
+
+
+def test_wrong_positions_are_refused_in_words(scan):
+    counts = torch.poisson(27882 * scan.patterns, generator=torch.Generator().manual_seed(1))
+    fit = reconstruct(scan._replace(positions=scan.positions.flip(1)), counts, 27882.0)
+    assert fit.misfit > ptychography.MISFIT_LIMIT
+    assert f"{fit.misfit:.2f} times what counting noise gives" in fit.refusal and "\n" not in fit.refusal
+
+
+@pytest.mark.parametrize("dose", [30.0, 1e5])
+def test_for_a_true_object_the_loss_is_that_of_noise(scan, dose):
+    flat = diffraction_pattern(scan.light.probe, torch.zeros(32, 32, dtype=torch.float64)).expand(1024, 32, 32)
+    counts = torch.poisson(dose * flat, generator=torch.Generator().manual_seed(1))
+    fit, rows = ptychography.ScanFit(counts, scan.positions, scan.light, dose, CPU), torch.arange(300)
+    assert fit.loss_of_noise(torch.zeros(fit.shape), rows) == pytest.approx(
+        fit.loss(torch.zeros(fit.shape), rows), rel=0.02
+    )
+
+
+@pytest.mark.parametrize(("std", "gain"), [(0.03, 0.8), (0.5, 1.03)])
+def test_the_prior_helps_weak_objects_at_low_dose_and_harms_no_other(scan, std, gain, monkeypatch):
+    """The object is scaled to `std`, whose patterns are simulated anew."""
+    weak = scan._replace(fine=scan.fine * (std / 0.5))
+    windows = forward.window_at(weak.fine, weak.positions, weak.light.n, forward.UPSAMPLING)
+    patterns = diffraction_pattern(weak.light.probe, windows)
+    counts = torch.poisson(279 * patterns, generator=torch.Generator().manual_seed(1))
+    error = weak.rmse(reconstruct(weak, counts, 279.0).image)
+    monkeypatch.setattr(ptychography, "one_over_f_power", lambda counts, light: 1e6)
+    assert error < gain * weak.rmse(reconstruct(weak, counts, 279.0).image)
 
 
 @pytest.mark.parametrize(("dose", "limit"), [(27882.0, 0.02), (279.0, 0.10)])
@@ -106,7 +149,7 @@ def test_the_curvature_is_that_of_the_loss_around_a_flat_object(scan):
     # Coefficients of a plane wave to its values: the response of the spline at these frequencies.
     response = refined(wave.double(), 1).std() / wave.double().std()
     mean_square = (amplitude * response) ** 2 / 2
-    curvature = 1 / fit.inverse_curvature()[row, column]
+    curvature = fit.curvature()[row, column]
     area = float((scan.positions.amax(0) - scan.positions.amin(0) + 1).prod())
     assert raised == pytest.approx(float(0.5 * curvature * mean_square * area), rel=0.1)
 

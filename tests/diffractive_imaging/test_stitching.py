@@ -26,6 +26,7 @@ from workflow_scripts.diffractive_imaging.networks.stitching import (
 )
 from workflow_scripts.diffractive_imaging.simulation.forward import window_at
 from workflow_scripts.diffractive_imaging.simulation.objects import refine
+from workflow_scripts.workflow.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +131,20 @@ def test_patches_without_contrast_make_a_flat_image():
     assert float(stitched.phase[~stitched.phase.isnan()].abs().max()) < 1e-12
 
 
-def test_too_few_iterations_are_reported(monkeypatch):
-    monkeypatch.setattr(stitching, "MAX_ITERATIONS", 1)
+def test_too_few_iterations_are_reported_and_far_too_few_refused(monkeypatch):
     monkeypatch.setattr(stitching, "SUBPIXEL_PASSES", 0)
-    with pytest.warns(UserWarning, match="stopped after 1 iterations"):
+    monkeypatch.setattr(stitching, "MAX_ITERATIONS", 5)
+    with pytest.warns(UserWarning, match="stopped after 5 iterations"):
         least_squares(*random_scan(5))
+    monkeypatch.setattr(stitching, "MAX_ITERATIONS", 1)
+    with pytest.raises(InputError, match="stitching did not converge: after 1 iterations"):
+        least_squares(*random_scan(5))
+
+
+def test_patches_that_nothing_connects_are_counted_as_parts():
+    positions = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, 9.0]], dtype=torch.float64)
+    assert least_squares(torch.randn(3, 8, 8), positions, torch.ones(8, 8)).parts == 2
+    assert least_squares(torch.randn(2, 8, 8), positions[:2], torch.ones(8, 8)).parts == 1
 
 
 def test_object_pixels_keep_a_ramp_in_place():

@@ -1,7 +1,7 @@
 """The figures of diffractive imaging, drawn from the tables and images of the stage evaluate.
 
 The first shows patches, a stitched photograph, the transfer of both stitchings and R²; the second the scans by every
-estimator, error against dose, coverage, and each fault alone.
+estimator, error against dose, coverage, each fault alone, and sparse and perturbed scans.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,6 @@ from workflow_scripts.study.figures import (
     BLUE,
     GREEN,
     PAGE_MM,
-    PURPLE,
     VERMILLION,
     error_bars,
     letter,
@@ -35,12 +34,29 @@ from workflow_scripts.workflow.files import read_all_arrays
 
 OBJECTS = {
     "photograph": "photographs",
+    "dead_leaves": "dead leaves",
     "step_edge": "step edge",
     "hbn": "hBN, one layer",
     "hbn_twisted": "hBN, twisted bilayer",
+    "graphene": "graphene",
+    "mos2": "MoS₂",
+    "fullerenes": "C₆₀",
 }
-_COLUMNS = ["panel", "object", "estimator", "dose_e", "phase_std_rad", "fault", "value", "low", "high", "n"]
-_METRICS = {"b": "phase_rmse_rad_meanfree", "c": "coverage_68", "d": "patch_r2"}
+PICTURED = ("step_edge", "hbn_twisted", "mos2", "fullerenes")  # the scans of panel a
+_COLUMNS = [
+    "panel",
+    "object",
+    "estimator",
+    "dose_e",
+    "phase_std_rad",
+    "fault",
+    "experiment",
+    "value",
+    "low",
+    "high",
+    "n",
+]
+_METRICS = {"b": "phase_rmse_rad_meanfree", "c": "coverage_68", "d": "patch_r2", "e": "phase_rmse_relative"}
 
 
 class Arguments(Plot):
@@ -162,43 +178,52 @@ def _draw_r2(axes: list[Axes], points: pd.DataFrame, registry: Registry) -> None
 
 
 def scan_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """All points of panels b to d, seeds averaged: the columns of `_COLUMNS`."""
-    texts, numbers = ("object", "fault", "stage", "perturbation"), ("dose_e", "phase_std_rad")
+    """All points of panels b to e, seeds averaged: the columns of `_COLUMNS`."""
+    texts, numbers = ("object", "fault", "stage", "perturbation"), ("dose_e", "phase_std_rad", "step_px")
     table = with_condition_columns(metrics, texts, numbers)
-    final = table[table["stage"].isna() & table["perturbation"].isna()]
-    keys = ["estimator", "object", "fault", "dose_e", "phase_std_rad"]
+    steps = table["step_px"].map("step of {:.3g} px".format).where(table["step_px"].notna())
+    table["experiment"] = table["perturbation"].fillna(steps)
+    final = table[table["stage"].isna()]
+    keys = ["estimator", "object", "fault", "experiment", "dose_e", "phase_std_rad"]
     points = []
     for panel, metric in _METRICS.items():
-        # Rows of a single fault are in panel d and in no other.
-        rows = final[(final["metric"] == metric) & (final["fault"].notna() == (panel == "d"))]
+        # Rows of a single fault are in panel d, those of other experiments in panel e, and in no other.
+        in_panel = (final["fault"].notna() == (panel == "d")) & (final["experiment"].notna() == (panel == "e"))
+        rows = final[(final["metric"] == metric) & in_panel]
         points.append(mean_over_seeds(rows, keys).assign(panel=panel))
     return pd.concat(points)[_COLUMNS].reset_index(drop=True)
 
 
 def draw_scans(table: pd.DataFrame, images: Mapping[str, np.ndarray], registry: Registry) -> Figure:
-    """The figure: a scans by every estimator, b error against dose, c coverage, d each fault alone."""
-    figure = new_figure(PAGE_MM, 215.0)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.75, 1.05, 1.0])
+    """The figure: a scans by every estimator, b error against dose, c coverage, d each fault alone, e experiments."""
+    figure = new_figure(PAGE_MM, 250.0)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.5, 1.5, 1.0])
     _draw_scan_images(top, images, registry)
     errors = table[table["panel"] == "b"]
     objects = [name for name in OBJECTS if name in set(errors["object"])]
-    axes = middle.subplots(1, len(objects), squeeze=False)[0]
-    for axis, name in zip(axes, objects, strict=True):
+    columns = min(4, len(objects))
+    axes = middle.subplots(-(-len(objects) // columns), columns, squeeze=False).flatten()
+    for axis in axes[len(objects) - columns :]:
+        axis.set_xlabel("electrons per pattern")
+    for axis in axes[len(objects) :]:
+        axis.set_axis_off()
+    for axis, name in zip(axes, objects, strict=False):
         _draw_lines(axis, errors[errors["object"] == name], "dose_e", registry)
         axis.set_xscale("log")
-        axis.set(title=OBJECTS[name], xlabel="electrons per pattern")
+        axis.set(title=OBJECTS[name])
         log_ordinate(axis)
     axes[0].set_ylabel("RMSE, mean-free (rad)")
     middle.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     letter(axes[0], "b")
-    coverage, faults = bottom.subplots(1, 2, width_ratios=[1, 1.3])
+    coverage, faults, experiments = bottom.subplots(1, 3, width_ratios=[1, 1, 1.1])
     _draw_coverage(coverage, table[table["panel"] == "c"])
     _draw_faults(faults, table[table["panel"] == "d"])
+    _draw_experiments(experiments, table[table["panel"] == "e"], registry)
     return figure
 
 
 def _draw_scan_images(figure: SubFigure, images: Mapping[str, np.ndarray], registry: Registry) -> None:
-    scans = [name for name in OBJECTS if name in images["scans"].tolist()]
+    scans = [name for name in PICTURED if name in images["scans"].tolist()]
     estimators = registry.ordered(images["estimators"].tolist())
     axes = figure.subplots(len(scans), 1 + len(estimators), squeeze=False)
     for row, scan in zip(axes, scans, strict=True):
@@ -212,10 +237,10 @@ def _draw_scan_images(figure: SubFigure, images: Mapping[str, np.ndarray], regis
 
 def _draw_coverage(axis: Axes, points: pd.DataFrame) -> None:
     points = points[points["estimator"] == "corrected"]
-    for name, marker, colour in zip(OBJECTS, "osD^", (BLUE, VERMILLION, GREEN, PURPLE), strict=True):
+    for name, marker in zip(OBJECTS, "osD^v<>P", strict=True):
         line = points[points["object"] == name].sort_values("dose_e")
         if len(line):
-            axis.plot(line["dose_e"], line["value"], marker=marker, color=colour, label=OBJECTS[name])
+            axis.plot(line["dose_e"], line["value"], marker=marker, label=OBJECTS[name])
     axis.axhline(0.6827, color="0.6", linewidth=0.6, linestyle=":")
     axis.set_xscale("log")
     axis.set(xlabel="electrons per pattern", ylabel="share of pixels inside ± σ", ylim=(0, 1))
@@ -246,10 +271,22 @@ def _draw_faults(axis: Axes, points: pd.DataFrame) -> None:
                 axis.text(edge + 0.02, row + 0.12, f"{value:.1f}", color=colour, fontsize=6)
     names = ["no fault" if fault == NO_FAULT else str(fault).replace("_", " ") for fault in faults]
     axis.set_yticks(range(len(faults)), names)
-    axis.set(xlabel="patch R² at 0.5 rad, all trained for ablation_epochs", xlim=(edge, 1.02))
+    axis.set(xlabel="patch R² at 0.5 rad, short training", xlim=(edge, 1.02))
     if faults:
         axis.legend(loc="lower center")
     letter(axis, "d")
+
+
+def _draw_experiments(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
+    """One row for each sparse and perturbed scan, and for the perturbed objects without a perturbation."""
+    points = points[points["object"] == "all"]
+    names = sorted(set(points["experiment"]), key=lambda name: (name != "none", name))[::-1]
+    for estimator in registry.ordered(points["estimator"]):
+        values = points[points["estimator"] == estimator].set_index("experiment")["value"].reindex(names)
+        axis.plot(values, range(len(names)), linestyle="", label=estimator, **registry[estimator].looks)
+    axis.set_yticks(range(len(names)), ["as assumed" if name == "none" else name.replace("_", " ") for name in names])
+    axis.set(xlabel="RMSE over the phase's σ", xscale="log")
+    letter(axis, "e")
 
 
 def _draw_row(

@@ -65,7 +65,7 @@ ABLATIONS = {ablation_arm(fault): fault for fault in (NO_FAULT, *get_args(Traini
 ARMS = VARIANTS | {arm: with_fault(fault) for arm, fault in ABLATIONS.items()}
 
 VariantName = Literal["published", "corrected"]
-CrystalName = Literal["hbn", "hbn_twisted"]
+CrystalName = Literal["hbn", "hbn_twisted", "graphene", "mos2", "fullerenes"]
 
 
 class ProbeSettings(Settings):
@@ -114,22 +114,26 @@ class ScanSettings(Settings):
     photographs: int = Field(
         ge=1, description="Test photographs that are scanned, at most; a step edge is scanned too."
     )
+    dead_leaves: int = Field(ge=0, description="Images of dead leaves that are scanned.")
     points: int = Field(ge=16, le=512, description="Scan points along each side of the raster.")
     step_px: float = Field(gt=0, le=2, description="Mean step of the raster, object pixels.")
     jitter_px: float = Field(ge=0, le=1, description="Standard deviation of the position jitter, object pixels.")
     phase_std_rad: float = Field(
-        gt=0, le=3, description="Standard deviation of the phase of photographs and step edge, rad."
+        gt=0, le=3, description="Standard deviation of the phase of photographs, dead leaves and step edge, rad."
     )
     crystals: tuple[CrystalName, ...] = Field(
-        description="Crystals that are also scanned, by multislice: hbn, one layer of boron nitride, and hbn_twisted,"
-        " two layers; [] for none. phase_std_rad does not apply to them."
+        description="Also scanned, by multislice: boron nitride, one layer (hbn) or two (hbn_twisted), graphene, MoS2,"
+        " molecules of C60 (fullerenes); phase_std_rad does not apply to them. [] for none."
     )
     twist_deg: float = Field(
         ge=0, lt=60, description="Twist of hbn_twisted's second layer against the stacking of the bulk, degrees."
     )
-    perturbed: bool = Field(
-        description="Whether the first photograph is also scanned with a wrong defocus, with a wrong scan rotation and"
-        " with partial coherence, none of which the estimators model."
+    perturbed: int = Field(
+        ge=0,
+        description="Photographs, then dead leaves, also scanned with a wrong defocus, rotation, positions and source.",
+    )
+    sparse_every: tuple[Annotated[int, Field(ge=2, le=16)], ...] = Field(
+        description="At full dose photographs and dead leaves are also scanned at every n-th row and column alone."
     )
     detector_transposed: bool = Field(
         description="Whether the recorded patterns have x and y exchanged, as those of the published experiment do."
@@ -195,7 +199,8 @@ class Synthesize(Settings):
     def file_mb(self, split: str) -> float:
         """Size of one file with its counts as float32, MB: objects and patterns; or those of every phase and dose."""
         doses, scan = len(self.test_dose_e), self.scan
-        scans = (scan.photographs + len(scan.crystals) + 2) * doses + 3 * scan.perturbed
+        objects = scan.photographs + scan.dead_leaves + len(scan.crystals) + 2  # the step edge, and the calibration
+        scans = objects * doses + 4 * scan.perturbed
         test = self.test_samples * len(self.test_phase_std_rad) * doses + scans * scan.points**2
         patterns = 2 * self.samples_per_shard if split == "train" else test
         return patterns * self.probe.detector_px**2 * 4 / 1e6
@@ -286,8 +291,10 @@ class Finetune(TrainingSettings):
 class PtychographySettings(Settings):
     """Iterative ptychography."""
 
-    iterations: int = Field(ge=1, description="Passes over the patterns; held-out patterns choose the best iteration.")
-    batches: int = Field(ge=1, description="Gradient steps in each pass, each from a different part of the patterns.")
+    iterations: int = Field(ge=1, description="Iterations; held-out patterns choose the best.")
+    batches: int = Field(
+        ge=1, description="Gradient steps of an iteration: one pass over a dense scan, several over a sparse one."
+    )
 
 
 class InferenceSettings(Settings):
@@ -300,7 +307,8 @@ class Predict(Settings):
     """Patches and stitched images: one section for each estimator that has settings."""
 
     network: InferenceSettings = Field(description="The trained networks.")
-    ptychography: PtychographySettings = Field(description="The iterative baseline.")
+    ptychography: PtychographySettings = Field(description="Iterative ptychography until it converges.")
+    ptychography_fast: PtychographySettings = Field(description="Iterative ptychography, stopped early.")
 
 
 class Evaluate(Settings):

@@ -1,5 +1,7 @@
 """The phase image of the user's scan, by the network that was trained for its probe and adapted to it."""
 
+import sys
+
 import numpy as np
 from pydantic import Field
 
@@ -19,6 +21,7 @@ from workflow_scripts.diffractive_imaging.settings import VARIANTS, Predict
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, read_scan
 from workflow_scripts.learning.devices import leased_device
 from workflow_scripts.workflow.command import Command, Job
+from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_json, write_json
 from workflow_scripts.workflow.settings import Compute
 
@@ -30,7 +33,14 @@ class Arguments(Predict, Compute):
 
 
 def apply(job: Job[Arguments]) -> None:
-    """Write the image in three formats, and how well it explains the patterns before and after finetuning."""
+    """Write the image in three formats, and how well it explains the patterns before and after finetuning.
+
+    The weights are those of the stage whose image explains the patterns better. Whatever the patterns contradict is
+    named in a sentence on standard error and in the report; ptychography that fails on held-out patterns is left out.
+
+    Raises:
+        InputError: neither the network nor ptychography explains the patterns.
+    """
     arguments, report = job.arguments, read_json(job.input("report"))
     light = Illumination.read(job.input("scan"))
     scan = read_scan(job.input("scan"), SCAN_NAME, light.dose_e).along_object()
@@ -44,9 +54,18 @@ def apply(job: Job[Arguments]) -> None:
             images[stage] = phase_image(estimate(scan.counts, light.dose_e), scan, light)
         classical = ptychography.reconstruct(
             scan.counts, scan.positions_px, light, light.dose_e, arguments.ptychography, seed=0, device=device
-        ).image
-    image = images["finetuned"]
-    ptychography_rad = classical.to_object_pixels().numpy().astype(np.float32)
+        )
+    chi2 = {stage: float(stitched.chi2_per_pattern.mean()) for stage, stitched in images.items()}
+    stage = min(reversed(chi2), key=chi2.get)  # of equal ones the finetuned
+    image = images[stage]
+    doubts = [sentence for sentence in (image.doubt, classical.refusal) if sentence]
+    if len(doubts) == 2:
+        raise InputError("; ".join(doubts))
+    for sentence in doubts:
+        print(f"warning: {sentence}", file=sys.stderr)
+    ptychography_rad = None
+    if not classical.refusal:
+        ptychography_rad = classical.image.to_object_pixels().numpy().astype(np.float32)
     orientation = report["orientation"]
     write_h5(
         job.outputs["h5"],
@@ -63,9 +82,14 @@ def apply(job: Job[Arguments]) -> None:
     write_preview(job.outputs["png"], image, ptychography_rad)
     quality = {
         "chi2_without_object": image.chi2_without_object,
-        **{f"chi2_{stage}": float(stitched.chi2_per_pattern.mean()) for stage, stitched in images.items()},
-        "chi2_ptychography": float(reduced_chi2(classical, scan, light).mean()),
-        "correlation_with_ptychography": correlation(image.phase_rad, ptychography_rad),
+        **{f"chi2_{name}": value for name, value in chi2.items()},
+        "chi2_ptychography": float(reduced_chi2(classical.image, scan, light).mean()),
+        "misfit_ptychography": classical.misfit,
+        "doubts": doubts,
+        "weights": stage,
+        "correlation_with_ptychography": (
+            None if ptychography_rad is None else correlation(image.phase_rad, ptychography_rad)
+        ),
         "phase_std_rad": float(np.nanstd(image.phase_rad)),
         "uncertainty_median_rad": float(np.nanmedian(image.uncertainty_rad)),
     }

@@ -39,6 +39,7 @@ class PhaseImage:
     chi2_without_object: the mean of the same for a flat phase.
     positions_px: float64 (N, 2) [y, x]; pixel [0, 0] of the images lies at `origin_px`.
     pixel_size_a: side of an object pixel, Å.
+    parts: into how many parts, whose patches do not overlap, the image falls.
     """
 
     phase_rad: np.ndarray
@@ -49,6 +50,18 @@ class PhaseImage:
     positions_px: np.ndarray
     origin_px: tuple[int, int]
     pixel_size_a: float
+    parts: int
+
+    @property
+    def doubt(self) -> str:
+        """Why the image is not to be trusted, in a sentence; empty if nothing speaks against it."""
+        chi2 = float(self.chi2_per_pattern.mean())
+        if chi2 >= self.chi2_without_object:
+            without = f"χ² is {chi2:.3f}, and {self.chi2_without_object:.3f} without one"
+            return f"the network's image explains the patterns no better than no object at all: {without}"
+        if self.parts > 1:
+            return f"the network's image falls into {self.parts} parts that no patch connects; scan with a smaller step"
+        return ""
 
 
 def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
@@ -81,6 +94,7 @@ def phase_image(patches: Tensor, scan: Scan, light: Illumination) -> PhaseImage:
         positions_px=scan.positions_px.numpy(),
         origin_px=stitched.origin,
         pixel_size_a=light.pixel_size_a,
+        parts=stitched.parts,
     )
 
 
@@ -109,16 +123,19 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first[valid], second[valid])[0, 1])
 
 
-def write_h5(path: Path, image: PhaseImage, ptychography_rad: np.ndarray, attrs: dict[str, str | float | bool]) -> None:
+def write_h5(
+    path: Path, image: PhaseImage, ptychography_rad: np.ndarray | None, attrs: dict[str, str | float | bool]
+) -> None:
     """Every array of the image as a dataset with its unit; the same image gives the same bytes.
 
-    ptychography_rad: (H, W), the phase that iterative ptychography of the same patterns gives.
+    ptychography_rad: (H, W), the phase that iterative ptychography of the same patterns gives; None if it is refused.
     """
     units = {"phase_rad": "rad", "uncertainty_rad": "rad", "chi2": "1", "chi2_per_pattern": "1", "positions_px": "px"}
     with h5py.File(path, "w") as file:
         for name, unit in units.items():
             file.create_dataset(name, data=getattr(image, name)).attrs["unit"] = unit
-        file.create_dataset("ptychography_rad", data=ptychography_rad).attrs["unit"] = "rad"
+        if ptychography_rad is not None:
+            file.create_dataset("ptychography_rad", data=ptychography_rad).attrs["unit"] = "rad"
         file.attrs["pixel_size_a"] = image.pixel_size_a
         file.attrs["origin_px"] = image.origin_px
         for key, value in attrs.items():
@@ -137,11 +154,12 @@ def write_tiff(path: Path, image: PhaseImage) -> None:
     )
 
 
-def write_preview(path: Path, image: PhaseImage, ptychography_rad: np.ndarray) -> None:
+def write_preview(path: Path, image: PhaseImage, ptychography_rad: np.ndarray | None) -> None:
     """Phase, ptychography of the same patterns, uncertainty and χ² side by side, (H, W) each; reproducible bytes."""
+    classical = {} if ptychography_rad is None else {"ptychography: phase (rad)": ptychography_rad}
     panels = {
         "network: phase (rad)": image.phase_rad,
-        "ptychography: phase (rad)": ptychography_rad,
+        **classical,
         "spread of the patches (rad)": image.uncertainty_rad,
         "reduced χ²": image.chi2,
     }

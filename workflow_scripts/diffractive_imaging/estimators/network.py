@@ -14,7 +14,7 @@ from workflow_scripts.diffractive_imaging.networks.imaging import (
 from workflow_scripts.diffractive_imaging.networks.reconstruction import load_estimate
 from workflow_scripts.diffractive_imaging.settings import ABLATIONS, ARMS, IMAGE_FAULTS, NO_FAULT, VARIANTS, with_fault
 from workflow_scripts.diffractive_imaging.settings import InferenceSettings as Options
-from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, full_dose_photographs, read_scan
+from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, full_dose_photographs
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
@@ -57,7 +57,7 @@ def _predict_with_fault(estimator: PatchEstimator, trained_fault: str, test: Pat
     """
     result = predict_patches(estimator.estimate, "pretrained", test, fault=trained_fault)
     photographs = full_dose_photographs(test)
-    scans = [read_scan(test, name, photographs.dose_e) for name in photographs.scans]
+    scans = photographs.read(test)
     for fault in (NO_FAULT, *IMAGE_FAULTS) if trained_fault == NO_FAULT else (trained_fault,):
         reconstruct = replace(estimator, variant=with_fault(fault)).reconstruct
         where = condition(**photographs.where, fault=fault)

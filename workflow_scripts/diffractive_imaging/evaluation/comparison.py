@@ -24,9 +24,10 @@ class Truth:
 
     patches_rad: (S, M, K) in the K pixels of the mask for the S phases, their means not removed.
     phase_std_rad, dose_e: (S,), (D,) of the test set.
-    scan_sets: the scans by object and dose.
+    scan_sets: the scans by object, dose and other conditions.
     images_rad: by object as conditions name it, of each of its scans (H, W) in object pixels from [0, 0].
-    scan_phase_std_rad: standard deviation of the phase of photographs and step edge.
+    scan_phase_std_rad: standard deviation of the phase of photographs, dead leaves and step edge.
+    scan_step_px: mean step of the scans' raster, object pixels.
     """
 
     light: Illumination
@@ -36,6 +37,7 @@ class Truth:
     scan_sets: list[ScanSet]
     images_rad: Mapping[str, Sequence[np.ndarray]]
     scan_phase_std_rad: float
+    scan_step_px: float
 
     def patches_by_condition(self) -> dict[str, np.ndarray]:
         """The true patches (M, K) behind the patterns of each dose and phase."""
@@ -49,12 +51,12 @@ class Truth:
 def read_truth(path: Path) -> Truth:
     """The truth of a test file of the stage synthesize."""
     light = Illumination.read(path)
-    arrays = read_arrays(path, ["unit_phase", "phase_std_rad", "test_dose_e", "scan_phase_std_rad"])
+    arrays = read_arrays(path, ["unit_phase", "phase_std_rad", "test_dose_e", "scan_phase_std_rad", "scan_step_px"])
     mask = forward.patch_mask(light.probe)
     unit = forward.true_patch(torch.from_numpy(arrays["unit_phase"]).double())[:, mask].numpy()
     sets = scan_sets(path)
     images = {}
-    for name, scans in {scans.where["object"]: scans.scans for scans in sets}.items():
+    for name, scans in {scans.where["object"]: scans.scans for scans in sets if scans.is_plain}.items():
         phases = read_arrays(path, [f"{scan}.phase_rad" for scan in scans])
         images[name] = [
             to_object_pixels(torch.from_numpy(phase), forward.UPSAMPLING).numpy() for phase in phases.values()
@@ -67,6 +69,7 @@ def read_truth(path: Path) -> Truth:
         sets,
         images,
         float(arrays["scan_phase_std_rad"]),
+        float(arrays["scan_step_px"]),
     )
 
 
@@ -77,12 +80,14 @@ class Images:
     image_rad: (C, h, w) in object pixels, NaN where no patch lies; image i begins at pixel origins_px[i], [y, x].
     spread_rad: (C, h, w), NaN where it is unknown; None of an estimator without uncertainty.
     iterations: (C,) number of the iteration that the estimator chose; None if it does not iterate.
+    misfit: (C,) `ptychography.Reconstruction.misfit`; None if the estimator holds no patterns out.
     """
 
     image_rad: np.ndarray
     origins_px: list[tuple[int, int]]
     spread_rad: np.ndarray | None = None
     iterations: np.ndarray | None = None
+    misfit: np.ndarray | None = None
 
     def beside(self, truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Each image (h, w) and the same part of its truth, of truths (H, W)."""
@@ -134,14 +139,14 @@ def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:
         patches, images = {}, {}
         for part in predictions.parts:
             values = part.values
-            of_truth = condition(**{key: text for key, text in values.items() if key not in ("fault", "perturbation")})
+            of_truth = condition(**{key: text for key, text in values.items() if key != "fault"})
             if of_truth not in n_scans:
                 raise InputError(f"{path}: the test file has no data for the condition {of_truth}; predict again")
             if part.stage == stage and "patches_rad" in part.names:
                 shape = truth.patches_rad.shape[1:]
                 patches[part.condition] = part.read("patches_rad", shapes={"patches_rad": shape})["patches_rad"]
             elif part.stage == stage:
-                images[part.condition] = _read_images(part, 1 if "perturbation" in values else n_scans[of_truth])
+                images[part.condition] = _read_images(part, n_scans[of_truth])
         yield Prediction(
             estimator=predictions.estimator,
             seed=predictions.seed if stage in TRAINED_STAGES else None,
@@ -152,7 +157,8 @@ def predictions_of(path: Path, truth: Truth) -> Iterator[Prediction]:
 
 
 def _read_images(part: Part, n: int) -> Images:
-    shapes = {"origin_px": (n, 2), "image_rad": (n, -1, -1), "spread_rad": (n, -1, -1), "iterations": (n,)}
+    shapes = {"origin_px": (n, 2), "image_rad": (n, -1, -1), "spread_rad": (n, -1, -1)}
+    shapes |= {"iterations": (n,), "misfit": (n,)}
     names = [name for name in shapes if name in ("origin_px", "image_rad") or name in part.names]
     arrays = part.read(*names, shapes=shapes, finite=False)  # NaN marks what no patch covers
     origins = [tuple(origin) for origin in arrays.pop("origin_px").tolist()]
@@ -164,7 +170,7 @@ def predict_zeros(truth: Truth) -> Prediction:
     patches = {where: np.zeros(true.shape) for where, true in truth.patches_by_condition().items()}
     images = {}
     for scans in truth.scan_sets:
-        flat = np.zeros_like(truth.images_rad[scans.where["object"]])
+        flat = np.zeros_like(truth.images_rad[scans.where["object"]][: len(scans.scans)])
         images[condition(**scans.where)] = Images(flat, [(0, 0)] * len(flat))
     return Prediction("zeros", None, None, patches, images)
 

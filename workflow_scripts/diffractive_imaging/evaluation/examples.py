@@ -54,7 +54,7 @@ def example_images(path: Path, truth: Truth, predictions: Sequence[Prediction]) 
     }
     names = []
     for scans in truth.scan_sets:
-        if scans.where["object"] != CALIBRATION and scans.dose_e == truth.light.dose_e:
+        if scans.where["object"] != CALIBRATION and scans.is_plain and scans.dose_e == truth.light.dose_e:
             where = condition(**scans.where)
             images = [_at_condition(where, prediction.images, prediction) for prediction in first_seeds]
             names += scans.scans

@@ -18,7 +18,7 @@ from torch import Tensor
 from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.simulation import forward
-from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, Illumination, inside_raster, read_scan
+from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, Illumination, inside_raster
 from workflow_scripts.optics.diffraction import diffraction_pattern
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.conditions import condition
@@ -38,11 +38,10 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
     beam = diffraction_pattern(truth.light.probe, torch.zeros(truth.light.n, truth.light.n))
     for scans in truth.scan_sets:
         where, dose = condition(**scans.where), scans.dose_e
-        if scans.where["object"] == CALIBRATION or dose * beam.max() < LEAST_EXPECTED_E:
+        if scans.where["object"] == CALIBRATION or not scans.is_plain or dose * beam.max() < LEAST_EXPECTED_E:
             continue
         measured = []  # counts and positions of each scan
-        for name in scans.scans:
-            scan = read_scan(test, name, dose).along_object()
+        for scan in (recorded.along_object() for recorded in scans.read(test)):
             inner = inner_patterns(scan.positions_px, truth.light.n, settings.seed)
             measured.append((scan.counts[inner], scan.positions_px[inner]))
         if not all(len(counts) for counts, _ in measured):

@@ -11,12 +11,14 @@ the network; nor those of long periods, which the image takes from the slopes of
 never contradict each other add up over many patches. Such errors make a coverage too small.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.diffractive_imaging.evaluation.comparison import Prediction, Truth
+from workflow_scripts.diffractive_imaging.evaluation.comparison import Images, Prediction, Truth
+from workflow_scripts.diffractive_imaging.networks.losses import MISFIT_LIMIT
 from workflow_scripts.diffractive_imaging.settings import Evaluate
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.diffractive_imaging.simulation.datasets import CALIBRATION, PHOTOGRAPH
@@ -39,8 +41,7 @@ def metric_rows(truth: Truth, predictions: Sequence[Prediction], settings: Evalu
     for prediction in predictions:
         rows += _patch_rows(truth, prediction, settings)
         rows += _image_rows(truth, prediction, settings)
-        rows += _sensitivity_rows(truth, prediction)
-    return rows + _recipe_rows(truth)
+    return rows + _recipe_rows(truth) + _areal_dose_rows(truth)
 
 
 def with_headlines(rows: list[dict], truth: Truth) -> list[dict]:
@@ -49,6 +50,7 @@ def with_headlines(rows: list[dict], truth: Truth) -> list[dict]:
     for headline in (
         condition(**full),
         *(condition(object=name, **full) for name in (PHOTOGRAPH, CALIBRATION)),
+        condition(object="all", dose_e=truth.light.dose_e),
         condition(object="white_noise", patches="perfect"),
         condition(target="patch"),
     ):
@@ -71,40 +73,64 @@ def _patch_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> lis
 
 
 def _image_rows(truth: Truth, prediction: Prediction, settings: Evaluate) -> list[dict]:
-    """Mean RMSE of the scans at every dose: the photographs, each of them a source, the step edge and the crystals.
+    """Mean RMSE of the scans of one kind of object under every condition, each object a source.
 
-    If the estimator chooses an iteration, also the median of that over the same scans.
+    Besides, with `object=all`, the mean over all objects of the error relative to the standard deviation of the phase.
+    Perturbed scans show what a violated assumption about the experiment costs; `perturbation=none` is the same for the
+    unperturbed scans of these objects. For networks the rows of perturbed scans use the pretrained weights.
     """
-    rows = []
-    for where, images in prediction.images.items():
+    rows, relative = [], defaultdict(list)
+    names = {scans.where["object"]: scans.scans for scans in truth.scan_sets if scans.is_plain}
+
+    def add(metric: str, unit: str, by_scan: pd.Series, where: str) -> None:
+        interval = bootstrap(by_scan, seed=settings.seed, resamples=settings.bootstrap_samples)
+        stage = "" if "perturbation" in where else "pretrain"
+        rows.append(prediction.row(metric, unit, interval, where, stage))
+
+    for where, images in _with_unperturbed(prediction.images).items():
         values = parse_condition(where)
-        if values["object"] == CALIBRATION or "perturbation" in values:
+        kind = values.pop("object")
+        if kind == CALIBRATION:
             continue
-        errors = [phase_rmse_rad_meanfree(*pair) for pair in images.beside(truth.images_rad[values["object"]])]
-        interval = bootstrap(pd.Series(errors), seed=settings.seed, resamples=settings.bootstrap_samples)
-        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", interval, where, "pretrain"))
+        pairs = images.beside(truth.images_rad[kind])
+        scans = names[kind][: len(pairs)]
+        errors = pd.Series([phase_rmse_rad_meanfree(*pair) for pair in pairs], index=scans)
+        add("phase_rmse_rad_meanfree", "rad", errors, where)
         if images.iterations is not None:
-            median = float(np.median(images.iterations))
-            rows.append(prediction.row("best_iteration", "1", median, where, "pretrain", n=len(errors)))
+            add("best_iteration", "1", pd.Series(images.iterations, index=scans), where)
+        if images.misfit is not None:
+            misfit = pd.Series(images.misfit, index=scans)
+            add("held_out_deviance_over_noise", "1", misfit, where)
+            add("refused_share", "1", (misfit > MISFIT_LIMIT).astype(float), where)
+        if "fault" not in values:
+            values.pop("phase_std_rad", None)
+            relative[condition(**values, object="all")].append(errors / [np.nanstd(true) for _, true in pairs])
+    for where, errors in relative.items():
+        add("phase_rmse_relative", "1", pd.concat(errors), where)
     return rows
 
 
-def _sensitivity_rows(truth: Truth, prediction: Prediction) -> list[dict]:
-    """RMSE of the first photograph under each perturbation, and for `none` that of its unperturbed scan.
-
-    It shows what a violated assumption about the experiment costs. For networks these rows use the pretrained weights.
-    """
-    perturbed = {}
-    for where, images in prediction.images.items():
+def _with_unperturbed(by_condition: Mapping[str, Images]) -> dict[str, Images]:
+    """The images, and under `perturbation=none` the unperturbed ones of the objects whose scans are perturbed."""
+    unperturbed = {}
+    for where, images in by_condition.items():
         values = parse_condition(where)
-        if "perturbation" in values:
-            unperturbed = {key: value for key, value in values.items() if key != "perturbation"}
-            perturbed[condition(**unperturbed, perturbation="none")] = prediction.images[condition(**unperturbed)]
-            perturbed[where] = images
+        if values.pop("perturbation", None):
+            whole = by_condition[condition(**values)].image_rad[: len(images.image_rad)]
+            unperturbed[condition(**values, perturbation="none")] = Images(whole, images.origins_px)
+    return {**by_condition, **unperturbed}
+
+
+def _areal_dose_rows(truth: Truth) -> list[dict]:
+    """The electrons per area of the scans of photographs, as if their raster had no rim."""
     rows = []
-    for where, images in perturbed.items():
-        error = phase_rmse_rad_meanfree(*images.beside(truth.images_rad[PHOTOGRAPH])[0])
-        rows.append(prediction.row("phase_rmse_rad_meanfree", "rad", error, where))
+    for scans in truth.scan_sets:
+        where = dict(scans.where)
+        if where.pop("object") == PHOTOGRAPH and not scans.perturbation:
+            step_a = where.get("step_px", truth.scan_step_px) * truth.light.pixel_size_a
+            rows.append(
+                metric_row("zeros", "areal_dose", "e/Å²", scans.dose_e / step_a**2, condition=condition(**where))
+            )
     return rows
 
 
@@ -130,7 +156,8 @@ def coverage_rows(truth: Truth, predictions: Sequence[Prediction], settings: Eva
     for prediction in predictions:
         relative_errors = {}  # by condition, one array for each scan
         for where, images in prediction.images.items():
-            if images.spread_rad is not None:
+            # In sparse scans no patches overlap, and perturbed ones violate what the calibration assumes.
+            if images.spread_rad is not None and not parse_condition(where).keys() & {"step_px", "perturbation"}:
                 pairs = images.beside(truth.images_rad[parse_condition(where)["object"]])
                 relative_errors[where] = [
                     relative_error(*pair, spread) for pair, spread in zip(pairs, images.spread_rad, strict=True)

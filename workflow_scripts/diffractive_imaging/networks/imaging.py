@@ -20,9 +20,6 @@ from workflow_scripts.diffractive_imaging.simulation.datasets import (
     CALIBRATION,
     Illumination,
     Scan,
-    full_dose_photographs,
-    read_perturbed,
-    read_scan,
     scan_sets,
 )
 from workflow_scripts.study.conditions import condition
@@ -109,17 +106,11 @@ def predict_scans(
     """
     result: Predictions = {}
     for scans in scan_sets(test):
-        if scans.where["object"] != CALIBRATION or calibration:
-            where = condition(**scans.where)
-            print(f"{stage} {where}", file=sys.stderr, flush=True)
-            measured = [read_scan(test, name, scans.dose_e) for name in scans.scans]
-            result[stage, where] = reconstruct_all(reconstruct, measured, scans.dose_e)
-    if perturbed:
-        photographs = full_dose_photographs(test)
-        for name, scan in read_perturbed(test).items():
-            arrays = reconstruct_all(reconstruct, [scan], photographs.dose_e)
-            where = condition(**photographs.where, perturbation=name)
-            result[stage, where] = {key: arrays[key] for key in ("image_rad", "origin_px")}
+        if (scans.where["object"] == CALIBRATION and not calibration) or (scans.perturbation and not perturbed):
+            continue
+        where = condition(**scans.where)
+        print(f"{stage} {where}", file=sys.stderr, flush=True)
+        result[stage, where] = reconstruct_all(reconstruct, scans.read(test), scans.dose_e)
     return result
 
 

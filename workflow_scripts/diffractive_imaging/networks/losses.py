@@ -2,6 +2,9 @@
 
 from torch import Tensor
 
+# Of the deviance of held-out patterns over that of counting noise: above it an image is refused.
+MISFIT_LIMIT = 1.5
+
 
 def weighted_absolute_error(predicted: Tensor, target: Tensor, pixels: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
     """Mean absolute error of patches (B, n, n) in pixels, rows and columns (P,), rad; each patch weighted by (B,)."""

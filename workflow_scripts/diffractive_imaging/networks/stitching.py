@@ -27,9 +27,11 @@ from torch.nn import functional
 from workflow_scripts.diffractive_imaging.networks.layout import Layout, lay_out
 from workflow_scripts.diffractive_imaging.simulation.forward import UPSAMPLING
 from workflow_scripts.learning.devices import host_work
+from workflow_scripts.workflow.errors import InputError
 
 # On the preconditioned residual, relative to the first; 1e-5 takes about ten iterations.
 TOLERANCE, MAX_ITERATIONS = 1e-5, 200
+USELESS_RESIDUAL = 1e-2  # with a larger one there is no image
 # On perfect patches of white noise two passes raise the spectral SNR of periods of 100 px from below 1 to some
 # hundreds, and more add nothing. A pass needs only a few digits of its correction.
 SUBPIXEL_PASSES = 2
@@ -49,6 +51,7 @@ class Stitched:
         upsampling · (o − origin).
     upsampling: fine pixels per object pixel.
     iterations: of conjugate gradients, or passes of the damped average.
+    parts: connected parts, between which `least_squares` has no common phase.
     """
 
     phase: torch.Tensor
@@ -56,6 +59,7 @@ class Stitched:
     origin: tuple[int, int]
     upsampling: int
     iterations: int
+    parts: int = 1
 
     def to_object_pixels(self) -> torch.Tensor:
         """Area mean over each object pixel, (H / upsampling, W / upsampling) rad; [0, 0] is `origin`."""
@@ -95,7 +99,8 @@ def least_squares(
     positions: (N, 2) [y, x] in object pixels; their rounding to the fine grid is corrected to second order.
     weights: (n, n) illumination inside the mask, zero outside; its scale does not matter.
     Parts of the scan that share no pixel have no common phase: each part gets mean zero.
-    Raises InputError for NaN inside the mask, and for positions that span too large an image.
+    Raises InputError for NaN inside the mask, for positions that span too large an image, and where the equations are
+    not solved.
     """
     layout, pixels = lay_out(patches, positions, weights, upsampling)  # pixels: (N, K)
     _subtract_means(pixels, layout)
@@ -107,15 +112,19 @@ def least_squares(
         right_side = _rounding_correction(image, layout, operator.covered)
         change, more, _ = _conjugate_gradients(operator, right_side, SUBPIXEL_TOLERANCE)
         image, iterations = rounded + change, iterations + more
+    if not relative <= USELESS_RESIDUAL:
+        reached = f"after {iterations} iterations the relative residual is {relative:.1e}"
+        raise InputError(f"stitching did not converge: {reached}, expected {TOLERANCE:.0e}; check the positions")
     if relative > TOLERANCE:
         warnings.warn(
             f"Stitching stopped after {iterations} iterations with a relative residual of {relative:.1e}, "
             f"not {TOLERANCE:.1e}: the longest periods may be wrong.",
             stacklevel=2,
         )
-    image = torch.where(operator.covered, image - _part_means(image, layout), torch.nan)
+    means, parts = _part_means(image, layout)
+    image = torch.where(operator.covered, image - means, torch.nan)
     phase = layout.crop(image).to(patches.dtype)
-    return Stitched(phase, layout.crop(operator.coverage), layout.origin, upsampling, iterations)
+    return Stitched(phase, layout.crop(operator.coverage), layout.origin, upsampling, iterations, parts)
 
 
 def residual_variance(
@@ -322,10 +331,13 @@ def _slope(image: torch.Tensor, covered: torch.Tensor, axis: int) -> torch.Tenso
     return (forward + forward.roll(1, axis)) / (count + count.roll(1, axis)).clamp_min(1.0)
 
 
-def _part_means(image: torch.Tensor, layout: Layout) -> torch.Tensor:
+def _part_means(image: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, int]:
     """At each pixel (H, W) the mean over its connected part: patches that share a pixel belong to one part.
 
     The graph joins every patch to its pixels; a pixel without a patch is a separate part.
+
+    Returns:
+        the means, and the number of parts with a patch.
     """
     corners = torch.unique(layout.corners).cpu().numpy()
     pixels = (corners[:, None] + layout.offsets.cpu().numpy()).astype(np.int32)  # (M, K)
@@ -334,6 +346,7 @@ def _part_means(image: torch.Tensor, layout: Layout) -> torch.Tensor:
     starts = np.concatenate([np.zeros(n_pixels), np.arange(0, pixels.size + 1, pixels.shape[1])])
     edges = np.ones(pixels.size, np.int8), pixels.ravel(), starts.astype(np.int32)
     _, labels = csgraph.connected_components(csr_matrix(edges, shape=(n_nodes, n_nodes)), directed=False)
+    parts = len(np.unique(labels[n_pixels:]))
     labels = labels[:n_pixels]
     means = np.bincount(labels, image.cpu().flatten().numpy()) / np.bincount(labels)
-    return torch.from_numpy(means[labels].reshape(layout.shape)).to(image.device)
+    return torch.from_numpy(means[labels].reshape(layout.shape)).to(image.device), parts

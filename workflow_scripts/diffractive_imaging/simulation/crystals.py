@@ -1,14 +1,17 @@
-"""Scans of hexagonal boron nitride by multislice, which does not assume a phase object as the estimators do.
+"""Scans of two-dimensional crystals and of molecules by multislice, which does not assume a phase object as the
+estimators do.
 
-ase builds one layer, or two that are twisted against each other. The atoms are at rest (no thermal motion), and
-each layer is one slice of projected potential.
+ase builds the atoms: one layer of boron nitride, two that are twisted against each other, graphene, molybdenum
+disulfide, or C60. They are at rest (no thermal motion), and each layer is one slice of projected potential.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,9 +27,11 @@ from workflow_scripts.optics.waves import interaction_parameter
 if TYPE_CHECKING:
     import ase
 
-# Lattice constant and distance of the layers of hBN in Å (doi:10.1107/S0365110X52001064).
-LATTICE_A = 2.504
-LAYER_DISTANCE_A = 3.33
+# Lattice constants in Å: hBN (doi:10.1107/S0365110X52001064), graphene, MoS2, whose three planes are one layer.
+LATTICES_A = {"BN": 2.504, "C2": 2.461, "MoS2": 3.160}
+LAYER_DISTANCE_A = 3.33  # of hBN, and between all slices
+# Molecules stand on a square lattice at about the distance they have in their crystal, each turned at random.
+MOLECULE_DISTANCE_A = 10.0
 # Rows of atoms run along no axis of the raster, so that an exchange of the axes shows.
 ORIENTATION_DEG = 7.0
 # Pixels of the multislice per object pixel: the fewest whose band limit, ⅔ of Nyquist, holds the detector's corners.
@@ -58,19 +63,22 @@ def build(name: CrystalName, side: int, pixel_size_a: float, voltage_kv: float, 
     """A crystal over (side, side) object pixels.
 
     Args:
-        name: hbn, a single layer, or hbn_twisted, two layers.
+        name: one of `CrystalName`.
         side: object pixels along each side.
         pixel_size_a: side of an object pixel, Å.
         voltage_kv: of the electrons, kV.
         twist_deg: the second layer against the stacking of the bulk.
     """
-    # In the bulk every layer is rotated by 60° against the last, boron over nitrogen.
-    angles_deg = {"hbn": (ORIENTATION_DEG,), "hbn_twisted": (ORIENTATION_DEG, ORIENTATION_DEG + 60 + twist_deg)}[name]
     margin = math.ceil(_MARGIN_A / pixel_size_a)
     cell = side + 2 * margin
-    atoms = sheets(angles_deg, cell * pixel_size_a)
+    # In the bulk of hBN every layer is rotated by 60° against the last, boron over nitrogen.
+    angles_deg = (ORIENTATION_DEG, ORIENTATION_DEG + 60 + twist_deg)[: 2 if name == "hbn_twisted" else 1]
+    formula = {"graphene": "C2", "mos2": "MoS2"}.get(name, "BN")
+    cell_a = cell * pixel_size_a
+    atoms = molecules(cell_a) if name == "fullerenes" else sheets(angles_deg, cell_a, formula)
     positions_a = torch.from_numpy(atoms.positions[:, ::-1].copy())  # ase has x first
-    boundaries_a = [LAYER_DISTANCE_A * (layer - 0.5) for layer in range(len(angles_deg) + 1)]
+    layers = round(atoms.cell[2, 2] / LAYER_DISTANCE_A)
+    boundaries_a = [LAYER_DISTANCE_A * (layer - 0.5) for layer in range(layers + 1)]
 
     def projected(upsampling: int, limit_per_a: float) -> Tensor:
         shape = (upsampling * cell, upsampling * cell)
@@ -92,21 +100,25 @@ def build(name: CrystalName, side: int, pixel_size_a: float, voltage_kv: float, 
     )
 
 
-def sheets(angles_deg: Sequence[float], side_a: float) -> "ase.Atoms":
-    """Layers of hBN over a square cell, each rotated about the middle of the cell, where its hexagons have a centre.
+def sheets(angles_deg: Sequence[float], side_a: float, formula: str = "BN") -> "ase.Atoms":
+    """Layers over a square cell, each rotated about the middle of the cell, where its hexagons have a centre.
 
     Args:
         angles_deg: of the layers, from z = 0 upwards.
         side_a: side of the cell in Å.
+        formula: of the layers, one of `LATTICES_A`.
     """
     import ase  # here, since most jobs build no crystal and the import takes long
-    from ase.build import graphene
+    from ase.build import graphene, mx2
 
-    repeats = 2 * math.ceil(side_a / LATTICE_A) + 2  # the rhombus covers the circle around the cell
-    flake = graphene(formula="BN", a=LATTICE_A, size=(repeats, repeats, 1))
-    # Boron, nitrogen and the centre of a hexagon follow each other along the long diagonal of the unit cell.
-    boron, nitrogen = flake.positions[:2]
-    flake.positions -= (flake.cell[0] + flake.cell[1]) / 2 + boron + 2 * (nitrogen - boron)
+    lattice_a = LATTICES_A[formula]
+    repeats = 2 * math.ceil(side_a / lattice_a) + 2  # the rhombus covers the circle around the cell
+    make = mx2 if formula == "MoS2" else graphene
+    flake = make(formula=formula, a=lattice_a, size=(repeats, repeats, 1))
+    # Both kinds of site and the centre of a hexagon follow each other along the long diagonal of the unit cell.
+    first, second = flake.positions[:2, :2]
+    flake.positions[:, :2] -= (flake.cell[0] + flake.cell[1])[:2] / 2 + first + 2 * (second - first)
+    flake.positions[:, 2] -= flake.positions[:, 2].mean()
     atoms = ase.Atoms(cell=[side_a, side_a, LAYER_DISTANCE_A * len(angles_deg)])
     for layer, angle_deg in enumerate(angles_deg):
         sheet = flake.copy()
@@ -114,6 +126,23 @@ def sheets(angles_deg: Sequence[float], side_a: float) -> "ase.Atoms":
         sheet.positions += [side_a / 2, side_a / 2, LAYER_DISTANCE_A * layer]
         inside = ((sheet.positions[:, :2] >= 0) & (sheet.positions[:, :2] < side_a)).all(axis=1)
         atoms += sheet[inside]
+    return atoms
+
+
+def molecules(side_a: float) -> "ase.Atoms":
+    """C60 in three layers over a square cell of `side_a` Å, one molecule in the middle."""
+    import ase
+    from ase.build import molecule
+
+    rng = np.random.default_rng(0)
+    atoms = ase.Atoms(cell=[side_a, side_a, 3 * LAYER_DISTANCE_A])
+    reach = int((side_a / 2 - _MARGIN_A) // MOLECULE_DISTANCE_A)
+    for row, column in product(range(-reach, reach + 1), repeat=2):
+        ball = molecule("C60")
+        ball.euler_rotate(*rng.uniform(0, [360, 180, 360]), center="COP")
+        place = np.array([column, row]) * MOLECULE_DISTANCE_A + side_a / 2
+        ball.positions += [*place, LAYER_DISTANCE_A] - ball.positions.mean(axis=0)
+        atoms += ball
     return atoms
 
 

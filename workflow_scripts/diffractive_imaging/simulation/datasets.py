@@ -1,5 +1,6 @@
 """Training and test files: which arrays they hold, and how these are simulated and read."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from workflow_scripts.workflow.arrays import ArrayError, open_npy
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import read_arrays
 
-PHOTOGRAPH, STEP_EDGE = "photograph", "step_edge"
+PHOTOGRAPH, DEAD_LEAVES, STEP_EDGE = "photograph", "dead_leaves", "step_edge"
 # A patch that receives fewer of the electrons explains little of the pattern: the probe is not centred or not focused.
 LEAST_LIT_SHARE = 0.5
 _WEAKEST = 1e-100  # smallest amplitude whose square does not underflow
@@ -96,6 +97,14 @@ class Scan:
             return self
         return Scan(self.counts.transpose(1, 2).contiguous(), self.positions_px, detector_transposed=False)
 
+    def thinned(self, every: int) -> "Scan":
+        """Every how many-th row and column of a square raster, rows first."""
+        if every == 1:
+            return self
+        side = math.isqrt(len(self.counts))
+        kept = torch.arange(side * side).reshape(side, side)[::every, ::every].flatten()
+        return Scan(self.counts[kept], self.positions_px[kept], self.detector_transposed)
+
 
 @host_work()
 def read_scan(path: Path, name: str, dose_e: float) -> Scan:
@@ -134,36 +143,68 @@ def _read(path: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, np.ndarray
 
 
 def scan_names(path: Path) -> list[str]:
-    """The scans of a test file: the names of photographs, `STEP_EDGE`, and those of `CrystalName`."""
+    """The scans of a test file: names of photographs, of dead leaves, `STEP_EDGE`, and those of `CrystalName`."""
     return read_arrays(path, ["scans"])["scans"].tolist()
 
 
 class ScanSet(NamedTuple):
-    """The scans of one object at one dose.
+    """The scans of one kind of object under one condition.
 
-    where: the values of their condition in metrics.csv; without phase_std_rad for a crystal, which sets its own phase.
+    where: the values of their condition in metrics.csv: object and dose_e; phase_std_rad, but for a crystal, which
+        sets its own phase; step_px of a sparse scan; perturbation, if the experiment is not what the file says.
     scans: their names in the test file.
     dose_e: electrons per pattern.
+    every: every how many rows and columns of the raster are used.
+    perturbation: one of `PERTURBATIONS`, or empty.
     """
 
     where: dict[str, str | float]
     scans: list[str]
     dose_e: float
+    every: int = 1
+    perturbation: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether these are whole scans by the experiment that the file describes."""
+        return self.every == 1 and not self.perturbation
+
+    def read(self, path: Path) -> list[Scan]:
+        """The scans, without their truth.
+
+        Raises:
+            InputError: the file is broken.
+        """
+        if self.perturbation:
+            return [_read_perturbed(path, name, self.perturbation) for name in self.scans]
+        return [read_scan(path, name, self.dose_e).thinned(self.every) for name in self.scans]
 
 
 def scan_sets(path: Path) -> list[ScanSet]:
-    """The scans of a test file: all photographs together, `STEP_EDGE`, the crystals and `CALIBRATION`, at each dose."""
-    arrays = read_arrays(path, ["scans", "test_dose_e", "scan_phase_std_rad"])
-    phase = {"phase_std_rad": float(arrays["scan_phase_std_rad"])}
-    objects: dict[str, list[str]] = {}
-    for name in [*arrays["scans"].tolist(), CALIBRATION]:
-        is_single = name in (STEP_EDGE, CALIBRATION, *get_args(CrystalName))
-        objects.setdefault(name if is_single else PHOTOGRAPH, []).append(name)
-    return [
-        ScanSet({"object": name, "dose_e": dose, **({} if name in get_args(CrystalName) else phase)}, scans, dose)
-        for name, scans in objects.items()
-        for dose in arrays["test_dose_e"].tolist()
-    ]
+    """The scans of a test file by kind of object: at each dose, then at full dose sparse ones and perturbed ones.
+
+    `CALIBRATION` is a kind of its own.
+    """
+    names = ["scans", "scan_objects", "test_dose_e", "dose_e", "scan_phase_std_rad", "scan_step_px", "sparse_every"]
+    arrays = read_arrays(path, [*names, "perturbations", "perturbed_scans"])
+    full_dose_e, step_px = float(arrays["dose_e"]), float(arrays["scan_step_px"])
+    sets = []
+    for kind in dict.fromkeys([*arrays["scan_objects"].tolist(), CALIBRATION]):
+        scans = arrays["scans"][arrays["scan_objects"] == kind].tolist() or [CALIBRATION]
+        where = {"object": kind}
+        if kind not in get_args(CrystalName):
+            where["phase_std_rad"] = float(arrays["scan_phase_std_rad"])
+        sets += [ScanSet({**where, "dose_e": dose}, scans, dose) for dose in arrays["test_dose_e"].tolist()]
+        where["dose_e"] = full_dose_e
+        if kind in (PHOTOGRAPH, DEAD_LEAVES):
+            sets += [
+                ScanSet({**where, "step_px": every * step_px}, scans, full_dose_e, every)
+                for every in arrays["sparse_every"].tolist()
+            ]
+        perturbed = [name for name in scans if name in arrays["perturbed_scans"]]
+        for name in arrays["perturbations"].tolist() if perturbed else ():
+            sets.append(ScanSet({**where, "perturbation": name}, perturbed, full_dose_e, perturbation=name))
+    return sets
 
 
 def full_dose_photographs(path: Path) -> ScanSet:
@@ -172,20 +213,14 @@ def full_dose_photographs(path: Path) -> ScanSet:
     return next(scans for scans in scan_sets(path) if (scans.where["object"], scans.dose_e) == (PHOTOGRAPH, full))
 
 
-@host_work()
-def read_perturbed(path: Path) -> dict[str, Scan]:
-    """The scans of the first photograph under each perturbation, by name; {} where there are none."""
-    names = read_arrays(path, ["perturbations"])["perturbations"].tolist()
-    counts, positions = [f"perturbed.{name}.counts" for name in names], f"{scan_names(path)[0]}.positions_px"
-    arrays = read_arrays(path, [*counts, positions, "detector_transposed"])
-    return {
-        name: Scan(
-            torch.from_numpy(arrays[f"perturbed.{name}.counts"].astype(np.float32)),
-            torch.from_numpy(arrays[positions]),
-            bool(arrays["detector_transposed"]),
-        )
-        for name in names
-    }
+def _read_perturbed(path: Path, name: str, perturbation: str) -> Scan:
+    counts, positions = f"{name}.{perturbation}.counts", f"{name}.positions_px"
+    arrays = _read(path, {counts: (3, "fui"), positions: (2, "f"), "detector_transposed": (0, "b")})
+    return Scan(
+        torch.from_numpy(arrays[counts].astype(np.float32)),
+        torch.from_numpy(arrays[positions]),
+        bool(arrays["detector_transposed"]),
+    )
 
 
 def illumination(settings: ProbeSettings, dose_e: float, file: Path | None) -> Illumination:
@@ -302,11 +337,12 @@ def test_set(
 
     Returns:
         unit_phase float32 (M, n, n), to be multiplied by phase_std_rad (S,); counts uint32 (S, D, M, n, n) for
-        test_dose_e (D,); scans (C,), the names of the test photographs, `STEP_EDGE` and the crystals; for each
-        <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts
+        test_dose_e (D,); scans (C,), as `scan_names` lists them, and scan_objects (C,), which kind of object each is;
+        for each <scan>.phase_rad float32 (H, W) on the fine grid, <scan>.positions_px float64 (P, 2), <scan>.counts
         (D, P, n, n) for test_dose_e, of the smallest unsigned type that holds them, and the same for `CALIBRATION`;
-        perturbations (X,), and perturbed.<name>.counts (P, n, n) of the first photograph under each at full dose;
-        scan_phase_std_rad, which the crystals do not have; detector_transposed bool; and the illumination.
+        perturbations (X,), perturbed_scans (Y,), and for these <scan>.<perturbation>.counts (P, n, n) at full dose;
+        sparse_every (Z,); scan_step_px; scan_phase_std_rad, which the crystals do not have; detector_transposed bool;
+        and the illumination.
     """
     unit = objects.power_law_noise(settings.test_samples, light.n, rng)
     counts = [
@@ -320,6 +356,8 @@ def test_set(
         "counts": np.array(counts),
         "detector_transposed": np.bool_(settings.scan.detector_transposed),
         "scan_phase_std_rad": np.float64(settings.scan.phase_std_rad),
+        "scan_step_px": np.float64(settings.scan.step_px),
+        "sparse_every": np.array(settings.scan.sparse_every, dtype=np.int64),
     }
     return arrays | _scans(settings, light, files, rng) | light.arrays()
 
@@ -332,31 +370,41 @@ def _scans(
     # Half a window, and two more pixels for the interpolation between fine pixels.
     positions, side = raster(scan.points, scan.step_px, scan.jitter_px, light.n / 2 + 2, rng)
     doses = torch.tensor(settings.test_dose_e, dtype=torch.float32)[:, None, None, None]
+    # Separate generators, so that the other arrays are the same with these scans and without.
+    calibration_rng, perturbation_rng, leaves_rng = rng.spawn(3)
 
     def scan_shape(shape: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         fine = torch.from_numpy(objects.refine(shape * scan.phase_std_rad, forward.UPSAMPLING))
         return fine, forward.simulate_scan(light.probe, fine, positions, doses, _generator(rng))
 
-    shapes = {
-        path.name: objects.large_photograph(str(path), photographs.read_grey(path, minimum_px=2 * light.n), side)
-        for path in files[: scan.photographs]
-    }
-    shapes[STEP_EDGE] = objects.step_edge(side)
     # By name: the true phase on the fine grid, and what the detector counts at every dose.
-    scanned = {name: scan_shape(shape, rng) for name, shape in shapes.items()}
+    scanned, kinds = {}, {}
+    for path in files[: scan.photographs]:
+        picture = photographs.read_grey(path, minimum_px=2 * light.n)
+        scanned[path.name] = scan_shape(objects.large_photograph(str(path), picture, side), rng)
+        kinds[path.name] = PHOTOGRAPH
+    for number in range(scan.dead_leaves):
+        name = f"{DEAD_LEAVES}_{number + 1}"
+        scanned[name] = scan_shape(objects.dead_leaves(1, side, leaves_rng)[0], leaves_rng)
+        kinds[name] = DEAD_LEAVES
+    arrays = {}
+    perturbed = list(scanned)[: scan.perturbed]
+    for name in perturbed:
+        assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, scanned[name][0], positions, light.dose_e
+        for perturbation in PERTURBATIONS:
+            counts = perturbations.simulate(perturbation, *assumed, _generator(perturbation_rng))
+            arrays[f"{name}.{perturbation}.counts"] = _recorded(counts, scan.detector_transposed)
+    scanned[STEP_EDGE] = scan_shape(objects.step_edge(side), rng)
     for name in scan.crystals:
         crystal = crystals.build(name, side, light.pixel_size_a, settings.probe.voltage_kv, scan.twist_deg)
         counts = crystals.simulate_scan(light.probe, crystal, positions, doses, _generator(rng))
         scanned[name] = crystal.phase_rad, counts
-    perturbed = PERTURBATIONS if scan.perturbed else ()
-    arrays = {"scans": np.array(list(scanned)), "perturbations": np.array(perturbed, dtype=str)}
-    # Separate generators, so that the other arrays are the same with these scans and without.
-    calibration_rng, perturbation_rng = rng.spawn(2)
-    first_phase, _ = next(iter(scanned.values()))
-    for name in perturbed:
-        assumed = light.probe, light.pixel_size_a, settings.probe.voltage_kv, first_phase, positions, light.dose_e
-        counts = perturbations.simulate(name, *assumed, _generator(perturbation_rng))
-        arrays[f"perturbed.{name}.counts"] = _recorded(counts, scan.detector_transposed)
+    arrays |= {
+        "scans": np.array(list(scanned)),
+        "scan_objects": np.array([kinds.get(name, name) for name in scanned]),
+        "perturbations": np.array(PERTURBATIONS if perturbed else (), dtype=str),
+        "perturbed_scans": np.array(perturbed, dtype=str),
+    }
     scanned[CALIBRATION] = scan_shape(objects.power_law_noise(1, side, calibration_rng)[0], calibration_rng)
     for name, (phase, counts) in scanned.items():
         arrays[f"{name}.phase_rad"] = phase.numpy()

@@ -108,12 +108,13 @@ def dead_leaves(count: int, n: int, rng: np.random.Generator) -> np.ndarray:
         float32 (count, n, n), standardised.
     """
     objects = np.empty((count, n, n), dtype=np.float32)
+    side = max(_CANVAS_PX, n)
     for i in range(count):
         if i % _CROPS_PER_CANVAS == 0:
-            canvas = _leaves(_CANVAS_PX, rng)
+            canvas = _leaves(side, rng)
         crop = np.zeros((n, n))
         while np.ptp(crop) == 0:  # within a single leaf there is nothing to see
-            y, x = rng.integers(0, _CANVAS_PX - n + 1, size=2)
+            y, x = rng.integers(0, side - n + 1, size=2)
             crop = canvas[y : y + n, x : x + n]
         objects[i] = crop
     return standardise(objects)
