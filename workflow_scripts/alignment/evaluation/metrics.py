@@ -93,3 +93,17 @@ def shift_error_px(estimate_deg: np.ndarray, estimate_px: np.ndarray, true_px: n
     difference = estimate - true
     offset = np.median(turned_offsets(difference, -angle), axis=0)
     return np.linalg.norm(difference - turned_offsets(np.tile(offset, (angle.size, 1)), angle), axis=1)
+
+
+def pair_shift_error_px(estimate_px: np.ndarray, true_deg: np.ndarray, true_px: np.ndarray) -> np.ndarray:
+    """Distance between the estimated and the true shift within each pair of consecutive images, in pixels.
+
+    Image i is image i + 1, rotated by angle(i) − angle(i + 1) and then shifted by the vector that is estimated.
+
+    Args:
+        estimate_px: (N − 1, 2) [y, x].
+        true_deg, true_px: (N,) and (N, 2), the poses of the images.
+    """
+    true_deg, true_px = np.asarray(true_deg, float), np.asarray(true_px, float)
+    relative_px = true_px[:-1] - turned_offsets(true_px[1:], true_deg[:-1] - true_deg[1:])
+    return np.linalg.norm(np.asarray(estimate_px, float) - relative_px, axis=1)
