@@ -117,9 +117,3 @@ def _smooth(rings: Tensor) -> Tensor:
     """Mean of every ring (R,) and its neighbours; the first, the mean of an image, gets that of the second."""
     padded = torch.cat([rings[1:2], rings[1:], rings[-1:]])
     return torch.cat([rings[1:2], (padded[:-2] + padded[1:-1] + padded[2:]) / 3])
-
-
-def turned(shift_px: Tensor, angle_deg: Tensor) -> Tensor:
-    """Vectors (N, 2) [y, x] rotated by angles (N,)."""
-    angle, (y, x) = torch.deg2rad(angle_deg), shift_px.unbind(-1)
-    return torch.stack([angle.sin() * x + angle.cos() * y, angle.cos() * x - angle.sin() * y], dim=-1)

@@ -12,7 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.networks.matching import Disc, Observations, turned
+from workflow_scripts.alignment.networks.matching import Disc, Observations
+from workflow_scripts.alignment.simulation.geometry import turned
 
 _FOLDS = 4  # each has its own reference, the average of the others
 _STEP_DEG, _SHIFT_STEP = 5.0, 0.625  # of the search; shifts in units of half the shortest period
