@@ -99,7 +99,8 @@ def test_pairs_have_the_whole_angle_and_the_shift(noisy):
     true_deg = angle_deg[:-1] - angle_deg[1:]
     error = rotation_error_deg(said["pair_whole_deg"], true_deg, relative=True)
     assert np.median(error) < 3 and (error < 10).mean() > 0.9
-    assert np.median(pair_shift_error_px(said["pair_shift_px"], angle_deg, shift_px)) < 0.6
+    errors_px = pair_shift_error_px(said["pair_whole_deg"], said["pair_shift_px"], angle_deg, shift_px, 360.0)
+    assert np.median(errors_px) < 0.6
     assert said["pair_deg"] == pytest.approx(said["pair_whole_deg"] % 180, abs=1e-3)
 
 
@@ -114,7 +115,12 @@ def test_the_relative_shift_is_that_of_the_motion():
     relative = shift_px[:-1].numpy() - np.stack(
         [np.sin(turn) * x + np.cos(turn) * y, np.cos(turn) * x - np.sin(turn) * y], 1
     )
-    assert pair_shift_error_px(relative, angle_deg.numpy(), shift_px.numpy()).max() < 1e-5
+    turn_deg, truth = np.degrees(turn), (angle_deg.numpy(), shift_px.numpy())
+    assert pair_shift_error_px(turn_deg, relative, *truth, 360.0).max() < 1e-4
+    # Half a turn more is as true of a C2 particle, with another shift
+    other = 2 * shift_px[:-1].numpy() - relative
+    assert pair_shift_error_px(turn_deg + 180, other, *truth, 180.0).max() < 1e-4
+    assert pair_shift_error_px(turn_deg + 180, other, *truth, 360.0).min() > 0.1
     again = move(images[1:], angle_deg[:-1] - angle_deg[1:], torch.from_numpy(relative).float())
     assert (again - images[:-1]).abs().max() < 0.02 * images.max()
 

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.networks.matching import Disc, Observations, observe
+from workflow_scripts.alignment.networks.maximum_likelihood import vertex
 from workflow_scripts.alignment.settings import PredictCartesianPairwise as Options
-from workflow_scripts.alignment.simulation.geometry import half_plane_weights, peak, peak_2d
+from workflow_scripts.alignment.simulation.geometry import half_plane_weights, peak_2d
 from workflow_scripts.alignment.simulation.imaging import fourier_rings
 from workflow_scripts.alignment.simulation.labels import FITTED
 from workflow_scripts.workflow.command import Job
+
+_LARGEST_SHIFT = 0.25  # along y and along x, as a share of the side
 
 
 def make(job: Job, device: torch.device) -> dict[str, "CartesianAligner"]:
@@ -39,30 +42,56 @@ class CartesianAligner:
             float32 arrays: pair_deg in [0, 180) and pair_whole_deg in [0, 360), (N − 1,), and pair_shift_px (N − 1, 2).
         """
         observations = observe(images, transfer)
-        first, second = observations[:-1], observations[1:]
         disc = Disc(images.shape[-1], cut_off(observations, self.options), images.device)
-        weight = observations.signal / (1 + observations.signal * (first.information + second.information))
-        fixed, turned = disc.spectra(disc.vectors(first.spectra * weight) * disc.compared), disc.vectors(second.spectra)
-        limit = disc.small_px / 4
-
-        def correlations(angle_deg: Tensor) -> tuple[Tensor, Tensor]:
-            """(N − 1, m, m) with the second image rotated by an angle (N − 1,), and by 180° more."""
-            rotated = disc.spectra(disc.rotated(turned, angle_deg))
-            return tuple(torch.fft.irfft2(fixed * other, s=(disc.small_px,) * 2) for other in (rotated.conj(), rotated))
-
-        axis = torch.fft.fftfreq(disc.small_px, 1 / disc.small_px, device=images.device).abs() > limit
-        beyond = axis[:, None] | axis
-        angles = torch.arange(0, 180, self.options.step_deg, device=images.device)
-        highest = [
-            [surfaces.masked_fill(beyond, -torch.inf).amax(dim=(1, 2)) for surfaces in correlations(angle)]
-            for angle in angles[:, None].expand(-1, len(turned))
-        ]
-        curves = torch.cat([torch.stack(branch, dim=1) for branch in zip(*highest, strict=True)], dim=1)
-        angle_deg = peak(curves)[0] * self.options.step_deg
-        position, _ = peak_2d(correlations(angle_deg)[0], limit)
-        arrays = {"pair_deg": torch.remainder(angle_deg, 180), "pair_whole_deg": angle_deg}
-        arrays["pair_shift_px"] = position * (disc.n / disc.small_px)
+        pairs = Pairs.consecutive(observations, disc)
+        angle_deg, shift_px = pairs.refined(pairs.searched(self.options.step_deg), self.options.step_deg)
+        arrays = {"pair_deg": torch.remainder(angle_deg, 180), "pair_whole_deg": angle_deg, "pair_shift_px": shift_px}
         return {name: array.cpu().numpy().astype(np.float32) for name, array in arrays.items()}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The first images, weighted, as spectra (N − 1, m, m//2 + 1) of small images, the second ones as vectors."""
+
+    disc: Disc
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def consecutive(cls, observations: Observations, disc: Disc) -> "Pairs":
+        """All images but the last, and all but the first."""
+        first, second, signal = observations[:-1], observations[1:], observations.signal
+        weight = signal / (1 + signal * (first.information + second.information))
+        weighted = disc.vectors(first.spectra * weight) * disc.compared
+        return cls(disc, disc.spectra(weighted), disc.vectors(second.spectra))
+
+    def correlations(self, angle_deg: Tensor) -> tuple[Tensor, Tensor]:
+        """Likelihood ratios (N − 1, m, m) at all shifts with second images at an angle (N − 1,), and at 180° more."""
+        second = self.disc.spectra(self.disc.rotated(self.second, angle_deg))
+        size = (self.disc.small_px,) * 2
+        return torch.fft.irfft2(self.first * second.conj(), s=size), torch.fft.irfft2(self.first * second, s=size)
+
+    def searched(self, step_deg: float) -> Tensor:
+        """Angles (N − 1,) of the highest values, on a grid of the whole circle."""
+        px, device = self.disc.small_px, self.second.device
+        far = torch.fft.fftfreq(px, device=device).abs() > _LARGEST_SHIFT
+        angles = torch.arange(0, 180, step_deg, device=device)
+        highest = [
+            [values.masked_fill(far[:, None] | far, -torch.inf).amax(dim=(1, 2)) for values in self.correlations(angle)]
+            for angle in angles[:, None].expand(-1, len(self.second))
+        ]
+        curves = torch.stack([values for branch in zip(*highest, strict=True) for values in branch], dim=1)
+        return step_deg * curves.argmax(dim=1)
+
+    def refined(self, angle_deg: Tensor, reach_deg: float) -> tuple[Tensor, Tensor]:
+        """Angles (N − 1,) in [0, 360) and shifts (N − 1, 2), in px of the full image, of a parabola within the reach."""
+        limit = _LARGEST_SHIFT * self.disc.small_px
+        offsets = torch.linspace(-reach_deg, reach_deg, 5, device=angle_deg.device)
+        heights = [peak_2d(self.correlations(angle_deg + offset)[0], limit)[1] for offset in offsets]
+        place = vertex(torch.stack(heights, dim=1)[:, None, None])[:, 2]
+        angle_deg = torch.remainder(angle_deg + reach_deg * place, 360)
+        position, _ = peak_2d(self.correlations(angle_deg)[0], limit)
+        return angle_deg, position * (self.disc.n / self.disc.small_px)
 
 
 def cut_off(observations: Observations, options: Options) -> int:

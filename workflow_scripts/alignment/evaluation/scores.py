@@ -145,7 +145,8 @@ def errors_of(prediction: Prediction) -> list[Errors]:
             errors.append(
                 Errors(prediction, WHOLE, whole, rotation_error_deg(pair_deg, true_deg, whole, relative=True))
             )
-            errors.append(Errors(prediction, SHIFT, 0.0, pair_shift_error_px(pair_px, angle_deg, shift_px)))
+            distance_px = pair_shift_error_px(pair_deg, pair_px, angle_deg, shift_px, whole)
+            errors.append(Errors(prediction, SHIFT, 0.0, distance_px))
         return errors
     estimate_deg, estimate_px = prediction.values["angle_deg"], prediction.values["shift_px"]
     return [

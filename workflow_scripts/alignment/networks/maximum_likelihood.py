@@ -122,7 +122,7 @@ class Matcher:
         turn, move = torch.zeros_like(angle_deg), torch.zeros_like(shift_px)
         for fold, of_others in enumerate(references):
             for indices, _, likelihood in self._likelihoods(back, fold, of_others, angles, shifts):
-                peak = _vertex(likelihood.unflatten(1, (_LOCAL_SHIFTS, _LOCAL_SHIFTS)))  # (k, 3), in −1 … 1
+                peak = vertex(likelihood.unflatten(1, (_LOCAL_SHIFTS, _LOCAL_SHIFTS)))  # (k, 3), in −1 … 1
                 move[indices], turn[indices] = reach[1] * peak[:, :2], reach[0] * peak[:, 2]
         moved = shift_px + turned(move, angle_deg)
         return torch.remainder(angle_deg + turn, 360), moved, references.mean(dim=0, keepdim=True)
@@ -205,15 +205,16 @@ def _square(count: int, step: float, device: torch.device) -> Tensor:
     return torch.cartesian_prod(axis, axis)
 
 
-def _vertex(surfaces: Tensor) -> Tensor:
-    """Position (k, 3) of the maximum of (k, h, w, L), each axis from −1 to 1, by a parabola along each axis."""
+def vertex(surfaces: Tensor) -> Tensor:
+    """Position (k, 3) of the maximum of (k, h, w, L), −1 to 1 along each axis, by parabolas; axes may be 1 long."""
     best = surfaces.flatten(1).argmax(dim=1)
     index = list(torch.unravel_index(best, surfaces.shape[1:]))
     rows, position = torch.arange(len(surfaces), device=surfaces.device), []
     for axis, size in enumerate(surfaces.shape[1:]):
-        middle = index[axis].clamp(1, size - 2)
-        around = [surfaces[rows, *index[:axis], middle + step, *index[axis + 1 :]] for step in (-1, 0, 1)]
-        bend = (2 * around[1] - around[0] - around[2]).clamp_min(1e-20)
-        vertex = middle + ((around[2] - around[0]) / (2 * bend)).clamp(-1, 1)
-        position.append(2 * vertex / (size - 1) - 1)
+        middle = index[axis].clamp(1, size - 2) if size > 2 else index[axis]
+        steps = [(middle + step).clamp(0, size - 1) for step in (-1, 0, 1)]
+        below, top, above = (surfaces[rows, *index[:axis], step, *index[axis + 1 :]] for step in steps)
+        bend = (2 * top - below - above).clamp_min(1e-20)
+        place = middle + ((above - below) / (2 * bend)).clamp(-1, 1)
+        position.append(2 * place / max(size - 1, 1) - 1)
     return torch.stack(position, dim=1)
