@@ -84,7 +84,7 @@ class Pairs:
         return step_deg * curves.argmax(dim=1)
 
     def refined(self, angle_deg: Tensor, reach_deg: float) -> tuple[Tensor, Tensor]:
-        """Angles (N − 1,) in [0, 360) and shifts (N − 1, 2), in px of the full image, of a parabola within the reach."""
+        """Angles (N − 1,) in [0, 360) and shifts (N − 1, 2), px of the full image, by parabolas within the reach."""
         limit = _LARGEST_SHIFT * self.disc.small_px
         offsets = torch.linspace(-reach_deg, reach_deg, 5, device=angle_deg.device)
         heights = [peak_2d(self.correlations(angle_deg + offset)[0], limit)[1] for offset in offsets]
