@@ -208,7 +208,8 @@ def _square(count: int, step: float, device: torch.device) -> Tensor:
 def vertex(surfaces: Tensor) -> Tensor:
     """Position (k, 3) of the maximum of (k, h, w, L), −1 to 1 along each axis, by parabolas; axes may be 1 long."""
     best = surfaces.flatten(1).argmax(dim=1)
-    index = list(torch.unravel_index(best, surfaces.shape[1:]))
+    _, _, width, length = surfaces.shape
+    index = [best // (width * length), best // length % width, best % length]
     rows, position = torch.arange(len(surfaces), device=surfaces.device), []
     for axis, size in enumerate(surfaces.shape[1:]):
         middle = index[axis].clamp(1, size - 2) if size > 2 else index[axis]
