@@ -105,10 +105,13 @@ def observe(images: Tensor, transfer: Tensor) -> Observations:
     images = images - images.mean(dim=(1, 2), keepdim=True)
     axis = torch.arange(n, device=images.device) - n // 2
     corners = torch.sigmoid(torch.hypot(axis[:, None].float(), axis.float()) - _CORNERS * n)
-    noise = _smooth(radial_power(images * corners).mean(dim=0)) / corners.square().mean()
-    noise = noise.clamp_min(max(1e-6 * float(noise.max()), 1e-30))
-    squared, ring = transfer.square(), fourier_rings(n, images.device)
-    excess = (_smooth(radial_power(images).mean(dim=0)) / noise - 1).clamp_min(0)
+    total, ring = _smooth(radial_power(images).mean(dim=0)), fourier_rings(n, images.device)
+    total = total.clamp_min(max(1e-9 * float(total.max()), 1e-30))
+    # Flattened first: of a steep spectrum the edge of the corners would spread low frequencies over the high ones
+    flat = torch.fft.irfft2(torch.fft.rfft2(images) * total.rsqrt()[ring], s=(n, n))
+    share = _smooth(radial_power(flat * corners).mean(dim=0)) / corners.square().mean()
+    noise, squared = total * share.clamp(0.01, 1), transfer.square()
+    excess = total / noise - 1
     signal, whitening = excess[ring] / squared.mean(dim=0).clamp_min(1e-3), noise.rsqrt()[ring]
     return Observations(centred_spectra(images) * transfer * whitening, squared, signal[None], whitening[None])
 
