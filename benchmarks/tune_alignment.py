@@ -22,8 +22,8 @@ from workflow_scripts.workflow.settings import check
 SEEDS = [5 * 10**11 + number for number in range(2)]
 NOISE = [("white", 0.02), ("coloured", 0.5)]
 IMAGES = 200
-PAIRWISE = [{}, {"information_share": 0.9}, {"information_share": 0.99}, {"step_deg": 2.0}, {"step_deg": 5.0}]
-JOINT = [{}, {"search_rings": (15, 19)}, {"starts": 1}, {"refine_rings": (28, 40)}]
+PAIRWISE = [{}, {"information_share": 0.9}, {"information_share": 0.97}, {"step_deg": 3.0}]
+JOINT = [{}, {"search_rings": (15, 19, 19)}, {"starts": 1}, {"refine_rings": (28, 40)}]
 
 
 def main() -> None:
