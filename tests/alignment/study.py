@@ -37,6 +37,8 @@ SYNTHESIZE = {
     "split": "test",
     "shard": 0,
 }
+PAIRWISE = {"step_deg": 4.0, "information_share": 0.97, "smallest_ring": 8, "largest_ring": 20}
+JOINT = {"starts": 2, "search_rings": [10, 12], "refine_rings": [12, 20], "reach_px": 10.0}
 EVALUATE = {
     "headline_snr": 1.0,
     "average_sizes": [8, 16, 300],

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from tests.alignment import toy_baseline
-from tests.alignment.study import EVALUATE, REGISTRY, made, predicted
+from tests.alignment.study import EVALUATE, JOINT, PAIRWISE, REGISTRY, made, predicted
 from workflow_scripts.alignment import evaluate, plot
-from workflow_scripts.alignment.estimators import polar_joint, polar_pairwise
+from workflow_scripts.alignment.estimators import cartesian_pairwise, em_joint, polar_joint, polar_pairwise
 from workflow_scripts.alignment.settings import Evaluate, Plot
 from workflow_scripts.alignment.simulation.labels import FINETUNED, PRETRAINED
 from workflow_scripts.study.predictions import read_predictions, write_predictions
@@ -34,6 +34,8 @@ def done(tmp_path_factory):
         predicted(folder, polar_pairwise, *test_stack),
         predicted(folder, polar_joint, *test_stack, rounds=8),
         predicted(folder, toy_baseline, *test_stack),
+        predicted(folder, cartesian_pairwise, *test_stack, **PAIRWISE),
+        predicted(folder, em_joint, *test_stack, **(JOINT | {"starts": 1, "search_rings": [10]})),
         folder / "corrected.npz",
     ]
     arrays = {
@@ -56,9 +58,11 @@ def test_the_table_is_valid_and_every_estimator_has_its_headline(done):
     headline = headline_numbers(read_metrics(done / "metrics.csv"))
     angles = headline[(headline["metric"] == "rotation_error_deg_mod180") & (headline["statistic"] == "mean")]
     by_name = angles.set_index("estimator")["value"]
-    assert set(by_name.index) == {"polar_pairwise", "polar_joint", "toy_baseline", "corrected"}
+    full = {"cartesian_pairwise", "em_joint", "clean_reference"}
+    assert set(by_name.index) == {"polar_pairwise", "polar_joint", "toy_baseline", "corrected"} | full
     # The stand-in predicts as the baselines do.
     assert by_name["corrected"] == by_name["polar_joint"] < by_name["polar_pairwise"] < 10 < by_name["toy_baseline"]
+    assert by_name["clean_reference"] < 1.1 * by_name["em_joint"]
     assert set(headline["estimator"]) == {*by_name.index, "true_poses"}
 
 
@@ -83,6 +87,18 @@ def test_histograms_count_every_image_of_the_headline_once(done):
     # Two particles of C1 and C2, 24 images each.
     assert counts["polar_joint", "joint"] == counts["corrected", "joint"] == 48
     assert counts["polar_pairwise", "pairwise"] == counts["corrected", "pairwise"] == 46
+
+
+def test_relative_poses_of_another_number_of_pairs_are_refused(done, tmp_path):
+    file = read_predictions(done / "cartesian_pairwise.npz")
+    arrays = {(part.stage, part.condition): part.read() for part in file.parts}
+    first = next(iter(arrays.values()))
+    first["pair_shift_px"] = first["pair_shift_px"][:-1]
+    write_predictions(tmp_path / "short.npz", "cartesian_pairwise", 0, arrays)
+    names = {"stack": "shard0.mrcs", "star": "shard0.star", "centres": "shard0_centres.mrcs"}
+    files = {name: [done / file] for name, file in names.items()}
+    with pytest.raises(InputError, match=r"pair_shift_px is \(22, 2\), but the test file needs \(23, 2\)"):
+        evaluated(tmp_path, files, [tmp_path / "short.npz"])
 
 
 def test_predictions_for_other_stacks_are_refused(done, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.alignment.evaluation import average_quality, examples, scores
+from workflow_scripts.alignment.evaluation.floor import floor_prediction
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.labels import JOINT, NOISE_ONLY, read_labelled
 from workflow_scripts.formats.mrc import open_stack
@@ -32,7 +33,8 @@ def evaluate(job: Job[Evaluate]) -> None:
 
     files = [read_predictions(path) for path in job.inputs["predictions"]]
     predictions = [prediction for file in files for prediction in scores.split_predictions(file, stacks)]
-    errors = [errors for prediction in predictions for errors in scores.errors_of(prediction)]
+    floors = [floor_prediction(stack, centres[stack.particle]) for stack in stacks if stack.name != NOISE_ONLY]
+    errors = [errors for prediction in predictions + floors for errors in scores.errors_of(prediction)]
     true_predictions = [average_quality.true_prediction(stack) for stack in stacks if stack.name != NOISE_ONLY]
     of_particles, of_noise = [], []
     for prediction in predictions + true_predictions:

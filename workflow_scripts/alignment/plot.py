@@ -25,6 +25,7 @@ RESOLUTION, CORRELATION = "frc_resolution_a", "average_correlation"
 KEYS = ["estimator", "alignment", "metric", "particle", "noise", "control", "snr", "images"]
 COLUMNS = ["panel", *KEYS, "value", "low", "high", "n"]
 CHANCE_DEG = 45.0
+PARTICLES_SHOWN = 4
 
 
 def plot(job: Job[Plot]) -> None:
@@ -74,9 +75,9 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
 
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a class averages, b and c errors against SNR, d histograms, e resolution against N, f and g noise."""
-    rows = len(examples["particles"])
-    figure = figures.new_figure(figures.PAGE_MM, 100.0 + 26.0 * rows)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 50.0])
+    rows = min(PARTICLES_SHOWN, len(examples["particles"]))
+    figure = figures.new_figure(figures.PAGE_MM, 106.0 + 26.0 * rows)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 50.0, 56.0])
     _draw_averages(top, examples, registry)
     angles, shifts, histogram = middle.subplots(1, 3)
     _by_snr(angles, table[table["panel"] == "b"], "mean error mod 180 (°)", registry)
@@ -99,10 +100,10 @@ def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Regi
 
 
 def _draw_averages(figure: SubFigure, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
-    """One row per particle: a noisy image, the noise-free one and the averages, each with its own grey scale."""
+    """One row per particle shown: a noisy image, the noise-free one and the averages, each with its own grey scale."""
     names = examples["estimators"].tolist()
     shown = [names.index(name) for name in registry.ordered(names)]
-    particles = examples["particles"].tolist()
+    particles = examples["particles"].tolist()[:PARTICLES_SHOWN]
     axes = figure.subplots(len(particles), 2 + len(shown), squeeze=False)
     for row, (line, particle) in enumerate(zip(axes, particles, strict=True)):
         images = [examples["noisy"][row], examples["centres"][row], *examples["averages"][shown, row]]

@@ -20,7 +20,9 @@ def predict(job: Job[EstimatorChoice]) -> None:
         for stage, aligner in job.implementation.make(job, device).items():
             with Progress(len(stacks), f"{arguments.estimator}, {stage}: stacks") as progress, torch.inference_mode():
                 for stack in stacks:
-                    predictions[stage, condition(stack=stack.name)] = aligner.predict(stack.read().to(device))
+                    predictions[stage, condition(stack=stack.name)] = aligner.predict(
+                        stack.read().to(device), stack.transfer().to(device)
+                    )
                     progress.advance()
     write_predictions(job.outputs["predictions"], arguments.estimator, arguments.training_seed, predictions)
 

@@ -189,11 +189,44 @@ class PredictPolarJoint(Settings):
     rounds: int = Field(ge=1, description="Largest number of rounds of averaging and aligning.")
 
 
+class PredictCartesianPairwise(Settings):
+    """Correlation of pairs over angle and shift."""
+
+    step_deg: float = Field(gt=0, le=10, description="Step of the angle, degrees; a divisor of 180.")
+    information_share: float = Field(
+        gt=0, lt=1, description="Fraction of the expected log-likelihood ratio within the estimated cut-off."
+    )
+    smallest_ring: int = Field(ge=4, description="Smallest cut-off, periods per image.")
+    largest_ring: int = Field(ge=4, description="Largest cut-off, periods per image.")
+
+    @field_validator("step_deg")
+    @classmethod
+    def _divides_a_half_turn(cls, step_deg: float) -> float:
+        if 180 % step_deg:
+            raise ValueError("must divide 180")
+        return step_deg
+
+
+class PredictEmJoint(Settings):
+    """Expectation maximisation over angle and shift."""
+
+    starts: int = Field(ge=1, description="Images of each half stack tried as its first reference.")
+    search_rings: tuple[Annotated[int, Field(ge=4)], ...] = Field(
+        min_length=1, description="Cut-off in each round over all angles and shifts, periods per image."
+    )
+    refine_rings: tuple[Annotated[int, Field(ge=4)], ...] = Field(
+        min_length=1, description="Cut-off in each round of local refinement, periods per image."
+    )
+    reach_px: float = Field(gt=0, description="Largest shift from the centre of the average along y and x, px.")
+
+
 class Predict(Settings):
     """Poses of all particles, estimated by every estimator."""
 
     network: PredictNetwork = Field(description="The networks of both arms.")
     polar_joint: PredictPolarJoint = Field(description="Polar correlation with the average.")
+    cartesian_pairwise: PredictCartesianPairwise = Field(description="Correlation of pairs over angle and shift.")
+    em_joint: PredictEmJoint = Field(description="Expectation maximisation over angle and shift.")
 
 
 class Evaluate(Settings):

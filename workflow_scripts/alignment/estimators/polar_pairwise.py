@@ -1,10 +1,10 @@
-"""Circular correlation of the amplitude spectra of two images along the angle."""
+"""Circular correlation of the amplitude spectra of two images along the angle, rings weighted by √radius."""
 
 import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.networks.aligner import Aligner
-from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectra, pairwise
+from workflow_scripts.alignment.networks.polar_alignment import FIRST_RING, LAST_RING, amplitude_spectra, pairwise
 from workflow_scripts.alignment.simulation.labels import FITTED
 from workflow_scripts.workflow.command import Job
 
@@ -16,5 +16,6 @@ def make(job: Job, device: torch.device) -> dict[str, Aligner]:
 
 def pair_deg(images: Tensor) -> Tensor:
     """angle(i) − angle(i + 1) in [0, 180), (N − 1,) degrees, of images (N, n, n)."""
-    spectra = amplitude_spectra(images)
+    radius = torch.arange(FIRST_RING, LAST_RING + 1, device=images.device)
+    spectra = amplitude_spectra(images) * radius.sqrt()[:, None]  # a ring has as many independent values as periods
     return pairwise(spectra[:-1], spectra[1:])

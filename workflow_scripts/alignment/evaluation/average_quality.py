@@ -23,9 +23,7 @@ from workflow_scripts.alignment.networks.polar_alignment import amplitude_spectr
 from workflow_scripts.alignment.settings import Evaluate
 from workflow_scripts.alignment.simulation.analytic import random_particle
 from workflow_scripts.alignment.simulation.geometry import align
-from workflow_scripts.alignment.simulation.imaging import ctf_tensors
 from workflow_scripts.alignment.simulation.labels import JOINT, LabelledStack
-from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.study.bootstrap import Estimate
 from workflow_scripts.study.conditions import condition
 from workflow_scripts.study.tables import metric_row
@@ -66,7 +64,7 @@ def average_stack(prediction: scores.Prediction, sizes: Sequence[int]) -> StackA
     averages = _running_averages(stack, indices, values["angle_deg"], values["shift_px"], sizes)
     half_sizes, half_poses = [size // 2 for size in sizes], (values["half_angle_deg"], values["half_shift_px"])
     halves = [_running_averages(stack, indices[first::2], *half_poses, half_sizes) for first in (0, 1)]
-    squared = torch.stack([_transfer(stack, part).square().sum(dim=0) for part in np.array_split(indices, 8)])
+    squared = torch.stack([stack.transfer(part).square().sum(dim=0) for part in np.array_split(indices, 8)])
     return StackAverages(prediction, sizes, squared.sum(dim=0) / len(stack), averages, torch.stack(halves, dim=1))
 
 
@@ -217,13 +215,8 @@ def _running_averages(
         for start in range(done, size, _BATCH):
             batch_indices = indices[start : min(start + _BATCH, size)]
             images = torch.from_numpy(stack.images.read(batch_indices))
-            weighted = torch.fft.irfft2(torch.fft.rfft2(images) * _transfer(stack, batch_indices), s=(n, n))
+            weighted = torch.fft.irfft2(torch.fft.rfft2(images) * stack.transfer(batch_indices), s=(n, n))
             poses = (torch.from_numpy(pose[batch_indices].astype(np.float32)) for pose in (angle_deg, shift_px))
             total = total + align(weighted, *poses).sum(dim=0)
         averages.append(total / max(size, 1))
     return torch.stack(averages)
-
-
-def _transfer(stack: LabelledStack, indices: np.ndarray) -> Tensor:
-    """Contrast transfer (k, n, n//2 + 1) of these images."""
-    return ctf(stack.images.box_px, stack.pixel_size_a, **ctf_tensors(stack.images.ctf.subset(indices))).float()

@@ -95,3 +95,23 @@ def shift_error_px(estimate_deg: np.ndarray, estimate_px: np.ndarray, true_px: n
     difference = estimate - true
     offset = np.median(turned_offsets(difference, -angle), axis=0)
     return np.linalg.norm(difference - turned_offsets(np.tile(offset, (angle.size, 1)), angle), axis=1)
+
+
+def pair_shift_error_px(
+    estimate_deg: np.ndarray, estimate_px: np.ndarray, true_deg: np.ndarray, true_px: np.ndarray, period_deg: float
+) -> np.ndarray:
+    """Distance between the estimated and the true shift within each pair of consecutive images, in pixels.
+
+    Image i is image i + 1, rotated by angle(i) − angle(i + 1) and then shifted by the vector that is estimated. Of the
+    rotations by this angle and multiples of the period, which are all true, the one nearest to the estimate counts.
+
+    Args:
+        estimate_deg, estimate_px: (N − 1,) and (N − 1, 2) [y, x].
+        true_deg, true_px: (N,) and (N, 2), the poses of the images.
+        period_deg: 360/n for a C_n particle.
+    """
+    true_deg, true_px = np.asarray(true_deg, float), np.asarray(true_px, float)
+    turn_deg = true_deg[:-1] - true_deg[1:]
+    turn_deg = turn_deg + period_deg * np.round((np.asarray(estimate_deg, float) - turn_deg) / period_deg)
+    relative_px = true_px[:-1] - turned_offsets(true_px[1:], turn_deg)
+    return np.linalg.norm(np.asarray(estimate_px, float) - relative_px, axis=1)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from workflow_scripts.alignment.evaluation.metrics import (
     STATISTICS,
+    pair_shift_error_px,
     recipe_error_deg,
     rotation_error_deg,
     shift_error_px,
@@ -87,8 +88,10 @@ def split_predictions(predictions: Predictions, stacks: Sequence[LabelledStack])
     for part in predictions.parts:
         stack = by_name[part.values["stack"]]
         angles, shifts = (len(stack),), (len(stack), 2)
+        pairs = len(stack) - 1
+        whole = {"pair_whole_deg": (pairs,), "pair_shift_px": (pairs, 2)} if "pair_whole_deg" in part.names else {}
         expected = {
-            PAIRWISE: {"pair_deg": (len(stack) - 1,)},
+            PAIRWISE: {"pair_deg": (pairs,)} | whole,
             JOINT: {"angle_deg": angles, "shift_px": shifts, "half_angle_deg": angles, "half_shift_px": shifts},
         }
         seed = _seed(predictions, part.stage)
@@ -126,7 +129,7 @@ def _seed(predictions: Predictions, stage: str) -> int | None:
 
 
 def errors_of(prediction: Prediction) -> list[Errors]:
-    """Errors of the angles mod 180; for full poses also errors over 360° and of the shift.
+    """Errors of the angles mod 180; for full poses, of images or of pairs, also errors over 360° and of the shift.
 
     For a C_n particle they are taken mod 360°/n, or, for angles from spectra and odd n, mod 180°/n.
     """
@@ -138,6 +141,13 @@ def errors_of(prediction: Prediction) -> list[Errors]:
         errors = [Errors(prediction, MOD180, spectral, rotation_error_deg(pair_deg, true_deg, spectral, relative=True))]
         if spectral == _PERIOD_DEG[RECIPE]:  # the recipe ignores symmetry
             errors.append(Errors(prediction, RECIPE, spectral, recipe_error_deg(pair_deg, np.remainder(true_deg, 180))))
+        if "pair_whole_deg" in prediction.values:
+            pair_deg, pair_px = prediction.values["pair_whole_deg"], prediction.values["pair_shift_px"]
+            errors.append(
+                Errors(prediction, WHOLE, whole, rotation_error_deg(pair_deg, true_deg, whole, relative=True))
+            )
+            distance_px = pair_shift_error_px(pair_deg, pair_px, angle_deg, shift_px, whole)
+            errors.append(Errors(prediction, SHIFT, 0.0, distance_px))
         return errors
     estimate_deg, estimate_px = prediction.values["angle_deg"], prediction.values["shift_px"]
     return [

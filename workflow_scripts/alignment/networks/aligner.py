@@ -29,7 +29,7 @@ class Aligner:
     own_loss_deg: Callable[[Tensor, Tensor], float] | None = None
     resolves_branch: bool = True
 
-    def predict(self, images: Tensor) -> dict[str, np.ndarray]:
+    def predict(self, images: Tensor, transfer: Tensor | None = None) -> dict[str, np.ndarray]:
         """All predictions for one stack.
 
         The half stacks (even and odd image numbers) are aligned independently as well: the agreement of their
@@ -37,6 +37,7 @@ class Aligner:
 
         Args:
             images: float32 (N, n, n), N ≥ 4.
+            transfer: (N, n, n//2 + 1), contrast transfer, which these estimators do not use.
 
         Returns:
             float32 arrays: pair_deg (N − 1,) in [0, 180) if it compares pairs; own_loss_deg () if it has such a loss;

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.alignment.simulation.geometry import align, half_plane_weights, peak_2d, resized_spectra, rotate
+from workflow_scripts.alignment.simulation.geometry import (
+    align,
+    half_plane_weights,
+    peak_2d,
+    resized_spectra,
+    rotate,
+    turned,
+)
 
 _BATCH = 128
 _SMALL_PX = 64  # box in which branch and shift are searched first; the final pass uses the full resolution
@@ -154,12 +161,7 @@ def _poses(angle_deg: Tensor, half_turn: Tensor, position: Tensor, score: Tensor
     """Poses from positions of the images rotated back: the shift of a pose is the position rotated by its angle."""
     whole = torch.remainder(torch.remainder(angle_deg, 360) + 180 * half_turn, 360)
     whole = torch.where(whole >= 360, torch.zeros_like(whole), whole)  # tiny negative angles round to 360
-    angle = torch.deg2rad(whole)
-    y, x = position.unbind(-1)
-    forth = torch.stack(
-        [torch.sin(angle) * x + torch.cos(angle) * y, torch.cos(angle) * x - torch.sin(angle) * y], dim=-1
-    )
-    return Poses(whole, forth, score)
+    return Poses(whole, turned(position, whole), score)
 
 
 def centred_spectra(images: Tensor) -> Tensor:

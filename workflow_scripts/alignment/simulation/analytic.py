@@ -9,7 +9,8 @@ from workflow_scripts.alignment.simulation.particles import Blobs, Particle, par
 _DIAMETERS = (0.4, 0.7)  # range for random particles, as fractions of the side of the box
 _GRAIN_SEED = 1
 _SYMMETRY_FOLDS = {"groel_side": 2, "groel_top": 7, "asymmetric": 1}
-_GRAINS = 24  # Gaussians in a domain, about as many as a protein domain has helices and strands
+_GRAINS = 24  # Gaussians in a domain of a random particle
+_HELICES, _BEADS, _HELIX_A = 24, 8, 4.0  # rods in a domain of a built-in particle, Gaussians in one, their width in Å
 
 # A subunit of GroEL, after Braig et al. (doi:10.1038/371578a0), as its three domains: height above the equator, radius
 # and azimuth (degrees) of the centre, radius of the domain, weight. Apical domains lean to one side, so the density
@@ -40,6 +41,19 @@ def _grains(centres: np.ndarray, radii: np.ndarray, weights: np.ndarray, generat
     return Blobs((centres[:, None] + offsets).reshape(-1, 3), widths.reshape(-1), np.repeat(weights / _GRAINS, _GRAINS))
 
 
+def _helices(centres: np.ndarray, radii: np.ndarray, weights: np.ndarray, generator: np.random.Generator) -> Blobs:
+    """Domains of `_HELICES` straight rods each, about as long as the domain's radius: the α-helices of a protein."""
+    shape = len(centres), _HELICES
+    directions, offsets = generator.standard_normal((2, *shape, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    offsets *= 0.6 * np.cbrt(generator.random((*shape, 1))) / np.linalg.norm(offsets, axis=-1, keepdims=True)
+    along = np.linspace(-0.5, 0.5, _BEADS)[:, None]
+    beads = offsets[:, :, None] + along * directions[:, :, None]  # (domains, helices, beads, 3), in radii
+    positions_a = centres[:, None, None] + radii[:, None, None, None] * beads
+    count = _HELICES * _BEADS
+    return Blobs(positions_a.reshape(-1, 3), np.full(len(centres) * count, _HELIX_A), np.repeat(weights / count, count))
+
+
 def _touching_centres(radii: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Centres (D, 3) of balls, each of which overlaps a randomly chosen earlier one a little."""
     centres = np.zeros((len(radii), 3))
@@ -68,7 +82,7 @@ def groel_blobs() -> Blobs:
     polar, radii, weights = (np.array(column) for column in zip(*_GROEL_DOMAINS, strict=True))
     height, radius, azimuth = polar[:, 0], polar[:, 1], np.radians(polar[:, 2])
     centres = np.stack([height, radius * np.sin(azimuth), radius * np.cos(azimuth)], axis=1)
-    ring = _copies_about_z(_grains(centres, radii, weights, generator), 7)
+    ring = _copies_about_z(_helices(centres, radii, weights, generator), 7)
     other = ring.positions_a * np.array([-1.0, -1.0, 1.0])
     return Blobs(np.concatenate([ring.positions_a, other]), np.tile(ring.widths_a, 2), np.tile(ring.weights, 2))
 
@@ -77,7 +91,7 @@ def asymmetric_blobs() -> Blobs:
     """Seven unequal domains, 130 Å long."""
     generator = np.random.default_rng(_GRAIN_SEED)
     centres, radii, weights = (np.array(column) for column in zip(*_ASYMMETRIC_DOMAINS, strict=True))
-    return _grains(centres, radii, weights, generator).centred()
+    return _helices(centres, radii, weights, generator).centred()
 
 
 def built_in_particle(name: str, n: int, pixel_size_a: float) -> Particle:
@@ -103,8 +117,8 @@ def random_particle(seed: int, n: int, pixel_size_a: float) -> Particle:
     """A random particle to train on: four to ten domains of small Gaussians, seen from a random direction.
 
     A third of these particles are rings of two to seven copies about an axis, at a random tilt. The diameter is uniform
-    in 40–70 % of the box, so that the particle stays inside when it is shifted by a tenth of the box. Random particles
-    have nothing in common with the built-in ones except how domains are filled with Gaussians.
+    in 40–70 % of the box, so that the particle stays inside when it is shifted by a tenth of the box. The built-in
+    particles have other domains, filled with rods.
 
     Args:
         seed: the only source of randomness.

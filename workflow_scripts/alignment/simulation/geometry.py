@@ -78,6 +78,12 @@ def align(images: Tensor, angle_deg: Tensor, shift_px: Tensor) -> Tensor:
     return rotate(shift(images, -shift_px), -angle_deg)
 
 
+def turned(shift_px: Tensor, angle_deg: Tensor) -> Tensor:
+    """Vectors (N, 2) [y, x] rotated by angles (N,)."""
+    angle, (y, x) = torch.deg2rad(angle_deg), shift_px.unbind(-1)
+    return torch.stack([angle.sin() * x + angle.cos() * y, angle.cos() * x - angle.sin() * y], dim=-1)
+
+
 def polar_power_spectra(images: Tensor, rings: Tensor, angles: int = 180) -> Tensor:
     """|F|² of images on rings, over half a turn.
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from workflow_scripts.alignment.simulation.imaging import ctf_tensors
 from workflow_scripts.formats.particles import ParticleStack, open_particles
 from workflow_scripts.formats.star import numbers
 from workflow_scripts.learning.devices import host_work
+from workflow_scripts.optics.ctf import ctf
 from workflow_scripts.workflow.errors import InputError
 
 NOISE_ONLY = "noise"
@@ -45,6 +47,11 @@ class LabelledStack:
     def read(self) -> torch.Tensor:
         """All images, float32 (N, n, n)."""
         return torch.from_numpy(self.images.read(np.arange(len(self))))
+
+    def transfer(self, indices: np.ndarray | None = None) -> torch.Tensor:
+        """Contrast transfer of all images, or of those at indices (k,): float32 (k, n, n//2 + 1)."""
+        parameters = self.images.ctf if indices is None else self.images.ctf.subset(indices)
+        return ctf(self.images.box_px, self.pixel_size_a, **ctf_tensors(parameters)).float()
 
     def truth(self) -> tuple[np.ndarray, np.ndarray]:
         """angle_deg (N,) and shift_px (N, 2); no estimator may use them."""
