@@ -6,6 +6,7 @@ the squared transfers and the inverse power of the signal, the Wiener filter (do
 doi:10.1016/j.jmb.2011.11.010). An image is compared with the average of other images, which lacks its noise.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.alignment.networks.matching import Disc, Observations
+from workflow_scripts.alignment.settings import PredictEmJoint
 from workflow_scripts.alignment.simulation.geometry import turned
 
 _FOLDS = 4  # each has its own reference, the average of the others
@@ -127,7 +129,9 @@ class Matcher:
         moved = shift_px + turned(move, angle_deg)
         return torch.remainder(angle_deg + turn, 360), moved, references.mean(dim=0, keepdim=True)
 
-    def _likelihoods(self, vectors: Tensor, fold: int, reference: Tensor, angles: Tensor, shifts: Tensor):
+    def _likelihoods(
+        self, vectors: Tensor, fold: int, reference: Tensor, angles: Tensor, shifts: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Batches of a fold: indices (k,), images shifted back (k, S, 2C) and log-likelihoods (k, S, L)."""
         rotated = self.disc.rotated(reference[None], angles) * self.disc.compared
         bank = torch.view_as_real(rotated).flatten(1)  # (L, 2C)
@@ -137,13 +141,13 @@ class Matcher:
             yield indices, moved, moved @ bank.T
 
 
-def align_to_average(observations: Observations, first: Alignment | None, options) -> Alignment:
+def align_to_average(observations: Observations, first: Alignment | None, options: PredictEmJoint) -> Alignment:
     """Poses of a stack without any truth.
 
     Args:
         observations: N ≥ 4 images.
         first: an alignment whose reference is the first one; None tries `options.starts` single images.
-        options: `settings.PredictEmJoint`.
+        options: cut-offs, number of single images, reach of the search.
     """
     n, device = observations.spectra.shape[-2], observations.spectra.device
     matchers = [Matcher(observations, Disc(n, ring, device)) for ring in options.search_rings]
@@ -164,7 +168,7 @@ def align_to_average(observations: Observations, first: Alignment | None, option
     return Alignment(angle_deg, shift_px, reference, disc, evidence)
 
 
-def _from_single_image(matcher: Matcher, number: int, options) -> tuple[float, Tensor]:
+def _from_single_image(matcher: Matcher, number: int, options: PredictEmJoint) -> tuple[float, Tensor]:
     """Evidence and references (folds, C) after two rounds that begin with one image of the stack."""
     references = matcher.single_image(number * len(matcher.observations) // options.starts)
     for _ in range(2):
