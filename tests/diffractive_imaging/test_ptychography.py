@@ -9,6 +9,7 @@ from workflow_scripts.diffractive_imaging.networks.splines import refined
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings
 from workflow_scripts.diffractive_imaging.simulation import forward
 from workflow_scripts.optics.diffraction import diffraction_pattern
+from workflow_scripts.workflow.errors import InputError
 
 CPU = torch.device("cpu")
 SETTINGS = PtychographySettings(iterations=8, batches=24)
@@ -54,6 +55,13 @@ def test_sparse_scans_converge_and_the_held_out_patterns_agree(scan, every, limi
     fit = reconstruct(sparse, counts, 27882.0)
     assert sparse.rmse(fit.image) < limit
     assert not fit.refusal
+
+
+def test_two_patterns_are_too_few_and_three_are_not(scan):
+    few = scan._replace(positions=scan.positions[:3])
+    assert reconstruct(few, 1000 * scan.patterns[:3], 1000.0).image.phase.isfinite().any()
+    with pytest.raises(InputError, match="needs at least 3 patterns, and the scan has 2"):
+        reconstruct(scan._replace(positions=scan.positions[:2]), 1000 * scan.patterns[:2], 1000.0)
 
 
 def test_wrong_positions_are_refused_in_words(scan):

@@ -245,7 +245,7 @@ def _draw_coverage(axis: Axes, points: pd.DataFrame) -> None:
     axis.set_xscale("log")
     axis.set(xlabel="electrons per pattern", ylabel="share of pixels inside ± σ", ylim=(0, 1))
     if len(points):
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axis.legend(loc="lower center", bbox_to_anchor=(0.55, 1.1), ncols=2)
     letter(axis, "c")
 
 

@@ -26,8 +26,10 @@ from workflow_scripts.diffractive_imaging.networks.stitching import Stitched
 from workflow_scripts.diffractive_imaging.settings import PtychographySettings as Options
 from workflow_scripts.diffractive_imaging.simulation.datasets import Illumination, Scan
 from workflow_scripts.workflow.command import Job
+from workflow_scripts.workflow.errors import InputError
 
 HELD_OUT_SHARE = 0.05  # of the patterns: they choose the iteration and are not fitted
+LEAST_PATTERNS = 3  # one is held out, and the prior's strength is a variance
 STEP, MOMENTUM = 0.25, 0.8
 LEAST_COVERAGE = 0.7  # patterns of a batch over every point of the object: with fewer the steps overshoot somewhere
 CURVATURE_FLOOR = 1e-3  # of the largest: limits the steps of frequencies that hardly change the patterns
@@ -96,15 +98,21 @@ def reconstruct(
         positions_px: (N, 2) [y, x], object pixels.
         dose_e: electrons per pattern.
         seed: of the held-out patterns and of the shuffles.
+
+    Raises:
+        InputError: there are fewer than `LEAST_PATTERNS` patterns.
     """
     scan = ScanFit(counts, positions_px, light, dose_e, device)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(counts), generator=generator)
+    if len(order) < LEAST_PATTERNS:
+        raise InputError(f"ptychography needs at least {LEAST_PATTERNS} patterns, and the scan has {len(order)}")
     n_held_out = max(1, round(HELD_OUT_SHARE * len(order)))
     held_out, fitted = order[:n_held_out], order[n_held_out:]
     precision = scan.prior_precision(one_over_f_power(counts[fitted], light)) / len(fitted)
     inverse = 1 / (scan.curvature() + precision)
-    batches = _batches(fitted, min(settings.batches, max(1, int(len(fitted) / scan.least_batch))), generator)
+    number = max(1, int(len(fitted) / max(1, scan.least_batch)))
+    batches = _batches(fitted, min(settings.batches, number), generator)
     coefficients = torch.zeros(scan.shape, device=device)
     velocity, best, losses, fitted_losses = torch.zeros_like(coefficients), coefficients, [], []
     steps = settings.iterations * settings.batches

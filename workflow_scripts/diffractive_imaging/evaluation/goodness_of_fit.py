@@ -54,7 +54,9 @@ def chi_square_rows(test: Path, truth: Truth, predictions: Sequence[Prediction],
                 chi_square_reduced(image, origin, *patterns, truth.light, dose)
                 for image, origin, patterns in zip(images.image_rad, images.origins_px, measured, strict=True)
             ]
-            interval = bootstrap(pd.Series(values), seed=settings.seed, resamples=settings.bootstrap_samples)
+            interval = bootstrap(
+                pd.Series(values, index=scans.scans), seed=settings.seed, resamples=settings.bootstrap_samples
+            )
             yield prediction.row("chi_square_reduced", "1", interval, where, "pretrain")
 
 
