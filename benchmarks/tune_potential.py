@@ -1,6 +1,6 @@
 """Choose the constants of the potential's classical estimators on training orientations that do not fit.
 
-    python benchmarks/tune_potential.py results/laptop/potential/synthesize/train/shard*.npz
+    python -m benchmarks.tune_potential results/laptop/potential/synthesize/train/shard*.npz
 
 Prints, for the recipe's ring at 1e5 electrons per Å², the validation error of iCOM by width of its bands, and what a
 lattice average of ridge gains by largest frequency, penalty and width of the window. No test file is read.
