@@ -2,6 +2,7 @@
 from workflow_scripts.matching.settings import ARMS as MATCHING_ARMS
 
 MATCHING = section("matching", "synthesize")
+UNTRAINED = {"options.network": section("matching", "pretrain").network}
 MATCHING_TEST = f"{RESULTS}/matching/synthesize/test/shard0.npz"
 
 
@@ -40,29 +41,16 @@ use rule finetune as matching_finetune with:
         **job_resources("matching", "train", times=2, runtime=240),
 
 
-def matching_needed(wildcards):
-    """What an estimator needs; the refit of a network's candidates takes the weights of that network."""
-    files = needed(wildcards)
-    if wildcards.estimator == "corrected_refit":
-        files["finetuned"] = weights(
-            "matching", "finetune", "corrected", wildcards.training_seed
-        )
-    return files
-
-
-def matching_options(wildcards):
-    """Settings of other stages that an estimator needs."""
-    if wildcards.estimator == "untrained":
-        return options(**{"options.network": section("matching", "pretrain").network})
-    if REGISTRIES["matching"][wildcards.estimator].module == "refit":
-        return options(**{"options.crystal": MATCHING.crystal})
-    return []
-
-
 use rule predict as matching_predict with:
     input:
-        unpack(matching_needed),
+        unpack(needed),
         test=MATCHING_TEST,
+        # The refit fits what the network of an arm proposes.
+        proposing=lambda wildcards: (
+            weights("matching", "finetune", "corrected", wildcards.training_seed)
+            if wildcards.estimator == "corrected_refit"
+            else []
+        ),
     wildcard_constraints:
         method="matching",
     resources:
@@ -75,7 +63,10 @@ use rule predict as matching_predict with:
             gpu=gpus_of_estimator,
         ),
     params:
-        more=matching_options,
+        more=lambda wildcards: options(
+            crystal=MATCHING.crystal,
+            **(UNTRAINED if wildcards.estimator == "untrained" else {}),
+        ),
 
 
 use rule evaluate as matching_evaluate with:

@@ -26,7 +26,7 @@ PRETRAIN = TRAINING | {
 FINETUNE = TRAINING | {
     **{"loss": LOSS.model_dump(mode="json"), "pairs": 16, "validation_pairs": 16, "ablation_epochs": 1, "seed": 0}
 }
-PREDICT = {"batch_size": 50, "candidates": 15, "training_seed": 0}
+PREDICT = {"batch_size": 50, "candidates": 15, "training_seed": 0, "crystal": "polyethylene"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def finetuned(files, arm, weights, out):
 
 OPTIONS = {
     untrained: {"network": NETWORK.model_dump(mode="json")},
-    refit: {"crystal": "polyethylene"} | REFIT.model_dump(mode="json"),
+    refit: REFIT.model_dump(mode="json"),
 }
 
 
@@ -129,7 +129,7 @@ def test_the_refit_takes_candidates_of_templates_or_of_a_network_and_answers_som
     weights = finetuned(files, "corrected", pretrained(files, "corrected", tmp_path), tmp_path)
     for name, inputs, last, seed in (
         ("polar_refit", {}, "fitted", None),
-        ("corrected_refit", {"finetuned": weights}, "finetuned", 0),
+        ("corrected_refit", {"proposing": weights}, "finetuned", 0),
     ):
         written = predicted(files, name, tmp_path, refit, shards=files / "train.npz", **inputs)
         assert written.stages == ["dense_gallery", last]
@@ -153,7 +153,7 @@ def test_missing_inputs_are_named(files, tmp_path):
         predicted(files, "corrected", tmp_path)
     with pytest.raises(InputError, match="--shards"):
         predicted(files, "ncc", tmp_path, ncc)
-    with pytest.raises(InputError, match="--finetuned"):
+    with pytest.raises(InputError, match="--proposing"):
         predicted(files, "corrected_refit", tmp_path, refit, shards=files / "train.npz")
     with pytest.raises(InputError, match="'ncc', but a network must be one of"):
         predicted(files, "ncc", tmp_path, pretrained=files / "test.npz", finetuned=files / "test.npz")

@@ -1,5 +1,7 @@
 """The best orientations of all test queries, by one estimator."""
 
+from pydantic import Field
+
 from workflow_scripts.learning.devices import job_device
 from workflow_scripts.matching.settings import SharedPredict
 from workflow_scripts.matching.simulation.pattern_files import read_queries
@@ -10,6 +12,8 @@ from workflow_scripts.workflow.settings import EstimatorChoice
 
 class Arguments(SharedPredict, EstimatorChoice):
     """The settings of the stage, the estimator, and the device."""
+
+    crystal: str = Field(min_length=1, description="The crystal of the stage synthesize.")
 
 
 def predict(job: Job[Arguments]) -> None:
@@ -31,6 +35,7 @@ if __name__ == "__main__":
         Arguments,
         inputs={"test": "Test file of the stage synthesize (.npz)."},
         outputs={"predictions": "Orientations and scores (.npz)."},
-        optional_inputs=WEIGHTS_AND_SHARDS,
+        optional_inputs=WEIGHTS_AND_SHARDS
+        | {"proposing": "Weights of the network whose candidates are refitted (.safetensors)."},
         implementations="workflow_scripts.matching.estimators",
     ).main()

@@ -237,12 +237,6 @@ class RefitSettings(Settings):
     other_queries: int = Field(ge=1, description="The same for each other kind, region and dose.")
 
 
-class RefitOptions(RefitSettings):
-    """The refit of one estimator; the crystal is that of the stage synthesize."""
-
-    crystal: str = Field(description=f"The crystal: {', '.join(BUILT_IN)}, or the path of a .cif or .cube file.")
-
-
 class Predict(SharedPredict):
     """The best orientations for every query, by every estimator."""
 

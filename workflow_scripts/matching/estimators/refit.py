@@ -22,8 +22,8 @@ from workflow_scripts.matching.networks.retrieval import (
     distinct,
     predict_batches,
 )
-from workflow_scripts.matching.settings import RefitOptions as Options
 from workflow_scripts.matching.settings import RefitSettings
+from workflow_scripts.matching.settings import RefitSettings as Options
 from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.matching.simulation.fitted import PatternModel, moved, rotations_of, states
 from workflow_scripts.matching.simulation.kinematic import Simulator, shares
@@ -176,17 +176,17 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, SomeP
         InputError: the training pairs, or the weights of the network, are missing.
     """
     from_templates = job.arguments.estimator == "polar_refit"
-    job.require("shards", *([] if from_templates else ["finetuned"]))
+    job.require("shards", *([] if from_templates else ["proposing"]))
     options: Options = job.arguments.options
     pairs = read_pairs(job.inputs["shards"], device)
-    simulator = Simulator(load(options.crystal), pairs.diffraction, device)
+    simulator = Simulator(load(job.arguments.crystal), pairs.diffraction, device)
     symmetry = torch.from_numpy(queries.symmetry)
     directions = from_direction(gallery_directions(options.directions, symmetry))
     calculated, dense = simulator.patterns(directions), Gallery.of(directions.numpy(), queries.symmetry, device)
     if from_templates:
         last, estimator = "fitted", PolarTemplates.tuned(calculated, pairs, device)
     else:
-        matcher = load_matcher(job.input("finetuned"))
+        matcher = load_matcher(job.input("proposing"))
         last, estimator = "finetuned", NetworkEstimator(matcher, calculated, device, job.arguments.precision)
     rows = answered(queries, options)
     counts = torch.from_numpy(queries.counts[rows])
