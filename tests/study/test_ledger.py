@@ -272,6 +272,16 @@ def test_a_factor_multiplies_the_other_estimator_in_every_source(tmp_path):
         assert make_ledger([compared], metrics, "gpu", sources)["holds"][0] == expected
 
 
+def test_a_margin_is_added_to_the_other_estimator_in_every_source(tmp_path):
+    gain = 0.5 + 0.001 * np.sin(np.arange(12))
+    metrics, sources = measured_by_source(tmp_path, 12, corrected=gain, dpc=0.0)
+    for margin, expected in ((-0.4, "yes"), (-0.5, UNDECIDED), (-0.6, "no")):
+        compared = claim(target={"op": "<", "value": 1.0, "of": "dpc", "plus": margin})
+        row = make_ledger([compared], metrics, "gpu", sources).iloc[0]
+        assert row["holds"] == expected
+        assert f"1 × dpc + {margin:g}" in row["target"]
+
+
 def test_a_number_is_compared_with_the_interval_or_with_the_value_alone(tmp_path):
     metrics, sources = measured_by_source(tmp_path, 12, corrected=0.0)
     for goal, expected in ((1.0, "no"), (1.9, UNDECIDED), (3.0, "yes")):

@@ -125,12 +125,12 @@ class Difference:
         return f"{three_digits(value)} ({texts}; p = {self.p:.2g})"
 
 
-def paired_difference(first: pd.DataFrame, second: pd.DataFrame, factor: float = 1.0) -> Difference:
-    """Weighted mean of first − factor · second over their common sources, after the mean over the seeds of each.
+def paired_difference(first: pd.DataFrame, second: pd.DataFrame, factor: float = 1.0, plus: float = 0.0) -> Difference:
+    """Weighted mean of first − (factor · second + plus) over common sources, after the mean over the seeds of each.
 
     Args:
         first, second: rows of by_source.csv of two estimators, of one metric under one condition each.
-        factor: multiplies the second.
+        factor, plus: of the second, and what is added to it.
 
     Raises:
         InputError: they have no source in common, or weigh one differently.
@@ -145,7 +145,7 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, factor: float =
             f"by_source.csv weighs a source of {names[0]} and {names[1]} differently; compare a metric whose weights"
             " depend on the source alone."
         )
-    differences = both["value"] - factor * both["value_of_second"]
+    differences = both["value"] - (factor * both["value_of_second"] + plus)
     estimate = bootstrap(differences, weights=both["weight"], seed=_SEED)
     p = sign_flip_p(differences, both["weight"]) if estimate.n < FEWEST else float("nan")
     return Difference(estimate, p)

@@ -54,6 +54,7 @@ class Target(Settings):
     op: Literal[">=", "<=", ">", "<", "~"] = Field(description="comparison; ~ means within the tolerance")
     value: float = Field(description="number to reach in the claim's unit, or factor where `of` is given")
     of: str | None = Field(default=None, description="estimator whose value the factor multiplies")
+    plus: float = Field(default=0.0, description="added to that multiple, claim's unit")
     tolerance: float | None = Field(default=None, gt=0, description="for ~: largest difference, claim's unit")
 
     def model_post_init(self, _context) -> None:
@@ -61,10 +62,17 @@ class Target(Settings):
             raise ValueError("tolerance belongs to op ~, and only to it")
         if self.op == "~" and self.of:
             raise ValueError("op ~ compares with a number, not with an estimator")
+        if self.plus and not self.of:
+            raise ValueError("plus belongs to a multiple of an estimator")
 
     def __str__(self) -> str:
-        goal = number(self.value) if self.of is None else f"{number(self.value)} × {self.of}"
-        return f"{self.arm} {self.op} {goal}" + (f" ± {number(self.tolerance)}" if self.tolerance else "")
+        return f"{self.arm} {self.op} {self.goal}" + (f" ± {number(self.tolerance)}" if self.tolerance else "")
+
+    @property
+    def goal(self) -> str:
+        """The number, or the multiple of another estimator's: ``1 × ridge + 10``."""
+        plus = f" + {number(self.plus)}" if self.plus else ""
+        return number(self.value) if self.of is None else f"{number(self.value)} × {self.of}{plus}"
 
     def holds(self, value: float, goal: float) -> bool:
         """Whether a value meets the goal."""
@@ -209,7 +217,7 @@ def evaluated(
         better = COMPARISONS["<" if target.op.startswith("<") else ">"]
         if zeros is None or not better(reference.value, zeros.value):
             return NOT_MEASURED, "not judged: published is no better than zeros, so a ratio to it says nothing"
-    goal = target.value if reference is None else target.value * reference.value
+    goal = target.value if reference is None else target.value * reference.value + target.plus
     verdict, evidence = _judged(target, measured, goal, _difference(claim, table, sources))
     return verdict, f"{_in_words(WORDS[verdict], claim, measured.value, goal)}; {evidence}"
 
@@ -236,7 +244,7 @@ def _difference(claim: Claim, table: pd.DataFrame, sources: pd.DataFrame | None)
         return None
     rows = sources_under(sources, table, claim.metric, claim.condition)
     arm, other = (rows[rows["estimator"] == name] for name in (claim.target.arm, claim.target.of))
-    return None if arm.empty or other.empty else paired_difference(arm, other, claim.target.value)
+    return None if arm.empty or other.empty else paired_difference(arm, other, claim.target.value, claim.target.plus)
 
 
 def _in_words(verdict: str, claim: Claim, value: float, goal: float) -> str:
@@ -249,7 +257,7 @@ def _in_words(verdict: str, claim: Claim, value: float, goal: float) -> str:
     measured, expected = (_plain(quantity, digits) for quantity in (value, goal))
     sign = "" if target.op == "~" else f"{target.op} "
     tolerance = f" ± {number(target.tolerance)}" if target.tolerance else ""
-    of = "" if target.of is None else f", {number(target.value)} × {target.of},"
+    of = "" if target.of is None else f", {target.goal},"
     return f"{verdict}: {measured}{unit} where {sign}{expected}{tolerance}{unit}{of} was set"
 
 
