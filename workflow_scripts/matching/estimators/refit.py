@@ -178,7 +178,7 @@ def predict(job: Job, queries: Queries, device: torch.device) -> dict[str, SomeP
     from_templates = job.arguments.estimator == "polar_refit"
     job.require("shards", *([] if from_templates else ["proposing"]))
     options: Options = job.arguments.options
-    pairs = read_pairs(job.inputs["shards"], device)
+    pairs = read_pairs(job.inputs["shards"]).to(device)
     simulator = Simulator(load(job.arguments.crystal), pairs.diffraction, device)
     symmetry = torch.from_numpy(queries.symmetry)
     directions = from_direction(gallery_directions(options.directions, symmetry))
