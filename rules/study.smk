@@ -157,6 +157,7 @@ use rule plot as benchmark_set with:
         "<results>/logs/study/benchmark_set_{method}.log",
     wildcard_constraints:
         method=alternatives(STUDY.methods),
+    localrule: True
     params:
         **tracked_study("benchmark_set"),
         beside=lambda wildcards: file_digest(
