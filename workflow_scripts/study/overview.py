@@ -113,7 +113,7 @@ def source_table(
     for letter, (method, example) in zip("abcdefghijklmnopqrstuvwxyz", examples.items(), strict=False):
         score = example.summary.score
         of_score = score.metric, score.statistic, score.condition, score.better
-        means = standings(metrics[method], sources[method], *of_score)
+        means = standings(metrics[method], sources[method], *of_score, bounds=score.bounds)
         means["in_front"] = np.where(means.index.isin(leaders(means)), "yes", "")
         scores = means.loc[example.registry.ordered(means.index)].rename_axis("name").reset_index()
         stages = cost[cost["method"] == method]

@@ -44,7 +44,9 @@ def publish(job: Job[ScaleChoice]) -> None:
         introduction += f" The headline: {score.described(condition)}."
     parts = list(sections(table))
     for ranked in filter(None, (summary.cost_score, summary.score) if summary else ()):
-        paired = standings(metrics, by_source, ranked.metric, ranked.statistic, ranked.condition, ranked.better)
+        paired = standings(
+            metrics, by_source, ranked.metric, ranked.statistic, ranked.condition, ranked.better, bounds=ranked.bounds
+        )
         parts.insert(1, paired_section(paired, ranked.metric, order))
     write_documents(job.outputs, title, introduction, parts)
 

@@ -58,7 +58,9 @@ def compared(folder: Path, method: str, estimator: str) -> str:
     """
     score = read_summary(ROOT / "workflow_scripts" / method / "overview.yaml").score
     tables = read_metrics(folder / "metrics.csv"), read_by_source(folder / "by_source.csv")
-    numbers = standings(*tables, score.metric, score.statistic, score.condition, score.better, arms=[estimator])
+    numbers = standings(
+        *(*tables, score.metric, score.statistic, score.condition, score.better), arms=[estimator], bounds=score.bounds
+    )
     if estimator not in numbers.index:
         return f"{estimator} predicts nothing for the headline, {score.label} ({score.at})."
     section = paired_section(numbers, score.metric, arms=[estimator])
