@@ -15,7 +15,7 @@ from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import partial_name
 
-LARGEST_MB = 15.0
+LARGEST_MB = 20.0
 KEPT = (
     *(
         "claims.csv",
