@@ -9,7 +9,16 @@ import pytest
 from workflow_scripts.study import paired
 from workflow_scripts.study.bootstrap import bootstrap
 from workflow_scripts.study.by_source import read_by_source, write_by_source
-from workflow_scripts.study.paired import BEST, BOUND, NOT_WORSE, UNDECIDED, WORSE, leaders, paired_section, standings
+from workflow_scripts.study.paired import (
+    BEST,
+    GIVEN_MORE,
+    NOT_WORSE,
+    UNDECIDED,
+    WORSE,
+    leaders,
+    paired_section,
+    standings,
+)
 from workflow_scripts.study.tables import metric_row, read_metrics, with_headline, write_metrics
 from workflow_scripts.workflow.errors import InputError
 
@@ -38,13 +47,13 @@ def test_estimators_are_ranked_by_paired_differences(n, tmp_path):
     closed = table.loc["closed_form"]
     assert closed["standing"] == BEST and closed["to_best"] is None
     assert set(table["standing"].drop("closed_form")) == {UNDECIDED} and leaders(table) == []
-    table = standings(metrics, by_source, "error", bounds=["closed_form"]).drop(index="closed_form")
+    table = standings(metrics, by_source, "error", given_more=["closed_form"]).drop(index="closed_form")
     best = table["value"].idxmin()
     other = "ridge" if best == "corrected" else "corrected"
     expected = {"zeros": WORSE, "published": WORSE, best: BEST, other: NOT_WORSE}
     assert table["standing"].to_dict() == expected
     assert set(leaders(table)) == {"corrected", "ridge"}
-    assert standings(metrics, by_source, "error", bounds=["closed_form"])["standing"]["closed_form"] == BOUND
+    assert standings(metrics, by_source, "error", given_more=["closed_form"])["standing"]["closed_form"] == GIVEN_MORE
     gain = table["corrected"]["zeros"]
     assert gain.estimate.value == pytest.approx(-5, abs=1e-4) and gain.is_significant
     assert table["corrected"]["corrected"] is None

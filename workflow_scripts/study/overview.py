@@ -113,7 +113,7 @@ def source_table(
     for letter, (method, example) in zip("abcdefghijklmnopqrstuvwxyz", examples.items(), strict=False):
         score = example.summary.score
         of_score = score.metric, score.statistic, score.condition, score.better
-        means = standings(metrics[method], sources[method], *of_score, bounds=score.bounds)
+        means = standings(metrics[method], sources[method], *of_score, given_more=score.given_more)
         means["in_front"] = np.where(means.index.isin(leaders(means)), "yes", "")
         scores = means.loc[example.registry.ordered(means.index)].rename_axis("name").reset_index()
         stages = cost[cost["method"] == method]
@@ -208,6 +208,15 @@ def _limits(picture: Picture, image: np.ndarray) -> tuple[float, float]:
     return (low if picture.low is None else picture.low), (high if picture.high is None else picture.high)
 
 
+def _annotate(axis: Axes, note: str, point: pd.Series, place: int) -> None:
+    """A note beside a point and its interval, on the side with more room."""
+    in_axis = axis.transData + axis.transAxes.inverted()
+    is_right = in_axis.transform((point["value"], place))[0] > 0.5
+    end = np.nanmin([point["value"], point["low"]]) if is_right else np.nanmax([point["value"], point["high"]])
+    offset, side = ((-4, 0), "right") if is_right else ((4, 0), "left")
+    axis.annotate(note, (end, place), xytext=offset, textcoords="offset points", ha=side, va="center", fontsize=5)
+
+
 def _draw_scores(row: _Row, points: pd.DataFrame, example: Example) -> None:
     """Estimators one below the other with their intervals; bold: the best one and all not significantly worse."""
     score = example.summary.score
@@ -220,9 +229,6 @@ def _draw_scores(row: _Row, points: pd.DataFrame, example: Example) -> None:
         if np.isfinite(point["low"]):
             axis.plot([point["low"], point["high"]], [place, place], color=entry.looks["color"], linewidth=1.0)
         axis.plot(point["value"], place, linestyle="none", **entry.looks)
-        if entry.note:
-            end = np.nanmax([point["value"], point["high"]]), place
-            axis.annotate(entry.note, end, xytext=(4, 0), textcoords="offset points", va="center", fontsize=5)
     axis.set(ylim=(len(points) - 0.4, -0.6))
     axis.set_yticks(range(len(points)), labels=points["name"])
     axis.tick_params(axis="y", labelsize=6 if len(points) <= MANY else 5, length=2)
@@ -231,6 +237,9 @@ def _draw_scores(row: _Row, points: pd.DataFrame, example: Example) -> None:
     low, high = points["value"].min(), points["value"].max()
     if low > 0 and high > 8 * low:
         axis.set_xscale("log")
+    for place, (_, point) in enumerate(points.iterrows()):
+        if note := example.registry[point["name"]].note:
+            _annotate(axis, note, point, place)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("")
     better = "better →" if score.better == "higher" else "← better"

@@ -24,7 +24,7 @@ from workflow_scripts.study.rounding import shown
 from workflow_scripts.study.tables import HEADLINE, read_metrics, under
 from workflow_scripts.workflow.errors import InputError
 
-BEST, NOT_WORSE, WORSE, UNDECIDED, BOUND = "best", "not significantly worse", "worse", "undecided", "bound"
+BEST, NOT_WORSE, WORSE, UNDECIDED, GIVEN_MORE = "best", "not significantly worse", "worse", "undecided", "given more"
 ARMS = ("corrected", "published")
 
 
@@ -36,7 +36,7 @@ def standings(
     condition: str = HEADLINE,
     better: Literal["higher", "lower"] = "lower",
     arms: Sequence[str] = ARMS,
-    bounds: Sequence[str] = (),
+    given_more: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Every estimator against the best one and the arms, in the order of the metrics.
 
@@ -45,11 +45,12 @@ def standings(
         metric, statistic, condition: of the numbers; the condition may be `HEADLINE`.
         better: which values are better.
         arms: estimators whose differences to all others are wanted.
-        bounds: rows that use the truth and only bound the estimators, so that none of them is the best.
+        given_more: those that are given more than the others (the truth, references, more images), so that none of them
+            is the best.
 
     Returns:
-        by estimator: value, low, high and n, seeds averaged; standing: best, not significantly worse, worse, bound, or
-        undecided where the sources are too few or not listed; the paired differences `to_best` (its own less the
+        by estimator: value, low, high and n, seeds averaged; standing: best, not significantly worse, worse, given more,
+        or undecided where the sources are too few or not listed; the paired differences `to_best` (its own less the
         best) and those of each arm under its name (the arm's less its own), None where there is none.
 
     Raises:
@@ -64,11 +65,11 @@ def standings(
     )
     listed = sources_under(by_source, metrics, metric, condition)
     sources = dict(iter(listed.groupby("estimator"))) if statistic in MEANS else {}
-    values = table["value"].drop(index=table.index.intersection(bounds))
+    values = table["value"].drop(index=table.index.intersection(given_more))
     best = values.idxmax() if better == "higher" else values.idxmin()
     table["to_best"] = [_difference(sources, name, best) for name in table.index]
     table["standing"] = [BEST if name == best else _standing(table["to_best"][name]) for name in table.index]
-    table.loc[table.index.isin(bounds), "standing"] = BOUND
+    table.loc[table.index.isin(given_more), "standing"] = GIVEN_MORE
     for arm in arms:
         table[arm] = [_difference(sources, arm, name) for name in table.index]
     return table
@@ -113,13 +114,13 @@ def main() -> None:
     parser.add_argument("--statistic", default="value", help="statistic in metrics.csv")
     parser.add_argument("--condition", default=HEADLINE, help="condition in metrics.csv, or headline")
     parser.add_argument("--better", choices=["higher", "lower"], default="lower")
-    parser.add_argument("--bounds", nargs="*", default=[], help="rows that use the truth, none of which is the best")
+    parser.add_argument("--given-more", nargs="*", default=[], help="those of which none can be the best")
     options = parser.parse_args()
     folder = options.folder / options.method / "evaluate"
     try:
         metrics, by_source = read_metrics(folder / "metrics.csv"), read_by_source(folder / "by_source.csv")
         numbers = options.metric, options.statistic, options.condition, options.better
-        table = standings(metrics, by_source, *numbers, bounds=options.bounds)
+        table = standings(metrics, by_source, *numbers, given_more=options.given_more)
     except InputError as error:
         sys.exit(f"error: {error}")
     introduction = f"Condition: {options.condition}. In front: {', '.join(leaders(table)) or 'undecided'}."

@@ -45,7 +45,13 @@ def publish(job: Job[ScaleChoice]) -> None:
     parts = list(sections(table))
     for ranked in filter(None, (summary.cost_score, summary.score) if summary else ()):
         paired = standings(
-            metrics, by_source, ranked.metric, ranked.statistic, ranked.condition, ranked.better, bounds=ranked.bounds
+            metrics,
+            by_source,
+            ranked.metric,
+            ranked.statistic,
+            ranked.condition,
+            ranked.better,
+            given_more=ranked.given_more,
         )
         parts.insert(1, paired_section(paired, ranked.metric, order))
     write_documents(job.outputs, title, introduction, parts)

@@ -59,7 +59,9 @@ def compared(folder: Path, method: str, estimator: str) -> str:
     score = read_summary(ROOT / "workflow_scripts" / method / "overview.yaml").score
     tables = read_metrics(folder / "metrics.csv"), read_by_source(folder / "by_source.csv")
     numbers = standings(
-        *(*tables, score.metric, score.statistic, score.condition, score.better), arms=[estimator], bounds=score.bounds
+        *(*tables, score.metric, score.statistic, score.condition, score.better),
+        arms=[estimator],
+        given_more=score.given_more,
     )
     if estimator not in numbers.index:
         return f"{estimator} predicts nothing for the headline, {score.label} ({score.at})."

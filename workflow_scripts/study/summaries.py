@@ -49,7 +49,10 @@ class Score(Settings):
     )
     label: str = Field(description="the metric in words, with its unit")
     better: Literal["higher", "lower"] = Field(description="which values are better")
-    bounds: tuple[str, ...] = Field(default=(), description="rows that use the truth and only bound the estimators")
+    given_more: tuple[str, ...] = Field(
+        default=(),
+        description="not ranked, since they are given more than the others: the truth, references, more images",
+    )
     sources: str = Field(description="what n counts")
     at: str = Field(description="the condition in words; {key} stands for its value in the headline's condition")
 
