@@ -50,8 +50,8 @@ def standings(
 
     Returns:
         by estimator: value, low, high and n, seeds averaged; standing: best, not significantly worse, worse, given
-        more, or undecided where the sources are too few or not listed; the paired differences `to_best` (its own less the
-        best) and those of each arm under its name (the arm's less its own), None where there is none.
+        more, or undecided where the sources are too few or not listed; the paired differences `to_best` (its own less
+        the best) and those of each arm under its name (the arm's less its own), None where there is none.
 
     Raises:
         InputError: nothing was measured.
