@@ -150,9 +150,8 @@ def _draw_doses(axis: Axes, points: pd.DataFrame, registry: Registry) -> None:
     axis.set_xticks(doses, labels=[f"{dose:g}" for dose in doses])
     axis.minorticks_off()
     axis.set(xlabel="dose (e⁻ in spots)", ylabel="right among 5 (%)", ylim=(-3, 103))
-    axis.set_title(
-        f"n = {top5['n'].astype(int).min()} cells; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else ""
-    )
+    cells = " to ".join(map(str, sorted({int(top5["n"].min()), int(top5["n"].max())})))
+    axis.set_title(f"n = {cells} cells; grey: chance, {expected.iloc[0]:.2g} %" if len(expected) else "")
 
 
 def _draw_cumulative(axis: Axes, points: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> None:
