@@ -76,8 +76,8 @@ def source_table(metrics: pd.DataFrame, headline_snr: float, registry: Registry)
 def draw(table: pd.DataFrame, examples: Mapping[str, np.ndarray], registry: Registry) -> Figure:
     """The figure: a class averages, b and c errors against SNR, d histograms, e resolution against N, f and g noise."""
     rows = min(PARTICLES_SHOWN, len(examples["particles"]))
-    figure = figures.new_figure(figures.PAGE_MM, 116.0 + 26.0 * rows)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 54.0, 62.0])
+    figure = figures.new_figure(figures.PAGE_MM, 120.0 + 26.0 * rows)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[26.0 * rows, 54.0, 66.0])
     _draw_averages(top, examples, registry)
     angles, shifts, histogram = middle.subplots(1, 3)
     _by_snr(angles, table[table["panel"] == "b"], "mean error mod 180 (°)", registry)
