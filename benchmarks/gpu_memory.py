@@ -104,7 +104,7 @@ def _background(settings: dict[str, Any]) -> Iterator[tuple]:
 def _matching(settings: dict[str, Any]) -> Iterator[tuple]:
     made, trained = settings["synthesize"], settings["pretrain"]
     pixels, network = made["diffraction"]["side_px"] ** 2, trained["network"]
-    groups = len(made["dose_e"]) + 4  # of plain queries at each dose, and of four other kinds
+    groups = len(made["dose_e"]) + 5  # of plain queries at each dose, and of five other kinds
     extra = (groups * made["queries"] + made["map_px"] ** 2) * pixels
     pairs = made["train_shards"] * made["train_patterns"] * NUMBERS_OF_A_PAIR
     key = network["rings"] * network["angles"]

@@ -14,10 +14,10 @@ import torch
 
 from workflow_scripts.matching.estimators import refit
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.evaluation.metrics import misorientation_deg
 from workflow_scripts.matching.networks.retrieval import Gallery, predict_batches
 from workflow_scripts.matching.simulation.crystals import load
 from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.misorientation import misorientation_deg
 from workflow_scripts.matching.simulation.orientations import from_direction, gallery_directions
 from workflow_scripts.matching.simulation.pairs import read_pairs
 from workflow_scripts.matching.simulation.structure_factors import laue_rotations

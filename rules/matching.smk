@@ -54,12 +54,12 @@ use rule predict as matching_predict with:
     wildcard_constraints:
         method="matching",
     resources:
-        # Every template of the cross-correlation is held in memory at all angles.
+        # Every template of the cross-correlation is held in memory at all angles, those of the refit at one.
         **job_resources(
             "matching",
             "both",
             times=5,
-            more_mb=MATCHING.gallery,
+            more_mb=MATCHING.gallery + STUDY.matching.predict.refit.directions // 8,
             gpu=gpus_of_estimator,
         ),
     params:

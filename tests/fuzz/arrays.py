@@ -157,6 +157,7 @@ def _match_arrays(rng):
         **dict.fromkeys(("gallery", "counts"), small),
         **dict.fromkeys(("rotation", "second_rotation", "gallery_rotation", "symmetry"), turned),
         **{"kind": np.array(["plain"] * 3), "region": np.array(["seen"] * 3), "dose_e": np.full(3, 100.0)},
+        "session": np.zeros(3, "i8"),
     }
 
 

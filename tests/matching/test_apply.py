@@ -19,11 +19,11 @@ from workflow_scripts.matching.apply.data import UserPatterns, layout, on_grid, 
 from workflow_scripts.matching.apply.settings import pattern_files
 from workflow_scripts.matching.apply.templates import background_score, templates
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.evaluation.metrics import misorientation_deg
 from workflow_scripts.matching.networks.encoding import blurred
 from workflow_scripts.matching.networks.model import describe_network, make_matcher
 from workflow_scripts.matching.networks.retrieval import predict_batches
 from workflow_scripts.matching.settings import VARIANTS
+from workflow_scripts.matching.simulation.misorientation import misorientation_deg
 from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 from workflow_scripts.workflow.files import write_arrays

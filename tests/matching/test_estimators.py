@@ -8,12 +8,12 @@ from tests.matching.training import CPU, NETWORK, SYNTHESIZE, pairs, queries, se
 from workflow_scripts.matching.estimators.ncc import CrossCorrelation
 from workflow_scripts.matching.estimators.network import NetworkEstimator
 from workflow_scripts.matching.estimators.polar_template import PolarTemplates
-from workflow_scripts.matching.evaluation.metrics import misorientation_deg
 from workflow_scripts.matching.networks.encoding import rotated
 from workflow_scripts.matching.networks.model import Encoder, Matcher, make_matcher
 from workflow_scripts.matching.networks.retrieval import APART_DEG, Gallery, best_orientations, predict_queries
 from workflow_scripts.matching.settings import VARIANTS, SharedPredict
 from workflow_scripts.matching.simulation.kinematic import Simulator
+from workflow_scripts.matching.simulation.misorientation import misorientation_deg
 from workflow_scripts.matching.simulation.orientations import rotation_about_z
 
 GALLERY = torch.from_numpy(queries().gallery)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from workflow_scripts.matching.evaluation.metrics import misorientation_deg
+from workflow_scripts.matching.simulation.misorientation import misorientation_deg
 from workflow_scripts.matching.simulation.orientations import (
     fibonacci_sphere,
     from_direction,

@@ -96,7 +96,7 @@ def test_every_panel_has_its_points_and_every_arm_its_line(done):
     assert (ablation.loc[ablation["arm"] == "fair_pretraining", "estimator"] == "published").all()
     assert (ablation["metric"] == plot.UNFAIR).sum() == 1
     labels = [label for label, _ in plot.ablation_lines(ablation, read_registry(REGISTRY))]
-    assert labels[:3] == ["published", "pretraining without the test", "before finetuning"]
+    assert labels[:3] == ["published", "fair pretraining", "before finetuning"]
     assert labels[3:6] == ["corrected", "before finetuning", "without pretraining"]
     for kind in KINDS:
         assert (done / f"matching.{kind}").stat().st_size > 5000

@@ -10,10 +10,10 @@ import torch
 from tests.matching.crystals import crystal
 from tests.matching.training import CPU, REFIT, SYNTHESIZE, pairs, queries, seeded
 from workflow_scripts.matching.estimators.refit import Prior, Refit, answered, background_of, refitted
-from workflow_scripts.matching.evaluation.metrics import misorientation_deg
 from workflow_scripts.matching.networks.retrieval import Gallery, Predictions
 from workflow_scripts.matching.simulation.fitted import PatternModel, moved, states
 from workflow_scripts.matching.simulation.kinematic import Simulator, render, shares
+from workflow_scripts.matching.simulation.misorientation import misorientation_deg
 from workflow_scripts.matching.simulation.orientations import random_rotations, small_rotations
 
 SIMULATOR = Simulator(crystal("polyethylene"), SYNTHESIZE.diffraction)

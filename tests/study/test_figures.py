@@ -57,13 +57,20 @@ def test_a_figure_has_the_width_of_a_column():
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: next(iter(registry)))
 def test_the_estimators_of_a_method_look_different_to_everybody(registry):
-    """A CIELAB distance of 10 is plain to see; the markers differ too, for a print in black."""
+    """A CIELAB distance of 10 is plain to see; the markers differ too, for a print in black.
+
+    Baselines of one idea for several numbers of images may share a colour where there are more than colours.
+    """
     for first, second in itertools.combinations(registry.named("arm", "baseline"), 2):
         looks = registry[first].looks, registry[second].looks
         assert looks[0]["marker"] != looks[1]["marker"], (first, second)
         if {"trivial"} & {registry[first].kind, registry[second].kind}:
             continue
         for matrix in DEFICIENCIES.values():
+            if looks[0]["color"] == looks[1]["color"] and {registry[first].kind, registry[second].kind} == {
+                "classical"
+            }:
+                continue
             distance = np.linalg.norm(perceived(looks[0]["color"], matrix) - perceived(looks[1]["color"], matrix))
             assert distance > 10, (first, second, distance)
 

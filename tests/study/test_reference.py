@@ -46,8 +46,8 @@ def test_half_a_run_is_refused_and_the_old_reference_stays(missing, run, tmp_pat
 
 
 def test_what_is_too_large_for_git_is_refused(run, tmp_path):
-    (run / "figures" / "overview.png").write_bytes(bytes(16_000_000))
-    with pytest.raises(InputError, match=r"16.0 MB in git"):
+    (run / "figures" / "overview.png").write_bytes(bytes(21_000_000))
+    with pytest.raises(InputError, match=r"21.0 MB in git"):
         keep_reference.keep(run, tmp_path / "laptop")
     assert not (tmp_path / "laptop").exists()
 

@@ -20,6 +20,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from workflow_scripts.matching.simulation.misorientation import misorientation_deg
+
 TOPS = (1, 5, 10, 15)
 BY_CLASS = {top: f"top{top}_percent_by_class" for top in TOPS}
 BY_HALF_TURN = {top: f"{name}_half_turn" for top, name in BY_CLASS.items()}
@@ -32,20 +34,6 @@ UNITS = {
 }
 MEDIANS = (DEG, EXCESS, FLOOR)
 HALF_TURN = np.diag([-1.0, -1.0, 1.0])  # in the plane of the detector
-
-
-def misorientation_deg(predicted: np.ndarray, true: np.ndarray, symmetry: np.ndarray) -> np.ndarray:
-    """Smallest angle of the rotation between predicted (Q, K, 3, 3) and true orientations (Q, 3, 3): (Q, K), degrees.
-
-    symmetry: (S, 3, 3) proper rotations of the Laue group in the crystal's frame.
-    """
-    # angle(R1 S R2ᵀ) by the trace tr(S R2ᵀ R1) chooses S
-    between = true.swapaxes(-1, -2)[:, None] @ predicted
-    flat = between.swapaxes(-1, -2).reshape(*between.shape[:2], 9)
-    best = (flat @ symmetry.reshape(-1, 9).T).argmax(axis=-1)
-    # |R − 1| / (2√2) is the sine of half the angle; unlike the trace it is exact for small ones
-    distance = np.linalg.norm(between - symmetry[best].swapaxes(-1, -2), axis=(-2, -1))
-    return np.degrees(2 * np.arcsin(np.clip(distance / np.sqrt(8.0), 0, 1)))
 
 
 def by_rank(

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from workflow_scripts.matching.evaluation.metrics import misorientation_deg
 from workflow_scripts.matching.networks.retrieval import Estimator, Gallery, best_orientations
+from workflow_scripts.matching.simulation.misorientation import misorientation_deg
 from workflow_scripts.matching.simulation.pairs import Pairs
 
 GAMMAS = 0.25, 0.5, 1.0  # powers to which counts are raised
