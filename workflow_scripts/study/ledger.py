@@ -1,7 +1,8 @@
 """Write the ledger of claims: every claimed number with what this run measured, and whether the claim holds.
 
 The claims are in claims.yaml beside the code of every method. A claim is evaluated only at its scale and under its
-condition; everything else reads "not measured". What the sources cannot decide is "undecided".
+condition; everything else reads "not measured". What the sources cannot decide is "undecided";
+a number without an interval is compared with a number by its value alone, which the verdict says.
 """
 
 import html

@@ -66,6 +66,8 @@ def standings(
     listed = sources_under(by_source, metrics, metric, condition)
     sources = dict(iter(listed.groupby("estimator"))) if statistic in MEANS else {}
     values = table["value"].drop(index=table.index.intersection(given_more))
+    if values.empty:
+        raise InputError(f"No estimator of {metric} is left to be ranked.")
     best = values.idxmax() if better == "higher" else values.idxmin()
     table["to_best"] = [_difference(sources, name, best) for name in table.index]
     table["standing"] = [BEST if name == best else _standing(table["to_best"][name]) for name in table.index]

@@ -5,6 +5,7 @@ are. `snakemake benchmark_sets` writes the test sets, with what has to be predic
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from workflow_scripts.study.tables import read_metrics
 from workflow_scripts.workflow.closure import ROOT
 from workflow_scripts.workflow.dry_run import dry_run, stage_words
 from workflow_scripts.workflow.errors import InputError
+from workflow_scripts.workflow.files import array_names, read_arrays
+
+FITTED = "fitted"  # the stage of an estimator that is not trained by the study
 
 
 def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()) -> str:
@@ -29,6 +33,7 @@ def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()
             own, or the evaluation refuses it (its sentence is on stderr).
     """
     path = path.resolve()
+    check_types(path)
     estimator = read_predictions(path).estimator
     target = f"results/{scale}/{method}/evaluate/metrics.csv"
     if not estimator.isidentifier():
@@ -38,11 +43,15 @@ def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()
             f"{target} is missing; finish the run with `snakemake --cores all --config scale={scale}` first"
         )
     words = [*(("--configfile", *configuration) if configuration else ()), "--config", f"scale={scale}", "--", target]
-    (job,) = (job for job in dry_run(words) if target in job.outputs)
+    try:
+        (job,) = (job for job in dry_run(words) if target in job.outputs)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"the evaluation of {method} cannot be planned: {error}") from error
     if any(Path(name).parts[4:5] == (estimator,) for name in job.inputs):
         raise InputError(f"{path}: the study has an estimator {estimator!r} already; give yours another name")
     folder = f"results/{scale}/scores/{method}/{estimator}"
-    (ROOT / folder).mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(ROOT / folder, ignore_errors=True)  # of an earlier file of this estimator
+    (ROOT / folder).mkdir(parents=True)
     words = [word.replace(str(Path(target).parent), folder) for word in stage_words(job.command)]
     words.insert(words.index("--predictions") + 1, str(path))
     if subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode:
@@ -51,17 +60,42 @@ def score(method: str, path: Path, scale: str, configuration: Sequence[str] = ()
     return f"{compared(ROOT / folder, method, estimator)}\n{sentence}"
 
 
+def check_types(path: Path) -> None:
+    """Refuse a file whose arrays are not of the types that predictions have.
+
+    Raises:
+        InputError: naming the first array that is wrong.
+    """
+    named = read_arrays(path, ["estimator", "seed", "parts"])
+    kinds = {"estimator": (0, "U", "a text"), "seed": (0, "iu", "a whole number"), "parts": (1, "U", "a list of texts")}
+    for name, (axes, types, expected) in kinds.items():
+        if named[name].ndim != axes or named[name].dtype.kind not in types:
+            raise InputError(
+                f"{path}: {name} is {named[name].dtype} of the shape {named[name].shape}, expected {expected}"
+            )
+    if stages := sorted({text.partition("/")[0] for text in named["parts"].tolist()} - {FITTED}):
+        raise InputError(f"{path}: its parts have the stages {', '.join(stages)}, expected {FITTED}")
+    predicted = [name for name in array_names(path) if name not in named]
+    for name, array in read_arrays(path, predicted).items():
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name} is {array.dtype}, expected real numbers")
+
+
 def compared(folder: Path, method: str, estimator: str) -> str:
     """The headline of all estimators, with their paired differences to one, as Markdown.
 
     folder: holds metrics.csv and by_source.csv.
     """
-    score = read_summary(ROOT / "workflow_scripts" / method / "overview.yaml").score
-    tables = read_metrics(folder / "metrics.csv"), read_by_source(folder / "by_source.csv")
+    summary = read_summary(ROOT / "workflow_scripts" / method / "overview.yaml")
+    score, benchmark = summary.score, summary.open_benchmark
+    metrics, by_source = read_metrics(folder / "metrics.csv"), read_by_source(folder / "by_source.csv")
+    conditions = set(metrics.loc[metrics["headline"] & (metrics["estimator"] == estimator), "condition"])
+    # Predictions from more than the ranked ones get are shown, but not ranked
+    unranked = [estimator] if benchmark and benchmark.ranked and conditions - {benchmark.ranked} else []
     numbers = standings(
-        *(*tables, score.metric, score.statistic, score.condition, score.better),
+        *(metrics, by_source, score.metric, score.statistic, score.condition, score.better),
         arms=[estimator],
-        given_more=score.given_more,
+        given_more=[*score.given_more, *unranked],
     )
     if estimator not in numbers.index:
         return f"{estimator} predicts nothing for the headline, {score.label} ({score.at})."

@@ -69,6 +69,7 @@ class OpenBenchmark(Settings):
     )
     predicted: dict[str, str] = Field(min_length=1, description="arrays of the predictions by name, with their meaning")
     conditions: str = Field(description="the conditions under which predictions are expected")
+    ranked: str = Field(default="", description="the condition of the predictions that are ranked; empty for any")
 
     def selected(self, names: Sequence[str], path: Path) -> list[str]:
         """The given ones among the names of a file's arrays or columns.

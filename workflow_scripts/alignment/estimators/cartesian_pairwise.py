@@ -32,7 +32,8 @@ class CartesianAligner:
         """Relative poses of consecutive images: image i is image i + 1 moved by `geometry.move`.
 
         Two images of one unknown particle, which is a Gaussian field of power S after whitening, have the likelihood
-        ratio Σ Re(c₁ X₁ c₂ X₂*) S / (1 + S (c₁² + c₂²)): phases are flipped, and frequencies without signal left out.
+        ratio Σ Re(c₁ X₁ c₂ X₂*) S / (1 + S (c₁² + c₂²)): both are weighted by their contrast transfer, which also
+        corrects its signs, and frequencies without signal are left out.
 
         Args:
             images: (N, n, n), N ≥ 2.

@@ -11,6 +11,9 @@ from workflow_scripts.alignment.networks.maximum_likelihood import align_to_aver
 from workflow_scripts.alignment.settings import PredictEmJoint as Options
 from workflow_scripts.alignment.simulation.labels import FITTED
 from workflow_scripts.workflow.command import Job
+from workflow_scripts.workflow.errors import InputError
+
+FEWEST = 8  # four in each half
 
 
 def make(job: Job, device: torch.device) -> dict[str, "EmAligner"]:
@@ -35,7 +38,14 @@ class EmAligner:
 
         Returns:
             float32 arrays as of `aligner.Aligner.predict`.
+
+        Raises:
+            InputError: there are fewer than 8 images.
         """
+        if len(images) < FEWEST:
+            raise InputError(
+                f"Expectation maximisation needs {FEWEST} images of a particle, but there are {len(images)}."
+            )
         halves = [slice(first, None, 2) for first in (0, 1)]
         aligned = [align_to_average(observe(images[half], transfer[half]), None, self.options) for half in halves]
         better = max(aligned, key=lambda alignment: alignment.evidence)

@@ -51,7 +51,7 @@ def log_flat(light: np.ndarray, smoothness: float) -> np.ndarray:
         light: counts less dark.
         smoothness: λ, the weight of the flat field's cosine transform (orthonormal) for tiles of mean 1.
     """
-    images = light / np.median(light, axis=(1, 2), keepdims=True)
+    images = light / np.maximum(np.median(light, axis=(1, 2), keepdims=True), 1)  # a blank tile has no light
     images = np.maximum(images, DEAD_SHARE) / images.mean()
     flat, rest, weights = np.ones_like(images[0]), np.zeros_like(images), np.ones_like(images)
     brightness = images.mean(axis=(1, 2), keepdims=True)

@@ -27,7 +27,7 @@ from workflow_scripts.workflow.command import Job
 # linearly beyond the outermost positions and interpolates between positions.
 SMOOTHNESS = 0.1
 # Added to the Wiener filter's ratio: what neither noise nor blur explains, such as the detector's edge.
-MODEL_ERROR = 0.01
+MODEL_ERROR = 0.001
 _RIDGE = 1e-9  # fixes the gauge: the slopes leave the mean free
 
 
@@ -104,7 +104,10 @@ def wiener_deconvolved(image: Tensor, kernel: Tensor, ratio: float) -> Tensor:
     """
     n, (height, width) = len(kernel), image.shape
     margin = min(n, height - 1, width - 1)
-    padded = functional.pad(image[None, None], [margin] * 4, mode="reflect")[0, 0]
+    padded = functional.pad(image[None, None], [margin] * 4, mode="reflect")
+    # An image smaller than the kernel is continued by its edge
+    padded = functional.pad(padded, [0, max(0, n - padded.shape[3]), 0, max(0, n - padded.shape[2])], mode="replicate")
+    padded = padded[0, 0]
     mean = padded.mean()
     shifted = torch.zeros_like(padded)
     shifted[:n, :n] = kernel
