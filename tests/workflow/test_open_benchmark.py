@@ -80,6 +80,16 @@ def test_predictions_of_others_get_the_numbers_of_the_study(finished, tmp_path):
     assert (finished / "results/smoke/background/evaluate/metrics.csv").read_bytes() == before
 
 
+def test_predictions_from_more_tiles_are_shown_but_not_ranked(finished, tmp_path):
+    made = dict(np.load(finished / "results/smoke/background/predict/median_2/seed0/predictions.npz"))
+    changed = {name.replace("tiles=2", "tiles=16"): array for name, array in made.items()}
+    changed |= {"estimator": "sixteen", "parts": [text.replace("tiles=2", "tiles=16") for text in made["parts"]]}
+    np.savez(tmp_path / "sixteen.npz", **changed)
+    done = score(finished, "background", tmp_path / "sixteen.npz")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| sixteen .* given more ", done.stdout, re.MULTILINE)
+
+
 def test_predictions_that_cannot_be_scored_are_one_sentence(finished, tmp_path):
     made = finished / "results/smoke/background/predict/median_2/seed0/predictions.npz"
     name = dict(np.load(made))["parts"][0]
@@ -88,6 +98,21 @@ def test_predictions_that_cannot_be_scored_are_one_sentence(finished, tmp_path):
     for method, path, sentence in (
         ("background", copied(made, tmp_path / "twin.npz"), "the study has an estimator 'median_2' already"),
         ("background", copied(made, tmp_path / "path.npz", estimator="../mine"), "letters, digits and underscores"),
+        (
+            "background",
+            copied(made, tmp_path / "seed.npz", seed="abc"),
+            "seed is <U3 of the shape (), expected a whole number",
+        ),
+        (
+            "background",
+            copied(made, tmp_path / "stage.npz", parts=["mine/tiles=2"]),
+            "have the stages mine, expected fitted",
+        ),
+        (
+            "background",
+            copied(made, tmp_path / "texts.npz", extra=np.array(["a"])),
+            "extra is <U1, expected real numbers",
+        ),
         ("background", copied(made, tmp_path / "flat.npz", **flat), "cannot be evaluated"),
         ("background", tmp_path / "text.npz", "is not a whole .npz file"),
         ("background", tmp_path / "absent.npz", "absent.npz"),
