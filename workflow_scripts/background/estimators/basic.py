@@ -9,11 +9,10 @@ estimated.
 import numpy as np
 from scipy.fft import dctn, idctn
 
-from workflow_scripts.background.evaluation.tuning import best_on_training_sessions
+from workflow_scripts.background.evaluation.tuning import predict_tuned
 from workflow_scripts.background.settings import BasicSettings as Options
 from workflow_scripts.background.simulation.sessions import DEAD_SHARE, Predictions, tiles_in_name
 from workflow_scripts.background.simulation.tile_files import RawTiles
-from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
 _REWEIGHTINGS, _ITERATIONS = 5, 50
@@ -30,7 +29,6 @@ def predict(job: Job, tiles: RawTiles) -> Predictions:
     """
     size = tiles_in_name(job.arguments.estimator, "basic")
     options: Options = job.arguments.options
-    job.require("shards")
 
     def estimate(counts: np.ndarray, dark: float, smoothness: float, places: np.ndarray) -> np.ndarray:
         # The last group ends with the last tile
@@ -38,10 +36,7 @@ def predict(job: Job, tiles: RawTiles) -> Predictions:
         flats = {start: log_flat(counts[start : start + size] - dark, smoothness) for start in set(starts.tolist())}
         return np.stack([flats[start] for start in starts.tolist()])
 
-    n_tiles = tiles.counts.shape[1]
-    smoothness = best_on_training_sessions(options.smoothness, estimate, job.inputs["shards"], n_tiles, options)
-    flats = [estimate(counts, tiles.dark, smoothness, np.arange(n_tiles)) for counts in tiles.counts]
-    return {("fitted", condition(tiles=size)): {"log_flat": np.stack(flats)}}
+    return predict_tuned(job, tiles, size, options.smoothness, estimate)
 
 
 def log_flat(light: np.ndarray, smoothness: float) -> np.ndarray:

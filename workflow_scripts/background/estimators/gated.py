@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.background.evaluation.tuning import best_on_training_sessions
+from workflow_scripts.background.evaluation.tuning import predict_tuned
 from workflow_scripts.background.settings import GateSettings as Options
 from workflow_scripts.background.simulation.sessions import (
     DEAD_SHARE,
@@ -22,7 +22,6 @@ from workflow_scripts.background.simulation.sessions import (
     tiles_in_name,
 )
 from workflow_scripts.background.simulation.tile_files import RawTiles
-from workflow_scripts.study.conditions import condition
 from workflow_scripts.workflow.command import Job
 
 FEWEST_FOR_DRIFT = 4
@@ -63,16 +62,12 @@ def predict(job: Job, tiles: RawTiles) -> Predictions:
     """
     size = tiles_in_name(job.arguments.estimator, "gated")
     options: Options = job.arguments.options
-    job.require("shards")
     gates = [Gate(*values) for values in product(options.smoothing_px, options.brighter, options.softness)]
 
     def estimate(counts: np.ndarray, dark: float, gate: Gate, places: np.ndarray) -> np.ndarray:
         return gated_flats(*logs_and_variances(counts, dark), size, gate, places)
 
-    n_tiles = tiles.counts.shape[1]
-    gate = best_on_training_sessions(gates, estimate, job.inputs["shards"], n_tiles, options)
-    flats = [estimate(counts, tiles.dark, gate, np.arange(n_tiles)) for counts in tiles.counts]
-    return {("fitted", condition(tiles=size)): {"log_flat": np.stack(flats)}}
+    return predict_tuned(job, tiles, size, gates, estimate)
 
 
 def logs_and_variances(counts: np.ndarray, dark: float) -> tuple[np.ndarray, np.ndarray]:

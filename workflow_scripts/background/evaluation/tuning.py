@@ -10,7 +10,10 @@ import torch
 from workflow_scripts.background.evaluation.metrics import lit
 from workflow_scripts.background.settings import TuningSettings
 from workflow_scripts.background.simulation.composing import DeviceTiles, training_session
-from workflow_scripts.background.simulation.tile_files import read_training_tiles
+from workflow_scripts.background.simulation.sessions import Predictions
+from workflow_scripts.background.simulation.tile_files import RawTiles, read_training_tiles
+from workflow_scripts.study.conditions import condition
+from workflow_scripts.workflow.command import Job
 from workflow_scripts.workflow.errors import InputError
 
 _PLACES = 2  # tiles of a session whose error counts
@@ -18,6 +21,21 @@ _PLACES = 2  # tiles of a session whose error counts
 Candidate = TypeVar("Candidate")
 # (counts (M, H, W), dark, candidate, numbers of tiles (K,)) → log flat fields (K, H, W)
 Estimate = Callable[[np.ndarray, float, Candidate, np.ndarray], np.ndarray]
+
+
+def predict_tuned(
+    job: Job, tiles: RawTiles, size: int, candidates: Sequence[Candidate], estimate: Estimate
+) -> Predictions:
+    """The log flat fields of all tiles from `size` tiles each, with the candidate that is best on training sessions.
+
+    Raises:
+        InputError: training files are missing, or as in `best_on_training_sessions`.
+    """
+    job.require("shards")
+    n_tiles = tiles.counts.shape[1]
+    best = best_on_training_sessions(candidates, estimate, job.inputs["shards"], n_tiles, job.arguments.options)
+    flats = [estimate(counts, tiles.dark, best, np.arange(n_tiles)) for counts in tiles.counts]
+    return {("fitted", condition(tiles=size)): {"log_flat": np.stack(flats)}}
 
 
 def best_on_training_sessions(
