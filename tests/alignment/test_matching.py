@@ -94,14 +94,14 @@ def test_the_cut_off_falls_with_the_signal():
 
 
 def test_pairs_have_the_whole_angle_and_the_shift(noisy):
-    said = CartesianAligner(PAIRWISE).predict(noisy.images, noisy.transfer)
+    predicted = CartesianAligner(PAIRWISE).predict(noisy.images, noisy.transfer)
     angle_deg, shift_px = noisy.angle_deg.double().numpy(), noisy.shift_px.double().numpy()
     true_deg = angle_deg[:-1] - angle_deg[1:]
-    error = rotation_error_deg(said["pair_whole_deg"], true_deg, relative=True)
+    error = rotation_error_deg(predicted["pair_whole_deg"], true_deg, relative=True)
     assert np.median(error) < 3 and (error < 10).mean() > 0.9
-    errors_px = pair_shift_error_px(said["pair_whole_deg"], said["pair_shift_px"], angle_deg, shift_px, 360.0)
+    errors_px = pair_shift_error_px(predicted["pair_whole_deg"], predicted["pair_shift_px"], angle_deg, shift_px, 360.0)
     assert np.median(errors_px) < 0.6
-    assert said["pair_deg"] == pytest.approx(said["pair_whole_deg"] % 180, abs=1e-3)
+    assert predicted["pair_deg"] == pytest.approx(predicted["pair_whole_deg"] % 180, abs=1e-3)
 
 
 def test_the_relative_shift_is_that_of_the_motion():
@@ -172,9 +172,9 @@ def test_noise_gives_chance_and_empty_images_finite_poses(empty):
 
 
 def test_scale_of_the_images_makes_no_difference(noisy):
-    said = CartesianAligner(PAIRWISE).predict(noisy.images[:10], noisy.transfer[:10])
+    predicted = CartesianAligner(PAIRWISE).predict(noisy.images[:10], noisy.transfer[:10])
     scaled = CartesianAligner(PAIRWISE).predict(100 * noisy.images[:10] + 3, noisy.transfer[:10])
-    assert said["pair_whole_deg"] == pytest.approx(scaled["pair_whole_deg"], abs=0.1)
+    assert predicted["pair_whole_deg"] == pytest.approx(scaled["pair_whole_deg"], abs=0.1)
 
 
 def test_a_step_that_does_not_divide_half_a_turn_is_refused():
