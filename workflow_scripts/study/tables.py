@@ -28,7 +28,6 @@ from workflow_scripts.study.rounding import number
 from workflow_scripts.workflow.errors import InputError
 
 COLUMNS = ["estimator", "condition", "seed", "metric", "statistic", "unit", "value", "low", "high", "n", "headline"]
-TEXT = ["estimator", "condition", "metric", "statistic", "unit"]
 NUMBER = ["estimator", "metric", "statistic"]
 KEY = ["estimator", "condition", "seed", "metric", "statistic"]
 # How claims.yaml and overview.yaml name the condition of the rows that are marked in the column `headline`.
